@@ -1,0 +1,39 @@
+# Everything a checkout needs: Python 3.11 to 3.13, git and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# The environment is made anew when the lock or the project's own description changes.
+READY := .venv/.ready
+
+.PHONY: demo test setup check format lock wheel
+
+demo: $(READY)  ## a dozen questions through layers of calls, on a real model in this process
+	$(BIN)/archon-batch submit jobs/samples/questions.jsonl --arch quickstart -o answers.jsonl --force
+
+test: $(READY)  ## every test that this machine can run
+	$(BIN)/pytest
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+check: $(READY)  ## format, lint, types, import contracts, docs, wheel
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cog --check -r docs/cli.md
+	rm -rf dist && $(BIN)/python -m build --wheel --no-isolation >/dev/null && $(BIN)/check-wheel-contents dist
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## resolve again; nothing younger than a week
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url \
+	  --exclude-newer "$$(date -u -d '7 days ago' +%F)" -o requirements.lock

@@ -1,0 +1,1 @@
+"""Batch LLM inference through Archon architectures, over a message queue."""

@@ -1,0 +1,93 @@
+"""What the operator sets in the environment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from archon_batch.errors import SettingsError
+
+T = TypeVar("T")
+
+_PREFIX = "ARCHON_BATCH_"
+_LEVELS = ("debug", "info", "warning", "error")
+_MOST_IN_FLIGHT = 100_000
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Settings:
+    database_url: str = "sqlite:///archon-batch.db"
+    #: Empty: broker and worker live in the process of the command.
+    broker_url: str = ""
+    #: Where Celery keeps the state of its chords.
+    result_url: str = ""
+    #: Calls in flight in one process.
+    max_in_flight: int = 128
+    #: Seconds that one attempt may take, from its first byte to its last.
+    call_timeout: float = 600.0
+    log: str = "info"
+    log_format: str = "text"
+
+    @property
+    def embedded(self) -> bool:
+        return not self.broker_url
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read every ``ARCHON_BATCH_...`` variable.
+
+        Raises:
+            SettingsError: one of them cannot be used.
+        """
+        given = os.environ if environ is None else environ
+
+        def read(name: str, parse: Callable[[str], T], default: T) -> T:
+            text = given.get(_PREFIX + name, "").strip()
+            if not text:
+                return default
+            try:
+                return parse(text)
+            except ValueError as error:
+                raise SettingsError(_PREFIX + name, f"{error}; found {text!r}") from None
+
+        broker = read("BROKER_URL", str, "")
+        scheme = urlsplit(broker).scheme
+        result = read("RESULT_URL", str, broker if scheme.startswith("redis") else "")
+        if broker and not result:
+            raise SettingsError(
+                _PREFIX + "RESULT_URL",
+                f"a {scheme} broker needs a result backend for chords, such as redis://...",
+            )
+        return cls(
+            database_url=read("DATABASE_URL", str, cls.database_url),
+            broker_url=broker,
+            result_url=result,
+            max_in_flight=read("MAX_IN_FLIGHT", _whole, cls.max_in_flight),
+            call_timeout=read("CALL_TIMEOUT", _seconds, cls.call_timeout),
+            log=read("LOG", lambda text: _among(text.lower(), _LEVELS), "info"),
+            log_format=read("LOG_FORMAT", lambda text: _among(text, ("text", "json")), "text"),
+        )
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_IN_FLIGHT:
+        raise ValueError(f"expected a whole number from 1 to {_MOST_IN_FLIGHT}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _DAY:
+        raise ValueError("expected seconds, more than 0 and at most a day")
+    return seconds
+
+
+def _among(text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise ValueError(f"expected one of {', '.join(known)}")
+    return text
