@@ -1,0 +1,111 @@
+"""A call: one request that a component wants made, and the reply that settles it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
+
+from archon_batch.archon.model import Model
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a reply has to look like, for models that can be held to it and for stand-ins."""
+
+    #: A GBNF grammar that admits just the replies its reader accepts.
+    grammar: str
+    #: One reply that its reader accepts.
+    example: str
+
+
+class CallKey(NamedTuple):
+    """Where a call stands in its item: unique there, and sorted in the order of asking."""
+
+    layer: int
+    component: int
+    #: The component's own count of its calls.
+    slot: int
+    #: 0, then 1, 2, ... when a reply could not be read and the call is asked again.
+    again: int
+
+    def __str__(self) -> str:
+        return f"{self.layer}.{self.component}.{self.slot}.{self.again}"
+
+    @classmethod
+    def parse(cls, text: str) -> "CallKey":
+        layer, component, slot, again = map(int, text.split("."))
+        return cls(layer, component, slot, again)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    key: CallKey
+    #: The type of the component that asks: ``generator``, ``ranker``, ...
+    kind: str
+    model: Model
+    messages: tuple[Message, ...]
+    #: Which of several alike requests this is, so that five samples are five completions.
+    sample: int
+    temperature: float
+    #: The most tokens the reply may have.
+    max_tokens: int
+    form: Form | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of all that decides the reply: alike in any item, job or architecture."""
+        request = {
+            "model": self.model.model,
+            "api_base": self.model.api_base,
+            "messages": [[m.role, m.content] for m in self.messages],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "grammar": self.form.grammar if self.form else None,
+            "sample": self.sample,
+        }
+        # A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
+        canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider reported them; None where it did not, which is not 0."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    #: The part of ``prompt`` that the provider read from its cache.
+    cached: int | None = None
+    #: The part of ``completion`` that was thought and not said.
+    reasoning: int | None = None
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(_sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(Usage)))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    if one is None:
+        return other
+    return one if other is None else one + other
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What settled a call: a text, or a failure with its reason."""
+
+    text: str | None
+    #: Why there is no text; None when there is one.
+    failure: str | None = None
+    usage: Usage = Usage()
+    #: The provider's word for why it stopped: ``stop``, ``length``, ``content_filter``, ...
+    finish: str | None = None
+    #: The model that the provider says has answered.
+    model: str | None = None
