@@ -1,0 +1,126 @@
+"""The ledger's rules: what an attempt costs, what is kept back for it, and whether to try again.
+
+Money is an integer of nano-dollars, and None is *unpriced*: no price is known, which is not 0.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import NewType
+
+from archon_batch.archon import Call, ListPrice, Usage
+from archon_batch.errors import Billing, GatewayError, TransientError
+
+NanoUsd = NewType("NanoUsd", int)
+
+_NANO = 1_000_000_000
+_MILLION = 1_000_000
+
+#: Attempts that one call may have, whatever they end with.
+MOST_ATTEMPTS = 6
+#: Attempts that one call may have when each might be on the bill.
+MOST_IN_DOUBT = 2
+#: Seconds before the second attempt; doubled for each one after.
+FIRST_WAIT = 1.0
+#: The longest wait of our own choosing, and the longest that a provider may ask for.
+LONGEST_WAIT = 60.0
+LONGEST_RETRY_AFTER = 600.0
+
+#: Tokens that a provider may add around each message, and around the whole.
+_WRAPPING = 16
+
+
+def nano(usd: Decimal) -> NanoUsd:
+    """Dollars as nano-dollars, rounded up."""
+    return NanoUsd(int((usd * _NANO).to_integral_value(ROUND_CEILING)))
+
+
+def usd(money: int | None) -> Decimal | None:
+    """Nano-dollars as dollars, exactly; None stays None."""
+    return None if money is None else Decimal(money) / _NANO
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Nano-dollars per million tokens, so that every listed price is a whole number."""
+
+    input: int
+    output: int
+
+    @classmethod
+    def of(cls, listed: ListPrice) -> "Price":
+        return cls(nano(listed.input), nano(listed.output))
+
+    def cost(self, usage: Usage) -> NanoUsd | None:
+        """What the tokens cost, rounded up to a whole nano-dollar; None if they are not known."""
+        if usage.prompt is None or usage.completion is None:
+            return None
+        return self._of(usage.prompt, usage.completion)
+
+    def most(self, call: Call) -> NanoUsd:
+        """The most that the call can cost: what is kept back for it while it is in flight.
+
+        A byte-level tokenizer makes at most one token of a byte.
+        """
+        prompt = _WRAPPING + sum(
+            _WRAPPING + len(m.content.encode("utf-8", "surrogatepass")) for m in call.messages
+        )
+        return self._of(prompt, call.max_tokens)
+
+    def _of(self, prompt: int, completion: int) -> NanoUsd:
+        return NanoUsd(-(-(prompt * self.input + completion * self.output) // _MILLION))
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try once more, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The call is settled with a failure."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Every call of the job would end alike: nothing more is begun, and the call stays open."""
+
+    why: str
+
+
+def decide(error: GatewayError, tried: int, in_doubt: int, jitter: float) -> Again | Fail | Stop:
+    """What follows an attempt that ended with ``error``: the one place that retries are decided.
+
+    Args:
+        error: how the last attempt ended.
+        tried: how many attempts the call has had, with the last.
+        in_doubt: how many of them may be on the bill although no answer came.
+        jitter: from 0 to 1, so that calls that failed together do not come back together.
+    """
+    if error.stops_job:
+        return Stop(str(error))
+    if not isinstance(error, TransientError):
+        return Fail(f"{error.reason}: {error.why}")
+    if tried >= MOST_ATTEMPTS:
+        return Fail(f"{error.reason} after {tried} attempts: {error.why}")
+    if in_doubt >= MOST_IN_DOUBT:
+        return Fail(f"{error.reason}, {in_doubt} attempts in doubt: {error.why}")
+    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tried - 1)) * (0.5 + jitter / 2)
+    asked = min(LONGEST_RETRY_AFTER, error.retry_after or 0.0)
+    return Again(max(backoff, asked))
+
+
+__all__ = [
+    "Again",
+    "Billing",
+    "Fail",
+    "NanoUsd",
+    "Price",
+    "Stop",
+    "decide",
+    "nano",
+    "usd",
+]
