@@ -1,0 +1,110 @@
+"""The database: jobs, items, replies and the ledger. No table leaves this room."""
+
+from dataclasses import dataclass
+
+from archon_batch.store.accounts import Account, Accounts, By, Progress
+from archon_batch.store.attempts import (
+    Begun,
+    BudgetReached,
+    Busy,
+    CallId,
+    Finish,
+    Found,
+    Halted,
+    Settled,
+    Start,
+    Started,
+)
+from archon_batch.store.clerk import Clerk
+from archon_batch.store.database import Database, connect
+from archon_batch.store.endings import AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.items import Items, OpenItem
+from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
+from archon_batch.store.migrations import upgrade as _upgrade
+from archon_batch.store.moment import now
+from archon_batch.store.owner import is_dead, me
+from archon_batch.store.settle import recover as _recover
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The front door: one a process, good for all its threads."""
+
+    database: Database
+    jobs: Jobs
+    items: Items
+    accounts: Accounts
+    endings: Endings
+    clerk: Clerk
+
+    @classmethod
+    def open(cls, url: str) -> "Store":
+        """Connect, and make the tables when the database is new.
+
+        Raises:
+            SettingsError: the address is not one.
+            SchemaError: the tables are of another version of the program.
+            StoreError: the database cannot be reached.
+        """
+        database = Database.open(url)
+        return cls(
+            database,
+            Jobs(database),
+            Items(database),
+            Accounts(database),
+            Endings(database),
+            Clerk(database),
+        )
+
+    @property
+    def where(self) -> str:
+        """The database's address, without its password."""
+        return self.database.engine.url.render_as_string(hide_password=True)
+
+    def recover(self) -> int:
+        """Put attempts in doubt that no living process will settle; return how many."""
+        with self.database.writing() as connection:
+            return _recover(connection, is_dead, now())
+
+    def close(self) -> None:
+        self.clerk.close()
+        self.database.close()
+
+
+def upgrade(url: str) -> None:
+    """Bring the tables at ``url`` to what this program needs."""
+    engine = connect(url)
+    try:
+        _upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+__all__ = [
+    "Account",
+    "AttemptLine",
+    "Begun",
+    "BudgetReached",
+    "Busy",
+    "By",
+    "CallId",
+    "CallLine",
+    "Clerk",
+    "Ending",
+    "Finish",
+    "Found",
+    "Halted",
+    "Items",
+    "Job",
+    "NewItem",
+    "NewJob",
+    "OpenItem",
+    "Progress",
+    "Settled",
+    "Start",
+    "Started",
+    "Store",
+    "me",
+    "now",
+    "upgrade",
+]

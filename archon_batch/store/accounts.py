@@ -1,0 +1,142 @@
+"""Accounts: what a job has done and cost, added up from its entries."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from archon_batch.store import tables
+from archon_batch.store.database import Database
+
+By = Literal["layer", "component", "model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many items stand where."""
+
+    open: int = 0
+    answered: int = 0
+    given_up: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What calls came to. Tokens and money count every attempt, also those without an answer."""
+
+    calls: int = 0
+    #: Calls whose reply was found among the completions.
+    cached_calls: int = 0
+    attempts: int = 0
+    failed_calls: int = 0
+    #: Replies that were billed without a price being known.
+    unpriced_calls: int = 0
+    #: Attempts that may be on the bill although no answer came.
+    in_doubt: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Nano-dollars: settled, possibly billed, paid for attempts that settled no call, and not
+    #: paid because the reply was found.
+    cost: int = 0
+    in_doubt_cost: int = 0
+    lost_cost: int = 0
+    saved: int = 0
+
+    def __add__(self, other: "Account") -> "Account":
+        return Account(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Account)))
+
+
+class Accounts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def progress(self, job_id: str) -> Progress:
+        table = tables.items
+        query = (
+            sa.select(table.c.status, sa.func.count())
+            .where(table.c.job_id == job_id)
+            .group_by(table.c.status)
+        )
+        with self._database.reading() as connection:
+            return Progress(**{row.status: row[1] for row in connection.execute(query)})
+
+    def total(self, job_id: str) -> Account:
+        return sum((account for _, account in self.by(job_id, "model")), Account())
+
+    def by(self, job_id: str, group: By) -> list[tuple[Mapping[str, Any], Account]]:
+        """The account of each layer, component or model: what names it, and its figures."""
+        names = {
+            "layer": ("layer",),
+            "component": ("layer", "component", "kind", "model"),
+            "model": ("model",),
+        }[group]
+        groups = self.grouped(
+            names, tables.attempts.c.job_id == job_id, tables.calls.c.job_id == job_id
+        )
+        return [
+            (dict(zip(names, key, strict=True)), account) for key, account in sorted(groups.items())
+        ]
+
+    def notes(self, job_id: str) -> dict[tuple[int, int, str], int]:
+        """How often what did not go as asked, by layer, component and kind of note."""
+        table = tables.items
+        counts: dict[tuple[int, int, str], int] = {}
+        query = sa.select(table.c.notes).where(table.c.job_id == job_id, table.c.notes.is_not(None))
+        with self._database.reading() as connection:
+            for text in connection.scalars(query):
+                for note in json.loads(text):
+                    key = (note["layer"], note["component"], note["kind"])
+                    counts[key] = counts.get(key, 0) + 1
+        return counts
+
+    def grouped(
+        self,
+        names: Sequence[str],
+        of_attempts: sa.ColumnElement[bool],
+        of_calls: sa.ColumnElement[bool],
+    ) -> dict[tuple[Any, ...], Account]:
+        """Accounts by the columns of those names, which calls and attempts both have."""
+        attempts, calls = tables.attempts, tables.calls
+        groups: dict[tuple[Any, ...], Account] = {}
+        with self._database.reading() as connection:
+            for table, sums, condition in (
+                (attempts, _of_attempts(), of_attempts),
+                (calls, _of_calls(), of_calls),
+            ):
+                columns = [table.c[name] for name in names]
+                query = sa.select(*columns, *sums).where(condition).group_by(*columns)
+                for row in connection.execute(query).mappings():
+                    figures = {k: int(v or 0) for k, v in row.items() if k not in names}
+                    key = tuple(row[name] for name in names)
+                    groups[key] = groups.get(key, Account()) + Account(**figures)
+        return groups
+
+
+def _of_attempts() -> list[sa.ColumnElement[Any]]:
+    c = tables.attempts.c
+    billed, lost = c.state == "billed", c.outcome != "ok"
+    return [
+        sa.func.count().label("attempts"),
+        sa.func.sum(sa.case((sa.and_(billed, c.cost.is_(None)), 1), else_=0)).label(
+            "unpriced_calls"
+        ),
+        sa.func.sum(sa.case((c.state == "in_doubt", 1), else_=0)).label("in_doubt"),
+        sa.func.sum(c.prompt_tokens).label("prompt_tokens"),
+        sa.func.sum(c.completion_tokens).label("completion_tokens"),
+        sa.func.sum(c.cost).label("cost"),
+        sa.func.sum(sa.case((c.state == "in_doubt", c.reserve), else_=0)).label("in_doubt_cost"),
+        sa.func.sum(sa.case((lost, c.cost), else_=0)).label("lost_cost"),
+    ]
+
+
+def _of_calls() -> list[sa.ColumnElement[Any]]:
+    c = tables.calls.c
+    return [
+        sa.func.count().label("calls"),
+        sa.func.sum(sa.case((c.cached, 1), else_=0)).label("cached_calls"),
+        sa.func.sum(sa.case((c.failure.is_not(None), 1), else_=0)).label("failed_calls"),
+        sa.func.sum(c.saved).label("saved"),
+    ]

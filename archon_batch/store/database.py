@@ -1,0 +1,139 @@
+"""The connection to SQLite or Postgres, and the settings without which SQLite loses updates."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from archon_batch.errors import SchemaError, SettingsError, StoreError
+from archon_batch.store.migrations import HEAD, upgrade
+
+_VARIABLE = "ARCHON_BATCH_DATABASE_URL"
+
+#: Milliseconds that a writer waits for another process's commit.
+_BUSY = 15_000
+
+
+class Database:
+    """Opens transactions; every error of the driver leaves as a StoreError."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    @classmethod
+    def open(cls, url: str) -> "Database":
+        """Connect, and make the tables when the database is new.
+
+        Raises:
+            SettingsError: the address is not one.
+            SchemaError: the tables are of another version of the program.
+            StoreError: the database cannot be reached.
+        """
+        database = cls(connect(url))
+        with database.reading() as connection:
+            found = _version(connection)
+        if found is None:
+            with _translated():
+                upgrade(database.engine)
+        elif found != HEAD:
+            raise SchemaError(found, HEAD)
+        return database
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with _translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                # Without it SQLite shows each statement another moment.
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that holds the right to write from its first moment."""
+        with _translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+
+def connect(text: str) -> Engine:
+    """An engine for the address; it connects when it is first used.
+
+    Raises:
+        SettingsError: the address is not one of SQLite or Postgres.
+    """
+    try:
+        url = make_url(text)
+    except sa.exc.ArgumentError:
+        raise SettingsError(
+            _VARIABLE, "not a database URL; try sqlite:///archon-batch.db"
+        ) from None
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    if url.drivername != "postgresql+psycopg":
+        raise SettingsError(
+            _VARIABLE,
+            f"{url.drivername} is not supported; use sqlite:///FILE or postgresql+psycopg://...",
+        )
+    try:
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=8, hide_parameters=True)
+    except ModuleNotFoundError:
+        raise SettingsError(
+            _VARIABLE, "Postgres needs: pip install archon-batch[postgres]"
+        ) from None
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise SettingsError(_VARIABLE, "a database in memory is lost at the end; name a file")
+    folder = Path(url.database).absolute().parent
+    if not folder.is_dir():
+        raise SettingsError(_VARIABLE, f"no such folder: {folder}")
+    engine = sa.create_engine(
+        url,
+        pool_size=8,
+        max_overflow=24,
+        hide_parameters=True,
+        # The transactions are ours: the driver's own begin too late to be safe, and updates are
+        # lost without an error.
+        connect_args={"isolation_level": None, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _settle(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
+        for pragma in (
+            f"busy_timeout={_BUSY}",
+            "journal_mode=WAL",
+            # A commit that we were told of survives a loss of power: a paid answer is behind it.
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _version(connection: Connection) -> str | None:
+    """The schema the tables are at; None when there are none."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        first = str(error.orig).strip().splitlines()
+        raise StoreError(f"database: {first[0] if first else type(error.orig).__name__}") from error

@@ -1,0 +1,176 @@
+"""Items as people and exports see them: the end, the account, and every call on the way."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from archon_batch.errors import JobNotFoundError
+from archon_batch.store import tables
+from archon_batch.store.accounts import Account, Accounts
+from archon_batch.store.attempts import Record
+from archon_batch.store.database import Database
+from archon_batch.store.moment import utc
+
+#: Rows that are read at once when a job is exported.
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLine:
+    n: int
+    state: str
+    outcome: str | None
+    why: str | None
+    cost: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    begun_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallLine:
+    key: str
+    kind: str
+    model: str
+    text: str | None
+    failure: str | None
+    cached: bool
+    saved: int | None
+    attempts: Sequence[AttemptLine] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An item as an export shows it."""
+
+    ix: int
+    row_id: str
+    status: str
+    answer: str | None
+    reason: str | None
+    notes: Sequence[Mapping[str, Any]]
+    extras: Mapping[str, Any]
+    #: From its first attempt to its end; None when nothing was sent for it.
+    seconds: float | None
+    account: Account = field(default_factory=Account)
+
+
+class Endings:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._accounts = Accounts(database)
+
+    def all(self, job_id: str) -> Iterator[Ending]:
+        """Every item with its account, in the dataset's order, a part at a time."""
+        table, at = tables.items, 0
+        while True:
+            query = (
+                sa.select(table)
+                .where(table.c.job_id == job_id, table.c.ix >= at)
+                .order_by(table.c.ix)
+                .limit(_CHUNK)
+            )
+            with self._database.reading() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            yield from self._endings(job_id, rows)
+            at = rows[-1].ix + 1
+
+    def one(self, job_id: str, row_id: str) -> Ending:
+        """The item of that row.
+
+        Raises:
+            JobNotFoundError: the job has no such row.
+        """
+        table = tables.items
+        query = sa.select(table).where(table.c.job_id == job_id, table.c.row_id == row_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise JobNotFoundError(job_id, f"it has no row {row_id!r}")
+        (ending,) = self._endings(job_id, [row])
+        return ending
+
+    def calls(self, job_id: str, ix: int) -> list[CallLine]:
+        """Every call of an item with its attempts, in the order they were asked."""
+        calls, attempts = tables.calls, tables.attempts
+        with self._database.reading() as connection:
+            settled = {
+                row.key: row
+                for row in connection.execute(
+                    sa.select(calls).where(calls.c.job_id == job_id, calls.c.ix == ix)
+                )
+            }
+            tried: dict[str, list[Record]] = {key: [] for key in settled}
+            query = sa.select(attempts).where(attempts.c.job_id == job_id, attempts.c.ix == ix)
+            for row in connection.execute(query.order_by(attempts.c.n)):
+                tried.setdefault(row.key, []).append(row)
+        lines = []
+        for key in sorted(tried, key=lambda k: [int(part) for part in k.split(".")]):
+            call = settled.get(key)
+            named = call or tried[key][0]
+            lines.append(
+                CallLine(
+                    key=key,
+                    kind=named.kind,
+                    model=named.model,
+                    text=call.text if call else None,
+                    failure=call.failure if call else None,
+                    cached=bool(call and call.cached),
+                    saved=call.saved if call else None,
+                    attempts=tuple(_attempt(row) for row in tried[key]),
+                )
+            )
+        return lines
+
+    def _endings(self, job_id: str, rows: Sequence[Record]) -> Iterator[Ending]:
+        first, last = rows[0].ix, rows[-1].ix
+        attempts, calls = tables.attempts, tables.calls
+        groups = self._accounts.grouped(
+            ("ix",),
+            sa.and_(attempts.c.job_id == job_id, attempts.c.ix.between(first, last)),
+            sa.and_(calls.c.job_id == job_id, calls.c.ix.between(first, last)),
+        )
+        query = (
+            sa.select(attempts.c.ix, sa.func.min(attempts.c.begun_at))
+            .where(attempts.c.job_id == job_id, attempts.c.ix.between(first, last))
+            .group_by(attempts.c.ix)
+        )
+        with self._database.reading() as connection:
+            begun = {row.ix: row[1] for row in connection.execute(query)}
+        for row in rows:
+            yield Ending(
+                ix=row.ix,
+                row_id=row.row_id,
+                status=row.status,
+                answer=row.answer,
+                reason=row.reason,
+                notes=json.loads(row.notes) if row.notes else (),
+                extras=json.loads(row.extras),
+                seconds=_seconds(begun.get(row.ix), row.ended_at),
+                account=groups.get((row.ix,), Account()),
+            )
+
+
+def _attempt(row: Record) -> AttemptLine:
+    return AttemptLine(
+        n=row.n,
+        state=row.state,
+        outcome=row.outcome,
+        why=row.why,
+        cost=row.cost,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        begun_at=utc(row.begun_at),
+        ended_at=utc(row.ended_at),
+    )
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else (end - start).total_seconds()

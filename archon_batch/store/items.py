@@ -1,0 +1,147 @@
+"""Items in the database: what is open, the replies so far, and the ends."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import sqlalchemy as sa
+
+from archon_batch.archon import Answer, CallKey, GaveUp, Message, Question, Reply
+from archon_batch.store import tables
+from archon_batch.store.database import Database
+from archon_batch.store.moment import now
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """An item under way: its question and all that is on record of it."""
+
+    ix: int
+    question: Question
+    replies: Mapping[CallKey, Reply] = field(default_factory=dict)
+
+
+class Items:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_in_shard(self, job_id: str, shard: int) -> list[OpenItem]:
+        """The shard's items that have no end yet, in the dataset's order."""
+        return self._open(job_id, tables.items.c.shard == shard)
+
+    def open_among(self, job_id: str, ixs: Iterable[int]) -> list[OpenItem]:
+        """Those of the items that have no end yet, in the dataset's order."""
+        return self._open(job_id, tables.items.c.ix.in_(sorted(ixs)))
+
+    def _open(self, job_id: str, which: sa.ColumnElement[bool]) -> list[OpenItem]:
+        items, calls = tables.items, tables.calls
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                sa.select(items.c.ix, items.c.row_id, items.c.messages)
+                .where(items.c.job_id == job_id, items.c.status == "open", which)
+                .order_by(items.c.ix)
+            ).all()
+            replies: dict[int, dict[CallKey, Reply]] = defaultdict(dict)
+            if rows:
+                for row in connection.execute(
+                    sa.select(calls.c.ix, calls.c.key, calls.c.text, calls.c.failure).where(
+                        calls.c.job_id == job_id, calls.c.ix.in_([row.ix for row in rows])
+                    )
+                ):
+                    replies[row.ix][CallKey.parse(row.key)] = Reply(row.text, row.failure)
+        return [
+            OpenItem(row.ix, _question(row.row_id, row.messages), replies[row.ix]) for row in rows
+        ]
+
+    def end(self, job_id: str, ends: Sequence[tuple[int, Answer | GaveUp]]) -> None:
+        """Put ends on record. An item that has one keeps it."""
+        if not ends:
+            return
+        table = tables.items
+        update = sa.update(table).where(
+            table.c.job_id == job_id, table.c.ix == sa.bindparam("of_ix"), table.c.status == "open"
+        )
+        at = now()
+        with self._database.writing() as connection:
+            connection.execute(
+                update,
+                [{"of_ix": ix, "ended_at": at, **_end(end)} for ix, end in ends],
+            )
+
+    def next_shard(self, job_id: str, first: int, stride: int) -> int | None:
+        """The first shard with open items among ``first``, ``first + stride``, ..."""
+        table = tables.items
+        with self._database.reading() as connection:
+            return connection.execute(
+                sa.select(sa.func.min(table.c.shard)).where(
+                    table.c.job_id == job_id,
+                    table.c.status == "open",
+                    table.c.shard >= first,
+                    (table.c.shard - first) % stride == 0,
+                )
+            ).scalar()
+
+    def cancel(self, job_id: str) -> None:
+        """End what is open; what was paid for stays on record."""
+        table = tables.items
+        with self._database.writing() as connection:
+            connection.execute(
+                sa.update(table)
+                .where(table.c.job_id == job_id, table.c.status == "open")
+                .values(status="cancelled", ended_at=now())
+            )
+
+    def reopen(self, job_id: str, statuses: Iterable[str]) -> int:
+        """Open items again that ended so, and forget their failed calls; return how many.
+
+        Replies stay, so only what failed is paid for again; the attempts stay on the ledger, and
+        the bound of attempts begins anew.
+        """
+        items, calls, attempts = tables.items, tables.calls, tables.attempts
+        with self._database.writing() as connection:
+            ixs = list(
+                connection.scalars(
+                    sa.select(items.c.ix).where(
+                        items.c.job_id == job_id,
+                        items.c.status.in_(list(statuses)),
+                        # A row that could not be accepted has nothing to ask.
+                        items.c.messages != "[]",
+                    )
+                )
+            )
+            for some in (ixs[at : at + 500] for at in range(0, len(ixs), 500)):
+                connection.execute(
+                    sa.delete(calls).where(
+                        calls.c.job_id == job_id,
+                        calls.c.ix.in_(some),
+                        sa.or_(calls.c.failure.is_not(None), sa.func.trim(calls.c.text) == ""),
+                    )
+                )
+                connection.execute(
+                    sa.update(attempts)
+                    .where(attempts.c.job_id == job_id, attempts.c.ix.in_(some))
+                    .values(counts=False)
+                )
+                connection.execute(
+                    sa.update(items)
+                    .where(items.c.job_id == job_id, items.c.ix.in_(some))
+                    .values(status="open", answer=None, reason=None, notes=None, ended_at=None)
+                )
+            return len(ixs)
+
+
+def _question(row_id: str, messages: str) -> Question:
+    return Question(row_id, tuple(Message(role, text) for role, text in json.loads(messages)))
+
+
+def _end(end: Answer | GaveUp) -> dict[str, object]:
+    notes = json.dumps([asdict(note) for note in end.notes]) if end.notes else None
+    if isinstance(end, Answer):
+        return {"status": "answered", "answer": end.text, "reason": None, "notes": notes}
+    return {
+        "status": "given_up",
+        "answer": None,
+        "reason": f"layer {end.layer}: {end.why}",
+        "notes": notes,
+    }

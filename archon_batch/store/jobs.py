@@ -1,0 +1,232 @@
+"""Jobs in the database: made once, found again, and moved from state to state."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from archon_batch.archon import Question
+from archon_batch.errors import JobNotFoundError
+from archon_batch.ledger import NanoUsd, Price
+from archon_batch.store import tables
+from archon_batch.store.attempts import Record
+from archon_batch.store.database import Database
+from archon_batch.store.moment import now, utc
+
+#: Rows that are inserted by one statement.
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """A row on its way into a job; with a reason, it is given up from the start."""
+
+    row_id: str
+    question: Question
+    extras: Mapping[str, object]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What ``submit`` makes."""
+
+    #: The hash of all that makes two submissions one.
+    submit_key: str
+    name: str
+    dataset: str
+    architecture: Mapping[str, object]
+    prices: Mapping[str, Price | None]
+    options: Mapping[str, object]
+    #: Items in a shard.
+    shard: int
+    #: Shards under way at once.
+    width: int
+    budget: NanoUsd | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    name: str
+    dataset: str
+    architecture: Mapping[str, Any]
+    prices: Mapping[str, Price | None]
+    options: Mapping[str, Any]
+    rows: int
+    shard: int
+    width: int
+    #: running, paused, stopped, cancelled or done.
+    state: str
+    reason: str | None
+    budget: NanoUsd | None
+    spent: NanoUsd
+    reserved: NanoUsd
+    in_doubt: NanoUsd
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Jobs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: NewJob, items: Iterable[NewItem]) -> tuple[Job, bool]:
+        """Make the job and its items, or find the one that the same submission made before.
+
+        Returns:
+            The job, and whether it is new. All of it is in the database, or none.
+        """
+        with self._database.writing() as connection:
+            known = connection.execute(
+                sa.select(tables.jobs.c.id).where(tables.jobs.c.submit_key == new.submit_key)
+            ).scalar()
+            job_id = known or new.submit_key[:12]
+            if known is None:
+                connection.execute(sa.insert(tables.jobs), _job_row(job_id, new))
+                rows = 0
+                numbered = enumerate(items)
+                while chunk := list(islice(numbered, _CHUNK)):
+                    rows += len(chunk)
+                    connection.execute(
+                        sa.insert(tables.items),
+                        [_item_row(job_id, ix, ix // new.shard, item) for ix, item in chunk],
+                    )
+                connection.execute(_of(job_id, sa.update(tables.jobs)).values(rows=rows))
+            return _job(_one(connection, job_id)), known is None
+
+    def find(self, ref: str) -> Job:
+        """The job of that id, or of that name if there is one, or whose id begins so.
+
+        Raises:
+            JobNotFoundError: there is none, or there are several.
+        """
+        table = tables.jobs
+        with self._database.reading() as connection:
+            for condition in (
+                table.c.id == ref,
+                table.c.name == ref,
+                table.c.id.startswith(ref, autoescape=True),
+                table.c.name.startswith(ref, autoescape=True),
+            ):
+                rows = connection.execute(sa.select(table).where(condition).limit(6)).all()
+                if len(rows) == 1:
+                    return _job(rows[0])
+                if rows:
+                    listed = ", ".join(f"{row.id} ({row.name})" for row in rows)
+                    raise JobNotFoundError(ref, f"several jobs fit: {listed}")
+        raise JobNotFoundError(ref, "no job of that id or name; archon-batch jobs lists them")
+
+    def all(self) -> list[Job]:
+        """Every job, the newest first."""
+        with self._database.reading() as connection:
+            query = sa.select(tables.jobs).order_by(tables.jobs.c.created_at.desc())
+            return [_job(row) for row in connection.execute(query)]
+
+    def named(self, name: str) -> Job | None:
+        """The newest job of that very name."""
+        query = sa.select(tables.jobs).where(tables.jobs.c.name == name)
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(tables.jobs.c.created_at.desc())).first()
+        return None if row is None else _job(row)
+
+    def get(self, job_id: str) -> Job:
+        """The job of that very id.
+
+        Raises:
+            JobNotFoundError: there is none.
+        """
+        with self._database.reading() as connection:
+            return _job(_one(connection, job_id))
+
+    def move(
+        self, job_id: str, state: str, *, only_from: Iterable[str], reason: str | None = None
+    ) -> bool:
+        """Change the job's state if it is in one of those named; return whether it was."""
+        ends = state in ("done", "cancelled")
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                _of(job_id, sa.update(tables.jobs))
+                .where(tables.jobs.c.state.in_(list(only_from)))
+                .values(state=state, reason=reason, ended_at=now() if ends else None)
+            )
+            return changed.rowcount == 1
+
+    def set_budget(self, job_id: str, budget: NanoUsd | None) -> None:
+        with self._database.writing() as connection:
+            connection.execute(_of(job_id, sa.update(tables.jobs)).values(budget=budget))
+
+
+def _of(job_id: str, update: sa.Update) -> sa.Update:
+    return update.where(tables.jobs.c.id == job_id)
+
+
+def _one(connection: Connection, job_id: str) -> Record:
+    row = connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id)).first()
+    if row is None:
+        raise JobNotFoundError(job_id, "no job of that id; archon-batch jobs lists them")
+    return row
+
+
+def _job_row(job_id: str, new: NewJob) -> dict[str, Any]:
+    prices = {m: None if p is None else [p.input, p.output] for m, p in new.prices.items()}
+    return {
+        "id": job_id,
+        "submit_key": new.submit_key,
+        "name": new.name,
+        "dataset": new.dataset,
+        "architecture": json.dumps(new.architecture),
+        "prices": json.dumps(prices),
+        "options": json.dumps(new.options),
+        "rows": 0,
+        "shard": new.shard,
+        "width": new.width,
+        "state": "running",
+        "budget": new.budget,
+        "spent": 0,
+        "reserved": 0,
+        "in_doubt": 0,
+        "created_at": now(),
+    }
+
+
+def _item_row(job_id: str, ix: int, shard: int, item: NewItem) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "ix": ix,
+        "shard": shard,
+        "row_id": item.row_id,
+        "messages": json.dumps([[m.role, m.content] for m in item.question.messages]),
+        "extras": json.dumps(item.extras),
+        "status": "open" if item.reason is None else "given_up",
+        "reason": item.reason,
+        "ended_at": None if item.reason is None else now(),
+    }
+
+
+def _job(row: Record) -> Job:
+    prices = json.loads(row.prices).items()
+    return Job(
+        id=row.id,
+        name=row.name,
+        dataset=row.dataset,
+        architecture=json.loads(row.architecture),
+        prices={model: None if pair is None else Price(*pair) for model, pair in prices},
+        options=json.loads(row.options),
+        rows=row.rows,
+        shard=row.shard,
+        width=row.width,
+        state=row.state,
+        reason=row.reason,
+        budget=row.budget,
+        spent=row.spent,
+        reserved=row.reserved,
+        in_doubt=row.in_doubt,
+        created_at=utc(row.created_at),
+        ended_at=utc(row.ended_at),
+    )

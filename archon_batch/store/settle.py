@@ -1,0 +1,147 @@
+"""Attempts that end: each is settled once, its money moves with it, and its reply is kept."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from archon_batch.archon import Reply
+from archon_batch.errors import Billing
+from archon_batch.store import tables
+from archon_batch.store.attempts import CALL, Finish, Record, Start, about, move, once
+
+
+def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
+    """Put the ends of attempts on record, move their money, and settle the calls they answer.
+
+    An attempt that is settled already stays as it is, unless it was in doubt: then the answer that
+    came after all resolves it. The first reply to a call stays.
+    """
+    states = _states(connection, finishes)
+    money: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    ends: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    completions: list[dict[str, Any]] = []
+    for finish in finishes:
+        start = finish.start
+        before = states.get((*start.call.row, finish.n))
+        if before is None or before.state not in ("sending", "in_doubt"):
+            continue
+        moved = money[start.call.job]
+        moved["reserved" if before.state == "sending" else "in_doubt"] -= before.reserve
+        moved["spent"] += finish.cost or 0
+        if finish.billing is Billing.IN_DOUBT:
+            moved["in_doubt"] += before.reserve
+        ends.append(_end(finish))
+        if finish.reply is not None:
+            calls.append(_call(start, finish.reply, finish.at))
+            if finish.reply.text and finish.reply.text.strip():
+                completions.append(_completion(finish, finish.reply))
+    if ends:
+        connection.execute(
+            sa.update(tables.attempts).where(
+                tables.attempts.c.job_id == sa.bindparam("of_job"),
+                tables.attempts.c.ix == sa.bindparam("of_ix"),
+                tables.attempts.c.key == sa.bindparam("of_key"),
+                tables.attempts.c.n == sa.bindparam("of_n"),
+            ),
+            ends,
+        )
+    if calls:
+        connection.execute(once(connection, tables.calls), calls)
+    if completions:
+        connection.execute(once(connection, tables.completions), completions)
+    move(connection, money)
+
+
+def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime) -> int:
+    """Put attempts in doubt whose process is dead or whose time is over; return how many.
+
+    Nobody will settle them: the provider may have served and billed them, and no answer came.
+    """
+    table = tables.attempts
+    query = sa.select(*CALL, table.c.n, table.c.owner, table.c.expires_at, table.c.reserve)
+    rows = connection.execute(query.where(table.c.state == "sending").with_for_update()).all()
+    lost = [
+        row for row in rows if row.expires_at.replace(tzinfo=at.tzinfo) < at or is_dead(row.owner)
+    ]
+    money: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in lost:
+        money[row.job_id]["reserved"] -= row.reserve
+        money[row.job_id]["in_doubt"] += row.reserve
+        connection.execute(
+            sa.update(table)
+            .where(sa.tuple_(*CALL, table.c.n) == (row.job_id, row.ix, row.key, row.n))
+            .values(state="in_doubt", outcome="worker_died", ended_at=at)
+        )
+    move(connection, money)
+    return len(lost)
+
+
+def _states(
+    connection: Connection, finishes: Sequence[Finish]
+) -> dict[tuple[str, int, str, int], Record]:
+    table = tables.attempts
+    attempt = (*CALL, table.c.n)
+    query = sa.select(*attempt, table.c.state, table.c.reserve).where(
+        sa.tuple_(*attempt).in_([(*f.start.call.row, f.n) for f in finishes])
+    )
+    return {
+        (row.job_id, row.ix, row.key, row.n): row
+        for row in connection.execute(query.with_for_update())
+    }
+
+
+def _end(finish: Finish) -> dict[str, Any]:
+    job, ix, key = finish.start.call.row
+    return {
+        "of_job": job,
+        "of_ix": ix,
+        "of_key": key,
+        "of_n": finish.n,
+        "state": finish.billing.value,
+        "outcome": finish.outcome,
+        "why": finish.why,
+        "cost": finish.cost,
+        "estimated": finish.estimated,
+        "prompt_tokens": finish.usage.prompt,
+        "completion_tokens": finish.usage.completion,
+        "cached_tokens": finish.usage.cached,
+        "reasoning_tokens": finish.usage.reasoning,
+        "ended_at": finish.at,
+    }
+
+
+def _call(start: Start, reply: Reply, at: datetime) -> dict[str, Any]:
+    return {
+        **about(start),
+        "text": _storable(reply.text),
+        "failure": _storable(reply.failure),
+        "finish": reply.finish,
+        "cached": False,
+        "saved": None,
+        "settled_at": at,
+    }
+
+
+def _completion(finish: Finish, reply: Reply) -> dict[str, Any]:
+    return {
+        "fingerprint": finish.start.fingerprint,
+        "model": finish.start.model,
+        "text": _storable(reply.text),
+        "finish": reply.finish,
+        "prompt_tokens": finish.usage.prompt,
+        "completion_tokens": finish.usage.completion,
+        "cost": finish.cost,
+        "made_at": finish.at,
+    }
+
+
+def _storable(text: str | None) -> str | None:
+    """The text without what a database refuses: Postgres NUL, both of them half a surrogate pair."""
+    if text is None:
+        return None
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

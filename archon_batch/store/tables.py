@@ -1,0 +1,185 @@
+"""The tables. Nothing of an item's progress is kept but its replies and its end."""
+
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, Boolean, DateTime, Index, Table, Text, text
+from sqlmodel import Field, SQLModel
+
+
+def _text(*, null: bool = False) -> Any:  # noqa: ANN401  (SQLModel's Field is Any to a type checker)
+    return Field(default=None, sa_type=Text, nullable=null)
+
+
+def _money(*, null: bool = False) -> Any:  # noqa: ANN401
+    """Nano-dollars."""
+    return Field(default=None if null else 0, sa_type=BigInteger, nullable=null)
+
+
+def _moment(*, null: bool = False) -> Any:  # noqa: ANN401
+    """A moment in UTC. SQLite forgets the zone, and the store's door puts it on again."""
+    return Field(default=None, sa_type=cast("Any", DateTime(timezone=True)), nullable=null)
+
+
+class Job(SQLModel, table=True):
+    __tablename__ = "jobs"
+
+    id: str = Field(primary_key=True, max_length=32)
+    #: The hash of dataset, architecture and name: a submission made twice is one job.
+    submit_key: str = Field(unique=True, max_length=64)
+    name: str = Field(index=True, max_length=200)
+    dataset: str = _text()
+    #: The architecture as it was read, frozen: the file may change while the job runs.
+    architecture: str = _text()
+    #: The price of each model by its name, null for one that is unpriced.
+    prices: str = _text()
+    options: str = _text()
+    rows: int
+    #: Items in a shard.
+    shard: int
+    #: Shards under way at once.
+    width: int
+    #: running, paused (by the budget), stopped (by a provider's verdict), cancelled or done.
+    state: str = Field(max_length=16)
+    reason: str | None = _text(null=True)
+    budget: int | None = _money(null=True)
+    #: Settled, kept back for calls in flight, and possibly billed though no answer came.
+    spent: int = _money()
+    reserved: int = _money()
+    in_doubt: int = _money()
+    created_at: datetime = _moment()
+    ended_at: datetime | None = _moment(null=True)
+
+
+class Item(SQLModel, table=True):
+    __tablename__ = "items"
+    __table_args__ = (
+        Index("items_by_status", "job_id", "status", "shard"),
+        Index("items_by_row", "job_id", "row_id"),
+    )
+
+    job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
+    #: The row's place in the dataset, from 0.
+    ix: int = Field(primary_key=True)
+    shard: int
+    row_id: str = _text()
+    #: The messages, as JSON.
+    messages: str = _text()
+    #: The row's other keys, as JSON.
+    extras: str = _text()
+    #: open, answered, given_up or cancelled.
+    status: str = Field(max_length=16)
+    answer: str | None = _text(null=True)
+    reason: str | None = _text(null=True)
+    #: What did not go as asked, as JSON.
+    notes: str | None = _text(null=True)
+    ended_at: datetime | None = _moment(null=True)
+
+
+class Call(SQLModel, table=True):
+    """A settled call: the reply that plans are made from. The first reply stays."""
+
+    __tablename__ = "calls"
+
+    job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
+    ix: int = Field(primary_key=True)
+    #: ``layer.component.slot.again``
+    key: str = Field(primary_key=True, max_length=48)
+    layer: int
+    component: int
+    kind: str = Field(max_length=64)
+    model: str = Field(max_length=200)
+    fingerprint: str = Field(max_length=64)
+    text: str | None = _text(null=True)
+    failure: str | None = _text(null=True)
+    finish: str | None = Field(default=None, max_length=64, nullable=True)
+    #: Found among the completions: nothing was sent, nothing was paid.
+    cached: bool = Field(sa_type=Boolean)
+    #: What the completion cost when it was paid for, when it was found; else null.
+    saved: int | None = _money(null=True)
+    settled_at: datetime = _moment()
+
+
+class Attempt(SQLModel, table=True):
+    """One try at a call on the wire: written before it is sent, and settled once."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        # A call has at most one attempt in flight, and so has a request.
+        Index(
+            "one_open_attempt",
+            "job_id",
+            "ix",
+            "key",
+            unique=True,
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
+        Index(
+            "open_attempts_by_request",
+            "fingerprint",
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
+    )
+
+    job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
+    ix: int = Field(primary_key=True)
+    key: str = Field(primary_key=True, max_length=48)
+    #: From 1.
+    n: int = Field(primary_key=True)
+    layer: int
+    component: int
+    kind: str = Field(max_length=64)
+    model: str = Field(max_length=200)
+    fingerprint: str = Field(max_length=64)
+    #: The process that sends it.
+    owner: str = Field(max_length=100)
+    #: sending, billed, not_sent, not_billed or in_doubt.
+    state: str = Field(max_length=16)
+    #: ok, or why there was no answer: rate_limit, call_timeout, ...
+    outcome: str | None = Field(default=None, max_length=64, nullable=True)
+    why: str | None = _text(null=True)
+    #: Kept back while it is in flight, and counted while it is in doubt. 0 when unpriced.
+    reserve: int = _money()
+    #: What it cost; null while unknown, and for good when unpriced.
+    cost: int | None = _money(null=True)
+    #: The cost is the highest possible, since the provider did not report the tokens.
+    estimated: bool = Field(default=False, sa_type=Boolean)
+    prompt_tokens: int | None = Field(default=None, nullable=True)
+    completion_tokens: int | None = Field(default=None, nullable=True)
+    cached_tokens: int | None = Field(default=None, nullable=True)
+    reasoning_tokens: int | None = Field(default=None, nullable=True)
+    #: Counts against the bound of attempts; ``retry`` begins a new count.
+    counts: bool = Field(default=True, sa_type=Boolean)
+    begun_at: datetime = _moment()
+    #: When the process has certainly stopped waiting for it.
+    expires_at: datetime = _moment()
+    ended_at: datetime | None = _moment(null=True)
+
+
+class Completion(SQLModel, table=True):
+    """A paid-for reply under the hash of its request, for any job to find again."""
+
+    __tablename__ = "completions"
+
+    fingerprint: str = Field(primary_key=True, max_length=64)
+    model: str = Field(max_length=200)
+    text: str = _text()
+    finish: str | None = Field(default=None, max_length=64, nullable=True)
+    prompt_tokens: int | None = Field(default=None, nullable=True)
+    completion_tokens: int | None = Field(default=None, nullable=True)
+    cost: int | None = _money(null=True)
+    made_at: datetime = _moment()
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+jobs = _table(Job)
+items = _table(Item)
+calls = _table(Call)
+attempts = _table(Attempt)
+completions = _table(Completion)
+__all__ = ["attempts", "calls", "completions", "items", "jobs"]
