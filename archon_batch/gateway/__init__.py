@@ -1,0 +1,16 @@
+"""The providers: whoever answers calls."""
+
+from archon_batch.gateway.models import missing_for, price_of, why_unknown
+from archon_batch.gateway.router import Router
+from archon_batch.gateway.scripted import ScriptedGateway, settled
+from archon_batch.gateway.seam import Gateway
+
+__all__ = [
+    "Gateway",
+    "Router",
+    "ScriptedGateway",
+    "missing_for",
+    "price_of",
+    "settled",
+    "why_unknown",
+]

@@ -1,0 +1,300 @@
+"""The live gateway: litellm, held to one request a call. Nothing else imports litellm.
+
+litellm repeats requests in more ways than its settings reach, and says InternalServerError of a
+500, of a cut body and of a closed port alike. So every request is watched where it leaves: there a
+second one is stopped, and what was seen there decides what a failure means and may have cost.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import time
+import warnings
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+
+from archon_batch import errors
+from archon_batch.archon import Call, Reply, Usage
+from archon_batch.errors import Billing, GatewayError, SettingsError, TransientError
+
+# Without it the import below fetches a price list, for up to nine seconds.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import litellm
+from litellm._internal_context import is_internal_call
+from litellm.constants import PROVIDERS_THAT_AUTHENTICATE_ON_PROVIDER_INFO
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+#: What litellm's exceptions mean, by name, since they come and go from release to release. One
+#: that is not here means what its nearest base does.
+_THEIRS: Mapping[type[GatewayError], str] = {
+    errors.BadCallError: "BadRequestError ImageFetchError InvalidRequestError ModelNotMappedError "
+    "UnprocessableEntityError UnsupportedParamsError VectorStoreSearchError",
+    errors.BrokenReplyError: "APIResponseValidationError JSONSchemaValidationError MockException "
+    "MidStreamFallbackError OpenAIError",
+    errors.CallTimeoutError: "Timeout TimeoutError",
+    errors.CredentialsError: "AuthenticationError PermissionDeniedError",
+    errors.PromptTooLongError: "ContextWindowExceededError",
+    errors.ProviderDownError: "APIConnectionError APIError BadGatewayError InternalServerError "
+    "ServiceUnavailableError",
+    errors.QuotaError: "BudgetExceededError PaymentRequiredError",
+    errors.RateLimitError: "RateLimitError",
+    errors.RefusedError: "BlockedPiiEntityError ContentPolicyViolationError RejectedRequestError "
+    "GuardrailRaisedException ModifyResponseException SensitiveDataRouteException",
+    errors.UnknownModelError: "LiteLLMUnknownProvider NotFoundError",
+}
+MEANINGS = {name: ours for ours, names in _THEIRS.items() for name in names.split()}
+#: These it also raises for what it does not know, or at a word in a body. The status says more,
+_VAGUE = {errors.BrokenReplyError, errors.ProviderDownError, errors.RateLimitError}
+#: by itself or by its hundred; of a 2xx that became an exception, that it was served.
+_STATUSES: Mapping[int, type[GatewayError]] = {
+    2: errors.BrokenReplyError,
+    3: errors.BadCallError,
+    4: errors.BadCallError,
+    5: errors.ProviderDownError,
+    401: errors.CredentialsError,
+    402: errors.QuotaError,
+    403: errors.CredentialsError,
+    404: errors.UnknownModelError,
+    409: errors.ProviderDownError,
+    413: errors.PromptTooLongError,
+    429: errors.RateLimitError,
+}
+#: What is said under several statuses, or before there is one.
+_SAYINGS: Mapping[str, type[GatewayError]] = {
+    "insufficient_quota": errors.QuotaError,
+    "insufficient balance": errors.QuotaError,
+    "credit balance is too low": errors.QuotaError,
+    "llm provider not provided": errors.UnknownModelError,
+    "no module named": errors.BadCallError,
+    "surrogates not allowed": errors.BadCallError,
+}
+#: Seconds to reach a host: fewer than a call has, lest one that is away seem to have been slow.
+_CONNECT = 10.0
+#: Headers that say who asks, and who pays.
+_IDENTITY = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-security-token"}
+_IDENTITY |= {"openai-organization", "openai-project"}
+_KEY = re.compile(r"\bBearer \S+|\b((sk|rk|pk|gsk|xai|hf|pplx|nvapi)[-_]|AIza|AKIA|eyJ)[\w*.-]{6,}")
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+#: What litellm puts before words, as in "litellm.BadRequestError: OpenAIException - ", and after.
+_NOISE = re.compile(r"(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)")
+#: So many characters in common make words a quotation of the prompt, and what is shorter than the
+#: second is neither a prompt nor a key that is to be kept from view.
+_QUOTATION, _SHORT = 20, 8
+
+
+class UnreachableError(errors.ProviderDownError):
+    """No connection came about."""
+
+    billing = Billing.NOT_SENT
+
+
+@dataclass(slots=True)
+class _Wire:
+    """What one call has done on the wire."""
+
+    #: The one credential it may carry; None when the call goes to its provider's own address.
+    key: str | None = None
+    posted: set[str] = field(default_factory=set)
+    reached: bool = True
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: What went wrong below litellm.
+    trouble: str = ""
+
+
+_WIRE: ContextVar[_Wire] = ContextVar("wire")
+
+
+_send = LiteLLMAiohttpTransport.handle_async_request
+
+
+async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> httpx.Response:
+    wire = _WIRE.get()
+    if request.method == "POST":
+        # Some providers need a token or a poll besides: at another address, or by GET.
+        if str(request.url) in wire.posted:
+            raise httpx.RequestError("a second request for one call", request=request)
+        wire.posted.add(str(request.url))
+    if wire.key is not None:
+        for name in _IDENTITY:
+            if request.headers.get(name, wire.key).rpartition(" ")[2] != wire.key:
+                del request.headers[name]
+    limits = request.extensions.get("timeout", {})
+    connect = min(limits.get("connect") or _CONNECT, _CONNECT)
+    request.extensions["timeout"] = limits | {"connect": connect}
+    try:
+        response = await _send(self, request)
+        wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
+        await response.aread()
+    except Exception as error:
+        cause = error.__cause__
+        unreached = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+        wire.reached = wire.status is not None or not isinstance(cause, unreached)
+        wire.trouble = str(getattr(cause, "os_error", error))
+        raise
+    if response.has_redirect_location:
+        wire.trouble = "a redirect, and none is followed"
+        raise httpx.TooManyRedirects(wire.trouble, request=request)
+    return response
+
+
+# On the class, where no client gets past it: not those made at the import, nor the spare ones made
+# when a connection fails.
+LiteLLMAiohttpTransport.handle_async_request = _watched  # type: ignore[method-assign]
+litellm.suppress_debug_info = True
+# pydantic warns of read-only fields that litellm declares, at their first use: in a call.
+warnings.filterwarnings("ignore", "Items? .+ on TypedDict class", UserWarning)
+for _name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
+    # What they would say of a call is in the error it ends with, and there without the prompt.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+class LiveGateway:
+    """The providers, by way of litellm. One a process, since litellm's clients are global."""
+
+    def __init__(self, timeout: float) -> None:
+        #: Seconds for a whole call, however slowly its answer drips.
+        self._timeout = timeout
+        if not AsyncHTTPHandler.should_use_aiohttp_transport():
+            why = "must be unset: calls would leave unwatched, and could be paid for several times"
+            raise SettingsError("DISABLE_AIOHTTP_TRANSPORT, LITELLM_HTTP2", why)
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        """Make the call by one request, which carries the attempt's id.
+
+        Raises:
+            GatewayError: there was no reply, or none that could be read.
+        """
+        wire, model = _Wire(), call.model
+        _WIRE.set(wire)
+        # It turns off litellm's own account of the call: a tenth of the CPU, and it outlives it.
+        is_internal_call.set(True)
+        try:
+            wire.key = _key(model.api_base) if model.api_base else None
+            async with asyncio.timeout(self._timeout):
+                response = await litellm.acompletion(
+                    model=model.model,
+                    messages=[{"role": m.role, "content": m.content} for m in call.messages],
+                    temperature=call.temperature,
+                    max_tokens=call.max_tokens,
+                    timeout=self._timeout,
+                    num_retries=0,
+                    max_retries=0,
+                    # A model that takes no temperature gets none, rather than no call.
+                    drop_params=True,
+                    api_base=model.api_base,
+                    api_key=wire.key,
+                    extra_headers={"X-Client-Request-Id": attempt},
+                )
+            return _reply(response)
+        except Exception as error:
+            kind, why = _meaning(error, call, wire), _why(error, call, wire)
+            patience = [_patience(wire.headers)] if issubclass(kind, TransientError) else []
+            raise kind(model.model, why, *patience) from error
+
+    async def close(self) -> None:
+        """Close all connections; a later call would open new ones."""
+        await close_litellm_async_clients()  # type: ignore[no-untyped-call]
+        litellm.in_memory_llm_clients_cache.flush_cache()  # type: ignore[no-untyped-call]
+
+
+def missing_keys(model: str) -> tuple[str, ...]:
+    """The environment variables that litellm needs for the model, and that are not set."""
+    if model.partition("/")[0] in PROVIDERS_THAT_AUTHENTICATE_ON_PROVIDER_INFO:
+        return ()  # to ask would start a login
+    names: list[str] = litellm.validate_environment(model)["missing_keys"]
+    return tuple(name for name in names if not os.environ.get(name))
+
+
+def _key(api_base: str) -> str:
+    """The key for an address that a file names; litellm would send OPENAI_API_KEY to any."""
+    host = (urlsplit(api_base).hostname or "").upper()
+    return os.environ.get("ARCHON_BATCH_KEY_" + re.sub("[^A-Z0-9]", "_", host)) or "none"
+
+
+def _reply(response: litellm.ModelResponse) -> Reply:
+    choice = response.choices[0] if response.choices else None
+    text = (choice.message.content if choice else None) or ""
+    finish = choice.finish_reason if choice else None
+    return Reply(text, usage=_usage(response, text), finish=finish, model=response.model)
+
+
+def _usage(response: litellm.ModelResponse, text: str) -> Usage:
+    """The tokens as reported: litellm writes 0 where nothing was, as no prompt or text can have."""
+    usage = getattr(response, "usage", None)
+    prompt = _count(usage, "prompt_tokens") or None
+    completion = _count(usage, "completion_tokens")
+    if completion == 0 and (text or prompt is None):
+        completion = None
+    return Usage(
+        prompt,
+        completion,
+        _count(getattr(usage, "prompt_tokens_details", None), "cached_tokens"),
+        _count(getattr(usage, "completion_tokens_details", None), "reasoning_tokens"),
+    )
+
+
+def _count(usage: object, name: str) -> int | None:
+    value = getattr(usage, name, None)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError]:
+    names = (base.__name__ for base in type(error).__mro__)
+    kind = next((MEANINGS[name] for name in names if name in MEANINGS), errors.BrokenReplyError)
+    if not wire.reached:
+        return UnreachableError
+    if kind is errors.CallTimeoutError:
+        return kind
+    if wire.status is None and kind is errors.ProviderDownError:
+        keyless = not (wire.key or wire.posted) and missing_keys(call.model.model)
+        kind = errors.CredentialsError if keyless else errors.BrokenReplyError
+    if wire.status is not None:
+        status = wire.status if wire.status in _STATUSES else wire.status // 100
+        seen = _STATUSES.get(status, errors.BrokenReplyError)
+        kind = seen if kind in _VAGUE or seen is errors.BrokenReplyError else kind
+    if wire.status is None or kind in {errors.RateLimitError, errors.BadCallError}:
+        words = f"{error} {getattr(error, 'body', '')}".lower()
+        prompt = " ".join(message.content for message in call.messages).lower()
+        # A prompt that is quoted in an error must not have a say in it.
+        return next((_SAYINGS[s] for s in _SAYINGS if s in words and s not in prompt), kind)
+    return kind
+
+
+def _patience(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a Retry-After, which may also be a date; None of any other words."""
+    words = headers.get("retry-after", "")
+    try:
+        if words.isdecimal():
+            return float(words[:9])
+        return max(0.0, parsedate_to_datetime(words).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _why(error: Exception, call: Call, wire: _Wire) -> str:
+    """One short line, without a key and without the prompt, which providers like to quote."""
+    words = wire.trouble or _NOISE.sub("", str(error)) or "no answer in time"
+    line = " ".join(words.replace("\\n", " ").split())
+    for message in call.messages:
+        prompt = " ".join(message.content.split())
+        size = min(_QUOTATION, len(prompt))
+        ends = range(size, len(line) + 1)
+        if size >= _SHORT and any(line[end - size : end] in prompt for end in ends):
+            line = "(its words quote the prompt)"
+    for name, value in os.environ.items():
+        if len(value) >= _SHORT and _SECRET.search(name):
+            line = line.replace(value, "[key]")
+    source = "connection" if wire.trouble else type(error).__name__
+    status = f" {wire.status}" if wire.status else ""
+    return f"{source}{status}: {_KEY.sub('[key]', line)}"[:200]

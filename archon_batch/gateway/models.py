@@ -1,0 +1,60 @@
+"""Whether a model can be called from here, and what it costs."""
+
+from archon_batch.archon import ListPrice, Model
+from archon_batch.gateway.prices import listed, nearest, providers
+from archon_batch.gateway.scripted import MODELS as SCRIPTED
+
+_FREE = ListPrice(input="0", output="0")  # type: ignore[arg-type]  # it is read exactly from text
+
+
+def price_of(model: Model) -> ListPrice | None:
+    """USD per million tokens: the architecture's own, else litellm's list's, else None.
+
+    What runs on this machine or is made up costs nothing.
+    """
+    if model.price is not None:
+        return model.price
+    if model.provider in ("local", "scripted"):
+        return _FREE
+    entry = listed(model.model)
+    return entry.price if entry else None
+
+
+def why_unknown(model: Model) -> str | None:
+    """What is wrong with the model's name, or None when it may be called."""
+    if model.provider == "scripted":
+        return (
+            None if model.model in SCRIPTED else f"no such script; known are {', '.join(SCRIPTED)}"
+        )
+    if model.provider == "local":
+        from archon_batch.gateway.local import MODELS as LOCAL  # noqa: PLC0415
+
+        return None if model.model in LOCAL else f"no such model; known are {', '.join(LOCAL)}"
+    if model.api_base is not None or listed(model.model) is not None:
+        return None
+    close = ", ".join(nearest(model.model))
+    hint = f"did you mean {close}?" if close else "litellm's list has none like it"
+    if model.provider in providers():
+        # A provider's newest model is not on a list yet: whoever gives its price knows it.
+        return (
+            None if model.price is not None else f"{hint}; a new model needs a price under models"
+        )
+    return f"no provider is known for it; name it as provider/model; {hint}"
+
+
+def missing_for(model: Model) -> tuple[str, ...]:
+    """What this process lacks to call the model: names of environment variables.
+
+    Raises:
+        SettingsError: the local model is not installed.
+    """
+    if model.provider == "scripted" or model.api_base is not None:
+        return ()
+    if model.provider == "local":
+        from archon_batch.gateway.local import ensure_installed  # noqa: PLC0415
+
+        ensure_installed(model.model)
+        return ()
+    from archon_batch.gateway.live import missing_keys  # noqa: PLC0415
+
+    return missing_keys(model.model)

@@ -1,0 +1,47 @@
+"""Hands each call to the gateway of its model, which is opened when the first call needs it."""
+
+import asyncio
+
+from archon_batch.archon import Call, Reply
+from archon_batch.gateway.scripted import ScriptedGateway
+from archon_batch.gateway.seam import Gateway
+
+
+class Router:
+    """Serves ``local/...`` and ``scripted/...`` here, and every other model through litellm."""
+
+    def __init__(self, timeout: float) -> None:
+        #: Seconds that a whole call may take.
+        self._timeout = timeout
+        self._open: dict[str, Gateway] = {}
+        self._opening = asyncio.Lock()
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        provider = call.model.provider
+        kind = provider if provider in ("local", "scripted") else "live"
+        gateway = self._open.get(kind)
+        if gateway is None:
+            async with self._opening:
+                gateway = self._open.get(kind)
+                if gateway is None:
+                    # Importing litellm takes two seconds, which the loop must not stand still for.
+                    gateway = await asyncio.to_thread(self._make, kind)
+                    self._open[kind] = gateway
+        return await gateway.answer(call, attempt)
+
+    async def close(self) -> None:
+        for gateway in self._open.values():
+            await gateway.close()
+        self._open.clear()
+
+    def _make(self, kind: str) -> Gateway:
+        # Each of these costs an import that most processes never need.
+        if kind == "scripted":
+            return ScriptedGateway()
+        if kind == "local":
+            from archon_batch.gateway.local import LocalGateway  # noqa: PLC0415
+
+            return LocalGateway(self._timeout)
+        from archon_batch.gateway.live import LiveGateway  # noqa: PLC0415
+
+        return LiveGateway(self._timeout)

@@ -1,0 +1,89 @@
+"""A stand-in for a provider: replies that follow from the call alone, at no cost.
+
+``scripted/plausible`` always answers in the form that is asked for. ``scripted/rough`` is what a
+bad night looks like: some replies are blank or cannot be read, some calls are refused, and some
+need a second attempt.
+"""
+
+from archon_batch.archon import Call, Reply, Usage
+from archon_batch.errors import RateLimitError, RefusedError, UnknownModelError
+
+MODELS = ("scripted/plausible", "scripted/rough")
+
+_WORDS = [
+    "the",
+    "answer",
+    "follows",
+    "from",
+    "what",
+    "was",
+    "asked",
+    "first",
+    "we",
+    "note",
+    "that",
+    "each",
+    "part",
+    "holds",
+    "on",
+    "its",
+    "own",
+    "then",
+    "they",
+    "are",
+    "put",
+    "together",
+    "and",
+    "the",
+    "result",
+    "is",
+    "checked",
+    "once",
+    "more",
+    "against",
+    "the",
+    "question",
+]
+
+
+class ScriptedGateway:
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        if call.model.model not in MODELS:
+            known = ", ".join(MODELS)
+            raise UnknownModelError(call.model.model, f"there is no such script; known are {known}")
+        luck = _luck(call)
+        first = attempt.endswith("/1")
+        if call.model.model == "scripted/rough" and luck % 7 == 0 and first:
+            raise RateLimitError(call.model.model, "the script asks for patience", 0.01)
+        reply = settled(call)
+        if reply.failure is not None:
+            raise RefusedError(call.model.model, "the script refuses this")
+        return reply
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def settled(call: Call) -> Reply:
+    """What the call ends with, once every attempt that it needs is made."""
+    luck = _luck(call)
+    if call.model.model == "scripted/rough":
+        if luck % 11 == 0:
+            return Reply(None, failure="refused: the script refuses this")
+        if luck % 5 == 0:
+            return _reply(call, "" if luck % 2 else "I would rather talk about [1] and [1].")
+    if call.form is not None:
+        return _reply(call, call.form.example)
+    start, length = luck % len(_WORDS), 5 + luck // 97 % 20
+    words = [_WORDS[(start + step) % len(_WORDS)] for step in range(length)]
+    return _reply(call, f"{' '.join(words).capitalize()} ({call.fingerprint[:8]}).")
+
+
+def _reply(call: Call, text: str) -> Reply:
+    prompt = sum(len(message.content.split()) for message in call.messages)
+    usage = Usage(prompt=prompt, completion=len(text.split()), cached=0, reasoning=0)
+    return Reply(text, usage=usage, finish="stop", model=call.model.model)
+
+
+def _luck(call: Call) -> int:
+    return int(call.fingerprint[:12], 16)

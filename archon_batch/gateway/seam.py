@@ -1,0 +1,21 @@
+"""The one seam between the program and whoever answers calls."""
+
+from typing import Protocol
+
+from archon_batch.archon import Call, Reply
+
+
+class Gateway(Protocol):
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        """Make one request, and no second one whatever happens.
+
+        Args:
+            call: what to ask.
+            attempt: the attempt's id on the ledger, sent along for the provider's own records.
+
+        Raises:
+            GatewayError: there is no answer; its ``billing`` says what that means for the bill.
+        """
+        ...
+
+    async def close(self) -> None: ...
