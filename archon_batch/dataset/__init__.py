@@ -1,0 +1,166 @@
+"""A dataset: rows from a file, read twice and never held, so that a million are no burden.
+
+The first reading checks all of it, so that nothing is stored of a dataset that is wrong somewhere;
+the second hands out the rows.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from archon_batch.archon import Question
+from archon_batch.dataset.row import Reading, Row, read_row
+from archon_batch.dataset.source import Source, sources
+from archon_batch.dataset.template import Template
+from archon_batch.errors import DatasetError
+
+__all__ = ["Dataset", "Reading", "Row"]
+
+_PLAIN = Reading()
+_canonical = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Dataset:
+    """The rows of one file, of the files of a pattern, or of standard input."""
+
+    def __init__(self, name: str, sources: Sequence[Source], reading: Reading) -> None:
+        #: As it was given: a path, a pattern, or ``-``.
+        self.name = name
+        #: The rows that ``check`` counted and could not accept.
+        self.bad = 0
+        self._sources = sources
+        self._reading = reading
+        self._template = None if reading.template is None else Template.parse(reading.template)
+        #: Empty before ``check``.
+        self._digest = ""
+        self._repeated: frozenset[int] = frozenset()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str | Path, reading: Reading = _PLAIN) -> Iterator["Dataset"]:
+        """The dataset at a path, of a pattern such as ``inbox/*.jsonl``, or of ``-``.
+
+        Standard input is JSON Lines. It can be read once only, so it is kept in a temporary file.
+
+        Raises:
+            DatasetError: there is no such file.
+            SettingsError: the template cannot be used.
+        """
+        name = str(path)
+        if name != "-":
+            yield cls(name, sources(name), reading)
+            return
+        with NamedTemporaryFile() as spool:
+            shutil.copyfileobj(sys.stdin.buffer, spool)
+            spool.flush()
+            yield cls(name, (Source.of(Path(spool.name), file="standard input"),), reading)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256, in hex, of all that makes the rows; alike rows have alike digests."""
+        if not self._digest:
+            self.check()
+        return self._digest
+
+    def check(self) -> int:
+        """Read everything, and return how many rows there are.
+
+        Raises:
+            DatasetError: a row cannot be accepted, and is not to be skipped; a file cannot be
+                read; there are no rows; or the file changed while it was read.
+        """
+        digest, ids, rows, self.bad = hashlib.sha256(), _Ids(), 0, 0
+        for _, row in self._all():
+            rows += 1
+            self.bad += row.reason is not None
+            ids.add(row.id)
+            messages = [[m.role, m.content] for m in row.question.messages]
+            digest.update(_canonical([row.id, messages, row.extras, row.reason]).encode())
+        if not rows:
+            file = self._sources[0].file if len(self._sources) == 1 else self.name
+            raise DatasetError(file, 0, "no rows")
+        self._repeated = ids.repeated()
+        if self._repeated:
+            self.bad = sum(row.reason is not None for _, row in self._distinct())
+        self._digest = digest.hexdigest()
+        return rows
+
+    def rows(self) -> Iterator[Row]:
+        """Every row in order; what is not checked is checked first.
+
+        Raises:
+            DatasetError: as ``check`` does; also when the file is no longer the one checked.
+        """
+        if not self._digest:
+            self.check()
+        for _, row in self._distinct():
+            yield row
+
+    def _distinct(self) -> Iterator[tuple[Source, Row]]:
+        """Every row with its source; one that has the id of an earlier row is a bad one."""
+        seen: dict[str, tuple[Source, int]] = {}
+        for source, row in self._all():
+            key, here = _key(row.id), (source, row.line)
+            first = seen.setdefault(key, here) if hash(key) in self._repeated else here
+            if first is here:
+                yield source, row
+                continue
+            where = "" if first[0] is source else f" of {first[0].file}"
+            why = f"id {row.id!r} is on line {first[1]}{where} too"
+            if not self._reading.skip_bad_rows:
+                raise DatasetError(source.file, row.line, why)
+            row_id = f"line {source.unnamed}{row.line}"
+            question, reason = Question(row_id, ()), row.reason or why
+            yield source, replace(row, id=row_id, question=question, reason=reason)
+
+    def _all(self) -> Iterator[tuple[Source, Row]]:
+        yield from islice(self._unbounded(), self._reading.limit)
+        for source in self._sources:
+            source.refuse_changed()
+
+    def _unbounded(self) -> Iterator[tuple[Source, Row]]:
+        reading, template = self._reading, self._template
+        for source in self._sources:
+            for line, record in source.records():
+                row = read_row(record, line, source.unnamed, reading, template)
+                if row.reason is not None and not reading.skip_bad_rows:
+                    raise DatasetError(source.file, line, row.reason)
+                yield source, row
+
+
+class _Ids:
+    """The ids so far, in eight bytes each: which are there twice is looked for at the end.
+
+    Different ids may have the same hash, so a hash that is there twice is a suspicion only.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = [array("q") for _ in range(256)]
+
+    def add(self, text: str) -> None:
+        number = hash(_key(text))
+        self._hashes[number & 255].append(number)
+
+    def repeated(self) -> frozenset[int]:
+        """The hashes that are there more than once."""
+        return frozenset(
+            number
+            for hashes in self._hashes
+            for number, times in Counter(hashes).items()
+            if times > 1
+        )
+
+
+def _key(text: str) -> str:
+    """The id as it is compared: an accent may be written in two ways."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -1,0 +1,281 @@
+"""A row: one record of a dataset, read strictly, as the question that it asks."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NoReturn, cast
+
+from archon_batch.archon import Message, Question
+from archon_batch.dataset.template import Template
+from archon_batch.errors import DatasetError
+
+#: What a source hands over: a line of JSON, the cells of a row by their columns, or what is wrong.
+Record = bytes | Mapping[str, object] | DatasetError
+
+_ROLES = ("system", "user", "assistant")
+_LONGEST_ID = 200
+#: A program that reads JSON by calling itself survives this; Python's own ends near 1,000.
+_DEEPEST = 64
+#: Keys that an error lists at most, and characters of each.
+_KEYS, _KEY = 12, 40
+
+#: What datasets call the prompt.
+_LIKELY = ("question", "instruction", "problem", "query", "input", "text")
+
+#: A line without such an escape cannot hold what ``_UNSTORABLE`` looks for.
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+#: What a database refuses: Postgres NUL, both of them half a surrogate pair.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a dataset are to be understood."""
+
+    #: The key of the prompt.
+    prompt_field: str = "prompt"
+    #: The key of the id. Rows may do without an ``id``, but not without another that is named here.
+    id_field: str = "id"
+    #: Makes the prompt from the row's keys; a prompt or messages of its own are then extras.
+    template: str | None = None
+    #: Rows to read; None reads all.
+    limit: int | None = None
+    #: Give a row that cannot be accepted a reason, where it would else end the reading.
+    skip_bad_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    id: str
+    question: Question
+    #: The other keys, in their order; those of a template are among them. Of a row that could not
+    #: be accepted, all keys, if they could be read.
+    extras: Mapping[str, object]
+    #: From 1: the line of a text file, the row of a Parquet file.
+    line: int
+    #: Why it could not be accepted; its question then has no messages. None when it was.
+    reason: str | None = None
+
+
+def read_row(
+    record: Record, line: int, unnamed: str, reading: Reading, template: Template | None
+) -> Row:
+    """The row that a record holds, or the reason why there is none.
+
+    Args:
+        record: what stands in the file.
+        line: where it stands.
+        unnamed: what comes before the line's number to make an id where there is none.
+        reading: which keys mean what.
+        template: the reading's own, parsed.
+    """
+    # A row that cannot be read must not take the id of one that can.
+    row_id, fields = f"line {unnamed}{line}", dict[str, object]()
+    try:
+        fields = _fields(record)
+        row_id = _id(fields, f"{unnamed}{line}", reading.id_field)
+        extras = dict(fields)
+        messages = _messages(extras, reading.prompt_field, template)
+    except DatasetError as error:
+        return Row(row_id, Question(row_id, ()), fields, line, error.why)
+    # A template may want the id, so it leaves last.
+    extras.pop(reading.id_field, None)
+    return Row(row_id, Question(row_id, messages), extras, line)
+
+
+def _refuse(why: str) -> NoReturn:
+    """File and line are known further out."""
+    raise DatasetError("", 0, why)
+
+
+def _fields(record: Record) -> dict[str, object]:
+    if isinstance(record, DatasetError):
+        raise record
+    if isinstance(record, bytes):
+        fields = _from_json(record)
+        suspect = _SUSPECT.search(record) is not None
+    else:
+        fields, suspect = dict(record), True
+    if suspect:
+        _refuse_unstorable(fields, "")
+    return fields
+
+
+def _from_json(line: bytes) -> dict[str, object]:
+    try:
+        found = _DECODER.decode(line.decode())
+        if line.count(b"[") + line.count(b"{") > _DEEPEST:
+            _refuse_deep(found)
+    except UnicodeDecodeError as error:
+        _refuse(f"not UTF-8 at byte {error.start + 1} (0x{line[error.start]:02x})")
+    except json.JSONDecodeError as error:
+        _refuse(_why_not_json(error))
+    except RecursionError:
+        _refuse(f"nested deeper than {_DEEPEST}")
+    except ValueError:
+        # The one other thing that the decoder cannot do is a whole number of over 4,300 digits.
+        _refuse("a number is too long")
+    if not isinstance(found, dict):
+        _refuse(f'expected an object such as {{"prompt": ...}}, found {_said(found)}')
+    return found
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times = Counter(key for key, _ in pairs)
+        twice = next(key for key in times if times[key] > 1)
+        _refuse(f"the key {_shown(twice)} appears twice")
+    return found
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(f"{text[:_KEY]} is too large a number")
+
+
+def _constant(text: str) -> NoReturn:
+    _refuse(f"{text} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+
+
+def _why_not_json(error: json.JSONDecodeError) -> str:
+    if error.msg == "Extra data":
+        if "\r" in error.doc.rstrip():
+            return "one line holds several objects; do its lines end in CR alone?"
+        return f"extra data at column {error.colno}; one object a line"
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+        return "the JSON ends early; is the file cut off?"
+    what = error.msg[0].lower() + error.msg[1:].rstrip(": ").removesuffix(" at")
+    return f"not JSON at column {error.colno}: {what}"
+
+
+def _refuse_deep(value: object) -> None:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    _refuse(f"nested deeper than {_DEEPEST}")
+
+
+def _refuse_unstorable(value: object, place: str) -> None:
+    if isinstance(value, str):
+        if found := _UNSTORABLE.search(value):
+            what = "U+0000" if found[0] == "\0" else "an unpaired surrogate"
+            _refuse(f"{place}: {what} at character {found.start() + 1}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            at = f"{place}.{_shown(key)}" if place else _shown(key)
+            _refuse_unstorable(key, f"the key {at}")
+            _refuse_unstorable(inner, at)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_unstorable(inner, f"{place}[{index}]")
+
+
+def _id(fields: Mapping[str, object], unnamed: str, key: str) -> str:
+    value = fields.get(key)
+    if value is None:
+        if key != "id":
+            _refuse(f"{key}: missing; {_keys(fields)}")
+        value = unnamed
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        _refuse(f"{key}: expected text or a whole number, found {_said(value)}")
+    text = str(value).strip()
+    if not text or len(text) > _LONGEST_ID or not text.isprintable():
+        _refuse(f"{key}: expected 1 to {_LONGEST_ID} printable characters")
+    return text
+
+
+def _messages(
+    fields: dict[str, object], key: str, template: Template | None
+) -> tuple[Message, ...]:
+    """What the row asks; the key that it is taken from leaves the fields."""
+    if template is not None:
+        return (Message("user", _text(template.fill(fields), "template")),)
+    has_messages = key != "messages" and fields.get("messages") is not None
+    if fields.get(key) is not None:
+        if has_messages:
+            _refuse(f"has both {key} and messages; one of them is wanted")
+        return (Message("user", _text(fields.pop(key), key)),)
+    if has_messages:
+        return _conversation(fields.pop("messages"))
+    if key in fields:
+        _refuse(f"{key}: expected text, found null")
+    texts = [name for name, value in fields.items() if isinstance(value, str)]
+    likely = next((name for name in _LIKELY if name in texts), "".join(texts[:1]))
+    hint = f" (try --prompt-field {_shown(likely)})" if likely else ""
+    _refuse(f"{key}: missing; {_keys(fields)}{hint}")
+
+
+def _conversation(value: object) -> tuple[Message, ...]:
+    if not isinstance(value, list):
+        _refuse(f"messages: expected a list, found {_said(value)}")
+    if not value:
+        _refuse("messages: the list is empty")
+    messages = tuple(_message(entry, f"messages[{index}]") for index, entry in enumerate(value))
+    if messages[-1].role != "user":
+        _refuse(f"messages[{len(messages) - 1}].role: the last message is to be the user's")
+    return messages
+
+
+def _message(entry: object, place: str) -> Message:
+    if not isinstance(entry, dict):
+        _refuse(f"{place}: expected an object with role and content, found {_said(entry)}")
+    role = entry.get("role")
+    if role not in _ROLES:
+        found = _shown(role) if isinstance(role, str) else _said(role)
+        _refuse(f"{place}.role: expected one of {', '.join(_ROLES)}, found {found}")
+    for key, inner in entry.items():
+        if key not in ("role", "content") and inner is not None:
+            _refuse(f"{place}.{_shown(key)}: a message has role and content only")
+    return Message(
+        cast("Literal['system', 'user', 'assistant']", role),
+        _text(entry.get("content"), f"{place}.content"),
+    )
+
+
+def _text(value: object, place: str) -> str:
+    if not isinstance(value, str):
+        hint = "; a conversation goes under messages" if isinstance(value, list) else ""
+        _refuse(f"{place}: expected text, found {_said(value)}{hint}")
+    if not value or value.isspace():
+        _refuse(f"{place}: empty")
+    return value
+
+
+def _keys(fields: Mapping[str, object]) -> str:
+    if not fields:
+        return "the row has no keys"
+    more = ", ..." if len(fields) > _KEYS else ""
+    return "keys found: " + ", ".join(_shown(key) for key in list(fields)[:_KEYS]) + more
+
+
+def _shown(key: str) -> str:
+    """A key as an error may print it: control characters could write on the terminal."""
+    short = key if len(key) <= _KEY else f"{key[:_KEY]}..."
+    return short if short and short.isprintable() else ascii(short)
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"

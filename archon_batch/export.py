@@ -1,0 +1,258 @@
+"""An export: the items of a job as a file, a row of the dataset a line, with its account."""
+
+import csv
+import gzip
+import importlib
+import importlib.util
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from archon_batch.errors import InputError
+from archon_batch.ledger import usd
+from archon_batch.store import Ending, Job, Store
+
+Record = Mapping[str, object]
+#: Writes the records, and returns how many there were.
+Writer = Callable[[Iterable[Record], BinaryIO], int]
+
+#: Rows of a Parquet file that are written at once.
+_BATCH = 1_000
+
+#: The fields of a row, and what is in them.
+_COLUMNS = {
+    "id": "text",
+    "status": "text",
+    "answer": "text",
+    "reason": "text",
+    "cost_usd": "money",
+    "unpriced_calls": "count",
+    "calls": "count",
+    "cached_calls": "count",
+    "attempts": "count",
+    "prompt_tokens": "count",
+    "completion_tokens": "count",
+    "seconds": "seconds",
+    "row": "json",
+    "notes": "json",
+}
+
+#: What a spreadsheet takes for the beginning of a formula, also in full width.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+#: Line ends of Unicode, at which some readers of lines would cut a row in two.
+_LINE_ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+
+
+def export(store: Store, job: Job, target: Path | None = None, *, force: bool = False) -> int:
+    """Write the job's items in the dataset's order, and return how many there are.
+
+    A file is there whole or not at all, whatever befalls the writing.
+
+    Args:
+        store: where the items are.
+        job: whose items they are. It may be under way; what has no end yet is ``open``.
+        target: a file, whose suffix says the format: .jsonl, .jsonl.gz, .csv or .parquet. None
+            or ``-`` is standard output, as JSON Lines.
+        force: replace a file that is there.
+
+    Raises:
+        InputError: the file cannot be written, or is there already.
+    """
+    records = (_record(ending) for ending in store.endings.all(job.id))
+    if target is None or str(target) == "-":
+        return _to_stdout(records)
+    write = refuse_unwritable(target, force=force)
+    try:
+        with _whole(target) as file:
+            return write(records, file)
+    except OSError as error:
+        raise InputError(f"{target}: {_why(error)}") from error
+
+
+def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
+    """Check that an export could be written there, and return what writes its format.
+
+    A command that exports at its end asks before it begins: then nothing has been paid yet.
+
+    Raises:
+        InputError: it could not.
+    """
+    writer = _writer(target)
+    try:
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; name a file in it")
+        if not target.parent.is_dir():
+            raise InputError(f"{target}: no such folder: {target.parent}")
+        if target.exists() and not target.is_file():
+            raise InputError(f"{target} is not a regular file")
+        if target.exists() and not force:
+            raise InputError(f"{target} exists; --force replaces it")
+    except OSError as error:
+        raise InputError(f"{target}: {_why(error)}") from error
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{target}: cannot be written: permission denied")
+    return writer
+
+
+def _record(ending: Ending) -> Record:
+    account = ending.account
+    return {
+        "id": ending.row_id,
+        "status": ending.status,
+        "answer": ending.answer,
+        "reason": ending.reason,
+        "cost_usd": None if account.unpriced_calls else usd(account.cost),
+        "unpriced_calls": account.unpriced_calls,
+        "calls": account.calls,
+        "cached_calls": account.cached_calls,
+        "attempts": account.attempts,
+        "prompt_tokens": account.prompt_tokens,
+        "completion_tokens": account.completion_tokens,
+        "seconds": ending.seconds,
+        "row": dict(ending.extras),
+        "notes": list(ending.notes),
+    }
+
+
+def _writer(target: Path) -> Writer:
+    for suffix, writer in _WRITERS.items():
+        if target.name.lower().endswith(suffix):
+            if writer is _parquet and importlib.util.find_spec("pyarrow") is None:
+                raise InputError(f"{target}: Parquet needs: pip install archon-batch[parquet]")
+            return writer
+    raise InputError(f"{target}: the suffix says the format: {', '.join(_WRITERS)}")
+
+
+def _why(error: OSError) -> str:
+    return f"cannot be written: {(error.strerror or str(error)).lower()}"
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[BinaryIO]:
+    """A file beside the target, which takes its place once all of it is on the disk."""
+    part = target.with_name(f".archon-batch-{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _to_stdout(records: Iterable[Record]) -> int:
+    rows = 0
+    try:
+        for record in records:
+            sys.stdout.buffer.write(_json_line(record))
+            rows += 1
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Whoever read has had enough. Python flushes once more at its end, and must not fail then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise InputError(f"standard output: {_why(error)}") from error
+    return rows
+
+
+def _jsonl(records: Iterable[Record], file: BinaryIO) -> int:
+    rows = 0
+    for record in records:
+        file.write(_json_line(record))
+        rows += 1
+    return rows
+
+
+def _jsonl_gz(records: Iterable[Record], file: BinaryIO) -> int:
+    # Without the moment it was made, the same items make the same bytes.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+        return _jsonl(records, cast("BinaryIO", packed))
+
+
+def _json_line(record: Record) -> bytes:
+    members = (f'"{name}": {_json(value)}' for name, value in record.items())
+    line = f"{{{', '.join(members)}}}\n"
+    for end, escaped in _LINE_ENDS.items():
+        line = line.replace(end, escaped)
+    return line.encode()
+
+
+def _json(value: object) -> str:
+    # Money is written digit by digit: a binary fraction would not hold all of its nano-dollars.
+    return f"{value:f}" if isinstance(value, Decimal) else _encode(value)
+
+
+def _csv(records: Iterable[Record], file: BinaryIO) -> int:
+    """Comma-separated, as RFC 4180 has it; the row's other keys are JSON, the notes are left out."""
+    writer = csv.writer(_Utf8(file))
+    columns = [name for name in _COLUMNS if name != "notes"]
+    writer.writerow(columns)
+    rows = 0
+    for record in records:
+        writer.writerow([_cell(record[name]) for name in columns])
+        rows += 1
+    return rows
+
+
+class _Utf8:
+    """Text into a file of bytes, which stays open and is not buffered twice."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(text.encode())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else _json(value)
+    # A spreadsheet would run what looks like a formula, and answers are written by strangers.
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _parquet(records: Iterable[Record], file: BinaryIO) -> int:
+    pyarrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    types = {
+        "text": pyarrow.string(),
+        "money": pyarrow.decimal128(28, 9),
+        "count": pyarrow.int64(),
+        "seconds": pyarrow.float64(),
+        "json": pyarrow.string(),
+    }
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in _COLUMNS.items()])
+    rows, left = 0, iter(records)
+    with parquet.ParquetWriter(file, schema) as writer:
+        while batch := list(islice(left, _BATCH)):
+            columns = [
+                [_json(r[name]) if kind == "json" else r[name] for r in batch]
+                for name, kind in _COLUMNS.items()
+            ]
+            writer.write_table(pyarrow.table(columns, schema=schema))
+            rows += len(batch)
+    return rows
+
+
+#: Suffixes, and what writes such a file.
+_WRITERS: Mapping[str, Writer] = {
+    ".jsonl": _jsonl,
+    ".jsonl.gz": _jsonl_gz,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

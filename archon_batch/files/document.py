@@ -1,0 +1,230 @@
+"""A document: the plain data of one YAML or JSON file, and the line that each part stands on."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from archon_batch.archon import refuse_secrets
+from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError
+
+#: The error of each kind of file, all with (file, place, why).
+Wrong = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]
+
+#: A point or an exponent makes it one: ``012`` is text, neither 12 nor YAML 1.1's 10.
+_FLOAT = (
+    r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,40}|\.[0-9]{1,40}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?"
+)
+
+_LARGEST = 1024 * 1024
+_DEEPEST = 64
+_NO_ALIAS = "anchors and aliases are not allowed; put text that begins with & or * in quotes"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    path: Path
+    #: Mappings with text as keys, lists, text, numbers, true and false, None.
+    value: object
+    #: The line of every place, from 1.
+    lines: Mapping[str, int]
+
+    def line(self, place: str) -> int | None:
+        """The line of a place such as ``layers[2][0].top_k``, or of the nearest part around it."""
+        while place:
+            # One component may stand for the layer it is alone in.
+            for at in (place, place.replace("][0]", "]")):
+                if at in self.lines:
+                    return self.lines[at]
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        return None
+
+    def where(self, place: str) -> str:
+        """The file, and the line of the place if it is known: ``math.yaml:14``."""
+        line = self.line(place)
+        return str(self.path) if line is None else f"{self.path}:{line}"
+
+    @contextmanager
+    def blamed(self, wrong: Wrong) -> Iterator[None]:
+        """Have what a check of the value finds wrong told with this file and its line."""
+        try:
+            yield
+        except ArchitectureError as error:
+            raise wrong(self.where(error.place), error.place, error.why) from None
+
+
+def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
+    """Read a file that an operator wrote.
+
+    Numbers are decimal, dates and times are text, and keys are text: what YAML 1.1 would make of
+    ``012``, ``1:30`` and ``on:`` is never what was meant. Aliases, tags and second documents are
+    refused, since no file of ours has a use for them; so is a file that holds a key of a provider.
+
+    Raises:
+        ArchitectureError: it cannot be read; or the ``wrong`` that is given.
+    """
+    text = _text(path, wrong)
+    if path.suffix == ".json":
+        # JSON has no tabs but between its parts, where YAML has none.
+        text = text.replace("\t", " ")
+    lines: dict[str, int] = {}
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            value = None if node is None else _value(node, "", lines)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        why = ", ".join(part for part in (error.context, error.problem) if part)
+        if why.startswith(("while scanning an alias", "while scanning an anchor")):
+            # A bare "* 2 * * *" of cron begins so.
+            why = _NO_ALIAS
+        raise wrong(at, "", why) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise wrong(
+            f"{path}:{line}", "", f"U+{ord(text[error.position]):04X} is not allowed"
+        ) from None
+    except (ValueError, OverflowError):
+        raise wrong(str(path), "", "not YAML: an escape or a directive is out of range") from None
+    document = Document(path, value, lines)
+    with document.blamed(wrong):
+        refuse_secrets(value, "")
+    return document
+
+
+def kind_of(path: Path) -> Literal["architecture", "job", "pool"]:
+    """What the file is, by the keys it has.
+
+    Raises:
+        ArchitectureError: it cannot be read, or is none of them.
+    """
+    value = load(path).value
+    keys = value if isinstance(value, dict) else {}
+    if "layers" in keys:
+        return "architecture"
+    if "dataset" in keys:
+        return "job"
+    if "queues" in keys:
+        return "pool"
+    raise ArchitectureError(
+        str(path), "", "it has no layers (an architecture), no dataset (a job), no queues (a pool)"
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases and tags, and with the plain words of JSON but for yes, no, on, off."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.MarkedYAMLError(problem=_NO_ALIAS, problem_mark=event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            why = "tags are not allowed; put text that begins with ! in quotes"
+            raise yaml.MarkedYAMLError(problem=why, problem_mark=event.start_mark)
+        if self._depth == _DEEPEST:
+            why = f"nested deeper than {_DEEPEST}"
+            raise yaml.MarkedYAMLError(problem=why, problem_mark=event.start_mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
+    # Words that YAML 1.1 takes for true and false: to take them for text would be a silent trap.
+    ("bool", r"(?i:yes|no|true|false|on|off)", "yYnNtTfFoO"),
+    # Eighteen digits are more than any number here has; what is longer stays text, and is refused.
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+def _text(path: Path, wrong: Wrong) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise wrong(str(path), "", "no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise wrong(str(path), "", f"cannot be read: {reason.lower()}") from None
+    if len(data) > _LARGEST:
+        raise wrong(str(path), "", f"larger than {_LARGEST // 1024 // 1024} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        where = f"byte {error.start + 1} (0x{error.object[error.start]:02x})"
+        raise wrong(f"{path}:{line}", "", f"not UTF-8 at {where}") from None
+
+
+def _value(node: yaml.Node, place: str, lines: dict[str, int]) -> object:
+    """The plain data of a node; ``lines`` is filled in on the way."""
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, place, lines)
+    if isinstance(node, yaml.SequenceNode):
+        values = []
+        for index, inner in enumerate(node.value):
+            at = f"{place}[{index}]"
+            lines[at] = inner.start_mark.line + 1
+            values.append(_value(inner, at, lines))
+        return values
+    text = str(node.value)
+    match node.tag:
+        case "null":
+            return None
+        case "bool":
+            return text.lower() in ("yes", "true", "on")
+        case "int":
+            return int(text)
+        case "float" if math.isfinite(float(text)):
+            return float(text)
+        case "float":
+            raise yaml.MarkedYAMLError(problem="too large a number", problem_mark=node.start_mark)
+    return _storable(text, node)
+
+
+def _mapping(node: yaml.MappingNode, place: str, lines: dict[str, int]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key_node, inner in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key is text", problem_mark=key_node.start_mark)
+        key = _storable(str(key_node.value), key_node)
+        at = f"{place}.{key}" if place else key
+        line = key_node.start_mark.line + 1
+        if key in found:
+            both = (
+                f"on line {lines[at]}" if lines[at] == line else f"on lines {lines[at]} and {line}"
+            )
+            why = f"the key {key!r} appears twice, {both}"
+            raise yaml.MarkedYAMLError(problem=why, problem_mark=key_node.start_mark)
+        lines[at] = line
+        found[key] = _value(inner, at, lines)
+    return found
+
+
+def _storable(text: str, node: yaml.Node) -> str:
+    """The text with the halves of each surrogate pair joined, as JSON's escapes mean them."""
+    try:
+        joined = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        joined = "\0"
+    if "\0" in joined:
+        why = "U+0000 and unpaired surrogates are not allowed"
+        raise yaml.MarkedYAMLError(problem=why, problem_mark=node.start_mark)
+    return joined

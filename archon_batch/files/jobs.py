@@ -1,0 +1,103 @@
+"""Job files: a dataset, an architecture, a budget and an hour."""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from archon_batch.archon import checked
+from archon_batch.errors import JobFileError
+from archon_batch.files.document import Document, load
+
+_CRON_PART = r"(?:\*|(?:\d\d?|[A-Za-z]{3})(?:-(?:\d\d?|[A-Za-z]{3}))?)(?:/\d\d?)?"
+_CRON_FIELD = re.compile(rf"{_CRON_PART}(?:,{_CRON_PART})*", re.ASCII)
+_CRON_FIELDS = 5
+_PLACE = re.compile(r"\{([^{}]*)\}")
+
+
+def _usd(value: object) -> Decimal:
+    """The amount as it is written: 0.10 is ten hundredths, not the nearest binary fraction."""
+    try:
+        # True and false are whole numbers in Python, but not as text.
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        raise ValueError("USD, such as 25 or 0.50")
+    return amount
+
+
+def _cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
+        raise ValueError('five fields of cron in UTC, such as "0 2 * * *"')
+    return value
+
+
+def _some(value: str) -> str:
+    if not value.strip():
+        raise ValueError("some text")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_some)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Usd = Annotated[Decimal, BeforeValidator(_usd), Field(gt=0, le=1_000_000)]
+
+
+class JobFile(BaseModel):
+    """A job as an operator writes it down, to be submitted by hand or at its hour."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    #: A path, or a pattern such as ``inbox/*.jsonl``.
+    dataset: Text
+    architecture: Text
+    name: Text | None = None
+    #: The most it may spend; None is no bound.
+    budget_usd: Usd | None = None
+    #: Cron, in UTC; None is by hand only.
+    when: Cron | None = None
+    #: Where the results go.
+    export: Text | None = None
+    template: Text | None = None
+    prompt_field: Text | None = None
+    id_field: Text | None = None
+    #: Rows to read; None reads all.
+    limit: int | None = Field(default=None, ge=1)
+
+
+def read_job_file(path: Path, today: date) -> JobFile:
+    """The job file, with ``{date}`` and ``{name}`` filled in where it has them.
+
+    Raises:
+        JobFileError: something in it is wrong; ``file`` has the line.
+    """
+    document = load(path, JobFileError)
+    with document.blamed(JobFileError):
+        job = checked(JobFile, document.value, "")
+    day = {"date": today.isoformat()}
+    name = _filled(document, "name", job.name, day)
+    known = day if name is None else {**day, "name": name}
+    return job.model_copy(
+        update={
+            "name": name,
+            "dataset": _filled(document, "dataset", job.dataset, day),
+            "export": _filled(document, "export", job.export, known),
+        }
+    )
+
+
+def _filled(
+    document: Document, place: str, text: str | None, known: Mapping[str, str]
+) -> str | None:
+    for found in _PLACE.finditer(text or ""):
+        if found[1] not in known:
+            words = ", ".join(f"{{{word}}}" for word in known)
+            why = f"nothing fills {found[0]}; known here: {words}"
+            raise JobFileError(document.where(place), place, why)
+    return None if text is None else _PLACE.sub(lambda found: known[found[1]], text)

@@ -1,0 +1,49 @@
+"""Pool files: which queues a group of workers drains, and how wide."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from archon_batch.archon import checked
+from archon_batch.errors import PoolFileError
+from archon_batch.files.document import load
+
+_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("a queue's name of a-z, 0-9, _ and -")
+    return value
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, list | tuple) or not value or len(set(map(str, value))) < len(value):
+        raise ValueError("a list of queues, each once, such as [calls]")
+    return tuple(value)
+
+
+class PoolFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    queues: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], BeforeValidator(_listed)]
+    #: One event loop a process is what the workers are built on, and threads share it.
+    pool: Literal["threads"] = "threads"
+    #: Messages that a process handles at once.
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    processes: int = Field(default=1, ge=1, le=1_000)
+    #: Calls on the wire at once in a process; None leaves it to the environment.
+    max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
+
+
+def read_pool_file(path: Path) -> PoolFile:
+    """The pool file.
+
+    Raises:
+        PoolFileError: something in it is wrong; ``file`` has the line.
+    """
+    document = load(path, PoolFileError)
+    with document.blamed(PoolFileError):
+        return checked(PoolFile, document.value, "")
