@@ -1,0 +1,190 @@
+"""An attempt: on record before it is sent, settled once, and tried again here and nowhere else."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from enum import Enum, auto
+
+import structlog
+
+from archon_batch.archon import Call, Model, Reply, Usage
+from archon_batch.errors import Billing, BrokenReplyError, GatewayError
+from archon_batch.gateway import Gateway
+from archon_batch.ledger import Again, Fail, NanoUsd, Price, Stop, decide
+from archon_batch.running import RunningJob
+from archon_batch.store import (
+    BudgetReached,
+    Busy,
+    CallId,
+    Finish,
+    Found,
+    Halted,
+    Settled,
+    Start,
+    Started,
+    Store,
+    me,
+    now,
+)
+
+#: Seconds between looks at a call that waits for another.
+_LOOK = 0.1
+#: Seconds after its deadline when an attempt is certainly over, and its process dead or frozen.
+_GRACE = 60.0
+
+_log = structlog.get_logger()
+
+
+class End(Enum):
+    """How the handling of a call ended."""
+
+    #: It has a reply, which may be a failure.
+    SETTLED = auto()
+    #: It is still to be made: the job does not run, or this process is about to stop.
+    OPEN = auto()
+
+
+class Placer:
+    """Places calls, from one event loop, with a bound on how many are in flight."""
+
+    def __init__(
+        self, store: Store, gateway: Gateway, *, max_in_flight: int, timeout: float
+    ) -> None:
+        self._store = store
+        self._gateway = gateway
+        #: Seconds that one attempt may take.
+        self._timeout = timeout
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._of_model: dict[Model, asyncio.Semaphore] = {}
+        #: Set when the process is about to stop: nothing more begins, what is in flight lands.
+        self.stopping = asyncio.Event()
+
+    async def place(self, job: RunningJob, ix: int, call: Call) -> End:
+        """See to it that the call has a reply: found, or paid for once."""
+        while not self.stopping.is_set():
+            next_step: Again | End = Again(_LOOK)
+            async with AsyncExitStack() as slots:
+                for slot in self._slots_of(call.model):
+                    await slots.enter_async_context(slot)
+                if self.stopping.is_set():
+                    break
+                start = self._start(job, ix, call)
+                begun = await asyncio.wrap_future(self._store.clerk.begin(start))
+                match begun:
+                    case Settled() | Found():
+                        return End.SETTLED
+                    case Halted():
+                        return End.OPEN
+                    case BudgetReached():
+                        self._halt(job, "paused", "the budget is reached")
+                        return End.OPEN
+                    case Busy():
+                        pass
+                    case Started():
+                        next_step = await self._send(job, call, start, begun)
+            if isinstance(next_step, End):
+                return next_step
+            await self._wait(next_step.seconds)
+        return End.OPEN
+
+    async def _send(self, job: RunningJob, call: Call, start: Start, begun: Started) -> Again | End:
+        """Send an attempt that is on record, settle it, and say what follows."""
+        attempt = f"{job.id}/{start.call.ix}/{call.key}/{begun.n}"
+        price = job.prices[call.model.model]
+        try:
+            async with asyncio.timeout(self._timeout + _GRACE / 2):
+                reply = await self._gateway.answer(call, attempt)
+        except GatewayError as error:
+            failed = error
+        except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
+            _log.exception("gateway_broke", attempt=attempt)
+            failed = BrokenReplyError(call.model.model, f"{type(error).__name__} in the gateway")
+        else:
+            await self._settle(_answered(start, begun.n, reply, price))
+            return End.SETTLED
+        doubts = begun.in_doubt + (failed.billing is Billing.IN_DOUBT)
+        verdict = decide(failed, begun.tried, doubts, random.random())  # noqa: S311  (only jitter)
+        await self._settle(_failed(start, begun.n, failed, verdict))
+        _log.debug(
+            "attempt_failed",
+            job=job.id, item=start.call.ix, call=str(call.key), n=begun.n,
+            model=call.model.model, outcome=failed.reason, verdict=type(verdict).__name__.lower(),
+        )  # fmt: skip
+        match verdict:
+            case Again():
+                return verdict
+            case Fail():
+                return End.SETTLED
+            case Stop(why):
+                self._halt(job, "stopped", why)
+                return End.OPEN
+
+    async def _settle(self, finish: Finish) -> None:
+        # Shielded: an answer that has reached us is put on record even if the task is cancelled.
+        await asyncio.shield(asyncio.wrap_future(self._store.clerk.settle(finish)))
+
+    def _halt(self, job: RunningJob, state: str, why: str) -> None:
+        if self._store.jobs.move(job.id, state, only_from=["running"], reason=why):
+            _log.warning("job_halted", job=job.id, state=state, why=why)
+
+    def _start(self, job: RunningJob, ix: int, call: Call) -> Start:
+        price = job.prices[call.model.model]
+        return Start(
+            call=CallId(job.id, ix, call.key),
+            kind=call.kind,
+            model=call.model.model,
+            fingerprint=call.fingerprint,
+            reserve=price.most(call) if price else None,
+            lasts=self._timeout + _GRACE,
+            reuse=job.reuse,
+            owner=me(),
+            at=now(),
+        )
+
+    def _slots_of(self, model: Model) -> list[asyncio.Semaphore]:
+        if model.max_in_flight is None:
+            return [self._slots]
+        # The model's own slot first: who waits for it must not hold one that others could use.
+        own = self._of_model.setdefault(model, asyncio.Semaphore(model.max_in_flight))
+        return [own, self._slots]
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until the process is about to stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        except TimeoutError:
+            pass
+
+
+def _answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
+    cost = price.cost(reply.usage) if price else None
+    # A provider that does not say what it counted is taken to have counted the most it could.
+    estimated = price is not None and cost is None
+    return Finish(
+        start=start,
+        n=n,
+        billing=Billing.BILLED,
+        outcome="ok",
+        why=None,
+        usage=reply.usage,
+        cost=start.reserve if estimated else cost,
+        estimated=estimated,
+        reply=reply,
+        at=now(),
+    )
+
+
+def _failed(start: Start, n: int, error: GatewayError, verdict: Again | Fail | Stop) -> Finish:
+    return Finish(
+        start=start,
+        n=n,
+        billing=error.billing,
+        outcome=error.reason,
+        why=error.why,
+        usage=Usage(),
+        cost=None if error.billing is Billing.IN_DOUBT else NanoUsd(0),
+        estimated=False,
+        reply=Reply(None, failure=verdict.why) if isinstance(verdict, Fail) else None,
+        at=now(),
+    )

@@ -1,0 +1,32 @@
+"""A job as placing and planning its calls need it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from archon_batch.archon import Architecture, Component, read_architecture
+from archon_batch.ledger import Price
+from archon_batch.store import Job
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    id: str
+    architecture: Architecture
+    #: By the model's own name; None is unpriced.
+    prices: Mapping[str, Price | None]
+    #: Whether completions that were paid for before are taken.
+    reuse: bool
+
+
+def running(job: Job, kinds: Mapping[str, type[Component]]) -> RunningJob:
+    """The job from what it froze when it was made.
+
+    Raises:
+        ArchitectureError: a component it was made with is not installed here.
+    """
+    return RunningJob(
+        id=job.id,
+        architecture=read_architecture(dict(job.architecture), kinds),
+        prices=job.prices,
+        reuse=bool(job.options.get("reuse", True)),
+    )

@@ -1,0 +1,136 @@
+"""A submission: refuse what cannot run, then make the job, or find the one it made before."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from archon_batch.archon import Architecture
+from archon_batch.dataset import Dataset
+from archon_batch.errors import ArchitectureError, InputError, SettingsError
+from archon_batch.forecast import Load, forecast, total
+from archon_batch.gateway import missing_for, price_of, why_unknown
+from archon_batch.ledger import NanoUsd, Price, usd
+from archon_batch.store import Job, NewItem, NewJob, Store
+
+#: Items in a shard: enough that a message costs little beside its calls.
+SHARD = 16
+#: Shards under way at once: with five calls a row they hold some sixteen times as many calls as
+#: are in flight, so that a slow one leaves nobody idle.
+WIDTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    dataset: Dataset
+    architecture: Architecture
+    prices: dict[str, Price | None]
+    name: str | None = None
+    budget: NanoUsd | None = None
+    shard: int = SHARD
+    #: Whether completions that were paid for before are taken.
+    reuse: bool = True
+
+
+def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
+    """The price of every model that is called, by the model's own name.
+
+    Raises:
+        ArchitectureError: nobody knows a model, or its price.
+    """
+    prices: dict[str, Price | None] = {}
+    for depth, place, component in architecture:
+        at = f"layers[{depth}][{place}].model"
+        model = architecture.model(component.model)
+        if why := why_unknown(model):
+            raise ArchitectureError("", at, f"{model.model}: {why}")
+        known = price_of(model)
+        if known is None and not allow_unpriced:
+            raise ArchitectureError(
+                "",
+                at,
+                f"no price is known for {model.model}; give it one under models "
+                "(price: {input: 0.15, output: 0.60}), or pass --allow-unpriced",
+            )
+        price = Price.of(known) if known else None
+        if prices.setdefault(model.model, price) != price:
+            raise ArchitectureError("", at, f"{model.model} has two prices")
+    return prices
+
+
+def refuse_unready(architecture: Architecture) -> None:
+    """Refuse what this process could not call.
+
+    Raises:
+        SettingsError: keys are missing in the environment, all of them named.
+    """
+    models = {architecture.model(name) for name in architecture.model_names}
+    lacking = {variable: m.model for m in models for variable in missing_for(m)}
+    if lacking:
+        needed = ", ".join(
+            f"{variable} (for {model})" for variable, model in sorted(lacking.items())
+        )
+        raise SettingsError("keys", f"not set: {needed}; set them in the environment or in .env")
+
+
+def refuse_small_budget(submission: Submission) -> None:
+    """Refuse a budget that cannot pay for the smallest row even if every reply is short.
+
+    Raises:
+        InputError: it cannot; the message has both figures.
+    """
+    questions = (row.question for row in submission.dataset.rows() if row.reason is None)
+    rows = (Load.of([question]) for question in questions)
+    smallest = min(rows, key=lambda row: row.query + row.earlier, default=None)
+    if submission.budget is None or smallest is None:
+        return
+    least = total(forecast(submission.architecture, submission.prices, smallest)).low.cost
+    if least is None:
+        raise InputError("--budget: it cannot hold, since a model has no price; give it one")
+    if submission.budget < least:
+        raise InputError(
+            f"--budget: a row costs at least {usd(least):f} USD, "
+            f"and the budget of {usd(submission.budget):f} USD pays for none"
+        )
+
+
+def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
+    """Make the job, or find the one that the same submission made; say whether it is new.
+
+    Nothing is sent: what is on the wire is in the database before.
+
+    Raises:
+        InputError: the name belongs to a job of another dataset or architecture.
+    """
+    architecture = submission.architecture.as_data()
+    name = submission.name
+    identity = json.dumps([submission.dataset.digest, architecture, name], sort_keys=True)
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    if name is not None:
+        namesake = store.jobs.named(name)
+        if namesake is not None and namesake.id != key[:12]:
+            raise InputError(
+                f"--name: {name!r} is job {namesake.id}, of another dataset or architecture"
+            )
+    new = NewJob(
+        submit_key=key,
+        name=name or f"{_label(submission.dataset)}-{submission.architecture.name}",
+        dataset=submission.dataset.name,
+        architecture=architecture,
+        prices=submission.prices,
+        options={"reuse": submission.reuse},
+        shard=submission.shard,
+        width=WIDTH,
+        budget=submission.budget,
+    )
+    return store.jobs.add(new, _items(submission.dataset))
+
+
+def _label(dataset: Dataset) -> str:
+    """A word for the dataset: its file's name, without what such names end with."""
+    return "stdin" if dataset.name == "-" else Path(dataset.name).name.partition(".")[0]
+
+
+def _items(dataset: Dataset) -> Iterable[NewItem]:
+    return (NewItem(row.id, row.question, row.extras, row.reason) for row in dataset.rows())
