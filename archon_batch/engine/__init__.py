@@ -1,0 +1,1 @@
+"""Celery: shards, rounds and workers. It decides nothing; it moves what the road decides."""

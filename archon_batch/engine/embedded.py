@@ -1,0 +1,54 @@
+"""The engine inside the process of a command: no server, the same tasks."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from archon_batch.engine import process, queues
+from archon_batch.engine.app import app
+from archon_batch.engine.process import Process
+from archon_batch.errors import EngineError
+
+#: Batches at once; each is a thread that mostly waits.
+_CALLS = 64
+_JOINS = 4
+#: Seconds that a worker may take to start; it takes a tenth of one.
+_READY = 30
+
+
+@contextmanager
+def embedded(here: Process) -> Iterator[None]:
+    """Run workers for both queues in threads of this process while the body runs.
+
+    At the end no new call is begun, and those in flight land.
+    """
+    process.install(here)
+    threads = [_started(queues.CALLS, _CALLS), _started(queues.JOINS, _JOINS)]
+    try:
+        yield
+    finally:
+        here.stop()
+        app.control.shutdown()
+        for thread in threads:
+            thread.join()
+        process.install(None)
+
+
+def _started(queue: str, concurrency: int) -> threading.Thread:
+    """A worker that consumes already: the next one changes which queues the app selects."""
+    ready = threading.Event()
+    worker = app.WorkController(
+        hostname=f"{queue}@embedded",
+        queues=[queue],
+        pool_cls="threads",
+        concurrency=concurrency,
+        ready_callback=lambda _consumer: ready.set(),
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+    )
+    thread = threading.Thread(target=worker.start, name=f"worker-{queue}", daemon=True)
+    thread.start()
+    if not ready.wait(_READY):
+        raise EngineError(f"the in-process worker for {queue} did not start")
+    return thread

@@ -1,0 +1,83 @@
+"""What one process has one of: the store, the gateway, the loop and the bound on calls."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+
+from archon_batch.archon import Call
+from archon_batch.attempt import End, Placer
+from archon_batch.engine.loop import Loop
+from archon_batch.files import component_kinds
+from archon_batch.gateway import Gateway, Router
+from archon_batch.running import RunningJob, running
+from archon_batch.settings import Settings
+from archon_batch.store import Store
+
+
+class Process:
+    def __init__(self, settings: Settings, gateway: Gateway | None = None) -> None:
+        self.store = Store.open(settings.database_url)
+        self._loop = Loop()
+        self._gateway = gateway or Router(settings.call_timeout)
+        self._placer = self._loop.run(self._make_placer(settings))
+        self._kinds = component_kinds()
+        #: A job's architecture never changes, so it is read once.
+        self.job = lru_cache(maxsize=64)(self._job)
+        # Attempts of a process that has died here would hold calls back until they expire.
+        self.store.recover()
+
+    @property
+    def stopping(self) -> bool:
+        return self._placer.stopping.is_set()
+
+    def place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
+        """Place the calls, and wait until each is settled or left open."""
+        return self._loop.run(self._place(job, calls))
+
+    def stop(self) -> None:
+        """Begin no more calls; those in flight land."""
+        self._loop.run(self._stop())
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.run(self._gateway.close())
+        self._loop.close()
+        self.store.close()
+
+    async def _make_placer(self, settings: Settings) -> Placer:
+        return Placer(
+            self.store,
+            self._gateway,
+            max_in_flight=settings.max_in_flight,
+            timeout=settings.call_timeout,
+        )
+
+    async def _place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
+        return await asyncio.gather(*(self._placer.place(job, ix, call) for ix, call in calls))
+
+    async def _stop(self) -> None:
+        self._placer.stopping.set()
+
+    def _job(self, job_id: str) -> RunningJob:
+        return running(self.store.jobs.get(job_id), self._kinds)
+
+
+_lock = threading.Lock()
+_current: Process | None = None
+
+
+def current(settings: Settings) -> Process:
+    """The process's own, made when the first task needs it."""
+    global _current  # noqa: PLW0603  (a process has one)
+    with _lock:
+        if _current is None:
+            _current = Process(settings)
+        return _current
+
+
+def install(process: Process | None) -> None:
+    """Make it the process's own, or leave it without one."""
+    global _current  # noqa: PLW0603
+    with _lock:
+        _current = process

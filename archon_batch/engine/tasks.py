@@ -1,0 +1,48 @@
+"""The two tasks. A header never raises: that would leave its chord without a join."""
+
+from logging import DEBUG, INFO
+
+import structlog
+
+from archon_batch import advance as road
+from archon_batch.engine import process
+from archon_batch.engine.app import app, settings
+from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
+from archon_batch.errors import ArchonBatchError, StoreError
+
+_log = structlog.get_logger()
+
+
+@app.task(name=ADVANCE, autoretry_for=(StoreError,), max_retries=None, default_retry_delay=5)
+def advance(job_id: str, shard: int, stride: int) -> None:
+    """Plan a shard: begin its next round, or go on to the next shard of its line.
+
+    It waits for a database that is away; nothing is paid for by trying again.
+    """
+    here = process.current(settings)
+    if here.stopping or here.store.jobs.get(job_id).state != "running":
+        return
+    missing = road.advance(here.store, here.job(job_id), shard)
+    if missing.batches:
+        send_round(job_id, shard, stride, missing)
+        return
+    following = here.store.items.next_shard(job_id, shard + stride, stride)
+    if following is not None:
+        send_advance(job_id, following, stride)
+    elif here.store.items.next_shard(job_id, 0, 1) is None:
+        here.store.jobs.move(job_id, "done", only_from=["running"])
+        # The command that runs a job in its own process says so itself.
+        _log.log(DEBUG if settings.embedded else INFO, "job_done", job=job_id)
+
+
+@app.task(name=PLACE)
+def place(job_id: str, batch: road.Batch) -> None:
+    """Place a batch's calls on the process's loop. What is not settled, the join asks for again."""
+    try:
+        here = process.current(settings)
+        job = here.job(job_id)
+        here.place(job, road.missing(here.store, job, batch))
+    except ArchonBatchError as error:
+        _log.error("batch_left_open", job=job_id, why=str(error))
+    except Exception:  # noqa: BLE001  (whatever it is, the join must run)
+        _log.exception("batch_left_open", job=job_id)
