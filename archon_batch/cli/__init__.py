@@ -1,0 +1,91 @@
+"""The commands, one file each. A command is imported when it is called: help needs no Celery."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from archon_batch.errors import ArchonBatchError
+
+#: Each command with the module that holds it and what it is for, in the order of a first day.
+_COMMANDS = {
+    "check": ("check", "Read architecture, job and pool files; say what is wrong and where."),
+    "plan": ("plan", "Foresee calls, tokens and USD by layer; send nothing."),
+    "rehearse": ("rehearse", "Run one prompt in this process and show every call."),
+    "submit": ("submit", "Run a dataset through an architecture."),
+    "status": ("status", "Say how far a job is."),
+    "jobs": ("jobs", "List the jobs."),
+    "cost": ("cost", "Say what a job cost, by layer, component or model."),
+    "show": ("show", "Show one row with every call and attempt."),
+    "export": ("export", "Write the answers with their account, in the dataset's order."),
+    "resume": ("resume", "Go on with a job that was stopped."),
+    "retry": ("resume", "Open rows again that were given up or cancelled."),
+    "cancel": ("resume", "End a job; keep what was paid for."),
+    "worker": ("worker", "Start the workers of a pool file."),
+    "db": ("db", "Look after the database."),
+    "doctor": ("doctor", "Look for what would keep a job from running here."),
+}
+
+_EPILOG = """\b
+Start here:
+  archon-batch submit jobs/samples/questions.jsonl --arch quickstart
+runs a dozen questions on a small model in this very process: no key, no server.
+
+\b
+Exit status: 0 every row answered, 1 some given up, 2 wrong input,
+3 database or broker out of reach, 4 stopped by the budget, 130 interrupted.
+"""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"archon_batch.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="archon-batch")
+def archon_batch() -> None:
+    """Batch LLM inference through Archon architectures, over a message queue."""
+
+
+def main(*args: Any) -> None:  # noqa: ANN401
+    """Run the command line, and end with its exit status."""
+    from dotenv import load_dotenv  # noqa: PLC0415  (not before the command line is entered)
+
+    # The keys of providers, and our own settings, of the folder that the command is run in.
+    load_dotenv(os.path.join(os.getcwd(), ".env"))  # noqa: PTH109, PTH118
+    try:
+        status = archon_batch.main(args or None, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        status = 0
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except ArchonBatchError as error:
+        click.echo(f"error: {error}", err=True)
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        status = 130
+    except BrokenPipeError:
+        # Whoever read us has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,110 @@
+"""``archon-batch doctor``."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from archon_batch.cli import room
+from archon_batch.cli.tables import print_json
+from archon_batch.errors import ArchonBatchError
+from archon_batch.settings import Settings
+from archon_batch.store import Store
+
+#: Bytes below which a night's answers may not fit.
+_LITTLE_DISK = 1 << 30
+
+
+@click.command()
+@room.json_option
+def doctor(as_json: bool) -> int:
+    """Look for what would keep a job from running here; send nothing."""
+    settings = room.settings()
+    found = [
+        {"what": what, "ok": ok, "found": text}
+        for what, look in _CHECKS.items()
+        for ok, text in _looked(look, settings)
+    ]
+    if as_json:
+        print_json(found)
+    else:
+        for line in found:
+            click.secho(
+                "ok   " if line["ok"] else "WRONG", nl=False, fg="green" if line["ok"] else "red"
+            )
+            click.echo(f" {line['what']}: {line['found']}")
+    return 0 if all(line["ok"] for line in found) else 3
+
+
+def _looked(
+    look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings
+) -> Iterator[tuple[bool, str]]:
+    try:
+        yield from look(settings)
+    except ArchonBatchError as error:
+        yield False, str(error)
+
+
+def _program(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    names = ("archon-batch", "celery", "litellm")
+    yield (
+        True,
+        ", ".join([f"Python {platform.python_version()}", *(f"{n} {version(n)}" for n in names)]),
+    )
+
+
+def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
+    store = Store.open(settings.database_url)
+    try:
+        yield True, f"{store.where}, {len(store.jobs.all())} jobs"
+    finally:
+        store.close()
+
+
+def _broker(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if settings.embedded:
+        yield True, "none: jobs run in the process of the command"
+        return
+    from archon_batch.engine.broker import reached  # noqa: PLC0415
+
+    yield True, f"{reached()} answers"
+
+
+def _keys(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    # Names only: a key is never shown.
+    names = sorted(n for n in os.environ if n.endswith(("_API_KEY", "_API_BASE")))
+    yield True, ", ".join(names) or "none set; models of providers need theirs"
+
+
+def _local(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    from archon_batch.gateway.local import MODELS, ensure_installed  # noqa: PLC0415
+
+    for model in MODELS:
+        ensure_installed(model)
+        yield True, f"{model} is installed"
+
+
+def _extras(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    extras = {"postgres": "psycopg", "parquet": "pyarrow", "flower": "flower"}
+    yield True, ", ".join(f"{n}: {'yes' if find_spec(m) else 'no'}" for n, m in extras.items())
+
+
+def _disk(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    free = shutil.disk_usage(Path.cwd()).free
+    yield free >= _LITTLE_DISK, f"{free / (1 << 30):.1f} GiB free in this folder"
+
+
+_CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
+    "program": _program,
+    "database": _database,
+    "broker": _broker,
+    "keys": _keys,
+    "local model": _local,
+    "extras": _extras,
+    "disk": _disk,
+}

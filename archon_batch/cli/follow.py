@@ -1,0 +1,106 @@
+"""Follows a job to its end: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from archon_batch import report
+from archon_batch.cli.tables import account_lines, aside, money
+from archon_batch.store import Job, Store
+
+#: Seconds between looks at the database, and between lines where there is no terminal.
+_LOOK = 0.25
+_LINE = 10.0
+
+#: How a command ends by the state of its job; done is 0, or 1 with rows given up.
+_EXIT = {"paused": 4, "stopped": 2, "cancelled": 1}
+
+
+def follow(store: Store, job: Job) -> int:
+    """Watch until the job runs no longer; print its account; return the exit status."""
+    with _shown(job) as show:
+        while True:
+            figures = report.status(store, store.jobs.get(job.id))
+            show(figures)
+            if figures["state"] != "running":
+                break
+            time.sleep(_LOOK)
+    return conclude(figures)
+
+
+def conclude(figures: dict[str, Any]) -> int:
+    """Print the account of a job that does not run, and return the exit status."""
+    if figures["state"] != "done":
+        aside.print(f"{figures['state']}: {figures['reason'] or 'by you'}", style="bold")
+    for line in account_lines(figures):
+        aside.print(line)
+    return exit_status(figures["state"], given_up=figures["given_up"] > 0)
+
+
+def exit_status(state: str, *, given_up: bool) -> int:
+    """The status of a command whose job ended in this state."""
+    if state == "done":
+        return 1 if given_up else 0
+    return _EXIT.get(state, 130)
+
+
+@contextmanager
+def _shown(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+    yield from _bar(job) if aside.is_terminal else _lines(job)
+
+
+def _bar(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+    began, first = time.monotonic(), -1
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows  {task.fields[figures]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=aside, transient=True) as progress:
+        task = progress.add_task(job.name, total=job.rows, figures="")
+
+        def show(figures: dict[str, Any]) -> None:
+            nonlocal first
+            first = figures["calls"] if first < 0 else first
+            rate = (figures["calls"] - first) / max(time.monotonic() - began, 1.0)
+            ended = job.rows - figures["open"]
+            progress.update(task, completed=ended, figures=_said(figures, rate))
+
+        yield show
+
+
+def _lines(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+    began = last = time.monotonic()
+
+    def show(figures: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last < _LINE:
+            return
+        last = time.monotonic()
+        ended = job.rows - figures["open"]
+        rate = figures["calls"] / max(last - began, 1.0)
+        aside.print(f"{job.name}: {ended} of {job.rows} rows, {_said(figures, rate)}")
+
+    yield show
+
+
+def _said(figures: dict[str, Any], rate: float) -> str:
+    tokens = figures["prompt_tokens"] + figures["completion_tokens"]
+    return (
+        f"{figures['calls']:,} calls, {tokens:,} tokens, "
+        f"{money(figures['usd'], figures['unpriced_calls'])}, {rate:.1f} calls/s"
+    )

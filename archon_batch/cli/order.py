@@ -1,0 +1,80 @@
+"""What is to be run, from the command line or a job file, and all of it read and checked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from archon_batch.archon import Architecture, warnings
+from archon_batch.cli.tables import aside
+from archon_batch.dataset import Dataset, Reading
+from archon_batch.errors import InputError
+from archon_batch.files import JobFile, blaming, read_architecture_file
+from archon_batch.ledger import NanoUsd, Price, nano
+from archon_batch.submit import price_list
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    dataset: str | None
+    arch: str | None
+    name: str | None = None
+    budget: NanoUsd | None = None
+    output: Path | None = None
+    reading: Reading = field(default_factory=Reading)
+
+    def filled(self, file: JobFile) -> "Order":
+        """With what the job file says wherever the command line says nothing."""
+        if self.dataset is not None or self.arch is not None:
+            raise InputError(
+                "--job: the file names the dataset and the architecture; leave them out"
+            )
+        reading = replace(
+            self.reading,
+            prompt_field=file.prompt_field or self.reading.prompt_field,
+            id_field=file.id_field or self.reading.id_field,
+            template=self.reading.template or file.template,
+            limit=self.reading.limit or file.limit,
+        )
+        budget = None if file.budget_usd is None else nano(file.budget_usd)
+        output = Path(file.export) if file.export else None
+        return Order(
+            file.dataset,
+            file.architecture,
+            self.name or file.name,
+            self.budget or budget,
+            self.output or output,
+            reading,
+        )
+
+
+def priced(arch: str, *, allow_unpriced: bool) -> tuple[Architecture, dict[str, Price | None]]:
+    """The architecture of that path or name, and the price of every model it calls.
+
+    Raises:
+        ArchitectureError: something in it is wrong, or a model or its price is not known.
+    """
+    architecture = read_architecture_file(arch)
+    with blaming(arch):
+        return architecture, price_list(architecture, allow_unpriced=allow_unpriced)
+
+
+@contextmanager
+def prepared(
+    order: Order, *, allow_unpriced: bool
+) -> Iterator[tuple[Dataset, Architecture, dict[str, Price | None]]]:
+    """Read and check all that is named, before anything is stored.
+
+    Raises:
+        InputError: something is wrong, or missing.
+    """
+    if order.dataset is None or order.arch is None:
+        raise InputError("name a DATASET and --arch ARCH, or a job file with --job FILE")
+    architecture, prices = priced(order.arch, allow_unpriced=allow_unpriced)
+    for place, why in warnings(architecture):
+        aside.print(f"warning: {order.arch}: {place}: {why}")
+    with Dataset.open(order.dataset, order.reading) as dataset:
+        dataset.check()
+        if dataset.bad:
+            aside.print(f"warning: {dataset.bad} rows cannot be accepted and count as given up")
+        yield dataset, architecture, prices

@@ -1,0 +1,85 @@
+"""``archon-batch rehearse``."""
+
+import hashlib
+import json
+import secrets
+
+import click
+
+from archon_batch import report
+from archon_batch.archon import Architecture, Message, Question
+from archon_batch.cli import room
+from archon_batch.cli.follow import exit_status
+from archon_batch.cli.order import priced
+from archon_batch.cli.show import print_item
+from archon_batch.cli.tables import aside, print_json
+from archon_batch.engine.process import Process
+from archon_batch.engine.rehearsal import rehearse as run
+from archon_batch.ledger import NanoUsd, Price
+from archon_batch.store import NewItem, NewJob
+from archon_batch.submit import refuse_unready
+
+
+@click.command()
+@click.argument("prompt")
+@room.arch_option
+@click.option("--budget", type=room.Usd(), help="The most it may spend, in USD.")
+@click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
+@click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
+@room.json_option
+def rehearse(
+    prompt: str,
+    arch: str,
+    budget: NanoUsd | None,
+    no_cache: bool,
+    allow_unpriced: bool,
+    as_json: bool,
+) -> int:
+    """Run one PROMPT through an architecture in this process, and show every call.
+
+    The calls are real, and on the ledger like any others, as a job of one row.
+    """
+    settings = room.settings()
+    architecture, prices = priced(arch, allow_unpriced=allow_unpriced)
+    refuse_unready(architecture)
+    here = Process(settings)
+    try:
+        new = _job(prompt, architecture, prices, budget, reuse=not no_cache)
+        question = Question("1", (Message("user", prompt),))
+        job, _ = here.store.jobs.add(new, [NewItem("1", question, {})])
+        here.store.jobs.move(job.id, "running", only_from=["paused", "stopped"])
+        job = run(here, job)
+        figures = report.show(here.store, job, here.store.endings.one(job.id, "1"))
+    finally:
+        here.close()
+    if as_json:
+        print_json(figures)
+    else:
+        print_item(figures)
+    if job.state != "done":
+        aside.print(f"{job.state}: {job.reason}")
+    return exit_status(job.state, given_up=figures["status"] == "given_up")
+
+
+def _job(
+    prompt: str,
+    architecture: Architecture,
+    prices: dict[str, Price | None],
+    budget: NanoUsd | None,
+    *,
+    reuse: bool,
+) -> NewJob:
+    # Without the store of completions a rehearsal is one of its own each time.
+    fresh = None if reuse else secrets.token_hex(8)
+    identity = json.dumps(["rehearsal", prompt, architecture.as_data(), fresh], sort_keys=True)
+    return NewJob(
+        submit_key=hashlib.sha256(identity.encode()).hexdigest(),
+        name=f"rehearsal-{architecture.name}",
+        dataset="(rehearsal)",
+        architecture=architecture.as_data(),
+        prices=prices,
+        options={"reuse": reuse},
+        shard=1,
+        width=1,
+        budget=budget,
+    )

@@ -1,0 +1,119 @@
+"""What commands have in common: settings, the store, the job that an argument names, options."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from archon_batch import log
+from archon_batch.dataset import Reading
+from archon_batch.errors import InputError
+from archon_batch.ledger import NanoUsd, nano
+from archon_batch.settings import Settings
+from archon_batch.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Dollars that no job of ours should be given by a slip of the keyboard.
+_MOST = Decimal(10_000_000)
+
+
+def settings() -> Settings:
+    """Read the environment, and let events be logged as it says."""
+    found = Settings.from_environment()
+    log.configure(found.log, found.log_format)
+    return found
+
+
+@contextmanager
+def store(found: Settings | None = None) -> Iterator[Store]:
+    opened = Store.open((found or settings()).database_url)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+class Usd(click.ParamType[NanoUsd]):
+    """An amount of money as it is written: ``25`` or ``0.40``."""
+
+    name = "usd"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> NanoUsd:
+        if not isinstance(value, str):
+            return NanoUsd(value)
+        try:
+            amount = Decimal(value)
+        except InvalidOperation:
+            amount = Decimal(0)
+        if not amount.is_finite() or not 0 < amount <= _MOST:
+            self.fail(
+                f"expected an amount of USD above 0, such as 25 or 0.40; found {value!r}",
+                param,
+                ctx,
+            )
+        return nano(amount)
+
+
+def arch_option(command: F) -> F:
+    return click.option(
+        "--arch",
+        required=True,
+        metavar="ARCH",
+        help="Architecture: a path, or a name in jobs/architectures.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def rows_options(command: F) -> F:
+    """The options that say how a dataset is read, handed to the command as one ``reading``."""
+
+    @wraps(command)
+    def reads(
+        prompt_field: str | None,
+        template: str | None,
+        id_field: str | None,
+        limit: int | None,
+        skip_bad_rows: bool,
+        **more: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        reading = Reading(
+            prompt_field=prompt_field or Reading().prompt_field,
+            id_field=id_field or Reading().id_field,
+            template=_text(template),
+            limit=limit,
+            skip_bad_rows=skip_bad_rows,
+        )
+        return command(reading=reading, **more)
+
+    for option in (
+        click.option("--skip-bad-rows", is_flag=True, help="Record a wrong row as given up."),
+        click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N rows."),
+        click.option("--id-field", metavar="F", help="Key of the row's id; default: id."),
+        click.option("--template", metavar="TEXT|@FILE", help="Prompt with {key} from the row."),
+        click.option("--prompt-field", metavar="F", help="Key of the prompt; default: prompt."),
+    ):
+        reads = option(reads)
+    return cast("F", reads)
+
+
+def _text(given: str | None) -> str | None:
+    """The text, or what the file holds that ``@FILE`` names."""
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--template: cannot read {given[1:]}: {error}") from None

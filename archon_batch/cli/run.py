@@ -1,0 +1,78 @@
+"""Runs a job: in this process when no broker is set, else by handing it to the workers."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from archon_batch import report
+from archon_batch.cli.follow import conclude, follow
+from archon_batch.cli.tables import aside
+from archon_batch.settings import Settings
+from archon_batch.store import Job, Store
+
+_INTERRUPTED = 130
+
+
+def run(settings: Settings, job: Job, *, wait: bool) -> int:
+    """See the job to its end, or on its way; return the exit status."""
+    # Celery takes a third of a second to import.
+    from archon_batch.engine.start import start  # noqa: PLC0415
+
+    if settings.embedded:
+        return _embedded(settings, job)
+    store = Store.open(settings.database_url)
+    try:
+        start(store, job)
+        if wait:
+            return follow(store, job)
+    finally:
+        store.close()
+    aside.print(f"handed to the workers; archon-batch status {job.id} --follow")
+    return 0
+
+
+def _embedded(settings: Settings, job: Job) -> int:
+    from archon_batch.engine.embedded import embedded  # noqa: PLC0415
+    from archon_batch.engine.process import Process  # noqa: PLC0415
+    from archon_batch.engine.start import start  # noqa: PLC0415
+
+    here = Process(settings)
+    try:
+        with _interruptible(), embedded(here):
+            start(here.store, job)
+            try:
+                return follow(here.store, job)
+            except KeyboardInterrupt:
+                aside.print(
+                    "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
+                )
+        aside.print(f"interrupted; archon-batch resume {job.id} goes on")
+        conclude({**report.status(here.store, here.store.jobs.get(job.id)), "state": "interrupted"})
+        return _INTERRUPTED
+    finally:
+        here.close()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once."""
+    asked = False
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            # What is in flight is on record as sending, and will be found in doubt.
+            os._exit(_INTERRUPTED)
+        asked = True
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,30 @@
+"""``archon-batch status``."""
+
+import click
+
+from archon_batch import report
+from archon_batch.cli import room
+from archon_batch.cli.follow import follow
+from archon_batch.cli.tables import account_lines, print_json
+
+
+@click.command()
+@click.argument("job")
+@click.option("--follow", "wait", is_flag=True, help="Watch until the job ends.")
+@room.json_option
+def status(job: str, wait: bool, as_json: bool) -> int:
+    """Say how far JOB is: an id, a name, or the beginning of one."""
+    with room.store() as store:
+        found = store.jobs.find(job)
+        if wait:
+            return follow(store, found)
+        figures = report.status(store, found)
+    if as_json:
+        print_json(figures)
+        return 0
+    click.echo(f"{figures['job']}  {figures['name']}  {figures['state']}")
+    if figures["reason"]:
+        click.echo(figures["reason"])
+    for line in account_lines(figures):
+        click.echo(line)
+    return 0

@@ -1,0 +1,86 @@
+"""Tables and amounts as people read them, on standard error or out."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+#: USD below which an amount is shown to the nano-dollar.
+_SMALL = 0.01
+#: Columns of a table that goes into a pipe.
+_PIPE = 200
+
+#: Beside the data, which is on standard output.
+aside = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, err: bool = False
+) -> None:
+    """Print rows under their columns; numbers to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    given = [list(row) for row in rows]
+    for index, column in enumerate(columns):
+        numbers = all(_is_number(row[index]) for row in given)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in given:
+        # What a dataset or a provider wrote is text, never markup.
+        table.add_row(*(Text(_said(cell)) for cell in row))
+    out = Console(stderr=err, highlight=False)
+    # Into a pipe a line is a row, however long.
+    (out if out.is_terminal else Console(stderr=err, highlight=False, width=_PIPE)).print(table)
+
+
+def money(usd: float | None, unpriced: int = 0) -> str:
+    """USD to a hundredth of a cent, or to the nano-dollar when there is less of it."""
+    if usd is None:
+        return "unpriced"
+    text = f"${usd:,.4f}" if usd >= _SMALL else f"${usd:.9f}".rstrip("0").rstrip(".")
+    return f"{text} + {unpriced} unpriced" if unpriced else text
+
+
+def account_lines(figures: Mapping[str, Any]) -> list[str]:
+    """The end of a job in a few lines."""
+    rows = [f"{figures['answered']} of {figures['rows']} rows answered"]
+    rows += [f"{figures[k]} {w}" for k, w in _ENDS if figures[k]]
+    calls = [f"{figures['calls']} calls"]
+    calls += [f"{figures[k]} {w}" for k, w in _CALLS if figures[k]]
+    spent = [f"{money(figures['usd'], figures['unpriced_calls'])} paid"]
+    spent += [f"{money(figures[k])} {w}" for k, w in _SPENT if figures[k]]
+    if figures["budget_usd"] is not None:
+        spent.append(f"of a budget of {money(figures['budget_usd'])}")
+    tokens = f"{figures['prompt_tokens']:,} tokens in, {figures['completion_tokens']:,} out"
+    return [", ".join(rows), ", ".join(calls), tokens, ", ".join(spent)]
+
+
+_ENDS = (("given_up", "given up"), ("open", "open"), ("cancelled", "cancelled"))
+_CALLS = (
+    ("cached_calls", "found again"),
+    ("failed_calls", "failed"),
+    ("attempts_in_doubt", "attempts in doubt"),
+)
+_SPENT = (
+    ("in_doubt_usd", "possibly paid"),
+    ("lost_usd", "of it for attempts without an answer"),
+    ("saved_usd", "saved"),
+)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or (
+        isinstance(value, str) and value[:1] in "$-0123456789"
+    )
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,28 @@
+"""``archon-batch worker``."""
+
+from pathlib import Path
+
+import click
+
+from archon_batch.cli import room
+from archon_batch.errors import SettingsError
+from archon_batch.files import read_pool_file
+
+
+@click.command()
+@click.argument("pool", type=Path)
+def worker(pool: Path) -> int:
+    """Start the workers of the pool file POOL, and stay until they are told to stop.
+
+    SIGTERM or Ctrl-C: no new calls, those in flight land, then exit.
+    """
+    settings = room.settings()
+    if settings.embedded:
+        raise SettingsError(
+            "ARCHON_BATCH_BROKER_URL",
+            "not set; workers need a broker, such as redis://localhost:6379/0",
+        )
+    found = read_pool_file(pool)
+    from archon_batch.engine.pools import run  # noqa: PLC0415
+
+    return run(found, pool.stem)
