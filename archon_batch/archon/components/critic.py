@@ -1,6 +1,7 @@
 """The critic: what is strong and what is weak in each candidate."""
 
 import re
+from functools import cache
 from typing import ClassVar, Literal
 
 from archon_batch.archon.call import Form
@@ -78,6 +79,7 @@ def read(text: str, count: int) -> tuple[str, ...]:
     return tuple(found[n] for n in wanted)
 
 
+@cache
 def form(count: int, max_tokens: int) -> Form:
     """The form of ``count`` critiques that end within ``max_tokens``.
 

@@ -1,6 +1,7 @@
 """The ranker: the candidates in order of merit, of which the best go on."""
 
 import re
+from functools import cache
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -83,6 +84,7 @@ def read(text: str, count: int) -> tuple[int, ...]:
     return numbers
 
 
+@cache
 def form(count: int) -> Form:
     """The form of a ranking of ``count`` candidates."""
     example = "Answer: " + " > ".join(f"[{n}]" for n in range(count, 0, -1))
