@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
@@ -64,14 +64,14 @@ def archon_batch() -> None:
     """Batch LLM inference through Archon architectures, over a message queue."""
 
 
-def main(*args: Any) -> None:  # noqa: ANN401
-    """Run the command line, and end with its exit status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, or these arguments, and end with its exit status."""
     from dotenv import load_dotenv  # noqa: PLC0415  (not before the command line is entered)
 
     # The keys of providers, and our own settings, of the folder that the command is run in.
     load_dotenv(os.path.join(os.getcwd(), ".env"))  # noqa: PTH109, PTH118
     try:
-        status = archon_batch.main(args or None, standalone_mode=False)
+        status = archon_batch.main(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help())
         status = 0

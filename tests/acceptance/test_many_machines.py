@@ -1,0 +1,61 @@
+"""A night with a broker: commands here, workers in other processes, the same answers."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stage import PRICES, Stage
+from tests.provider import Provider
+
+#: As workers/ has them, with a process each: a machine that tests has few cores.
+POOLS = {
+    "calls.yaml": "queues: [calls]\nconcurrency: 16\n",
+    "joins.yaml": "queues: [joins]\nconcurrency: 4\n",
+}
+
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+
+
+def _night(stage: Stage, provider: Provider) -> tuple[list[tuple[str, str]], int]:
+    job = stage.run(
+        "submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl", "--follow"
+    ).strip()
+    assert stage.nano_usd(job) == provider.bill
+    return [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")], provider.requests
+
+
+def test_workers_over_redis_give_the_answers_of_one_machine(tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
+    one = Stage(tmp_path / "one")
+    many = Stage(tmp_path / "many", ARCHON_BATCH_BROKER_URL=redis_url)
+
+    with Provider(prices=PRICES, latency=0.01) as provider:
+        for stage in (one, many):
+            stage.dataset(24)
+            stage.architecture(provider.url)
+        expected = _night(one, provider)
+
+    with Provider(prices=PRICES, latency=0.01) as provider:
+        many.architecture(provider.url)
+        with many.workers(POOLS):
+            found = _night(many, provider)
+
+    assert found == expected
+
+
+@pytest.mark.postgres
+def test_workers_over_redis_and_postgres_keep_the_account(
+    tmp_path: Path, redis_url: str, postgres_url: str
+) -> None:
+    stage = Stage(
+        tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_DATABASE_URL=postgres_url
+    )
+    stage.dataset(24)
+
+    with Provider(prices=PRICES, latency=0.01) as provider:
+        stage.architecture(provider.url)
+        with stage.workers(POOLS):
+            answers, requests = _night(stage, provider)
+
+    assert (len(answers), requests) == (24, 24 * 8)

@@ -1,0 +1,135 @@
+"""A night on one machine: no server but the provider's."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stage import PRICES, Stage, until
+from tests.provider import Provider
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_every_row_is_answered_and_the_account_is_the_provider_s_bill(stage: Stage) -> None:
+    rows = 200
+    stage.dataset(rows)
+
+    with Provider(prices=PRICES, latency=0.02) as provider:
+        stage.architecture(provider.url)
+        submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl")
+        job = stage.run(*submit).strip()
+        bill, requests = provider.bill, provider.requests
+        again = stage.run(*submit, "--force").strip()
+
+        assert provider.requests == requests
+    assert again == job
+    answers = stage.lines("out.jsonl")
+    assert [a["id"] for a in answers] == [f"q{n}" for n in range(rows)]
+    assert [a["row"] for a in answers] == [{"topic": ["sums", n]} for n in range(rows)]
+    assert {a["status"] for a in answers} == {"answered"}
+    assert all(a["answer"] for a in answers)
+    assert stage.nano_usd(job) == bill
+    assert sum(round(a["cost_usd"] * 10**9) for a in answers) == bill
+    status = stage.json("status", job)
+    assert (status["answered"], status["attempts"]) == (rows, requests)
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_answers(stage: Stage) -> None:
+    stage.dataset(30)
+    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--no-cache", "-o", "out.jsonl")
+
+    with Provider(prices=PRICES, latency=0.05) as provider:
+        stage.architecture(provider.url)
+        stage.run(*submit)
+        expected = [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")]
+        paid = provider.requests
+
+        (stage.folder / "archon-batch.db").rename(stage.folder / "first.db")
+        for killed in (paid + 60, paid + 180):
+            run = stage.start(*submit, "--force")
+            until(lambda: provider.requests >= killed)  # noqa: B023  (it is over within the turn)
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+        job = stage.run(*submit, "--force").strip()
+        twice = provider.requests - 2 * paid
+
+    assert [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")] == expected
+    figures = stage.json("cost", job)
+    # What was in flight when it was killed is told of, and is all that was paid for again.
+    assert 0 < twice <= figures["attempts_in_doubt"]
+    assert figures["attempts"] == paid + figures["attempts_in_doubt"]
+
+
+def test_an_interrupted_run_lets_what_is_in_flight_land_and_says_how_to_go_on(stage: Stage) -> None:
+    stage.dataset(30)
+    submit = ("submit", "rows.jsonl", "--arch", "night.yaml")
+
+    with Provider(prices=PRICES, latency=0.2) as provider:
+        stage.architecture(provider.url)
+        run = stage.start(*submit)
+        until(lambda: provider.requests >= 60)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=30)
+
+        assert run.returncode == 130, err
+        job = out.strip()
+        assert f"archon-batch resume {job}" in err
+        assert stage.json("cost", job)["attempts_in_doubt"] == 0
+        assert stage.nano_usd(job) == provider.bill
+        stage.run("resume", job)
+        assert stage.nano_usd(job) == provider.bill
+
+
+def test_a_budget_stops_the_job_and_a_larger_one_goes_on(stage: Stage) -> None:
+    stage.dataset(20)
+
+    with Provider(prices=PRICES, latency=0.01) as provider:
+        stage.architecture(provider.url)
+        submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "small")
+        stage.run(*submit, "--budget", "0.005", status=4)
+        figures = stage.json("status", "small")
+        assert figures["state"] == "paused"
+        assert 0 < provider.bill <= 5_000_000
+        assert stage.nano_usd("small") == provider.bill
+
+        stage.run("resume", "small", status=2)
+        stage.run("resume", "small", "--budget", "5")
+    assert stage.json("status", "small")["answered"] == 20
+
+
+def test_a_bad_night_ends_with_every_row_answered_and_every_attempt_on_record(
+    stage: Stage,
+) -> None:
+    stage.dataset(16)
+    faults = {"429": 0.1, "500": 0.1, "reset": 0.03}
+
+    with Provider(prices=PRICES, faults=faults, seed=7) as provider:
+        stage.architecture(provider.url)
+        job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
+
+    figures = stage.json("status", job)
+    assert figures["answered"] == 16
+    assert figures["attempts"] == provider.requests
+    # A connection that was reset may have been served, and here it was.
+    lost = provider.bill - stage.nano_usd(job)
+    assert 0 < lost <= round(figures["in_doubt_usd"] * 10**9)
+
+
+def test_a_wrong_key_stops_the_job_at_once_and_keeps_every_row(stage: Stage) -> None:
+    stage.dataset(30)
+
+    with Provider(prices=PRICES, faults=lambda _: "401") as provider:
+        stage.architecture(provider.url)
+        stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "locked", status=2)
+        assert provider.requests <= 128
+    figures = stage.json("status", "locked")
+    assert (figures["state"], figures["open"], figures["usd"]) == ("stopped", 30, 0)
+
+    stage.run("cancel", "locked")
+    assert stage.json("status", "locked")["cancelled"] == 30

@@ -1,0 +1,223 @@
+"""A job's life, by the commands that a person types."""
+
+import csv
+import json
+
+import pytest
+
+from archon_batch.cli import archon_batch
+from tests.cli.terminal import Terminal
+
+ARCH = """\
+models:
+  one: {model: scripted/plausible, price: {input: 2, output: 10}}
+  rough: {model: scripted/rough, price: {input: 2, output: 10}}
+layers:
+  - {type: generator, model: MODEL, samples: 3}
+  - {type: critic, model: MODEL}
+  - {type: ranker, model: MODEL, top_k: 2}
+  - {type: fuser, model: MODEL}
+"""
+
+
+@pytest.fixture
+def night(terminal: Terminal) -> Terminal:
+    """A folder with a dataset of twenty rows and two architectures."""
+    rows = [{"id": f"q{n}", "prompt": f"What is {n}?", "topic": "=1+1"} for n in range(20)]
+    terminal.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    terminal.write("good.yaml", ARCH.replace("MODEL", "one"))
+    terminal.write("bad.yaml", ARCH.replace("MODEL", "rough").replace("samples: 3", "samples: 2"))
+    return terminal
+
+
+def test_without_a_command_it_says_what_to_do_first(terminal: Terminal) -> None:
+    ended = terminal.run()
+
+    assert ended.status == 0
+    assert "Start here:" in ended.out
+
+
+@pytest.mark.parametrize("command", archon_batch.list_commands(None))  # type: ignore[arg-type]
+def test_every_command_has_help_that_fits_a_screen(terminal: Terminal, command: str) -> None:
+    ended = terminal.run(command, "--help")
+
+    assert ended.status == 0
+    assert len(ended.out.splitlines()) <= 45
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_a_job_from_plan_to_export(night: Terminal) -> None:
+    plan = night.json("plan", "rows.jsonl", "--arch", "good.yaml")
+    submitted = night.run("submit", "rows.jsonl", "--arch", "good.yaml", "-o", "out.jsonl")
+    job = submitted.out.strip()
+    status = night.json("status", job)
+    cost = night.json("cost", job, "--by", "layer")
+
+    assert submitted.status == 0
+    assert (status["state"], status["answered"], status["calls"]) == ("done", 20, 120)
+    assert plan["expected"]["calls"] == 120
+    assert plan["low"]["usd"] <= status["usd"] <= plan["high"]["usd"]
+    assert sum(group["usd"] for group in cost["by"]) == pytest.approx(cost["usd"], abs=1e-12)
+    rows = [json.loads(line) for line in night.read("out.jsonl").splitlines()]
+    assert [row["id"] for row in rows] == [f"q{n}" for n in range(20)]
+    assert [row["row"] for row in rows] == [{"topic": "=1+1"}] * 20
+    assert sum(row["cost_usd"] for row in rows) == pytest.approx(status["usd"], abs=1e-12)
+
+
+def test_the_same_submission_is_the_same_job_and_makes_no_call(night: Terminal) -> None:
+    first = night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+    before = night.json("status", first.out.strip())
+
+    again = night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+
+    assert again.out == first.out
+    assert night.json("status", first.out.strip()) == before
+    assert len(night.json("jobs")) == 1
+
+
+def test_another_job_with_the_same_rows_finds_its_replies_again(night: Terminal) -> None:
+    night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+
+    night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "twin")
+
+    twin = night.json("cost", "twin")
+    first = night.json("cost", "rows-good")
+    assert (twin["usd"], twin["attempts"]) == (0, 0)
+    assert twin["cached_calls"] == twin["calls"] == 120
+    assert twin["saved_usd"] == pytest.approx(first["usd"])
+
+
+def test_a_name_belongs_to_one_dataset_and_architecture(night: Terminal) -> None:
+    night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "mine")
+
+    ended = night.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "mine")
+
+    assert ended.status == 2
+    assert "'mine' is job" in ended.err
+
+
+def test_rows_that_were_given_up_are_told_of_and_can_be_tried_again(night: Terminal) -> None:
+    ended = night.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "rough")
+    before = night.json("status", "rough")
+    retried = night.run("retry", "rough")
+    after = night.json("status", "rough")
+
+    assert ended.status == 1
+    assert before["given_up"] > 0
+    assert before["answered"] + before["given_up"] == 20
+    # The script refuses the same calls again; only they were asked.
+    assert retried.status == 1
+    assert f"{before['given_up']} rows opened again" in retried.err
+    assert after["answered"] == before["answered"]
+    assert before["attempts"] < after["attempts"] <= before["attempts"] + 2 * before["given_up"]
+
+
+def test_a_budget_that_is_reached_pauses_the_job(night: Terminal) -> None:
+    ended = night.run(
+        "submit", "rows.jsonl", "--arch", "good.yaml", "--name", "small", "--budget", "0.05"
+    )
+    paused = night.json("status", "small")
+    resumed = night.run("resume", "small", "--budget", "10")
+
+    assert ended.status == 4
+    assert (paused["state"], paused["reason"]) == ("paused", "the budget is reached")
+    assert 0 < paused["usd"] <= 0.05
+    assert resumed.status == 0
+    assert night.json("status", "small")["answered"] == 20
+
+
+def test_a_stored_job_can_be_cancelled_and_opened_again(night: Terminal) -> None:
+    job = night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--detach").out.strip()
+
+    cancelled = night.run("cancel", job)
+    resumed = night.run("resume", job)
+    retried = night.run("retry", job)
+
+    assert cancelled.status == 0
+    assert resumed.status == 2
+    assert "archon-batch retry" in resumed.err
+    assert retried.status == 0
+    assert night.json("status", job)["answered"] == 20
+
+
+def test_a_row_is_shown_with_every_call_and_attempt(night: Terminal) -> None:
+    night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+
+    shown = night.json("show", "rows-good", "q3")
+    text = night.run("show", "rows-good", "q3").out
+
+    assert [c["call"] for c in shown["calls_made"]] == [
+        "0.0.0.0", "0.0.1.0", "0.0.2.0", "1.0.0.0", "2.0.0.0", "3.0.0.0",
+    ]  # fmt: skip
+    assert all(c["attempts"][0]["outcome"] == "ok" for c in shown["calls_made"])
+    assert shown["answer"] in text
+    assert night.run("show", "rows-good", "q99").status == 2
+
+
+def test_a_rehearsal_shows_every_call_and_is_on_the_ledger(night: Terminal) -> None:
+    ended = night.run("rehearse", "What is 7?", "--arch", "good.yaml")
+
+    assert ended.status == 0
+    for call in ("0.0.2.0  generator", "1.0.0.0  critic", "2.0.0.0  ranker", "3.0.0.0  fuser"):
+        assert call in ended.out
+    (job,) = night.json("jobs")
+    assert job["name"] == "rehearsal-good"
+    assert job["usd"] > 0
+
+
+def test_an_export_is_safe_to_open_in_a_spreadsheet(night: Terminal) -> None:
+    night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+
+    ended = night.run("export", "rows-good", "-o", "out.csv")
+    again = night.run("export", "rows-good", "-o", "out.csv")
+
+    assert (ended.status, again.status) == (0, 2)
+    assert "--force" in again.err
+    rows = list(csv.DictReader(night.read("out.csv").splitlines()))
+    assert len(rows) == 20
+    assert not any(cell[:1] in "=+@" for row in rows for cell in row.values() if cell)
+
+
+def test_a_job_file_says_all_of_it(night: Terminal) -> None:
+    night.write(
+        "night.yaml",
+        "dataset: rows.jsonl\narchitecture: good.yaml\nname: night-{date}\n"
+        'budget_usd: 25\nexport: "{name}.jsonl"\nlimit: 5\n',
+    )
+
+    ended = night.run("submit", "--job", "night.yaml")
+
+    assert ended.status == 0
+    (job,) = night.json("jobs")
+    assert job["rows"] == 5
+    assert len(night.read(f"{job['name']}.jsonl").splitlines()) == 5
+
+
+def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Terminal) -> None:
+    night.write("wrong.yaml", "layers: []\n")
+    night.write("pool.yaml", "queues: [calls]\n")
+
+    good = night.run("check", "good.yaml", "pool.yaml")
+    both = night.run("check", "wrong.yaml", "good.yaml")
+
+    assert good.status == 0
+    assert "a row" in good.out
+    assert "a pool" in good.out
+    assert both.status == 2
+    assert "wrong.yaml" in both.err
+    assert "a row" in both.out
+
+
+def test_doctor_sends_nothing_and_finds_this_machine_well(night: Terminal) -> None:
+    found = night.json("doctor")
+
+    assert {line["what"] for line in found} >= {"database", "broker", "local model"}
+
+
+def test_a_worker_without_a_broker_says_what_to_set(night: Terminal) -> None:
+    night.write("pool.yaml", "queues: [calls]\n")
+
+    ended = night.run("worker", "pool.yaml")
+
+    assert ended.status == 2
+    assert "ARCHON_BATCH_BROKER_URL" in ended.err
