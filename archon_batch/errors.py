@@ -13,6 +13,7 @@
     |   |   |-- CallTimeoutError
     |   |   |-- BrokenReplyError
     |   |   `-- ProviderDownError
+    |   |       `-- UnreachableError
     |   `-- PermanentError            another attempt would end alike; (model, why)
     |       |-- CredentialsError        stops the job
     |       |-- UnknownModelError       stops the job
@@ -145,6 +146,12 @@ class BrokenReplyError(TransientError):
 
 class ProviderDownError(TransientError):
     """The provider failed (5xx) or could not be reached."""
+
+
+class UnreachableError(ProviderDownError):
+    """No connection to the provider came about, so nothing was sent."""
+
+    billing = Billing.NOT_SENT
 
 
 class PermanentError(GatewayError):

@@ -20,6 +20,8 @@ from archon_batch.store import Job, Store
 
 #: Seconds between looks at the database, and between lines where there is no terminal.
 _LOOK = 0.25
+#: How many times as long as a look the pause after it is.
+_SHARE = 50
 _LINE = 10.0
 
 #: How a command ends by the state of its job; done is 0, or 1 with rows given up.
@@ -30,11 +32,13 @@ def follow(store: Store, job: Job) -> int:
     """Watch until the job runs no longer; print its account; return the exit status."""
     with _shown(job) as show:
         while True:
+            began = time.monotonic()
             figures = report.status(store, store.jobs.get(job.id))
             show(figures)
             if figures["state"] != "running":
                 break
-            time.sleep(_LOOK)
+            # A look adds up the whole job; it is to cost a large one no more than a small share.
+            time.sleep(max(_LOOK, _SHARE * (time.monotonic() - began)))
     return conclude(figures)
 
 

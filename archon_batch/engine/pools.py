@@ -32,35 +32,45 @@ def command(pool: PoolFile, name: str) -> list[str]:
     ]  # fmt: skip
 
 
+class _Pool:
+    """The running processes of a pool, each in a session of its own: Ctrl-C reaches the pool only."""
+
+    def __init__(self, pool: PoolFile, name: str) -> None:
+        self._names = [f"{name}-{index + 1}" for index in range(pool.processes)]
+        self._commands = [command(pool, worker) for worker in self._names]
+        self._environment = dict(os.environ)
+        if pool.max_in_flight is not None:
+            self._environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
+        self._stopping = False
+        self._workers = [self._begin(index) for index in range(pool.processes)]
+
+    def stop(self, _signal: int, _frame: FrameType | None) -> None:
+        """Let calls in flight land; when asked again, leave them in doubt."""
+        for worker in self._workers:
+            worker.kill() if self._stopping else worker.terminate()
+        self._stopping = True
+
+    def watch(self) -> int:
+        """Start again what dies, until it is told to stop; then the worst status of all."""
+        while not self._stopping:
+            time.sleep(_LOOK)
+            for index, worker in enumerate(self._workers):
+                if worker.poll() is not None and not self._stopping:
+                    _log.error("worker_died", worker=self._names[index], status=worker.returncode)
+                    time.sleep(_AGAIN)
+                    self._workers[index] = self._begin(index)
+        return max(abs(worker.wait()) for worker in self._workers)
+
+    def _begin(self, index: int) -> subprocess.Popen[bytes]:
+        line = self._commands[index]
+        return subprocess.Popen(line, env=self._environment, start_new_session=True)  # noqa: S603
+
+
 def run(pool: PoolFile, name: str) -> int:
-    """Run the pool's processes until SIGTERM or SIGINT; start again those that die before it."""
+    """Run the pool's processes until SIGTERM or SIGINT; return their worst status."""
     # Refuse a database that cannot be used here, once, and not in every worker over and over.
     Store.open(settings.database_url).close()
-    environment = dict(os.environ)
-    if pool.max_in_flight is not None:
-        environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
-    stopping = False
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-
+    running = _Pool(pool, name)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-
-    def begin(index: int) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C reaches the pool, which tells each worker once.
-        line = command(pool, f"{name}-{index + 1}")
-        return subprocess.Popen(line, env=environment, start_new_session=True)  # noqa: S603
-
-    workers = [begin(index) for index in range(pool.processes)]
-    while not stopping:
-        time.sleep(_LOOK)
-        for index, worker in enumerate(workers):
-            if worker.poll() is not None and not stopping:
-                _log.error("worker_died", worker=f"{name}-{index + 1}", status=worker.returncode)
-                time.sleep(_AGAIN)
-                workers[index] = begin(index)
-    for worker in workers:
-        worker.terminate()
-    return max((abs(worker.wait()) for worker in workers), default=0)
+        signal.signal(number, running.stop)
+    return running.watch()

@@ -81,3 +81,10 @@ def install(process: Process | None) -> None:
     global _current  # noqa: PLW0603
     with _lock:
         _current = process
+
+
+def stop() -> None:
+    """Have the process's own begin no more calls, if there is one."""
+    with _lock:
+        if _current is not None:
+            _current.stop()

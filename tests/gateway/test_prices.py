@@ -1,0 +1,90 @@
+"""The price list that litellm carries."""
+
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+
+from archon_batch.archon import ListPrice
+from archon_batch.gateway import prices
+from archon_batch.gateway.prices import Listed, listed, nearest, providers
+
+
+def usd(text):
+    return Decimal(text)
+
+
+def price_of(model):
+    found = listed(model)
+    assert found
+    return found.price
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "openai/gpt-4o-mini"])
+def test_a_model_is_found_with_and_without_its_provider(model):
+    price = ListPrice(input=usd("0.15"), output=usd("0.6"))
+    assert listed(model) == Listed(price, context=128000, max_output=16384)
+
+
+@pytest.mark.parametrize("provider", ["vertex_ai", "gemini"])
+def test_one_model_at_two_providers_is_two_entries(provider):
+    price = ListPrice(input=usd("1.25"), output=usd(10))
+    assert price_of(f"{provider}/gemini-2.5-pro") == price
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["anthropic/gpt-4o-mini", "local/smollm2", "scripted/plausible", "sample_spec", "", "/", "zzz"],
+)
+def test_what_is_not_listed_is_none(model):
+    assert listed(model) is None
+
+
+def test_what_answers_no_messages_is_not_listed():
+    assert listed("text-embedding-3-small") is None
+
+
+def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
+    for name, entry in prices._entries().items():
+        price = price_of(name)
+        if price:
+            assert price.input == Decimal(entry["input_cost_per_token"]) * 1_000_000
+            assert price.output == Decimal(entry["output_cost_per_token"]) * 1_000_000
+            assert "E" not in str(price)
+
+
+def test_a_zero_is_a_price_only_on_ones_own_machines():
+    for name, entry in prices._entries().items():
+        price = price_of(name)
+        if price and not (price.input and price.output):
+            assert entry["litellm_provider"] in {"ollama", "lemonade"}
+    assert price_of("ollama/llama3") == ListPrice(input=usd(0), output=usd(0))
+
+
+def test_what_is_paid_by_the_request_has_no_price_by_the_token():
+    paid = [name for name, e in prices._entries().items() if e.get("input_cost_per_request")]
+    assert paid
+    assert all(price_of(name) is None for name in paid)
+
+
+def test_a_slip_is_met_with_full_names():
+    assert nearest("openai/gpt-4o-mni")[0] == "openai/gpt-4o-mini"
+    assert nearest("gpt-4o-mni")[0] == "openai/gpt-4o-mini"
+    assert len(nearest("anthropic/claude-sonet-4-5")) == 3
+    assert nearest("nothing like it at all") == ()
+
+
+def test_providers_whose_models_the_operator_names_are_known_too():
+    assert {"openai", "anthropic", "hosted_vllm", "openrouter", "vertex_ai"} <= providers()
+    assert "vertex_ai-language-models" not in providers()
+    assert "nosuch" not in providers()
+
+
+def test_to_look_up_a_price_takes_no_litellm():
+    program = (
+        "import sys; from archon_batch.gateway.prices import listed, nearest, providers;"
+        "assert listed('gpt-4o') and nearest('gpt-4') and providers();"
+        "assert 'litellm' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,745 @@
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+import unicodedata
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from archon_batch.archon import Message
+from archon_batch.dataset import Dataset, Reading, Row
+from archon_batch.errors import DatasetError, SettingsError
+
+PLAIN = Reading()
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    """Writes a dataset and returns its path."""
+
+    def write(content: bytes | str, name: str = "rows.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def parquet(tmp_path: Path):
+    """Writes a table as Parquet and returns its path."""
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def write(columns: dict[str, list[object]]) -> Path:
+        path = tmp_path / "rows.parquet"
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
+        return path
+
+    return write
+
+
+def read(path: Path | str, reading: Reading = PLAIN) -> list[Row]:
+    with Dataset.open(path, reading) as dataset:
+        count = dataset.check()
+        rows = list(dataset.rows())
+    assert len(rows) == count
+    return rows
+
+
+def why(path: Path | str, reading: Reading = PLAIN) -> str:
+    """What is wrong with the dataset, with its file shortened to FILE."""
+    with pytest.raises(DatasetError) as caught:
+        read(path, reading)
+    return str(caught.value).replace(str(path), "FILE")
+
+
+def jsonl(*rows: object) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def prompts(rows: list[Row]) -> list[str]:
+    return [row.question.query for row in rows]
+
+
+# What a row is
+
+
+def test_a_row_is_its_prompt_its_id_and_its_other_keys_in_their_order(file):
+    path = file(jsonl({"z": 1, "id": "q7", "prompt": "Why?", "a": {"b": [None, 1.5, True]}}))
+
+    (row,) = read(path)
+
+    assert (row.id, row.line, row.reason) == ("q7", 1, None)
+    assert row.question.id == "q7"
+    assert row.question.messages == (Message("user", "Why?"),)
+    assert list(row.extras.items()) == [("z", 1), ("a", {"b": [None, 1.5, True]})]
+
+
+def test_a_row_may_be_a_conversation(file):
+    messages: list[dict[str, str | None]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi"},
+        {"role": "user", "content": "Why?", "name": None},
+    ]
+
+    (row,) = read(file(jsonl({"messages": messages})))
+
+    assert [(m.role, m.content) for m in row.question.messages] == [
+        (m["role"], m["content"]) for m in messages
+    ]
+    assert row.extras == {}
+
+
+def test_a_row_without_an_id_goes_by_its_line(file):
+    rows = read(file('{"prompt": "a"}\n\n{"prompt": "b"}\n{"id": null, "prompt": "c"}'))
+
+    assert [row.id for row in rows] == ["1", "3", "4"]
+
+
+def test_an_id_is_text_without_the_spaces_around_it(file):
+    rows = read(file(jsonl({"id": 7, "prompt": "a"}, {"id": " b ", "prompt": "b"})))
+
+    assert [row.id for row in rows] == ["7", "b"]
+
+
+def test_other_keys_may_hold_the_prompt_and_the_id(file):
+    path = file(jsonl({"uid": "u", "question": "Why?", "prompt": "not this", "id": 1}))
+
+    (row,) = read(path, Reading(prompt_field="question", id_field="uid"))
+
+    assert (row.id, row.question.query) == ("u", "Why?")
+    assert row.extras == {"prompt": "not this", "id": 1}
+
+
+def test_a_limit_takes_the_first_rows_and_looks_no_further(file):
+    path = file(jsonl({"prompt": "a"}, {"prompt": "b"}) + "rubbish")
+
+    assert prompts(read(path, Reading(limit=2))) == ["a", "b"]
+
+
+# Templates
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt"),
+    [
+        ("Label: {text}", "Label: so good"),
+        ("{id}: {text}, {text}", "7: so good, so good"),
+        ("{{text}} {{{text}}}", "{text} {so good}"),
+        ("{n} {list} {none}", '12 ["é"] null'),
+        ("{text.__class__}", "a key like any other"),
+        ("no key at all", "no key at all"),
+    ],
+)
+def test_a_template_is_filled_from_the_row(file, template, prompt):
+    fields = {
+        "id": 7, "text": "so good", "n": 12, "list": ["é"], "none": None,
+        "text.__class__": "a key like any other", "prompt": "an extra", "messages": 1,
+    }  # fmt: skip
+
+    (row,) = read(file(jsonl(fields)), Reading(template=template))
+
+    assert prompts([row]) == [prompt]
+    assert row.extras == {key: value for key, value in fields.items() if key != "id"}
+
+
+def test_a_template_that_wants_a_key_the_row_lacks_names_it_and_the_nearest(file):
+    path = file(jsonl({"text": "a"}))
+
+    assert why(path, Reading(template="{txt}")) == (
+        "FILE:1: template: the row has no 'txt'; did you mean 'text'?"
+    )
+
+
+@pytest.mark.parametrize(("template", "at"), [("a } b", 3), ("{", 1), ("{a{b}}", 1)])
+def test_a_lone_brace_in_a_template_is_refused_before_any_row_is_read(file, template, at):
+    path = file("rubbish")
+
+    with pytest.raises(SettingsError, match=rf"template: a lone . at character {at};"):
+        read(path, Reading(template=template))
+
+
+def test_a_template_may_not_come_out_blank(file):
+    assert why(file(jsonl({"t": " "})), Reading(template="{t}")) == "FILE:1: template: empty"
+
+
+# Rows that cannot be accepted
+
+DEEP = '{"prompt": "a", "x": ' + "[" * 64 + "]" * 64 + "}"
+
+BAD_ROWS = [
+    ("{}", "prompt: missing; the row has no keys"),
+    (
+        '{"id": 1, "question": "a", "answer": "b"}',
+        "prompt: missing; keys found: id, question, answer (try --prompt-field question)",
+    ),
+    ('{"n": 1}', "prompt: missing; keys found: n"),
+    ('{"a\\u001b": "x"}', r"prompt: missing; keys found: 'a\x1b' (try --prompt-field 'a\x1b')"),
+    ('{"prompt": null}', "prompt: expected text, found null"),
+    ('{"prompt": ""}', "prompt: empty"),
+    ('{"prompt": " \\n"}', "prompt: empty"),
+    ('{"prompt": 3}', "prompt: expected text, found a number"),
+    ('{"prompt": {}}', "prompt: expected text, found an object"),
+    ('{"prompt": []}', "prompt: expected text, found a list; a conversation goes under messages"),
+    (
+        '{"prompt": "a", "messages": [{}]}',
+        "has both prompt and messages; one of them is wanted",
+    ),
+    ('{"messages": "a"}', "messages: expected a list, found text"),
+    ('{"messages": []}', "messages: the list is empty"),
+    (
+        '{"messages": [false]}',
+        "messages[0]: expected an object with role and content, found false",
+    ),
+    (
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "a"}]}',
+        "messages[1].role: expected one of system, user, assistant, found tool",
+    ),
+    (
+        '{"messages": [{"content": "a"}]}',
+        "messages[0].role: expected one of system, user, assistant, found null",
+    ),
+    (
+        '{"messages": [{"role": "user", "content": null}]}',
+        "messages[0].content: expected text, found null",
+    ),
+    ('{"messages": [{"role": "user", "content": ""}]}', "messages[0].content: empty"),
+    (
+        '{"messages": [{"role": "user", "content": "a", "tool_calls": []}]}',
+        "messages[0].tool_calls: a message has role and content only",
+    ),
+    (
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+        "messages[1].role: the last message is to be the user's",
+    ),
+    ('{"id": "", "prompt": "a"}', "id: expected 1 to 200 printable characters"),
+    ('{"id": "a\\nb", "prompt": "a"}', "id: expected 1 to 200 printable characters"),
+    (
+        jsonl({"id": "x" * 201, "prompt": "a"}).strip(),
+        "id: expected 1 to 200 printable characters",
+    ),
+    ('{"id": true, "prompt": "a"}', "id: expected text or a whole number, found true"),
+    ('{"id": 1.5, "prompt": "a"}', "id: expected text or a whole number, found a number"),
+    ('{"prompt": "a\\u0000"}', "prompt: U+0000 at character 2"),
+    ('{"prompt": "ab\\ud800"}', "prompt: an unpaired surrogate at character 3"),
+    ('{"prompt": "a", "m": {"t": ["\\udc00"]}}', "m.t[0]: an unpaired surrogate at character 1"),
+    ('{"prompt": "a", "\\udc00": 1}', r"the key '\udc00': an unpaired surrogate at character 1"),
+    ('{"id": 1, "prompt": "a", "id": 2}', "the key id appears twice"),
+    ('{"prompt": "a", "x": {"y": 1, "y": 1}}', "the key y appears twice"),
+    ('{"prompt": "a", "x": NaN}', "NaN is no JSON number"),
+    ('{"prompt": "a", "x": -Infinity}', "-Infinity is no JSON number"),
+    ('{"prompt": "a", "x": 1e999}', "1e999 is too large a number"),
+    ('{"prompt": "a", "x": ' + "9" * 5000 + "}", "a number is too long"),
+    (DEEP, "nested deeper than 64"),
+    ('{"prompt": ' + "[" * 100_000 + "}", "nested deeper than 64"),
+    ("3", 'expected an object such as {"prompt": ...}, found a number'),
+    ('"a"', 'expected an object such as {"prompt": ...}, found text'),
+    ("null", 'expected an object such as {"prompt": ...}, found null'),
+    ("[1]", 'expected an object such as {"prompt": ...}, found a list'),
+    ('{"prompt": "a"} {"prompt": "b"}', "extra data at column 17; one object a line"),
+    (
+        '{"prompt": "a"}\r{"prompt": "b"}',
+        "one line holds several objects; do its lines end in CR alone?",
+    ),
+    ('{"prompt": "a', "the JSON ends early; is the file cut off?"),
+    ('{"prompt":', "the JSON ends early; is the file cut off?"),
+    (
+        "{'prompt': 1}",
+        "not JSON at column 2: expecting property name enclosed in double quotes",
+    ),
+    ('{"prompt" "a"}', "not JSON at column 11: expecting ':' delimiter"),
+    ('{"prompt": "a\tb"}', "not JSON at column 14: invalid control character"),
+    ("# a comment", "not JSON at column 1: expecting value"),
+    (b'{"prompt": "\xff"}', "not UTF-8 at byte 13 (0xff)"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_ROWS, ids=range(len(BAD_ROWS)))
+def test_a_row_that_cannot_be_accepted_names_its_line_and_the_reason(file, line, reason):
+    line = line if isinstance(line, bytes) else line.encode()
+
+    path = file(b'{"prompt": "good"}\n' + line + b"\n")
+
+    assert why(path) == f"FILE:2: {reason}"
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_ROWS, ids=range(len(BAD_ROWS)))
+def test_a_bad_row_can_be_recorded_with_its_reason_where_it_would_stop_the_reading(
+    file, line, reason
+):
+    line = line if isinstance(line, bytes) else line.encode()
+    path = file(b'{"prompt": "a"}\n' + line + b'\n{"prompt": "c"}\n')
+
+    first, bad, last = read(path, Reading(skip_bad_rows=True))
+
+    assert prompts([first, last]) == ["a", "c"]
+    assert (bad.reason, bad.line, bad.question.messages) == (reason, 2, ())
+    assert bad.question.id == bad.id
+
+
+def test_a_bad_row_keeps_its_id_and_all_its_keys_if_they_can_be_read(file):
+    path = file('{"id": "q", "prompt": "", "gold": 4}\n{"prompt": "a\n')
+
+    with_id, without = read(path, Reading(skip_bad_rows=True))
+
+    assert (with_id.id, with_id.extras) == ("q", {"id": "q", "prompt": "", "gold": 4})
+    assert (without.id, without.extras) == ("line 2", {})
+
+
+def test_bad_rows_are_counted(file):
+    path = file(jsonl({"prompt": "a", "id": 1}, {"prompt": "", "id": 2}, {"prompt": "c", "id": 1}))
+
+    with Dataset.open(path, Reading(skip_bad_rows=True)) as dataset:
+        count = dataset.check()
+
+    assert (count, dataset.bad) == (3, 2)
+
+
+def test_a_deep_row_is_accepted_as_long_as_it_is_not_too_deep(file):
+    (row,) = read(file(DEEP.replace("[" * 64, "[" * 63).replace("]" * 64, "]" * 63)))
+
+    assert row.question.query == "a"
+
+
+def test_a_row_with_many_shallow_lists_is_accepted(file):
+    (row,) = read(file(jsonl({"prompt": "a", "x": [[]] * 99})))
+
+    assert row.extras == {"x": [[]] * 99}
+
+
+def test_a_pair_of_surrogates_is_a_character(file):
+    assert prompts(read(file('{"prompt": "\\ud83d\\ude00 \\\\u0000"}'))) == ["😀 \\u0000"]
+
+
+def test_a_named_id_field_must_be_in_every_row(file):
+    assert why(file(jsonl({"prompt": "a"})), Reading(id_field="uid")) == (
+        "FILE:1: uid: missing; keys found: prompt"
+    )
+
+
+# Ids that are there twice
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("q7", "q7"),
+        (1, "1"),
+        ("a", "a "),
+        ("\u00e9", "e\u0301"),
+        ("3", None),
+    ],
+)
+def test_an_id_that_is_there_twice_names_both_lines(file, one, other):
+    path = file(jsonl({"id": one, "prompt": "a"}, {"prompt": "b"}, {"id": other, "prompt": "c"}))
+
+    shown = unicodedata.normalize("NFD", str(one).strip()) if other == "e\u0301" else str(one)
+    assert why(path) == f"FILE:3: id {shown!r} is on line 1 too"
+
+
+def test_an_id_that_is_there_twice_makes_the_later_row_a_bad_one(file):
+    path = file(jsonl(*({"id": "q", "prompt": p} for p in "abc")))
+
+    first, *others = read(path, Reading(skip_bad_rows=True))
+
+    assert (first.id, first.reason) == ("q", None)
+    assert [(row.id, row.reason) for row in others] == [
+        ("line 2", "id 'q' is on line 1 too"),
+        ("line 3", "id 'q' is on line 1 too"),
+    ]
+
+
+def test_ids_that_share_a_hash_are_not_taken_for_each_other(file):
+    path = file(jsonl(*({"id": f"q{n}", "prompt": "a"} for n in range(9))))
+
+    with Dataset.open(path) as dataset:
+        dataset.check()
+        # As if every hash had been seen twice.
+        dataset._repeated = frozenset(hash(f"q{n}") for n in range(9))
+        rows = list(dataset.rows())
+
+    assert [row.id for row in rows] == [f"q{n}" for n in range(9)]
+
+
+# Files
+
+
+@pytest.mark.parametrize("content", ["", "\n", " \n\t\n", "\ufeff", "\ufeff\n"])
+def test_a_file_without_rows_is_no_dataset(file, content):
+    assert why(file(content)) == "FILE: no rows"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"prompt": "a"}\n{"prompt": "b"}\n',
+        '{"prompt": "a"}\n{"prompt": "b"}',
+        '{"prompt": "a"}\r\n{"prompt": "b"}\r\n',
+        '\ufeff{"prompt": "a"}\n{"prompt": "b"}\n',
+        '\n{"prompt": "a"}\n \n\n{"prompt": "b"}\n\n',
+    ],
+)
+def test_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(file, content):
+    assert prompts(read(file(content))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['[\n{"prompt": "a"}\n]', '[{"prompt": "a"}]', '{\n  "prompt": "a"\n}', '{"a": 1,\n"b": 2}'],
+)
+@pytest.mark.parametrize("skip", [False, True])
+def test_json_that_is_not_json_lines_is_told_apart(file, content, skip):
+    assert why(file(content), Reading(skip_bad_rows=skip)) == (
+        "FILE:1: this looks like JSON, not JSON Lines: one object per line"
+    )
+
+
+def test_line_ends_of_unicode_are_no_line_ends(file):
+    prompt = "a\u2028b\u2029c\x85d"
+
+    (row,) = read(file(json.dumps({"prompt": prompt}, ensure_ascii=False)))
+
+    assert row.question.query == prompt
+
+
+def test_a_line_that_is_too_long_is_refused_and_the_next_one_is_read(file):
+    long = b'{"prompt": "' + b"a" * (17 * 1024 * 1024) + b'"}\n'
+    path = file(long + b'{"prompt": "b"}\n')
+
+    bad, good = read(path, Reading(skip_bad_rows=True))
+
+    assert why(path) == "FILE:1: the line is longer than 8 MiB"
+    assert bad.reason == "the line is longer than 8 MiB"
+    assert (good.line, good.question.query) == (2, "b")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl", "rows", "rows.csv.gz"])
+def test_gzip_is_known_by_its_first_bytes(file, name):
+    content = b"prompt\na\n" if "csv" in name else b'{"prompt": "a"}\n'
+
+    assert prompts(read(file(gzip.compress(content), name))) == ["a"]
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], b"\x1f\x8bx"])
+def test_gzip_that_is_damaged_is_no_dataset(file, content):
+    assert why(file(content)) == "FILE: the gzip data is damaged or cut off"
+
+
+def test_a_bomb_of_gzip_is_refused_at_the_first_line_that_is_too_long(file):
+    path = file(gzip.compress(b" " * (16 << 20)))
+
+    assert why(path) == "FILE: no rows"
+    assert why(file(gzip.compress(b"x" * (16 << 20)))) == ("FILE:1: the line is longer than 8 MiB")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    assert why(tmp_path / "none.jsonl") == "FILE: no such file"
+    assert why("nul\0byte") == "FILE: no such file"
+
+
+def test_a_folder_or_a_pipe_is_no_dataset(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    assert why(tmp_path) == "FILE: is a folder; name a file, or a pattern such as inbox/*.jsonl"
+    assert why(tmp_path / "pipe") == "FILE: is not a regular file; use - to read from a pipe"
+
+
+def test_a_file_that_cannot_be_opened_says_why(file):
+    path = file(jsonl({"prompt": "a"}))
+
+    with Dataset.open(path) as dataset:
+        path.unlink()
+        with pytest.raises(DatasetError, match="no such file"):
+            dataset.check()
+        path.mkdir()
+        with pytest.raises(DatasetError, match="cannot be read: is a directory"):
+            dataset.check()
+
+
+# Several files
+
+
+def test_a_pattern_stands_for_its_files_in_order(file, tmp_path):
+    file(jsonl({"id": "b", "prompt": "b"}), "2.jsonl")
+    file(jsonl({"id": "a", "prompt": "a"}), "1.jsonl")
+    (tmp_path / "3.jsonl").mkdir()
+
+    assert prompts(read(tmp_path / "*.jsonl")) == ["a", "b"]
+    assert prompts(read(tmp_path / "1*.jsonl")) == ["a"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(file):
+    assert prompts(read(file(jsonl({"prompt": "a"}), "rows[1].jsonl"))) == ["a"]
+
+
+def test_a_pattern_that_fits_nothing_is_no_dataset(tmp_path):
+    assert why(tmp_path / "*.jsonl") == "FILE: no file fits the pattern"
+
+
+def test_rows_of_several_files_go_by_their_file_and_line(file, tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        file(jsonl({"prompt": folder}) + "?", f"{folder}/rows.jsonl")
+
+    rows = read(tmp_path / "*" / "rows.jsonl", Reading(skip_bad_rows=True))
+
+    assert [row.id for row in rows] == [
+        "x/rows.jsonl:1", "line x/rows.jsonl:2", "y/rows.jsonl:1", "line y/rows.jsonl:2",
+    ]  # fmt: skip
+
+
+def test_an_id_that_is_in_two_files_names_both(file, tmp_path):
+    one = file(jsonl({"id": "q", "prompt": "a"}), "1.jsonl")
+    other = file(jsonl({"prompt": "x"}, {"id": "q", "prompt": "a"}), "2.jsonl")
+
+    assert why(tmp_path / "*.jsonl") == f"{other}:2: id 'q' is on line 1 of {one} too"
+
+
+# Standard input
+
+
+def test_standard_input_can_be_read_twice(monkeypatch):
+    content = io.BytesIO(jsonl({"prompt": "a"}, {"prompt": "b"}).encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+
+    with Dataset.open("-") as dataset:
+        count = dataset.check()
+        first, second = list(dataset.rows()), list(dataset.rows())
+        assert dataset.digest
+
+    assert (dataset.name, count, prompts(first)) == ("-", 2, ["a", "b"])
+    assert first == second
+
+
+def test_what_is_wrong_with_standard_input_names_it(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n?")))
+
+    assert why("-") == "standard input:2: not JSON at column 1: expecting value"
+
+
+def test_standard_input_may_hold_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+
+    assert why("-") == "standard input: no rows"
+
+
+# Two readings of one file
+
+
+def test_the_digest_is_that_of_the_rows_and_not_of_their_spelling(file):
+    def digest(content: str, reading: Reading = PLAIN) -> str:
+        with Dataset.open(file(content), reading) as dataset:
+            return dataset.digest
+
+    plain = digest('{"id": "1", "prompt": "é", "x": 1}\n')
+
+    assert plain == digest(' {"x": 1, "prompt" : "\\u00e9",  "id": 1}\r\n\r\n')
+    assert plain == digest('{"q": "é", "x": 1}', Reading(prompt_field="q"))
+    assert plain != digest('{"id": "1", "prompt": "é", "x": 2}')
+    assert plain != digest('{"id": "1", "prompt": "e", "x": 1}')
+    assert plain != digest('{"id": "2", "prompt": "é", "x": 1}')
+    assert plain != digest('{"messages": [{"role": "system", "content": "é"},'
+                           '{"role": "user", "content": "é"}], "x": 1}')  # fmt: skip
+    assert len(plain) == 64
+
+
+def test_rows_are_checked_before_the_first_one_is_given_out(file):
+    with (
+        Dataset.open(file('{"prompt": "a"}\n?')) as dataset,
+        pytest.raises(DatasetError, match="not JSON"),
+    ):
+        next(dataset.rows())
+
+
+def test_a_file_that_grows_between_the_readings_is_refused(file):
+    path = file(jsonl({"prompt": "a"}))
+
+    with Dataset.open(path) as dataset:
+        dataset.check()
+        path.write_text(jsonl({"prompt": "a"}, {"prompt": "b"}))
+        with pytest.raises(DatasetError, match="changed while it was being read"):
+            list(dataset.rows())
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_refused(file):
+    path, other = file(jsonl({"prompt": "a"})), file(jsonl({"prompt": "b"}), "other")
+    at = path.stat().st_mtime_ns
+    os.utime(other, ns=(at, at))
+
+    with Dataset.open(path) as dataset:
+        dataset.check()
+        other.replace(path)
+        with pytest.raises(DatasetError, match="changed while it was being read"):
+            list(dataset.rows())
+
+
+# CSV
+
+
+def test_csv_has_a_row_a_record_and_its_header_has_the_keys(file):
+    content = '\ufeffid,prompt,note\r\n1,"a,\nb","say ""x"""\r\n\r\n2,c,\r\n'
+
+    rows = read(file(content, "rows.CSV"))
+
+    assert [(r.id, r.question.query, r.extras, r.line) for r in rows] == [
+        ("1", "a,\nb", {"note": 'say "x"'}, 2),
+        ("2", "c", {"note": ""}, 5),
+    ]
+
+
+def test_csv_may_have_long_cells(file):
+    assert prompts(read(file("prompt\n" + "a" * 300_000, "rows.csv"))) == ["a" * 300_000]
+
+
+BAD_CSV = [
+    ("prompt\n", "FILE: no rows"),
+    ("", "FILE: no rows"),
+    ("prompt,prompt\na,b\n", "FILE:1: the column 'prompt' appears twice"),
+    ("prompt,x\na\n", "FILE:2: 1 cells, and the header has 2"),
+    ("prompt\na,b\n", "FILE:2: 2 cells, and the header has 1"),
+    ('prompt\n"a\n', "FILE:2: not CSV: unexpected end of data"),
+    ('prompt\n"a"b\n', "FILE:2: not CSV: ',' expected after '\"'"),
+    ("prompt\ra\r", "FILE:1: not CSV: new-line character seen in unquoted field"),
+    (b"prompt\na\n\xff\n", "FILE:3: not UTF-8 at byte 1 (0xff)"),
+    ("prompt\na\0\n", "FILE:2: prompt: U+0000 at character 2"),
+    ("x\na\n", "FILE:2: prompt: missing; keys found: x (try --prompt-field x)"),
+    (b"prompt\n" + b"a" * (9 << 20), "FILE:2: the line is longer than 8 MiB"),
+    (b'prompt\n"' + (b"a" * 999 + b"\n") * 9_000, "FILE:2: not CSV: field larger than field limit"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), BAD_CSV, ids=range(len(BAD_CSV)))
+def test_csv_that_cannot_be_accepted_names_its_line(file, content, reason):
+    assert why(file(content, "rows.csv")).startswith(reason)
+
+
+def test_a_row_of_csv_with_too_few_cells_can_be_recorded_with_its_reason(file):
+    bad, good = read(file("prompt,x\na\nb,c\n", "rows.csv"), Reading(skip_bad_rows=True))
+
+    assert bad.reason == "1 cells, and the header has 2"
+    assert good.question.query == "b"
+
+
+# Parquet
+
+
+def test_parquet_has_a_row_a_record(parquet):
+    path = parquet(
+        {
+            "id": [1, 2],
+            "prompt": ["a", None],
+            "messages": [None, [{"role": "user", "content": "b"}]],
+            "score": [1.5, float("nan")],
+            "day": [date(2026, 1, 2), None],
+            "price": [None, Decimal("1.10")],
+        }
+    )
+
+    first, second = read(path)
+
+    assert (first.id, first.line, first.question.query) == ("1", 1, "a")
+    assert {k: first.extras[k] for k in ("score", "day", "price")} == {
+        "score": 1.5, "day": "2026-01-02", "price": None,
+    }  # fmt: skip
+    assert (second.id, second.line, second.question.query) == ("2", 2, "b")
+    assert {k: second.extras[k] for k in ("score", "day", "price")} == {
+        "score": None, "day": None, "price": "1.10",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (float("inf"), "FILE:1: x: infinity is no JSON number"),
+        (b"a", "FILE:1: x: a bytes cannot be written as JSON"),
+        ([{"y": b"a"}], "FILE:1: x: a bytes cannot be written as JSON"),
+        ("a\0", "FILE:1: x: U+0000 at character 2"),
+    ],
+)
+def test_a_cell_of_parquet_that_json_cannot_hold_names_its_column(parquet, cell, reason):
+    assert why(parquet({"prompt": ["a"], "x": [cell]})) == reason
+
+
+def test_what_is_no_parquet_is_no_dataset(file):
+    pytest.importorskip("pyarrow")
+
+    assert why(file("PAR1 rubbish", "rows.parquet")).startswith(
+        "FILE: not a Parquet file that can be read: "
+    )
+
+
+def test_parquet_without_its_library_says_what_to_install(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    assert why(file("PAR1", "rows.parquet")) == (
+        "FILE: Parquet needs: pip install archon-batch[parquet]"
+    )
+
+
+# Anything at all
+
+ANYTHING = settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+#: Bytes that come nearer to a dataset than mere chance does.
+NEARLY = st.lists(
+    st.one_of(
+        st.binary(max_size=20),
+        st.sampled_from(
+            [b'{"prompt": "a"}\n', b'{"id": ', b"\n", b"\r", b"[", b"}", b'"', b"\\ud800", b",",
+             b"1e999", b"\xef\xbb\xbf", b"\x1f\x8b", b'"messages": [', b'{"role": "user"', b"-"]
+        ),
+    ),
+    max_size=30,
+).map(b"".join)  # fmt: skip
+
+
+@ANYTHING
+@given(content=NEARLY, skip=st.booleans(), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))
+def test_any_bytes_are_rows_or_a_dataset_error(file, content, skip, suffix):
+    path = file(content, f"rows.{suffix}")
+
+    try:
+        rows = read(path, Reading(skip_bad_rows=skip))
+    except DatasetError:
+        return
+
+    assert all(row.question.messages or row.reason for row in rows)
+
+
+TEXTS = st.lists(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(str.strip),
+    min_size=1,
+)
+
+
+@ANYTHING
+@given(texts=TEXTS, escaped=st.booleans())
+def test_any_prompts_come_out_of_json_lines_as_they_went_in(file, texts, escaped):
+    lines = [json.dumps({"prompt": text}, ensure_ascii=escaped) for text in texts]
+
+    assert prompts(read(file("\n".join(lines)))) == texts
+
+
+@ANYTHING
+@given(texts=TEXTS)
+def test_any_prompts_come_out_of_csv_as_they_went_in(file, texts):
+    table = io.StringIO()
+    csv.writer(table).writerows([["prompt"], *([text] for text in texts)])
+
+    assert prompts(read(file(table.getvalue(), "rows.csv"))) == texts
+
+
+@ANYTHING
+@given(texts=TEXTS)
+def test_any_prompts_come_out_of_parquet_as_they_went_in(parquet, texts):
+    assert prompts(read(parquet({"prompt": texts}))) == texts

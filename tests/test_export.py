@@ -1,0 +1,378 @@
+import csv
+import errno
+import gzip
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from archon_batch.archon import Answer, GaveUp, Message, Note, Question
+from archon_batch.errors import InputError
+from archon_batch.export import export, refuse_unwritable
+from archon_batch.ledger import NanoUsd
+from archon_batch.store import Job, NewItem, NewJob, Started, Store, now
+from tests.builders import a_finish, a_start
+
+FIELDS = [
+    "id", "status", "answer", "reason", "cost_usd", "unpriced_calls", "calls", "cached_calls",
+    "attempts", "prompt_tokens", "completion_tokens", "seconds", "row", "notes",
+]  # fmt: skip
+
+
+@pytest.fixture
+def job(store: Store) -> Job:
+    """A job with an item of each status: answered, given up, open, and refused from the start."""
+    job = a_job(store, "a", "b", "c", "d", refused={"d": "prompt: missing"})
+    store.items.end(
+        job.id,
+        [
+            (0, Answer("Because.", "0.0.0", (Note(1, 0, "unreadable", "no ranking"),))),
+            (1, GaveUp(0, "rate_limit after 6 attempts: slow down")),
+        ],
+    )
+    return job
+
+
+def a_job(store: Store, *ids: str, refused: dict[str, str] | None = None) -> Job:
+    new = NewJob(
+        submit_key=hashlib.sha256("-".join(ids).encode()).hexdigest(),
+        name="job",
+        dataset="rows.jsonl",
+        architecture={},
+        prices={},
+        options={},
+        shard=16,
+        width=32,
+        budget=None,
+    )
+    items = (
+        NewItem(
+            row_id,
+            Question(row_id, (Message("user", "Why?"),)),
+            {"gold": n, "note": "ä\u2028"},
+            (refused or {}).get(row_id),
+        )
+        for n, row_id in enumerate(ids)
+    )
+    return store.jobs.add(new, items)[0]
+
+
+def call(store: Store, job: Job, ix: int, fingerprint: str = "f", **finish: Any) -> None:
+    """One call of the item, with its attempt and its reply unless one is found."""
+    start = a_start(job, ix, fingerprint=fingerprint)
+    begun = store.clerk.begin(start).result()
+    if isinstance(begun, Started):
+        store.clerk.settle(a_finish(start, begun.n, **finish)).result()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line, parse_float=Decimal) for line in text.split("\n")[:-1]]
+
+
+def cells(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
+    path = tmp_path / "out.jsonl"
+
+    count = export(store, job, path)
+
+    rows = lines(path)
+    assert count == 4
+    assert all(list(row) == FIELDS for row in rows)
+    assert [(row["id"], row["status"], row["answer"], row["reason"]) for row in rows] == [
+        ("a", "answered", "Because.", None),
+        ("b", "given_up", None, "layer 0: rate_limit after 6 attempts: slow down"),
+        ("c", "open", None, None),
+        ("d", "given_up", None, "prompt: missing"),
+    ]
+    assert [row["row"] for row in rows] == [{"gold": n, "note": "ä\u2028"} for n in range(4)]
+    assert [row["notes"] for row in rows] == [
+        [{"layer": 1, "component": 0, "kind": "unreadable", "why": "no ranking"}], [], [], [],
+    ]  # fmt: skip
+
+
+def test_a_row_tells_what_it_took(store, tmp_path):
+    job = a_job(store, "priced", "unpriced", "found", "untouched")
+    call(store, job, 0, cost=NanoUsd(1_500_000_001))
+    call(store, job, 2)
+    call(store, job, 1, fingerprint="g", cost=None)
+
+    export(store, job, path := tmp_path / "out.jsonl")
+
+    account = {row["id"]: [row[name] for name in FIELDS[4:12]] for row in lines(path)}
+    assert account == {
+        "priced": [Decimal("1.500000001"), 0, 1, 0, 1, 10, 5, None],
+        "unpriced": [None, 1, 1, 0, 1, 10, 5, None],
+        "found": [0, 0, 1, 1, 0, 0, 0, None],
+        "untouched": [0, 0, 0, 0, 0, 0, 0, None],
+    }
+
+
+def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
+    job = a_job(store, "a")
+    store.clerk.begin(a_start(job, at=now() - timedelta(seconds=5))).result()
+    store.items.end(job.id, [(0, Answer("a", "0.0.0"))])
+
+    export(store, job, path := tmp_path / "out.jsonl")
+
+    assert 5 <= lines(path)[0]["seconds"] < 60
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (1, "0.000000001"),
+        (100_000_000, "0.1"),
+        (300_000_000, "0.3"),
+        (2_000_000_000, "2"),
+        (20_000_000_000, "20"),
+        (9_007_199_254_740_993, "9007199.254740993"),
+        (999_999_999_999_999_999, "999999999.999999999"),
+    ],
+)
+def test_money_is_a_number_to_the_last_digit(store, job, tmp_path, cost, text):
+    call(store, job, 0, cost=NanoUsd(cost))
+
+    export(store, job, tmp_path / "out.jsonl")
+    export(store, job, tmp_path / "out.csv")
+
+    assert f'"cost_usd": {text}, ' in (tmp_path / "out.jsonl").read_text().splitlines()[0]
+    assert cells(tmp_path / "out.csv")[0]["cost_usd"] == text
+
+
+# Formats
+
+
+def test_gzip_holds_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_path):
+    for name in ("out.jsonl", "one.jsonl.gz", "two.JSONL.gz"):
+        export(store, job, tmp_path / name)
+
+    one, two = (tmp_path / "one.jsonl.gz").read_bytes(), (tmp_path / "two.JSONL.gz").read_bytes()
+    assert gzip.decompress(one) == (tmp_path / "out.jsonl").read_bytes()
+    assert one == two
+
+
+def test_no_line_of_json_lines_has_a_line_end_of_unicode_inside(store, job, tmp_path):
+    store.items.end(job.id, [(2, Answer("a\x85b\u2028c\u2029d\r\n\x0b", "0.0.0"))])
+
+    export(store, job, path := tmp_path / "out.jsonl")
+
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) == 4
+    assert "ä" in text
+    assert lines(path)[2]["answer"] == "a\x85b\u2028c\u2029d\r\n\x0b"
+
+
+def test_csv_has_the_other_keys_as_json_and_no_notes(store, job, tmp_path):
+    call(store, job, 0, cost=NanoUsd(1))
+
+    count = export(store, job, path := tmp_path / "out.csv")
+
+    rows = cells(path)
+    assert count == len(rows) == 4
+    assert list(rows[0]) == [name for name in FIELDS if name != "notes"]
+    assert [(row["id"], row["status"]) for row in rows] == [
+        ("a", "answered"), ("b", "given_up"), ("c", "open"), ("d", "given_up"),
+    ]  # fmt: skip
+    assert (rows[0]["cost_usd"], rows[0]["calls"], rows[2]["answer"]) == ("0.000000001", "1", "")
+    assert json.loads(rows[1]["row"]) == {"gold": 1, "note": "ä\u2028"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1 555", "'+1 555"),
+        ("-x", "'-x"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\n=1", "'\n=1"),
+        ("＝1+1", "'＝1+1"),  # noqa: RUF001
+        ("＋1", "'＋1"),  # noqa: RUF001
+        ("－1", "'－1"),  # noqa: RUF001
+        ("＠x", "'＠x"),  # noqa: RUF001
+        ("-", "'-"),
+        ("-1.5", "-1.5"),
+        ("+7", "+7"),
+        ("-2e-3", "-2e-3"),
+        ("-1\n", "'-1\n"),
+        ("a=1", "a=1"),
+        ("", ""),
+    ],
+)
+def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(
+    store, tmp_path, answer, cell
+):
+    job = a_job(store, "=id")
+    store.items.end(job.id, [(0, Answer(answer, "0.0.0"))])
+
+    export(store, job, path := tmp_path / "out.csv")
+
+    (row,) = cells(path)
+    assert (row["id"], row["answer"]) == ("'=id", cell)
+
+
+def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    call(store, job, 0, cost=NanoUsd(999_999_999_999_999_999))
+    call(store, job, 1, fingerprint="g", cost=None)
+
+    count = export(store, job, path := tmp_path / "out.parquet")
+
+    rows = parquet.read_table(path).to_pylist()
+    assert count == len(rows) == 4
+    assert list(rows[0]) == FIELDS
+    assert rows[0]["cost_usd"] == Decimal("999999999.999999999")
+    assert rows[1]["cost_usd"] is None
+    assert (rows[0]["answer"], rows[2]["answer"], rows[0]["calls"]) == ("Because.", None, 1)
+    assert json.loads(rows[3]["row"]) == {"gold": 3, "note": "ä\u2028"}
+    assert json.loads(rows[0]["notes"])[0]["why"] == "no ranking"
+
+
+def test_a_job_of_many_rows_is_written_part_by_part(store, tmp_path):
+    job = a_job(store, *(f"q{n}" for n in range(1_234)))
+
+    for name in ("out.jsonl", "out.csv", "out.parquet"):
+        assert export(store, job, tmp_path / name) == 1_234
+
+    assert [row["id"] for row in lines(tmp_path / "out.jsonl")] == [f"q{n}" for n in range(1_234)]
+
+
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_any_answer_comes_out_as_it_went_in(store, tmp_path, text):
+    job = a_job(store, text.encode().hex())
+    store.items.end(job.id, [(0, Answer(text, "0.0.0"))])
+
+    export(store, job, tmp_path / "out.jsonl", force=True)
+    export(store, job, tmp_path / "out.csv", force=True)
+
+    assert lines(tmp_path / "out.jsonl")[0]["answer"] == text
+    assert cells(tmp_path / "out.csv")[0]["answer"] in (text, f"'{text}")
+
+
+# Where it goes
+
+
+@pytest.mark.parametrize("target", [None, Path("-")])
+def test_without_a_file_the_lines_go_to_standard_output(store, job, target, capfdbinary):
+    count = export(store, job, target)
+
+    out, _ = capfdbinary.readouterr()
+    assert count == 4
+    assert [json.loads(line)["id"] for line in out.decode().splitlines()] == ["a", "b", "c", "d"]
+
+
+def test_a_reader_that_has_had_enough_ends_the_export_quietly(store, job, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as stdout:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", stdout)
+
+        rows = export(store, job)
+
+    assert rows == 4
+
+
+def test_standard_output_on_a_full_disk_says_so(store, job, monkeypatch):
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
+
+        with pytest.raises(InputError, match="standard output: cannot be written: no space left"):
+            export(store, job)
+
+
+def test_a_file_that_is_there_is_replaced_only_by_force(store, job, tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_text("precious")
+
+    with pytest.raises(InputError, match=r"out\.jsonl exists; --force replaces it$"):
+        export(store, job, path)
+    assert path.read_text() == "precious"
+
+    export(store, job, path, force=True)
+    assert len(lines(path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none/out.jsonl", "no such folder: {folder}/none"),
+        ("out.txt", "the suffix says the format: .jsonl, .jsonl.gz, .csv, .parquet"),
+        ("out", "the suffix says the format: .jsonl, .jsonl.gz, .csv, .parquet"),
+        ("folder.jsonl", "is a folder; name a file in it"),
+        ("pipe.csv", "is not a regular file"),
+        ("store.db/out.csv", "no such folder: {folder}/store.db"),
+        ("x" * 300 + ".csv", "cannot be written: file name too long"),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_place_that_cannot_be_written_is_refused(store, job, tmp_path, name, reason, force):
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+
+    for check in (
+        lambda: refuse_unwritable(tmp_path / name, force=force),
+        lambda: export(store, job, tmp_path / name, force=force),
+    ):
+        with pytest.raises(InputError) as caught:
+            check()
+        assert str(caught.value).endswith(reason.format(folder=tmp_path))
+        assert str(caught.value).startswith(str(tmp_path / name))
+
+
+def test_parquet_without_its_library_says_what_to_install(store, job, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(InputError, match=r"Parquet needs: pip install archon-batch\[parquet\]"):
+        export(store, job, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.csv", "out.parquet"])
+def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(
+    store, job, tmp_path, monkeypatch, name
+):
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / name
+    path.write_text("precious")
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(InputError, match="cannot be written: no space left on device"):
+        export(store, job, path, force=True)
+
+    assert path.read_text() == "precious"
+    assert not list(tmp_path.glob(".archon-batch-*"))
+
+
+def test_an_export_that_is_interrupted_leaves_nothing(store, job, tmp_path, monkeypatch):
+    def interrupted(_job_id: str) -> Iterator[object]:
+        yield from store_all(job.id)
+        raise KeyboardInterrupt
+
+    store_all = store.endings.all
+    monkeypatch.setattr(store.endings, "all", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        export(store, job, tmp_path / "out.jsonl")
+
+    assert not list(tmp_path.glob("*out*"))
+    assert not list(tmp_path.glob(".archon-batch-*"))

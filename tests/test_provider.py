@@ -1,0 +1,103 @@
+"""The stand-in provider: what the acceptance runs take for the truth."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from archon_batch.archon import Candidate
+from archon_batch.archon.components import critic, ranker
+from archon_batch.archon.fence import fenced
+from tests import provider as module
+from tests.provider import Provider
+
+
+def asked(provider, content="What is two and two?", **more):
+    body = {"model": "m", "messages": [{"role": "user", "content": content}], **more}
+    headers = {"X-Client-Request-Id": "job/1"}
+    return httpx.post(f"{provider.url}/chat/completions", json=body, headers=headers, timeout=5)
+
+
+def said(response):
+    return response.json()["choices"][0]["message"]["content"]
+
+
+def test_alike_requests_get_alike_replies_in_any_order():
+    with Provider() as provider:
+        one, other = said(asked(provider, "one")), said(asked(provider, "other"))
+        assert said(asked(provider, "other")) == other
+        assert said(asked(provider, "one")) == one
+        assert one != other != said(asked(provider, "other", temperature=0.1))
+
+
+def test_a_ranker_gets_an_order_and_a_critic_its_critiques():
+    shown = fenced([Candidate(str(n), f"text {n}") for n in range(5)])
+    with Provider() as provider:
+        order = said(asked(provider, f"Such as Answer: [2] > [1]\n{shown}"))
+        critiques = said(asked(provider, f"[1]\nStrengths: ...\nWeaknesses: ...\n{shown}"))
+    assert sorted(ranker.read(order, 5)) == [1, 2, 3, 4, 5]
+    assert len(critic.read(critiques, 5)) == 5
+
+
+def test_the_bill_is_what_was_served_rounded_up_request_by_request(tmp_path):
+    faults = ["", "500", "cut", "reset", "no_usage"]
+    file = tmp_path / "journal.jsonl"
+    with Provider(faults=lambda n: faults[n - 1], prices=("0.0001", "0"), journal=file) as provider:
+        for _ in faults:
+            with contextlib.suppress(httpx.TransportError):
+                asked(provider)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    # Five words at a tenth of a nano-dollar make half of one.
+    assert [line["nanousd"] for line in lines] == [1, 0, 1, 1, 1]
+    assert [line["fault"] for line in lines] == [None, "500", "cut", "reset", "no_usage"]
+    assert {line["client_request_id"] for line in lines} == {"job/1"}
+    assert provider.bill == 4
+    assert provider.requests == 5
+
+
+def test_rates_fall_upon_the_same_requests_under_the_same_seed():
+    def statuses(seed):
+        with Provider(faults={"429": 0.3, "503": 0.3}, seed=seed, retry_after="7") as provider:
+            responses = [asked(provider) for _ in range(12)]
+        assert all(r.headers["Retry-After"] == "7" for r in responses if r.status_code == 429)
+        return [response.status_code for response in responses]
+
+    first = statuses(1)
+    assert statuses(1) == first != statuses(2)
+    assert set(first) == {200, 429, 503}
+
+
+def test_the_peak_is_the_most_that_were_open_at_once():
+    with Provider(latency=0.1) as provider:
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(lambda _: asked(provider), range(5)))
+        assert provider.peak == 5
+        asked(provider)
+        assert provider.peak == 5
+
+
+def test_a_request_is_booked_before_it_is_answered():
+    with Provider(faults=lambda _: "slow") as provider:
+        body = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{provider.url}/chat/completions", json=body, timeout=0.2)
+        assert provider.bill > 0
+
+
+def test_by_itself_it_prints_its_url_and_ends_when_told(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    command = [sys.executable, module.__file__, "--journal", journal, "--faults", '{"404": 1.0}']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 404
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    assert len(Path(journal).read_text().splitlines()) == 1
