@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The environment is made anew when the lock or the project's own description changes.
 READY := .venv/.ready
 
-.PHONY: demo test setup check format lock wheel
+.PHONY: demo test setup check format lock
 
 demo: $(READY)  ## a dozen questions through layers of calls, on a real model in this process
 	$(BIN)/archon-batch submit jobs/samples/questions.jsonl --arch quickstart -o answers.jsonl --force

@@ -4,11 +4,12 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from enum import Enum, auto
+from functools import partial
 
 import structlog
 
 from archon_batch.archon import Call, Model, Reply, Usage
-from archon_batch.errors import Billing, BrokenReplyError, GatewayError
+from archon_batch.errors import Billing, BrokenReplyError, CallTimeoutError, GatewayError
 from archon_batch.gateway import Gateway
 from archon_batch.ledger import Again, Fail, NanoUsd, Price, Stop, decide
 from archon_batch.running import RunningJob
@@ -19,6 +20,7 @@ from archon_batch.store import (
     Finish,
     Found,
     Halted,
+    Poisoned,
     Settled,
     Start,
     Started,
@@ -71,12 +73,12 @@ class Placer:
                 start = self._start(job, ix, call)
                 begun = await asyncio.wrap_future(self._store.clerk.begin(start))
                 match begun:
-                    case Settled() | Found():
+                    case Settled() | Found() | Poisoned():
                         return End.SETTLED
                     case Halted():
                         return End.OPEN
                     case BudgetReached():
-                        self._halt(job, "paused", "the budget is reached")
+                        await self._halt(job, "paused", "the budget is reached")
                         return End.OPEN
                     case Busy():
                         pass
@@ -95,7 +97,9 @@ class Placer:
             async with asyncio.timeout(self._timeout + _GRACE / 2):
                 reply = await self._gateway.answer(call, attempt)
         except GatewayError as error:
-            failed = error
+            failed: GatewayError = error
+        except TimeoutError:
+            failed = CallTimeoutError(call.model.model, f"no answer in {self._timeout:.0f} s")
         except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
             _log.exception("gateway_broke", attempt=attempt)
             failed = BrokenReplyError(call.model.model, f"{type(error).__name__} in the gateway")
@@ -116,15 +120,17 @@ class Placer:
             case Fail():
                 return End.SETTLED
             case Stop(why):
-                self._halt(job, "stopped", why)
+                await self._halt(job, "stopped", why)
                 return End.OPEN
 
     async def _settle(self, finish: Finish) -> None:
         # Shielded: an answer that has reached us is put on record even if the task is cancelled.
         await asyncio.shield(asyncio.wrap_future(self._store.clerk.settle(finish)))
 
-    def _halt(self, job: RunningJob, state: str, why: str) -> None:
-        if self._store.jobs.move(job.id, state, only_from=["running"], reason=why):
+    async def _halt(self, job: RunningJob, state: str, why: str) -> None:
+        move = partial(self._store.jobs.move, job.id, state, only_from=["running"], reason=why)
+        # A write may wait for another process's, and the loop must not.
+        if await asyncio.to_thread(move):
             _log.warning("job_halted", job=job.id, state=state, why=why)
 
     def _start(self, job: RunningJob, ix: int, call: Call) -> Start:

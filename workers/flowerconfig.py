@@ -1,16 +1,20 @@
 """Flower's settings: it shows who works on what, and lets nobody change it.
 
 Start it with ``celery -A archon_batch.engine.app flower --conf=workers/flowerconfig.py``. The
-password is read from the environment, ``FLOWER_BASIC_AUTH=user:password``; without one Flower
+password is read from the environment, ``FLOWER_BASIC_AUTH=user:password``; without one it
 refuses to start. ``/metrics`` and ``/healthcheck`` stay open in spite of it, so that the address
 is loopback's unless ``FLOWER_ADDRESS`` says otherwise, as it does inside a container.
 """
 
 import os
+import re
+import sys
 
 address = os.environ.get("FLOWER_ADDRESS", "127.0.0.1")
 port = 5555
-basic_auth = os.environ["FLOWER_BASIC_AUTH"].split(",")
+basic_auth = os.environ.get("FLOWER_BASIC_AUTH", "").split(",")
+if not all(re.fullmatch(r"[^:]+:.+", pair) for pair in basic_auth):
+    sys.exit("FLOWER_BASIC_AUTH: set it to user:password")
 read_only = True
 # Tasks are named after jobs and rows; their arguments are keys, never prompts or answers.
 natural_time = True

@@ -4,12 +4,15 @@ from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.component import Bounds, Component, Scene, about
 from archon_batch.archon.components import KINDS
+from archon_batch.archon.fence import fenced
 from archon_batch.archon.interpreter import run
 from archon_batch.archon.model import ListPrice, Model
 from archon_batch.archon.planner import Answer, Ask, GaveUp, plan
 from archon_batch.archon.rules import arrivals, leaving, refuse_broken, warnings
 from archon_batch.archon.schema import checked, nearest, read_architecture, refuse_secrets
 from archon_batch.archon.state import Candidate, Contribution, Note, Question, State
+from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, ask
+from archon_batch.archon.texts import texts
 
 __all__ = [
     "KINDS",
@@ -29,13 +32,19 @@ __all__ = [
     "Model",
     "Note",
     "Question",
+    "Reading",
     "Reply",
+    "Request",
     "Scene",
     "State",
+    "Steps",
+    "UnreadableError",
     "Usage",
     "about",
     "arrivals",
+    "ask",
     "checked",
+    "fenced",
     "leaving",
     "nearest",
     "plan",
@@ -43,5 +52,6 @@ __all__ = [
     "refuse_broken",
     "refuse_secrets",
     "run",
+    "texts",
     "warnings",
 ]

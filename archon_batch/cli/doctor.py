@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from archon_batch.errors import ArchonBatchError
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 
+_KEY = re.compile(r"_API_(KEY|BASE)$|^ARCHON_BATCH_KEY_")
 #: Bytes below which a night's answers may not fit.
 _LITTLE_DISK = 1 << 30
 
@@ -77,7 +79,7 @@ def _broker(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 def _keys(_settings: Settings) -> Iterator[tuple[bool, str]]:
     # Names only: a key is never shown.
-    names = sorted(n for n in os.environ if n.endswith(("_API_KEY", "_API_BASE")))
+    names = sorted(n for n in os.environ if _KEY.search(n))
     yield True, ", ".join(names) or "none set; models of providers need theirs"
 
 

@@ -29,10 +29,11 @@ class Order:
             raise InputError(
                 "--job: the file names the dataset and the architecture; leave them out"
             )
+        plain = Reading()
         reading = replace(
             self.reading,
-            prompt_field=file.prompt_field or self.reading.prompt_field,
-            id_field=file.id_field or self.reading.id_field,
+            prompt_field=_chosen(self.reading.prompt_field, file.prompt_field, plain.prompt_field),
+            id_field=_chosen(self.reading.id_field, file.id_field, plain.id_field),
             template=self.reading.template or file.template,
             limit=self.reading.limit or file.limit,
         )
@@ -46,6 +47,11 @@ class Order:
             self.output or output,
             reading,
         )
+
+
+def _chosen(typed: str, written: str | None, plain: str) -> str:
+    """What was typed, unless it is what stands there when nothing is; then what the file says."""
+    return written if typed == plain and written is not None else typed
 
 
 def priced(arch: str, *, allow_unpriced: bool) -> tuple[Architecture, dict[str, Price | None]]:

@@ -11,6 +11,7 @@ from archon_batch.archon import Architecture, Message, Question
 from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
 from archon_batch.cli.order import priced
+from archon_batch.cli.run import interruptible
 from archon_batch.cli.show import print_item
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.engine.process import Process
@@ -48,7 +49,8 @@ def rehearse(
         question = Question("1", (Message("user", prompt),))
         job, _ = here.store.jobs.add(new, [NewItem("1", question, {})])
         here.store.jobs.move(job.id, "running", only_from=["paused", "stopped"])
-        job = run(here, job)
+        with interruptible():
+            job = run(here, job)
         figures = report.show(here.store, job, here.store.endings.one(job.id, "1"))
     finally:
         here.close()

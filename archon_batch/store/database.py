@@ -38,7 +38,7 @@ class Database:
         with database.reading() as connection:
             found = _version(connection)
         if found is None:
-            with _translated():
+            with translated():
                 upgrade(database.engine)
         elif found != HEAD:
             raise SchemaError(found, HEAD)
@@ -49,7 +49,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        with _translated(), self.engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             if self.is_sqlite:
                 # Without it SQLite shows each statement another moment.
                 connection.exec_driver_sql("BEGIN")
@@ -59,7 +59,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that holds the right to write from its first moment."""
-        with _translated(), self.engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
@@ -93,7 +93,9 @@ def connect(text: str) -> Engine:
             f"{url.drivername} is not supported; use sqlite:///FILE or postgresql+psycopg://...",
         )
     try:
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=8, hide_parameters=True)
+        return sa.create_engine(
+            url, pool_pre_ping=True, pool_size=8, max_overflow=24, hide_parameters=True
+        )
     except ModuleNotFoundError:
         raise SettingsError(
             _VARIABLE, "Postgres needs: pip install archon-batch[postgres]"
@@ -138,9 +140,12 @@ def _version(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Have what the driver raises leave as a StoreError."""
     try:
         yield
     except sa.exc.DBAPIError as error:
         first = str(error.orig).strip().splitlines()
         raise StoreError(f"database: {first[0] if first else type(error.orig).__name__}") from error
+    except sa.exc.TimeoutError as error:
+        raise StoreError("database: no connection of this process's pool came free") from error

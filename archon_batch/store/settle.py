@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from archon_batch.archon import Reply
 from archon_batch.errors import Billing
 from archon_batch.store import tables
-from archon_batch.store.attempts import CALL, Finish, Record, Start, about, move, once
+from archon_batch.store.attempts import CALL, WORKER_DIED, Finish, Record, Start, about, move, once
 
 
 def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
@@ -64,7 +64,9 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
     """
     table = tables.attempts
     query = sa.select(*CALL, table.c.n, table.c.owner, table.c.expires_at, table.c.reserve)
-    rows = connection.execute(query.where(table.c.state == "sending").with_for_update()).all()
+    rows = connection.execute(
+        query.where(table.c.state == sa.literal_column("'sending'")).with_for_update()
+    ).all()
     lost = [
         row for row in rows if row.expires_at.replace(tzinfo=at.tzinfo) < at or is_dead(row.owner)
     ]
@@ -75,7 +77,7 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
         connection.execute(
             sa.update(table)
             .where(sa.tuple_(*CALL, table.c.n) == (row.job_id, row.ix, row.key, row.n))
-            .values(state="in_doubt", outcome="worker_died", ended_at=at)
+            .values(state="in_doubt", outcome=WORKER_DIED, ended_at=at)
         )
     move(connection, money)
     return len(lost)

