@@ -9,6 +9,8 @@ READY := .venv/.ready
 
 demo: $(READY)  ## a dozen questions through layers of calls, on a real model in this process
 	$(BIN)/archon-batch submit jobs/samples/questions.jsonl --arch quickstart -o answers.jsonl --force
+	$(BIN)/archon-batch show questions-quickstart
+	$(BIN)/archon-batch cost questions-quickstart
 
 test: $(READY)  ## every test that this machine can run
 	$(BIN)/pytest

@@ -18,7 +18,7 @@ _COMMANDS = {
     "status": ("status", "Say how far a job is."),
     "jobs": ("jobs", "List the jobs."),
     "cost": ("cost", "Say what a job cost, by layer, component or model."),
-    "show": ("show", "Show one row with every call and attempt."),
+    "show": ("show", "Show the answers, or one row with every call and attempt."),
     "export": ("export", "Write the answers with their account, in the dataset's order."),
     "resume": ("resume", "Go on with a job that was stopped."),
     "retry": ("resume", "Open rows again that were given up or cancelled."),

@@ -6,17 +6,27 @@ import click
 
 from archon_batch import report
 from archon_batch.cli import room
-from archon_batch.cli.tables import money, print_json
+from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.store import Job, Store
+
+#: Characters of an answer in a line of many.
+_WIDTH = 100
 
 
 @click.command()
 @click.argument("job")
-@click.argument("row")
+@click.argument("row", required=False)
 @room.json_option
-def show(job: str, row: str, as_json: bool) -> None:
-    """Show the row of id ROW in JOB: every call, every attempt, the answer."""
+def show(job: str, row: str | None, as_json: bool) -> None:
+    """Show the row of id ROW in JOB: every call, every attempt, the answer.
+
+    Without ROW, the answers of all rows, a line each.
+    """
     with room.store() as store:
         found = store.jobs.find(job)
+        if row is None:
+            _print_answers(store, found, as_json=as_json)
+            return
         figures = report.show(store, found, store.endings.one(found.id, row))
     if as_json:
         print_json(figures)
@@ -38,6 +48,23 @@ def print_item(figures: dict[str, Any]) -> None:
         f"{figures['prompt_tokens']:,} tokens in, {figures['completion_tokens']:,} out, "
         f"{money(figures['usd'], figures['unpriced_calls'])}"
     )
+
+
+def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
+    answers = [
+        {"id": end.row_id, "status": end.status, "answer": end.answer, "reason": end.reason}
+        for end in store.endings.all(job.id)
+    ]
+    if as_json:
+        print_json(answers)
+        return
+    rows = [(a["id"], a["status"], _first_line(a["answer"] or a["reason"])) for a in answers]
+    print_table(("row", "status", "answer"), rows)
+
+
+def _first_line(text: str | None) -> str:
+    line, _, more = (text or "").strip().partition("\n")
+    return f"{line[:_WIDTH]} ..." if more or len(line) > _WIDTH else line
 
 
 def _print_call(call: dict[str, Any]) -> None:

@@ -152,6 +152,9 @@ def test_a_row_is_shown_with_every_call_and_attempt(night: Terminal) -> None:
     assert all(c["attempts"][0]["outcome"] == "ok" for c in shown["calls_made"])
     assert shown["answer"] in text
     assert night.run("show", "rows-good", "q99").status == 2
+    answers = night.json("show", "rows-good")
+    assert [a["id"] for a in answers] == [f"q{n}" for n in range(20)]
+    assert len(night.run("show", "rows-good").out.splitlines()) == 21
 
 
 def test_a_rehearsal_shows_every_call_and_is_on_the_ledger(night: Terminal) -> None:
