@@ -22,6 +22,7 @@
     |       |-- RefusedError
     |       `-- BadCallError
     |-- StoreError                  the database cannot be reached or used; exit 3
+    |   |-- StoreAwayError            it may come back: a restart, a lock that is held long
     |   `-- SchemaError               (found, wanted)
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
@@ -188,6 +189,10 @@ class StoreError(ArchonBatchError):
     """The database cannot be reached or used."""
 
     exit_code = 3
+
+
+class StoreAwayError(StoreError):
+    """The database does not answer now; what was asked of it may be asked again."""
 
 
 class SchemaError(StoreError):

@@ -159,6 +159,10 @@ def _bytes(messages: Iterable[Message]) -> int:
     )
 
 
+def _tokens(call: Call, reply: Reply, bytes_per_token: int) -> int:
+    return min(call.max_tokens, max(1, len(reply.text or "") // bytes_per_token))
+
+
 def _once(_component: Component) -> int:
     return 1
 
@@ -170,13 +174,13 @@ def _as_often_as_it_may(component: Component) -> int:
 
 _LOW = _Case(
     reply=lambda call: _sized(call, 1),
-    completion=lambda _call, reply: max(1, len(reply.text or "") // _LEAN),
+    completion=lambda call, reply: _tokens(call, reply, _LEAN),
     asks=_once,
     bytes_per_token=_LEAN,
 )
 _EXPECTED = _Case(
     reply=lambda call: _sized(call, min(call.max_tokens, _REPLY) * _USUAL if not call.form else 0),
-    completion=lambda _call, reply: max(1, len(reply.text or "") // _USUAL),
+    completion=lambda call, reply: _tokens(call, reply, _USUAL),
     asks=_once,
     bytes_per_token=_USUAL,
 )

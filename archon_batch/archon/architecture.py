@@ -46,10 +46,13 @@ class Architecture:
         offsets: dict[tuple[int, int], int] = {}
         taken: dict[object, int] = {}
         for depth, place, component in self:
-            plain = component.model_copy(
-                update={"samples": 1} if hasattr(component, "samples") else {}
+            model = self.model(component.model)
+            alike = (
+                # All that can show in a request; the rest is how often, and what follows.
+                component.model_dump_json(exclude={"model", "samples", "retries"}),
+                (model.model, model.api_base),
+                depth if component.needs_candidates else None,
             )
-            alike = (plain, depth if component.needs_candidates else None)
             offsets[depth, place] = taken.get(alike, 0)
             taken[alike] = offsets[depth, place] + getattr(component, "samples", 1)
         return offsets

@@ -44,6 +44,8 @@ class Component(BaseModel, ABC):
     needs_candidates: ClassVar[bool] = True
     #: Makes candidates of its own.
     makes_candidates: ClassVar[bool] = False
+    #: Keeps some of the candidates that come in, best first.
+    chooses_candidates: ClassVar[bool] = False
     #: Writes, or looks at, critiques.
     writes_critiques: ClassVar[bool] = False
     reads_critiques: ClassVar[bool] = False

@@ -13,22 +13,22 @@ def fenced(candidates: Sequence[Candidate], *, critiques: bool = False) -> str:
     counts, since writing it would change it; and it is the same in every job that shows the same
     candidates, so that their completions are found again.
     """
-    nonce = _nonce(candidates)
-    count = len(candidates)
+    shown = [(c.text, c.critique if critiques else None) for c in candidates]
+    nonce = _nonce(shown)
     blocks = []
-    for number, candidate in enumerate(candidates, 1):
-        name = f"response {number} of {count} | {nonce}"
-        block = f"<<<{name}>>>\n{candidate.text}\n<<<end of {name}>>>"
-        if critiques and candidate.critique is not None:
+    for number, (text, critique) in enumerate(shown, 1):
+        name = f"response {number} of {len(shown)} | {nonce}"
+        block = f"<<<{name}>>>\n{text}\n<<<end of {name}>>>"
+        if critique is not None:
             name = f"critique of response {number} | {nonce}"
-            block += f"\n<<<{name}>>>\n{candidate.critique}\n<<<end of {name}>>>"
+            block += f"\n<<<{name}>>>\n{critique}\n<<<end of {name}>>>"
         blocks.append(block)
     return "\n\n".join(blocks)
 
 
-def _nonce(candidates: Sequence[Candidate]) -> str:
+def _nonce(shown: Sequence[tuple[str, str | None]]) -> str:
     digest = hashlib.sha256()
-    for candidate in candidates:
-        for text in (candidate.text, candidate.critique or ""):
+    for pair in shown:
+        for text in (part or "" for part in pair):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()[:8]

@@ -50,15 +50,17 @@ def refuse_broken(architecture: Architecture) -> None:
 
 
 def leaving(layer: Layer, candidates: int) -> int:
-    """How many candidates a layer gives when so many come in and nothing fails."""
-    made = [c.leaves(candidates) for c in layer if c.makes_candidates]
-    if made:
-        return sum(made)
-    return max((c.leaves(candidates) for c in layer), default=candidates)
+    """How many candidates a layer gives, at the most, when so many come in."""
+    made = sum(c.leaves(candidates) for c in layer if c.makes_candidates)
+    choosers = [c for c in layer if c.chooses_candidates]
+    if not made and not choosers:
+        return candidates
+    # Two that choose may choose the same, or not.
+    return made + min(candidates, sum(c.leaves(candidates) for c in choosers))
 
 
 def arrivals(architecture: Architecture) -> Iterator[int]:
-    """For each layer, how many candidates come in when nothing fails."""
+    """For each layer, how many candidates come in, at the most."""
     candidates = 0
     for layer in architecture.layers:
         yield candidates

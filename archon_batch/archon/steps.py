@@ -81,9 +81,11 @@ def _again(request: Request, refused: Sequence[str]) -> Request:
     if not refused:
         return request
     *before, last = request.messages
+    # The count makes each a request of its own: the same words would find the same completion.
+    earlier = "An earlier reply" if len(refused) == 1 else f"{len(refused)} earlier replies"
     told = replace(
         last,
-        content=f"{last.content}\n\nAn earlier reply to this could not be used: {refused[-1]}. "
+        content=f"{last.content}\n\n{earlier} to this could not be used: {refused[-1]}. "
         "Keep to the form that is asked for above.",
     )
     return replace(request, messages=(*before, told), again=len(refused))

@@ -45,6 +45,8 @@ class _Facts:
     found: Mapping[str, Record]
     settled: set[tuple[str, int, str]]
     on_the_wire: set[str]
+    #: Calls that this batch has begun.
+    begun: set[tuple[str, int, str]] = field(default_factory=set)
     #: Kept back by this batch, by job.
     reserved: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -71,8 +73,8 @@ def begin(connection: Connection, starts: Sequence[Start]) -> list[Begun]:
             copies.append(_given_up(start))
         elif isinstance(verdict, Started) and not _is_mine(facts, start):
             facts.reserved[start.call.job] += start.reserve or 0
-            if start.reuse:
-                facts.on_the_wire.add(start.fingerprint)
+            facts.begun.add(start.call.row)
+            facts.on_the_wire.add(start.fingerprint)
             inserts.append(_row(start, verdict.n))
         results.append(verdict)
     if copies:
@@ -86,7 +88,7 @@ def begin(connection: Connection, starts: Sequence[Start]) -> list[Begun]:
 def _verdict(facts: _Facts, start: Start) -> Begun:
     before = facts.attempts.get(start.call.row, ())
     job = facts.jobs[start.call.job]
-    open_already = any(a.state == "sending" for a in before)
+    open_already = start.call.row in facts.begun or any(a.state == "sending" for a in before)
     if start.call.row in facts.settled:
         return Settled()
     if _is_mine(facts, start):

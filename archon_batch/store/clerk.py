@@ -6,7 +6,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from archon_batch.errors import StoreError
+from archon_batch.errors import StoreAwayError
 from archon_batch.store.attempts import Begun, Finish, Start
 from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
@@ -53,6 +53,8 @@ class Clerk:
 
     def settle(self, finish: Finish) -> "Future[None]":
         entry = _End(finish)
+        # Whoever waits for it may go away; the answer is put on record all the same.
+        entry.future.set_running_or_notify_cancel()
         self._entries.put(entry)
         return entry.future
 
@@ -74,7 +76,9 @@ class Clerk:
         batch: list[_Entry] = []
         entry = self._entries.get()
         while entry is not None:
-            batch.append(entry)
+            # A beginning that nobody waits for any more is not begun.
+            if isinstance(entry, _End) or entry.future.set_running_or_notify_cancel():
+                batch.append(entry)
             if len(batch) == _BATCH:
                 return batch, False
             try:
@@ -90,6 +94,11 @@ class Clerk:
         try:
             verdicts = self._patiently([e.work for e in starts], [e.work for e in ends])
         except BaseException as error:  # noqa: BLE001  (whoever waits must hear of it)
+            if len(batch) > 1 and not isinstance(error, StoreAwayError):
+                # One of them cannot be done; the others are no worse for it.
+                for entry in batch:
+                    self._commit([entry])
+                return
             for entry in batch:
                 entry.future.set_exception(error)
             return
@@ -108,7 +117,7 @@ class Clerk:
                     if ends:
                         settle(connection, ends)
                     return begin(connection, starts) if starts else []
-            except StoreError:
+            except StoreAwayError:
                 if time.monotonic() > patience:
                     raise
                 time.sleep(0.2)

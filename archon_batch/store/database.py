@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from archon_batch.errors import SchemaError, SettingsError, StoreError
+from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
 from archon_batch.store.migrations import HEAD, upgrade
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
@@ -35,14 +35,22 @@ class Database:
             StoreError: the database cannot be reached.
         """
         database = cls(connect(url))
-        with database.reading() as connection:
+        try:
+            database.prepare()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def prepare(self) -> None:
+        """Make the tables when there are none; refuse those of another version."""
+        with self.reading() as connection:
             found = _version(connection)
         if found is None:
             with translated():
-                upgrade(database.engine)
+                upgrade(self.engine)
         elif found != HEAD:
             raise SchemaError(found, HEAD)
-        return database
 
     def close(self) -> None:
         self.engine.dispose()
@@ -81,11 +89,11 @@ def connect(text: str) -> Engine:
     """
     try:
         url = make_url(text)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise SettingsError(
             _VARIABLE, "not a database URL; try sqlite:///archon-batch.db"
         ) from None
-    if url.get_backend_name() == "sqlite":
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite(url)
     if url.drivername != "postgresql+psycopg":
         raise SettingsError(
@@ -145,7 +153,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
+        away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
         first = str(error.orig).strip().splitlines()
-        raise StoreError(f"database: {first[0] if first else type(error.orig).__name__}") from error
+        why = f"database: {first[0] if first else type(error.orig).__name__}"
+        raise (StoreAwayError if away else StoreError)(why) from error
     except sa.exc.TimeoutError as error:
-        raise StoreError("database: no connection of this process's pool came free") from error
+        raise StoreAwayError("database: no connection of this process came free") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Answer, CallKey, GaveUp, Message, Question, Reply
 from archon_batch.store import tables
@@ -98,7 +99,7 @@ class Items:
         Replies stay, so only what failed is paid for again; the attempts stay on the ledger, and
         the bound of attempts begins anew.
         """
-        items, calls, attempts = tables.items, tables.calls, tables.attempts
+        items, attempts = tables.items, tables.attempts
         with self._database.writing() as connection:
             ixs = list(
                 connection.scalars(
@@ -111,13 +112,7 @@ class Items:
                 )
             )
             for some in (ixs[at : at + 500] for at in range(0, len(ixs), 500)):
-                connection.execute(
-                    sa.delete(calls).where(
-                        calls.c.job_id == job_id,
-                        calls.c.ix.in_(some),
-                        sa.or_(calls.c.failure.is_not(None), sa.func.trim(calls.c.text) == ""),
-                    )
-                )
+                _forget(connection, job_id, some)
                 connection.execute(
                     sa.update(attempts)
                     .where(attempts.c.job_id == job_id, attempts.c.ix.in_(some))
@@ -129,6 +124,33 @@ class Items:
                     .values(status="open", answer=None, reason=None, notes=None, ended_at=None)
                 )
             return len(ixs)
+
+
+def _forget(connection: Connection, job_id: str, ixs: Sequence[int]) -> None:
+    """Delete the replies that say nothing, and all of the layers after the first of them.
+
+    Those layers were asked about other candidates than the item will have; a request that turns
+    out the same finds its completion again.
+    """
+    table = tables.calls
+    of_items = (table.c.job_id == job_id, table.c.ix.in_(ixs))
+    first: dict[int, int] = {}
+    empty: list[tuple[int, str]] = []
+    columns = (table.c.ix, table.c.key, table.c.layer, table.c.text, table.c.failure)
+    for row in connection.execute(sa.select(*columns).where(*of_items)):
+        if row.failure is not None or not (row.text or "").strip():
+            empty.append((row.ix, row.key))
+            first[row.ix] = min(row.layer, first.get(row.ix, row.layer))
+    for ix, key in empty:
+        connection.execute(
+            sa.delete(table).where(table.c.job_id == job_id, table.c.ix == ix, table.c.key == key)
+        )
+    for ix, layer in first.items():
+        connection.execute(
+            sa.delete(table).where(
+                table.c.job_id == job_id, table.c.ix == ix, table.c.layer > layer
+            )
+        )
 
 
 def _question(row_id: str, messages: str) -> Question:

@@ -17,6 +17,7 @@ from archon_batch.store import tables
 from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now, utc
+from archon_batch.store.text import storable
 
 #: Rows that are inserted by one statement.
 _CHUNK = 1_000
@@ -154,7 +155,7 @@ class Jobs:
             changed = connection.execute(
                 _of(job_id, sa.update(tables.jobs))
                 .where(tables.jobs.c.state.in_(list(only_from)))
-                .values(state=state, reason=reason, ended_at=now() if ends else None)
+                .values(state=state, reason=storable(reason), ended_at=now() if ends else None)
             )
             return changed.rowcount == 1
 

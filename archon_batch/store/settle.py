@@ -12,6 +12,11 @@ from archon_batch.archon import Reply
 from archon_batch.errors import Billing
 from archon_batch.store import tables
 from archon_batch.store.attempts import CALL, WORKER_DIED, Finish, Record, Start, about, move, once
+from archon_batch.store.moment import utc
+from archon_batch.store.text import storable
+
+#: Characters of a provider's word for why it stopped.
+_FINISH = 64
 
 
 def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
@@ -27,7 +32,8 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
     completions: list[dict[str, Any]] = []
     for finish in finishes:
         start = finish.start
-        before = states.get((*start.call.row, finish.n))
+        # Taken out: an end that comes twice in one batch counts once.
+        before = states.pop((*start.call.row, finish.n), None)
         if before is None or before.state not in ("sending", "in_doubt"):
             continue
         moved = money[start.call.job]
@@ -67,9 +73,7 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
     rows = connection.execute(
         query.where(table.c.state == sa.literal_column("'sending'")).with_for_update()
     ).all()
-    lost = [
-        row for row in rows if row.expires_at.replace(tzinfo=at.tzinfo) < at or is_dead(row.owner)
-    ]
+    lost = [row for row in rows if utc(row.expires_at) < at or is_dead(row.owner)]
     money: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in lost:
         money[row.job_id]["reserved"] -= row.reserve
@@ -106,7 +110,7 @@ def _end(finish: Finish) -> dict[str, Any]:
         "of_n": finish.n,
         "state": finish.billing.value,
         "outcome": finish.outcome,
-        "why": finish.why,
+        "why": storable(finish.why),
         "cost": finish.cost,
         "estimated": finish.estimated,
         "prompt_tokens": finish.usage.prompt,
@@ -120,9 +124,9 @@ def _end(finish: Finish) -> dict[str, Any]:
 def _call(start: Start, reply: Reply, at: datetime) -> dict[str, Any]:
     return {
         **about(start),
-        "text": _storable(reply.text),
-        "failure": _storable(reply.failure),
-        "finish": reply.finish,
+        "text": storable(reply.text),
+        "failure": storable(reply.failure),
+        "finish": _short(reply.finish),
         "cached": False,
         "saved": None,
         "settled_at": at,
@@ -133,8 +137,8 @@ def _completion(finish: Finish, reply: Reply) -> dict[str, Any]:
     return {
         "fingerprint": finish.start.fingerprint,
         "model": finish.start.model,
-        "text": _storable(reply.text),
-        "finish": reply.finish,
+        "text": storable(reply.text),
+        "finish": _short(reply.finish),
         "prompt_tokens": finish.usage.prompt,
         "completion_tokens": finish.usage.completion,
         "cost": finish.cost,
@@ -142,8 +146,6 @@ def _completion(finish: Finish, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _storable(text: str | None) -> str | None:
-    """The text without what a database refuses: Postgres NUL, both of them half a surrogate pair."""
-    if text is None:
-        return None
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+def _short(word: str | None) -> str | None:
+    clean = storable(word)
+    return None if clean is None else clean[:_FINISH]

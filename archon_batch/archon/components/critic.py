@@ -26,7 +26,7 @@ Weaknesses: ...
 and so on, up to [{count}]."""
 
 #: A line that begins a critique, with the marks that models like to put around it.
-_HEADING = re.compile(r"^[\s*#>_-]*\[(\d{1,4})\][\s*:_.]*", re.MULTILINE)
+_HEADING = re.compile(r"^[ \t*#>_-]{0,20}\[(\d{1,4})\][ \t*:_.]{0,20}", re.MULTILINE)
 
 
 class Critic(Component):

@@ -32,6 +32,7 @@ _EXACT = 8
 
 
 class Ranker(Component):
+    chooses_candidates: ClassVar[bool] = True
     reads_critiques: ClassVar[bool] = True
 
     type: Literal["ranker"]

@@ -1,0 +1,271 @@
+"""From plain data to an architecture, or to the place of the first thing wrong."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+
+from archon_batch.archon import ListPrice, Model, read_architecture
+from archon_batch.errors import ArchitectureError
+from tests.builders import MODEL, an_architecture, architectures
+
+GENERATOR = {"type": "generator", "model": MODEL}
+CRITIC = {"type": "critic", "model": MODEL}
+RANKER = {"type": "ranker", "model": MODEL}
+
+
+def file_with(*layers, **top):
+    return {"name": "small", "layers": list(layers or [GENERATOR])} | top
+
+
+def generator(**knobs):
+    return file_with([{**GENERATOR, **knobs}])
+
+
+def model(**knobs):
+    return file_with(models={"cheap": {"model": MODEL} | knobs})
+
+
+def refused(data):
+    with pytest.raises(ArchitectureError) as refusal:
+        read_architecture(data)
+    assert refusal.value.file == ""
+    return refusal.value.place, refusal.value.why
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "why"),
+    [
+        (None, "", "expected a mapping with layers, found nothing"),
+        ([GENERATOR], "", "found a list"),
+        ("layers", "", "found 'layers'"),
+        (7, "", "found 7"),
+        ({}, "layers", "missing"),
+        ({"layer": []}, "layer", "did you mean 'layers'?"),
+        (file_with(budget=3), "budget", "known are name, models, defaults, layers"),
+        ({"layers": [GENERATOR]}, "name", "expected text, found ''"),
+        (file_with(name=7), "name", "found 7"),
+        (file_with(name=None), "name", "found nothing"),
+        (file_with(layers=None), "layers", "expected a list of layers, found nothing"),
+        (file_with(layers={"generator": 1}), "layers", "found a mapping"),
+        (file_with(layers="generator"), "layers", "found 'generator'"),
+        (file_with("generator"), "layers[0]", "expected components, found 'generator'"),
+        (file_with(GENERATOR, None), "layers[1]", "found nothing"),
+        (file_with([GENERATOR, "critic"]), "layers[0][1]", "expected a mapping, found 'critic'"),
+        (file_with([GENERATOR, [CRITIC]]), "layers[0][1]", "found a list"),
+    ],
+)
+def test_a_wrong_outline_is_refused_with_its_place(data, place, why):
+    found, told = refused(data)
+
+    assert found == place
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "why"),
+    [
+        (file_with({"model": MODEL}), "layers[0][0].type", "known are generator, fuser, critic"),
+        (file_with(GENERATOR, [CRITIC, {}]), "layers[1][1].type", "missing"),
+        (
+            file_with({"type": "generater", "model": MODEL}),
+            "layers[0][0].type",
+            "no component 'generater'; did you mean 'generator'?",
+        ),
+        (file_with({"type": "zzz"}), "layers[0][0].type", "known are"),
+        (file_with({"type": ["generator"]}), "layers[0][0].type", "no component ['generator']"),
+        (file_with({"type": None}), "layers[0][0].type", "no component None"),
+        (file_with({"type": "generator"}), "layers[0][0].model", "missing"),
+        (generator(model=True), "layers[0][0].model", "found yes (true); put it in quotes"),
+        (generator(model=False), "layers[0][0].model", "found no (false); put it in quotes"),
+        (generator(model=None), "layers[0][0].model", "expected a valid string, found nothing"),
+        (generator(model=""), "layers[0][0].model", "at least 1 character"),
+        (generator(model="m" * 201), "layers[0][0].model", "at most 200 characters"),
+        (
+            generator(model=dt.date(2024, 1, 1)),
+            "layers[0][0].model",
+            "found a date; put it in quotes",
+        ),
+        (generator(temprature=1), "layers[0][0].temprature", "did you mean 'temperature'?"),
+        (generator(top_k=1), "layers[0][0].top_k", "unknown key"),
+        (generator(temperature=-0.1), "layers[0][0].temperature", "greater than or equal to 0"),
+        (generator(temperature=2.1), "layers[0][0].temperature", "less than or equal to 2"),
+        (generator(temperature=float("nan")), "layers[0][0].temperature", "found nan"),
+        (generator(temperature=float("inf")), "layers[0][0].temperature", "found inf"),
+        (generator(temperature="1e3"), "layers[0][0].temperature", "found '1e3'"),
+        (generator(temperature=True), "layers[0][0].temperature", "found yes (true)"),
+        (generator(max_tokens=0), "layers[0][0].max_tokens", "greater than or equal to 1"),
+        (generator(max_tokens=1_000_001), "layers[0][0].max_tokens", "less than or equal to"),
+        (generator(max_tokens=None), "layers[0][0].max_tokens", "found nothing"),
+        (generator(retries=11), "layers[0][0].retries", "less than or equal to 10"),
+        (generator(samples=True), "layers[0][0].samples", "expected a valid integer"),
+        (generator(samples="3"), "layers[0][0].samples", "found '3'"),
+        (generator(samples=3.5), "layers[0][0].samples", "found 3.5"),
+        (generator(samples=0), "layers[0][0].samples", "found 0"),
+        (generator(samples=1001), "layers[0][0].samples", "less than or equal to 1000"),
+        (generator(samples=[3]), "layers[0][0].samples", "found a list"),
+        (generator(samples={"of": 3}), "layers[0][0].samples", "found a mapping"),
+        (generator(no_system="yes"), "layers[0][0].no_system", "found 'yes'"),
+        (file_with(GENERATOR, RANKER | {"top_k": 0}), "layers[1][0].top_k", "found 0"),
+        (file_with(GENERATOR, RANKER | {"top_k": "2"}), "layers[1][0].top_k", "found '2'"),
+    ],
+)
+def test_a_wrong_component_is_refused_with_its_place(data, place, why):
+    found, told = refused(data)
+
+    assert found == place
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "why"),
+    [
+        (file_with(models=[]), "models", "expected a mapping, found a list"),
+        (file_with(models=["cheap"]), "models", "expected a mapping, found a list"),
+        (file_with(models={7: {"model": MODEL}}), "models", "an alias is text, found 7"),
+        (file_with(models={"": {"model": MODEL}}), "models", "an alias is text"),
+        (file_with(models={"cheap": MODEL}), "models.cheap", "expected a mapping"),
+        (file_with(models={"cheap": {}}), "models.cheap.model", "missing"),
+        (model(model=4), "models.cheap.model", "found 4; put it in quotes"),
+        (model(rmp=9), "models.cheap.rmp", "did you mean 'rpm'?"),
+        (model(rpm=0), "models.cheap.rpm", "found 0"),
+        (model(max_in_flight="8"), "models.cheap.max_in_flight", "found '8'"),
+        (model(api_base=""), "models.cheap.api_base", "at least 1 character"),
+        (model(context=1.5), "models.cheap.context", "found 1.5"),
+        (model(price=0.15), "models.cheap.price", "found 0.15"),
+        (model(price={"input": 0.15}), "models.cheap.price.output", "missing"),
+        (model(price={"input": 1, "output": "x"}), "models.cheap.price.output", "USD per million"),
+        (model(price={"input": 1, "output": True}), "models.cheap.price.output", "such as 0.15"),
+        (model(price={"input": -1, "output": 1}), "models.cheap.price.input", "equal to 0"),
+        (model(price={"input": "nan", "output": 1}), "models.cheap.price.input", "finite"),
+        (model(price={"input": 10**7, "output": 1}), "models.cheap.price.input", "1000000"),
+        (model(price={"input": 1, "output": 1, "cached": 0}), "models.cheap.price.cached", ""),
+    ],
+)
+def test_a_wrong_model_is_refused_with_its_place(data, place, why):
+    found, told = refused(data)
+
+    assert found == place
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "why"),
+    [
+        (file_with(defaults=[]), "defaults", "expected a mapping, found a list"),
+        (file_with(defaults="warm"), "defaults", "expected a mapping"),
+        (file_with(defaults={"temprature": 1}), "defaults.temprature", "'temperature'"),
+        (file_with(defaults={"type": "critic"}), "defaults.type", "unknown key"),
+        (file_with(defaults={"temperature": 9}), "defaults.temperature", "equal to 2"),
+    ],
+)
+def test_wrong_defaults_are_refused_with_their_place(data, place, why):
+    found, told = refused(data)
+
+    assert found == place
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (file_with(api_key="hush"), "api_key"),
+        (model(api_key="hush"), "models.cheap.api_key"),
+        (model(apikey="hush"), "models.cheap.apikey"),
+        (model(OPENAI_API_KEY="hush"), "models.cheap.OPENAI_API_KEY"),
+        (generator(Authorization="hush"), "layers[0][0].Authorization"),
+        (file_with([GENERATOR | {"auth_token": "hush"}]), "layers[0][0].auth_token"),
+        (file_with(defaults={"password": "hush"}), "defaults.password"),
+        (
+            file_with([GENERATOR, CRITIC | {"client_secret": ["hush"]}]),
+            "layers[0][1].client_secret",
+        ),
+        (generator(model="sk-hushhushhush"), "layers[0][0].model"),
+        (model(api_base="https://sk-hushhushhush@host"), "models.cheap.api_base"),
+    ],
+)
+def test_a_key_in_a_file_is_refused_and_not_repeated(data, place):
+    found, told = refused(data)
+
+    assert found == place
+    assert "keys do not belong in files" in told
+    assert "hush" not in told
+
+
+@pytest.mark.parametrize("name", ["sk-short", "task-force-of-models", "openai/max-tokens"])
+def test_what_only_resembles_a_key_is_taken(name):
+    assert read_architecture(generator(model=name)).model_names == (name,)
+
+
+def test_a_component_may_stand_for_the_layer_it_is_alone_in():
+    alone = read_architecture(file_with(GENERATOR, CRITIC))
+
+    assert alone == read_architecture(file_with([GENERATOR], [CRITIC]))
+
+
+def test_a_file_without_a_name_takes_the_one_it_is_given():
+    data = {"layers": [GENERATOR]}
+
+    assert read_architecture(data, name="math").name == "math"
+    assert read_architecture(file_with(), name="math").name == "small"
+
+
+def test_defaults_reach_the_components_that_have_the_key():
+    defaults = {"model": MODEL, "temperature": 0.1, "samples": 3, "top_k": 2}
+    layers = [{"type": "generator"}, {"type": "ranker", "temperature": 0}, {"type": "critic"}]
+
+    architecture = read_architecture(file_with(*layers, defaults=defaults))
+
+    ((generator,), (ranker,), (critic,)) = architecture.layers
+    assert generator.model_dump() == {
+        "type": "generator", "model": MODEL, "temperature": 0.1, "max_tokens": 2048, "retries": 2,
+        "samples": 3, "no_system": False,
+    }  # fmt: skip
+    assert ranker.model_dump(include={"temperature", "top_k"}) == {"temperature": 0, "top_k": 2}
+    assert critic.temperature == 0.1
+
+
+def test_a_price_is_the_number_that_is_written():
+    architecture = read_architecture(model(price={"input": 0.15, "output": "0.60"}, rpm=9))
+
+    assert architecture.models["cheap"] == Model(
+        model=MODEL, rpm=9, price=ListPrice(input=Decimal("0.15"), output=Decimal("0.60"))
+    )
+
+
+def test_a_component_names_an_alias_or_the_model_itself():
+    pair = [{"type": "generator", "model": "cheap"}, {"type": "critic", "model": "openai/gpt"}]
+
+    architecture = read_architecture(file_with(*pair, models={"cheap": {"model": MODEL, "rpm": 9}}))
+
+    assert architecture.model_names == ("cheap", "openai/gpt")
+    assert architecture.model("cheap") == Model(model=MODEL, rpm=9)
+    assert architecture.model("openai/gpt") == Model(model="openai/gpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [("openai/gpt-4o", "openai"), ("together/meta/llama", "together"), ("gpt-4o", "")],
+)
+def test_a_models_provider_is_what_stands_before_the_first_stroke(name, provider):
+    assert Model(model=name).provider == provider
+
+
+@given(architecture=architectures())
+def test_an_architecture_reads_back_as_the_same(architecture):
+    again = read_architecture(architecture.as_data())
+
+    assert again == architecture
+
+
+def test_models_read_back_as_the_same():
+    models = {
+        "cheap": {
+            "model": MODEL, "api_base": "http://localhost:8000/v1", "rpm": 1, "tpm": 2,
+            "max_in_flight": 3, "price": {"input": 0.15, "output": "1E-7"}, "context": 4,
+        },
+    }  # fmt: skip
+    architecture = an_architecture(models=models)
+
+    assert read_architecture(architecture.as_data()) == architecture

@@ -1,0 +1,187 @@
+"""The engine inside one process comes to the ends that the interpreter comes to."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from archon_batch.archon import Call, Reply, run
+from archon_batch.engine import process
+from archon_batch.engine.app import app, settings
+from archon_batch.engine.embedded import embedded
+from archon_batch.engine.process import Process
+from archon_batch.engine.start import start
+from archon_batch.gateway import ScriptedGateway, settled
+from archon_batch.settings import Settings
+from tests.builders import (
+    a_job,
+    a_question,
+    a_random_architecture,
+    an_architecture,
+    as_stored,
+    ends,
+)
+
+QUESTIONS = [a_question(f"What is {n} x {n}?", row=f"row-{n}") for n in range(12)]
+
+ARCHITECTURES = {
+    f"{name} {seed}": a_random_architecture(seed, models)
+    for name, models in (
+        ("plausible", ["scripted/plausible"]),
+        ("rough", ["scripted/rough"]),
+        ("mixed", ["scripted/plausible", "scripted/rough"]),
+    )
+    for seed in range(3)
+}
+
+
+def until(true: Callable[[], bool], seconds: float = 40) -> None:
+    """Wait until it is true; a bound, not a pause."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        pause.wait(0.02)
+
+
+@pytest.fixture
+def here(tmp_path):
+    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    yield opened
+    opened.close()
+
+
+def is_done(store, jobs):
+    return lambda: all(store.jobs.get(job.id).state == "done" for job in jobs)
+
+
+def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here):
+    jobs = [
+        a_job(here.store, name=name, architecture=architecture, questions=QUESTIONS, shard=5)
+        for name, architecture in ARCHITECTURES.items()
+    ]
+
+    with embedded(here):
+        for job in jobs:
+            start(here.store, job)
+        until(is_done(here.store, jobs))
+
+    for job, architecture in zip(jobs, ARCHITECTURES.values(), strict=True):
+        expected = [as_stored(run(architecture, row, settled)[0]) for row in QUESTIONS]
+        assert ends(here.store, job) == expected, job.name
+        assert here.store.jobs.get(job.id).reserved == 0
+
+
+def test_the_shards_of_a_line_follow_one_another(here):
+    architecture = an_architecture("generator", "fuser")
+    job = a_job(here.store, architecture=architecture, questions=QUESTIONS, shard=1, width=2)
+
+    with embedded(here):
+        lines = start(here.store, job)
+        until(is_done(here.store, [job]))
+
+    assert lines == 2
+    assert here.store.accounts.progress(job.id).answered == 12
+
+
+def test_a_job_with_nothing_left_is_done_at_once(here):
+    job = a_job(here.store, questions=0)
+
+    lines = start(here.store, job)
+
+    assert lines == 0
+    assert here.store.jobs.get(job.id).state == "done"
+
+
+class Holding(ScriptedGateway):
+    """Answers so many calls, and holds the others until it is let go."""
+
+    def __init__(self, calls: int):
+        self.left = calls
+        self.reached, self.let_go = threading.Event(), threading.Event()
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        self.left -= 1
+        if self.left < 0:
+            self.reached.set()
+            await asyncio.to_thread(self.let_go.wait, 30)
+        return await super().answer(call, attempt)
+
+
+def test_a_job_that_was_interrupted_goes_on_and_pays_for_nothing_twice(tmp_path):
+    where = Settings(database_url=f"sqlite:///{tmp_path}/store.db")
+    gateway = Holding(10)
+    first = Process(where, gateway)
+    architecture = an_architecture("generator", "critic", "fuser")
+    job = a_job(first.store, architecture=architecture, questions=QUESTIONS, shard=1, width=1)
+    with embedded(first):
+        start(first.store, job)
+        gateway.reached.wait(30)
+        first.stop()
+        gateway.let_go.set()
+    paid = first.store.accounts.total(job.id).attempts
+    first.close()
+
+    again = Process(where)
+    with embedded(again):
+        start(again.store, job)
+        until(is_done(again.store, [job]))
+
+    assert paid == 11
+    assert again.store.accounts.total(job.id).attempts == 12 * 3
+    again.close()
+
+
+def test_starting_a_job_twice_asks_for_nothing_twice(here):
+    architecture = an_architecture({"type": "generator", "samples": 3}, "fuser")
+    job = a_job(here.store, architecture=architecture, questions=QUESTIONS, shard=4)
+
+    with embedded(here):
+        start(here.store, job)
+        start(here.store, job)
+        until(is_done(here.store, [job]))
+
+    assert here.store.accounts.total(job.id).attempts == 12 * 4
+
+
+def test_a_job_that_is_paused_begins_no_further_round(here):
+    job = a_job(here.store, architecture=an_architecture("generator"), questions=QUESTIONS)
+    here.store.jobs.move(job.id, "paused", only_from=["running"])
+    other = a_job(here.store, name="other", architecture=an_architecture("generator"))
+
+    with embedded(here):
+        start(here.store, job)
+        start(here.store, other)
+        until(is_done(here.store, [other]))
+
+    assert here.store.accounts.total(job.id).attempts == 0
+    assert here.store.jobs.get(job.id).state == "paused"
+
+
+def test_a_model_that_is_not_there_stops_its_job(here):
+    architecture = an_architecture({"type": "generator", "model": "scripted/nobody"})
+    job = a_job(here.store, architecture=architecture, questions=QUESTIONS)
+
+    with embedded(here):
+        start(here.store, job)
+        until(lambda: here.store.jobs.get(job.id).state != "running")
+
+    stopped = here.store.jobs.get(job.id)
+    assert stopped.state == "stopped"
+    assert "there is no such script" in (stopped.reason or "")
+    assert here.store.accounts.progress(job.id).open == 12
+
+
+def test_outside_of_its_body_no_process_is_installed(here):
+    with embedded(here):
+        assert process.current(settings) is here
+
+    assert process._current is None
+
+
+def test_messages_are_json_and_carry_no_prompt():
+    assert settings.embedded
+    assert app.conf.accept_content == ["json"]
+    assert app.conf.task_serializer == "json"

@@ -1,0 +1,178 @@
+"""Accounts: what a job has done and cost, added up from its entries."""
+
+from dataclasses import fields
+
+import pytest
+
+from archon_batch.archon import Answer, CallKey, GaveUp, Note, Reply, Usage
+from archon_batch.errors import Billing
+from archon_batch.ledger import NanoUsd
+from archon_batch.store import Account, CallId, Progress
+from tests.builders import a_finish, a_job, a_start, in_doubt
+
+
+def begin(store, start):
+    store.clerk.begin(start).result(30)
+    return start
+
+
+def settle(store, finish):
+    store.clerk.settle(finish).result(30)
+
+
+def start(job, layer, component, slot, again=0, **changes):
+    return a_start(job, call=CallId(job.id, 0, CallKey(layer, component, slot, again)), **changes)
+
+
+@pytest.fixture
+def job(any_store):
+    """A night with one of everything: answered, failed, in doubt, unpriced, found, in flight."""
+    before, job = a_job(any_store, name="before"), a_job(any_store)
+    settle(any_store, a_finish(begin(any_store, start(before, 0, 0, 9, fingerprint="old"))))
+
+    answered = begin(any_store, start(job, 0, 0, 0))
+    settle(any_store, a_finish(answered, usage=Usage(10, 5), cost=NanoUsd(60)))
+
+    slow = begin(any_store, start(job, 0, 0, 1, fingerprint="slow"))
+    settle(any_store, in_doubt(slow))
+    again = begin(any_store, start(job, 0, 0, 1, fingerprint="slow"))
+    settle(any_store, a_finish(again, 2, usage=Usage(7, None), cost=NanoUsd(40)))
+
+    refused = begin(any_store, start(job, 0, 1, 0, fingerprint="bad", model="scripted/rough"))
+    settle(
+        any_store,
+        a_finish(
+            refused,
+            billing=Billing.NOT_BILLED,
+            outcome="refused",
+            usage=Usage(),
+            cost=NanoUsd(0),
+            reply=Reply(None, failure="refused: no"),
+        ),
+    )
+
+    broken = begin(any_store, start(job, 1, 0, 0, fingerprint="cut", kind="ranker"))
+    settle(
+        any_store,
+        a_finish(broken, outcome="broken_reply", usage=Usage(1, 1), cost=NanoUsd(9), reply=None),
+    )
+
+    free = begin(any_store, start(job, 1, 0, 0, 1, fingerprint="free", kind="ranker", reserve=None))
+    settle(any_store, a_finish(free, usage=Usage(3, 3), cost=None))
+
+    begin(any_store, start(job, 2, 0, 0, fingerprint="old", kind="fuser"))
+    begin(any_store, start(job, 2, 0, 1, fingerprint="new", kind="fuser"))
+    return job
+
+
+TOTAL = Account(
+    calls=5,
+    cached_calls=1,
+    attempts=7,
+    failed_calls=1,
+    unpriced_calls=1,
+    in_doubt=1,
+    prompt_tokens=21,
+    completion_tokens=9,
+    cost=109,
+    in_doubt_cost=100,
+    lost_cost=9,
+    saved=60,
+)
+
+
+def test_the_total_counts_every_attempt_and_every_call(any_store, job):
+    assert any_store.accounts.total(job.id) == TOTAL
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("layer", [{"layer": 0}, {"layer": 1}, {"layer": 2}]),
+        ("model", [{"model": "scripted/plausible"}, {"model": "scripted/rough"}]),
+        (
+            "component",
+            [
+                {"layer": layer, "component": component, "kind": kind, "model": f"scripted/{model}"}
+                for layer, component, kind, model in (
+                    (0, 0, "generator", "plausible"),
+                    (0, 1, "generator", "rough"),
+                    (1, 0, "ranker", "plausible"),
+                    (2, 0, "fuser", "plausible"),
+                )
+            ],
+        ),
+    ],
+)
+def test_groups_are_named_in_order_and_add_up_to_the_total(any_store, job, group, names):
+    groups = any_store.accounts.by(job.id, group)
+
+    assert [name for name, _ in groups] == names
+    assert sum((account for _, account in groups), Account()) == TOTAL
+
+
+def test_a_layers_account_has_what_belongs_to_it(any_store, job):
+    first, second, third = (account for _, account in any_store.accounts.by(job.id, "layer"))
+
+    assert (first.calls, first.attempts, first.cost, first.in_doubt_cost) == (3, 4, 100, 100)
+    assert (second.calls, second.attempts, second.lost_cost, second.unpriced_calls) == (1, 2, 9, 1)
+    assert (third.calls, third.attempts, third.cached_calls, third.saved) == (1, 1, 1, 60)
+
+
+def test_an_items_account_is_its_own(any_store, job):
+    ending, other = any_store.endings.all(job.id)
+
+    assert ending.account == TOTAL
+    assert other.account == Account()
+
+
+def test_the_account_is_what_the_job_says(any_store, job):
+    after = any_store.jobs.get(job.id)
+
+    assert (after.spent, after.reserved, after.in_doubt) == (TOTAL.cost, 100, TOTAL.in_doubt_cost)
+
+
+def test_a_job_that_has_done_nothing_has_an_empty_account(any_store):
+    job = a_job(any_store)
+
+    assert any_store.accounts.total(job.id) == Account()
+    assert any_store.accounts.by(job.id, "layer") == []
+    assert any_store.accounts.notes(job.id) == {}
+
+
+def test_accounts_add_up_field_by_field():
+    one = Account(**{field.name: n for n, field in enumerate(fields(Account))})
+
+    both = one + one
+
+    assert both == Account(**{field.name: 2 * n for n, field in enumerate(fields(Account))})
+
+
+def test_progress_counts_items_by_where_they_stand(any_store):
+    job = a_job(any_store, questions=6)
+    answer = Answer("four", "0.0.0")
+    any_store.items.end(job.id, [(0, answer), (1, answer), (2, GaveUp(0, "no"))])
+
+    before = any_store.accounts.progress(job.id)
+    any_store.items.cancel(job.id)
+    after = any_store.accounts.progress(job.id)
+
+    assert before == Progress(open=3, answered=2, given_up=1)
+    assert after == Progress(answered=2, given_up=1, cancelled=3)
+
+
+def test_notes_are_counted_by_where_and_what(any_store):
+    job = a_job(any_store, questions=3)
+    failed, without = Note(1, 0, "failed", "refused: no"), Note(1, 0, "without", "refused: no")
+    any_store.items.end(
+        job.id,
+        [
+            (0, Answer("four", "0.0.0", (failed, without))),
+            (1, GaveUp(1, "no", (failed, Note(0, 2, "unreadable", "the reply was empty")))),
+            (2, Answer("four", "0.0.0")),
+        ],
+    )
+
+    notes = any_store.accounts.notes(job.id)
+
+    assert notes == {(1, 0, "failed"): 2, (1, 0, "without"): 1, (0, 2, "unreadable"): 1}

@@ -1,0 +1,739 @@
+"""Attempts: nothing is sent that is not on record, nothing is paid that the budget does not cover."""
+
+import os
+import socket
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from archon_batch.archon import GaveUp, Reply
+from archon_batch.errors import Billing, StoreError
+from archon_batch.ledger import NanoUsd
+from archon_batch.store import (
+    BudgetReached,
+    Busy,
+    Found,
+    Halted,
+    Settled,
+    Started,
+    Store,
+    now,
+    tables,
+)
+from archon_batch.store.begin import begin
+from archon_batch.store.settle import settle
+from tests.builders import a_finish, a_job, a_start, in_doubt
+
+#: This process's number with another beginning: the process that had it before is dead.
+DEAD = f"{socket.gethostname()}:{os.getpid()}:1"
+#: Of another host nothing is known.
+ELSEWHERE = "elsewhere:1:1"
+
+
+def begun(store, *starts):
+    """What comes of the beginnings, one commit each."""
+    verdicts = [store.clerk.begin(start).result(30) for start in starts]
+    return verdicts[0] if len(verdicts) == 1 else verdicts
+
+
+def together(store, *starts):
+    """What comes of the beginnings in one commit."""
+    with store.database.writing() as connection:
+        return begin(connection, starts)
+
+
+def settled(store, *finishes):
+    for finish in finishes:
+        store.clerk.settle(finish).result(30)
+
+
+def money(store, job):
+    found = store.jobs.get(job.id)
+    return found.spent, found.reserved, found.in_doubt
+
+
+def calls(store, job, ix=0):
+    return {line.key: line for line in store.endings.calls(job.id, ix)}
+
+
+def first(store, job, ix=0):
+    """The first call of the item."""
+    return store.endings.calls(job.id, ix)[0]
+
+
+def states(store, job, ix=0):
+    return [attempt.state for line in store.endings.calls(job.id, ix) for attempt in line.attempts]
+
+
+def test_an_attempt_is_on_record_before_it_may_be_sent(any_store):
+    job = a_job(any_store)
+
+    verdict = begun(any_store, a_start(job))
+
+    assert verdict == Started(n=1, tried=1, in_doubt=0)
+    url = any_store.database.engine.url.render_as_string(hide_password=False)
+    another = Store.open(url)
+    assert states(another, job) == ["sending"]
+    assert money(another, job) == (0, 100, 0)
+    another.close()
+
+
+def test_an_answer_settles_its_call_and_moves_its_money(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    settled(any_store, a_finish(start, text="four"))
+
+    line = first(any_store, job)
+    assert (line.text, line.failure, line.cached, line.saved) == ("four", None, False, None)
+    (attempt,) = line.attempts
+    assert (attempt.state, attempt.outcome, attempt.cost) == ("billed", "ok", 60)
+    assert (attempt.prompt_tokens, attempt.completion_tokens) == (10, 5)
+    assert attempt.begun_at == start.at
+    assert attempt.ended_at is not None
+    assert money(any_store, job) == (60, 0, 0)
+
+
+def test_a_call_has_one_open_attempt(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    verdict = begun(any_store, replace(start, at=now(), reuse=False))
+
+    assert verdict == Busy()
+    assert states(any_store, job) == ["sending"]
+    assert money(any_store, job) == (0, 100, 0)
+
+
+def test_the_database_itself_refuses_a_second_open_attempt(any_store):
+    job = a_job(any_store)
+    begun(any_store, a_start(job))
+
+    with any_store.database.reading() as connection:
+        row = dict(connection.execute(sa.select(tables.attempts)).mappings().one())
+
+    with pytest.raises(StoreError), any_store.database.writing() as connection:
+        connection.execute(sa.insert(tables.attempts), [row | {"n": 2}])
+
+    assert states(any_store, job) == ["sending"]
+
+
+def test_the_same_call_twice_in_one_commit_is_sent_once(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+
+    verdicts = together(any_store, start, replace(start, at=start.at + timedelta(seconds=1)))
+
+    assert verdicts == [Started(1, 1, 0), Busy()]
+
+
+def test_the_same_call_twice_in_one_commit_is_sent_once_without_reuse(any_store):
+    job = a_job(any_store)
+    start = a_start(job, reuse=False)
+
+    verdicts = together(any_store, start, replace(start, at=start.at + timedelta(seconds=1)))
+
+    assert verdicts == [Started(1, 1, 0), Busy()]
+
+
+@pytest.mark.parametrize("in_one_commit", [True, False])
+@pytest.mark.parametrize("reuse_of_the_first", [True, False])
+def test_the_same_request_on_the_wire_makes_another_call_wait(
+    any_store, reuse_of_the_first, in_one_commit
+):
+    job, other = a_job(any_store), a_job(any_store, name="other")
+    starts = (
+        a_start(job, ix=0, fingerprint="f" * 64, reuse=reuse_of_the_first),
+        a_start(job, ix=1, fingerprint="f" * 64),
+        a_start(other, ix=0, fingerprint="f" * 64),
+    )
+
+    verdicts = together(any_store, *starts) if in_one_commit else begun(any_store, *starts)
+
+    assert verdicts == [Started(1, 1, 0), Busy(), Busy()]
+
+
+def test_without_reuse_the_same_request_is_sent_for_every_call(any_store):
+    job = a_job(any_store)
+
+    verdicts = begun(
+        any_store,
+        a_start(job, ix=0, fingerprint="f" * 64),
+        a_start(job, ix=1, fingerprint="f" * 64, reuse=False),
+    )
+
+    assert verdicts == [Started(1, 1, 0), Started(1, 1, 0)]
+
+
+def test_a_completion_found_again_costs_nothing_and_shows_as_saved(any_store):
+    job, other = a_job(any_store), a_job(any_store, name="other", budget=1)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, a_finish(start, text="four"))
+
+    verdict = begun(any_store, a_start(other))
+
+    assert verdict == Found()
+    line = first(any_store, other)
+    assert (line.text, line.cached, line.saved, line.attempts) == ("four", True, 60, ())
+    assert money(any_store, other) == (0, 0, 0)
+    assert begun(any_store, a_start(other)) == Settled()
+
+
+def test_a_completion_is_found_by_two_calls_of_one_commit(any_store):
+    job, other = a_job(any_store), a_job(any_store, name="other")
+    begun(any_store, a_start(job, fingerprint="f" * 64))
+    settled(any_store, a_finish(a_start(job, fingerprint="f" * 64)))
+
+    verdicts = together(
+        any_store,
+        a_start(other, ix=0, fingerprint="f" * 64),
+        a_start(other, ix=1, fingerprint="f" * 64),
+        a_start(other, ix=1, fingerprint="f" * 64),
+    )
+
+    assert verdicts == [Found(), Found(), Settled()]
+
+
+@pytest.mark.parametrize("text", ["", " \n", None])
+def test_what_says_nothing_is_no_completion(any_store, text):
+    job, other = a_job(any_store), a_job(any_store, name="other")
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, a_finish(start, reply=Reply(text, failure=None if text else "refused: no")))
+
+    verdict = begun(any_store, a_start(other))
+
+    assert verdict == Started(1, 1, 0)
+
+
+def test_a_settled_call_is_not_begun_again(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, a_finish(start))
+
+    verdict = begun(any_store, replace(start, at=now()))
+
+    assert verdict == Settled()
+    assert states(any_store, job) == ["billed"]
+
+
+def test_a_beginning_whose_confirmation_was_lost_is_the_same_attempt(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    verdict = begun(any_store, start)
+
+    assert verdict == Started(1, 1, 0)
+    assert states(any_store, job) == ["sending"]
+    assert money(any_store, job) == (0, 100, 0)
+
+
+def test_an_end_that_arrives_twice_is_counted_once(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    settled(any_store, a_finish(start, text="four"), a_finish(start, text="five"))
+
+    assert first(any_store, job).text == "four"
+    assert money(any_store, job) == (60, 0, 0)
+
+
+def test_an_end_that_arrives_twice_in_one_commit_is_counted_once(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    with any_store.database.writing() as connection:
+        settle(connection, [a_finish(start, text="four"), a_finish(start, text="five")])
+
+    assert first(any_store, job).text == "four"
+    assert money(any_store, job) == (60, 0, 0)
+
+
+def test_an_end_of_what_was_never_begun_changes_nothing(any_store):
+    job = a_job(any_store)
+
+    settled(any_store, a_finish(a_start(job), n=3))
+
+    assert money(any_store, job) == (0, 0, 0)
+    assert calls(any_store, job) == {}
+
+
+@pytest.mark.parametrize("billing", [Billing.NOT_SENT, Billing.NOT_BILLED])
+def test_what_was_not_billed_frees_its_money_and_leaves_the_call_open(any_store, billing):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    settled(
+        any_store,
+        a_finish(start, billing=billing, outcome="rate_limit", cost=NanoUsd(0), reply=None),
+    )
+
+    assert money(any_store, job) == (0, 0, 0)
+    assert states(any_store, job) == [billing.value]
+    assert begun(any_store, replace(start, at=now())) == Started(n=2, tried=2, in_doubt=0)
+
+
+def test_what_is_in_doubt_stays_counted_and_leaves_the_call_open(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    settled(any_store, in_doubt(start))
+
+    assert money(any_store, job) == (0, 0, 100)
+    assert states(any_store, job) == ["in_doubt"]
+    assert begun(any_store, replace(start, at=now())) == Started(n=2, tried=2, in_doubt=1)
+
+
+def test_a_late_answer_resolves_a_doubt(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, in_doubt(start))
+
+    settled(any_store, a_finish(start, text="late"))
+
+    assert money(any_store, job) == (60, 0, 0)
+    assert states(any_store, job) == ["billed"]
+    assert first(any_store, job).text == "late"
+
+
+def test_a_late_refusal_resolves_a_doubt_and_settles_nothing(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, in_doubt(start))
+
+    settled(
+        any_store,
+        a_finish(
+            start, billing=Billing.NOT_BILLED, outcome="rate_limit", cost=NanoUsd(0), reply=None
+        ),
+    )
+
+    assert money(any_store, job) == (0, 0, 0)
+    assert first(any_store, job).text is None
+
+
+def test_the_first_reply_stays_and_the_second_is_paid_all_the_same(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, in_doubt(start))
+    again = replace(start, at=now())
+    begun(any_store, again)
+    settled(any_store, a_finish(again, n=2, text="first"))
+
+    settled(any_store, a_finish(start, n=1, text="late"))
+
+    assert first(any_store, job).text == "first"
+    assert money(any_store, job) == (120, 0, 0)
+    assert states(any_store, job) == ["billed", "billed"]
+    assert begun(any_store, a_start(a_job(any_store, name="other"))) == Found()
+    assert first(any_store, any_store.jobs.find("other")).text == "first"
+
+
+@pytest.mark.parametrize(
+    ("budget", "reserves", "verdicts"),
+    [
+        (None, [10**15, 10**15], [Started(1, 1, 0)] * 2),
+        (100, [100], [Started(1, 1, 0)]),
+        (99, [100], [BudgetReached()]),
+        (0, [0], [BudgetReached()]),
+        (0, [None], [BudgetReached()]),
+        (1, [None], [Started(1, 1, 0)]),
+        (200, [100, 100, 0, None], [Started(1, 1, 0), Started(1, 1, 0), Busy(), Busy()]),
+        (199, [100, 100, 99], [Started(1, 1, 0), Busy(), Started(1, 1, 0)]),
+    ],
+)
+@pytest.mark.parametrize("in_one_commit", [True, False])
+def test_the_budget_covers_all_that_begins(any_store, budget, reserves, verdicts, in_one_commit):
+    job = a_job(any_store, budget=budget)
+    starts = [a_start(job, slot=slot, reserve=reserve) for slot, reserve in enumerate(reserves)]
+
+    found = together(any_store, *starts) if in_one_commit else [begun(any_store, s) for s in starts]
+
+    assert found == verdicts
+
+
+def test_what_is_left_of_the_budget_counts_what_was_spent_and_what_is_in_doubt(any_store):
+    job = a_job(any_store, budget=260)
+    starts = [a_start(job, slot=slot) for slot in range(3)]
+    begun(any_store, *starts[:2])
+    settled(any_store, in_doubt(starts[0]), a_finish(starts[1]))
+
+    verdict = begun(any_store, starts[2])
+
+    assert verdict == Started(1, 1, 0)
+    assert money(any_store, job) == (60, 100, 100)
+    assert begun(any_store, a_start(job, slot=3)) == Busy()
+    settled(any_store, in_doubt(starts[2]))
+    assert begun(any_store, a_start(job, slot=3)) == BudgetReached()
+
+
+def test_a_reply_without_a_price_is_billed_without_a_cost(any_store):
+    job = a_job(any_store, budget=5)
+    start = a_start(job, reserve=None)
+    begun(any_store, start)
+
+    settled(any_store, a_finish(start, cost=None))
+
+    assert money(any_store, job) == (0, 0, 0)
+    (attempt,) = first(any_store, job).attempts
+    assert (attempt.state, attempt.cost) == ("billed", None)
+
+
+def test_a_job_that_does_not_run_begins_nothing_but_takes_what_is_found(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, a_finish(start))
+    any_store.jobs.move(job.id, "paused", only_from=["running"])
+
+    verdicts = begun(
+        any_store,
+        start,
+        a_start(job, ix=1, fingerprint=start.fingerprint),
+        a_start(job, slot=1),
+    )
+
+    assert verdicts == [Settled(), Found(), Halted()]
+
+
+def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+    settled(any_store, in_doubt(start))
+    again = replace(start, at=now())
+    begun(any_store, again)
+    settled(any_store, in_doubt(again, 2, Reply(None, failure="call_timeout")))
+    any_store.items.end(job.id, [(0, GaveUp(0, "call_timeout"))])
+
+    any_store.items.reopen(job.id, ["given_up"])
+
+    assert begun(any_store, replace(start, at=now())) == Started(n=3, tried=1, in_doubt=0)
+    assert money(any_store, job) == (0, 100, 200)
+
+
+@pytest.mark.parametrize(
+    ("owner", "lasts", "lost"),
+    [(DEAD, 60, True), (ELSEWHERE, 60, False), (ELSEWHERE, -1, True), (DEAD, -1, True)],
+)
+def test_an_attempt_that_nobody_will_settle_is_put_in_doubt(any_store, owner, lasts, lost):
+    job = a_job(any_store)
+    begun(any_store, a_start(job, slot=0, owner=owner, lasts=lasts), a_start(job, slot=1))
+
+    count = any_store.recover()
+
+    assert count == lost
+    assert states(any_store, job) == ["in_doubt" if lost else "sending", "sending"]
+    assert money(any_store, job) == ((0, 100, 100) if lost else (0, 200, 0))
+    assert any_store.recover() == 0
+
+
+def test_a_recovered_attempt_may_be_begun_again_and_answered_late(any_store):
+    job = a_job(any_store)
+    start = a_start(job, owner=DEAD)
+    begun(any_store, start)
+    any_store.recover()
+
+    verdict = begun(any_store, a_start(job))
+    settled(any_store, a_finish(start, text="late"))
+
+    assert verdict == Started(n=2, tried=2, in_doubt=1)
+    assert money(any_store, job) == (60, 100, 0)
+    assert first(any_store, job).text == "late"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "UTC", "Asia/Tokyo"])
+def test_a_living_attempt_is_left_alone_in_any_time_zone_of_the_server(postgres_url, zone):
+    store = Store.open(postgres_url)
+    with store.database.writing() as connection:
+        name = store.database.engine.url.database
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET timezone TO '{zone}'"))
+    store.close()
+    store = Store.open(postgres_url)
+    job = a_job(store)
+    begun(store, a_start(job, slot=0, lasts=60), a_start(job, slot=1, lasts=-1))
+
+    store.recover()
+
+    assert states(store, job) == ["sending", "in_doubt"]
+    store.close()
+
+
+ROUGH = "é \0 \ud800 \U0001f600 \u202e"
+
+
+def test_any_text_of_a_reply_is_stored(any_store):
+    job, other = a_job(any_store), a_job(any_store, name="other")
+    start = a_start(job)
+    begun(any_store, start)
+
+    settled(any_store, a_finish(start, text=ROUGH))
+
+    kept = "é \ufffd ? \U0001f600 \u202e"
+    assert first(any_store, job).text == kept
+    (item, _) = any_store.items.open_in_shard(job.id, 0)
+    assert [reply.text for reply in item.replies.values()] == [kept]
+    begun(any_store, a_start(other))
+    assert first(any_store, other).text == kept
+
+
+def test_any_text_of_a_failure_is_stored(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    with any_store.database.writing() as connection:
+        finish = a_finish(
+            start,
+            billing=Billing.NOT_BILLED,
+            outcome="refused",
+            why=ROUGH,
+            cost=NanoUsd(0),
+            reply=Reply(None, failure=f"refused: {ROUGH}"),
+        )
+        settle(connection, [finish])
+
+    line = first(any_store, job)
+    kept = "é \ufffd ? \U0001f600 \u202e"
+    assert (line.failure, line.attempts[0].why) == (f"refused: {kept}", kept)
+
+
+def test_any_word_of_a_provider_for_why_it_stopped_is_stored(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    with any_store.database.writing() as connection:
+        settle(connection, [a_finish(start, reply=Reply("four", finish=ROUGH * 20))])
+
+    assert first(any_store, job).text == "four"
+
+
+@dataclass
+class Try:
+    """One attempt as the machine below knows it."""
+
+    start: object
+    n: int
+    reserve: int
+    counts: bool = True
+    state: str = "sending"
+    cost: int | None = None
+    #: What the provider has put on its bill, whether or not an answer came.
+    billed: int = 0
+
+
+#: Calls that begin in one commit, with what is kept back for each, and for whom.
+BEGINNINGS = st.tuples(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=1, max_size=3, unique=True),
+    st.none() | st.integers(0, 150),
+    st.sampled_from([True, True, False]),
+    st.sampled_from([ELSEWHERE, ELSEWHERE, DEAD]),
+)
+
+
+class Ledger(RuleBasedStateMachine):
+    """Any sequence of what can befall a job, against a model and the bill of its provider."""
+
+    store: Store
+
+    def __init__(self):
+        super().__init__()
+        self.tries: dict[tuple[int, int], list[Try]] = {}
+        self.replies: dict[tuple[int, int], tuple[str | None, str | None]] = {}
+        self.completions: dict[str, str] = {}
+        self.running = True
+        with self.store.database.writing() as connection:
+            for name in ("completions", "calls", "attempts", "items", "jobs"):
+                connection.execute(sa.text(f"DELETE FROM {name}"))  # noqa: S608
+
+    @initialize(
+        budget=st.sampled_from([0, 100, 200, 300, 1000]),
+        begun=st.lists(BEGINNINGS, min_size=1, max_size=3),
+    )
+    def submitted(self, budget, begun):
+        self.budget = budget
+        self.job = a_job(self.store, questions=3, budget=budget)
+        for beginning in begun:
+            self.begin(beginning)
+
+    def attempts(self):
+        return [(call, attempt) for call, tries in self.tries.items() for attempt in tries]
+
+    def all(self, *of):
+        return [attempt for _, attempt in self.attempts() if attempt.state in of]
+
+    def committed(self):
+        held = sum(t.reserve for t in self.all("sending", "in_doubt"))
+        return held + sum(t.cost or 0 for t in self.all("billed"))
+
+    def expected(self, call, start):
+        """What has to come of a beginning, by the rules as they are told to users."""
+        tries = self.tries.get(call, [])
+        if call in self.replies:
+            return Settled()
+        if start.reuse and start.fingerprint in self.completions:
+            return Found()
+        if not self.running:
+            return Halted()
+        wire = {t.start.fingerprint for t in self.all("sending")}
+        if any(t.state == "sending" for t in tries) or (start.reuse and start.fingerprint in wire):
+            return Busy()
+        left = self.budget - self.committed()
+        if left <= 0 or (start.reserve or 0) > left:
+            return Busy() if sum(t.reserve for t in self.all("sending")) else BudgetReached()
+        counted = [t for t in tries if t.counts]
+        doubts = sum(t.state == "in_doubt" for t in counted)
+        return Started(len(tries) + 1, len(counted) + 1, doubts)
+
+    @rule(beginning=BEGINNINGS)
+    def began(self, beginning):
+        self.begin(beginning)
+
+    def begin(self, beginning):
+        wanted, reserve, reuse, owner = beginning
+        starts = [
+            a_start(
+                self.job, ix, slot,
+                reserve=reserve, reuse=reuse, owner=owner, fingerprint=f"{ix % 2}/{slot}",
+            )
+            for ix, slot in wanted
+        ]  # fmt: skip
+
+        verdicts = together(self.store, *starts)
+
+        for call, start, verdict in zip(wanted, starts, verdicts, strict=True):
+            assert verdict == self.expected(call, start)
+            if isinstance(verdict, Started):
+                self.tries.setdefault(call, []).append(Try(start, verdict.n, reserve or 0))
+            if isinstance(verdict, Found):
+                self.replies[call] = (self.completions[start.fingerprint], None)
+
+    def settled(self, call, attempt, finish):
+        with self.store.database.writing() as connection:
+            settle(connection, [finish])
+        if attempt.state not in ("sending", "in_doubt"):
+            # It was delivered before; that it comes again changes nothing.
+            return
+        attempt.state, attempt.cost = finish.billing.value, finish.cost
+        if finish.reply is not None:
+            text = finish.reply.text and finish.reply.text.strip()
+            self.replies.setdefault(call, (text, finish.reply.failure))
+            if text:
+                self.completions.setdefault(attempt.start.fingerprint, text)
+
+    @precondition(lambda self: bool(self.tries))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["answered", "answered", "refused", "timed out"]),
+        text=st.sampled_from(["one", "two", "", " "]),
+        final=st.booleans(),
+    )
+    def ended(self, data, how, text, final):
+        open_first = sorted(self.attempts(), key=lambda of: of[1].state != "sending")
+        call, attempt = data.draw(st.sampled_from(open_first))
+        failed = Reply(None, failure=how) if final else None
+        if how != "refused" and not attempt.billed and attempt.state in ("sending", "in_doubt"):
+            attempt.billed = data.draw(st.integers(0, attempt.reserve))
+        if how == "timed out":
+            finish = in_doubt(attempt.start, attempt.n, failed)
+        elif how == "refused" and not attempt.billed:
+            finish = a_finish(
+                attempt.start, attempt.n,
+                billing=Billing.NOT_BILLED, outcome="refused", cost=NanoUsd(0), reply=failed,
+            )  # fmt: skip
+        else:
+            cost = None if attempt.start.reserve is None else NanoUsd(attempt.billed)
+            finish = a_finish(attempt.start, attempt.n, text, cost=cost)
+        self.settled(call, attempt, finish)
+
+    @rule(what=st.sampled_from(["recovered", "paid in", "paused", "resumed", "resumed"]))
+    def meanwhile(self, what):
+        if what == "recovered":
+            lost = [t for t in self.all("sending") if t.start.owner == DEAD]
+            assert self.store.recover() == len(lost)
+            for attempt in lost:
+                attempt.state = "in_doubt"
+        elif what == "paid in":
+            self.budget += 100
+            self.store.jobs.set_budget(self.job.id, NanoUsd(self.budget))
+        else:
+            self.running = what == "resumed"
+            state, before = ("running", "paused") if self.running else ("paused", "running")
+            self.store.jobs.move(self.job.id, state, only_from=[before])
+
+    @precondition(lambda self: bool(self.replies))
+    @rule(ix=st.integers(0, 2))
+    def retried(self, ix):
+        self.store.items.end(self.job.id, [(ix, GaveUp(0, "no"))])
+
+        assert self.store.items.reopen(self.job.id, ["given_up"]) == 1
+
+        for call, tries in self.tries.items():
+            if call[0] == ix:
+                for attempt in tries:
+                    attempt.counts = False
+        for call, (text, _) in list(self.replies.items()):
+            if call[0] == ix and not text:
+                del self.replies[call]
+
+    @invariant()
+    def the_ledger_holds(self):
+        with self.store.database.reading() as connection:
+            job, tried, replied = (
+                connection.execute(sa.select(table)).all()
+                for table in (tables.jobs, tables.attempts, tables.calls)
+            )
+        ((spent, reserved, doubt),) = [(j.spent, j.reserved, j.in_doubt) for j in job]
+        # The job is what its attempts add up to, and within its budget.
+        assert spent == sum(a.cost or 0 for a in tried)
+        assert reserved == sum(a.reserve for a in tried if a.state == "sending")
+        assert doubt == sum(a.reserve for a in tried if a.state == "in_doubt")
+        assert spent + reserved + doubt <= self.budget
+        # The bill is what was spent, or is in doubt.
+        assert spent == sum(t.billed for t in self.all("billed") if t.start.reserve is not None)
+        assert sum(t.billed for t in self.all("in_doubt")) <= doubt
+        # What is on record is what has happened. Blank is blank, however it is written.
+        assert {(a.ix, a.key, a.n): (a.state, a.cost, a.counts) for a in tried} == {
+            (ix, f"0.0.{slot}.0", t.n): (t.state, t.cost, t.counts)
+            for (ix, slot), tries in self.tries.items()
+            for t in tries
+        }
+        assert {(c.ix, c.key): (c.text and c.text.strip(), c.failure) for c in replied} == {
+            (ix, f"0.0.{slot}.0"): reply for (ix, slot), reply in self.replies.items()
+        }
+        # A call is on the wire once.
+        wire = [(a.ix, a.key) for a in tried if a.state == "sending"]
+        assert len(set(wire)) == len(wire)
+
+
+def test_money_is_neither_lost_nor_made_whatever_happens(store):
+    # One store for all sequences: what it has compiled once, it need not compile again.
+    machine = type("LedgerInAFile", (Ledger,), {"store": store})
+
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30))

@@ -1,0 +1,223 @@
+"""The clerk: commits together what comes together, and answers after the commit."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from archon_batch.archon import CallKey
+from archon_batch.store import CallId, Settled, Started, Store, me, now, tables
+from archon_batch.store.owner import is_dead
+from tests.builders import a_finish, a_job, a_start
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def busy(store, job):
+    """The database is another's while the body runs: the clerk waits with what it has in hand."""
+    with store.database.writing() as connection:
+        connection.execute(
+            sa.select(tables.jobs).where(tables.jobs.c.id == job.id).with_for_update()
+        ).all()
+        yield
+
+
+@contextmanager
+def commits(store):
+    """Every commit that is made while the body runs."""
+    counted: list[object] = []
+
+    def count(connection):
+        counted.append(connection)
+
+    sa.event.listen(store.database.engine, "commit", count)
+    yield counted
+    sa.event.remove(store.database.engine, "commit", count)
+
+
+def test_what_arrives_while_a_commit_is_under_way_shares_the_next(any_store):
+    job = a_job(any_store)
+    with commits(any_store) as counted:
+        with busy(any_store, job):
+            futures = [any_store.clerk.begin(a_start(job, slot=slot)) for slot in range(200)]
+
+        verdicts = [future.result(30) for future in futures]
+
+    assert verdicts == [Started(1, 1, 0)] * 200
+    # One of the other's, one of what the clerk had in hand, one of all the rest.
+    assert len(counted) <= 4
+    assert any_store.jobs.get(job.id).reserved == 20_000
+
+
+def test_more_than_fits_a_commit_goes_into_several(any_store):
+    job = a_job(any_store)
+    with commits(any_store) as counted:
+        with busy(any_store, job):
+            futures = [any_store.clerk.begin(a_start(job, slot=slot)) for slot in range(600)]
+
+        verdicts = [future.result(30) for future in futures]
+
+    assert verdicts == [Started(1, 1, 0)] * 600
+    assert 3 <= len(counted) <= 6
+
+
+def test_an_end_frees_its_money_for_a_beginning_of_the_same_commit(any_store):
+    job = a_job(any_store, budget=160)
+    start = a_start(job, slot=0)
+    any_store.clerk.begin(start).result(30)
+
+    with busy(any_store, job):
+        in_hand = any_store.clerk.begin(a_start(job, slot=1, reserve=None))
+        while not any_store.clerk._entries.empty():
+            pass
+        beginning = any_store.clerk.begin(a_start(job, slot=2))
+        any_store.clerk.settle(a_finish(start))
+
+    assert in_hand.result(30) == Started(1, 1, 0)
+    assert beginning.result(30) == Started(1, 1, 0)
+    assert any_store.jobs.get(job.id).spent == 60
+
+
+def test_closing_commits_what_has_been_handed_in(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path}/store.db")
+    job = a_job(store)
+    futures = [store.clerk.begin(a_start(job, slot=slot)) for slot in range(300)]
+
+    store.close()
+
+    assert all(future.done() for future in futures)
+    again = Store.open(f"sqlite:///{tmp_path}/store.db")
+    assert again.jobs.get(job.id).reserved == 30_000
+    again.close()
+
+
+def test_closing_an_idle_clerk_takes_no_time(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path}/store.db")
+
+    store.close()
+
+    assert not store.clerk._thread.is_alive()
+
+
+def test_who_waits_hears_of_what_cannot_be_done(any_store):
+    job = a_job(any_store)
+    nowhere = a_start(job, call=CallId("nowhere", 0, CallKey(0, 0, 0, 0)))
+
+    with pytest.raises(KeyError):
+        any_store.clerk.begin(nowhere).result(30)
+
+    assert any_store.clerk.begin(a_start(job)).result(30) == Started(1, 1, 0)
+
+
+def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    any_store.clerk.begin(start).result(30)
+    nowhere = a_start(job, call=CallId("nowhere", 0, CallKey(0, 0, 0, 0)))
+
+    with busy(any_store, job):
+        any_store.clerk.begin(a_start(job, slot=1))
+        ends = [any_store.clerk.begin(nowhere), any_store.clerk.settle(a_finish(start))]
+
+    assert ends[1].exception(30) is None
+    assert any_store.clerk.begin(a_start(job)).result(30) == Settled()
+
+
+def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
+    job = a_job(any_store)
+
+    with busy(any_store, job):
+        futures = [any_store.clerk.begin(a_start(job, slot=slot)) for slot in range(5)]
+        for future in futures:
+            future.cancel()
+
+    assert any_store.clerk.begin(a_start(job, slot=9)).result(3) == Started(1, 1, 0)
+
+
+#: What is imported once serves all of its children.
+ADDERS = """
+import os, sys
+from archon_batch.archon import CallKey, Reply, Usage
+from archon_batch.errors import Billing
+from archon_batch.store import CallId, Finish, Start, Store, me, now
+
+
+def add(slot):
+    store = Store.open(sys.argv[1])
+    job = store.jobs.find("nightly").id
+    for ix in range(10):
+        starts = [
+            Start(
+                CallId(job, ix, CallKey(0, 0, slot, again)), "generator", "m",
+                f"{ix}/{slot}/{again}", 100, 60.0, True, me(), now(),
+            )
+            for again in range(2)
+        ]
+        for future in [store.clerk.begin(start) for start in starts]:
+            future.result(30)
+        ends = [
+            Finish(s, 1, Billing.BILLED, "ok", None, Usage(1, 1), 60, False, Reply("four"), now())
+            for s in starts
+        ]
+        for future in [store.clerk.settle(end) for end in ends]:
+            future.result(30)
+    store.close()
+
+
+children = []
+for slot in range(4):
+    child = os.fork()
+    if not child:
+        add(slot)
+        sys.exit()
+    children.append(child)
+sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+"""
+
+
+def test_four_processes_that_add_to_one_sum_lose_nothing(any_store):
+    job = a_job(any_store, questions=10)
+    url = any_store.database.engine.url.render_as_string(hide_password=False)
+
+    finished = subprocess.run([sys.executable, "-c", ADDERS, url], cwd=ROOT, check=False)
+
+    assert finished.returncode == 0
+    after = any_store.jobs.get(job.id)
+    assert (after.spent, after.reserved) == (4 * 10 * 2 * 60, 0)
+    assert any_store.accounts.total(job.id).attempts == 4 * 10 * 2
+
+
+def test_this_process_is_alive_and_one_that_ended_is_not():
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as child:
+        host, _, _ = me().rsplit(":", 2)
+        stat = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8")
+        owner = f"{host}:{child.pid}:{stat.rpartition(')')[2].split()[19]}"
+        alive = is_dead(owner)
+
+    assert not alive
+    assert is_dead(owner)
+    assert not is_dead(me())
+
+
+@pytest.mark.parametrize(
+    ("owner", "dead"),
+    [("elsewhere:1:1", False), ("else:where:1:1", False), (f"{me().rsplit(':', 1)[0]}:1", True)],
+)
+def test_of_another_host_nothing_is_known(owner, dead):
+    assert is_dead(owner) is dead
+
+
+def test_moments_come_back_as_they_were_written(any_store):
+    job = a_job(any_store)
+    at = now()
+
+    any_store.clerk.begin(a_start(job, at=at)).result(30)
+
+    (line,) = any_store.endings.calls(job.id, 0)
+    assert line.attempts[0].begun_at == at

@@ -1,0 +1,288 @@
+"""Items: what is open, the replies so far, and the ends."""
+
+import pytest
+
+from archon_batch.archon import (
+    KINDS,
+    Answer,
+    Ask,
+    CallKey,
+    GaveUp,
+    Note,
+    Question,
+    Reply,
+    plan,
+    run,
+)
+from archon_batch.errors import Billing, JobNotFoundError
+from archon_batch.ledger import NanoUsd
+from archon_batch.running import running
+from archon_batch.store import CallId, Halted, Settled, Started
+from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
+
+ANSWER = Answer("four", "0.0.0", (Note(0, 0, "failed", "refused: no"),))
+GAVE_UP = GaveUp(2, "refused: no")
+
+
+def settle(store, start, reply, *, billing=Billing.BILLED, n=1):
+    assert isinstance(store.clerk.begin(start).result(30), Started)
+    cost = NanoUsd(60 if billing is Billing.BILLED else 0)
+    store.clerk.settle(a_finish(start, n, reply=reply, billing=billing, cost=cost)).result(30)
+
+
+def play(store, job, answer):
+    """Run the job's one item on record as far as it goes, and put its end there."""
+    architecture = running(job, KINDS).architecture
+    while True:
+        (item,) = store.items.open_in_shard(job.id, 0)
+        step = plan(architecture, item.question, item.replies)
+        if not isinstance(step, Ask):
+            store.items.end(job.id, [(0, step)])
+            return step
+        for call in step.calls:
+            start = a_start(job, call=CallId(job.id, 0, call.key), fingerprint=call.fingerprint)
+            begun = store.clerk.begin(start).result(30)
+            if isinstance(begun, Started):
+                store.clerk.settle(a_finish(start, begun.n, reply=answer(call))).result(30)
+
+
+def test_an_open_item_has_its_question_and_its_replies(any_store):
+    questions = [a_question("How high?", row="a"), a_question("How deep?", row="b")]
+    job = a_job(any_store, questions=questions)
+    settle(any_store, a_start(job, ix=1, slot=0), Reply("deep"))
+    settle(any_store, a_start(job, ix=1, slot=1), Reply(None, failure="refused: no"))
+
+    high, deep = any_store.items.open_in_shard(job.id, 0)
+
+    assert (high.ix, high.question, high.replies) == (0, questions[0], {})
+    assert (deep.ix, deep.question) == (1, questions[1])
+    assert deep.replies == {
+        CallKey(0, 0, 0, 0): Reply("deep"),
+        CallKey(0, 0, 1, 0): Reply(None, failure="refused: no"),
+    }
+
+
+def test_items_are_asked_for_by_shard_or_by_number_and_come_in_order(any_store):
+    job = a_job(any_store, questions=7, shard=3)
+    any_store.items.end(job.id, [(4, ANSWER)])
+
+    in_shard = [item.ix for item in any_store.items.open_in_shard(job.id, 1)]
+    among = [item.ix for item in any_store.items.open_among(job.id, [6, 4, 0, 99])]
+
+    assert in_shard == [3, 5]
+    assert among == [0, 6]
+
+
+def test_items_of_another_job_are_its_own(any_store):
+    job, other = a_job(any_store), a_job(any_store, name="other")
+    settle(any_store, a_start(job), Reply("four"))
+    any_store.items.end(job.id, [(1, ANSWER)])
+
+    items = any_store.items.open_in_shard(other.id, 0)
+
+    assert [(item.ix, item.replies) for item in items] == [(0, {}), (1, {})]
+
+
+def test_ends_are_on_record_with_their_notes(any_store):
+    job = a_job(any_store)
+
+    any_store.items.end(job.id, [(0, ANSWER), (1, GAVE_UP)])
+
+    answered, given_up = any_store.endings.all(job.id)
+    assert (answered.status, answered.answer, answered.reason) == ("answered", "four", None)
+    assert answered.notes == [{"layer": 0, "component": 0, "kind": "failed", "why": "refused: no"}]
+    assert (given_up.status, given_up.answer) == ("given_up", None)
+    assert (given_up.reason, given_up.notes) == ("layer 2: refused: no", ())
+    assert any_store.items.open_in_shard(job.id, 0) == []
+
+
+def test_an_item_that_has_an_end_keeps_it(any_store):
+    job = a_job(any_store)
+    any_store.items.end(job.id, [(0, ANSWER)])
+
+    any_store.items.end(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
+
+    assert [e.status for e in any_store.endings.all(job.id)] == ["answered", "given_up"]
+
+
+def test_no_ends_change_nothing(any_store):
+    job = a_job(any_store)
+
+    any_store.items.end(job.id, [])
+
+    assert any_store.accounts.progress(job.id).open == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "stride", "shard"),
+    [
+        (0, 1, 2),
+        (0, 2, 2),
+        (1, 2, 3),
+        (0, 3, 3),
+        (2, 3, 2),
+        (1, 3, None),
+        (4, 1, None),
+        (9, 4, None),
+    ],
+)
+def test_the_next_shard_of_a_line_is_the_first_with_open_items(any_store, first, stride, shard):
+    job = a_job(any_store, questions=8, shard=2)
+    any_store.items.end(job.id, [(ix, ANSWER) for ix in range(4)])
+
+    assert any_store.items.next_shard(job.id, first, stride) == shard
+
+
+def test_cancelling_ends_what_is_open_and_nothing_else(any_store):
+    job, other = a_job(any_store, questions=3), a_job(any_store, name="other")
+    any_store.items.end(job.id, [(0, ANSWER), (1, GAVE_UP)])
+
+    any_store.items.cancel(job.id)
+
+    statuses = [e.status for e in any_store.endings.all(job.id)]
+    assert statuses == ["answered", "given_up", "cancelled"]
+    assert any_store.accounts.progress(other.id).open == 2
+
+
+def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store):
+    job = a_job(any_store, questions=3)
+    for ix in range(2):
+        settle(any_store, a_start(job, ix, slot=0), Reply("good"))
+        settle(any_store, a_start(job, ix, slot=1), Reply(None, failure="refused: no"))
+        settle(any_store, a_start(job, ix, slot=2), Reply(""))
+    any_store.items.end(job.id, [(0, GAVE_UP), (1, ANSWER)])
+
+    opened = any_store.items.reopen(job.id, ["given_up"])
+
+    assert opened == 1
+    item, untouched = any_store.items.open_in_shard(job.id, 0)
+    assert (item.ix, item.replies) == (0, {CallKey(0, 0, 0, 0): Reply("good")})
+    assert untouched.ix == 2
+    ending = any_store.endings.one(job.id, "row-0")
+    assert (ending.status, ending.reason, ending.notes) == ("open", None, ())
+    assert ending.account.attempts == 3
+    assert ending.account.cost == 180
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n", " \r\n\t ", "\u2003"])
+def test_a_retry_forgets_every_reply_that_says_nothing(any_store, text):
+    job = a_job(any_store)
+    settle(any_store, a_start(job), Reply(text))
+    any_store.items.end(job.id, [(0, GaveUp(0, "the reply was empty"))])
+
+    any_store.items.reopen(job.id, ["given_up"])
+
+    assert any_store.items.open_in_shard(job.id, 0)[0].replies == {}
+
+
+def test_after_a_retry_the_bound_of_attempts_begins_anew(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    settle(any_store, start, Reply(None, failure="refused: no"), billing=Billing.NOT_BILLED)
+    any_store.items.end(job.id, [(0, GAVE_UP)])
+
+    any_store.items.reopen(job.id, ["given_up"])
+
+    assert any_store.clerk.begin(a_start(job)).result(30) == Started(n=2, tried=1, in_doubt=0)
+
+
+def test_what_is_cancelled_may_be_opened_as_well(any_store):
+    job = a_job(any_store, questions=3)
+    any_store.items.end(job.id, [(0, ANSWER), (1, GAVE_UP)])
+    any_store.items.cancel(job.id)
+
+    opened = any_store.items.reopen(job.id, ["cancelled", "given_up"])
+
+    assert opened == 2
+    assert [i.ix for i in any_store.items.open_in_shard(job.id, 0)] == [1, 2]
+
+
+def test_a_row_that_could_not_be_accepted_is_not_opened(any_store):
+    job = a_job(any_store, questions=[a_question(row="row-0"), Question("row-1", ())])
+    any_store.items.end(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
+
+    assert any_store.items.reopen(job.id, ["given_up"]) == 1
+
+
+def test_many_items_are_opened_at_once(any_store):
+    job = a_job(any_store, questions=1_203)
+    any_store.items.cancel(job.id)
+
+    assert any_store.items.reopen(job.id, ["cancelled"]) == 1_203
+    assert any_store.accounts.progress(job.id).open == 1_203
+
+
+def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
+    architecture = an_architecture(
+        {"type": "generator", "samples": 2}, {"type": "ranker", "retries": 0}, "fuser"
+    )
+    job = a_job(any_store, architecture=architecture, questions=1)
+    night = {"0.0.1.0", "2.0.0.0"}
+
+    def good(call):
+        if call.kind == "ranker":
+            return Reply(call.form.example)
+        return Reply(f"text {call.fingerprint[:6]}")
+
+    def bad(call):
+        return Reply(None, failure="provider_down") if str(call.key) in night else good(call)
+
+    assert isinstance(play(any_store, job, bad), GaveUp)
+    any_store.items.reopen(job.id, ["given_up"])
+    end = play(any_store, job, good)
+
+    assert end == run(architecture, a_question("What is 0 + 0?", row="row-0"), good)[0]
+
+
+def test_the_end_of_an_item_is_found_by_its_row(any_store):
+    job = a_job(any_store)
+    any_store.items.end(job.id, [(1, ANSWER)])
+
+    assert any_store.endings.one(job.id, "row-1").answer == "four"
+    with pytest.raises(JobNotFoundError, match="it has no row 'row-7'"):
+        any_store.endings.one(job.id, "row-7")
+
+
+def test_a_large_job_is_read_in_parts_and_in_order(any_store):
+    job = a_job(any_store, questions=1_203)
+
+    rows = [(e.ix, e.row_id, e.status, e.extras) for e in any_store.endings.all(job.id)]
+
+    assert rows == [(n, f"row-{n}", "open", {"place": f"row-{n}"}) for n in range(1_203)]
+
+
+def test_an_item_lasts_from_its_first_attempt_to_its_end(any_store):
+    job = a_job(any_store)
+    settle(any_store, a_start(job), Reply("four"))
+    any_store.items.end(job.id, [(0, ANSWER), (1, ANSWER)])
+
+    sent, found = any_store.endings.all(job.id)
+
+    assert sent.seconds is not None
+    assert 0 <= sent.seconds < 60
+    assert found.seconds is None
+
+
+def test_calls_are_listed_in_the_order_they_were_asked(any_store):
+    job = a_job(any_store)
+    for slot in (10, 2, 0):
+        settle(any_store, a_start(job, slot=slot), Reply(f"text {slot}"))
+    any_store.clerk.begin(a_start(job, slot=1)).result(30)
+
+    lines = any_store.endings.calls(job.id, 0)
+
+    assert [(line.key[:-2], line.text) for line in lines] == [
+        ("0.0.0", "text 0"), ("0.0.1", None), ("0.0.2", "text 2"), ("0.0.10", "text 10"),
+    ]  # fmt: skip
+    assert [attempt.state for attempt in lines[1].attempts] == ["sending"]
+    assert lines[1].attempts[0].ended_at is None
+
+
+def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
+    job = a_job(any_store)
+    settle(any_store, a_start(job), Reply("four"))
+    any_store.jobs.move(job.id, "cancelled", only_from=["running"])
+
+    verdicts = [any_store.clerk.begin(a_start(job, slot=slot)).result(30) for slot in (0, 1)]
+
+    assert verdicts == [Settled(), Halted()]
