@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.stage import PRICES, Stage
+from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
 #: As workers/ has them, with a process each: a machine that tests has few cores.
@@ -45,6 +45,27 @@ def test_workers_over_redis_give_the_answers_of_one_machine(tmp_path: Path, redi
 
 
 @pytest.mark.postgres
+def test_workers_that_are_told_to_stop_let_calls_land_and_others_go_on(
+    tmp_path: Path, redis_url: str
+) -> None:
+    stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_MAX_IN_FLIGHT="8")
+    stage.dataset(12)
+
+    with Provider(prices=PRICES, latency=0.3) as provider:
+        stage.architecture(provider.url)
+        job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
+        with stage.workers(POOLS):
+            until(lambda: provider.requests >= 16)
+        stopped = stage.json("status", job)
+        with stage.workers(POOLS):
+            stage.run("status", job, "--follow")
+
+    assert 0 < stopped["open"] <= 12
+    assert stopped["attempts_in_doubt"] == 0
+    assert provider.requests == 12 * 8
+    assert stage.nano_usd(job) == provider.bill
+
+
 def test_workers_over_redis_and_postgres_keep_the_account(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:

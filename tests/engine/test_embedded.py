@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from archon_batch.archon import Call, Reply, run
-from archon_batch.engine import process
+from archon_batch.engine import process, tasks
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.embedded import embedded
 from archon_batch.engine.process import Process
@@ -172,6 +172,18 @@ def test_a_model_that_is_not_there_stops_its_job(here):
     assert stopped.state == "stopped"
     assert "there is no such script" in (stopped.reason or "")
     assert here.store.accounts.progress(job.id).open == 12
+
+
+@pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["no key"])], "no batch"])  # noqa: S104
+def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
+    process.install(here)
+    job = a_job(here.store, architecture=an_architecture("critic"))
+
+    placed = [tasks.place(job.id, batch), tasks.place("nowhere", batch)]
+
+    process.install(None)
+    assert placed == [None, None]
+    assert here.store.accounts.total(job.id).attempts == 0
 
 
 def test_outside_of_its_body_no_process_is_installed(here):

@@ -26,13 +26,14 @@ from archon_batch.store import (
     Busy,
     Found,
     Halted,
+    Poisoned,
     Settled,
     Started,
     Store,
     now,
     tables,
 )
-from archon_batch.store.begin import begin
+from archon_batch.store.begin import MOST_DEATHS, begin
 from archon_batch.store.settle import settle
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
@@ -452,6 +453,34 @@ def test_an_attempt_that_nobody_will_settle_is_put_in_doubt(any_store, owner, la
     assert any_store.recover() == 0
 
 
+def test_a_call_that_processes_die_over_is_given_up_until_it_is_retried(any_store):
+    job = a_job(any_store)
+    for _ in range(MOST_DEATHS):
+        begun(any_store, a_start(job, owner=DEAD))
+        any_store.recover()
+
+    verdict = begun(any_store, a_start(job))
+
+    assert verdict == Poisoned()
+    assert first(any_store, job).failure == f"poison: {MOST_DEATHS} processes died over it"
+    assert begun(any_store, a_start(job)) == Settled()
+    assert money(any_store, job) == (0, 0, MOST_DEATHS * 100)
+    any_store.items.end(job.id, [(0, GaveUp(0, "poison"))])
+    any_store.items.reopen(job.id, ["given_up"])
+    assert begun(any_store, a_start(job)) == Started(n=MOST_DEATHS + 1, tried=1, in_doubt=0)
+
+
+def test_one_call_is_given_up_once_in_a_commit(any_store):
+    job = a_job(any_store)
+    for _ in range(MOST_DEATHS):
+        begun(any_store, a_start(job, owner=DEAD))
+        any_store.recover()
+
+    verdicts = together(any_store, a_start(job), a_start(job), a_start(job, slot=1))
+
+    assert verdicts == [Poisoned(), Settled(), Started(1, 1, 0)]
+
+
 def test_a_recovered_attempt_may_be_begun_again_and_answered_late(any_store):
     job = a_job(any_store)
     start = a_start(job, owner=DEAD)
@@ -542,6 +571,7 @@ class Try:
     n: int
     reserve: int
     counts: bool = True
+    died: bool = False
     state: str = "sending"
     cost: int | None = None
     #: What the provider has put on its bill, whether or not an answer came.
@@ -601,6 +631,8 @@ class Ledger(RuleBasedStateMachine):
             return Found()
         if not self.running:
             return Halted()
+        if sum(t.counts and t.died for t in tries) >= MOST_DEATHS:
+            return Poisoned()
         wire = {t.start.fingerprint for t in self.all("sending")}
         if any(t.state == "sending" for t in tries) or (start.reuse and start.fingerprint in wire):
             return Busy()
@@ -633,6 +665,8 @@ class Ledger(RuleBasedStateMachine):
                 self.tries.setdefault(call, []).append(Try(start, verdict.n, reserve or 0))
             if isinstance(verdict, Found):
                 self.replies[call] = (self.completions[start.fingerprint], None)
+            if isinstance(verdict, Poisoned):
+                self.replies[call] = (None, f"poison: {MOST_DEATHS} processes died over it")
 
     def settled(self, call, attempt, finish):
         with self.store.database.writing() as connection:
@@ -640,7 +674,7 @@ class Ledger(RuleBasedStateMachine):
         if attempt.state not in ("sending", "in_doubt"):
             # It was delivered before; that it comes again changes nothing.
             return
-        attempt.state, attempt.cost = finish.billing.value, finish.cost
+        attempt.state, attempt.cost, attempt.died = finish.billing.value, finish.cost, False
         if finish.reply is not None:
             text = finish.reply.text and finish.reply.text.strip()
             self.replies.setdefault(call, (text, finish.reply.failure))
@@ -678,7 +712,7 @@ class Ledger(RuleBasedStateMachine):
             lost = [t for t in self.all("sending") if t.start.owner == DEAD]
             assert self.store.recover() == len(lost)
             for attempt in lost:
-                attempt.state = "in_doubt"
+                attempt.state, attempt.died = "in_doubt", True
         elif what == "paid in":
             self.budget += 100
             self.store.jobs.set_budget(self.job.id, NanoUsd(self.budget))

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from archon_batch.archon import CallKey
+from archon_batch.errors import StoreAwayError
 from archon_batch.store import CallId, Settled, Started, Store, me, now, tables
 from archon_batch.store.owner import is_dead
 from tests.builders import a_finish, a_job, a_start
@@ -136,6 +137,36 @@ def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
             future.cancel()
 
     assert any_store.clerk.begin(a_start(job, slot=9)).result(3) == Started(1, 1, 0)
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_away_for_a_moment_loses_nothing(postgres_url):
+    store = Store.open(postgres_url)
+    job = a_job(store)
+    start = a_start(job, slot=0)
+    store.clerk.begin(start).result(30)
+    url = store.database.engine.url
+    server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false")
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (url.database,),
+        )
+        end, beginning = (
+            store.clerk.settle(a_finish(start)),
+            store.clerk.begin(a_start(job, slot=1)),
+        )
+        with pytest.raises(StoreAwayError):
+            store.jobs.get(job.id)
+        connection.exec_driver_sql(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
+
+    assert beginning.result(30) == Started(1, 1, 0)
+    assert end.exception(30) is None
+    assert store.jobs.get(job.id).spent == 60
+    server.dispose()
+    store.close()
 
 
 #: What is imported once serves all of its children.
