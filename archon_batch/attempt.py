@@ -25,12 +25,15 @@ from archon_batch.store import (
     Start,
     Started,
     Store,
+    Tight,
     me,
     now,
 )
 
 #: Seconds between looks at a call that waits for another.
 _LOOK = 0.1
+#: Seconds between looks at a budget that calls in flight hold.
+_LOOK_FOR_MONEY = 0.01
 #: Seconds after its deadline when an attempt is certainly over, and its process dead or frozen.
 _GRACE = 60.0
 
@@ -57,6 +60,7 @@ class Placer:
         #: Seconds that one attempt may take.
         self._timeout = timeout
         self._slots = asyncio.Semaphore(max_in_flight)
+        self._at_the_limit = asyncio.Lock()
         self._of_model: dict[Model, asyncio.Semaphore] = {}
         #: Set when the process is about to stop: nothing more begins, what is in flight lands.
         self.stopping = asyncio.Event()
@@ -64,30 +68,41 @@ class Placer:
     async def place(self, job: RunningJob, ix: int, call: Call) -> End:
         """See to it that the call has a reply: found, or paid for once."""
         while not self.stopping.is_set():
-            next_step: Again | End = Again(_LOOK)
             async with AsyncExitStack() as slots:
                 for slot in self._slots_of(call.model):
                     await slots.enter_async_context(slot)
-                if self.stopping.is_set():
-                    break
-                start = self._start(job, ix, call)
-                begun = await asyncio.wrap_future(self._store.clerk.begin(start))
-                match begun:
-                    case Settled() | Found() | Poisoned():
-                        return End.SETTLED
-                    case Halted():
-                        return End.OPEN
-                    case BudgetReached():
-                        await self._halt(job, "paused", "the budget is reached")
-                        return End.OPEN
-                    case Busy():
-                        pass
-                    case Started():
-                        next_step = await self._send(job, call, start, begun)
-            if isinstance(next_step, End):
-                return next_step
-            await self._wait(next_step.seconds)
+                step = await self._attempt(job, ix, call)
+            match step:
+                case End():
+                    return step
+                case Again(seconds):
+                    await self._wait(seconds)
+                case Tight():
+                    # One at a time: the money that comes free is enough for one, or for none.
+                    async with self._at_the_limit:
+                        await self._wait(_LOOK_FOR_MONEY)
         return End.OPEN
+
+    async def _attempt(self, job: RunningJob, ix: int, call: Call) -> End | Again | Tight:
+        """Begin an attempt, if there is to be one, and send it."""
+        if self.stopping.is_set():
+            return End.OPEN
+        start = self._start(job, ix, call)
+        begun = await asyncio.wrap_future(self._store.clerk.begin(start))
+        match begun:
+            case Settled() | Found() | Poisoned():
+                return End.SETTLED
+            case Started():
+                return await self._send(job, call, start, begun)
+            case Busy():
+                return Again(_LOOK)
+            case Tight():
+                return begun
+            case Halted():
+                return End.OPEN
+            case BudgetReached():
+                await self._halt(job, "paused", "the budget is reached")
+                return End.OPEN
 
     async def _send(self, job: RunningJob, call: Call, start: Start, begun: Started) -> Again | End:
         """Send an attempt that is on record, settle it, and say what follows."""

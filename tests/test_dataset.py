@@ -428,7 +428,9 @@ def test_gzip_is_known_by_its_first_bytes(file, name):
     assert prompts(read(file(gzip.compress(content), name))) == ["a"]
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], b"\x1f\x8bx"])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], b"\x1f\x8bx"], ids=["cut", "no-gzip"]
+)
 def test_gzip_that_is_damaged_is_no_dataset(file, content):
     assert why(file(content)) == "FILE: the gzip data is damaged or cut off"
 

@@ -15,6 +15,7 @@ from archon_batch.store.attempts import (
     Settled,
     Start,
     Started,
+    Tight,
 )
 from archon_batch.store.clerk import Clerk
 from archon_batch.store.database import Database, connect, translated
@@ -107,6 +108,7 @@ __all__ = [
     "Start",
     "Started",
     "Store",
+    "Tight",
     "me",
     "now",
     "upgrade",

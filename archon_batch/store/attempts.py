@@ -81,7 +81,12 @@ class Poisoned:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Wait: the same request is on the wire, or calls in flight hold what is left of the budget."""
+    """Wait: the same request is on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tight:
+    """Wait: what is left of the budget is kept back for calls in flight, which may cost less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class BudgetReached:
     """The budget does not cover one more call, and nothing in flight will change that."""
 
 
-Begun = Started | Settled | Found | Poisoned | Busy | Halted | BudgetReached
+Begun = Started | Settled | Found | Poisoned | Busy | Tight | Halted | BudgetReached
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from archon_batch.store.attempts import (
     Settled,
     Start,
     Started,
+    Tight,
     about,
     move,
     once,
@@ -102,8 +103,7 @@ def _verdict(facts: _Facts, start: Start) -> Begun:
     if open_already or (start.reuse and start.fingerprint in facts.on_the_wire):
         return Busy()
     if not _affordable(job, facts.reserved[job.id], start.reserve):
-        # What is in flight may cost less than is kept back for it: wait until it has landed.
-        return Busy() if job.reserved + facts.reserved[job.id] else BudgetReached()
+        return Tight() if job.reserved + facts.reserved[job.id] else BudgetReached()
     return _started(before, before[-1].n + 1 if before else 1)
 
 

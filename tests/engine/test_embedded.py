@@ -174,7 +174,7 @@ def test_a_model_that_is_not_there_stops_its_job(here):
     assert here.store.accounts.progress(job.id).open == 12
 
 
-@pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["no key"])], "no batch"])  # noqa: S104
+@pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["no key"])], "no batch"])
 def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
     process.install(here)
     job = a_job(here.store, architecture=an_architecture("critic"))

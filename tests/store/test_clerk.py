@@ -239,6 +239,7 @@ def test_this_process_is_alive_and_one_that_ended_is_not():
 @pytest.mark.parametrize(
     ("owner", "dead"),
     [("elsewhere:1:1", False), ("else:where:1:1", False), (f"{me().rsplit(':', 1)[0]}:1", True)],
+    ids=["elsewhere", "with-a-colon", "here"],
 )
 def test_of_another_host_nothing_is_known(owner, dead):
     assert is_dead(owner) is dead
