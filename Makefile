@@ -29,6 +29,7 @@ check: $(READY)  ## format, lint, types, import contracts, docs, wheel
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -r docs/cli.md
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	rm -rf dist && $(BIN)/python -m build --wheel --no-isolation >/dev/null && $(BIN)/check-wheel-contents dist
 
 format: $(READY)

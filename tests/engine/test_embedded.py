@@ -25,6 +25,7 @@ from tests.builders import (
 )
 
 QUESTIONS = [a_question(f"What is {n} x {n}?", row=f"row-{n}") for n in range(12)]
+FEW = QUESTIONS[:4]
 
 ARCHITECTURES = {
     f"{name} {seed}": a_random_architecture(seed, models)
@@ -33,7 +34,7 @@ ARCHITECTURES = {
         ("rough", ["scripted/rough"]),
         ("mixed", ["scripted/plausible", "scripted/rough"]),
     )
-    for seed in range(3)
+    for seed in range(34)
 }
 
 
@@ -59,7 +60,7 @@ def is_done(store, jobs):
 
 def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here):
     jobs = [
-        a_job(here.store, name=name, architecture=architecture, questions=QUESTIONS, shard=5)
+        a_job(here.store, name=name, architecture=architecture, questions=FEW, shard=2)
         for name, architecture in ARCHITECTURES.items()
     ]
 
@@ -69,7 +70,7 @@ def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here):
         until(is_done(here.store, jobs))
 
     for job, architecture in zip(jobs, ARCHITECTURES.values(), strict=True):
-        expected = [as_stored(run(architecture, row, settled)[0]) for row in QUESTIONS]
+        expected = [as_stored(run(architecture, row, settled)[0]) for row in FEW]
         assert ends(here.store, job) == expected, job.name
         assert here.store.jobs.get(job.id).reserved == 0
 
