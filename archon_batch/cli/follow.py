@@ -10,7 +10,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -22,6 +21,8 @@ from archon_batch.store import Job, Store
 _LOOK = 0.25
 #: How many times as long as a look the pause after it is.
 _SHARE = 50
+#: Tokens from which on they are told in thousands.
+_THOUSANDS = 10_000
 _LINE = 10.0
 
 #: How a command ends by the state of its job; done is 0, or 1 with rows given up.
@@ -65,14 +66,13 @@ def _shown(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def _bar(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
     began, first = time.monotonic(), -1
+    # Together they fit eighty columns.
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("rows  {task.fields[figures]}"),
-        TimeElapsedColumn(),
+        TextColumn("rows {task.fields[figures]}"),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=aside, transient=True) as progress:
         task = progress.add_task(job.name, total=job.rows, figures="")
@@ -82,7 +82,7 @@ def _bar(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
             first = figures["calls"] if first < 0 else first
             rate = (figures["calls"] - first) / max(time.monotonic() - began, 1.0)
             ended = job.rows - figures["open"]
-            progress.update(task, completed=ended, figures=_said(figures, rate))
+            progress.update(task, completed=ended, figures=_short(figures, rate))
 
         yield show
 
@@ -100,6 +100,12 @@ def _lines(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
         aside.print(f"{job.name}: {ended} of {job.rows} rows, {_said(figures, rate)}")
 
     yield show
+
+
+def _short(figures: dict[str, Any], rate: float) -> str:
+    tokens = figures["prompt_tokens"] + figures["completion_tokens"]
+    many = f"{tokens / 1000:.0f}k" if tokens >= _THOUSANDS else str(tokens)
+    return f"{figures['calls']:,} calls {many} tokens {money(figures['usd'])} {rate:.0f}/s"
 
 
 def _said(figures: dict[str, Any], rate: float) -> str:
