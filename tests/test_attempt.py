@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from archon_batch.archon import Call, Model, Reply, Usage
 from archon_batch.attempt import End, Placer
@@ -20,7 +21,7 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.ledger import Price
-from archon_batch.store import Started
+from archon_batch.store import Started, tables
 from archon_batch.store.begin import MOST_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
 
@@ -286,6 +287,15 @@ def test_no_more_calls_are_in_flight_than_the_process_may_have(store, width):
     assert (script.peak, len(script.attempts)) == (width, 9)
 
 
+def test_a_model_that_may_have_more_has_no_more_than_the_process(store):
+    job, script = a_priced_job(store), Script(gather=2)
+    many = Model(model=MODEL, max_in_flight=7)
+
+    placed(store, job, [a_call(slot=s, sample=s, model=many) for s in range(7)], script, width=2)
+
+    assert (script.peak, len(script.attempts)) == (2, 7)
+
+
 def test_no_more_calls_are_in_flight_than_their_model_may_have(store):
     job, script = a_priced_job(store), Script(gather=4)
     few = Model(model=MODEL, max_in_flight=2)
@@ -390,6 +400,8 @@ def test_a_reply_without_its_tokens_costs_the_most_it_could(store, usage):
 
     (attempt,) = line(store, job).attempts
     assert attempt.cost == PRICE.most(a_call())
+    with store.database.reading() as connection:
+        assert connection.scalars(sa.select(tables.attempts.c.estimated)).all() == [True]
     assert money(store, job) == (PRICE.most(a_call()), 0, 0)
 
 

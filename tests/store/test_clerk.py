@@ -1,5 +1,6 @@
 """The clerk: commits together what comes together, and answers after the commit."""
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -223,16 +224,19 @@ def test_four_processes_that_add_to_one_sum_lose_nothing(any_store):
 
 
 def test_this_process_is_alive_and_one_that_ended_is_not():
+    host, _, _ = me().rsplit(":", 2)
     with subprocess.Popen(
         [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
     ) as child:
-        host, _, _ = me().rsplit(":", 2)
         stat = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8")
         owner = f"{host}:{child.pid}:{stat.rpartition(')')[2].split()[19]}"
         alive = is_dead(owner)
+        child.kill()
+        # It has ended, and nobody has asked how: its number is still taken.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        ended = is_dead(owner)
 
-    assert not alive
-    assert is_dead(owner)
+    assert (alive, ended, is_dead(owner)) == (False, True, True)
     assert not is_dead(me())
 
 

@@ -3,7 +3,6 @@
 import gc
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,16 +190,16 @@ def test_an_error_of_the_driver_leaves_as_one_line_of_ours(any_store):
 def test_a_writer_waits_for_another(store):
     job = a_job(store)
     other = Database.open(str(store.database.engine.url))
-    begun = threading.Event()
 
-    def add(database):
-        begun.set()
-        with database.writing() as connection:
-            connection.exec_driver_sql("UPDATE jobs SET spent = spent + 1")
+    def add():
+        with other.writing() as connection:
+            (spent,) = connection.exec_driver_sql("SELECT spent FROM jobs").one()
+            connection.exec_driver_sql("UPDATE jobs SET spent = ?", (spent + 1,))
 
-    with store.database.writing() as connection, ThreadPoolExecutor() as pool:
-        waiting = pool.submit(add, other)
-        begun.wait(30)
+    with ThreadPoolExecutor() as pool, store.database.writing() as connection:
+        waiting = pool.submit(add)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
         connection.exec_driver_sql("UPDATE jobs SET spent = spent + 1")
         connection.commit()
         waiting.result(30)
