@@ -116,7 +116,9 @@ class Placer:
         except TimeoutError:
             failed = CallTimeoutError(call.model.model, f"no answer in {self._timeout:.0f} s")
         except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
-            _log.exception("gateway_broke", attempt=attempt)
+            # The trace may quote the prompt, so it is for those who debug.
+            _log.error("gateway_broke", attempt=attempt, error=type(error).__name__)
+            _log.debug("gateway_broke_here", attempt=attempt, exc_info=True)
             failed = BrokenReplyError(call.model.model, f"{type(error).__name__} in the gateway")
         else:
             await self._settle(_answered(start, begun.n, reply, price))

@@ -31,16 +31,21 @@ _EXIT = {"paused": 4, "stopped": 2, "cancelled": 1}
 
 def follow(store: Store, job: Job) -> int:
     """Watch until the job runs no longer; print its account; return the exit status."""
+    watch(store, job)
+    return conclude(report.status(store, store.jobs.get(job.id)))
+
+
+def watch(store: Store, job: Job) -> None:
+    """Show how far the job is until it runs no longer."""
     with _shown(job) as show:
         while True:
             began = time.monotonic()
             figures = report.status(store, store.jobs.get(job.id))
             show(figures)
             if figures["state"] != "running":
-                break
+                return
             # A look adds up the whole job; it is to cost a large one no more than a small share.
             time.sleep(max(_LOOK, _SHARE * (time.monotonic() - began)))
-    return conclude(figures)
 
 
 def conclude(figures: dict[str, Any]) -> int:

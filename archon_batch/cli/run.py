@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from archon_batch import report
-from archon_batch.cli.follow import conclude, follow
+from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
@@ -36,21 +36,27 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
 def _embedded(settings: Settings, job: Job) -> int:
     from archon_batch.engine.embedded import embedded  # noqa: PLC0415
     from archon_batch.engine.process import Process  # noqa: PLC0415
-    from archon_batch.engine.start import start  # noqa: PLC0415
+    from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
 
     here = Process(settings)
     try:
+        interrupted = False
         with interruptible(), embedded(here):
             start(here.store, job)
             try:
-                return follow(here.store, job)
+                watch(here.store, job)
             except KeyboardInterrupt:
+                interrupted = True
                 aside.print(
                     "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
                 )
+        # Only now has everything landed: what has all its replies is answered, and counted.
+        conclude_rows(here, job)
+        figures = report.status(here.store, here.store.jobs.get(job.id))
+        if not interrupted or figures["state"] == "done":
+            return conclude(figures)
         aside.print(f"interrupted; archon-batch resume {job.id} goes on")
-        conclude({**report.status(here.store, here.store.jobs.get(job.id)), "state": "interrupted"})
-        return _INTERRUPTED
+        return conclude({**figures, "state": "interrupted"})
     finally:
         here.close()
 

@@ -1,7 +1,9 @@
-"""Sets a job's shards going."""
+"""Sets a job's shards going, and ends what can be ended of one that was halted."""
 
+from archon_batch.advance import advance
 from archon_batch.engine.broker import reached
 from archon_batch.engine.chords import send_advance
+from archon_batch.engine.process import Process
 from archon_batch.store import Job, Store
 
 
@@ -26,3 +28,12 @@ def start(store: Store, job: Job) -> int:
     if not lines:
         store.jobs.move(job.id, "done", only_from=["running"])
     return lines
+
+
+def conclude_rows(here: Process, job: Job) -> None:
+    """End the rows that have all their replies, of a job whose joins no longer run here."""
+    running = here.job(job.id)
+    for shard in here.store.items.begun_shards(job.id):
+        advance(here.store, running, shard)
+    if here.store.items.next_shard(job.id, 0, 1) is None:
+        here.store.jobs.move(job.id, "done", only_from=["running", "paused", "stopped"])

@@ -83,6 +83,20 @@ class Items:
                 )
             ).scalar()
 
+    def begun_shards(self, job_id: str) -> list[int]:
+        """The shards with open items that have a reply."""
+        items, calls = tables.items, tables.calls
+        joined = sa.and_(calls.c.job_id == items.c.job_id, calls.c.ix == items.c.ix)
+        query = (
+            sa.select(items.c.shard)
+            .join(calls, joined)
+            .where(items.c.job_id == job_id, items.c.status == "open")
+            .distinct()
+            .order_by(items.c.shard)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
     def cancel(self, job_id: str) -> None:
         """End what is open; what was paid for stays on record."""
         table = tables.items

@@ -117,11 +117,18 @@ def test_a_budget_that_is_reached_pauses_the_job(night: Terminal) -> None:
         "submit", "rows.jsonl", "--arch", "good.yaml", "--name", "small", "--budget", "0.05"
     )
     paused = night.json("status", "small")
+    open_rows = [a["id"] for a in night.json("show", "small") if a["status"] == "open"]
+    unfinished = [night.json("show", "small", row)["calls_made"] for row in open_rows]
     resumed = night.run("resume", "small", "--budget", "10")
 
     assert ended.status == 4
     assert (paused["state"], paused["reason"]) == ("paused", "the budget is reached")
     assert 0 < paused["usd"] <= 0.05
+    assert paused["in_flight_usd"] == 0
+    assert paused["attempts"] == paused["calls"]
+    assert len(open_rows) == paused["open"] > 0
+    # A row that has its last reply is answered, also when the money ran out meanwhile.
+    assert not [call for calls in unfinished for call in calls if call["component"] == "fuser"]
     assert resumed.status == 0
     assert night.json("status", "small")["answered"] == 20
 
