@@ -24,6 +24,8 @@ from archon_batch.ledger import Price
 _LEAN, _USUAL = 6, 4
 #: Bytes for what a provider wraps around a message.
 _WRAPPING = 16
+#: Bytes that say why a reply is asked for again.
+_REASON = 400
 #: Tokens of a usual reply that is free in its length.
 _REPLY = 300
 #: What a candidate may grow by when another model's tokenizer counts it, at the most.
@@ -122,7 +124,8 @@ def _layers(
             load.rows * (size - per_query) + load.query * per_query + load.earlier * per_earlier
         )
         asks = case.asks(architecture.layers[call.key.layer][call.key.component])
-        tokens = asks * -(-prompt // case.bytes_per_token)
+        reasons = (asks - 1) * load.rows * _REASON
+        tokens = -(-(asks * prompt + reasons) // case.bytes_per_token)
         completion = asks * load.rows * case.completion(call, reply)
         price = prices[call.model.model]
         cost = price.cost(Usage(tokens, completion)) if price else None

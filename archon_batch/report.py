@@ -126,6 +126,7 @@ def _call(line: CallLine) -> dict[str, Any]:
                 "outcome": attempt.outcome,
                 "why": attempt.why,
                 "usd": dollars(attempt.cost),
+                "estimated": attempt.estimated,
                 "prompt_tokens": attempt.prompt_tokens,
                 "completion_tokens": attempt.completion_tokens,
                 "begun_at": _moment(attempt.begun_at),

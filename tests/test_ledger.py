@@ -133,12 +133,6 @@ def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
     assert kept == 16 + (16 + 2) + (16 + 1) + 100
 
 
-def test_usages_add_up_and_what_neither_knows_stays_unknown():
-    both = Usage(1, 2, None, None) + Usage(10, None, 5, None)
-
-    assert both == Usage(11, 2, 5, None)
-
-
 @pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])
 @pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
 def test_what_every_call_would_end_with_stops_the_job(error, tried):

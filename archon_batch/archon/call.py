@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from archon_batch.archon.model import Model
@@ -86,15 +86,6 @@ class Usage:
     cached: int | None = None
     #: The part of ``completion`` that was thought and not said.
     reasoning: int | None = None
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(_sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(Usage)))
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    if one is None:
-        return other
-    return one if other is None else one + other
 
 
 @dataclass(frozen=True, slots=True)

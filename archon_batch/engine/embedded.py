@@ -23,8 +23,10 @@ def embedded(here: Process) -> Iterator[None]:
     At the end no new call is begun, and those in flight land.
     """
     process.install(here)
-    threads = [_started(queues.CALLS, _CALLS), _started(queues.JOINS, _JOINS)]
+    threads: list[threading.Thread] = []
     try:
+        for queue, concurrency in ((queues.CALLS, _CALLS), (queues.JOINS, _JOINS)):
+            threads.append(_started(queue, concurrency))
         yield
     finally:
         here.stop()

@@ -6,9 +6,9 @@ from archon_batch.store import Job
 
 
 def rehearse(here: Process, job: Job) -> Job:
-    """Run the job's first shard until nothing is missing, or until the job is halted."""
+    """Run the job's first shard until nothing is missing, or until it is halted."""
     running = here.job(job.id)
-    while here.store.jobs.get(job.id).state == "running":
+    while here.store.jobs.get(job.id).state == "running" and not here.stopping:
         missing = road.advance(here.store, running, 0)
         if not missing.batches:
             here.store.jobs.move(job.id, "done", only_from=["running"])

@@ -26,6 +26,8 @@ class AttemptLine:
     outcome: str | None
     why: str | None
     cost: int | None
+    #: The cost is the highest possible, since the provider did not report the tokens.
+    estimated: bool
     prompt_tokens: int | None
     completion_tokens: int | None
     begun_at: datetime
@@ -165,6 +167,7 @@ def _attempt(row: Record) -> AttemptLine:
         outcome=row.outcome,
         why=row.why,
         cost=row.cost,
+        estimated=row.estimated,
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
         begun_at=utc(row.begun_at),

@@ -105,7 +105,8 @@ class Attempt(SQLModel, table=True):
 
     __tablename__ = "attempts"
     __table_args__ = (
-        # A call has at most one attempt in flight, and so has a request.
+        # A call has at most one attempt in flight. A request has too, but for two jobs that
+        # begin it at the very same moment on Postgres.
         Index(
             "one_open_attempt",
             "job_id",

@@ -85,7 +85,7 @@ def form(count: int, max_tokens: int) -> Form:
 
     A token may be a single character, so the lines are bounded to fit even then.
     """
-    room = max_tokens // count - len("[99]\nStrengths: \nWeaknesses: \n\n")
+    room = max_tokens // count - len(f"[{count}]\nStrengths: \nWeaknesses: \n\n")
     line = max(8, min(240, room // 2))
     blocks = [
         f'"[{number}]\\nStrengths: " line "\\nWeaknesses: " line' for number in range(1, count + 1)
@@ -94,7 +94,6 @@ def form(count: int, max_tokens: int) -> Form:
     return Form(
         grammar=f"root ::= {root}\nline ::= [^\\n\\[\\]]{{8,{line}}}\n",
         example="\n\n".join(
-            f"[{n}]\nStrengths: it answers the request.\nWeaknesses: it could say why."
-            for n in range(1, count + 1)
+            f"[{n}]\nStrengths: is right\nWeaknesses: is brief" for n in range(1, count + 1)
         ),
     )
