@@ -43,7 +43,10 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
             moved["in_doubt"] += before.reserve
         ends.append(_end(finish))
         if finish.reply is not None:
-            calls.append(_call(start, finish.reply, finish.at))
+            # After a retry the call may ask something else; a request that is the same finds the
+            # completion.
+            if before.counts:
+                calls.append(_call(start, finish.reply, finish.at))
             if finish.reply.text and finish.reply.text.strip():
                 completions.append(_completion(finish, finish.reply))
     if ends:
@@ -92,7 +95,7 @@ def _states(
 ) -> dict[tuple[str, int, str, int], Record]:
     table = tables.attempts
     attempt = (*CALL, table.c.n)
-    query = sa.select(*attempt, table.c.state, table.c.reserve).where(
+    query = sa.select(*attempt, table.c.state, table.c.reserve, table.c.counts).where(
         sa.tuple_(*attempt).in_([(*f.start.call.row, f.n) for f in finishes])
     )
     return {

@@ -445,6 +445,22 @@ def test_a_reply_without_a_price_is_billed_without_a_cost(any_store):
     assert (attempt.state, attempt.cost) == ("billed", None)
 
 
+def test_an_answer_that_comes_after_a_retry_settles_nothing_but_is_found(any_store):
+    job = a_job(any_store)
+    start = a_start(job, owner=DEAD)
+    begun(any_store, start)
+    any_store.recover()
+    any_store.items.end(job.id, [(0, GaveUp(0, "call_timeout"))])
+    any_store.items.reopen(job.id, ["given_up"])
+
+    settled(any_store, a_finish(start))
+    (item,) = any_store.items.open_among(job.id, [0])
+
+    assert item.replies == {}
+    assert money(any_store, job) == (60, 0, 0)
+    assert begun(any_store, replace(start, at=now())) == Found()
+
+
 def test_a_job_that_does_not_run_begins_nothing_but_takes_what_is_found(any_store):
     job = a_job(any_store)
     start = a_start(job)
@@ -721,7 +737,8 @@ class Ledger(RuleBasedStateMachine):
         attempt.state, attempt.cost, attempt.died = finish.billing.value, finish.cost, False
         if finish.reply is not None:
             text = finish.reply.text and finish.reply.text.strip()
-            self.replies.setdefault(call, (text, finish.reply.failure))
+            if attempt.counts:
+                self.replies.setdefault(call, (text, finish.reply.failure))
             if text:
                 self.completions.setdefault(attempt.start.fingerprint, text)
 
