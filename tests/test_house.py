@@ -68,6 +68,17 @@ def test_every_architecture_loads_is_priced_and_breaks_no_rule_of_the_paper(path
     assert list(warnings(architecture)) == []
 
 
+def test_the_readme_s_architecture_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    path = tmp_path / "readme.yaml"
+    path.write_text(text.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+
+    architecture = read_architecture_file(str(path))
+
+    assert architecture.name == "best-of-five"
+    assert None not in price_list(architecture, allow_unpriced=False).values()
+
+
 @pytest.mark.parametrize("path", _files("jobs/*.yaml"))
 def test_every_job_file_names_what_is_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import date  # noqa: PLC0415
