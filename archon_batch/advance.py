@@ -43,6 +43,14 @@ def advance(store: Store, job: RunningJob, shard: int) -> Round:
     return Round(_batches(asked), len(ends))
 
 
+def finished(store: Store, job_id: str) -> bool:
+    """Whether no item of the job is open; the job is then done, also if it was halted."""
+    if store.items.next_shard(job_id, 0, 1) is not None:
+        return False
+    store.jobs.move(job_id, "done", only_from=["running", "paused", "stopped"])
+    return True
+
+
 def missing(store: Store, job: RunningJob, batch: Batch) -> list[tuple[int, Call]]:
     """The calls of the batch that have no reply yet, with their items.
 

@@ -1,6 +1,6 @@
 """Sets a job's shards going, and ends what can be ended of one that was halted."""
 
-from archon_batch.advance import advance
+from archon_batch.advance import advance, finished
 from archon_batch.engine.broker import reached
 from archon_batch.engine.chords import send_advance
 from archon_batch.engine.process import Process
@@ -26,7 +26,7 @@ def start(store: Store, job: Job) -> int:
             send_advance(job.id, shard, job.width)
             lines += 1
     if not lines:
-        store.jobs.move(job.id, "done", only_from=["running"])
+        finished(store, job.id)
     return lines
 
 
@@ -35,5 +35,4 @@ def conclude_rows(here: Process, job: Job) -> None:
     running = here.job(job.id)
     for shard in here.store.items.begun_shards(job.id):
         advance(here.store, running, shard)
-    if here.store.items.next_shard(job.id, 0, 1) is None:
-        here.store.jobs.move(job.id, "done", only_from=["running", "paused", "stopped"])
+    finished(here.store, job.id)

@@ -41,8 +41,7 @@ def advance(job_id: str, shard: int, stride: int) -> None:
         return
     # Also of a job that was halted: what has all its replies is answered.
     missing = road.advance(here.store, job, shard)
-    if here.store.items.next_shard(job_id, 0, 1) is None:
-        here.store.jobs.move(job_id, "done", only_from=["running", "paused", "stopped"])
+    if road.finished(here.store, job_id):
         # The command that runs a job in its own process says so itself.
         _log.log(DEBUG if settings.embedded else INFO, "job_done", job=job_id)
         return

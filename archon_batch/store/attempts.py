@@ -138,6 +138,12 @@ def once(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401
     return insert(table).on_conflict_do_nothing()
 
 
+def settled(start: Start, at: datetime, **reply: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The columns of a call that has its reply, with what there is of one."""
+    nothing = {"text": None, "failure": None, "finish": None, "cached": False, "saved": None}
+    return {**about(start), **nothing, **reply, "settled_at": at}
+
+
 def about(start: Start) -> dict[str, Any]:
     """The columns that a call and its attempts have in common."""
     return {

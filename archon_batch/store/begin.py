@@ -30,6 +30,7 @@ from archon_batch.store.attempts import (
     about,
     move,
     once,
+    settled,
 )
 from archon_batch.store.moment import utc
 
@@ -199,25 +200,11 @@ def _row(start: Start, n: int) -> dict[str, Any]:
     }
 
 
-def _copy(start: Start, completion: Record) -> dict[str, Any]:
-    return {
-        **about(start),
-        "text": completion.text,
-        "failure": None,
-        "finish": completion.finish,
-        "cached": True,
-        "saved": completion.cost,
-        "settled_at": start.at,
-    }
+def _copy(start: Start, found: Record) -> dict[str, Any]:
+    return settled(
+        start, start.at, text=found.text, finish=found.finish, cached=True, saved=found.cost
+    )
 
 
 def _given_up(start: Start) -> dict[str, Any]:
-    return {
-        **about(start),
-        "text": None,
-        "failure": f"poison: {MOST_DEATHS} processes died over it",
-        "finish": None,
-        "cached": False,
-        "saved": None,
-        "settled_at": start.at,
-    }
+    return settled(start, start.at, failure=f"poison: {MOST_DEATHS} processes died over it")

@@ -11,7 +11,16 @@ from sqlalchemy.engine import Connection
 from archon_batch.archon import Reply
 from archon_batch.errors import Billing
 from archon_batch.store import tables
-from archon_batch.store.attempts import CALL, WORKER_DIED, Finish, Record, Start, about, move, once
+from archon_batch.store.attempts import (
+    CALL,
+    WORKER_DIED,
+    Finish,
+    Record,
+    Start,
+    move,
+    once,
+    settled,
+)
 from archon_batch.store.moment import utc
 from archon_batch.store.text import storable
 
@@ -125,15 +134,13 @@ def _end(finish: Finish) -> dict[str, Any]:
 
 
 def _call(start: Start, reply: Reply, at: datetime) -> dict[str, Any]:
-    return {
-        **about(start),
-        "text": storable(reply.text),
-        "failure": storable(reply.failure),
-        "finish": _short(reply.finish),
-        "cached": False,
-        "saved": None,
-        "settled_at": at,
-    }
+    return settled(
+        start,
+        at,
+        text=storable(reply.text),
+        failure=storable(reply.failure),
+        finish=_short(reply.finish),
+    )
 
 
 def _completion(finish: Finish, reply: Reply) -> dict[str, Any]:
