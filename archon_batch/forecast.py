@@ -1,22 +1,30 @@
 """What a job will take: calls, tokens and money by layer, before anything is sent.
 
-A row is run through the interpreter with made-up replies, short, usual and as long as they may be.
-A prompt grows with its row by a fixed number of copies, so three rows tell what any row takes, and
-a dataset is foreseen from its totals.
+The components of each layer are run with made-up replies, short, usual and as long as they may be.
+A prompt grows with its row by a fixed number of copies, so a made-up row tells what any row takes,
+and a dataset is foreseen from its totals.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import cast
 
 from archon_batch.archon import (
     Architecture,
-    Call,
+    Bounds,
+    Candidate,
     Component,
+    Contribution,
+    Form,
     Message,
+    ModelComponent,
     Question,
     Reply,
+    Scene,
+    State,
     Usage,
-    run,
+    flows,
+    guarded,
 )
 from archon_batch.ledger import Price
 
@@ -30,8 +38,9 @@ _REASON = 400
 _REPLY = 300
 #: What a candidate may grow by when another model's tokenizer counts it, at the most.
 _RECOUNT = 2
-#: The length of the part that is varied, in bytes: long, so that no rounding shows.
-_PROBE = 60_000
+#: The messages of a made-up row: characters that are in no prompt, to be counted there.
+_QUERY, _EARLIER, _SYSTEM = "\1", "\2", "\3"
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +50,18 @@ class Load:
     rows: int = 0
     query: int = 0
     earlier: int = 0
+    #: The part of ``earlier`` that is system messages, which few components show.
+    system: int = 0
 
     @classmethod
     def of(cls, questions: Iterable[Question]) -> "Load":
-        rows = query = earlier = 0
+        rows = query = earlier = system = 0
         for question in questions:
             rows += 1
             query += _bytes(question.messages[-1:])
             earlier += _bytes(question.messages[:-1])
-        return cls(rows, query, earlier)
+            system += _bytes(m for m in question.messages[:-1] if m.role == "system")
+        return cls(rows, query, earlier, system)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +84,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A layer, or everything: at least, as a rule, and at most.
+    """A layer, or everything: at least, as a rule, and at most, whatever the verdicts are.
 
-    ``high`` has every reply at its full length, and every reply that is read refused as often as
-    it is asked for; attempts that fail on the way are not foreseen.
+    ``high`` has every reply at its full length, and asked for as often as it may be; attempts that
+    fail on the way are not foreseen. For ``low`` no call fails and every prompt fits its window.
     """
 
     low: Estimate = Estimate()
@@ -87,13 +99,30 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a row asks, with a made-up reply."""
+
+    depth: int
+    component: ModelComponent
+    messages: tuple[Message, ...]
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Case:
     """How long replies are, how often they are asked for, and what a prompt's bytes come to."""
 
-    reply: Callable[[Call], Reply]
-    completion: Callable[[Call, Reply], int]
-    asks: Callable[[Component], int]
+    #: The word is in no other reply of the row.
+    reply: Callable[[ModelComponent, Form | None, str], str]
+    completion: Callable[[ModelComponent, str], int]
+    #: What goes on, from what there was before a layer, what there is after it when nothing is
+    #: left out, and how many may be left; None goes by what the replies choose.
+    left: Callable[[State, State, Bounds], State] | None
+    #: Whether everything is asked for as often as it may be.
+    insists: bool
     bytes_per_token: int
+    #: Whether a row has no system message, so that a component may bring one.
+    bare: bool
 
 
 def forecast(
@@ -111,49 +140,80 @@ def total(layers: Iterable[Forecast]) -> Forecast:
 def _layers(
     architecture: Architecture, prices: Mapping[str, Price | None], load: Load, case: _Case
 ) -> list[Estimate]:
-    plain = _calls(architecture, case, _question(1, 0))
-    # The three runs ask the same calls in the same order: only their prompts differ.
-    queried = _calls(architecture, case, _question(1 + _PROBE, 0))
-    continued = _calls(architecture, case, _question(1, _PROBE))
     estimates = [Estimate() for _ in architecture.layers]
-    for (call, reply), (long, _), (deep, _) in zip(plain, queried, continued, strict=True):
-        size = _bytes(call.messages)
-        per_query = (_bytes(long.messages) - size) // _PROBE
-        per_earlier = (_bytes(deep.messages) - size) // _PROBE
-        prompt = (
-            load.rows * (size - per_query) + load.query * per_query + load.earlier * per_earlier
+    bare, instructed = (_asked(architecture, case, _row(system=s)) for s in (False, True))
+    for without, asked in zip(bare, instructed, strict=True):
+        query, earlier, system = (
+            _copies(asked.messages, mark) for mark in (_QUERY, _EARLIER, _SYSTEM)
         )
-        asks = case.asks(architecture.layers[call.key.layer][call.key.component])
-        reasons = (asks - 1) * load.rows * _REASON
-        tokens = -(-(asks * prompt + reasons) // case.bytes_per_token)
-        completion = asks * load.rows * case.completion(call, reply)
-        price = prices[call.model.model]
+        if case.bare:
+            own = _bytes(without.messages) - (_WRAPPING + 1) * (query + earlier)
+        else:
+            own = _bytes(asked.messages) - (_WRAPPING + 1) * (query + earlier + system)
+        prompt = (
+            load.rows * own
+            + load.query * query
+            + (load.earlier - load.system) * earlier
+            + load.system * system
+        )
+        times = 1 + asked.component.retries * case.insists
+        reasons = (times - 1) * load.rows * _REASON
+        tokens = -(-(times * prompt + reasons) // case.bytes_per_token)
+        completion = times * load.rows * case.completion(asked.component, asked.reply)
+        price = prices[architecture.model(asked.component.model).model]
         cost = price.cost(Usage(tokens, completion)) if price else None
-        estimates[call.key.layer] += Estimate(asks * load.rows, tokens, completion, cost)
+        estimates[asked.depth] += Estimate(times * load.rows, tokens, completion, cost)
     return estimates
 
 
-def _calls(architecture: Architecture, case: _Case, question: Question) -> list[tuple[Call, Reply]]:
-    asked: list[tuple[Call, Reply]] = []
+def _asked(architecture: Architecture, case: _Case, question: Question) -> Iterator[_Asked]:
+    """All that a row asks, layer by layer; a made-up row has no window to fit."""
+    state = State()
+    for depth, (layer, flow) in enumerate(
+        zip(architecture.layers, flows(architecture), strict=True)
+    ):
+        given: list[Contribution] = []
+        for place, component in enumerate(layer):
+            scene = Scene(question, state, f"{depth}.{place}")
+            contribution = yield from _played(component, scene, case, depth)
+            if case.left is not None and component.chooses:
+                contribution = replace(contribution, candidates=state.candidates)
+            given.append(contribution)
+        after = state.after(given)
+        state = after if case.left is None else case.left(state, after, flow.leaving)
+        if flow.leaving.high and not state.candidates:
+            return
 
-    def answer(call: Call) -> Reply:
-        asked.append((call, case.reply(call)))
-        return asked[-1][1]
 
-    run(architecture, question, answer)
-    return asked
+def _played(
+    component: Component, scene: Scene, case: _Case, depth: int
+) -> Generator[_Asked, None, Contribution]:
+    """What one component asks, and what comes of it."""
+    # Whoever asks has a model: the guard sees to it.
+    asking = cast("ModelComponent", component)
+    steps = guarded(component, scene)
+    replies: list[Reply] | None = None
+    while True:
+        try:
+            requests = next(steps) if replies is None else steps.send(tuple(replies))
+        except StopIteration as end:
+            contribution: Contribution = end.value[0]
+            return contribution
+        replies = []
+        for request in requests:
+            word = f"{scene.place}.{request.slot}".translate(_LETTERS)
+            text = case.reply(asking, request.form, word)
+            replies.append(Reply(text))
+            yield _Asked(depth, asking, request.messages, text)
 
 
-def _question(query: int, earlier: int) -> Question:
-    before = (Message("user", "x" * earlier), Message("assistant", "")) if earlier else ()
-    return Question("", (*before, Message("user", "x" * query)))
+def _row(*, system: bool) -> Question:
+    told = (Message("system", _SYSTEM),) if system else ()
+    return Question("", (*told, Message("user", _EARLIER), Message("user", _QUERY)))
 
 
-def _sized(call: Call, size: int) -> Reply:
-    """A reply of so many bytes that its reader accepts; longer only if the form is."""
-    if call.form is None:
-        return Reply("x" * size)
-    return Reply(f"{call.form.example}\n{'x' * (size - len(call.form.example) - 1)}".strip())
+def _copies(messages: Iterable[Message], mark: str) -> int:
+    return sum(message.content.count(mark) for message in messages)
 
 
 def _bytes(messages: Iterable[Message]) -> int:
@@ -162,35 +222,59 @@ def _bytes(messages: Iterable[Message]) -> int:
     )
 
 
-def _tokens(call: Call, reply: Reply, bytes_per_token: int) -> int:
-    return min(call.max_tokens, max(1, len(reply.text or "") // bytes_per_token))
+def _sized(form: Form | None, size: int, *, worst: bool = False, word: str = "") -> str:
+    """A reply of so many characters that its reader accepts; longer only if the form is."""
+    return form.sized(size, worst=worst, word=word) if form else word.ljust(size, "x")
 
 
-def _once(_component: Component) -> int:
-    return 1
+def _longest(form: Form | None, max_tokens: int, word: str) -> str:
+    # A byte is taken for a token, so this is a candidate that is counted twice over. The example
+    # comes on top: alike parts of several replies may count once.
+    size = max_tokens * _RECOUNT + (len(form.example) if form else 0)
+    return _sized(form, size, worst=True, word=word)
 
 
-def _as_often_as_it_may(component: Component) -> int:
-    # Only a component that reads its replies asks for one again.
-    return 1 + (0 if component.makes_candidates else component.retries)
+def _longest_left(before: State, after: State, leaves: Bounds) -> State:
+    """As many candidates as there may be, the longest, with the longest critiques and unit tests.
+
+    So no verdicts leave more to be shown. Tests stay when those that are to replace them cannot
+    be read.
+    """
+    tests = max(before.unit_tests, after.unit_tests, key=lambda some: sum(map(len, some)))
+    texts = sorted((c.text for c in after.candidates), key=len, reverse=True)
+    critiques = sorted((c.critique or "" for c in after.candidates), key=len, reverse=True)
+    pairs = list(zip(texts, critiques, strict=True))[: leaves.high]
+    longest = tuple(Candidate(str(n), t, critique=c or None) for n, (t, c) in enumerate(pairs))
+    return replace(after, candidates=longest, unit_tests=tests)
+
+
+def _tokens(component: ModelComponent, reply: str, bytes_per_token: int) -> int:
+    return min(component.max_tokens, max(1, len(reply) // bytes_per_token))
 
 
 _LOW = _Case(
-    reply=lambda call: _sized(call, 1),
-    completion=lambda call, reply: _tokens(call, reply, _LEAN),
-    asks=_once,
+    reply=lambda _component, form, _word: _sized(form, 1),
+    completion=lambda component, reply: _tokens(component, reply, _LEAN),
+    left=lambda _before, after, leaves: replace(after, candidates=after.candidates[: leaves.low]),
+    insists=False,
     bytes_per_token=_LEAN,
+    bare=False,
 )
 _EXPECTED = _Case(
-    reply=lambda call: _sized(call, min(call.max_tokens, _REPLY) * _USUAL if not call.form else 0),
-    completion=lambda call, reply: _tokens(call, reply, _USUAL),
-    asks=_once,
+    reply=lambda component, form, word: _sized(
+        form, 0 if form else min(component.max_tokens, _REPLY) * _USUAL, word=word
+    ),
+    completion=lambda component, reply: _tokens(component, reply, _USUAL),
+    left=None,
+    insists=False,
     bytes_per_token=_USUAL,
+    bare=True,
 )
 _HIGH = _Case(
-    # A byte is taken for a token below, so this is a candidate that is counted twice over.
-    reply=lambda call: _sized(call, call.max_tokens * _RECOUNT),
-    completion=lambda call, _reply: call.max_tokens,
-    asks=_as_often_as_it_may,
+    reply=lambda component, form, word: _longest(form, component.max_tokens, word),
+    completion=lambda component, _reply: component.max_tokens,
+    left=_longest_left,
+    insists=True,
     bytes_per_token=1,
+    bare=True,
 )

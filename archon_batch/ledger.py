@@ -45,16 +45,23 @@ class Price:
 
     input: int
     output: int
+    #: Of prompt tokens that the provider read from its cache; None is ``input``.
+    cached: int | None = None
 
     @classmethod
     def of(cls, listed: ListPrice) -> "Price":
-        return cls(nano(listed.input), nano(listed.output))
+        cached = None if listed.cached_input is None else nano(listed.cached_input)
+        return cls(nano(listed.input), nano(listed.output), cached)
 
     def cost(self, usage: Usage) -> NanoUsd | None:
         """What the tokens cost, rounded up to a whole nano-dollar; None if they are not known."""
         if usage.prompt is None or usage.completion is None:
             return None
-        return self._of(usage.prompt, usage.completion)
+        # A provider cannot have read more from its cache than there was.
+        cached = min(usage.cached or 0, usage.prompt)
+        apart = self.input if self.cached is None else self.cached
+        fresh = (usage.prompt - cached) * self.input
+        return self._of(fresh + cached * apart, usage.completion)
 
     def most(self, call: Call) -> NanoUsd:
         """The most that the call can cost: what is kept back for it while it is in flight.
@@ -64,10 +71,10 @@ class Price:
         prompt = _WRAPPING + sum(
             _WRAPPING + len(m.content.encode("utf-8", "surrogatepass")) for m in call.messages
         )
-        return self._of(prompt, call.max_tokens)
+        return self._of(prompt * max(self.input, self.cached or 0), call.max_tokens)
 
     def _of(self, prompt: int, completion: int) -> NanoUsd:
-        return NanoUsd(-(-(prompt * self.input + completion * self.output) // _MILLION))
+        return NanoUsd(-(-(prompt + completion * self.output) // _MILLION))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A job as placing and planning its calls need it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archon_batch.archon import Architecture, Component, read_architecture
 from archon_batch.ledger import Price
@@ -24,9 +24,10 @@ def running(job: Job, kinds: Mapping[str, type[Component]]) -> RunningJob:
     Raises:
         ArchitectureError: a component it was made with is not installed here.
     """
+    architecture = read_architecture(dict(job.architecture), kinds)
     return RunningJob(
         id=job.id,
-        architecture=read_architecture(dict(job.architecture), kinds),
+        architecture=replace(architecture, windows=job.options.get("windows", {})),
         prices=job.prices,
         reuse=bool(job.options.get("reuse", True)),
     )

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archon_batch.archon import Architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError, SettingsError
 from archon_batch.forecast import Load, forecast, total
-from archon_batch.gateway import missing_for, price_of, why_unknown
+from archon_batch.gateway import limits_of, missing_for, price_of, why_unknown
 from archon_batch.ledger import NanoUsd, Price, usd
 from archon_batch.store import Job, NewItem, NewJob, Store
 
@@ -40,23 +40,59 @@ def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str,
         ArchitectureError: nobody knows a model, or its price.
     """
     prices: dict[str, Price | None] = {}
-    for depth, place, component in architecture:
+    wrong: dict[str, tuple[str, str]] = {}
+    for depth, place, component in architecture.asking:
         at = f"layers[{depth}][{place}].model"
         model = architecture.model(component.model)
-        if why := why_unknown(model):
-            raise ArchitectureError("", at, f"{model.model}: {why}")
         known = price_of(model)
-        if known is None and not allow_unpriced:
-            raise ArchitectureError(
-                "",
-                at,
-                f"no price is known for {model.model}; give it one under models "
-                "(price: {input: 0.15, output: 0.60}), or pass --allow-unpriced",
+        why = why_unknown(model, unpriced=allow_unpriced)
+        if why is None and known is None and not allow_unpriced:
+            why = (
+                "no price is known; give it one under models (price: {input: 0.15, output: 0.60}), "
+                "or pass --allow-unpriced"
             )
+        if why is not None:
+            wrong.setdefault(model.model, (at, why))
         price = Price.of(known) if known else None
         if prices.setdefault(model.model, price) != price:
             raise ArchitectureError("", at, f"{model.model} has two prices")
+    if wrong:
+        first, *others = wrong
+        at, why = wrong[first]
+        more = f"; nor can be taken: {', '.join(others)}" if others else ""
+        raise ArchitectureError("", at, f"{first}: {why}{more}")
     return prices
+
+
+def windowed(architecture: Architecture) -> Architecture:
+    """The architecture with every context window that is known, its own or litellm's list's.
+
+    Raises:
+        ArchitectureError: a reply may be as long as the window, so that no prompt would fit.
+    """
+    windows: dict[str, int] = {}
+    for depth, place, component in architecture.asking:
+        window = limits_of(architecture.model(component.model)).context
+        if window is None:
+            continue
+        if component.max_tokens >= window:
+            raise ArchitectureError(
+                "",
+                f"layers[{depth}][{place}].max_tokens",
+                f"{component.max_tokens:,} leaves no room for a prompt in the window of "
+                f"{component.model}, {window:,} tokens",
+            )
+        windows[component.model] = window
+    return replace(architecture, windows=windows)
+
+
+def long_replies(architecture: Architecture) -> Iterator[tuple[str, str]]:
+    """The places where a reply may be longer than the model is known to give."""
+    for depth, place, component in architecture.asking:
+        most = limits_of(architecture.model(component.model)).max_output
+        if most is not None and component.max_tokens > most:
+            why = f"{component.max_tokens:,} is more than {component.model} gives, {most:,} tokens"
+            yield f"layers[{depth}][{place}].max_tokens", why
 
 
 def refuse_unready(architecture: Architecture) -> None:
@@ -119,7 +155,8 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
         dataset=submission.dataset.name,
         architecture=architecture,
         prices=submission.prices,
-        options={"reuse": submission.reuse},
+        # Frozen like the prices: what fits a prompt must not change while the job runs.
+        options={"reuse": submission.reuse, "windows": dict(submission.architecture.windows)},
         shard=submission.shard,
         width=WIDTH,
         budget=submission.budget,

@@ -22,15 +22,16 @@ from archon_batch.archon import (
     Message,
     Model,
     Question,
+    Remark,
     Reply,
+    Request,
     Scene,
     State,
     Usage,
-    leaving,
+    flows,
     read_architecture,
     refuse_broken,
 )
-from archon_batch.archon.steps import Reading, Request
 from archon_batch.errors import Billing
 from archon_batch.ledger import NanoUsd, Price
 from archon_batch.running import RunningJob, running
@@ -81,17 +82,17 @@ class Played:
 
     rounds: Sequence[tuple[Request, ...]]
     contribution: Contribution
-    readings: tuple[Reading, ...]
+    remarks: tuple[Remark, ...]
 
 
 def played(component: Component, scene: Scene, *replies: str | Reply | None) -> Played:
     """Run a component alone; the last reply is given to all that it asks beyond them."""
     left = iter(replies)
     last: str | Reply | None = ""
-    rounds = []
+    rounds: list[tuple[Request, ...]] = []
     steps = component.steps(scene)
-    requests = next(steps)
     try:
+        requests = next(steps)
         while True:
             rounds.append(requests)
             settled = []
@@ -232,16 +233,26 @@ def architectures(
 ) -> Architecture:
     """Any architecture of up to so many layers that can work, odd ones among them."""
     layers: list[list[dict[str, object]]] = []
-    arriving = 0
-    for depth in range(draw(st.integers(1, most_layers))):
-        kinds = st.sampled_from(sorted(KINDS) if depth else ["generator"])
+    arriving, tests = 0, False
+    for _ in range(draw(st.integers(1, most_layers))):
+        fit = [k for k in sorted(KINDS) if KINDS[k].needs <= _there(arriving, tests=tests)]
+        kinds = st.sampled_from(fit if arriving or tests else ["generator", "unit_test_generator"])
         # Mostly one component, as in the paper; sometimes a layer that the paper does not have.
         size = draw(st.sampled_from([1, 1, 1, 2]))
         layers.append([draw(_components(draw(kinds), models, arriving)) for _ in range(size)])
-        arriving = leaving(_layered(layers).layers[-1], arriving)
+        *_, last = flows(_layered(layers))
+        arriving = last.leaving.high
+        tests = tests or any(c["type"] == "unit_test_generator" for c in layers[-1])
+    if not arriving:
+        layers.append([draw(_components("generator", models, arriving))])
     architecture = _layered(layers)
     refuse_broken(architecture)
     return architecture
+
+
+def _there(candidates: int, *, tests: bool) -> frozenset[str]:
+    there = {"candidates": bool(candidates), "unit_tests": tests}
+    return frozenset(name for name, is_there in there.items() if is_there)
 
 
 def _layered(layers: list[list[dict[str, object]]]) -> Architecture:
@@ -256,20 +267,36 @@ def _components(
     kind: str, models: Sequence[str], arriving: int
 ) -> st.SearchStrategy[dict[str, object]]:
     samples = {"samples": st.integers(1, 3)}
-    retries = {"retries": st.integers(0, 3)}
-    critiques = {"use_critiques": st.booleans()}
+    critiques = {"use_critiques": st.sampled_from([False, None])}
+    shuffle = {"shuffle": st.booleans()}
+    form = {"format": st.sampled_from(["text", "text", "json"])}
     kept = st.none() | st.integers(1, max(1, arriving))
     own: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "generator": {**samples, "no_system": st.booleans()},
-        "critic": retries,
-        "ranker": {**retries, **critiques, "top_k": kept},
-        "fuser": {**samples, **critiques, "length_control": st.booleans()},
+        "critic": {**samples, **shuffle, **form},
+        "ranker": {**critiques, **shuffle, **form, "top_k": kept},
+        "fuser": {**samples, **critiques, **shuffle, "length_control": st.booleans()},
+        "verifier": {**samples, **form, "first_k": kept},
+        "unit_test_generator": {**samples, **form, "unit_test_cap": st.none() | st.integers(1, 4)},
+        "unit_test_evaluator": {
+            **samples,
+            **form,
+            "top_k": kept,
+            "first_k": kept,
+            "remove_unit_tests_from_prompt": st.booleans(),
+        },
+        "voter": {"extract": st.sampled_from(["boxed", "number", "letter", "text"])},
     }
-    return st.fixed_dictionaries({
-        "type": st.just(kind),
+    asking = {
         "model": st.sampled_from(list(models)),
         "temperature": st.sampled_from([0.0, 0.7]),
         "max_tokens": st.sampled_from([64, 512]),
+        "retries": st.integers(0, 3),
+        "overflow": st.sampled_from(["drop_last", "truncate", "error"]),
+    }
+    return st.fixed_dictionaries({
+        "type": st.just(kind),
+        **({} if kind == "voter" else asking),
         **own[kind],
     })  # fmt: skip
 
@@ -278,32 +305,50 @@ def a_random_architecture(seed: int, models: Sequence[str]) -> Architecture:
     """One of the architectures that can work, always the same for a seed."""
     dice = Random(seed)  # noqa: S311  (no secret rests on it)
     layers: list[list[dict[str, object]]] = []
-    for depth in range(dice.randint(2, 5)):
-        kinds = dice.choices(["generator", "critic", "ranker", "fuser"], [1, 3, 3, 3], k=2)
+    tests = False
+    weights = {"generator": 1, "critic": 2, "ranker": 2, "fuser": 3, "verifier": 2, "voter": 1}
+    weights |= {"unit_test_generator": 2, "unit_test_evaluator": 3}
+    for depth in range(dice.randint(2, 6)):
+        kinds = [k for k in weights if tests or k != "unit_test_evaluator"]
+        drawn = dice.choices(kinds, [weights[k] for k in kinds], k=2)
         layers.append([])
-        for kind in kinds[: dice.randint(1, 2)] if depth else ["generator"]:
+        for kind in drawn[: dice.randint(1, 2)] if depth else ["generator"]:
             knobs: dict[str, object] = {"retries": dice.randint(0, 2)}
-            if kind in ("generator", "fuser"):
-                knobs["samples"] = dice.randint(2 if depth == 0 else 1, 4)
-            (model,) = dice.sample(models, 1)
-            layers[-1].append({"type": kind, "model": model, **knobs})
+            if kind == "voter":
+                knobs = {"extract": dice.choice(["number", "letter", "text"])}
+            elif kind not in ("ranker", "voter"):
+                knobs["samples"] = dice.randint(2 if depth == 0 else 1, 3)
+            if kind in ("verifier", "unit_test_evaluator") and dice.randint(0, 1):
+                knobs["first_k"] = 1
+            if kind in ("critic", "ranker", "fuser"):
+                knobs["shuffle"] = dice.randint(0, 1) == 1
+            if kind in ("critic", "ranker", "verifier") and dice.randint(0, 3) == 0:
+                knobs["format"] = "json"
+            if kind != "voter":
+                (knobs["model"],) = dice.sample(models, 1)
+            layers[-1].append({"type": kind, **knobs})
+        tests = tests or any(c["type"] == "unit_test_generator" for c in layers[-1])
     return an_architecture(*layers)
 
 
-def answers(seed: int, *, failures: bool = True) -> Callable[[Call], Reply]:
+def answers(
+    seed: int, *, failures: bool = True, rubbish: bool = True
+) -> Callable[[Call], Reply]:
     """A provider that answers a call well, blankly, with rubbish or not at all, always alike."""
 
     def answer(call: Call) -> Reply:
         luck = hashlib.sha256(f"{seed} {call.key}".encode()).digest()
         if failures and luck[0] % 8 == 0:
             return Reply(None, failure=f"refused: {call.key}")
-        if luck[0] % 8 == 1:
+        if rubbish and luck[0] % 8 == 1:
             return Reply(" \n")
-        if luck[0] % 8 == 2:
+        if rubbish and luck[0] % 8 == 2:
             return Reply("I would put [1] before [1], and [2].")
         if call.form is None:
             return Reply(f"text {luck.hex()[:6]}")
-        if call.kind == "ranker":
+        if call.form.worst is not None and luck[1] % 2:
+            return Reply(call.form.worst)
+        if call.kind == "ranker" and call.form.schema is None:
             return Reply(f"Answer: {' > '.join(_shuffled(call.form.example.split()[1::2], luck))}")
         return Reply(call.form.example)
 

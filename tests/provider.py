@@ -44,6 +44,7 @@ Body = dict[str, Any]
 Asked = tuple[Mapping[str, str], Body]
 
 _FENCE = re.compile(r"<<<response \d+ of (\d+) \|")
+_TESTS = re.compile(r"come (\d+) unit tests")
 _WORDS = ("all", "but", "for", "from", "it", "more", "not", "of", "one", "so", "then", "there")
 
 
@@ -166,7 +167,7 @@ class Provider:
 
 
 def reply_text(messages: Sequence[Mapping[str, str]], dice: random.Random) -> str:
-    """What is said to the messages: a ranking, critiques, or some words."""
+    """What is said to the messages: a ranking, critiques, tests, verdicts, or some words."""
     prompt = "\n".join(message["content"] for message in messages)
     last = next((m["content"] for m in reversed(messages) if m["role"] == "user"), prompt)
     numbers = range(1, 1 + max(map(int, _FENCE.findall(last)), default=1))
@@ -181,6 +182,13 @@ def reply_text(messages: Sequence[Mapping[str, str]], dice: random.Random) -> st
         return "\n\n".join(
             f"[{n}]\nStrengths: {words(8)}.\nWeaknesses: {words(8)}." for n in numbers
         )
+    if "[Incorrect]" in last:
+        return f"{words(8)}\n[{dice.choice(['Correct', 'Incorrect'])}]"
+    if "JSON list" in last:
+        return json.dumps([f"The response has {words(3)}." for _ in range(3)])
+    if tests := _TESTS.search(last):
+        verdicts = [dice.choice(["Passed", "Passed", "Failed"]) for _ in range(int(tests[1]))]
+        return "\n".join(f"Unit Test #{n}: [{v}]" for n, v in enumerate(verdicts, 1))
     return words(dice.randint(5, 60))
 
 

@@ -1,13 +1,33 @@
 """What a job will take, before anything is sent."""
 
 import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import ClassVar, Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_batch.archon import Call, Message, Reply, Usage, run
+from archon_batch.archon import (
+    KINDS,
+    Architecture,
+    Bounds,
+    Call,
+    Component,
+    Contribution,
+    Message,
+    Question,
+    Reply,
+    Request,
+    Usage,
+    flows,
+    read_architecture,
+    run,
+)
+from archon_batch.errors import ArchitectureError
 from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
 from archon_batch.ledger import Price
 from tests.builders import MODEL, a_question, an_architecture, architectures
@@ -20,6 +40,8 @@ ROW = Load.of([a_question("x" * 25)])
 
 LOADS = st.builds(Load, st.integers(1, 1000), st.integers(17, 10**6), st.integers(0, 10**6))
 
+TESTS, EVALUATOR = "unit_test_generator", "unit_test_evaluator"
+
 
 def calls(estimates):
     return [(f.low.calls, f.expected.calls, f.high.calls) for f in estimates]
@@ -30,12 +52,14 @@ def test_a_load_is_rows_and_the_bytes_of_their_messages():
 
     load = Load.of([a_question("1234"), a_question("12", earlier=earlier)])
 
-    assert load == Load(rows=2, query=(16 + 4) + (16 + 2), earlier=(16 + 3) + (16 + 2))
+    assert load == Load(
+        rows=2, query=(16 + 4) + (16 + 2), earlier=(16 + 3) + (16 + 2), system=16 + 3
+    )
 
 
 def test_calls_are_counted_by_layer():
     architecture = an_architecture(
-        [{"type": "generator", "samples": 5}, "generator"],
+        [{"type": "generator", "samples": 5, "retries": 0}, {"type": "generator", "retries": 3}],
         {"type": "critic", "retries": 2},
         [{"type": "ranker", "retries": 1}],
         {"type": "fuser", "samples": 3, "retries": 9},
@@ -43,24 +67,40 @@ def test_calls_are_counted_by_layer():
 
     layers = forecast(architecture, PRICES, Load(100, 2_000, 0))
 
-    assert calls(layers) == [(600, 600, 600), (100, 100, 300), (100, 100, 200), (300, 300, 300)]
+    assert calls(layers) == [(600, 600, 900), (100, 100, 300), (100, 100, 200), (300, 300, 3000)]
+
+
+@given(architecture=architectures(), load=LOADS)
+def test_calls_are_those_that_the_architecture_tells(architecture, load):
+    layers = forecast(architecture, PRICES, load)
+
+    for layer, flow in zip(layers, flows(architecture), strict=True):
+        assert layer.low.calls == flow.calls.low * load.rows
+        assert layer.high.calls == flow.most * load.rows
 
 
 def test_a_generators_tokens_are_those_of_its_prompt_and_its_reply():
-    architecture = an_architecture({"type": "generator", "max_tokens": 500, "no_system": True})
+    architecture = an_architecture(
+        {"type": "generator", "max_tokens": 500, "no_system": True, "retries": 0}
+    )
 
     (layer,) = forecast(architecture, PRICES, Load(rows=1, query=24 * 100, earlier=0))
 
+    prompts = [e.prompt_tokens for e in (layer.low, layer.expected, layer.high)]
+    assert prompts == [2_400 // 6, 2_400 // 4, 2_400]
     assert [e.completion_tokens for e in (layer.low, layer.expected, layer.high)] == [1, 300, 500]
-    assert layer.high.prompt_tokens >= 2_400
-    assert 2_400 // 4 <= layer.expected.prompt_tokens <= 2_400 // 4 + 16
-    assert 2_400 // 6 <= layer.low.prompt_tokens <= 2_400 // 6 + 16
     assert layer.high.cost == PRICE.cost(Usage(layer.high.prompt_tokens, 500))
 
 
 @pytest.mark.parametrize(
     ("layers", "copies"),
-    [(["generator"], 1), (["generator", "critic"], 2), (["generator", "critic", "fuser"], 4)],
+    [
+        (["generator"], 1),
+        (["generator", "critic"], 2),
+        (["generator", "critic", "fuser"], 4),
+        (["generator", {"type": "verifier", "samples": 2}], 5),
+        (["generator", {"type": "voter", "extract": "text"}, "fuser"], 3),
+    ],
 )
 def test_a_prompt_grows_by_a_number_of_copies_of_its_row(layers, copies):
     architecture = an_architecture(*layers)
@@ -78,6 +118,18 @@ def test_turns_before_the_query_are_in_every_prompt_once():
     with_them = total(forecast(architecture, PRICES, Load(1, 100, 4_000))).expected.prompt_tokens
 
     assert with_them - without == 3 * 4_000 // 4
+
+
+def test_system_messages_are_in_the_prompts_of_generators_that_take_one():
+    takers = [{"type": "generator"}, {"type": "generator", "no_system": True}]
+    architecture = an_architecture(takers, "critic", "fuser")
+
+    without = total(forecast(architecture, PRICES, Load(1, 100, 400))).expected.prompt_tokens
+    with_it = total(
+        forecast(architecture, PRICES, Load(1, 100, 4_400, system=4_000))
+    ).expected.prompt_tokens
+
+    assert with_it - without == 4_000 // 4
 
 
 def test_what_has_no_price_has_no_cost():
@@ -128,43 +180,329 @@ def test_two_datasets_take_what_they_take_together(architecture, one, other):
         assert whole.calls == summed.calls
         assert whole.completion_tokens == summed.completion_tokens
         # A part of a token is rounded up once a call instead of twice.
-        assert 0 <= summed.prompt_tokens - whole.prompt_tokens <= 4 * 20
+        assert 0 <= summed.prompt_tokens - whole.prompt_tokens <= whole.calls
     assert together.high.prompt_tokens == apart.high.prompt_tokens
 
 
-def paid(bytes_per_token: int, seed: int, spent: list[int]) -> Callable[[Call], Reply]:
-    """A provider that fills replies up to the last token, and makes components ask again."""
+@pytest.mark.timeout(20)
+def test_a_thousand_candidates_that_fail_one_after_the_other_are_soon_foreseen():
+    architecture = an_architecture(
+        TESTS, {"type": "generator", "samples": 1000}, {"type": EVALUATOR, "first_k": 1}
+    )
 
-    def answer(call: Call) -> Reply:
-        luck = hashlib.sha256(f"{seed} {call.key}".encode()).digest()
-        prompt = sum(16 + -(-len(m.content) // bytes_per_token) for m in call.messages)
-        cost = PRICE.cost(Usage(prompt, call.max_tokens))
-        assert cost is not None
-        spent.append(cost)
-        text = "" if call.form is None or luck[0] % 2 else call.form.example
-        full = f"{text}\n{'x' * (call.max_tokens * bytes_per_token - len(text) - 1)}"
-        # What cannot be written within the bound is cut off, as a provider would.
-        return Reply(full.strip()[: call.max_tokens * bytes_per_token])
+    *_, evaluator = forecast(architecture, PRICES, ROW)
 
-    return answer
+    assert calls([evaluator]) == [(1, 1, 3000)]
 
 
+@dataclass
+class Provider:
+    """Writes replies of all kinds and lengths, and keeps books of what they take by layer.
+
+    A token stands for so many bytes, the same in every model.
+    """
+
+    seed: int
+    bytes_per_token: int
+    #: Of the verdicts, how many in eight are good.
+    good: int = 4
+    #: Of the replies, how many in eight cannot be read.
+    rubbish: int = 0
+    #: Of the replies, how many in eight are as short as they may be; the others fill max_tokens.
+    short: int = 0
+    #: Whether it keeps to max_tokens where the form takes more.
+    cuts: bool = True
+    #: Tokens that it wraps around a message.
+    wrapping: int = 16
+    books: dict[int, Estimate] = field(default_factory=dict)
+
+    def __call__(self, call: Call) -> Reply:
+        luck = Random(hashlib.sha256(f"{self.seed} {call.key}".encode()).digest())  # noqa: S311  (no secret rests on it)
+        most = call.max_tokens * self.bytes_per_token
+        size = 1 if luck.randrange(8) < self.short else most
+        text = self.written(call, size, luck)
+        text = text[:most] if self.cuts else text
+        if luck.randrange(8) < self.rubbish:
+            text = luck.choice(["", " " * most, "x" * most])
+        prompt = sum(self.wrapping + self.tokens(m.content) for m in call.messages)
+        usage = Usage(prompt, max(1, self.tokens(text)))
+        entry = Estimate(1, prompt, max(1, self.tokens(text)), PRICE.cost(usage))
+        self.books[call.key.layer] = self.books.get(call.key.layer, Estimate()) + entry
+        return Reply(text)
+
+    def tokens(self, text: str) -> int:
+        return -(-len(text) // self.bytes_per_token)
+
+    def written(self, call: Call, size: int, luck: Random) -> str:
+        if call.form is None:
+            return luck.choice("abcdefg") * size
+        if call.kind == "ranker":
+            numbers = sorted(range(1, shown(call) + 1), key=lambda _: luck.random())
+            order = " > ".join(f"[{n}]" for n in numbers)
+            return (
+                json.dumps({"reasoning": "", "order": numbers})
+                if call.form.schema
+                else f"Answer: {order}"
+            )
+        if call.kind == "critic":
+            return of_critiques(call, size, luck)
+        if call.kind == TESTS and size > 1:
+            return of_tests(call, size, luck)
+        return call.form.sized(size, worst=luck.randrange(8) >= self.good)
+
+
+def shown(call: Call) -> int:
+    return call.messages[-1].content.count("\n<<<end of response ")
+
+
+def of_critiques(call: Call, size: int, luck: Random) -> str:
+    """All the words are about one of the candidates."""
+    assert call.form is not None
+    lucky = luck.randint(1, shown(call))
+    room = max(0, size - len(call.form.example) - 10)
+    said = ["is right" + "c" * room * (n == lucky) for n in range(1, shown(call) + 1)]
+    if call.form.schema is None:
+        return "\n\n".join(
+            f"[{n}]\nStrengths: {text}\nWeaknesses: is brief" for n, text in enumerate(said, 1)
+        )
+    return json.dumps({
+        "critiques": [
+            {"response": n, "strengths": text, "weaknesses": "is brief"}
+            for n, text in enumerate(said, 1)
+        ]
+    })  # fmt: skip
+
+
+def of_tests(call: Call, size: int, luck: Random) -> str:
+    """Few long tests or many short ones, unlike those of other replies."""
+    assert call.form is not None
+    example = json.loads(call.form.example)
+    count = len(example["tests"] if call.form.schema else example)
+    # Five stand for any number.
+    many = luck.randrange(2) and count == 5
+    count = min(100, size // 12) if many else count
+    each = max(8, (size - 16) // max(1, count) - 4)
+    tests = [f"{luck.randrange(10**8):08}".ljust(each, "t") for _ in range(count)]
+    return json.dumps({"tests": tests} if call.form.schema else tests)
+
+
+QUESTIONS = st.builds(
+    lambda query, system, turns: a_question(
+        query,
+        earlier=[
+            *([Message("system", system)] if system else []),
+            *(Message("user", turn) for turn in turns),
+        ],
+    ),
+    st.text(st.characters(codec="ascii"), min_size=1, max_size=300),
+    st.text("s", max_size=200),
+    st.lists(st.text("t", max_size=100), max_size=2),
+)
+
+
+def holds(architecture: Architecture, question: Question, provider: Provider) -> None:
+    """The run took no more than the most, layer by layer."""
+    run(architecture, question, provider)
+    for depth, layer in enumerate(forecast(architecture, PRICES, Load.of([question]))):
+        spent = provider.books.get(depth, Estimate())
+        assert spent.calls <= layer.high.calls
+        assert spent.prompt_tokens <= layer.high.prompt_tokens
+        assert spent.completion_tokens <= layer.high.completion_tokens
+        assert spent.cost is not None
+        assert layer.high.cost is not None
+        assert spent.cost <= layer.high.cost
+
+
+@settings(max_examples=200)
 @given(
     architecture=architectures(),
-    query=st.text(st.characters(codec="ascii"), min_size=1, max_size=300),
-    bytes_per_token=st.integers(2, 4),
-    seed=st.integers(),
+    question=QUESTIONS,
+    provider=st.builds(
+        Provider,
+        seed=st.integers(),
+        bytes_per_token=st.integers(2, 4),
+        good=st.sampled_from([0, 1, 4, 8]),
+        rubbish=st.sampled_from([0, 0, 2]),
+        short=st.sampled_from([0, 0, 4]),
+    ),
+    window=st.none() | st.integers(600, 2000),
 )
-def test_a_row_never_costs_more_than_was_foreseen(architecture, query, bytes_per_token, seed):
-    question = a_question(
-        query, earlier=(Message("system", "Be brief."), Message("user", "Hello."))
+def test_a_row_never_takes_more_than_was_foreseen(architecture, question, provider, window):
+    windows = dict.fromkeys(architecture.model_names, window) if window else {}
+
+    holds(replace(architecture, windows=windows), question, provider)
+
+
+@settings(max_examples=200)
+@given(
+    architecture=architectures(),
+    question=QUESTIONS,
+    provider=st.builds(
+        Provider,
+        seed=st.integers(),
+        bytes_per_token=st.integers(2, 4),
+        good=st.sampled_from([0, 1, 4, 8]),
+        short=st.sampled_from([8, 8, 4, 0]),
+        cuts=st.just(False),
+        wrapping=st.just(4),
+    ),
+)
+def test_a_row_never_takes_less_than_was_foreseen(architecture, question, provider):
+    run(architecture, question, provider)
+
+    for depth, layer in enumerate(forecast(architecture, PRICES, Load.of([question]))):
+        spent = provider.books.get(depth, Estimate())
+        assert spent.calls >= layer.low.calls
+        assert spent.prompt_tokens >= layer.low.prompt_tokens
+        assert spent.completion_tokens >= layer.low.completion_tokens
+
+
+LONG, SHORT = {"type": "generator", "max_tokens": 4000}, {"type": "generator", "max_tokens": 16}
+BEST = {"type": "ranker", "top_k": 1}
+
+
+def an_answerer(**by_kind: str | Callable[[Call], str]) -> Provider:
+    """A provider whose replies by kind are given; where they are not, they fill max_tokens."""
+
+    class Answerer(Provider):
+        def written(self, call: Call, size: int, luck: Random) -> str:
+            given = by_kind.get(call.kind)
+            if given is None:
+                return super().written(call, size, luck)
+            return given if isinstance(given, str) else given(call)
+
+    return Answerer(seed=1, bytes_per_token=4, good=0)
+
+
+@pytest.mark.parametrize("pair", [[LONG, SHORT], [SHORT, LONG]])
+@pytest.mark.parametrize("order", ["Answer: [1] > [2]", "Answer: [2] > [1]"])
+def test_it_is_foreseen_that_the_longest_candidate_is_the_best(pair, order):
+    holds(an_architecture(pair, BEST, "fuser"), a_question(), an_answerer(ranker=order))
+
+
+@pytest.mark.parametrize("place", ["one", "other"])
+def test_it_is_foreseen_that_the_longest_critique_is_of_the_best(place):
+    critic = {"type": "critic", "max_tokens": 8000}
+    said = {"one": "w" * 30_000 if place == "one" else "weak", "other": "w" * 30_000}
+    said["other"] = said["other"] if place == "other" else "weak"
+    provider = an_answerer(
+        critic=f"[1] {said['one']}\n[2] {said['other']}",
+        ranker="Answer: [1] > [2]" if place == "one" else "Answer: [2] > [1]",
     )
-    # Two that choose in one layer may choose different candidates; see the rules.
-    assume(all(sum(c.type == "ranker" for c in layer) < 2 for layer in architecture.layers))
-    spent: list[int] = []
 
-    run(architecture, question, paid(bytes_per_token, seed, spent))
+    holds(an_architecture([SHORT, SHORT], critic, BEST, "fuser"), a_question(), provider)
 
-    highest = total(forecast(architecture, PRICES, Load.of([question]))).high.cost
-    assert highest is not None
-    assert sum(spent) <= highest
+
+def test_it_is_foreseen_that_tests_of_several_replies_add_up():
+    tests = {"type": TESTS, "samples": 5, "max_tokens": 2000, "unit_test_cap": 1}
+    provider = an_answerer(unit_test_generator=lambda call: json.dumps([f"{call.key.slot}" * 7900]))
+
+    holds(an_architecture(tests, "generator", EVALUATOR), a_question(), provider)
+
+
+def test_it_is_foreseen_that_tests_stay_when_new_ones_cannot_be_read():
+    many = {"type": TESTS, "max_tokens": 4000, "unit_test_cap": 1}
+    few = {"type": TESTS, "max_tokens": 64, "unit_test_cap": 1, "retries": 0}
+    provider = an_answerer(
+        unit_test_generator=lambda call: "none" if call.key.layer else json.dumps(["t" * 15_000])
+    )
+
+    holds(an_architecture(many, "generator", few, EVALUATOR), a_question(), provider)
+
+
+def test_it_is_foreseen_that_two_choose_differently():
+    architecture = an_architecture(
+        [LONG, LONG], [BEST, {**BEST, "temperature": 0.0}], {"type": "verifier"}, "fuser"
+    )
+    provider = an_answerer(
+        ranker=lambda call: "Answer: [2] > [1]" if call.key.component else "Answer: [1] > [2]"
+    )
+
+    holds(architecture, a_question(), provider)
+
+    assert provider.books[2].calls == 4
+
+
+@pytest.mark.parametrize("good", [0, 8])
+def test_it_is_foreseen_that_more_go_on_when_they_pass_than_when_they_do_not(good):
+    architecture = an_architecture(
+        TESTS,
+        {"type": "generator", "samples": 4},
+        {"type": EVALUATOR, "first_k": 3, "top_k": 1},
+        "verifier",
+    )
+    provider = replace(an_answerer(), good=good)
+
+    holds(architecture, a_question(), provider)
+
+    assert [provider.books[depth].calls for depth in (2, 3)] == ([3, 6] if good else [4, 2])
+    _, _, evaluator, verifier = forecast(architecture, PRICES, ROW)
+    assert (evaluator.high.calls, verifier.high.calls) == (4 * 3, 6 * 3)
+
+
+def test_it_is_foreseen_that_the_voter_keeps_a_long_candidate():
+    voter = {"type": "voter", "extract": "text"}
+
+    holds(an_architecture([LONG, SHORT, SHORT], voter, "fuser"), a_question(), an_answerer())
+
+
+def test_it_is_foreseen_that_one_candidate_is_left_to_be_judged_again():
+    architecture = an_architecture({"type": "generator", "samples": 5}, "verifier", "verifier")
+
+    *_, again = forecast(architecture, PRICES, ROW)
+
+    assert calls([again]) == [(2, 10, 30)]
+
+
+class Sieve(Component):
+    """Keeps what it likes, which may be nothing."""
+
+    chooses: ClassVar[bool] = True
+
+    type: Literal["sieve"]
+
+    def steps(self, scene):
+        del scene
+        return Contribution(candidates=()), ()
+        yield
+
+    def calls(self, candidates):
+        return Bounds(0, 0) * candidates
+
+    def leaves(self, candidates):
+        return Bounds(0, candidates)
+
+
+def test_a_row_that_may_end_midway_takes_at_least_what_comes_before():
+    layers = [{"type": "generator", "model": MODEL}, {"type": "sieve"}]
+    layers += [{"type": "voter", "extract": "text"}, {"type": "critic", "model": MODEL}]
+    architecture = read_architecture({"layers": layers}, {**KINDS, "sieve": Sieve}, "tested")
+
+    assert calls(forecast(architecture, PRICES, ROW)) == [
+        (1, 1, 3),
+        (0, 0, 0),
+        (0, 0, 0),
+        (0, 0, 3),
+    ]
+
+
+class Echo(Sieve):
+    """Asks without having a model to ask."""
+
+    def steps(self, scene):
+        yield (Request(0, scene.question.messages),)
+
+
+def test_a_component_that_cannot_work_is_named_before_anything_is_sent():
+    architecture = Architecture("tested", {}, ((Echo(type="sieve"),),))
+
+    with pytest.raises(ArchitectureError, match=r"layers\[0\]\[0\]: the component sieve asks, and"):
+        forecast(architecture, PRICES, ROW)
+
+
+def test_a_window_that_no_made_up_row_would_fit_changes_nothing():
+    architecture = an_architecture("generator", "critic", "fuser")
+
+    narrow = replace(architecture, windows={MODEL: 10})
+
+    assert forecast(narrow, PRICES, ROW) == forecast(architecture, PRICES, ROW)

@@ -38,7 +38,8 @@ from archon_batch.ledger import (
 from tests.builders import a_call
 
 TOKENS = st.integers(0, 10_000_000)
-PRICES = st.builds(Price, st.integers(0, 10**15), st.integers(0, 10**15))
+NANOS = st.integers(0, 10**15)
+PRICES = st.builds(Price, NANOS, NANOS, st.none() | NANOS)
 #: What UTF-8 has no room for is a text all the same.
 TEXTS = st.text(st.characters(codec=None))
 
@@ -75,6 +76,8 @@ def test_a_listed_price_is_a_whole_number():
     listed = ListPrice(input=Decimal("0.15"), output=Decimal("0.6"))
 
     assert Price.of(listed) == Price(150_000_000, 600_000_000)
+    cheaper = listed.model_copy(update={"cached_input": Decimal("0.075")})
+    assert Price.of(cheaper) == Price(150_000_000, 600_000_000, 75_000_000)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,21 @@ def test_a_listed_price_is_a_whole_number():
 )
 def test_a_cost_is_a_whole_nano_dollar_rounded_up(price, prompt, completion, cost):
     assert price.cost(Usage(prompt, completion)) == cost
+
+
+@pytest.mark.parametrize(
+    ("price", "cached", "cost"),
+    [
+        (Price(1_000_000, 0), 4, 10),
+        (Price(1_000_000, 0, 250_000), 4, 7),
+        (Price(1_000_000, 0, 250_000), None, 10),
+        (Price(1_000_000, 0, 0), 10, 0),
+        # More than there was to read is a slip of the provider's.
+        (Price(1_000_000, 0, 250_000), 99, 3),
+    ],
+)
+def test_what_a_provider_read_from_its_cache_has_its_own_price(price, cached, cost):
+    assert price.cost(Usage(10, 1, cached)) == cost
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(prompt=3), Usage(completion=3)])

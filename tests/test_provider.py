@@ -11,10 +11,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from archon_batch.archon import Candidate
-from archon_batch.archon.components import critic, ranker
+from archon_batch.archon import Candidate, Scene, State
+from archon_batch.archon.components import (
+    critic,
+    ranker,
+    unit_test_evaluator,
+    unit_test_generator,
+    verifier,
+)
 from archon_batch.archon.fence import fenced
 from tests import provider as module
+from tests.builders import a_component, a_question
+from tests.builders import asked as asked_of
 from tests.provider import Provider
 
 
@@ -43,6 +51,18 @@ def test_a_ranker_gets_an_order_and_a_critic_its_critiques():
         critiques = said(asked(provider, f"[1]\nStrengths: ...\nWeaknesses: ...\n{shown}"))
     assert sorted(ranker.read(order, 5)) == [1, 2, 3, 4, 5]
     assert len(critic.read(critiques, 5)) == 5
+
+
+def test_tests_and_verdicts_are_those_that_are_asked_for():
+    scene = Scene(a_question(), State((Candidate("0.0.0", "Four."),), ("one", "two")), "1.0")
+    kinds = ("verifier", "unit_test_generator", "unit_test_evaluator")
+    prompts = [asked_of(a_component(kind), scene)[0].messages[-1].content for kind in kinds[1:]]
+    with Provider() as provider:
+        tests, verdicts = [said(asked(provider, prompt)) for prompt in prompts]
+        verdict = said(asked(provider, f"{verifier._JUDGE} {verifier._TEXT}"))
+    assert len(unit_test_generator.read(tests, None)) == 3
+    assert len(unit_test_evaluator.read(verdicts, 2)) == 2
+    assert verifier.read(verdict) in (True, False)
 
 
 def test_the_bill_is_what_was_served_rounded_up_request_by_request(tmp_path):

@@ -2,17 +2,41 @@
 
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
-from archon_batch.archon.component import Bounds, Component, Scene, about
+from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
-from archon_batch.archon.fence import fenced
+from archon_batch.archon.critiques import UsesCritiques
+from archon_batch.archon.fence import fenced, marked, shuffled
+from archon_batch.archon.flow import Flow, calls, flows
+from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
+from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.model import ListPrice, Model
-from archon_batch.archon.planner import Answer, Ask, GaveUp, plan
-from archon_batch.archon.rules import arrivals, leaving, refuse_broken, warnings
+from archon_batch.archon.planner import Answer, Ask, Done, GaveUp, Passed, plan, trace
+from archon_batch.archon.reference import Told, is_reference, read_reference
+from archon_batch.archon.rules import refuse_broken, warnings
 from archon_batch.archon.schema import checked, nearest, read_architecture, refuse_secrets
-from archon_batch.archon.state import Candidate, Contribution, Note, Question, State
-from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, ask
+from archon_batch.archon.state import (
+    Candidate,
+    Contribution,
+    Note,
+    NoteKind,
+    Question,
+    Remark,
+    State,
+    Verdict,
+)
+from archon_batch.archon.steps import (
+    Reading,
+    Request,
+    Steps,
+    UnreadableError,
+    ask,
+    tell,
+    together,
+)
+from archon_batch.archon.story import ComponentStory, LayerStory, Story, story_of
 from archon_batch.archon.texts import texts
+from archon_batch.archon.window import fitted, refuse_long
 
 __all__ = [
     "KINDS",
@@ -24,34 +48,60 @@ __all__ = [
     "CallKey",
     "Candidate",
     "Component",
+    "ComponentStory",
     "Contribution",
+    "Done",
+    "Flow",
     "Form",
     "GaveUp",
+    "JsonReply",
+    "LayerStory",
     "ListPrice",
     "Message",
     "Model",
+    "ModelComponent",
     "Note",
+    "NoteKind",
+    "Passed",
     "Question",
     "Reading",
+    "Remark",
     "Reply",
     "Request",
     "Scene",
     "State",
     "Steps",
+    "Story",
+    "Told",
     "UnreadableError",
     "Usage",
-    "about",
-    "arrivals",
+    "UsesCritiques",
+    "Verdict",
+    "Work",
     "ask",
+    "calls",
     "checked",
     "fenced",
-    "leaving",
+    "fitted",
+    "flows",
+    "guarded",
+    "is_reference",
+    "json_form",
+    "marked",
     "nearest",
     "plan",
     "read_architecture",
+    "read_json",
+    "read_reference",
     "refuse_broken",
+    "refuse_long",
     "refuse_secrets",
     "run",
+    "shuffled",
+    "story_of",
+    "tell",
     "texts",
+    "together",
+    "trace",
     "warnings",
 ]

@@ -1,10 +1,10 @@
 """An Archon architecture: layers of components, and the models they name."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from archon_batch.archon.component import Component
+from archon_batch.archon.component import Component, ModelComponent
 from archon_batch.archon.model import Model
 
 Layer = tuple[Component, ...]
@@ -16,6 +16,8 @@ class Architecture:
     #: The aliases that components may name.
     models: Mapping[str, Model]
     layers: tuple[Layer, ...]
+    #: The context windows that are known, in tokens, by the names that components use.
+    windows: Mapping[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[int, int, Component]]:
         """Every component with its layer and its place there."""
@@ -24,9 +26,14 @@ class Architecture:
                 yield depth, place, component
 
     @cached_property
+    def asking(self) -> tuple[tuple[int, int, ModelComponent], ...]:
+        """The components that ask a model, with layer and place."""
+        return tuple((d, p, c) for d, p, c in self if isinstance(c, ModelComponent))
+
+    @cached_property
     def model_names(self) -> tuple[str, ...]:
         """The names that components use, each once, in the order of first use."""
-        return tuple(dict.fromkeys(component.model for _, _, component in self))
+        return tuple(dict.fromkeys(component.model for _, _, component in self.asking))
 
     def model(self, name: str) -> Model:
         """The model behind an alias, or the one of that very name."""
@@ -40,18 +47,22 @@ class Architecture:
     def sample_offsets(self) -> Mapping[tuple[int, int], int]:
         """By layer and place: how many alike samples the components before it take.
 
-        Two generators that are written alike must not be handed the same completions. Generators
-        see the same question wherever they stand; other components see the same only in a layer.
+        Two components that are written alike may send the same requests, such as two generators
+        of any layers or two critics of the same candidates; they must not be handed the same
+        completions.
         """
         offsets: dict[tuple[int, int], int] = {}
         taken: dict[object, int] = {}
-        for depth, place, component in self:
+        for depth, place, component in self.asking:
             model = self.model(component.model)
+            # The rest of what a request shows differs where it has to: to be counted as alike
+            # costs nothing.
             alike = (
-                # All that can show in a request; the rest is how often, and what follows.
-                component.model_dump_json(exclude={"model", "samples", "retries"}),
-                (model.model, model.api_base),
-                depth if component.needs_candidates else None,
+                component.type,
+                component.temperature,
+                component.max_tokens,
+                model.model,
+                model.api_base,
             )
             offsets[depth, place] = taken.get(alike, 0)
             taken[alike] = offsets[depth, place] + getattr(component, "samples", 1)

@@ -20,10 +20,26 @@ class Message:
 class Form:
     """What a reply has to look like, for models that can be held to it and for stand-ins."""
 
-    #: A GBNF grammar that admits just the replies its reader accepts.
-    grammar: str
-    #: One reply that its reader accepts.
+    #: A GBNF grammar that admits just the replies its reader accepts; None when a schema does it.
+    grammar: str | None
+    #: One reply that its reader accepts; of several verdicts, the one that lets candidates pass.
     example: str
+    #: A JSON schema, as text.
+    schema: str | None = None
+    #: Another reply that is accepted, the one that makes the most work; None when all make alike.
+    worst: str | None = None
+    #: Where in either of them more text may stand and change nothing else; None is nowhere.
+    room: int | None = None
+
+    def sized(self, size: int, *, worst: bool = False, word: str = "") -> str:
+        """A reply of so many characters that is accepted; longer only if the shortest is.
+
+        The word stands where more text may stand, so that alike replies can be told apart.
+        """
+        text = self.worst if worst and self.worst is not None else self.example
+        if self.room is None:
+            return text
+        return f"{text[: self.room]}{word.ljust(size - len(text), 'x')}{text[self.room :]}"
 
 
 class CallKey(NamedTuple):
@@ -62,7 +78,7 @@ class Call:
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of all that decides the reply: alike in any item, job or architecture."""
-        request = {
+        request: dict[str, object] = {
             "model": self.model.model,
             "api_base": self.model.api_base,
             "messages": [[m.role, m.content] for m in self.messages],
@@ -71,6 +87,11 @@ class Call:
             "grammar": self.form.grammar if self.form else None,
             "sample": self.sample,
         }
+        # Left out where they say nothing, so that completions of before are found.
+        if self.form and self.form.schema:
+            request["schema"] = self.form.schema
+        if self.key.again:
+            request["again"] = self.key.again
         # A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
         canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()

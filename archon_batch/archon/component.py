@@ -2,13 +2,18 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from archon_batch.archon.call import Message
-from archon_batch.archon.state import Contribution, Question, State
-from archon_batch.archon.steps import Reading, Steps
+from archon_batch.archon.state import Contribution, Question, Remark, State
+from archon_batch.archon.steps import Steps
+
+#: What is contributed, and what did not go as asked.
+Work = Steps[tuple[Contribution, tuple[Remark, ...]]]
+
+_TESTS = "A good response passes these unit tests, and does not mention them:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,23 @@ class Scene:
     state: State
     #: Where the component stands: the ``layer.component`` that its candidates' ids begin with.
     place: str
+    #: The tokens that a prompt of the component may have; None when the window is not known.
+    window: int | None = None
+
+    @property
+    def query(self) -> str:
+        """The query, and the unit tests that a response has to pass, if there are any."""
+        if not self.state.unit_tests:
+            return self.question.query
+        return "\n\n".join((self.question.query, _TESTS, numbered(self.state.unit_tests)))
+
+    def about(self, role: str, *parts: str) -> tuple[Message, ...]:
+        """The messages of a component that talks about the query.
+
+        Its own system message, the turns before the query, and one message with its words.
+        """
+        told = Message("user", "\n\n".join(parts))
+        return (Message("system", role), *self.question.earlier, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,55 +53,73 @@ class Bounds:
     def __add__(self, other: "Bounds") -> "Bounds":
         return Bounds(self.low + other.low, self.high + other.high)
 
+    def __mul__(self, times: int) -> "Bounds":
+        return Bounds(self.low * times, self.high * times)
+
+    def __str__(self) -> str:
+        return f"{self.low:,}" if self.low == self.high else f"{self.low:,}-{self.high:,}"
+
 
 class Component(BaseModel, ABC):
     """One entry of a layer, as it is written and as it works.
 
-    A subclass gives its ``type``, its own keys as fields, and ``steps``.
+    A subclass gives its ``type``, its own keys as fields, what it needs and makes, and ``steps``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    #: Needs candidates to work on, so it cannot stand in the first layer.
-    needs_candidates: ClassVar[bool] = True
-    #: Makes candidates of its own.
-    makes_candidates: ClassVar[bool] = False
+    #: What has to be there: ``candidates``, ``critiques``, ``unit_tests``, or a name of another
+    #: package's component.
+    needs: ClassVar[frozenset[str]] = frozenset({"candidates"})
+    #: What it looks at when it is there.
+    uses: ClassVar[frozenset[str]] = frozenset()
+    #: What it leaves for later layers. New candidates take the place of those before.
+    makes: ClassVar[frozenset[str]] = frozenset()
     #: Keeps some of the candidates that come in, best first.
-    chooses_candidates: ClassVar[bool] = False
-    #: Writes, or looks at, critiques.
-    writes_critiques: ClassVar[bool] = False
-    reads_critiques: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
 
     type: str
+
+    def demands(self) -> frozenset[str]:
+        """What has to be there for the component as it is written."""
+        return self.needs
+
+    @abstractmethod
+    def steps(self, scene: Scene) -> Work:
+        """Yield rounds of requests, then return what is contributed and what went wrong."""
+
+    @abstractmethod
+    def calls(self, candidates: int) -> Bounds:
+        """How many calls it makes of so many candidates, when every reply can be read."""
+
+    def most_calls(self, candidates: int) -> int:
+        """How many calls it makes at the most, when replies cannot be read."""
+        return self.calls(candidates).high
+
+    @abstractmethod
+    def leaves(self, candidates: int) -> Bounds:
+        """How many candidates it gives when so many come in and nothing fails."""
+
+
+class ModelComponent(Component):
+    """A component that asks a model."""
+
     #: An alias of the architecture's ``models``, or a model's own name.
     model: str = Field(min_length=1, max_length=200)
     #: The paper's value for every component.
     temperature: float = Field(default=0.7, ge=0, le=2, allow_inf_nan=False)
     #: The most tokens of one reply.
     max_tokens: int = Field(default=2048, ge=1, le=1_000_000)
-    #: How often a reply that cannot be read is asked for again.
+    #: How often a reply that is blank or cannot be read is asked for again.
     retries: int = Field(default=2, ge=0, le=10)
+    #: What is done when a prompt is too long for the model's window: give the item up, leave out
+    #: the last candidates, or cut the longest.
+    overflow: Literal["error", "drop_last", "truncate"] = "drop_last"
 
-    @abstractmethod
-    def steps(self, scene: Scene) -> Steps[tuple[Contribution, tuple[Reading, ...]]]:
-        """Yield rounds of requests, then return what is contributed and how the asking went."""
-
-    @abstractmethod
-    def calls(self, candidates: int) -> Bounds:
-        """How many calls it makes of so many candidates, when no call fails."""
-
-    @abstractmethod
-    def leaves(self, candidates: int) -> int:
-        """How many candidates it gives when so many come in and nothing fails."""
+    def most_calls(self, candidates: int) -> int:
+        return self.calls(candidates).high * (1 + self.retries)
 
 
-def about(question: Question, role: str, *parts: str) -> tuple[Message, ...]:
-    """The messages of a component that talks about the question's query.
-
-    Its own system message, the turns before the query, and one message with the component's words.
-    """
-    return (
-        Message("system", role),
-        *question.earlier,
-        Message("user", "\n\n".join(parts)),
-    )
+def numbered(lines: tuple[str, ...]) -> str:
+    """Each on a line of its own, after its number from 1."""
+    return "\n".join(f"{n}. {' '.join(line.split())}" for n, line in enumerate(lines, 1))

@@ -3,18 +3,28 @@
 import hashlib
 from collections.abc import Sequence
 
+from archon_batch.archon.component import Scene
 from archon_batch.archon.state import Candidate
 
 
-def fenced(candidates: Sequence[Candidate], *, critiques: bool = False) -> str:
+def marked(name: str, text: str) -> str:
+    """A text of a model's between marks that hold a nonce of its own."""
+    name = f"{name} | {_nonce([(text, None)])}"
+    return f"<<<{name}>>>\n{text}\n<<<end of {name}>>>"
+
+
+def fenced(candidates: Sequence[Candidate], *, critiques: bool = False, beside: str = "") -> str:
     """The candidates, numbered from 1, each between marks that hold a nonce.
 
     The nonce is a hash of all that stands between the marks: a candidate cannot write a mark that
     counts, since writing it would change it; and it is the same in every job that shows the same
     candidates, so that their completions are found again.
+
+    ``beside`` is what else in the prompt a model wrote, who may have been shown these candidates
+    and their marks without it.
     """
     shown = [(c.text, c.critique if critiques else None) for c in candidates]
-    nonce = _nonce(shown)
+    nonce = _nonce([*shown, (beside, None)] if beside else shown)
     blocks = []
     for number, (text, critique) in enumerate(shown, 1):
         name = f"response {number} of {len(shown)} | {nonce}"
@@ -24,6 +34,20 @@ def fenced(candidates: Sequence[Candidate], *, critiques: bool = False) -> str:
             block += f"\n<<<{name}>>>\n{critique}\n<<<end of {name}>>>"
         blocks.append(block)
     return "\n\n".join(blocks)
+
+
+def shuffled(candidates: tuple[Candidate, ...], scene: Scene, sample: int) -> tuple[Candidate, ...]:
+    """The candidates in an order of the item's own, against a model's liking for the first.
+
+    It follows from the item's id, the component's place and the sample: always the same for these,
+    and over the items of a job every candidate stands in every place alike often.
+    """
+
+    def draw(candidate: Candidate) -> bytes:
+        told = "\0".join((scene.question.id, scene.place, str(sample), candidate.id))
+        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()
+
+    return tuple(sorted(candidates, key=draw))
 
 
 def _nonce(shown: Sequence[tuple[str, str | None]]) -> str:

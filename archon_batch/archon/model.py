@@ -28,6 +28,8 @@ class ListPrice(BaseModel):
 
     input: Usd
     output: Usd
+    #: Of the part of a prompt that the provider read from its cache; None is the price of others.
+    cached_input: Usd | None = None
 
 
 class Model(BaseModel):
@@ -45,8 +47,10 @@ class Model(BaseModel):
     #: Calls at once.
     max_in_flight: int | None = Field(default=None, ge=1)
     price: ListPrice | None = None
-    #: The window, in tokens.
+    #: The window, in tokens, of prompt and reply together.
     context: int | None = Field(default=None, ge=1)
+    #: Whether it can be held to a JSON schema; None leaves it to litellm's list.
+    json_schema: bool | None = None
 
     @property
     def provider(self) -> str:

@@ -45,7 +45,8 @@ def read_architecture(
     called = top.get("name", name)
     if not isinstance(called, str) or not called:
         raise ArchitectureError("", "name", f"expected text, found {_said(called)}")
-    return Architecture(called, models, layers)
+    windows = {n: m.context for n, m in models.items() if m.context is not None}
+    return Architecture(called, models, layers, windows)
 
 
 def checked(kind: type[M], data: object, place: str) -> M:
@@ -65,6 +66,9 @@ def checked(kind: type[M], data: object, place: str) -> M:
             at += f"[{part}]" if isinstance(part, int) else f".{part}" if at else part
         if first["type"] == "missing":
             raise ArchitectureError("", at, "missing") from None
+        if not first["loc"]:
+            # Keys that do not go together: there is no one value to show.
+            raise ArchitectureError("", at, _wanted(first["msg"])) from None
         raise ArchitectureError("", at, _expected(first["msg"], first["input"])) from None
 
 
@@ -164,14 +168,16 @@ def _known(data: Mapping[str, object], known: Iterable[str], place: str) -> None
 
 def _expected(message: str, found: object) -> str:
     """What pydantic says of a value, in our words."""
+    wanted = _wanted(message)
+    quote = "; put it in quotes" if "string" in wanted and found is not None else ""
+    return f"{wanted}, found {_said(found)}{quote}"
+
+
+def _wanted(message: str) -> str:
     for beginning in ("Input should be ", "Value error, "):
         if message.startswith(beginning):
-            wanted = message.removeprefix(beginning)
-            break
-    else:
-        wanted = f"something else: {message[0].lower()}{message[1:]}"
-    quote = "; put it in quotes" if "string" in wanted and found is not None else ""
-    return f"expected {wanted}, found {_said(found)}{quote}"
+            return f"expected {message.removeprefix(beginning)}"
+    return f"expected something else: {message[0].lower()}{message[1:]}"
 
 
 def _said(value: object) -> str:

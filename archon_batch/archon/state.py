@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from archon_batch.archon.call import Message
 
@@ -25,6 +25,13 @@ class Question:
         return tuple(m for m in self.messages[:-1] if m.role != "system")
 
 
+class Verdict(NamedTuple):
+    """A unit test, by its words, and whether a candidate passed it."""
+
+    test: str
+    passed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One response, and all that is known of it: an annotation cannot drift to another."""
@@ -35,20 +42,33 @@ class Candidate:
     #: The candidates it was made from.
     parents: tuple[str, ...] = ()
     critique: str | None = None
-    #: One verdict a unit test, in the order of the state's tests.
-    tests: tuple[bool, ...] | None = None
+    #: The last unit tests it was judged by; None when it was by none.
+    tests: tuple[Verdict, ...] | None = None
+    #: What components counted or measured of it, by their own names.
     scores: Mapping[str, float] = field(default_factory=dict)
+
+
+#: ``unreadable``: a reply that its reader refused. ``failed``: a call that got no reply.
+#: ``without``: nothing was read in the end, and what was done instead. ``overflow``: a prompt that
+#: was too long for the model's window, and what was left out. ``cut``: a candidate that ends where
+#: its max_tokens did.
+NoteKind = Literal["unreadable", "failed", "without", "overflow", "cut"]
+
+
+class Remark(NamedTuple):
+    """Something that did not go as asked, as a component tells it."""
+
+    kind: NoteKind
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that did not go as asked, told in the item's account."""
+    """A remark with the place of its component, in the item's account."""
 
     layer: int
     component: int
-    #: ``unreadable``: a reply that its reader refused. ``failed``: a call that got no reply.
-    #: ``without``: nothing was read in the end, so the component did without.
-    kind: Literal["unreadable", "failed", "without"]
+    kind: NoteKind
     why: str
 
 
@@ -58,21 +78,26 @@ class Contribution:
 
     #: New candidates, or those that are kept, best first.
     candidates: tuple[Candidate, ...] | None = None
-    #: Critiques by the id of the candidate that each is about.
+    #: By the id of the candidate that each is about.
     critiques: Mapping[str, str] = field(default_factory=dict)
+    tests: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit_tests: tuple[str, ...] | None = None
+    #: What components of other packages hand to each other, by names of their own.
+    values: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     candidates: tuple[Candidate, ...] = ()
     unit_tests: tuple[str, ...] = ()
+    values: Mapping[str, object] = field(default_factory=dict)
 
     def after(self, contributions: Iterable[Contribution]) -> "State":
         """The state that the components of one layer leave, in the order they stand there.
 
-        Candidates that any of them gives replace those before; critiques join the candidates they
-        are about, and go when these go.
+        Candidates that any of them gives replace those before; critiques, tests and scores join
+        the candidates they are about, and go when these go.
         """
         given = list(contributions)
         lists = [c.candidates for c in given if c.candidates is not None]
@@ -80,16 +105,29 @@ class State:
         candidates = {c.id: c for kept in lists for c in kept} if lists else None
         kept = self.candidates if candidates is None else tuple(candidates.values())
         for contribution in given:
-            kept = tuple(_criticised(c, contribution.critiques.get(c.id)) for c in kept)
+            kept = tuple(_annotated(candidate, contribution) for candidate in kept)
         tests = [c.unit_tests for c in given if c.unit_tests is not None]
+        values = dict(self.values)
+        for contribution in given:
+            values |= contribution.values
         return State(
             candidates=kept,
             unit_tests=tuple(t for some in tests for t in some) if tests else self.unit_tests,
+            values=values,
         )
 
 
-def _criticised(candidate: Candidate, critique: str | None) -> Candidate:
-    if critique is None:
+def _annotated(candidate: Candidate, given: Contribution) -> Candidate:
+    """The candidate with what is said of it; a second critique joins the first."""
+    critique = given.critiques.get(candidate.id)
+    if critique is not None and candidate.critique is not None:
+        critique = f"{candidate.critique}\n\n{critique}"
+    tests, scores = given.tests.get(candidate.id), given.scores.get(candidate.id)
+    if critique is None and tests is None and scores is None:
         return candidate
-    both = critique if candidate.critique is None else f"{candidate.critique}\n\n{critique}"
-    return replace(candidate, critique=both)
+    return replace(
+        candidate,
+        critique=candidate.critique if critique is None else critique,
+        tests=candidate.tests if tests is None else tests,
+        scores={**candidate.scores, **(scores or {})},
+    )

@@ -10,8 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from archon_batch.archon.call import Form, Message, Reply
+from archon_batch.archon.state import Remark
 
 T = TypeVar("T")
+
+#: The most bytes of a reason that the model is told: it may hold what a model wrote.
+_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,65 +31,88 @@ class Request:
 
 
 Steps = Generator[tuple[Request, ...], tuple[Reply, ...], T]
+#: What was read, or None, and what did not go as asked on the way.
+Reading = tuple[T | None, tuple[Remark, ...]]
 
 
 class UnreadableError(Exception):
     """A reply that its reader refuses; the message tells the model what was wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What came of asking until a reply could be read."""
+def ask(request: Request, reader: Callable[[str], T], retries: int) -> Steps[Reading[T]]:
+    """Ask until the reply can be read, at most ``1 + retries`` times.
 
-    #: Why each reply that was refused was refused.
-    unreadable: tuple[str, ...] = ()
-    #: Why there was no reply at all.
-    failure: str | None = None
-    #: Whether something was read in the end.
-    done: bool = True
-
-
-def text_of(reply: Reply) -> str:
-    """The reply's text.
-
-    Raises:
-        UnreadableError: there is none, or it is blank.
+    The value is None when every reply was refused or a call failed. What is asked again says why:
+    the same words at the same temperature would mostly get the same reply.
     """
+    refused: list[Remark] = []
+    while len(refused) <= retries:
+        (reply,) = yield (_again(request, refused),)
+        if reply.failure is not None:
+            return None, (*refused, Remark("failed", reply.failure))
+        try:
+            return reader(_said(reply)), tuple(refused)
+        except UnreadableError as error:
+            cut = "; it was cut off at its greatest length" if reply.finish == "length" else ""
+            refused.append(Remark("unreadable", f"{error}{cut}"))
+    return None, tuple(refused)
+
+
+def tell(request: Request, retries: int) -> Steps[Reading[str]]:
+    """Ask for a text that is taken as it is; a blank one is asked for again in the same words."""
+    remarks: list[Remark] = []
+    for again in range(1 + retries):
+        (reply,) = yield (replace(request, again=again),)
+        if reply.failure is not None:
+            return None, (*remarks, Remark("failed", reply.failure))
+        text = (reply.text or "").strip()
+        if text:
+            if reply.finish == "length":
+                remarks.append(Remark("cut", "a text ends where max_tokens did"))
+            return text, tuple(remarks)
+        if reply.finish == "length":
+            # It thought until it had no words left, and would again.
+            return None, (*remarks, Remark("unreadable", "all of max_tokens went before a word"))
+        remarks.append(Remark("unreadable", "the reply was empty"))
+    return None, tuple(remarks)
+
+
+def together(parts: Sequence[Steps[T]]) -> Steps[tuple[T, ...]]:
+    """Go through the parts side by side: a round has what each of them wants next."""
+    ends: dict[int, T] = {}
+    wanted: dict[int, tuple[Request, ...]] = {}
+    replies: dict[int, tuple[Reply, ...]] = {}
+    while True:
+        for index, part in enumerate(parts):
+            if index in ends:
+                continue
+            try:
+                wanted[index] = part.send(replies[index]) if index in replies else next(part)
+            except StopIteration as end:
+                ends[index] = end.value
+                wanted.pop(index, None)
+        if not wanted:
+            return tuple(ends[index] for index in range(len(parts)))
+        answered = iter((yield tuple(r for requests in wanted.values() for r in requests)))
+        replies = {i: tuple(next(answered) for _ in requests) for i, requests in wanted.items()}
+
+
+def _said(reply: Reply) -> str:
     text = (reply.text or "").strip()
     if not text:
         raise UnreadableError("the reply was empty")
     return text
 
 
-def ask(
-    request: Request, reader: Callable[[str], T], retries: int
-) -> Steps[tuple[T | None, Reading]]:
-    """Ask until the reply can be read, at most ``1 + retries`` times.
-
-    The value is None when every reply was refused or a call failed. What is asked again says why:
-    the same words at the same temperature would mostly get the same reply.
-    """
-    refused: list[str] = []
-    while len(refused) <= retries:
-        (reply,) = yield (_again(request, refused),)
-        if reply.failure is not None:
-            return None, Reading(tuple(refused), reply.failure, done=False)
-        try:
-            return reader(text_of(reply)), Reading(tuple(refused))
-        except UnreadableError as error:
-            refused.append(str(error))
-    return None, Reading(tuple(refused), done=False)
-
-
-def _again(request: Request, refused: Sequence[str]) -> Request:
+def _again(request: Request, refused: Sequence[Remark]) -> Request:
     if not refused:
         return request
     *before, last = request.messages
-    # The count makes each a request of its own: the same words would find the same completion.
+    why = refused[-1].why.encode("utf-8", "replace")[:_REASON].decode("utf-8", "ignore")
     earlier = "An earlier reply" if len(refused) == 1 else f"{len(refused)} earlier replies"
     told = replace(
         last,
-        content=f"{last.content}\n\n{earlier} to this could not be used: {refused[-1]}. "
+        content=f"{last.content}\n\n{earlier} to this could not be used: {why}. "
         "Keep to the form that is asked for above.",
     )
     return replace(request, messages=(*before, told), again=len(refused))

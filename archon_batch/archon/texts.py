@@ -1,26 +1,28 @@
-"""Rounds whose replies are taken as they are: what generators and fusers ask."""
+"""Candidates that are made of texts as they come: what generators and fusers ask for."""
 
-from archon_batch.archon.call import Message
-from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, text_of
+from collections.abc import Sequence
+
+from archon_batch.archon.component import Scene
+from archon_batch.archon.state import Candidate, Contribution, Remark
+from archon_batch.archon.steps import Request, Steps, tell, together
 
 
 def texts(
-    messages: tuple[Message, ...], samples: int
-) -> Steps[tuple[tuple[tuple[int, str], ...], tuple[Reading, ...]]]:
-    """Ask ``samples`` times; return the texts with their slots, and what went wrong.
+    scene: Scene, requests: Sequence[Request], retries: int, parents: tuple[str, ...] = ()
+) -> Steps[tuple[Contribution, tuple[Remark, ...]]]:
+    """Make the requests side by side; each text is a candidate, named by its request's slot.
 
-    A failed or blank reply is left out and told of. It is not asked for again: the others stand
-    in for it, and when there are no others the item gives up and says why.
+    What failed is left out and told of: the others stand in for it, and when there are no others
+    the item gives up and says why.
     """
-    replies = yield tuple(Request(slot, messages, sample=slot) for slot in range(samples))
-    made: list[tuple[int, str]] = []
-    readings: list[Reading] = []
-    for slot, reply in enumerate(replies):
-        if reply.failure is not None:
-            readings.append(Reading(failure=reply.failure, done=False))
-            continue
-        try:
-            made.append((slot, text_of(reply)))
-        except UnreadableError as error:
-            readings.append(Reading((str(error),), done=False))
-    return tuple(made), tuple(readings)
+    told = yield from together([tell(request, retries) for request in requests])
+    made = tuple(
+        Candidate(f"{scene.place}.{request.slot}", text, parents)
+        for request, (text, _) in zip(requests, told, strict=True)
+        if text is not None
+    )
+    remarks = tuple(remark for _, some in told for remark in some)
+    lacking = len(requests) - len(made)
+    if lacking:
+        remarks += (Remark("without", f"{lacking} of {len(requests)} candidates are not there"),)
+    return Contribution(candidates=made), remarks

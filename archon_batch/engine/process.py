@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 import structlog
@@ -66,6 +67,7 @@ class Process:
         )
 
     async def _place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
+        await asyncio.to_thread(_load, calls)
         placing = asyncio.gather(*(self._placer.place(job, ix, call) for ix, call in calls))
         self._placing.add(placing)
         try:
@@ -89,6 +91,17 @@ class Process:
 
     def _job(self, job_id: str) -> RunningJob:
         return running(self.store.jobs.get(job_id), self._kinds)
+
+
+def _load(calls: Sequence[tuple[int, Call]]) -> None:
+    """Import what live calls need while no attempt is on record.
+
+    It takes seconds and much memory: whoever dies of it, or during it, has sent nothing.
+    """
+    if any(call.model.provider not in ("local", "scripted") for _, call in calls):
+        # If it cannot be imported, each attempt will say so.
+        with suppress(Exception):
+            import archon_batch.gateway.live  # noqa: F401, PLC0415
 
 
 _lock = threading.Lock()

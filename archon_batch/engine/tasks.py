@@ -36,11 +36,12 @@ def advance(job_id: str, shard: int, stride: int) -> None:
     here = process.current(settings)
     try:
         job = here.job(job_id)
+        # Also of a job that was halted: what has all its replies is answered.
+        missing = road.advance(here.store, job, shard)
     except ArchitectureError as error:
+        # A component that is not installed here, or whose code broke: time mends neither.
         here.store.jobs.move(job_id, "stopped", only_from=["running"], reason=str(error))
         return
-    # Also of a job that was halted: what has all its replies is answered.
-    missing = road.advance(here.store, job, shard)
     if road.finished(here.store, job_id):
         # The command that runs a job in its own process says so itself.
         _log.log(DEBUG if settings.embedded else INFO, "job_done", job=job_id)

@@ -1,6 +1,6 @@
 """The providers: whoever answers calls."""
 
-from archon_batch.gateway.models import missing_for, price_of, why_unknown
+from archon_batch.gateway.models import limits_of, missing_for, price_of, why_unknown
 from archon_batch.gateway.router import Router
 from archon_batch.gateway.scripted import ScriptedGateway, settled
 from archon_batch.gateway.seam import Gateway
@@ -9,6 +9,7 @@ __all__ = [
     "Gateway",
     "Router",
     "ScriptedGateway",
+    "limits_of",
     "missing_for",
     "price_of",
     "settled",

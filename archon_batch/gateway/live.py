@@ -23,6 +23,7 @@ import httpx
 from archon_batch import errors
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import GatewayError, SettingsError, TransientError
+from archon_batch.gateway.json_schema import response_format
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -189,6 +190,7 @@ class LiveGateway:
                     api_base=model.api_base,
                     api_key=wire.key,
                     extra_headers={"X-Client-Request-Id": attempt},
+                    response_format=response_format(call),
                 )
             return _reply(response)
         except Exception as error:

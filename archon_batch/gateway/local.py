@@ -26,6 +26,7 @@ from archon_batch.errors import (
     SettingsError,
     UnknownModelError,
 )
+from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.local_server import SLOTS, WINDOW, Address, SharedServer
 
 
@@ -142,7 +143,9 @@ def _request(call: Call) -> bytes:
         # The fingerprint differs between samples. 28 bits of it, as 2**32 - 1 means a random seed.
         "seed": int(call.fingerprint[:7], 16),
     }
-    if call.form is not None:
+    if schema := response_format(call):
+        body["response_format"] = schema
+    elif call.form is not None and call.form.grammar is not None:
         body["grammar"] = call.form.grammar
     # ASCII, because a lone surrogate has no other bytes; the server then refuses it by itself.
     return json.dumps(body).encode("ascii")

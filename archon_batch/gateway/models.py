@@ -1,5 +1,7 @@
 """Whether a model can be called from here, and what it costs."""
 
+from dataclasses import dataclass
+
 from archon_batch.archon import ListPrice, Model
 from archon_batch.gateway.prices import listed, nearest, providers
 from archon_batch.gateway.scripted import MODELS as SCRIPTED
@@ -20,8 +22,32 @@ def price_of(model: Model) -> ListPrice | None:
     return entry.price if entry else None
 
 
-def why_unknown(model: Model) -> str | None:
-    """What is wrong with the model's name, or None when it may be called."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Tokens, or None where nobody knows: of prompt and reply together, and of a reply."""
+
+    context: int | None
+    max_output: int | None
+
+
+def limits_of(model: Model) -> Limits:
+    """What the architecture says of the model, else what litellm's list does."""
+    if model.provider == "local":
+        from archon_batch.gateway.local_server import WINDOW  # noqa: PLC0415
+
+        return Limits(model.context or WINDOW, WINDOW)
+    entry = listed(model.model)
+    if entry is None:
+        return Limits(model.context, None)
+    return Limits(model.context or entry.context, entry.max_output)
+
+
+def why_unknown(model: Model, *, unpriced: bool = False) -> str | None:
+    """What is wrong with the model's name, or None when it may be called.
+
+    A provider's newest model is on no list yet, nor are its oldest: whoever gives its price, or
+    takes it without one (``unpriced``), is taken to know it.
+    """
     if model.provider == "scripted":
         return (
             None if model.model in SCRIPTED else f"no such script; known are {', '.join(SCRIPTED)}"
@@ -35,10 +61,8 @@ def why_unknown(model: Model) -> str | None:
     close = ", ".join(nearest(model.model))
     hint = f"did you mean {close}?" if close else "litellm's list has none like it"
     if model.provider in providers():
-        # A provider's newest model is not on a list yet: whoever gives its price knows it.
-        return (
-            None if model.price is not None else f"{hint}; a new model needs a price under models"
-        )
+        known = unpriced or model.price is not None
+        return None if known else f"{hint}; a model on no list needs a price under models"
     return f"no provider is known for it; name it as provider/model; {hint}"
 
 

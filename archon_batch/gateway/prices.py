@@ -28,6 +28,8 @@ class Listed:
     #: The window and the longest reply, in tokens.
     context: int | None
     max_output: int | None
+    #: Whether its replies can be held to a JSON schema.
+    json_schema: bool
 
 
 def listed(model: str) -> Listed | None:
@@ -43,7 +45,10 @@ def listed(model: str) -> Listed | None:
         if entry is None or _provider(entry) != _family(provider):
             return None
     return Listed(
-        _price(entry), _tokens(entry, "max_input_tokens"), _tokens(entry, "max_output_tokens")
+        _price(entry),
+        _tokens(entry, "max_input_tokens"),
+        _tokens(entry, "max_output_tokens"),
+        json_schema=entry.get("supports_response_schema") is True,
     )
 
 
@@ -102,7 +107,9 @@ def _price(entry: Mapping[str, Any]) -> ListPrice | None:
         return None
     # As text, since a million times 0.00001 is 1E+1 otherwise.
     per_million = [Decimal(f"{cost.scaleb(6):f}") for cost in costs]
-    return ListPrice(input=per_million[0], output=per_million[1])
+    read = entry.get("cache_read_input_token_cost")
+    cached = None if read is None else Decimal(f"{Decimal(read).scaleb(6):f}")
+    return ListPrice(input=per_million[0], output=per_million[1], cached_input=cached)
 
 
 def _tokens(entry: Mapping[str, Any], key: str) -> int | None:

@@ -71,18 +71,20 @@ def settled(call: Call) -> Reply:
         if luck % 11 == 0:
             return Reply(None, failure="refused: the script refuses this")
         if luck % 5 == 0:
-            return _reply(call, "" if luck % 2 else "I would rather talk about [1] and [1].")
+            text = "" if luck % 2 else "I would rather talk about [1] and [1]."
+            return _reply(call, text, finish="length" if luck % 3 else "stop")
     if call.form is not None:
-        return _reply(call, call.form.example)
+        # Where a reply is a verdict, one in three goes against the candidate.
+        return _reply(call, call.form.sized(0, worst=luck % 3 == 0))
     start, length = luck % len(_WORDS), 5 + luck // 97 % 20
     words = [_WORDS[(start + step) % len(_WORDS)] for step in range(length)]
     return _reply(call, f"{' '.join(words).capitalize()} ({call.fingerprint[:8]}).")
 
 
-def _reply(call: Call, text: str) -> Reply:
+def _reply(call: Call, text: str, finish: str = "stop") -> Reply:
     prompt = sum(len(message.content.split()) for message in call.messages)
     usage = Usage(prompt=prompt, completion=len(text.split()), cached=0, reasoning=0)
-    return Reply(text, usage=usage, finish="stop", model=call.model.model)
+    return Reply(text, usage=usage, finish=finish, model=call.model.model)
 
 
 def _luck(call: Call) -> int:

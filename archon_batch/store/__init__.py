@@ -17,7 +17,9 @@ from archon_batch.store.attempts import (
     Started,
     Tight,
 )
+from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
+from archon_batch.store.completions import Completions, Kept
 from archon_batch.store.database import Database, connect, translated
 from archon_batch.store.endings import AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
@@ -37,6 +39,8 @@ class Store:
     items: Items
     accounts: Accounts
     endings: Endings
+    completions: Completions
+    audit: Audit
     clerk: Clerk
 
     @classmethod
@@ -55,6 +59,8 @@ class Store:
             Items(database),
             Accounts(database),
             Endings(database),
+            Completions(database),
+            Audit(database),
             Clerk(database),
         )
 
@@ -87,6 +93,7 @@ __all__ = [
     "Account",
     "AttemptLine",
     "Begun",
+    "Books",
     "BudgetReached",
     "Busy",
     "By",
@@ -99,6 +106,7 @@ __all__ = [
     "Halted",
     "Items",
     "Job",
+    "Kept",
     "NewItem",
     "NewJob",
     "OpenItem",

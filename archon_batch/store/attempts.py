@@ -1,6 +1,6 @@
 """An attempt's beginning and end as values, and the parts of the database that both move."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -118,6 +118,17 @@ class Finish:
     #: What settles the call; None when it stays open, for another attempt or another day.
     reply: Reply | None
     at: datetime
+
+
+def lock(connection: Connection, jobs: Collection[str]) -> None:
+    """Take the right to change attempts and money of these jobs, in one order of jobs.
+
+    Whoever changes either has it first: two who take rows of Postgres each in their own order
+    wait for each other. It lets in what only refers to the jobs.
+    """
+    if jobs:
+        query = sa.select(tables.jobs.c.id).where(tables.jobs.c.id.in_(sorted(jobs)))
+        connection.execute(query.order_by(tables.jobs.c.id).with_for_update(key_share=True))
 
 
 def move(connection: Connection, money: Mapping[str, Mapping[str, int]]) -> None:

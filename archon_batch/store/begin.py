@@ -142,7 +142,9 @@ def _locked_jobs(connection: Connection, ids: Iterable[str]) -> dict[str, Record
     )  # fmt: skip
     # In one order, so that two processes with the same jobs cannot wait for each other.
     query = sa.select(*columns).where(table.c.id.in_(sorted(ids))).order_by(table.c.id)
-    return {row.id: row for row in connection.execute(query.with_for_update())}
+    # Not the lock that shuts out whoever refers to them: two that both refer to a job already, by
+    # what they have inserted, could never have it.
+    return {row.id: row for row in connection.execute(query.with_for_update(key_share=True))}
 
 
 def _settled(connection: Connection, starts: Sequence[Start]) -> set[tuple[str, int, str]]:

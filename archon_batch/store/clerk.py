@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from archon_batch.errors import StoreAwayError
-from archon_batch.store.attempts import Begun, Finish, Start
+from archon_batch.store.attempts import Begun, Finish, Start, lock
 from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
 from archon_batch.store.settle import settle
@@ -109,10 +109,12 @@ class Clerk:
 
     def _patiently(self, starts: list[Start], ends: list[Finish]) -> list[Begun]:
         """Both are safe to do again, also when only the confirmation of a commit was lost."""
+        jobs = {work.call.job for work in starts} | {work.start.call.job for work in ends}
         patience = time.monotonic() + _PATIENCE
         while True:
             try:
                 with self._database.writing() as connection:
+                    lock(connection, jobs)
                     # Ends first: the money that they free may let a beginning through.
                     if ends:
                         settle(connection, ends)

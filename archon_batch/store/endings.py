@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from archon_batch.archon import CallKey, Message, Question, Reply
 from archon_batch.errors import JobNotFoundError
 from archon_batch.store import tables
 from archon_batch.store.accounts import Account, Accounts
@@ -41,6 +42,8 @@ class CallLine:
     model: str
     text: str | None
     failure: str | None
+    #: The provider's word for why the text ends: ``stop``, ``length``, ...
+    finish: str | None
     cached: bool
     saved: int | None
     attempts: Sequence[AttemptLine] = ()
@@ -99,6 +102,27 @@ class Endings:
         (ending,) = self._endings(job_id, [row])
         return ending
 
+    def on_record(self, job_id: str, ix: int) -> tuple[Question, Mapping[CallKey, Reply]]:
+        """What the item asks, and its replies, wherever it stands.
+
+        A row that could not be accepted asks nothing: its question has no messages.
+        """
+        items, calls = tables.items, tables.calls
+        asked = sa.select(items.c.row_id, items.c.messages).where(
+            items.c.job_id == job_id, items.c.ix == ix
+        )
+        settled = sa.select(calls.c.key, calls.c.text, calls.c.failure, calls.c.finish).where(
+            calls.c.job_id == job_id, calls.c.ix == ix
+        )
+        with self._database.reading() as connection:
+            item = connection.execute(asked).one()
+            replies = {
+                CallKey.parse(row.key): Reply(row.text, row.failure, finish=row.finish)
+                for row in connection.execute(settled)
+            }
+        messages = tuple(Message(role, text) for role, text in json.loads(item.messages))
+        return Question(item.row_id, messages), replies
+
     def calls(self, job_id: str, ix: int) -> list[CallLine]:
         """Every call of an item with its attempts, in the order they were asked."""
         calls, attempts = tables.calls, tables.attempts
@@ -124,6 +148,7 @@ class Endings:
                     model=named.model,
                     text=call.text if call else None,
                     failure=call.failure if call else None,
+                    finish=call.finish if call else None,
                     cached=bool(call and call.cached),
                     saved=call.saved if call else None,
                     attempts=tuple(_attempt(row) for row in tried[key]),

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Answer, CallKey, GaveUp, Message, Question, Reply
 from archon_batch.store import tables
+from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now
 
@@ -46,11 +47,12 @@ class Items:
             replies: dict[int, dict[CallKey, Reply]] = defaultdict(dict)
             if rows:
                 for row in connection.execute(
-                    sa.select(calls.c.ix, calls.c.key, calls.c.text, calls.c.failure).where(
-                        calls.c.job_id == job_id, calls.c.ix.in_([row.ix for row in rows])
-                    )
+                    sa.select(
+                        calls.c.ix, calls.c.key, calls.c.text, calls.c.failure, calls.c.finish
+                    ).where(calls.c.job_id == job_id, calls.c.ix.in_([row.ix for row in rows]))
                 ):
-                    replies[row.ix][CallKey.parse(row.key)] = Reply(row.text, row.failure)
+                    reply = Reply(row.text, row.failure, finish=row.finish)
+                    replies[row.ix][CallKey.parse(row.key)] = reply
         return [
             OpenItem(row.ix, _question(row.row_id, row.messages), replies[row.ix]) for row in rows
         ]
@@ -115,6 +117,7 @@ class Items:
         """
         items, attempts = tables.items, tables.attempts
         with self._database.writing() as connection:
+            lock(connection, [job_id])
             ixs = list(
                 connection.scalars(
                     sa.select(items.c.ix).where(

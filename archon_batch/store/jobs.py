@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -176,7 +176,7 @@ def _one(connection: Connection, job_id: str) -> Record:
 
 
 def _job_row(job_id: str, new: NewJob) -> dict[str, Any]:
-    prices = {m: None if p is None else [p.input, p.output] for m, p in new.prices.items()}
+    prices = {m: None if p is None else astuple(p) for m, p in new.prices.items()}
     return {
         "id": job_id,
         "submit_key": new.submit_key,

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,8 +15,8 @@ from archon_batch.store.attempts import (
     CALL,
     WORKER_DIED,
     Finish,
-    Record,
     Start,
+    lock,
     move,
     once,
     settled,
@@ -26,6 +26,14 @@ from archon_batch.store.text import storable
 
 #: Characters of a provider's word for why it stopped.
 _FINISH = 64
+
+
+class _Before(NamedTuple):
+    """An attempt that an end is told of, as it was until then."""
+
+    state: str
+    reserve: int
+    counts: bool
 
 
 def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
@@ -41,10 +49,12 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
     completions: list[dict[str, Any]] = []
     for finish in finishes:
         start = finish.start
-        # Taken out: an end that comes twice in one batch counts once.
-        before = states.pop((*start.call.row, finish.n), None)
+        attempt = (*start.call.row, finish.n)
+        before = states.get(attempt)
         if before is None or before.state not in ("sending", "in_doubt"):
             continue
+        # The next end of it in this batch is judged as if it came in a commit of its own.
+        states[attempt] = before._replace(state=finish.billing.value)
         moved = money[start.call.job]
         moved["reserved" if before.state == "sending" else "in_doubt"] -= before.reserve
         moved["spent"] += finish.cost or 0
@@ -71,6 +81,8 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
     if calls:
         connection.execute(once(connection, tables.calls), calls)
     if completions:
+        # In one order, since another job's may be the same.
+        completions.sort(key=lambda row: str(row["fingerprint"]))
         connection.execute(once(connection, tables.completions), completions)
     move(connection, money)
 
@@ -82,34 +94,38 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
     """
     table = tables.attempts
     query = sa.select(*CALL, table.c.n, table.c.owner, table.c.expires_at, table.c.reserve)
-    rows = connection.execute(
-        query.where(table.c.state == sa.literal_column("'sending'")).with_for_update()
-    ).all()
+    sending = table.c.state == sa.literal_column("'sending'")
+    rows = connection.execute(query.where(sending)).all()
     lost = [row for row in rows if utc(row.expires_at) < at or is_dead(row.owner)]
+    lock(connection, {row.job_id for row in lost})
     money: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    found = 0
     for row in lost:
-        money[row.job_id]["reserved"] -= row.reserve
-        money[row.job_id]["in_doubt"] += row.reserve
-        connection.execute(
-            sa.update(table)
-            .where(sa.tuple_(*CALL, table.c.n) == (row.job_id, row.ix, row.key, row.n))
-            .values(state="in_doubt", outcome=WORKER_DIED, ended_at=at)
+        attempt = sa.tuple_(*CALL, table.c.n) == (row.job_id, row.ix, row.key, row.n)
+        update = sa.update(table).where(attempt, sending)
+        changed = connection.execute(
+            update.values(state="in_doubt", outcome=WORKER_DIED, ended_at=at)
         )
+        # None if another found it, or its end came, before the job was ours.
+        if changed.rowcount:
+            found += 1
+            money[row.job_id]["reserved"] -= row.reserve
+            money[row.job_id]["in_doubt"] += row.reserve
     move(connection, money)
-    return len(lost)
+    return found
 
 
 def _states(
     connection: Connection, finishes: Sequence[Finish]
-) -> dict[tuple[str, int, str, int], Record]:
+) -> dict[tuple[str, int, str, int], _Before]:
     table = tables.attempts
     attempt = (*CALL, table.c.n)
     query = sa.select(*attempt, table.c.state, table.c.reserve, table.c.counts).where(
         sa.tuple_(*attempt).in_([(*f.start.call.row, f.n) for f in finishes])
     )
     return {
-        (row.job_id, row.ix, row.key, row.n): row
-        for row in connection.execute(query.with_for_update())
+        (row.job_id, row.ix, row.key, row.n): _Before(row.state, row.reserve, row.counts)
+        for row in connection.execute(query)
     }
 
 

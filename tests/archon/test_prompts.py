@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archon_batch.archon import Message, Scene, State
-from tests.builders import a_component, a_question, asked, candidates
+from tests.builders import a_component, a_question, candidates, played
 
 FOLDER = Path(__file__).parent / "prompts"
 
@@ -24,24 +24,45 @@ CRITIQUED = (
     replace(PLAIN[0], critique="Strengths: short.\nWeaknesses: it leaves out the suburbs."),
     replace(PLAIN[1], critique="Strengths: it tells both figures.\nWeaknesses: it names no year."),
 )
+TESTS = ("The response names a figure.", "The response names the year of its figure.")
+EXAMINATION = "Two million is right for the city.\n\nIt is silent about what lies around it."
+
+JSON = {"format": "json"}
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "knobs", "shown"),
+    ("name", "kind", "knobs", "state"),
     [
-        ("critic", "critic", {}, PLAIN),
-        ("ranker", "ranker", {}, PLAIN),
-        ("ranker-with-critiques", "ranker", {}, CRITIQUED),
-        ("fuser-with-critiques-and-length", "fuser", {"length_control": True}, CRITIQUED),
+        ("critic", "critic", {}, State(PLAIN)),
+        ("critic-json", "critic", JSON, State(PLAIN)),
+        ("ranker", "ranker", {}, State(PLAIN)),
+        ("ranker-json", "ranker", JSON, State(PLAIN)),
+        ("ranker-with-critiques", "ranker", {}, State(CRITIQUED)),
+        ("fuser-with-critiques-and-length", "fuser", {"length_control": True}, State(CRITIQUED)),
+        ("unit-test-generator", "unit_test_generator", {"unit_test_cap": 5}, State()),
+        ("unit-test-generator-json", "unit_test_generator", JSON, State()),
+        ("unit-test-evaluator", "unit_test_evaluator", {}, State(PLAIN, TESTS)),
+        ("unit-test-evaluator-json", "unit_test_evaluator", JSON, State(PLAIN, TESTS)),
+        ("generator-after-tests", "generator", {}, State((), TESTS)),
+        ("verifier-argument", "verifier", {}, State(PLAIN)),
+        ("verifier-verdict", "verifier", {}, State(PLAIN)),
+        ("verifier-verdict-json", "verifier", JSON, State(PLAIN)),
     ],
 )
-def test_a_prompt_reads_as_it_was_reviewed(name, kind, knobs, shown):
+def test_a_prompt_reads_as_it_was_reviewed(name, kind, knobs, state):
     question = a_question("How many people live there?", earlier=EARLIER)
 
-    (request,) = asked(a_component(kind, **knobs), Scene(question, State(shown), "1.0"))
+    play = played(a_component(kind, **knobs), Scene(question, state, "1.0"), EXAMINATION)
 
+    request, *_ = play.rounds[int("verdict" in name)]
     rendered = "\n".join(f"=== {m.role}\n{m.content}" for m in request.messages) + "\n"
     file = FOLDER / f"{name}.txt"
     if os.environ.get("UPDATE_PROMPTS"):
         file.write_text(rendered, encoding="utf-8")
     assert rendered == file.read_text(encoding="utf-8"), "read this module's docstring"
+
+
+def test_every_prompt_on_file_is_compared():
+    named = test_a_prompt_reads_as_it_was_reviewed.pytestmark[0].args[1]
+
+    assert {file.stem for file in FOLDER.iterdir()} == {name for name, *_ in named}

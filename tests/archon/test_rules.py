@@ -1,6 +1,6 @@
 """What an architecture must be, and what the paper says that it should be."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -9,22 +9,29 @@ from hypothesis import strategies as st
 from archon_batch.archon import (
     Answer,
     Architecture,
+    Bounds,
     Reply,
-    arrivals,
+    flows,
     refuse_broken,
     run,
     warnings,
 )
 from archon_batch.archon.components.generator import Generator
-from archon_batch.archon.rules import leaving_at_end
 from archon_batch.errors import ArchitectureError
-from tests.builders import a_question, an_architecture, answers, architectures
+from tests.builders import a_component, a_question, an_architecture, answers, architectures
 
 FIVE = {"type": "generator", "samples": 5}
+VOTER = {"type": "voter", "extract": "number"}
+TESTS, EVALUATOR = "unit_test_generator", "unit_test_evaluator"
 
 
-def best(top_k):
+def best(top_k: int) -> dict[str, Any]:
     return {"type": "ranker", "top_k": top_k}
+
+
+def critical(kind: str) -> dict[str, Any]:
+    """Has to have critiques."""
+    return {"type": kind, "use_critiques": True}
 
 
 @pytest.mark.parametrize(
@@ -32,21 +39,79 @@ def best(top_k):
     [
         ([[]], "layers[0]", "the layer is empty"),
         ([FIVE, []], "layers[1]", "the layer is empty"),
-        (["fuser"], "layers[0][0]", "a fuser needs candidates"),
+        (
+            ["fuser"],
+            "layers[0][0]",
+            "a fuser needs candidates, and no layer before it leaves any; a generator makes some",
+        ),
+        (["verifier", "generator"], "layers[0][0]", "a verifier needs candidates"),
+        ([VOTER, "generator"], "layers[0][0]", "a voter needs candidates"),
+        (["critic", "generator"], "layers[0][0]", "a critic needs candidates"),
+        (["ranker", "generator"], "layers[0][0]", "a ranker needs candidates"),
+        ([TESTS, EVALUATOR, "generator"], "layers[1][0]", "evaluator needs candidates"),
         ([["generator", "critic"]], "layers[0][1]", "a critic needs candidates"),
-        (["ranker", "generator"], "layers[0][0]", "no layer before it makes any"),
-        ([FIVE, best(6)], "layers[1][0].top_k", "6 is more than the 5 candidates that arrive"),
+        (
+            [FIVE, EVALUATOR],
+            "layers[1][0]",
+            (
+                "a unit_test_evaluator needs unit tests, and no layer before it leaves any; "
+                "a unit_test_generator writes some"
+            ),
+        ),
+        ([FIVE, [TESTS, EVALUATOR]], "layers[1][1]", "needs unit tests"),
+        (
+            [FIVE, critical("ranker")],
+            "layers[1][0]",
+            (
+                "a ranker as it is written needs critiques, and no layer before it leaves any; "
+                "a critic right before it writes some"
+            ),
+        ),
+        ([FIVE, critical("fuser")], "layers[1][0]", "a fuser as it is written needs critiques"),
+        ([FIVE, ["critic", critical("ranker")]], "layers[1][1]", "needs critiques"),
+        ([FIVE, "critic", "fuser", critical("ranker")], "layers[3][0]", "needs critiques"),
+        ([FIVE, "critic", "generator", critical("fuser")], "layers[3][0]", "needs critiques"),
+        ([FIVE, ["critic", "fuser"], critical("fuser")], "layers[2][0]", "needs critiques"),
+        ([TESTS], "layers", "no layer makes a candidate to answer with"),
+        ([TESTS, TESTS], "layers", "no layer makes a candidate to answer with"),
+        ([FIVE, best(6)], "layers[1][0].top_k", "6 is more than the 5 candidates that can arrive"),
         ([FIVE, best(3), [best(2), best(4)]], "layers[2][1].top_k", "4 is more than the 3"),
         ([FIVE, "fuser", best(2)], "layers[2][0].top_k", "2 is more than the 1 candidates"),
+        (
+            [FIVE, {"type": "verifier", "first_k": 6}],
+            "layers[1][0].first_k",
+            "6 is more than the 5",
+        ),
+        (
+            [FIVE, TESTS, VOTER, {"type": EVALUATOR, "first_k": 2}],
+            "layers[3][0].first_k",
+            "2 is more than the 1",
+        ),
+        (
+            [FIVE, TESTS, {"type": EVALUATOR, "top_k": 6}],
+            "layers[2][0].top_k",
+            "6 is more than the 5",
+        ),
         (
             [[{"type": "generator", "samples": 1000}] * 11],
             "layers[0]",
             "up to 11,000 calls; the most allowed is 10,000",
         ),
+        ([[{"type": "generator", "samples": 1000}] * 10, "critic"], "layers[1]", "up to 10,001"),
         (
-            [*[{"type": "generator", "samples": 1000}] * 10, "critic"],
-            "layers[10]",
-            "up to 10,003 calls",
+            [[{"type": "generator", "samples": 1000}] * 4, {"type": "verifier", "first_k": 1}],
+            "layers[1]",
+            "up to 12,000 calls",
+        ),
+        (
+            [
+                [FIVE] * 2,
+                {"type": "verifier", "samples": 100},
+                {"type": "fuser", "samples": 1000},
+                {"type": "verifier", "samples": 4},
+            ],
+            "layers[3]",
+            "up to 11,010 calls",
         ),
     ],
 )
@@ -61,24 +126,56 @@ def test_what_cannot_work_is_refused_with_its_place(layers, place, why):
 
 
 class Wisher(Generator):
-    """Needs no candidates and makes none."""
+    """Makes nothing."""
 
-    makes_candidates: ClassVar[bool] = False
+    makes: ClassVar[frozenset[str]] = frozenset()
 
-    def leaves(self, candidates: int) -> int:
-        return candidates
+    def leaves(self, candidates: int) -> Bounds:
+        return Bounds(candidates, candidates)
 
 
-def test_an_architecture_that_makes_no_candidate_is_refused():
-    wisher = Wisher(type="generator", model="scripted/plausible")
+class Planner(Wisher):
+    """Makes what another component of its package needs."""
 
-    with pytest.raises(ArchitectureError, match="no layer makes a candidate to answer with"):
-        refuse_broken(Architecture("empty", {}, ((wisher,),)))
+    makes: ClassVar[frozenset[str]] = frozenset({"plans"})
+
+
+class Follower(Generator):
+    needs: ClassVar[frozenset[str]] = frozenset({"plans"})
+
+
+def of(*layers: Any) -> Architecture:
+    written = [layer if isinstance(layer, tuple) else (layer,) for layer in layers]
+    return Architecture("tested", {}, tuple(written))
+
+
+def a(kind: type[Generator]) -> Generator:
+    return kind(type="generator", model="scripted/plausible")
+
+
+def test_a_first_layer_that_makes_nothing_is_refused():
+    with pytest.raises(ArchitectureError) as refusal:
+        refuse_broken(of(a(Wisher), a(Generator)))
+
+    assert (refusal.value.place, refusal.value.why) == (
+        "layers[0]",
+        "the first layer makes nothing that a later one could use",
+    )
+
+
+def test_a_component_of_another_package_needs_what_one_of_its_own_makes():
+    with pytest.raises(
+        ArchitectureError, match=r"needs plans, and no layer before it leaves any\Z"
+    ) as refusal:
+        refuse_broken(of(a(Generator), a(Follower)))
+
+    assert refusal.value.place == "layers[1][0]"
+    refuse_broken(of(a(Planner), a(Follower)))
 
 
 def test_an_architecture_without_layers_is_refused():
     with pytest.raises(ArchitectureError, match="layers: there is no layer"):
-        refuse_broken(Architecture("empty", {}, ()))
+        refuse_broken(of())
 
 
 @pytest.mark.parametrize(
@@ -89,6 +186,13 @@ def test_an_architecture_without_layers_is_refused():
         [FIVE, "critic", "ranker", "fuser"],
         [[FIVE, "generator"], best(6), best(1)],
         [[{"type": "generator", "samples": 1000}] * 10],
+        [FIVE, "critic", critical("ranker"), critical("fuser")],
+        [FIVE, "critic", "verifier", VOTER, critical("fuser")],
+        [FIVE, "critic", ["ranker", "generator"], critical("fuser")],
+        [FIVE, ["critic", "ranker"], critical("fuser")],
+        [TESTS, FIVE, "fuser", EVALUATOR],
+        [FIVE, "verifier", {"type": "verifier", "first_k": 5}],
+        [TESTS, FIVE, {"type": EVALUATOR, "first_k": 3, "top_k": 1}, best(3)],
     ],
 )
 def test_what_can_work_is_let_through(layers):
@@ -96,38 +200,44 @@ def test_what_can_work_is_let_through(layers):
 
 
 @pytest.mark.parametrize(
-    ("layers", "arriving", "left"),
+    ("layers", "along"),
     [
-        (["generator"], [0], 1),
-        ([[FIVE, "generator"], "critic", best(4), "fuser"], [0, 6, 6, 4], 1),
-        ([FIVE, {"type": "fuser", "samples": 3}, "ranker"], [0, 5, 3], 3),
-        ([FIVE, ["critic", best(2)]], [0, 5], 2),
-        ([FIVE, ["critic", "fuser"]], [0, 5], 1),
-        ([FIVE, [best(2), best(1)]], [0, 5], 3),
-        ([FIVE, ["ranker", "fuser"]], [0, 5], 6),
-        ([FIVE, [best(2), "fuser"], "critic"], [0, 5, 3], 3),
+        (["generator"], [1]),
+        ([[FIVE, "generator"], "critic", best(4), "fuser"], [6, 6, 4, 1]),
+        ([FIVE, {"type": "fuser", "samples": 3}, "ranker"], [5, 3, 3]),
+        ([FIVE, ["critic", best(2)]], [5, 2]),
+        ([FIVE, ["critic", "fuser"]], [5, 1]),
+        ([FIVE, [best(2), best(1)]], [5, Bounds(2, 3)]),
+        ([FIVE, [best(4), best(3)]], [5, Bounds(4, 5)]),
+        ([FIVE, ["ranker", "fuser"]], [5, 6]),
+        ([FIVE, [best(2), "fuser"], "critic"], [5, 3, 3]),
+        ([FIVE, "verifier", [best(1), "generator"]], [5, Bounds(1, 5), 2]),
+        ([FIVE, "verifier", best(3), VOTER], [5, Bounds(1, 5), Bounds(1, 3), 1]),
+        ([TESTS, FIVE, [VOTER, EVALUATOR]], [0, 5, 5]),
+        ([TESTS, FIVE, {"type": EVALUATOR, "first_k": 3, "top_k": 1}], [0, 5, Bounds(1, 3)]),
+        ([TESTS, FIVE, {"type": EVALUATOR, "first_k": 1, "top_k": 3}], [0, 5, Bounds(1, 3)]),
     ],
 )
-def test_candidates_are_counted_from_layer_to_layer(layers, arriving, left):
-    architecture = an_architecture(*layers)
+def test_candidates_are_counted_from_layer_to_layer(layers, along):
+    counted = list(flows(an_architecture(*layers)))
 
-    assert list(arrivals(architecture)) == arriving
-    assert leaving_at_end(architecture) == left
+    expected = [Bounds(n, n) if isinstance(n, int) else n for n in along]
+    assert [flow.leaving for flow in counted] == expected
+    assert [flow.arriving for flow in counted] == [Bounds(0, 0), *expected[:-1]]
 
 
 @given(architecture=architectures(), seed=st.integers())
-def test_no_more_candidates_are_left_than_are_counted(architecture, seed):
+def test_no_more_candidates_are_shown_than_are_counted(architecture, seed):
     shown: dict[int, int] = {}
 
     def answer(call):
-        if call.kind == "fuser":
-            marks = call.messages[-1].content.count("\n<<<end of response ")
-            shown[call.key.layer] = max(marks, shown.get(call.key.layer, 0))
+        marks = call.messages[-1].content.count("\n<<<end of response ")
+        shown[call.key.layer] = max(marks, shown.get(call.key.layer, 0))
         return answers(seed)(call)
 
     run(architecture, a_question(), answer)
 
-    counted = list(arrivals(architecture))
+    counted = [flow.arriving.high for flow in flows(architecture)]
     assert all(marks <= counted[layer] for layer, marks in shown.items())
 
 
@@ -136,50 +246,145 @@ def test_whatever_is_let_through_comes_to_an_answer_when_nothing_fails(architect
     end, _ = run(
         architecture,
         a_question(),
-        lambda call: Reply(call.form.example if call.form else f"text {call.key}"),
+        lambda call: Reply(call.form.example if call.form else f"1 text {call.key}"),
     )
 
     assert isinstance(end, Answer)
-    assert end.notes == ()
+    # A voter may find no answer of its kind in such texts.
+    assert {note.why.partition(" (")[0] for note in end.notes} <= {"no answer"}
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["generator"],
+        [[FIVE, "generator"], "fuser"],
+        [FIVE, best(1)],
+        [FIVE, "fuser"],
+        [FIVE, "critic", "fuser"],
+        [FIVE, "critic", best(1)],
+        [FIVE, best(3), "critic", "fuser"],
+        [FIVE, "critic", "ranker", "fuser"],
+        [FIVE, "critic", best(5), ["fuser"] * 3, "fuser"],
+        [FIVE, "critic", ["fuser"] * 3, "critic", ["fuser"] * 2, "fuser"],
+        [FIVE, "verifier", "fuser"],
+        [FIVE, "critic", "verifier", "fuser"],
+        [FIVE, TESTS, EVALUATOR, "fuser"],
+        [FIVE, "critic", TESTS, EVALUATOR, "fuser"],
+        [FIVE, TESTS, {"type": EVALUATOR, "top_k": 1}],
+        [["generator"] * 10, "critic", "ranker", ["fuser"] * 6, "verifier", "fuser"],
+        [["generator"] * 6, ["fuser"] * 6, ["fuser"] * 6, "fuser"],
+        [FIVE, VOTER],
+        [FIVE, "critic", VOTER, "fuser"],
+    ],
+)
+def test_an_architecture_that_keeps_to_the_papers_rules_is_not_warned_of(layers):
+    architecture = an_architecture(*layers)
+
+    refuse_broken(architecture)
+    assert list(warnings(architecture)) == []
+
+
+def mixed(*types: str) -> str:
+    return (
+        f"the paper has one type of component in a layer, here are {', '.join(types)}; "
+        "they see what arrives, and nothing of each other"
+    )
+
+
+def alone(kind: str) -> str:
+    return f"the paper has one {kind} in a layer, and nothing beside it"
+
+
+def first(kind: str) -> str:
+    return f"the paper begins with generators; its {kind} comes after them"
+
+
+UNREAD = "no ranker or fuser reads these critiques before their candidates go"
+LATE = "the paper has generators in the first layer only"
+LOST = f"{LATE}; the candidates before are lost"
+NO_EVALUATOR = "the paper has a unit_test_evaluator in the layer right after a unit_test_generator"
+NO_TESTS = "the paper has a unit_test_generator in the layer right before a unit_test_evaluator"
 
 
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
-        (["generator"], []),
-        ([FIVE, "fuser"], []),
-        ([FIVE, "critic", best(1)], []),
-        ([FIVE, "critic", "fuser"], []),
-        (["generator", "critic"], [("layers", "no ranker or fuser reads the last critiques")]),
+        # One type in a layer.
+        ([["generator", TESTS]], [mixed("generator", TESTS), first(TESTS), alone(TESTS), NO_EVALUATOR]),
+        ([FIVE, ["critic", "fuser"]], [mixed("critic", "fuser"), alone("critic"), UNREAD]),
+        ([FIVE, ["fuser", VOTER], "fuser"], [mixed("fuser", "voter")]),
+        ([FIVE, ["ranker", VOTER], "fuser"], [mixed("ranker", "voter"), alone("ranker")]),
+        # Generators in the first layer only.
+        ([FIVE, "generator"], [LOST]),
+        ([TESTS, "generator"], [first(TESTS), NO_EVALUATOR, LATE]),
+        ([FIVE, ["generator", best(2)], "fuser"], [mixed("generator", "ranker"), LATE, alone("ranker")]),
+        # A critic before someone who reads it.
+        (["generator", "critic"], [UNREAD]),
+        ([FIVE, "critic", "generator"], [UNREAD, LOST]),
+        ([FIVE, "critic", {"type": "fuser", "use_critiques": False}], [UNREAD]),
+        ([FIVE, "critic", {"type": "ranker", "use_critiques": False}, "fuser"], []),
+        ([FIVE, "fuser", "critic"], [UNREAD]),
+        ([FIVE, "critic", "fuser", "critic"], [UNREAD]),
+        ([FIVE, "critic", "critic", "fuser"], []),
+        ([FIVE, ["critic", "fuser"], "fuser"], [mixed("critic", "fuser"), alone("critic"), UNREAD]),
+        ([FIVE, "critic", "verifier", VOTER], [UNREAD]),
+        # Alone in their layers.
+        ([FIVE, [best(1), best(1)], "fuser"], [alone("ranker")]),
+        ([FIVE, ["critic", "critic"], "fuser"], [alone("critic")]),
+        ([FIVE, ["verifier", "verifier"], "fuser"], [alone("verifier")]),
+        ([FIVE, [TESTS, TESTS], EVALUATOR, "fuser"], [alone(TESTS)]),
+        ([FIVE, TESTS, [EVALUATOR, EVALUATOR], "fuser"], [alone(EVALUATOR)]),
+        # Unit tests and their evaluator, one right after the other.
+        ([TESTS, FIVE, EVALUATOR, "fuser"], [first(TESTS), NO_EVALUATOR, LATE, NO_TESTS]),
+        ([FIVE, TESTS, "fuser", EVALUATOR], [NO_EVALUATOR, NO_TESTS]),
+        ([FIVE, TESTS, EVALUATOR, EVALUATOR, "fuser"], [NO_TESTS]),
+        ([FIVE, TESTS, "fuser"], [NO_EVALUATOR]),
+    ],
+)  # fmt: skip
+def test_the_papers_rules_that_are_broken_are_told(layers, told):
+    architecture = an_architecture(*layers)
+
+    refuse_broken(architecture)
+    assert sorted(why for place, why in warnings(architecture) if place != "layers") == sorted(told)
+
+
+@pytest.mark.parametrize(
+    ("layers", "place", "why"),
+    [
+        (["generator", "critic"], "layers[1]", UNREAD),
+        ([FIVE, "critic", "generator", VOTER], "layers[1]", UNREAD),
+        ([FIVE, "critic", "critic", VOTER], "layers[2]", UNREAD),
+        ([FIVE, "generator"], "layers[1]", LOST),
+        ([TESTS, FIVE, EVALUATOR, "fuser"], "layers[0]", NO_EVALUATOR),
+        ([TESTS, FIVE, EVALUATOR, "fuser"], "layers[2]", NO_TESTS),
+        ([FIVE, "ranker"], "layers", "up to 5 candidates are left at the end"),
+        ([FIVE, "verifier"], "layers", "up to 5 candidates are left at the end"),
         (
-            [FIVE, "ranker"],
-            [("layers", "5 candidates are left at the end; the first is the answer")],
-        ),
-        (
-            [FIVE, "generator"],
-            [
-                (
-                    "layers[1]",
-                    "the paper has generators in the first layer only; the candidates before are lost",
-                )
-            ],
-        ),
-        (
-            [FIVE, ["critic", "fuser"]],
-            [
-                (
-                    "layers[1]",
-                    "the paper has one type of component in a layer, here are critic, fuser",
-                ),
-                ("layers[1]", "the paper has a critic alone in its layer"),
-                ("layers", "no ranker or fuser reads the last critiques"),
-            ],
-        ),
-        (
-            [FIVE, [best(1), best(1)], "fuser"],
-            [("layers[1]", "the paper has a ranker alone in its layer")] * 2,
+            [FIVE, {"type": "fuser", "samples": 2}],
+            "layers",
+            (
+                "up to 2 candidates are left at the end, and the first is the answer; "
+                "a ranker with top_k: 1, a voter or a fuser would leave one"
+            ),
         ),
     ],
 )
-def test_the_papers_rules_that_are_broken_are_told(layers, told):
-    assert list(warnings(an_architecture(*layers))) == told
+def test_a_warning_names_the_place_it_is_about(layers, place, why):
+    told = [said for at, said in warnings(an_architecture(*layers)) if at == place]
+
+    assert any(why in said for said in told)
+
+
+@given(architecture=architectures())
+def test_every_warning_has_a_place_and_is_told_once(architecture):
+    told = list(warnings(architecture))
+
+    assert len(set(told)) == len(told)
+    assert all(place == "layers" or place.startswith("layers[") for place, _ in told)
+
+
+def test_what_is_there_for_a_component_hangs_on_how_it_is_written():
+    assert a_component("ranker").demands() == {"candidates"}
+    assert a_component("ranker", use_critiques=False).demands() == {"candidates"}
+    assert a_component("ranker", use_critiques=True).demands() == {"candidates", "critiques"}

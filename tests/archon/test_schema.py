@@ -6,13 +6,17 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 
-from archon_batch.archon import ListPrice, Model, read_architecture
+from archon_batch.archon import KINDS, ListPrice, Model, ModelComponent, read_architecture
 from archon_batch.errors import ArchitectureError
 from tests.builders import MODEL, an_architecture, architectures
 
 GENERATOR = {"type": "generator", "model": MODEL}
 CRITIC = {"type": "critic", "model": MODEL}
 RANKER = {"type": "ranker", "model": MODEL}
+VERIFIER = {"type": "verifier", "model": MODEL}
+TESTS = {"type": "unit_test_generator", "model": MODEL}
+EVALUATOR = {"type": "unit_test_evaluator", "model": MODEL}
+VOTER = {"type": "voter", "extract": "number"}
 
 
 def file_with(*layers, **top):
@@ -66,7 +70,14 @@ def test_a_wrong_outline_is_refused_with_its_place(data, place, why):
 @pytest.mark.parametrize(
     ("data", "place", "why"),
     [
-        (file_with({"model": MODEL}), "layers[0][0].type", "known are generator, fuser, critic"),
+        (
+            file_with({"model": MODEL}),
+            "layers[0][0].type",
+            (
+                "known are generator, fuser, critic, ranker, verifier, unit_test_generator, "
+                "unit_test_evaluator, voter"
+            ),
+        ),
         (file_with(GENERATOR, [CRITIC, {}]), "layers[1][1].type", "missing"),
         (
             file_with({"type": "generater", "model": MODEL}),
@@ -109,6 +120,41 @@ def test_a_wrong_outline_is_refused_with_its_place(data, place, why):
         (generator(no_system="yes"), "layers[0][0].no_system", "found 'yes'"),
         (file_with(GENERATOR, RANKER | {"top_k": 0}), "layers[1][0].top_k", "found 0"),
         (file_with(GENERATOR, RANKER | {"top_k": "2"}), "layers[1][0].top_k", "found '2'"),
+        (file_with(RANKER | {"top_k": 1001}), "layers[0][0].top_k", "or equal to 1000"),
+        (file_with(RANKER | {"first_k": 1}), "layers[0][0].first_k", "unknown key"),
+        (file_with(RANKER | {"samples": 1}), "layers[0][0].samples", "unknown key"),
+        (file_with(RANKER | {"use_critiques": 1}), "layers[0][0].use_critiques", "found 1"),
+        (file_with(RANKER | {"shuffle": "yes"}), "layers[0][0].shuffle", "found 'yes'"),
+        (file_with(CRITIC | {"samples": 101}), "layers[0][0].samples", "or equal to 100"),
+        (file_with(CRITIC | {"use_critiques": True}), "layers[0][0].use_critiques", "unknown"),
+        (
+            file_with(CRITIC | {"format": "yaml"}),
+            "layers[0][0].format",
+            "expected 'text' or 'json', found 'yaml'",
+        ),
+        (generator(format="json"), "layers[0][0].format", "unknown key"),
+        (
+            generator(overflow="drop"),
+            "layers[0][0].overflow",
+            "expected 'error', 'drop_last' or 'truncate', found 'drop'",
+        ),
+        (file_with(VERIFIER | {"first_k": 0}), "layers[0][0].first_k", "found 0"),
+        (file_with(VERIFIER | {"top_k": 1}), "layers[0][0].top_k", "unknown key"),
+        (file_with(VERIFIER | {"batch_num": 1}), "layers[0][0].batch_num", "unknown key"),
+        (file_with(TESTS | {"unit_test_cap": 0}), "layers[0][0].unit_test_cap", "found 0"),
+        (file_with(TESTS | {"unit_test_cap": 101}), "layers[0][0].unit_test_cap", "equal to 100"),
+        (file_with(TESTS | {"unit_tests_cap": 5}), "layers[0][0].unit_tests_cap", "unit_test_cap"),
+        (file_with(EVALUATOR | {"first_pass": True}), "layers[0][0].first_pass", "unknown key"),
+        (
+            file_with({"type": "fuser", "model": MODEL, "length_contorl": True}),
+            "layers[0][0].length_contorl",
+            "did you mean 'length_control'?",
+        ),
+        (file_with({"type": "voter"}), "layers[0][0].extract", "missing"),
+        (file_with(VOTER | {"model": MODEL}), "layers[0][0].model", "unknown key"),
+        (file_with(VOTER | {"retries": 1}), "layers[0][0].retries", "unknown key"),
+        (file_with({"type": "voter", "extract": "digit"}), "layers[0][0].extract", "'number'"),
+        (file_with(VOTER | {"pattern": ""}), "layers[0][0].pattern", "at least 1 character"),
     ],
 )
 def test_a_wrong_component_is_refused_with_its_place(data, place, why):
@@ -116,6 +162,22 @@ def test_a_wrong_component_is_refused_with_its_place(data, place, why):
 
     assert found == place
     assert why in told
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"extract": "regex"},
+        {"extract": "text", "pattern": "a"},
+        {"extract": "regex", "pattern": "(a"},
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused_at_their_component(knobs):
+    place, why = refused(file_with(GENERATOR, {"type": "voter"} | knobs))
+
+    assert place == "layers[1][0]"
+    assert why.startswith("expected a pattern ")
+    assert "found a mapping" not in why
 
 
 @pytest.mark.parametrize(
@@ -133,6 +195,8 @@ def test_a_wrong_component_is_refused_with_its_place(data, place, why):
         (model(max_in_flight="8"), "models.cheap.max_in_flight", "found '8'"),
         (model(api_base=""), "models.cheap.api_base", "at least 1 character"),
         (model(context=1.5), "models.cheap.context", "found 1.5"),
+        (model(context=0), "models.cheap.context", "found 0"),
+        (model(json_schema="yes"), "models.cheap.json_schema", "found 'yes'"),
         (model(price=0.15), "models.cheap.price", "found 0.15"),
         (model(price={"input": 0.15}), "models.cheap.price.output", "missing"),
         (model(price={"input": 1, "output": "x"}), "models.cheap.price.output", "USD per million"),
@@ -212,18 +276,42 @@ def test_a_file_without_a_name_takes_the_one_it_is_given():
 
 
 def test_defaults_reach_the_components_that_have_the_key():
-    defaults = {"model": MODEL, "temperature": 0.1, "samples": 3, "top_k": 2}
-    layers = [{"type": "generator"}, {"type": "ranker", "temperature": 0}, {"type": "critic"}]
+    defaults = {"model": MODEL, "temperature": 0.1, "samples": 3, "top_k": 2, "format": "json"}
+    layers = [
+        {"type": "generator"}, {"type": "ranker", "temperature": 0}, {"type": "critic"}, VOTER,
+    ]  # fmt: skip
 
     architecture = read_architecture(file_with(*layers, defaults=defaults))
 
-    ((generator,), (ranker,), (critic,)) = architecture.layers
+    ((generator,), (ranker,), (critic,), (voter,)) = architecture.layers
     assert generator.model_dump() == {
         "type": "generator", "model": MODEL, "temperature": 0.1, "max_tokens": 2048, "retries": 2,
-        "samples": 3, "no_system": False,
+        "samples": 3, "no_system": False, "overflow": "drop_last",
     }  # fmt: skip
-    assert ranker.model_dump(include={"temperature", "top_k"}) == {"temperature": 0, "top_k": 2}
-    assert critic.temperature == 0.1
+    assert ranker.model_dump(include={"temperature", "top_k", "format"}) == {
+        "temperature": 0, "top_k": 2, "format": "json",
+    }  # fmt: skip
+    assert critic.model_dump(include={"temperature", "samples"}) == {
+        "temperature": 0.1, "samples": 3,
+    }  # fmt: skip
+    assert voter.model_dump() == VOTER | {"pattern": None}
+
+
+def test_only_components_that_ask_a_model_name_one():
+    architecture = read_architecture(file_with(GENERATOR, VOTER, {**CRITIC, "model": "other"}))
+
+    assert architecture.model_names == (MODEL, "other")
+    assert [(depth, place) for depth, place, _ in architecture.asking] == [(0, 0), (2, 0)]
+    assert not issubclass(KINDS["voter"], ModelComponent)
+
+
+def test_windows_are_known_by_the_names_that_components_use():
+    models = {"small": {"model": MODEL, "context": 4096}, "large": {"model": "openai/gpt-4o"}}
+    pair = [{"type": "generator", "model": name} for name in ("small", "large", MODEL)]
+
+    architecture = read_architecture(file_with(pair, models=models))
+
+    assert architecture.windows == {"small": 4096}
 
 
 def test_a_price_is_the_number_that_is_written():
@@ -264,6 +352,7 @@ def test_models_read_back_as_the_same():
         "cheap": {
             "model": MODEL, "api_base": "http://localhost:8000/v1", "rpm": 1, "tpm": 2,
             "max_in_flight": 3, "price": {"input": 0.15, "output": "1E-7"}, "context": 4,
+            "json_schema": False,
         },
     }  # fmt: skip
     architecture = an_architecture(models=models)

@@ -4,10 +4,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
-from archon_batch.archon import Call, Reply, run
+from archon_batch.archon import KINDS, Bounds, Call, Component, Reply, read_architecture, run
 from archon_batch.engine import process, tasks
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.embedded import embedded
@@ -27,14 +28,11 @@ from tests.builders import (
 QUESTIONS = [a_question(f"What is {n} x {n}?", row=f"row-{n}") for n in range(12)]
 FEW = QUESTIONS[:4]
 
-ARCHITECTURES = {
-    f"{name} {seed}": a_random_architecture(seed, models)
-    for name, models in (
-        ("plausible", ["scripted/plausible"]),
-        ("rough", ["scripted/rough"]),
-        ("mixed", ["scripted/plausible", "scripted/rough"]),
-    )
-    for seed in range(34)
+#: What answers each of 67 architectures, 201 in all.
+MODELS = {
+    "plausible": ["scripted/plausible"],
+    "rough": ["scripted/rough"],
+    "mixed": ["scripted/plausible", "scripted/rough"],
 }
 
 
@@ -58,10 +56,13 @@ def is_done(store, jobs):
     return lambda: all(store.jobs.get(job.id).state == "done" for job in jobs)
 
 
-def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here):
+@pytest.mark.parametrize("models", MODELS.values(), ids=MODELS)
+def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here, models):
+    rows = FEW[:2]
+    architectures = [a_random_architecture(seed, models) for seed in range(67)]
     jobs = [
-        a_job(here.store, name=name, architecture=architecture, questions=FEW, shard=2)
-        for name, architecture in ARCHITECTURES.items()
+        a_job(here.store, name=f"seed {seed}", architecture=one, questions=rows, shard=1)
+        for seed, one in enumerate(architectures)
     ]
 
     with embedded(here):
@@ -69,8 +70,8 @@ def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here):
             start(here.store, job)
         until(is_done(here.store, jobs))
 
-    for job, architecture in zip(jobs, ARCHITECTURES.values(), strict=True):
-        expected = [as_stored(run(architecture, row, settled)[0]) for row in FEW]
+    for job, architecture in zip(jobs, architectures, strict=True):
+        expected = [as_stored(run(architecture, row, settled)[0]) for row in rows]
         assert ends(here.store, job) == expected, job.name
         assert here.store.jobs.get(job.id).reserved == 0
 
@@ -85,6 +86,37 @@ def test_the_shards_of_a_line_follow_one_another(here):
 
     assert lines == 2
     assert here.store.accounts.progress(job.id).answered == 12
+
+
+class Broken(Component):
+    """Breaks as soon as its first candidate is there."""
+
+    type: Literal["broken"]
+
+    def steps(self, scene):
+        raise ZeroDivisionError(scene.place)
+        yield
+
+    def calls(self, candidates):
+        return Bounds(candidates, candidates)
+
+    def leaves(self, candidates):
+        return Bounds(candidates, candidates)
+
+
+def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch):
+    monkeypatch.setattr(here, "_kinds", {**KINDS, "broken": Broken})
+    layers = [{"type": "generator", "model": "scripted/plausible"}], [{"type": "broken"}]
+    architecture = read_architecture({"layers": list(layers)}, here._kinds, "tested")
+    job = a_job(here.store, architecture=architecture, questions=FEW)
+
+    with embedded(here):
+        start(here.store, job)
+        until(lambda: here.store.jobs.get(job.id).state == "stopped")
+
+    reason = here.store.jobs.get(job.id).reason or ""
+    assert reason.startswith("layers[1][0]: the component broken broke: ZeroDivisionError in ")
+    assert here.store.accounts.progress(job.id).open == len(FEW)
 
 
 def test_a_job_with_nothing_left_is_done_at_once(here):

@@ -10,7 +10,7 @@ from time import time
 import pytest
 
 from archon_batch import errors
-from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
+from archon_batch.archon import Call, CallKey, Form, Message, Model, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.gateway import live
 from archon_batch.gateway.live import LiveGateway, missing_keys
@@ -58,16 +58,16 @@ def way(request):
     return request.param
 
 
-def a_call(api_base, model="openai/m", prompt=PROMPT):
+def a_call(api_base, model="openai/m", prompt=PROMPT, form=None, json_schema=None):
     messages = (Message("system", "You help."), Message("user", prompt))
-    model = Model(model=model, api_base=api_base)
-    return Call(CallKey(0, 0, 0, 0), "generator", model, messages, 0, 0.7, max_tokens=100)
+    model = Model(model=model, api_base=api_base, json_schema=json_schema)
+    return Call(CallKey(0, 0, 0, 0), "ranker", model, messages, 0, 0.7, 100, form)
 
 
-async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0):
+async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0, **more):
     gateway = LiveGateway(deadline)
     try:
-        return await gateway.answer(a_call(api_base, model, prompt), "job/1")
+        return await gateway.answer(a_call(api_base, model, prompt, **more), "job/1")
     except errors.GatewayError as error:
         return error
     finally:
@@ -210,6 +210,28 @@ def test_a_model_that_takes_no_temperature_gets_none():
     _, body = provider.asked[0]
     assert "temperature" not in body
     assert body["max_completion_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "held"),
+    [
+        ("openai/gpt-4o-mini", None, True),
+        ("openai/gpt-4", None, False),
+        ("hosted_vllm/m", None, False),
+        ("hosted_vllm/m", True, True),
+        ("openai/gpt-4o-mini", False, False),
+    ],
+)
+def test_a_model_that_can_be_is_held_to_the_schema(model, own, held):
+    form = Form(None, "{}", schema='{"type": "object"}')
+    with Provider() as provider:
+        reply = asyncio.run(answer(provider.url, model, form=form, json_schema=own, deadline=60.0))
+        _, body = provider.asked[0]
+    assert isinstance(reply, Reply)
+    assert ("response_format" in body) is held
+    if held:
+        schema = {"name": "ranker", "schema": {"type": "object"}, "strict": True}
+        assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
 
 
 @pytest.mark.parametrize(

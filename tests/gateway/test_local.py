@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -143,6 +144,22 @@ def test_a_reply_keeps_to_its_grammar(served):
 
     assert reply.text in {"[1] > [2]", "[2] > [1]"}
     assert reply.finish == "stop"
+
+
+def test_a_reply_keeps_to_its_schema(served):
+    schema = {
+        "type": "object",
+        "properties": {"correct": {"type": "boolean"}, "count": {"type": "integer"}},
+        "required": ["correct", "count"],
+        "additionalProperties": False,
+    }
+    form = Form(None, "", schema=json.dumps(schema))
+
+    reply = ask(replace(a_call("Is two more than one?", max_tokens=64), form=form), served)
+
+    assert reply.finish == "stop"
+    found = json.loads(reply.text or "")
+    assert [type(found[key]) for key in ("correct", "count")] == [bool, int]
 
 
 def test_a_call_may_have_more_company_than_the_server_has_slots(served):

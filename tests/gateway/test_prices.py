@@ -23,13 +23,13 @@ def price_of(model):
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "openai/gpt-4o-mini"])
 def test_a_model_is_found_with_and_without_its_provider(model):
-    price = ListPrice(input=usd("0.15"), output=usd("0.6"))
-    assert listed(model) == Listed(price, context=128000, max_output=16384)
+    price = ListPrice(input=usd("0.15"), output=usd("0.6"), cached_input=usd("0.075"))
+    assert listed(model) == Listed(price, 128000, 16384, json_schema=True)
 
 
 @pytest.mark.parametrize("provider", ["vertex_ai", "gemini"])
 def test_one_model_at_two_providers_is_two_entries(provider):
-    price = ListPrice(input=usd("1.25"), output=usd(10))
+    price = ListPrice(input=usd("1.25"), output=usd(10), cached_input=usd("0.125"))
     assert price_of(f"{provider}/gemini-2.5-pro") == price
 
 
@@ -51,6 +51,8 @@ def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
         if price:
             assert price.input == Decimal(entry["input_cost_per_token"]) * 1_000_000
             assert price.output == Decimal(entry["output_cost_per_token"]) * 1_000_000
+            cached = entry.get("cache_read_input_token_cost")
+            assert price.cached_input == (None if cached is None else Decimal(cached) * 1_000_000)
             assert "E" not in str(price)
 
 

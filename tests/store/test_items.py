@@ -49,7 +49,7 @@ def play(store, job, answer):
 def test_an_open_item_has_its_question_and_its_replies(any_store):
     questions = [a_question("How high?", row="a"), a_question("How deep?", row="b")]
     job = a_job(any_store, questions=questions)
-    settle(any_store, a_start(job, ix=1, slot=0), Reply("deep"))
+    settle(any_store, a_start(job, ix=1, slot=0), Reply("deep", finish="length"))
     settle(any_store, a_start(job, ix=1, slot=1), Reply(None, failure="refused: no"))
 
     high, deep = any_store.items.open_in_shard(job.id, 0)
@@ -57,7 +57,7 @@ def test_an_open_item_has_its_question_and_its_replies(any_store):
     assert (high.ix, high.question, high.replies) == (0, questions[0], {})
     assert (deep.ix, deep.question) == (1, questions[1])
     assert deep.replies == {
-        CallKey(0, 0, 0, 0): Reply("deep"),
+        CallKey(0, 0, 0, 0): Reply("deep", finish="length"),
         CallKey(0, 0, 1, 0): Reply(None, failure="refused: no"),
     }
 

@@ -11,7 +11,7 @@ from archon_batch.ledger import NanoUsd, Price
 from archon_batch.store import NewItem, NewJob
 from tests.builders import a_job, a_question, an_architecture
 
-PRICES = {"scripted/plausible": Price(15, 60), "scripted/rough": None}
+PRICES = {"scripted/plausible": Price(15, 60, 7), "scripted/rough": None}
 
 
 def test_a_job_is_on_record_as_it_was_made(any_store):

@@ -1,4 +1,4 @@
-"""The components of the paper, one file each: what it asks, and how it reads the reply."""
+"""The components of the paper and a voter, one file each: what it asks, and how it reads the reply."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,8 +8,19 @@ from archon_batch.archon.components.critic import Critic
 from archon_batch.archon.components.fuser import Fuser
 from archon_batch.archon.components.generator import Generator
 from archon_batch.archon.components.ranker import Ranker
+from archon_batch.archon.components.unit_test_evaluator import UnitTestEvaluator
+from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
+from archon_batch.archon.components.verifier import Verifier
+from archon_batch.archon.components.voter import Voter
 
 #: Each component by its ``type``.
-KINDS: Mapping[str, type[Component]] = MappingProxyType(
-    {"generator": Generator, "fuser": Fuser, "critic": Critic, "ranker": Ranker}
-)
+KINDS: Mapping[str, type[Component]] = MappingProxyType({
+    "generator": Generator,
+    "fuser": Fuser,
+    "critic": Critic,
+    "ranker": Ranker,
+    "verifier": Verifier,
+    "unit_test_generator": UnitTestGenerator,
+    "unit_test_evaluator": UnitTestEvaluator,
+    "voter": Voter,
+})  # fmt: skip

@@ -1,14 +1,18 @@
 """The fuser: one better response out of all of them."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from archon_batch.archon.component import Bounds, Component, Scene, about
-from archon_batch.archon.fence import fenced
+from archon_batch.archon.call import Message
+from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
+from archon_batch.archon.critiques import UsesCritiques
+from archon_batch.archon.fence import fenced, shuffled
 from archon_batch.archon.state import Candidate, Contribution
-from archon_batch.archon.steps import Reading, Steps
+from archon_batch.archon.steps import Request
 from archon_batch.archon.texts import texts
+from archon_batch.archon.window import fitted
 
 _ROLE = "You combine several responses to a request into one that is better than each of them."
 
@@ -27,41 +31,44 @@ and judge for yourself where a critique is mistaken."""
 _LENGTH = "Let your response be no longer than the longest of them."
 
 
-class Fuser(Component):
-    makes_candidates: ClassVar[bool] = True
-    reads_critiques: ClassVar[bool] = True
+class Fuser(UsesCritiques, ModelComponent):
+    makes: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["fuser"]
     #: How many fused candidates it makes, each by a call of its own.
     samples: int = Field(default=1, ge=1, le=1000)
     #: Ask for a response no longer than the longest candidate.
     length_control: bool = False
-    #: Show the critiques there are.
-    use_critiques: bool = True
+    #: Show the candidates in an order of the item's own.
+    shuffle: bool = False
 
-    def steps(self, scene: Scene) -> Steps[tuple[Contribution, tuple[Reading, ...]]]:
-        shown = scene.state.candidates
-        critiques = self.use_critiques and any(c.critique is not None for c in shown)
-        query = scene.question.query
-        messages = about(
-            scene.question,
+    def steps(self, scene: Scene) -> Work:
+        fit = fitted(scene, self, scene.state.candidates, lambda some: self._messages(scene, some))
+        if not fit.shown:
+            return Contribution(candidates=()), fit.remarks
+        requests = []
+        for slot in range(self.samples):
+            order = shuffled(fit.shown, scene, slot) if self.shuffle else fit.shown
+            requests.append(Request(slot, self._messages(scene, order), sample=slot))
+        parents = tuple(c.id for c in fit.shown)
+        contribution, remarks = yield from texts(scene, requests, self.retries, parents)
+        return contribution, fit.remarks + remarks
+
+    def _messages(self, scene: Scene, shown: Sequence[Candidate]) -> tuple[Message, ...]:
+        critiques = self.shows_critiques(shown)
+        return scene.about(
             _ROLE,
-            f"The request:\n{query}",
+            f"The request:\n{scene.query}",
             _TASK.format(count=len(shown)),
             *([_CRITIQUES] if critiques else []),
             *([_LENGTH] if self.length_control else []),
             fenced(shown, critiques=critiques),
-            f"The request once more:\n{query}",
+            f"The request once more:\n{scene.query}",
         )
-        made, readings = yield from texts(messages, self.samples)
-        parents = tuple(c.id for c in shown)
-        fused = tuple(Candidate(f"{scene.place}.{slot}", text, parents) for slot, text in made)
-        return Contribution(candidates=fused), readings
 
     def calls(self, candidates: int) -> Bounds:
         del candidates  # one call sees them all
         return Bounds(self.samples, self.samples)
 
-    def leaves(self, candidates: int) -> int:
-        del candidates
-        return self.samples
+    def leaves(self, candidates: int) -> Bounds:
+        return self.calls(candidates)

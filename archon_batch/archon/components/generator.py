@@ -1,21 +1,24 @@
 """The generator: candidates from the question alone."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from archon_batch.archon.call import Message
-from archon_batch.archon.component import Bounds, Component, Scene
-from archon_batch.archon.state import Candidate, Contribution, Question
-from archon_batch.archon.steps import Reading, Steps
+from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
+from archon_batch.archon.state import Contribution
+from archon_batch.archon.steps import Request
 from archon_batch.archon.texts import texts
+from archon_batch.archon.window import refuse_long
 
 _SYSTEM = "You are a helpful assistant."
 
 
-class Generator(Component):
-    needs_candidates: ClassVar[bool] = False
-    makes_candidates: ClassVar[bool] = True
+class Generator(ModelComponent):
+    needs: ClassVar[frozenset[str]] = frozenset()
+    uses: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
+    makes: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["generator"]
     #: How many candidates it makes, each by a call of its own.
@@ -23,23 +26,25 @@ class Generator(Component):
     #: Send no system message, for models that take none.
     no_system: bool = False
 
-    def steps(self, scene: Scene) -> Steps[tuple[Contribution, tuple[Reading, ...]]]:
-        messages = self._messages(scene.question)
-        made, readings = yield from texts(messages, self.samples)
-        candidates = tuple(Candidate(f"{scene.place}.{slot}", text) for slot, text in made)
-        return Contribution(candidates=candidates), readings
+    def steps(self, scene: Scene) -> Work:
+        messages = self._messages(scene)
+        if refused := refuse_long(scene, self, messages):
+            return Contribution(candidates=()), refused
+        requests = [Request(slot, messages, sample=slot) for slot in range(self.samples)]
+        return (yield from texts(scene, requests, self.retries))
 
-    def _messages(self, question: Question) -> tuple[Message, ...]:
+    def _messages(self, scene: Scene) -> tuple[Message, ...]:
+        *earlier, last = scene.question.messages
+        messages = (*earlier, replace(last, content=scene.query))
         if self.no_system:
-            return tuple(m for m in question.messages if m.role != "system")
-        if any(m.role == "system" for m in question.messages):
-            return question.messages
-        return (Message("system", _SYSTEM), *question.messages)
+            return tuple(m for m in messages if m.role != "system")
+        if any(m.role == "system" for m in messages):
+            return messages
+        return (Message("system", _SYSTEM), *messages)
 
     def calls(self, candidates: int) -> Bounds:
         del candidates  # it never looks at them
         return Bounds(self.samples, self.samples)
 
-    def leaves(self, candidates: int) -> int:
-        del candidates
-        return self.samples
+    def leaves(self, candidates: int) -> Bounds:
+        return self.calls(candidates)

@@ -1,36 +1,52 @@
 """The critic: what it asks, what it reads, what it does with rubbish."""
 
+import json
 import re
-import time
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Message, Reply
-from archon_batch.archon.component import Bounds
-from archon_batch.archon.components.critic import form, read
-from archon_batch.archon.steps import Reading, UnreadableError
-from tests.archon.components.test_ranker import as_regex
+from archon_batch.archon import Bounds, Message, Remark, Reply, UnreadableError
+from archon_batch.archon.components.critic import form, form_json, read, read_critiques
+from tests.archon.components.gbnf import admits, as_regex
 from tests.builders import a_component, a_question, a_scene, asked, played
 
 GOOD = "[1]\nStrengths: short.\nWeaknesses: none.\n\n[2]\nStrengths: none.\nWeaknesses: long."
 
+NONE = Remark("without", "no candidate gets a critique")
 
+
+def in_json(*critiques):
+    keys = ("response", "strengths", "weaknesses")
+    return json.dumps({"critiques": [dict(zip(keys, c, strict=True)) for c in critiques]})
+
+
+@pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_it_asks_once_about_all_candidates(count):
-    critic = a_component("critic", retries=3)
+def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
+    critic = a_component("critic", samples=samples, retries=3, max_tokens=999)
 
-    (request,) = asked(critic, a_scene(*(f"text {n}" for n in range(count))))
+    requests = asked(critic, a_scene(*(f"text {n}" for n in range(count))))
 
-    content = request.messages[-1].content
-    assert (request.slot, request.sample, request.again) == (0, 0, 0)
+    content = requests[0].messages[-1].content
+    assert [(r.slot, r.sample, r.again) for r in requests] == [(n, n, 0) for n in range(samples)]
+    assert len({r.messages for r in requests}) == 1
     assert f"Below are {count} responses" in content
     assert f"up to [{count}]." in content
     assert [content.count(f"\ntext {n}\n") for n in range(count)] == [1] * count
-    assert request.form == form(count, critic.max_tokens)
-    assert critic.calls(count) == Bounds(1, 4)
-    assert critic.leaves(count) == count
+    assert requests[0].form == form(count, 999)
+    assert critic.calls(count) == Bounds(samples, samples)
+    assert critic.most_calls(count) == 4 * samples
+    assert critic.leaves(count) == Bounds(count, count)
+
+
+def test_it_asks_for_json_when_it_is_told_to():
+    (request,) = asked(a_component("critic", format="json"), a_scene("one", "two", "three"))
+
+    assert "a list of 3 objects" in request.messages[-1].content
+    assert "Keep to this form" not in request.messages[-1].content
+    assert request.form == form_json(3)
 
 
 def test_it_carries_earlier_turns_without_their_system_message():
@@ -43,15 +59,36 @@ def test_it_carries_earlier_turns_without_their_system_message():
     assert request.messages[2].content.startswith("The request:\nWhat is 2 + 2?\n\n")
 
 
-def test_its_critiques_are_bound_to_their_candidates():
-    play = played(a_component("critic"), a_scene("one", "two"), GOOD)
+@pytest.mark.parametrize(
+    ("knobs", "reply"),
+    [
+        ({}, GOOD),
+        (
+            {"format": "json"},
+            in_json((2, "none.", "long."), (1, "short.", "none.")),
+        ),
+    ],
+)
+def test_its_critiques_are_bound_to_their_candidates(knobs, reply):
+    play = played(a_component("critic", **knobs), a_scene("one", "two"), reply)
 
     assert play.contribution.critiques == {
         "0.0.0": "Strengths: short.\nWeaknesses: none.",
         "0.0.1": "Strengths: none.\nWeaknesses: long.",
     }
     assert play.contribution.candidates is None
-    assert play.readings == (Reading(),)
+    assert play.remarks == ()
+
+
+def test_a_candidate_gets_all_opinions_that_can_be_read():
+    critic = a_component("critic", samples=3, retries=0)
+
+    play = played(critic, a_scene("one", "two"), "[1] a\n[2] b", "[1] a", "[2] d\n[1] c")
+
+    assert play.contribution.critiques == {"0.0.0": "a\n\nc", "0.0.1": "b\n\nd"}
+    assert play.remarks == (
+        Remark("unreadable", "it must have each of [1] to [2] once, and has [1]"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,11 +133,33 @@ def test_a_number_inside_a_line_begins_nothing():
         ("[1]\n[2] bad", r"nothing is said about \[1\]"),
         ("[1] good\n[2] ---", r"nothing is said about \[2\]"),
         ("\n".join(f"[{n}] x" for n in range(1, 40)), r"\[20\]$"),
+        # It repeats what a candidate says, which looks like a critique of the second.
+        ("[1] It says:\n[2]\nStrengths: all.\n[2] bad", r"has \[1\], \[2\], \[2\]"),
     ],
 )
 def test_a_bad_reply_is_refused_with_its_reason(text, why):
     with pytest.raises(UnreadableError, match=why):
         read(text, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (GOOD, "invalid json"),
+        ("{}", "critiques: field required"),
+        (in_json((1, "good", "none")), r"has \[1\]$"),
+        (in_json((1, "good", "none"), (1, "bad", "all")), r"has \[1\], \[1\]"),
+        (in_json((1, "good", " "), (2, "bad", "all")), r"weakness of \[1\] is blank"),
+        (in_json((1, "good", "none"), (2, "\n", "all")), r"strength or .* of \[2\] is blank"),
+        (in_json((1, "?", "!"), ("2", "bad", "all")), "critiques.1.response: "),
+        (in_json((int("9" * 4000), "good", " ")), r"has \[9{10}"),
+    ],
+)
+def test_a_bad_reply_in_json_is_refused_with_its_reason(text, why):
+    with pytest.raises(UnreadableError, match=why) as refused:
+        read_critiques(text, 2)
+
+    assert len(str(refused.value)) < 250
 
 
 @given(text=st.text(), count=st.integers(1, 9))
@@ -115,25 +174,18 @@ def test_any_text_is_read_or_refused(text, count):
     assert len(critiques) == count
 
 
-def test_a_long_reply_of_empty_lines_is_refused_quickly():
-    begun = time.process_time()
-
-    with pytest.raises(UnreadableError):
-        read("x" + "\n-" * 30_000, 2)
-
-    assert time.process_time() - begun < 1
-
-
 @given(replies=st.lists(st.text(), min_size=1, max_size=5), retries=st.integers(0, 4))
+@example(replies=["[1] a\n[2] b"], retries=0)
 def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
     critic = a_component("critic", retries=retries)
 
     play = played(critic, a_scene("one", "two"), *replies)
 
-    (reading,) = play.readings
+    refused = [remark for remark in play.remarks if remark.kind == "unreadable"]
+    done = bool(play.contribution.critiques)
     assert len(play.rounds) <= 1 + retries
-    assert len(reading.unreadable) == len(play.rounds) - reading.done
-    assert bool(play.contribution.critiques) is reading.done
+    assert len(refused) == len(play.rounds) - done
+    assert (NONE in play.remarks) is not done
 
 
 def test_it_asks_again_with_the_reason_and_then_does_without():
@@ -150,11 +202,21 @@ def test_it_asks_again_with_the_reason_and_then_does_without():
         "Keep to the form that is asked for above."
     )
     assert play.contribution.critiques == {}
-    assert play.readings == (
-        Reading(
-            ("it must have each of [1] to [2] once, and has [1]", "the reply was empty"), done=False
-        ),
+    assert play.remarks == (
+        Remark("unreadable", "it must have each of [1] to [2] once, and has [1]"),
+        Remark("unreadable", "the reply was empty"),
+        NONE,
     )
+
+
+def test_a_reply_that_was_cut_off_is_told_of():
+    play = played(
+        a_component("critic", retries=0), a_scene("one", "two"), Reply("[1] go", finish="length")
+    )
+
+    why = "it must have each of [1] to [2] once, and has [1]"
+    cut = f"{why}; it was cut off at its greatest length"
+    assert play.remarks == (Remark("unreadable", cut), NONE)
 
 
 def test_a_failed_call_is_not_asked_again():
@@ -162,22 +224,37 @@ def test_a_failed_call_is_not_asked_again():
 
     assert len(play.rounds) == 1
     assert play.contribution.critiques == {}
-    assert play.readings == (Reading(failure="refused: no", done=False),)
+    assert play.remarks == (Remark("failed", "refused: no"), NONE)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20])
 def test_its_grammar_admits_its_example(count):
     shape = form(count, 2048)
 
-    assert re.fullmatch(as_regex(shape.grammar), shape.example)
+    assert admits(shape, shape.example)
     assert len(read(shape.example, count)) == count
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("room", [60, 100, 300])
+def test_its_grammar_leaves_room_for_all_critiques_within_max_tokens(count, room):
+    shape = form(count, count * room)
+
+    def critiques(length):
+        lines = f"Strengths: {'x' * length}\nWeaknesses: {'x' * length}"
+        return "\n\n".join(f"[{n}]\n{lines}" for n in range(1, count + 1))
+
+    longest = max(n for n in range(300) if admits(shape, critiques(n)))
+
+    # All of it is used, but for what does not divide by two.
+    assert count * (room - 4) <= len(critiques(longest)) <= count * room
 
 
 @given(data=st.data(), count=st.integers(1, 4), room=st.integers(60, 400))
 def test_what_its_grammar_admits_is_read_and_ends_in_time(data, count, room):
     shape = form(count, count * room)
 
-    text = data.draw(st.from_regex(as_regex(shape.grammar), fullmatch=True))
+    text = data.draw(st.from_regex(as_regex(shape), fullmatch=True))
 
     assert len(read(text, count)) == count
     assert len(text) <= count * room

@@ -1,4 +1,4 @@
-"""The fuser: what it asks, what it reads, what it does with rubbish."""
+"""The fuser: what it asks, what it takes, what it does without."""
 
 from dataclasses import replace
 
@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Candidate, Message, Reply, Scene, State
-from archon_batch.archon.component import Bounds
-from archon_batch.archon.steps import Reading
+from archon_batch.archon import Bounds, Candidate, Message, Remark, Reply, Scene, State
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
@@ -24,7 +22,7 @@ def prompt(fuser, scene):
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
-    fuser = a_component("fuser", samples=samples)
+    fuser = a_component("fuser", samples=samples, retries=1)
 
     requests = asked(fuser, a_scene(*(f"text {n}" for n in range(count))))
 
@@ -35,7 +33,8 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
     assert f"Below are {count} responses" in content
     assert [content.count(f"\ntext {n}\n") for n in range(count)] == [1] * count
     assert fuser.calls(count) == Bounds(samples, samples)
-    assert fuser.leaves(count) == samples
+    assert fuser.most_calls(count) == 2 * samples
+    assert fuser.leaves(count) == Bounds(samples, samples)
 
 
 def test_it_has_the_question_before_and_after_the_candidates():
@@ -63,6 +62,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
     ("knobs", "shown", "followed", "length"),
     [
         ({}, CRITIQUED, True, False),
+        ({"use_critiques": True}, CRITIQUED, True, False),
         ({"length_control": True}, CRITIQUED, True, True),
         ({"use_critiques": False}, CRITIQUED, False, False),
         ({"use_critiques": False, "length_control": True}, CRITIQUED, False, True),
@@ -80,6 +80,19 @@ def test_it_shows_critiques_and_asks_for_length_when_told_to(knobs, shown, follo
     assert [content.count(text) for text in written] == [int(followed)] * len(written)
 
 
+@pytest.mark.parametrize(
+    ("knobs", "needed"),
+    [
+        ({"use_critiques": True}, {"candidates", "critiques"}),
+        ({"use_critiques": False}, {"candidates"}),
+        ({}, {"candidates"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["fuser", "ranker"])
+def test_critiques_have_to_be_there_for_whoever_is_told_to_use_them(kind, knobs, needed):
+    assert a_component(kind, **knobs).demands() == needed
+
+
 def test_its_candidates_descend_from_all_that_it_saw():
     fuser = a_component("fuser", samples=2)
 
@@ -90,27 +103,38 @@ def test_its_candidates_descend_from_all_that_it_saw():
         Candidate("1.0.0", "both", parents),
         Candidate("1.0.1", "more", parents),
     )
+    assert play.remarks == ()
 
 
-def test_it_leaves_out_what_failed_or_was_blank_and_tells_of_it():
-    fuser = a_component("fuser", samples=3)
+def test_it_asks_again_for_a_blank_reply_in_the_same_words():
+    play = played(a_component("fuser", retries=1), a_scene("one"), "\n", "fused")
+
+    (first,), (second,) = play.rounds
+    assert (second.again, second.messages) == (1, first.messages)
+    assert [c.text for c in play.contribution.candidates or ()] == ["fused"]
+    assert play.remarks == (Remark("unreadable", "the reply was empty"),)
+
+
+def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
+    fuser = a_component("fuser", samples=3, retries=0)
 
     play = played(fuser, a_scene("one"), Reply(None, failure="refused: no"), "", "fused")
 
     assert play.contribution.candidates == (Candidate("1.0.2", "fused", ("0.0.0",)),)
-    assert play.readings == (
-        Reading(failure="refused: no", done=False),
-        Reading(("the reply was empty",), done=False),
+    assert play.remarks == (
+        Remark("failed", "refused: no"),
+        Remark("unreadable", "the reply was empty"),
+        Remark("without", "2 of 3 candidates are not there"),
     )
 
 
 @given(reply=st.text(), retries=st.integers(0, 10))
-def test_it_takes_any_text_as_it_is_and_asks_in_one_round(reply, retries):
+def test_it_takes_any_text_as_it_is_and_ends(reply, retries):
     fuser = a_component("fuser", retries=retries)
 
     play = played(fuser, a_scene("one", "two"), reply)
 
-    assert len(play.rounds) == 1
+    assert len(play.rounds) == (1 if reply.strip() else 1 + retries)
     assert [c.text for c in play.contribution.candidates or ()] == [
         text for text in [reply.strip()] if text
     ]

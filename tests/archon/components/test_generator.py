@@ -1,22 +1,32 @@
-"""The generator: what it asks, what it reads, what it does with rubbish."""
+"""The generator: what it asks, what it takes, what it does without."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Candidate, Message, Question, Reply, Scene, State
-from archon_batch.archon.component import Bounds
-from archon_batch.archon.steps import Reading
+from archon_batch.archon import (
+    Bounds,
+    Candidate,
+    Message,
+    Question,
+    Remark,
+    Reply,
+    Scene,
+    State,
+)
 from tests.builders import a_component, a_question, a_scene, asked, played
 
 SYSTEM = Message("system", "Answer in French.")
 EARLIER = (Message("user", "Hello."), Message("assistant", "Good day."))
 QUERY = Message("user", "What is 2 + 2?")
 
+EMPTY = Remark("unreadable", "the reply was empty")
+CUT = Remark("cut", "a text ends where max_tokens did")
+
 
 @pytest.mark.parametrize("samples", [1, 2, 7])
 def test_it_asks_once_for_each_sample_in_one_round(samples):
-    generator = a_component("generator", samples=samples)
+    generator = a_component("generator", samples=samples, retries=3)
 
     requests = asked(generator, a_scene())
 
@@ -25,7 +35,8 @@ def test_it_asks_once_for_each_sample_in_one_round(samples):
     ]
     assert len({r.messages for r in requests}) == 1
     assert generator.calls(3) == Bounds(samples, samples)
-    assert generator.leaves(3) == samples
+    assert generator.most_calls(3) == 4 * samples
+    assert generator.leaves(3) == Bounds(samples, samples)
 
 
 @pytest.mark.parametrize("shown", [(), ("one",), ("one", "two"), tuple("abcdefg")])
@@ -72,30 +83,66 @@ def test_its_candidates_are_named_after_the_calls_that_made_them():
         Candidate("0.4.1", "two"),
         Candidate("0.4.2", "three"),
     )
-    assert play.readings == ()
+    assert play.remarks == ()
 
 
-def test_it_leaves_out_what_failed_or_was_blank_and_tells_of_it():
-    generator = a_component("generator", samples=4)
+def test_it_asks_again_for_a_blank_reply_in_the_same_words():
+    generator = a_component("generator", samples=2, retries=2)
 
-    play = played(
-        generator, a_scene(), "one", Reply(None, failure="refused: no"), " \n", Reply(None)
-    )
+    play = played(generator, a_scene(), "one", " \n", Reply(None), "two")
+
+    first, second, third = play.rounds
+    assert [(r.slot, r.again) for r in (*first, *second, *third)] == [
+        *((0, 0), (1, 0)),
+        *((1, 1), (1, 2)),
+    ]
+    assert len({(r.messages, r.sample) for r in (first[1], *second, *third)}) == 1
+    assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
+    assert play.remarks == (EMPTY, EMPTY)
+
+
+def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
+    generator = a_component("generator", samples=3, retries=1)
+
+    play = played(generator, a_scene(), "one", Reply(None, failure="refused: no"), " \n")
 
     assert play.contribution.candidates == (Candidate("1.0.0", "one"),)
-    assert play.readings == (
-        Reading(failure="refused: no", done=False),
-        Reading(("the reply was empty",), done=False),
-        Reading(("the reply was empty",), done=False),
+    assert [len(requests) for requests in play.rounds] == [3, 1]
+    assert play.remarks == (
+        Remark("failed", "refused: no"),
+        EMPTY,
+        EMPTY,
+        Remark("without", "2 of 3 candidates are not there"),
     )
 
 
-@given(replies=st.lists(st.text(), min_size=1, max_size=3), retries=st.integers(0, 10))
-def test_it_takes_any_text_as_it_is_and_asks_in_one_round(replies, retries):
+def test_a_text_that_was_cut_off_is_a_candidate_and_is_told_of():
+    play = played(a_component("generator"), a_scene(), Reply("one, tw", finish="length"))
+
+    assert play.contribution.candidates == (Candidate("1.0.0", "one, tw"),)
+    assert play.remarks == (CUT,)
+
+
+def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
+    play = played(a_component("generator"), a_scene(), Reply(" ", finish="length"))
+
+    assert len(play.rounds) == 1
+    assert play.contribution.candidates == ()
+    assert play.remarks == (
+        Remark("unreadable", "all of max_tokens went before a word"),
+        Remark("without", "1 of 1 candidates are not there"),
+    )
+
+
+@given(replies=st.lists(st.text(), min_size=1, max_size=9), retries=st.integers(0, 10))
+def test_it_takes_any_text_as_it_is_and_ends(replies, retries):
     generator = a_component("generator", samples=3, retries=retries)
 
     play = played(generator, a_scene(), *replies)
 
-    given = [replies[min(slot, len(replies) - 1)].strip() for slot in range(3)]
-    assert len(play.rounds) == 1
-    assert [c.text for c in play.contribution.candidates or ()] == [text for text in given if text]
+    texts = [c.text for c in play.contribution.candidates or ()]
+    blank = sum(not reply.strip() for reply in replies)
+    assert sum(map(len, play.rounds)) <= generator.most_calls(0)
+    assert all(text.strip() == text for text in texts)
+    assert set(texts) <= {reply.strip() for reply in replies}
+    assert len(texts) == 3 or blank

@@ -1,0 +1,113 @@
+"""The final answer of a candidate, as it is compared with that of others."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+
+_NUMBER = re.compile(
+    # A sign, unless what stands before it makes it a minus or a dash: 10-15 ends with 15.
+    r"(?:(?<![\w)\]}%])[-+\u2212])?[$\u20ac\xa3]?"
+    # A fraction that is no part of a date, or digits with their thousands, point and power of ten.
+    r"(?:(?<![/\d.,])\d{1,9}/\d{1,9}(?!/|\d|[.,]\d)"
+    r"|(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)"
+)
+_TEX_NOISE = re.compile(
+    r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ()\[\]]|\\?[$%]"
+    r"|\^(?:\\circ(?![A-Za-z])|\{\\circ\})|[~\s]"
+)
+_TEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
+_TEX_FRACTION = re.compile(r"([-+]?)\\frac\{(\d{1,9})\}\{(\d{1,9})\}")
+
+# "A" and "I" are words too, unless a word follows that goes on about a choice.
+_CHOICE = (
+    r"(?![AI]\s+(?!(?:and|as|because|but|by|due|for|from|given|in|is|since|which|with)\b)[a-z])"
+    r"([A-J])\b(?!['\u2019])"
+)
+_LETTER = (
+    # The more a model points at it, the more it is its answer: the last of the first kind found.
+    re.compile(rf"(?i:answer)\W{{0,12}}(?:(?i:is|be)\W{{1,12}})?{_CHOICE}"),
+    re.compile(rf"(?i:option|choice)\W{{0,12}}(?:(?i:is|be)\W{{1,12}})?{_CHOICE}"),
+    re.compile(r"\A\W{0,8}([A-J])\W{0,8}\Z"),
+    re.compile(r"(?:(?<!\w)[(\[*_]|\{)([A-J])[.:]?[)\]*_}]"),
+    re.compile(r"\b([A-J])(?=[.):](?:\s|\Z)|\s*\Z)"),
+)
+#: Ordering the accents of a word takes time that grows with the square of their number, and no
+#: language has so many: longer words are taken in parts.
+_PART = re.compile(r"\s+|\S{1,200}")
+
+
+def boxed(text: str) -> str | None:
+    r"""What the last ``\boxed{...}`` holds, braces within braces and all, without TeX's spacing."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len("\\boxed{")
+    for end in range(begin, len(text)):
+        if text[end] == "{":
+            depth += 1
+        elif text[end] == "}":
+            if depth == 0:
+                return _plain_tex(text[begin:end]) or None
+            depth -= 1
+    return None
+
+
+def number(text: str) -> str | None:
+    """The last number, written the shortest way: ``1,000.0`` and ``1000`` are one."""
+    found = _NUMBER.findall(text)
+    return _shortest(found[-1]) if found else None
+
+
+def letter(text: str) -> str | None:
+    """The letter of a choice, A to J: after "answer" best, else by itself or in brackets."""
+    for pattern in _LETTER:
+        if found := pattern.findall(text):
+            return str(found[-1])
+    return None
+
+
+def plain(text: str) -> str | None:
+    """The text without regard to case, spacing, accents' spelling, and marks at its ends."""
+    parts = _PART.findall(text)
+    folded = "".join(unicodedata.normalize("NFKC", part) for part in parts).casefold()
+    joined = " ".join(folded.split())
+    # Marks only are an answer too, when there is nothing else.
+    return joined.strip(" .,:;!?\"'`*_()[]{}") or joined or None
+
+
+def matched(pattern: re.Pattern[str], text: str) -> str | None:
+    """The last match of the pattern: of its first group if it has one, else of all of it."""
+    found = None
+    for match in pattern.finditer(text):
+        part = match.group(1) if pattern.groups else match.group()
+        found = part if part is not None else found
+    return None if found is None else plain(found)
+
+
+EXTRACTORS: Mapping[str, Callable[[str], str | None]] = {
+    "boxed": boxed,
+    "number": number,
+    "letter": letter,
+    "text": plain,
+}
+
+
+def _plain_tex(tex: str) -> str:
+    told = _TEX_NOISE.sub("", _TEX_TEXT.sub(r"\1", tex)).replace("{,}", ",").rstrip(".")
+    told = re.sub(r"\\[dt]frac", r"\\frac", told)
+    told = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", told)
+    told = _TEX_FRACTION.sub(r"\1\2/\3", told) if _TEX_FRACTION.fullmatch(told) else told
+    return _shortest(told) if _NUMBER.fullmatch(told) else told
+
+
+def _shortest(told: str) -> str:
+    bare = re.sub(r"[,$\u20ac\xa3]", "", told).replace("\u2212", "-")
+    if "/" in bare:
+        above, below = map(int, bare.split("/"))
+        return str(Fraction(above, below)) if below else bare
+    # As it stands, without an exponent; a zero has no sign.
+    text = f"{Decimal(bare):f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text.removeprefix("+")

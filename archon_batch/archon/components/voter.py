@@ -1,0 +1,69 @@
+"""The voter: the answer that most candidates agree on; no model is asked.
+
+Self-consistency (Wang et al., arXiv 2203.11171): the final answer that most samples come to.
+"""
+
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from archon_batch.archon.answers import EXTRACTORS, matched
+from archon_batch.archon.component import Bounds, Component, Scene, Work
+from archon_batch.archon.state import Contribution, Remark
+
+
+class Voter(Component):
+    chooses: ClassVar[bool] = True
+
+    type: Literal["voter"]
+    #: Where in a candidate its answer stands: the last ``\\boxed{...}``, the last number, the
+    #: letter of a choice, all of the text, or what ``pattern`` matches last.
+    extract: Literal["boxed", "number", "letter", "text", "regex"]
+    #: For ``extract: regex``: the answer is its first group if it has one, else all that matches.
+    pattern: str | None = Field(default=None, min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _has_its_pattern(self) -> "Voter":
+        if (self.extract == "regex") != (self.pattern is not None):
+            raise ValueError("a pattern with extract: regex, and only then")
+        try:
+            re.compile(self.pattern or "")
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"a pattern that can be compiled ({error})") from None
+        return self
+
+    def steps(self, scene: Scene) -> Work:
+        shown = scene.state.candidates
+        answers = {c.id: self._answer(c.text) for c in shown}
+        votes: dict[str, int] = {}
+        for answer in answers.values():
+            if answer is not None:
+                votes[answer] = votes.get(answer, 0) + 1
+        scores = {
+            of: {"votes": float(votes[answer])}
+            for of, answer in answers.items()
+            if answer is not None
+        }
+        silent = sum(answer is None for answer in answers.values())
+        remarks: tuple[Remark, ...] = ()
+        if silent:
+            why = f"no answer ({self.extract}) is found in {silent} of {len(shown)} candidates"
+            instead = "; the first goes on" if silent == len(shown) else "; they have no vote"
+            remarks = (Remark("without", why + instead),)
+        # The first of those with the most votes: ties go to the earlier candidate.
+        best = max(shown, key=lambda c: scores.get(c.id, {}).get("votes", 0.0))
+        return Contribution(candidates=(best,), scores=scores), remarks
+        yield  # it asks nothing, and is a generator like the others
+
+    def _answer(self, text: str) -> str | None:
+        if self.pattern is not None:
+            return matched(re.compile(self.pattern), text)
+        return EXTRACTORS[self.extract](text)
+
+    def calls(self, candidates: int) -> Bounds:
+        del candidates
+        return Bounds(0, 0)
+
+    def leaves(self, candidates: int) -> Bounds:
+        return Bounds(min(1, candidates), min(1, candidates))

@@ -1,0 +1,113 @@
+"""The audit: a job's books added up again from their entries, apart from how they were written."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from archon_batch.store import tables
+from archon_batch.store.attempts import CALL
+from archon_batch.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the entries say, and what was written down beside them. Nano-dollars."""
+
+    #: Spent, reserved and in doubt: added up from the attempts, and as the job has them.
+    added: tuple[int, int, int]
+    written: tuple[int, int, int]
+    budget: int | None
+    #: The rows that the job took in, and its items by their status.
+    rows: int
+    items: dict[str, int]
+    #: Items whose status and contents do not belong together.
+    halves: int
+    #: Calls with a reply that was neither found nor answered by an attempt on the bill.
+    unpaid: int
+    #: Attempts that were answered, and whose call has no reply.
+    unanswered: int
+    #: Calls with several attempts under way.
+    twice: int
+    #: Attempts under way, and those among them whose time is over.
+    sending: int
+
+
+class Audit:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def books(self, job_id: str) -> Books:
+        """Add the job's books up, at one moment."""
+        a, c, i = tables.attempts.c, tables.calls.c, tables.items.c
+        with self._database.reading() as connection:
+            if not self._database.is_sqlite:
+                connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            job = connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id)).one()
+            of_call = sa.and_(*(a[name] == c[name] for name in ("job_id", "ix", "key")))
+            answered = sa.exists().where(of_call, a.state == "billed", a.outcome == "ok")
+            has_reply = sa.exists().where(of_call)
+            twice = (
+                sa.select(*CALL)
+                .where(a.job_id == job_id, a.state == "sending")
+                .group_by(*CALL)
+                .having(sa.func.count() > 1)
+            )
+            broken = sa.or_(
+                i.status.not_in(("open", "answered", "given_up", "cancelled")),
+                (i.status == "answered") != i.answer.is_not(None),
+                (i.status == "given_up") != i.reason.is_not(None),
+                (i.status == "open") != i.ended_at.is_(None),
+            )
+            return Books(
+                added=_added(connection, job_id),
+                written=(job.spent, job.reserved, job.in_doubt),
+                budget=job.budget,
+                rows=job.rows,
+                items=_by_status(connection, job_id),
+                halves=_count(connection, sa.select(i.ix).where(i.job_id == job_id, broken)),
+                unpaid=_count(
+                    connection,
+                    sa.select(c.key).where(
+                        c.job_id == job_id, sa.not_(c.cached), c.failure.is_(None), ~answered
+                    ),
+                ),
+                unanswered=_count(
+                    connection,
+                    sa.select(a.key).where(
+                        a.job_id == job_id, a.outcome == "ok", a.counts, ~has_reply
+                    ),
+                ),
+                twice=_count(connection, twice),
+                sending=_count(
+                    connection, sa.select(a.key).where(a.job_id == job_id, a.state == "sending")
+                ),
+            )
+
+
+def _added(connection: Connection, job_id: str) -> tuple[int, int, int]:
+    a = tables.attempts.c
+    sums = (
+        sa.func.sum(a.cost),
+        sa.func.sum(sa.case((a.state == "sending", a.reserve), else_=0)),
+        sa.func.sum(sa.case((a.state == "in_doubt", a.reserve), else_=0)),
+    )
+    row = connection.execute(sa.select(*sums).where(a.job_id == job_id)).one()
+    spent, reserved, in_doubt = (int(value or 0) for value in row)
+    return spent, reserved, in_doubt
+
+
+def _by_status(connection: Connection, job_id: str) -> dict[str, int]:
+    table = tables.items
+    query = (
+        sa.select(table.c.status, sa.func.count())
+        .where(table.c.job_id == job_id)
+        .group_by(table.c.status)
+    )
+    return {status: int(count) for status, count in connection.execute(query)}
+
+
+def _count(connection: Connection, query: sa.Select[tuple[object, ...]]) -> int:
+    return int(
+        connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
+    )

@@ -1,0 +1,78 @@
+"""A verification: every entry of a job added up again, and every end worked out again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from archon_batch.archon import Answer, Ask, plan
+from archon_batch.ledger import usd
+from archon_batch.running import RunningJob
+from archon_batch.store import Books, Job, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    what: str
+    ok: bool
+    found: str
+
+
+def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
+    """Every invariant of the job's books, and whether it holds."""
+    books = store.audit.books(job.id)
+    yield from _money(books)
+    yield from _rows(job, books)
+    yield Check(
+        "every reply was found or paid for", not books.unpaid, _how_many(books.unpaid, "reply")
+    )
+    yield Check(
+        "no answer was lost", not books.unanswered, _how_many(books.unanswered, "paid answer")
+    )
+    yield Check("no call is sent twice at once", not books.twice, _how_many(books.twice, "call"))
+    yield _ends(store, job, running)
+
+
+def _money(books: Books) -> Iterator[Check]:
+    names = ("spent", "in flight", "in doubt")
+    for name, added, written in zip(names, books.added, books.written, strict=True):
+        found = f"{usd(added):f} USD"
+        if added != written:
+            found += f" by its entries, {usd(written):f} by the job"
+        yield Check(f"money {name}", added == written, found)
+    total = sum(books.added)
+    within = books.budget is None or total <= books.budget
+    limit = "none" if books.budget is None else f"{usd(books.budget):f} USD"
+    yield Check("within the budget", within, f"{usd(total):f} of {limit}")
+
+
+def _rows(job: Job, books: Books) -> Iterator[Check]:
+    count = sum(books.items.values())
+    told = ", ".join(f"{number} {status}" for status, number in sorted(books.items.items()))
+    yield Check("every row has one outcome or is open", count == books.rows, told or "no row")
+    yield Check("outcomes are whole", not books.halves, _how_many(books.halves, "row"))
+    left = books.items.get("open", 0)
+    yield Check("a job that is done has no open row", job.state != "done" or not left, job.state)
+
+
+def _ends(store: Store, job: Job, running: RunningJob) -> Check:
+    """Whether every answer is what its replies come to."""
+    wrong: list[str] = []
+    seen = 0
+    for ending in store.endings.all(job.id):
+        if ending.status not in ("answered", "given_up"):
+            continue
+        question, replies = store.endings.on_record(job.id, ending.ix)
+        if not question.messages:
+            continue
+        seen += 1
+        step = plan(running.architecture, question, replies)
+        text = step.text if isinstance(step, Answer) else None
+        if isinstance(step, Ask) or text != ending.answer:
+            wrong.append(ending.row_id)
+    found = f"{seen} row{'s' * (seen != 1)} worked out again"
+    if wrong:
+        found = f"{len(wrong)} of {seen} differ, such as row {wrong[0]}"
+    return Check("answers follow from their replies", not wrong, found)
+
+
+def _how_many(count: int, what: str) -> str:
+    return "none is amiss" if not count else f"{count} {what}{'s' * (count > 1)} amiss"

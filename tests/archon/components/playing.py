@@ -1,0 +1,32 @@
+"""Components at work, with replies that depend on what they ask."""
+
+from collections.abc import Callable
+
+from archon_batch.archon import Component, Reply, Request, Scene
+from tests.builders import Played
+
+
+def answered(
+    component: Component, scene: Scene, answer: Callable[[Request], Reply | str]
+) -> Played:
+    """Run a component alone."""
+    rounds: list[tuple[Request, ...]] = []
+    steps = component.steps(scene)
+    try:
+        requests = next(steps)
+        while True:
+            rounds.append(requests)
+            told = [answer(request) for request in requests]
+            requests = steps.send(tuple(r if isinstance(r, Reply) else Reply(r) for r in told))
+    except StopIteration as end:
+        return Played(rounds, *end.value)
+
+
+def slots(play: Played) -> list[int]:
+    """The slots that were asked, in order."""
+    return [request.slot for requests in play.rounds for request in requests]
+
+
+def ids(play: Played) -> list[str]:
+    """The candidates that are given, by the last part of their ids."""
+    return [c.id.rpartition(".")[2] for c in play.contribution.candidates or ()]

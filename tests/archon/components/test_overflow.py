@@ -1,0 +1,216 @@
+"""What components do with a prompt that does not fit the model's window."""
+
+from dataclasses import replace
+
+import pytest
+
+from archon_batch.archon import Remark, Scene, State
+from archon_batch.archon.window import OverflowedError, estimated
+from tests.archon.components.playing import answered, ids, slots
+from tests.builders import a_component, a_question, asked, candidates, played
+
+TEXTS = ("a" * 400, "b" * 300, "c" * 200)
+TESTS = ("It is short.",)
+CRITIQUED = tuple(replace(c, critique="d" * 500) for c in candidates(*TEXTS))
+
+LISTWISE = ("critic", "ranker", "fuser")
+ONE_BY_ONE = ("verifier", "unit_test_evaluator")
+ALONE = ("generator", "unit_test_generator")
+
+
+def seeing(window, *, shown=CRITIQUED, query="What is 2 + 2?"):
+    return Scene(a_question(query), State(shown, TESTS), "1.0", window)
+
+
+def size(component, scene):
+    """The tokens of the longest prompt that the component begins with, when all of it fits."""
+    requests = asked(component, replace(scene, window=None))
+    return max(estimated(request.messages) for request in requests)
+
+
+def shown_in(request):
+    content = request.messages[-1].content
+    return [text[0] for text in TEXTS if f"\n{text}\n" in content]
+
+
+@pytest.mark.parametrize("kind", [*LISTWISE, *ONE_BY_ONE, *ALONE])
+@pytest.mark.parametrize("overflow", ["error", "drop_last", "truncate"])
+def test_a_prompt_that_just_fits_is_as_if_there_were_no_window(kind, overflow):
+    component = a_component(kind, overflow=overflow)
+    unbounded = seeing(None)
+
+    fitting = seeing(size(component, unbounded))
+
+    assert asked(component, fitting) == asked(component, unbounded)
+
+
+@pytest.mark.parametrize("kind", [*LISTWISE, *ONE_BY_ONE, *ALONE])
+def test_whoever_must_not_shorten_a_prompt_raises(kind):
+    component = a_component(kind, overflow="error")
+    most = size(component, seeing(None))
+
+    with pytest.raises(OverflowedError, match=f"takes about {most:,} tokens, .* {most - 1:,}$"):
+        asked(component, seeing(most - 1))
+
+
+def without(*remarks):
+    return [Remark("without", why) for why in remarks]
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "told"),
+    [
+        ("critic", None, without("no candidate gets a critique")),
+        ("ranker", ["0", "1"], without("the candidates keep the order they came in")),
+        ("fuser", [], []),
+        (
+            "verifier",
+            ["0", "1", "2"],
+            without("no candidate is found correct; all of them go on"),
+        ),
+        ("unit_test_evaluator", ["0", "1"], []),
+        ("generator", [], []),
+        ("unit_test_generator", None, without("there are no unit tests")),
+    ],
+)
+@pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
+@pytest.mark.parametrize("window", [9, -9])
+def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, overflow, window):
+    knobs = {"top_k": 2} if kind in ("ranker", "unit_test_evaluator") else {}
+
+    play = played(a_component(kind, overflow=overflow, **knobs), seeing(window))
+
+    times = 3 if kind in ONE_BY_ONE else 1
+    assert play.rounds == []
+    assert (None if play.contribution.candidates is None else ids(play)) == left
+    assert play.contribution.unit_tests is None
+    assert [remark for remark in play.remarks if remark in told] == told
+    about = [remark.why for remark in play.remarks if remark.kind == "overflow"]
+    assert len(about) == times
+    assert all(why.endswith("it is not sent") for why in about)
+
+
+@pytest.mark.parametrize("kind", ONE_BY_ONE)
+def test_each_candidate_that_does_not_fit_is_named(kind):
+    component = a_component(kind)
+
+    play = played(component, seeing(9))
+
+    named = [r.why.split()[0] for r in play.remarks if r.why.startswith("0.0.")]
+    assert named == ["0.0.0", "0.0.1", "0.0.2"]
+
+
+def fitting(component, count):
+    """A window that the first so many candidates fit."""
+    return seeing(size(component, seeing(None, shown=CRITIQUED[:count])))
+
+
+@pytest.mark.parametrize("kind", LISTWISE)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_last_candidates_are_left_out(kind, count, shuffle):
+    component = a_component(kind, shuffle=shuffle)
+
+    (request,) = asked(component, fitting(component, count))
+
+    assert shown_in(request) == ["a", "b", "c"][:count]
+    assert f"Below are {count} responses" in request.messages[-1].content
+
+
+def test_a_ranker_puts_those_it_did_not_see_last():
+    ranker = a_component("ranker")
+
+    play = played(ranker, fitting(ranker, 2), "Answer: [2] > [1]")
+
+    assert ids(play) == ["1", "0", "2"]
+    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert "the last 1 of 3 candidates" in play.remarks[0].why
+
+
+def test_a_critic_leaves_those_it_did_not_see_without_a_critique():
+    critic = a_component("critic")
+
+    play = played(critic, fitting(critic, 2), "[1] good\n[2] bad")
+
+    assert play.contribution.critiques == {"0.0.0": "good", "0.0.1": "bad"}
+    assert [remark.kind for remark in play.remarks] == ["overflow"]
+
+
+def test_the_parents_of_a_fused_candidate_are_those_that_were_seen():
+    fuser = a_component("fuser", samples=2)
+
+    play = played(fuser, fitting(fuser, 2), "fused")
+
+    assert [c.parents for c in play.contribution.candidates or ()] == [("0.0.0", "0.0.1")] * 2
+    assert [remark.kind for remark in play.remarks] == ["overflow"]
+
+
+@pytest.mark.parametrize("kind", [*LISTWISE, "verifier", "unit_test_evaluator"])
+def test_what_is_cut_to_fit_is_cut_in_the_prompt_only(kind):
+    component = a_component(kind, overflow="truncate")
+    whole = candidates(*TEXTS)
+    cut = seeing(size(component, seeing(None, shown=whole)) - 30, shown=whole)
+
+    play = answered(component, cut, lambda request: request.form.example if request.form else "x")
+
+    first = play.rounds[0][0]
+    content = first.messages[-1].content
+    assert estimated(first.messages) <= (cut.window or 0)
+    assert TEXTS[0] not in content
+    assert "a" * 100 in content
+    kept = [c for c in play.contribution.candidates or () if not c.parents]
+    assert all(candidate in whole for candidate in kept)
+    assert {remark.kind for remark in play.remarks} == {"overflow"}
+    assert all("is cut there" in remark.why for remark in play.remarks)
+
+
+def test_one_candidate_that_does_not_fit_is_not_judged_and_the_others_are():
+    evaluator = a_component("unit_test_evaluator")
+    scene = seeing(size(evaluator, seeing(None, shown=CRITIQUED[1:])))
+
+    play = played(evaluator, scene, "Unit Test #1: [Passed]")
+
+    assert slots(play) == [1, 2]
+    assert ids(play) == ["1", "2", "0"]
+    assert set(play.contribution.tests) == {"0.0.1", "0.0.2"}
+
+
+def test_a_long_argument_can_leave_no_room_for_a_verdict():
+    verifier = a_component("verifier", samples=2)
+    one = CRITIQUED[:1]
+    scene = seeing(size(verifier, seeing(None, shown=one)) + 20, shown=one)
+
+    play = played(verifier, scene, "x" * 300)
+
+    assert slots(play) == [0, 2]
+    assert [remark.kind for remark in play.remarks] == [
+        "overflow",
+        "overflow",
+        "without",
+        "without",
+    ]
+    assert "0.0.0 has no verdict" in play.remarks[2].why
+
+
+def test_what_is_cut_for_a_verdict_only_is_told_too():
+    verifier = a_component("verifier", overflow="truncate")
+    one = CRITIQUED[:1]
+    scene = seeing(size(verifier, seeing(None, shown=one)) + 60, shown=one)
+
+    play = played(verifier, scene, "x" * 300, "[Correct]")
+
+    (argue,), (judge,) = play.rounds
+    assert [TEXTS[0] in request.messages[-1].content for request in (argue, judge)] == [True, False]
+    assert estimated(judge.messages) <= (scene.window or 0)
+    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert play.contribution.candidates == one
+
+
+def test_what_is_cut_for_a_verifier_s_argument_is_told_once_and_not_for_each_sample():
+    verifier = a_component("verifier", samples=3, overflow="truncate")
+    one = CRITIQUED[:1]
+    scene = seeing(size(verifier, seeing(None, shown=one)) - 30, shown=one)
+
+    play = played(verifier, scene, *[""] * 9)
+
+    assert [remark.kind for remark in play.remarks].count("overflow") == 1

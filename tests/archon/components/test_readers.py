@@ -1,0 +1,171 @@
+"""What all readers have in common, and what stands in for a reply that they read."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import Form, Scene, State, UnreadableError
+from archon_batch.archon.components import (
+    critic,
+    ranker,
+    unit_test_evaluator,
+    unit_test_generator,
+    verifier,
+)
+from tests.archon.components.gbnf import admits
+from tests.archon.components.hostile import slow
+from tests.archon.components.playing import answered
+from tests.builders import a_component, a_question, candidates
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A form and its reader, at several sizes."""
+
+    form: Callable[[int], Form]
+    read: Callable[[str, int], object]
+    #: How many candidates or tests a reply is about.
+    counts: tuple[int, ...] = (1, 2, 9, 50)
+    #: What a reader makes of the example and of the worst, where they differ.
+    readings: Callable[[int], tuple[object, object]] | None = field(default=None)
+
+
+def _verdicts(count):
+    return (True,) * count, (False,) * count
+
+
+SHAPES = {
+    "critic": Shape(lambda n: critic.form(n, 2048), critic.read),
+    "critic, json": Shape(critic.form_json, critic.read_critiques),
+    "ranker": Shape(ranker.form, ranker.read),
+    "ranker, json": Shape(ranker.form_json, ranker.read_order),
+    "verifier": Shape(
+        lambda _: verifier.form(2048), lambda text, _: verifier.read(text), (1,), lambda _: (True, False)
+    ),
+    "verifier, json": Shape(
+        lambda _: verifier._FORM,
+        lambda text, _: verifier.read_finding(text),
+        (1,),
+        lambda _: (True, False),
+    ),
+    "unit_test_generator": Shape(unit_test_generator.form, unit_test_generator.read),
+    "unit_test_generator, json": Shape(
+        unit_test_generator.form_json, unit_test_generator.read_tests
+    ),
+    "unit_test_evaluator": Shape(
+        lambda n: unit_test_evaluator.form(n, 2048), unit_test_evaluator.read, readings=_verdicts
+    ),
+    "unit_test_evaluator, json": Shape(
+        unit_test_evaluator.form_json, unit_test_evaluator.read_results, readings=_verdicts
+    ),
+}  # fmt: skip
+
+every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+#: Anything that JSON can say, with the keys that are asked for among it.
+_KEYS = ("critiques", "response", "strengths", "weaknesses", "reasoning", "order", "correct")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*_KEYS, "tests", "test", "results", "passed"]) | st.text(max_size=3),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=9,
+)
+
+
+def refusal(shape, text):
+    """Why the text is refused; nothing else may be raised."""
+    try:
+        shape.read(text, 2)
+    except UnreadableError as error:
+        return str(error)
+    return "it is read"
+
+
+def assert_fit_to_be_told(why):
+    """It stands in the next prompt, where there is room for so much of it, and in the notes."""
+    assert 0 < len(why) < 250
+    assert why.isprintable()
+
+
+@every_shape
+@given(text=st.text())
+def test_any_text_is_read_or_refused(shape, text):
+    assert_fit_to_be_told(refusal(shape, text))
+
+
+@every_shape
+@given(value=VALUES)
+def test_any_json_is_read_or_refused(shape, value):
+    assert_fit_to_be_told(refusal(shape, json.dumps(value)))
+
+
+@pytest.mark.parametrize("shape", [s for of, s in SHAPES.items() if of.endswith("json")])
+@given(value=VALUES, data=st.data())
+def test_a_good_object_with_one_value_changed_is_read_or_refused(shape, value, data):
+    entry = json.loads(shape.form(2).example)
+    entry[data.draw(st.sampled_from(sorted(entry)) | st.text())] = value
+
+    assert_fit_to_be_told(refusal(shape, json.dumps(entry)))
+
+
+@every_shape
+def test_no_text_takes_long(shape):
+    assert slow(lambda text: shape.read(text, 2)) == []
+
+
+@every_shape
+@given(data=st.data(), size=st.integers(0, 5000), worst=st.booleans())
+def test_what_stands_in_for_a_reply_is_read_at_any_size(shape, data, size, worst):
+    count = data.draw(st.sampled_from(shape.counts))
+    form = shape.form(count)
+    shortest = form.worst if worst and form.worst is not None else form.example
+
+    text = form.sized(size, worst=worst)
+
+    reading = shape.read(text, count)
+    assert len(text) == (len(shortest) if form.room is None else max(size, len(shortest)))
+    if shape.readings is not None:
+        assert reading == shape.readings(count)[worst]
+
+
+@every_shape
+def test_what_stands_in_for_a_reply_is_what_a_model_would_be_held_to(shape):
+    for count in shape.counts:
+        form = shape.form(count)
+        assert (form.grammar is None) is (form.schema is not None)
+        if form.grammar is not None:
+            assert admits(form, form.example)
+            assert admits(form, form.worst or form.example)
+
+
+@every_shape
+def test_only_rankings_cannot_be_longer(shape):
+    assert (shape.form(2).room is None) is (shape is SHAPES["ranker"])
+
+
+KINDS = ("critic", "ranker", "verifier", "unit_test_generator", "unit_test_evaluator")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("words", ["text", "json"])
+def test_a_component_works_with_what_stands_in_for_its_replies(kind, words):
+    state = State(candidates("one", "two"), ("It is short.", "It is right."))
+
+    play = answered(
+        a_component(kind, format=words),
+        Scene(a_question(), state, "1.0"),
+        lambda request: request.form.sized(0) if request.form else "It holds.",
+    )
+
+    assert play.rounds
+    assert play.remarks == ()

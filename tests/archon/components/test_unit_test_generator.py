@@ -1,0 +1,227 @@
+"""The unit test generator: what it asks, what it reads, what it does with rubbish."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from archon_batch.archon import Bounds, Message, Remark, Reply, Scene, State, UnreadableError
+from archon_batch.archon.components.unit_test_generator import (
+    form,
+    form_json,
+    read,
+    read_tests,
+)
+from tests.archon.components.gbnf import admits, as_regex
+from tests.archon.components.playing import slots
+from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+
+KIND = "unit_test_generator"
+NONE = Remark("without", "there are no unit tests")
+TESTS = ("It names a city.", "It names a year.")
+
+
+def told(*tests):
+    return json.dumps(tests)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7])
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_it_asks_once_for_each_sample_whatever_candidates_there_are(samples, count):
+    generator = a_component(KIND, samples=samples, retries=2)
+
+    requests = asked(generator, a_scene(*(f"text {n}" for n in range(count))))
+
+    assert [(r.slot, r.sample, r.again) for r in requests] == [(n, n, 0) for n in range(samples)]
+    assert len({r.messages for r in requests}) == 1
+    assert "text 0" not in requests[0].messages[-1].content
+    assert generator.calls(count) == Bounds(samples, samples)
+    assert generator.most_calls(count) == 3 * samples
+    assert generator.leaves(count) == Bounds(count, count)
+
+
+@pytest.mark.parametrize(
+    ("cap", "wanted"),
+    [(None, "Write unit tests that"), (1, "exactly 1 unit test that"), (5, "exactly 5 unit tests")],
+)
+@pytest.mark.parametrize(("words", "shape"), [("text", form), ("json", form_json)])
+def test_it_asks_for_so_many_tests_in_the_form_that_it_is_told(cap, wanted, words, shape):
+    (request,) = asked(a_component(KIND, unit_test_cap=cap, format=words), a_scene())
+
+    content = request.messages[-1].content
+    assert wanted in content
+    assert ('key, "tests"' in content) is (words == "json")
+    assert request.form == shape(cap)
+
+
+def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_tests():
+    earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
+    scene = Scene(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
+
+    (request,) = asked(a_component(KIND), scene)
+
+    assert [m.role for m in request.messages] == ["system", "user", "user"]
+    assert request.messages[1] == earlier[1]
+    assert request.messages[2].content.startswith("The request:\nWhat is 2 + 2?\n\nWrite unit")
+    assert "old" not in request.messages[2].content
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reply"), [({}, told(*TESTS)), ({"format": "json"}, json.dumps({"tests": TESTS}))]
+)
+def test_its_tests_are_for_the_state_and_leave_the_candidates(knobs, reply):
+    play = played(a_component(KIND, **knobs), a_scene("one"), reply)
+
+    assert play.contribution.unit_tests == TESTS
+    assert play.contribution.candidates is None
+    assert play.remarks == ()
+
+
+def test_the_tests_of_all_samples_are_taken_each_once_in_their_order():
+    generator = a_component(KIND, samples=3)
+
+    play = played(generator, a_scene(), told("b", "a"), told("a", "c  c", "b"), told("c c", "d"))
+
+    assert play.contribution.unit_tests == ("b", "a", "c c", "d")
+
+
+def test_a_sample_that_fails_is_told_of_and_the_others_stand():
+    generator = a_component(KIND, samples=3, retries=0)
+
+    play = played(generator, a_scene(), "no", Reply(None, failure="lost"), told(*TESTS))
+
+    assert play.contribution.unit_tests == TESTS
+    assert [remark.kind for remark in play.remarks] == ["unreadable", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "asked_for", "kinds"),
+    [
+        ([Reply(None, failure="lost")], [0], ["failed"]),
+        (["", "Tests?"], [0, 0], ["unreadable", "unreadable"]),
+    ],
+)
+def test_without_a_reply_that_can_be_read_there_are_no_tests(replies, asked_for, kinds):
+    play = played(a_component(KIND, retries=1), a_scene(), *replies)
+
+    assert slots(play) == asked_for
+    assert play.contribution.unit_tests is None
+    assert [remark.kind for remark in play.remarks[:-1]] == kinds
+    assert play.remarks[-1] == NONE
+
+
+def test_it_asks_again_with_the_reason():
+    play = played(a_component(KIND, unit_test_cap=2), a_scene(), told("one"), told(*TESTS))
+
+    (first,), (second,) = play.rounds
+    why = "there must be exactly 2 tests, and there are 1"
+    assert (second.slot, second.again) == (first.slot, 1)
+    assert why in second.messages[-1].content
+    assert play.contribution.unit_tests == TESTS
+    assert play.remarks == (Remark("unreadable", why),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        told(*TESTS),
+        json.dumps(TESTS, indent=2),
+        f"```json\n{told(*TESTS)}\n```",
+        f"\n```\n{told(*TESTS)}\n```\n",
+        '["It names a city.", " It names\\n a year. "]',
+    ],
+)
+@pytest.mark.parametrize("cap", [None, 2])
+def test_a_list_is_read(text, cap):
+    assert read(text, cap) == TESTS
+
+
+@pytest.mark.parametrize(
+    ("text", "cap", "why"),
+    [
+        ("", None, "invalid json"),
+        ("1. It names a city.\n2. It names a year.", None, "invalid json"),
+        (f"Here they are: {told(*TESTS)}", None, "invalid json"),
+        ("['It names a city.']", None, "invalid json"),
+        ("{}", None, "array"),
+        ("[]", None, "no test"),
+        (told("It is.", " "), None, "blank"),
+        ("[1]", None, "0: "),
+        (told(*map(str, range(101))), None, "at most 100 tests, and there are 101"),
+        (told(*TESTS), 1, "exactly 1 tests, and there are 2"),
+        (told(*TESTS), 3, "exactly 3 tests, and there are 2"),
+    ],
+)
+def test_another_reply_is_refused_with_its_reason(text, cap, why):
+    with pytest.raises(UnreadableError, match=why):
+        read(text, cap)
+
+
+@pytest.mark.parametrize("text", [told(*TESTS), '{"tests": []}', '{"tests": ["a"], "more": 1}'])
+def test_another_object_is_refused(text):
+    with pytest.raises(UnreadableError):
+        read_tests(text, None)
+
+
+def test_a_hundred_tests_are_not_too_many():
+    tests = tuple(map(str, range(100)))
+
+    assert read(told(*tests), None) == read(told(*tests), 100) == tests
+
+
+@given(
+    replies=st.lists(st.text() | st.just(told(*TESTS)), min_size=1, max_size=9),
+    samples=st.integers(1, 3),
+    retries=st.integers(0, 3),
+    cap=st.none() | st.integers(1, 3),
+    form=st.sampled_from(["text", "json"]),
+)
+@example(replies=["[]"], samples=1, retries=3, cap=None, form="text")
+def test_it_ends_whatever_the_replies(replies, samples, retries, cap, form):
+    generator = a_component(KIND, samples=samples, retries=retries, unit_test_cap=cap, format=form)
+
+    play = played(generator, a_scene(), *replies)
+
+    assert len(slots(play)) <= generator.most_calls(0)
+    assert (NONE in play.remarks) is (play.contribution.unit_tests is None)
+
+
+@pytest.mark.parametrize("cap", [None, 1, 2, 5, 100])
+def test_its_grammar_admits_its_example(cap):
+    shape = form(cap)
+
+    assert admits(shape, shape.example)
+    assert len(read(shape.example, cap)) == (cap or 5)
+    assert len(read_tests(form_json(cap).example, cap)) == (cap or 5)
+
+
+@given(data=st.data(), cap=st.none() | st.integers(1, 4))
+def test_what_its_grammar_admits_is_read(data, cap):
+    text = data.draw(st.from_regex(as_regex(form(cap)), fullmatch=True))
+
+    assert 1 <= len(read(text, cap)) <= (cap or 10)
+
+
+READY = {
+    "critic": {},
+    "ranker": {},
+    "fuser": {},
+    "generator": {},
+    "verifier": {},
+    "unit_test_evaluator": {"remove_unit_tests_from_prompt": False},
+}
+
+
+@pytest.mark.parametrize("kind", READY)
+def test_later_components_are_told_the_tests_with_the_request_and_the_row_is_not(kind):
+    question = a_question("Where was it?")
+    before = Scene(question, State(candidates("one")), "1.0")
+    play = played(a_component(KIND), before, told(*TESTS))
+    after = State(candidates("one")).after([play.contribution])
+
+    (request,) = asked(a_component(kind, **READY[kind]), Scene(question, after, "2.0"))
+
+    listed = "Where was it?\n\nA good response passes these unit tests, and does not mention them:"
+    assert f"{listed}\n\n1. It names a city.\n2. It names a year." in request.messages[-1].content
+    assert question == a_question("Where was it?")

@@ -1,0 +1,113 @@
+"""The voter: whom it chooses, and what it says of those without an answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import Bounds, Remark
+from archon_batch.archon.answers import EXTRACTORS
+from archon_batch.archon.components.voter import Voter
+from archon_batch.archon.schema import checked
+from archon_batch.errors import ArchitectureError
+from tests.archon.components.playing import ids
+from tests.builders import a_scene, played
+
+
+def a_voter(extract="number", pattern=None):
+    return Voter(type="voter", extract=extract, pattern=pattern)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_it_asks_nothing_and_leaves_one(count):
+    voter = a_voter()
+
+    play = played(voter, a_scene(*map(str, range(count))))
+
+    assert play.rounds == []
+    assert len(ids(play)) == 1
+    assert voter.calls(count) == Bounds(0, 0)
+    assert voter.most_calls(count) == 0
+    assert voter.leaves(count) == Bounds(1, 1)
+
+
+def test_with_no_candidates_none_is_left():
+    assert a_voter().leaves(0) == Bounds(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("extract", "pattern", "texts", "best", "votes"),
+    [
+        ("number", None, ["It is 3.", "1,000", "so 1000.0"], "1", [1, 2, 2]),
+        (
+            "boxed",
+            None,
+            [r"\boxed{\frac12}", r"\boxed{2}", r"\boxed{\dfrac{1}{2}}"],
+            "0",
+            [2, 1, 2],
+        ),
+        ("letter", None, ["(B)", "The answer is C.", "**B**"], "0", [2, 1, 2]),
+        ("text", None, ["Rome", "Paris.", " PARIS"], "1", [1, 2, 2]),
+        ("regex", "=> (.*)", ["=> a\n=> b", "=> c", "=> B."], "0", [2, 1, 2]),
+        # A tie goes to the earlier candidate.
+        ("number", None, ["2", "1", "1", "2"], "0", [2, 2, 2, 2]),
+        ("number", None, ["3", "2", "1", "1", "2"], "1", [1, 2, 2, 2, 2]),
+    ],
+)
+def test_the_first_of_those_that_most_agree_on_goes_on(extract, pattern, texts, best, votes):
+    play = played(a_voter(extract, pattern), a_scene(*texts))
+
+    assert ids(play) == [best]
+    assert play.contribution.scores == {
+        f"0.0.{n}": {"votes": float(count)} for n, count in enumerate(votes)
+    }
+    assert play.remarks == ()
+
+
+def test_a_candidate_without_an_answer_has_no_vote():
+    play = played(a_voter(), a_scene("none", "no idea", "4"))
+
+    assert ids(play) == ["2"]
+    assert play.contribution.scores == {"0.0.2": {"votes": 1.0}}
+    why = "no answer (number) is found in 2 of 3 candidates; they have no vote"
+    assert play.remarks == (Remark("without", why),)
+
+
+def test_without_any_answer_the_first_goes_on():
+    play = played(a_voter("boxed"), a_scene("4", "5"))
+
+    assert ids(play) == ["0"]
+    assert play.contribution.scores == {}
+    why = "no answer (boxed) is found in 2 of 2 candidates; the first goes on"
+    assert play.remarks == (Remark("without", why),)
+
+
+@given(
+    texts=st.lists(st.text(max_size=9), min_size=1, max_size=9),
+    extract=st.sampled_from([*EXTRACTORS, "regex"]),
+)
+def test_whatever_the_candidates_one_goes_on_that_no_other_has_more_votes_than(texts, extract):
+    play = played(a_voter(extract, r"\w" if extract == "regex" else None), a_scene(*texts))
+
+    (best,) = ids(play)
+    votes = {of: score["votes"] for of, score in play.contribution.scores.items()}
+    most = max(votes.values(), default=0.0)
+    assert votes.get(f"0.0.{best}", 0.0) == most
+    assert bool(play.remarks) is (len(votes) < len(texts))
+    assert all(votes.get(f"0.0.{n}", 0.0) < most for n in range(int(best)))
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"extract": "number", "pattern": "x"}, "a pattern with extract: regex, and only then"),
+        ({"extract": "regex"}, "a pattern with extract: regex, and only then"),
+        ({"extract": "regex", "pattern": "("}, r"a pattern that can be compiled \(missing \)"),
+        ({"extract": "regex", "pattern": ""}, "pattern"),
+        ({"extract": "last"}, "'boxed', 'number'"),
+        ({}, "missing"),
+        ({"extract": "number", "model": "scripted/plausible"}, "model"),
+    ],
+)
+def test_a_voter_that_could_not_work_is_refused(entry, why):
+    with pytest.raises(ArchitectureError, match=why):
+        checked(Voter, {"type": "voter", **entry}, "layers[1][0]")

@@ -1,0 +1,131 @@
+"""Replies as JSON: what a model is held to, and what is read of it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from archon_batch.archon import JsonReply, UnreadableError, json_form, read_json
+from archon_batch.archon.components import critic, unit_test_evaluator, verifier
+from tests.archon.components.hostile import slow
+
+
+class Word(JsonReply):
+    text: str
+    count: int
+
+
+class Words(JsonReply):
+    words: list[Word]
+
+
+ONE = '{"text": "so", "count": 1}'
+KIND = TypeAdapter(Word)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE,
+        f"\n {ONE} \n",
+        f"```json\n{ONE}\n```",
+        f"```\n{ONE}\n```",
+        f"\n```JSON  \r\n{ONE}\r\n  ```  \n",
+        f"```json\n\n{ONE}\n\n```",
+        '{\n"count": 1,\n"text": "so"\n}',
+    ],
+)
+def test_json_is_read_with_or_without_the_block_around_it(text):
+    assert read_json(KIND, text) == Word(text="so", count=1)
+
+
+def test_a_block_within_a_text_stays_in_it():
+    text = json.dumps({"text": "```\nso\n```", "count": 1})
+
+    assert read_json(KIND, f"```\n{text}\n```").text == "```\nso\n```"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the JSON: invalid json"),
+        (f"Here it is: {ONE}", "the JSON: invalid json"),
+        (f"{ONE}\n{ONE}", "the JSON: invalid json"),
+        (f"```\n{ONE}\n```\n```\n{ONE}\n```", "the JSON: invalid json"),
+        (f"```\n{ONE}\nand more", "the JSON: invalid json"),
+        (f"```[1]\n{ONE}\n```", "the JSON: invalid json"),
+        (f"```{ONE}```", "the JSON: invalid json"),
+        ("```\n```", "the JSON: invalid json"),
+        ("```", "the JSON: invalid json"),
+        ('{"text": "so"}', "^count: field required"),
+        ('{"text": "so", "count": "1"}', "^count: input should be a valid integer"),
+        ('{"text": "so", "count": true}', "^count: input should be a valid integer"),
+        ('{"text": "so", "count": 1.0}', "^count: input should be a valid integer"),
+        ('{"text": 1, "count": 1}', "^text: input should be a valid string"),
+        ('{"text": "so", "count": 1, "more": 2}', "^more: extra inputs are not permitted"),
+        ('{"text": "\\ud800", "count": 1}', "^the JSON: invalid json"),
+        ("[" * 9999, "^the JSON: invalid json"),
+        (f'{{"text": "so", "count": {"9" * 9999}}}', "^the JSON: invalid json"),
+        ("null", "^the JSON: input should be an object"),
+        ("\ud800", "^the JSON: invalid json"),
+    ],
+)
+def test_anything_else_is_refused_with_its_place_and_reason(text, why):
+    with pytest.raises(UnreadableError, match=why):
+        read_json(KIND, text)
+
+
+def test_the_place_within_a_list_is_told():
+    with pytest.raises(UnreadableError, match=r"^words\.1\.count: field required$"):
+        read_json(TypeAdapter(Words), f'{{"words": [{ONE}, {{"text": ""}}]}}')
+
+
+@given(key=st.text().filter(lambda key: key not in ("text", "count")))
+def test_a_key_of_the_model_s_own_is_told_in_plain_characters_and_short(key):
+    text = json.dumps({"text": "so", "count": 1, key * 99: 2})
+
+    with pytest.raises(UnreadableError) as refused:
+        read_json(KIND, text)
+
+    told = str(refused.value)
+    assert len(told) <= 200
+    assert told.endswith(": extra inputs are not permitted")
+    assert told.isascii()
+    assert told.isprintable()
+
+
+@pytest.mark.parametrize("kind", [KIND, TypeAdapter(list[str]), TypeAdapter(Words)])
+def test_no_text_takes_long(kind):
+    assert slow(lambda text: read_json(kind, text)) == []
+
+
+def test_a_form_has_a_schema_and_replies_that_are_read():
+    form = json_form(Word(text="so", count=1), Word(text="no", count=0))
+
+    assert form.grammar is None
+    assert json.loads(form.schema or "")["title"] == "Word"
+    assert read_json(KIND, form.example) == Word(text="so", count=1)
+    assert read_json(KIND, form.worst or "") == Word(text="no", count=0)
+    assert read_json(KIND, form.sized(99)) == Word(
+        text="x" * (99 - len(form.example)) + "so", count=1
+    )
+    assert len(form.sized(99, worst=True)) == 99
+    assert form.sized(0) == form.example
+
+
+def test_a_form_without_a_text_has_no_room():
+    assert json_form(Words(words=[])).sized(99) == '{"words":[]}'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [critic.form_json(2), unit_test_evaluator.form_json(2), verifier._FORM],
+)
+def test_every_object_has_all_its_keys_and_no_others(form):
+    schema = json.loads(form.schema)
+
+    objects = [schema, *schema.get("$defs", {}).values()]
+    assert all(one["additionalProperties"] is False for one in objects)
+    assert all(sorted(one["required"]) == sorted(one["properties"]) for one in objects)

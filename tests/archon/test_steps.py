@@ -1,0 +1,305 @@
+"""How components ask, ask again, and ask side by side."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import (
+    Form,
+    Message,
+    Remark,
+    Reply,
+    Request,
+    Steps,
+    UnreadableError,
+    ask,
+    tell,
+    together,
+)
+
+SYSTEM, TASK = Message("system", "You count."), Message("user", "How many?")
+REQUEST = Request(7, (SYSTEM, TASK), Form("root ::= [0-9]+", "4"), sample=2)
+
+
+def driven(steps, *replies):
+    """The rounds, and what comes of them; None while the replies do not reach the end."""
+    left = iter(replies)
+    rounds = []
+    try:
+        requests = next(steps)
+        while True:
+            rounds.append(requests)
+            settled = []
+            for _ in requests:
+                reply = next(left, None)
+                if reply is None:
+                    return rounds, None
+                settled.append(reply if isinstance(reply, Reply) else Reply(reply))
+            requests = steps.send(tuple(settled))
+    except StopIteration as end:
+        assert next(left, None) is None, "more replies than were asked for"
+        return rounds, end.value
+
+
+def number(text):
+    if not text.isdigit():
+        raise UnreadableError(f"{text!r} is no number")
+    return int(text)
+
+
+def told(rounds, turn):
+    """What the last message of a round says beyond the task."""
+    ((request,),) = rounds[turn : turn + 1]
+    assert request.messages[:-1] == (SYSTEM,)
+    assert request.messages[-1].role == "user"
+    assert request.messages[-1].content.startswith(TASK.content)
+    return request.messages[-1].content.removeprefix(TASK.content)
+
+
+def test_what_is_asked_first_is_asked_as_it_stands():
+    rounds, _ = driven(ask(REQUEST, number, 2))
+
+    assert rounds == [(REQUEST,)]
+
+
+def test_a_reply_that_can_be_read_is_the_end():
+    rounds, reading = driven(ask(REQUEST, number, 2), " 12\n")
+
+    assert (len(rounds), reading) == (1, (12, ()))
+
+
+def test_a_refused_reply_is_asked_for_again_and_the_model_is_told_why():
+    rounds, reading = driven(ask(REQUEST, number, 2), "many", "12")
+
+    assert told(rounds, 1) == (
+        "\n\nAn earlier reply to this could not be used: 'many' is no number. "
+        "Keep to the form that is asked for above."
+    )
+    ((again,),) = rounds[1:]
+    assert (again.slot, again.sample, again.form, again.again) == (7, 2, REQUEST.form, 1)
+    assert reading == (12, (Remark("unreadable", "'many' is no number"),))
+
+
+def test_only_the_last_reason_is_told_and_how_many_there_were():
+    rounds, _ = driven(ask(REQUEST, number, 2), "many", "few")
+
+    assert "2 earlier replies to this could not be used: 'few' is no number." in told(rounds, 2)
+    assert "many" not in told(rounds, 2)
+    assert rounds[2][0].again == 2
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_it_asks_once_and_as_often_again_as_it_may(retries):
+    rounds, reading = driven(ask(REQUEST, number, retries), *["many"] * (1 + retries))
+
+    assert [requests[0].again for requests in rounds] == list(range(1 + retries))
+    assert reading == (None, (Remark("unreadable", "'many' is no number"),) * (1 + retries))
+
+
+@pytest.mark.parametrize("blank", ["", " \n", None])
+def test_a_blank_reply_is_unreadable_before_its_reader_sees_it(blank):
+    def reader(text):
+        pytest.fail(f"it was given {text!r}")
+
+    _, reading = driven(ask(REQUEST, reader, 0), Reply(blank))
+
+    assert reading == (None, (Remark("unreadable", "the reply was empty"),))
+
+
+def test_a_reply_that_was_cut_off_is_told_so():
+    rounds, _ = driven(ask(REQUEST, number, 1), Reply("mo", finish="length"))
+
+    assert "'mo' is no number; it was cut off at its greatest length." in told(rounds, 1)
+
+
+def test_a_reply_that_was_cut_off_and_can_be_read_is_taken():
+    _, reading = driven(ask(REQUEST, number, 1), Reply("12", finish="length"))
+
+    assert reading == (12, ())
+
+
+def test_a_call_that_failed_is_not_asked_again():
+    rounds, reading = driven(ask(REQUEST, number, 3), "many", Reply(None, failure="refused: no"))
+
+    assert len(rounds) == 2
+    assert reading == (
+        None,
+        (Remark("unreadable", "'many' is no number"), Remark("failed", "refused: no")),
+    )
+
+
+@given(why=st.text(max_size=2000))
+def test_no_reason_makes_a_prompt_longer_than_is_reckoned_with(why):
+    def reader(_text):
+        raise UnreadableError(why)
+
+    rounds, reading = driven(ask(REQUEST, reader, 10), *[Reply("x", finish="length")] * 11)
+
+    # 400 is what the forecast adds, and less than the window keeps back.
+    assert all(len(told(rounds, turn).encode()) <= 400 for turn in range(1, 11))
+    assert reading[1][0].why.startswith(why)
+
+
+def test_a_reason_that_no_provider_could_be_sent_is_told_in_part():
+    def reader(_text):
+        raise UnreadableError("key \ud800 is unknown")
+
+    rounds, _ = driven(ask(REQUEST, reader, 1), "x")
+
+    assert "key ? is unknown" in told(rounds, 1)
+
+
+def test_a_text_is_taken_as_it_is_but_for_the_space_around_it():
+    rounds, reading = driven(tell(REQUEST, 2), "\n two\n words \n")
+
+    assert rounds == [(REQUEST,)]
+    assert reading == ("two\n words", ())
+
+
+def test_a_blank_text_is_asked_for_again_in_the_same_words():
+    rounds, reading = driven(tell(REQUEST, 2), "", Reply(None), "two")
+
+    assert [requests[0].messages for requests in rounds] == [REQUEST.messages] * 3
+    assert [requests[0].again for requests in rounds] == [0, 1, 2]
+    assert reading == ("two", (Remark("unreadable", "the reply was empty"),) * 2)
+
+
+def test_a_text_is_asked_for_as_often_as_it_may_be():
+    rounds, reading = driven(tell(REQUEST, 1), "", " ")
+
+    assert len(rounds) == 2
+    assert reading == (None, (Remark("unreadable", "the reply was empty"),) * 2)
+
+
+def test_a_text_that_was_cut_off_is_taken_with_a_remark():
+    _, reading = driven(tell(REQUEST, 2), Reply("and so", finish="length"))
+
+    assert reading == ("and so", (Remark("cut", "a text ends where max_tokens did"),))
+
+
+def test_a_model_that_thought_to_the_end_is_not_asked_to_think_again():
+    rounds, reading = driven(tell(REQUEST, 2), Reply("", finish="length"))
+
+    assert len(rounds) == 1
+    assert reading == (None, (Remark("unreadable", "all of max_tokens went before a word"),))
+
+
+def test_a_text_whose_call_failed_is_not_asked_for_again():
+    rounds, reading = driven(tell(REQUEST, 2), "", Reply(None, failure="no quota"))
+
+    assert len(rounds) == 2
+    assert reading == (
+        None,
+        (Remark("unreadable", "the reply was empty"), Remark("failed", "no quota")),
+    )
+
+
+def part(name: int, rounds: Sequence[int]) -> Steps[list[str | None]]:
+    """Asks so many at a time, and ends with all it was told."""
+    heard: list[str | None] = []
+    slot = 100 * name
+    for size in rounds:
+        requests = tuple(Request(slot + n, (TASK,)) for n in range(size))
+        slot += size
+        heard += [reply.text for reply in (yield requests)]
+    return heard
+
+
+PARTS = st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=5)
+
+
+def echoed(steps):
+    """Every request is told its own slot."""
+    rounds = []
+    try:
+        requests = next(steps)
+        while True:
+            rounds.append([request.slot for request in requests])
+            requests = steps.send(tuple(Reply(str(request.slot)) for request in requests))
+    except StopIteration as end:
+        return rounds, end.value
+
+
+def test_parts_ask_side_by_side():
+    rounds, heard = echoed(together([part(1, [1, 2]), part(2, [2]), part(3, [1, 1, 1])]))
+
+    assert rounds == [[100, 200, 201, 300], [101, 102, 301], [302]]
+    assert heard == (["100", "101", "102"], ["200", "201"], ["300", "301", "302"])
+
+
+@pytest.mark.parametrize("parts", [[], [[]], [[], []]])
+def test_parts_that_ask_nothing_make_no_round(parts):
+    rounds, heard = echoed(together([part(n, sizes) for n, sizes in enumerate(parts)]))
+
+    assert rounds == []
+    assert heard == tuple([] for _ in parts)
+
+
+@given(parts=PARTS)
+def test_a_part_hears_beside_others_what_it_hears_alone(parts):
+    alone = [echoed(part(n, sizes))[1] for n, sizes in enumerate(parts)]
+
+    _, heard = echoed(together([part(n, sizes) for n, sizes in enumerate(parts)]))
+
+    assert heard == tuple(alone)
+
+
+@given(parts=PARTS)
+def test_a_round_has_what_each_part_wants_next_in_the_order_of_the_parts(parts):
+    rounds, _ = echoed(together([part(n, sizes) for n, sizes in enumerate(parts)]))
+
+    apart = [echoed(part(n, sizes))[0] for n, sizes in enumerate(parts)]
+    longest = max((len(alone) for alone in apart), default=0)
+    assert rounds == [
+        [slot for alone in apart for slot in (alone[turn] if turn < len(alone) else [])]
+        for turn in range(longest)
+    ]
+
+
+@given(parts=PARTS, more=PARTS)
+def test_parts_of_parts_are_asked_side_by_side_too(parts, more):
+    one = [part(n, sizes) for n, sizes in enumerate(parts)]
+    other = [part(10 + n, sizes) for n, sizes in enumerate(more)]
+    flat = echoed(
+        together(
+            [part(n, s) for n, s in enumerate(parts)]
+            + [part(10 + n, s) for n, s in enumerate(more)]
+        )
+    )
+
+    rounds, (heard, also) = echoed(together([together(one), together(other)]))
+
+    assert (rounds, heard + also) == flat
+
+
+def test_replies_are_read_by_the_part_that_asked_and_refused_by_it_alone():
+    requests = [Request(slot, (SYSTEM, TASK)) for slot in range(3)]
+
+    rounds, readings = driven(
+        together([ask(request, number, 1) for request in requests]),
+        "10", "many", "12", "11",
+    )  # fmt: skip
+
+    assert [[(r.slot, r.again) for r in requests] for requests in rounds] == [
+        [(0, 0), (1, 0), (2, 0)],
+        [(1, 1)],
+    ]
+    assert readings == (
+        (10, ()),
+        (11, (Remark("unreadable", "'many' is no number"),)),
+        (12, ()),
+    )
+
+
+def test_what_a_part_raises_ends_all_of_them():
+    def broken():
+        yield (REQUEST,)
+        raise LookupError("gone")
+
+    steps = together([part(1, [1, 1]), broken()])
+    next(steps)
+
+    with pytest.raises(LookupError, match="gone"):
+        steps.send((Reply("1"), Reply("2")))

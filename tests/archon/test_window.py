@@ -1,0 +1,270 @@
+"""What of a prompt fits the context window, and what is left out so that the rest does."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import (
+    Answer,
+    Candidate,
+    GaveUp,
+    Message,
+    Remark,
+    Reply,
+    Scene,
+    State,
+    fitted,
+    refuse_long,
+    run,
+)
+from archon_batch.archon.window import OverflowedError, estimated
+from tests.builders import MODEL, a_component, a_question, an_architecture, asked
+
+MARK = " [... cut here to fit]"
+
+
+def a_scene(window, *candidates):
+    return Scene(a_question(), State(candidates), "1.0", window)
+
+
+def a_ranker(overflow):
+    return a_component("ranker", overflow=overflow)
+
+
+def composed(shown):
+    """A prompt with all that is known of the candidates, and some words for each."""
+    parts = [f"response {n}: {c.text} {c.critique or ''}" for n, c in enumerate(shown)]
+    return (Message("system", "You choose."), Message("user", "\n".join(parts)))
+
+
+def fit_of(overflow, window, shown):
+    return fitted(a_scene(window), a_ranker(overflow), tuple(shown), composed)
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokens"),
+    [
+        ([], 150),
+        ([""], 150 + 8),
+        (["abc"], 150 + 8 + 1),
+        (["abcd"], 150 + 8 + 2),
+        (["ab", "c"], 150 + 16 + 1),
+        (["\u00e9\u00e9"], 150 + 8 + 2),
+        (["\u4e2d\u6587"], 150 + 8 + 2),
+        (["\ud800"], 150 + 8 + 1),
+    ],
+)
+def test_a_prompt_is_taken_for_a_token_every_three_bytes_and_some_around_it(texts, tokens):
+    assert estimated([Message("user", text) for text in texts]) == tokens
+
+
+def test_what_fits_is_shown_as_it_is():
+    shown = (Candidate("a", "x" * 100), Candidate("b", "y", critique="weak"))
+    size = estimated(composed(shown))
+
+    for overflow in ("error", "drop_last", "truncate"):
+        assert fit_of(overflow, size, shown).shown is shown
+        assert fit_of(overflow, None, shown).shown is shown
+        assert fit_of(overflow, size, shown).remarks == ()
+
+
+def test_what_does_not_fit_is_an_error_where_it_must_not_be_shortened():
+    shown = [Candidate("a", "x" * 6000)]
+
+    with pytest.raises(OverflowedError) as refusal:
+        fit_of("error", 500, shown)
+
+    assert str(refusal.value) == (
+        "the prompt takes about 2,174 tokens, and the model's window leaves 500"
+    )
+
+
+def test_the_last_candidates_are_left_out_and_it_is_told():
+    shown = [Candidate(name, "x" * 300) for name in "abcde"]
+
+    fit = fit_of("drop_last", estimated(composed(shown[:3])), shown)
+
+    assert fit.shown == tuple(shown[:3])
+    ((kind, why),) = fit.remarks
+    assert kind == "overflow"
+    assert why.startswith("the prompt takes about ")
+    assert why.endswith("; the last 2 of 5 candidates are left out")
+
+
+def test_the_longest_texts_are_cut_and_it_is_told():
+    shown = [Candidate("a", "x" * 900, critique="c" * 700), Candidate("b", "y" * 200)]
+
+    fit = fit_of("truncate", estimated(composed(shown)) - 100, shown)
+
+    first, second = fit.shown
+    assert second == shown[1]
+    assert first.id == "a"
+    assert first.text.endswith(MARK)
+    assert first.text.removesuffix(MARK) == "x" * (len(first.text) - len(MARK))
+    assert first.critique is not None
+    # 300 bytes are a hundred tokens; what is not longer than the rest stays.
+    assert (len(first.text), len(first.critique)) in [(650, 650), (651, 651)]
+    ((_, why),) = fit.remarks
+    assert why.endswith(f"; what is longer than {len(first.text)} characters is cut there")
+
+
+def test_texts_that_could_only_be_cut_to_nothing_are_left_out_from_the_last():
+    shown = [Candidate(str(n), "x" * 1000) for n in range(10)]
+    window = estimated(composed([replace(c, text="x" * 100) for c in shown[:4]])) + 2
+
+    fit = fit_of("truncate", window, shown)
+
+    (length,) = {len(c.text) for c in fit.shown}
+    assert (len(fit.shown), length // 10) == (4, 10)
+    ((_, why),) = fit.remarks
+    assert why.endswith(
+        "; the last 6 of 10 candidates are left out; "
+        f"what is longer than {length} characters is cut there"
+    )
+
+
+@pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
+@pytest.mark.parametrize("window", [-5, 0, 170])
+def test_where_nothing_fits_nothing_is_shown(overflow, window):
+    fit = fit_of(overflow, window, [Candidate("a", "x" * 1000), Candidate("b", "y")])
+
+    assert fit.shown == ()
+    ((_, why),) = fit.remarks
+    assert why.endswith(f"the model's window leaves {window:,}; it is not sent")
+
+
+@pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
+def test_where_no_candidates_are_none_are_shown(overflow):
+    assert fit_of(overflow, 10, []).shown == ()
+
+
+TEXTS = st.text(st.sampled_from("x\u00e9\u4e2d\U0001f600"), max_size=400)
+CANDIDATES = st.lists(
+    st.builds(
+        Candidate, st.uuids().map(str), st.one_of(TEXTS, TEXTS.map(lambda t: t * 4)), critique=st.none() | TEXTS
+    ),
+    min_size=1,
+    max_size=6,
+)  # fmt: skip
+
+
+def cut(candidate, length):
+    """The rule in the plainest words."""
+
+    def short(text):
+        return text if len(text) <= length else text[: length - len(MARK)] + MARK
+
+    critique = candidate.critique
+    return replace(
+        candidate,
+        text=short(candidate.text),
+        critique=None if critique is None else short(critique),
+    )
+
+
+@given(shown=CANDIDATES, window=st.integers(100, 3000))
+def test_as_many_of_the_first_are_shown_as_fit(shown, window):
+    fit = fit_of("drop_last", window, shown)
+
+    fitting = [n for n in range(len(shown) + 1) if n and estimated(composed(shown[:n])) <= window]
+    assert list(fit.shown) == shown[: max(fitting, default=0)]
+    assert bool(fit.remarks) == (len(fit.shown) < len(shown))
+
+
+@given(shown=CANDIDATES, window=st.integers(100, 3000))
+def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_may_be(shown, window):
+    def fits(count, length):
+        return estimated(composed([cut(c, length) for c in shown[:count]])) <= window
+
+    fit = fit_of("truncate", window, shown)
+
+    counts = [n for n in range(1, len(shown) + 1) if fits(n, 100)]
+    most = max(counts, default=0)
+    assert len(fit.shown) == most
+    if most:
+        longest = max(length for length in range(100, 1601) if fits(most, length))
+        assert list(fit.shown) == [cut(c, longest) for c in shown[:most]]
+        assert estimated(composed(fit.shown)) <= window
+    assert bool(fit.remarks) == (list(fit.shown) != shown)
+
+
+@given(shown=CANDIDATES, window=st.integers(100, 3000))
+def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(shown, window):
+    fit = fit_of("truncate", window, shown)
+
+    for before, after in zip(shown, fit.shown, strict=False):
+        assert before.id == after.id
+        assert (before.critique is None) == (after.critique is None)
+        for whole, part in ((before.text, after.text), (before.critique, after.critique)):
+            if part != whole:
+                assert part.endswith(MARK)
+                assert whole.startswith(part.removesuffix(MARK))
+                assert 100 <= len(part) < len(whole)
+
+
+def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
+    messages = (Message("user", "x" * 900),)
+
+    assert refuse_long(a_scene(None), a_ranker("error"), messages) == ()
+    assert refuse_long(a_scene(458), a_ranker("error"), messages) == ()
+    for overflow in ("drop_last", "truncate"):
+        assert refuse_long(a_scene(457), a_ranker(overflow), messages) == (
+            Remark(
+                "overflow",
+                "the prompt takes about 458 tokens, and the model's window leaves 457; "
+                "it is not sent",
+            ),
+        )
+    with pytest.raises(OverflowedError, match=r"window leaves 457\Z"):
+        refuse_long(a_scene(457), a_ranker("error"), messages)
+
+
+@pytest.mark.parametrize("kind", ["critic", "ranker", "fuser", "verifier"])
+@pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
+def test_what_a_component_sends_fits_its_window(kind, overflow):
+    component = a_component(kind, overflow=overflow)
+    shown = tuple(Candidate(f"0.0.{n}", "x" * 3000) for n in range(2))
+    scene = a_scene(1600, *shown)
+
+    requests = asked(component, scene)
+
+    assert requests
+    assert all(estimated(request.messages) <= 1600 for request in requests)
+
+
+def narrowed(*layers, overflow="drop_last"):
+    models = {"narrow": {"model": MODEL, "context": 1200}}
+    defaults = {"model": MODEL, "max_tokens": 256, "overflow": overflow}
+    return an_architecture(*layers, models=models, defaults=defaults)
+
+
+def test_a_row_that_is_too_long_is_given_up_and_nothing_is_sent():
+    architecture = narrowed({"type": "generator", "model": "narrow"}, "fuser")
+
+    end, replies = run(architecture, a_question("x" * 9000), lambda _: Reply("never"))
+
+    assert isinstance(end, GaveUp)
+    assert replies == {}
+    assert end.why.endswith("window leaves 944; it is not sent")
+    assert [note.kind for note in end.notes] == ["overflow"]
+
+
+def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranked():
+    architecture = narrowed(
+        {"type": "generator", "samples": 3}, {"type": "ranker", "model": "narrow"}
+    )
+
+    end, _ = run(
+        architecture,
+        a_question(),
+        lambda call: Reply(
+            "Answer: [2] > [1]" if call.kind == "ranker" else f"{call.key.slot}" * 800
+        ),
+    )
+
+    assert isinstance(end, Answer)
+    assert end.candidate == "0.0.1"
+    assert [note.kind for note in end.notes] == ["overflow"]
+    assert "the last 1 of 3 candidates are left out" in end.notes[0].why

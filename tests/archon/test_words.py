@@ -1,0 +1,227 @@
+"""What a component did, in words."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import pytest
+
+from archon_batch.archon import (
+    Candidate,
+    Component,
+    Contribution,
+    Done,
+    ModelComponent,
+    Remark,
+    Reply,
+    State,
+    Verdict,
+    run,
+    story_of,
+)
+from archon_batch.archon.components.ranker import Ranker
+from archon_batch.archon.words import did
+from tests.builders import MODEL, a_question, an_architecture, candidates
+
+THREE = {"type": "generator", "samples": 3}
+TESTS = [THREE, {"type": "unit_test_generator", "unit_test_cap": 2}]
+NO = Reply(None, failure="refused: no")
+
+
+def told(*layers, windows=None, **replies):
+    """What the components of the last layer did when each kind's calls have these replies in turn.
+
+    The last reply of a kind is that of all its calls beyond.
+    """
+    architecture = replace(an_architecture(*layers), windows=windows or {})
+    question = a_question()
+    left = {kind: list(given) for kind, given in replies.items()}
+
+    def answer(call):
+        given = left.setdefault(call.kind, [f"text of {call.key}"])
+        reply = given.pop(0) if len(given) > 1 else given[0]
+        return reply if isinstance(reply, Reply) else Reply(reply)
+
+    _, settled = run(architecture, question, answer)
+    *_, last = story_of(architecture, question, settled).layers
+    return "; ".join(component.did or "" for component in last.components)
+
+
+def test_a_generator_made_candidates():
+    assert told(THREE) == "made 3 candidates"
+    assert told("generator") == "made 1 candidate"
+    assert told(THREE, generator=["a", NO, "c"]) == "made 2 of 3 candidates"
+    assert told(THREE, generator=[NO]) == "made no candidate"
+
+
+def test_a_fuser_made_some_of_others():
+    two = {"type": "fuser", "samples": 2}
+
+    assert told(THREE, "fuser") == "fused 3 candidates into 1"
+    assert told("generator", two) == "fused 1 candidate into 2"
+    assert told(THREE, two, fuser=[NO, "one"]) == "fused 3 candidates into 1 of 2"
+    assert told(THREE, two, fuser=[NO]) == "made no candidate"
+
+
+def test_a_critic_wrote_critiques():
+    good = "[1]\nStrengths: a\nWeaknesses: b\n\n[2]\nStrengths: a\nWeaknesses: b"
+    two, drop = {"type": "generator", "samples": 2}, {"type": "critic", "overflow": "drop_last"}
+    long = ["short", "long " * 2000]
+
+    assert told(two, "critic", critic=[good]) == "wrote critiques of 2"
+    assert told(two, "critic", critic=["none"]) == "wrote no critique"
+    fitting = told(
+        two, drop, generator=long, critic=[good.split("\n\n", 1)[0]], windows={MODEL: 1500}
+    )
+    assert fitting == "wrote critiques of 1 of 2"
+
+
+def test_a_ranker_put_candidates_in_order():
+    order = ["Answer: [3] > [1] > [2]"]
+    top = {"type": "ranker", "top_k": 2}
+
+    assert told(THREE, "ranker", ranker=order) == "ranked 3: 0.0.2 > 0.0.0 > 0.0.1"
+    assert told(THREE, top, ranker=order) == "ranked 3, kept 0.0.2 > 0.0.0"
+    assert told(THREE, "ranker", ranker=["?"]) == "ranked nothing, kept all 3 as they came"
+    assert told(THREE, top, ranker=[NO]) == "ranked nothing, kept the first 2 of 3"
+
+
+def test_a_long_ranking_is_cut():
+    many = {"type": "generator", "samples": 10}
+    order = "Answer: " + " > ".join(f"[{n}]" for n in range(10, 0, -1))
+
+    words = told(many, "ranker", ranker=[order])
+
+    assert words.startswith("ranked 10: 0.0.9 > 0.0.8 > ")
+    assert words.endswith(" > 0.0.3 > 0.0.2 > 2 more")
+
+
+def test_a_verifier_says_who_was_dropped_and_who_was_not_judged():
+    yes, no = "[Correct]", "[Incorrect]"
+    first = {"type": "verifier", "first_k": 1}
+
+    def verified(component, *replies):
+        # An argument comes before each round of verdicts; any text is one.
+        return told(THREE, component, verifier=list(replies))
+
+    assert verified("verifier", yes) == "verified 3 of 3"
+    assert verified("verifier", "a", "a", "a", yes, no, yes) == ("verified 2 of 3 (dropped 0.0.1)")
+    assert verified("verifier", "a", "a", "a", yes, NO, no) == (
+        "verified 1 of 3 (dropped 0.0.2; not judged 0.0.1)"
+    )
+    assert verified(first, "a", no, "a", yes) == (
+        "verified 1 of 3 (dropped 0.0.0; not judged 0.0.2)"
+    )
+    assert verified("verifier", no) == "verified 0 of 3, all of them go on"
+
+
+def test_votes_that_are_even_verify_nothing():
+    twice = {"type": "verifier", "samples": 2}
+
+    words = told("generator", twice, verifier=["a", "a", "[Correct]", "[Incorrect]"])
+
+    assert words == "verified 0 of 1, all of them go on"
+
+
+def test_a_unit_test_generator_wrote_tests():
+    write = "unit_test_generator"
+
+    assert told("generator", write, unit_test_generator=['["It is four."]']) == "wrote 1 unit test"
+    assert told("generator", write, unit_test_generator=['["a", "b"]']) == "wrote 2 unit tests"
+    assert told("generator", write, unit_test_generator=["no"]) == "wrote no unit test"
+
+
+def test_a_unit_test_evaluator_says_how_many_each_passed():
+    write, judge = ['["a", "b"]'], "unit_test_evaluator"
+    top = {"type": judge, "top_k": 2}
+
+    def verdicts(*passed):
+        return "\n".join(
+            f"Unit Test #{n}: [{'Passed' if p else 'Failed'}]" for n, p in enumerate(passed, 1)
+        )
+
+    both, one, none = verdicts(1, 1), verdicts(0, 1), verdicts(0, 0)
+    tested = told(*TESTS, judge, unit_test_generator=write, unit_test_evaluator=[one, none, both])
+    dropped = told(*TESTS, top, unit_test_generator=write, unit_test_evaluator=[none, both, one])
+    failed = told(*TESTS, top, unit_test_generator=write, unit_test_evaluator=[both, NO, none])
+    alone = told("generator", TESTS[1], judge, unit_test_generator=write, unit_test_evaluator=[one])
+
+    assert tested == "tests passed: 0.0.0 1/2, 0.0.1 0/2, 0.0.2 2/2"
+    assert dropped == "tests passed: 0.0.0 0/2, 0.0.1 2/2, 0.0.2 1/2 (dropped 0.0.0)"
+    assert failed == "tests passed: 0.0.0 2/2, 0.0.2 0/2 (dropped 0.0.2; not judged 0.0.1)"
+    assert alone == "0.0.0 passed 1 of 2 tests"
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"), [(None, "kept all 3 as they came"), (1, "kept the first 1 of 3")]
+)
+def test_without_unit_tests_nothing_is_tested(kept, words):
+    judge = {"type": "unit_test_evaluator"} | ({"top_k": kept} if kept else {})
+
+    assert told(*TESTS, judge, unit_test_generator=["no"]) == f"tested nothing, {words}"
+
+
+@pytest.mark.parametrize(
+    ("extract", "texts", "words"),
+    [
+        ({"extract": "number"}, ["so 42", "so 41", "it is 42"], "2 of 3 votes for 42"),
+        ({"extract": "number"}, ["so 42", "well", "no"], "1 of 1 vote for 42"),
+        ({"extract": "letter"}, ["Answer: B", "B", "A"], "2 of 3 votes for B"),
+        ({"extract": "regex", "pattern": r"is (\w+)"}, ["is so", "is no", "is no"], "2 of 3 votes for no"),
+        ({"extract": "text"}, ["y " * 30], f"3 of 3 votes for {'y ' * 20} ..."),
+        ({"extract": "boxed"}, ["none"], "found no answer to count, kept 0.0.0"),
+    ],
+)  # fmt: skip
+def test_a_voter_says_what_won(extract, texts, words):
+    assert told(THREE, {"type": "voter", **extract}, generator=texts) == words
+
+
+class Marker(Component):
+    """A component of another package: it gives what it is told to."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    type: Literal["marker"]
+
+    def steps(self, scene):
+        raise NotImplementedError
+
+    def calls(self, candidates):
+        raise NotImplementedError
+
+    def leaves(self, candidates):
+        raise NotImplementedError
+
+
+A, B, C = candidates("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Contribution(), "changed nothing"),
+        (Contribution(candidates=(Candidate("1.0.0", "new"),)), "made 1 candidate"),
+        (Contribution(candidates=()), "made 0 candidates"),
+        (Contribution(candidates=(C, A)), "of 3 kept 0.0.2 > 0.0.0"),
+        (
+            Contribution(candidates=(B, Candidate("1.0.0", "new")), scores={"0.0.1": {"reward": 2}}),
+            "made 1 candidate; of 3 kept 0.0.1; scored 1",
+        ),
+        (
+            Contribution(critiques={"0.0.0": "good"}, unit_tests=("x", "y"), values={"seed": 7}),
+            "wrote 2 unit tests; wrote critiques of 1; left seed",
+        ),
+        (Contribution(tests={"0.0.0": (Verdict("x", passed=True),)}), "tested 1"),
+    ],
+)  # fmt: skip
+def test_of_another_package_s_component_it_says_what_was_given(given, words):
+    assert did(Marker(type="marker"), State((A, B, C)), Done(0, given, ())) == words
+
+
+def test_what_derives_from_ours_is_not_taken_for_it():
+    class Sorter(Ranker):
+        type: Literal["sorter"]  # type: ignore[assignment]
+
+    sorter = Sorter.model_validate({"type": "sorter", "model": MODEL})
+    done = Done(0, Contribution(critiques={"0.0.0": "good"}), (Remark("without", "no order"),))
+
+    assert isinstance(sorter, ModelComponent)
+    assert did(sorter, State((A, B)), done) == "wrote critiques of 1"

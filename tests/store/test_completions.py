@@ -1,0 +1,50 @@
+"""Completions as their keeper sees them."""
+
+from datetime import timedelta
+
+from archon_batch.ledger import NanoUsd
+from archon_batch.store import now
+from archon_batch.store.completions import _MANY, Kept
+from tests.builders import a_finish, a_job, a_start
+
+
+def keep(store, job, slot, **changes):
+    start = a_start(job, slot=slot, fingerprint=f"print-{slot}", **changes)
+    store.clerk.begin(start).result(30)
+    store.clerk.settle(a_finish(start, text="four", cost=NanoUsd(7))).result(30)
+
+
+def test_what_is_kept_is_counted_by_model(any_store):
+    job = a_job(any_store)
+    for slot in range(3):
+        keep(any_store, job, slot, model="m/one" if slot else "m/two")
+
+    one, two = any_store.completions.kept()
+
+    assert (one.model, one.completions, one.characters, one.cost) == ("m/one", 2, 8, 14)
+    assert two == Kept("m/two", 1, 4, 7, two.oldest, two.newest)
+    assert now() - timedelta(minutes=1) < one.oldest <= one.newest <= now()
+
+
+def test_what_is_old_enough_is_forgotten_and_jobs_keep_their_replies(any_store):
+    job = a_job(any_store)
+    for slot in range(3):
+        keep(any_store, job, slot, model="m/one" if slot else "m/two")
+
+    assert any_store.completions.purge(now() - timedelta(hours=1)) == 0
+    assert any_store.completions.purge(now(), "m/one") == 2
+    assert [kept.model for kept in any_store.completions.kept()] == ["m/two"]
+    assert any_store.completions.purge(now()) == 1
+    assert any_store.completions.kept() == []
+    _, replies = any_store.endings.on_record(job.id, 0)
+    assert len(replies) == 3
+
+
+def test_those_among_many_requests_are_found(any_store):
+    job = a_job(any_store)
+    keep(any_store, job, 1)
+    asked = [f"print-{n}" for n in range(_MANY + 2)] * 2
+
+    assert {name: kept.text for name, kept in any_store.completions.among(asked).items()} == {
+        "print-1": "four"
+    }
