@@ -1,11 +1,32 @@
 """What people ask of a job, as plain data: the shapes of ``--json``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
+from archon_batch.archon import (
+    Answer,
+    Ask,
+    CallKey,
+    Candidate,
+    GaveUp,
+    NoteKind,
+    Question,
+    Reply,
+    State,
+    Story,
+    story_of,
+)
+from archon_batch.errors import ArchitectureError
+from archon_batch.files import component_kinds
 from archon_batch.ledger import usd
+from archon_batch.running import running
 from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Store
+
+#: How often what did not go as asked, by layer, component and kind.
+Notes = Mapping[tuple[int, int, str], int]
+
+_KINDS: tuple[str, ...] = get_args(NoteKind)
 
 
 def dollars(nano: int | None) -> float | None:
@@ -38,6 +59,8 @@ def jobs(store: Store) -> list[dict[str, Any]]:
 def cost(store: Store, job: Job, by: By) -> dict[str, Any]:
     groups = store.accounts.by(job.id, by)
     notes = store.accounts.notes(job.id) if by == "component" else {}
+    if notes:
+        groups = sorted([*groups, *_silent(job, groups, notes)], key=lambda group: _place(group[0]))
     return {
         "job": job.id,
         "name": job.name,
@@ -48,18 +71,41 @@ def cost(store: Store, job: Job, by: By) -> dict[str, Any]:
 
 
 def show(store: Store, job: Job, ending: Ending) -> dict[str, Any]:
+    question, replies = store.endings.on_record(job.id, ending.ix)
+    calls = [_call(line) for line in store.endings.calls(job.id, ending.ix)]
+    told, untold = _story(job, ending, question, replies)
+    step = told.step if told else None
     return {
         "job": job.id,
         "id": ending.row_id,
         "status": ending.status,
+        "messages": [{"role": m.role, "content": m.content} for m in question.messages],
         "answer": ending.answer,
+        "candidate": step.candidate if isinstance(step, Answer) else None,
         "reason": ending.reason,
         "seconds": ending.seconds,
         **_money(ending.account),
         "notes": list(ending.notes),
-        "calls_made": [_call(line) for line in store.endings.calls(job.id, ending.ix)],
+        "layers": _layers(told, [call["call"] for call in calls]) if told else [],
+        "untold": untold,
+        "calls_made": calls,
+        "missing": [str(call.key) for call in step.calls] if isinstance(step, Ask) else [],
         "row": dict(ending.extras),
     }
+
+
+def kept(store: Store) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": one.model,
+            "completions": one.completions,
+            "characters": one.characters,
+            "usd": dollars(one.cost),
+            "oldest": _moment(one.oldest),
+            "newest": _moment(one.newest),
+        }
+        for one in store.completions.kept()
+    ]
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -103,11 +149,80 @@ def _money(account: Account) -> dict[str, Any]:
     }
 
 
-def _noted(names: Mapping[str, Any], notes: Mapping[tuple[int, int, str], int]) -> dict[str, int]:
-    if not notes:
-        return {}
-    place = (names["layer"], names["component"])
-    return {kind: notes.get((*place, kind), 0) for kind in ("unreadable", "failed", "without")}
+def _noted(names: Mapping[str, Any], notes: Notes) -> dict[str, int]:
+    return {kind: notes.get((*_place(names), kind), 0) for kind in _KINDS} if notes else {}
+
+
+def _silent(
+    job: Job, groups: Sequence[tuple[Mapping[str, Any], Account]], notes: Notes
+) -> Iterator[tuple[Mapping[str, Any], Account]]:
+    """The components that have notes and made no call, such as voters."""
+    for layer, component in sorted({key[:2] for key in notes} - {_place(g) for g, _ in groups}):
+        kind = job.architecture["layers"][layer][component]["type"]
+        yield {"layer": layer, "component": component, "kind": kind, "model": None}, Account()
+
+
+def _place(names: Mapping[str, Any]) -> tuple[int, int]:
+    return names["layer"], names["component"]
+
+
+def _story(
+    job: Job, ending: Ending, question: Question, replies: Mapping[CallKey, Reply]
+) -> tuple[Story | None, str | None]:
+    """What came of the replies, or why that cannot be told; neither of a row that asks nothing."""
+    if not question.messages:
+        return None, None
+    try:
+        told = story_of(running(job, component_kinds()).architecture, question, replies)
+    except ArchitectureError as error:
+        return None, str(error)
+    end = {"answered": Answer, "given_up": GaveUp}.get(ending.status)
+    text = told.step.text if isinstance(told.step, Answer) else None
+    if end and (not isinstance(told.step, end) or text != ending.answer):
+        return None, "this version of the program would make something else of its replies"
+    return told, None
+
+
+def _layers(told: Story, calls: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": depth,
+            "components": [
+                {
+                    "component": place,
+                    "type": component.type,
+                    "model": component.model,
+                    "did": component.did,
+                    "notes": [{"kind": kind, "why": why} for kind, why in component.remarks],
+                    "calls": [key for key in calls if CallKey.parse(key)[:2] == (depth, place)],
+                }
+                for place, component in enumerate(layer.components)
+            ],
+            **_left(layer.after),
+        }
+        for depth, layer in enumerate(told.layers)
+    ]
+
+
+def _left(after: State | None) -> dict[str, Any]:
+    if after is None:
+        return {"unit_tests": None, "candidates": None}
+    return {
+        "unit_tests": list(after.unit_tests),
+        "candidates": [_candidate(candidate) for candidate in after.candidates],
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    tests = candidate.tests
+    return {
+        "id": candidate.id,
+        "text": candidate.text,
+        "parents": list(candidate.parents),
+        "critique": candidate.critique,
+        "tests": None if tests is None else [verdict._asdict() for verdict in tests],
+        "scores": dict(candidate.scores),
+    }
 
 
 def _call(line: CallLine) -> dict[str, Any]:
@@ -117,6 +232,7 @@ def _call(line: CallLine) -> dict[str, Any]:
         "model": line.model,
         "text": line.text,
         "failure": line.failure,
+        "finish": line.finish,
         "cached": line.cached,
         "saved_usd": dollars(line.saved),
         "attempts": [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archon_batch.archon import KINDS
+from archon_batch.archon import KINDS, read_architecture
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, PoolFileError
 from archon_batch.files import (
     JobFile,
@@ -17,10 +17,13 @@ from archon_batch.files import (
     find_architecture,
     kind_of,
     load,
+    load_architecture,
     read_architecture_file,
     read_job_file,
     read_pool_file,
+    yaml_text,
 )
+from tests.builders import architectures
 
 TODAY = date(2026, 1, 2)
 
@@ -248,7 +251,7 @@ def test_a_name_is_just_not_there_when_there_is_no_folder(tmp_path):
         ("top_k: 3", "topk: 3", ("math.yaml:10: layers[1][0].topk: unknown key; "
          "did you mean 'top_k'?")),
         ("top_k: 3", "top_k: 9", ("math.yaml:10: layers[1][0].top_k: 9 is more than the 5 "
-         "candidates that arrive")),
+         "candidates that can arrive")),
         ("samples: 5", "samples: 010", ("math.yaml:7: layers[0][0].samples: expected a valid "
          "integer, found '010'")),
         ("model: openai/gpt-4o-mini", "model: no", ("math.yaml:4: models.small.model: expected a "
@@ -271,6 +274,248 @@ def test_what_is_wrong_with_an_architecture_names_its_line(file, old, new, reaso
     path = file(MATH.replace(old, new))
 
     assert why(path, lambda p: read_architecture_file(str(p), kinds=KINDS)) == reason
+
+
+# Configurations of the reference implementation
+
+OLD = """\
+{
+    "name": "old",
+    "layers": [
+        {
+            "branches": 2,
+            "models": [
+                {
+                    "type": "generator",
+                    "model": "gpt-4o",
+                    "model_type": "OpenAI_API",
+                    "samples": 3
+                },
+                {
+                    "type": "generator",
+                    "model": "acme/big",
+                    "model_type": "Together_API",
+                    "top_k": 1
+                }
+            ]
+        },
+        [
+            {
+                "type": "ranker",
+                "model": "gpt-4o",
+                "model_type": "OpenAI_API",
+                "top_k": 9
+            }
+        ],
+        {
+            "type": "fuser",
+            "model": "gpt-4o",
+            "model_type": "OpenAI_API",
+            "length_contorl": true
+        }
+    ]
+}
+"""
+
+
+def test_a_configuration_of_the_reference_is_read_as_it_is(file):
+    found = load_architecture(str(file(OLD, "old.json")), kinds=KINDS)
+
+    assert found.architecture == read_architecture({
+        "name": "old",
+        "layers": [
+            [
+                {"type": "generator", "model": "openai/gpt-4o", "samples": 3},
+                {"type": "generator", "model": "together_ai/acme/big"},
+            ],
+            {"type": "ranker", "model": "openai/gpt-4o", "top_k": 4},
+            {"type": "fuser", "model": "openai/gpt-4o"},
+        ],
+    })  # fmt: skip
+
+
+def test_a_configuration_in_yaml_is_read_with_the_name_of_its_file(file):
+    layer = "[{type: generator, model: gpt-4o, model_type: OpenAI_API}]"
+
+    architecture = read_architecture_file(str(file(f"layers: [{layer}]")), kinds=KINDS)
+
+    assert architecture.name == "math"
+    assert architecture.model_names == ("openai/gpt-4o",)
+
+
+def test_what_is_told_of_a_configuration_has_its_line(file):
+    found = load_architecture(str(file(OLD, "old.json")), kinds=KINDS)
+
+    told = [(found.where(place).rpartition("/")[2], place) for place, _ in found.told]
+
+    assert told == [
+        ("old.json:5", "layers[0].branches"),
+        ("old.json:17", "layers[0][1].top_k"),
+        ("old.json:33", "layers[2][0].length_contorl"),
+        ("old.json:26", "layers[1][0].top_k"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("Together_API", "Elsewhere", "old.json:16: layers[0][1].model_type: no provider"),
+        ('"samples": 3', '"samples": 0', "old.json:11: layers[0][0].samples: expected"),
+        ('"type": "generator"', '"type": "fuser"', "old.json:7: layers[0][0]: a fuser needs"),
+        ('"ranker"', '"rankr"', "old.json:23: layers[1][0].type: no component 'rankr'"),
+        ('"fuser",', '"fuser"', "old.json:31:13: while parsing a flow mapping"),
+        ('"model": "acme/big",', "", "old.json:13: layers[0][1].model: missing"),
+        ('"old"', "[]", "old.json:2: name: expected text"),
+    ],
+    ids=count(),
+)
+def test_what_is_wrong_with_a_configuration_names_its_line(file, old, new, reason):
+    path = file(OLD.replace(old, new), "old.json")
+
+    assert why(path, lambda p: read_architecture_file(str(p), kinds=KINDS)).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [("layers[0][1].model", 15), ("layers[1][0].model", 24), ("layers[2][0].model", 31)],
+)
+def test_what_is_found_wrong_later_is_told_with_its_line(file, place, line):
+    path = file(OLD, "old.json")
+    found = load_architecture(str(path), kinds=KINDS)
+
+    with pytest.raises(ArchitectureError) as caught, found.blamed():
+        raise ArchitectureError("", place, "nobody knows it")
+
+    assert str(caught.value) == f"{path}:{line}: {place}: nobody knows it"
+
+
+def test_the_models_of_a_component_of_a_package_are_no_layer(package, file):
+    package("pool", ECHO.replace("echo", "pool") + "    models: list[str]\n")
+    path = file("layers:\n- type: pool\n  model: m\n  models:\n  - a\n  - b")
+
+    found = load_architecture(str(path))
+
+    assert found.architecture.layers[0][0].type == "pool"
+    assert found.where("layers[0][0].samples") == f"{path}:2"
+
+
+# Architectures as YAML
+
+
+def test_an_architecture_is_written_as_a_person_would(file):
+    path = file(MATH.replace("samples: 5}", "samples: 5}\n    - {type: generator, model: other}"))
+
+    text = yaml_text(read_architecture_file(str(path), kinds=KINDS), "math.yaml")
+
+    assert (
+        text
+        == """\
+# From math.yaml.
+name: math
+models:
+  small: {model: openai/gpt-4o-mini, price: {input: 0.15, output: 0.6}}
+layers:
+  - - {type: generator, model: small, samples: 5}
+    - {type: generator, model: other}
+  - {type: ranker, model: small, top_k: 3}
+  - {type: fuser, model: small}
+"""
+    )
+
+
+def test_what_all_components_share_is_written_once():
+    cold = {"type": "generator", "model": "m", "temperature": 0.0, "retries": 2}
+    voter = {"type": "voter", "extract": "number"}
+    data = {"name": "cold", "layers": [cold, cold | {"type": "ranker"}, voter]}
+
+    assert yaml_text(read_architecture(data)) == (
+        "name: cold\n"
+        "defaults: {model: m, temperature: 0}\n"
+        "layers:\n"
+        "  - {type: generator}\n"
+        "  - {type: ranker}\n"
+        "  - {type: voter, extract: number}\n"
+    )
+
+
+def test_a_name_that_can_be_printed_is_written_as_it_is():
+    data = {"name": "Modèle 😀", "layers": [{"type": "generator", "model": "m"}]}
+
+    assert yaml_text(read_architecture(data)).startswith('name: "Modèle 😀"\n')
+
+
+def test_what_one_component_has_is_written_with_it():
+    data = {"name": "a", "layers": [{"type": "generator", "model": "m", "temperature": 1.5}]}
+
+    assert yaml_text(read_architecture(data)) == (
+        "name: a\nlayers:\n  - {type: generator, model: m, temperature: 1.5}\n"
+    )
+
+
+def read_again(file, text: str) -> object:
+    return read_architecture_file(str(file(text)), kinds=KINDS)
+
+
+_same = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@_same
+@given(architecture=architectures(), source=st.text())
+def test_an_architecture_that_is_written_is_read_as_the_same(file, architecture, source):
+    text = yaml_text(architecture, source.encode("utf-8", "replace").decode())
+
+    assert read_again(file, text) == architecture
+
+
+_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+AWKWARD = [
+    "no", "Null", "~", "12", "1e3", "a:", "a: b", "a #b", "-", "? a", "{", "a,b", "&a", "*a", "!a",
+    "'", '"', "\\", "\x7f", "\x85", "\u2028", "\ufeff", " a ", "\n", "\t", "😀", "=", "<<", "%",
+    "http://localhost:8000/v1", "a" * 2000, "\U000e0001" * 200,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AWKWARD, ids=count())
+def test_an_awkward_name_is_written_so_that_it_is_read_as_the_same(file, text):
+    spec = {"model": text[:200], "api_base": text}
+    layers = [{"type": "generator", "model": text[:200]}]
+
+    architecture = read_architecture({"name": text, "models": {text: spec}, "layers": layers})
+
+    assert read_again(file, yaml_text(architecture, text)) == architecture
+
+
+_PRICE = st.decimals(0, 1_000_000, allow_nan=False) | st.sampled_from(["1E-20", "0.10", "1E+1"])
+
+
+@_same
+@given(
+    name=_TEXT,
+    alias=_TEXT,
+    price=st.none() | st.fixed_dictionaries({"input": _PRICE, "output": _PRICE}),
+    base=st.none() | _TEXT,
+    whole=st.integers(1, 10**18 - 1),
+    temperature=st.floats(0, 2),
+)
+def test_any_name_and_number_is_written_so_that_it_is_read_as_the_same(
+    file, name, alias, price, base, whole, temperature
+):
+    used = alias[:200]
+    spec = {"model": used, "api_base": base, "rpm": whole, "price": price, "json_schema": False}
+    data = {
+        "name": name,
+        "models": {alias: spec, "other": {"model": "m"}},
+        "layers": [{"type": "generator", "model": used, "temperature": temperature}],
+    }
+    architecture = read_architecture(data)
+
+    assert read_again(file, yaml_text(architecture)) == architecture
+
+
+def test_a_configuration_that_is_written_is_read_as_the_same(file):
+    found = load_architecture(str(file(OLD, "old.json")), kinds=KINDS)
+
+    assert read_again(file, yaml_text(found.architecture, "old.json")) == found.architecture
 
 
 # Components of installed packages
@@ -299,7 +544,7 @@ def package(tmp_path: Path, monkeypatch):
 
 ECHO = """
 from typing import Literal
-from archon_batch.archon import KINDS
+from archon_batch.archon import KINDS, read_architecture
 
 class Echo(KINDS["generator"]):
     type: Literal["echo"]
@@ -318,6 +563,23 @@ def test_the_component_of_a_package_is_known_by_its_type(package, file):
     assert architecture.layers[0][0].type == "echo"
 
 
+ODD = f"""{ECHO}
+    size: float = 0.0
+    parts: list[dict[str, str | None]] = []
+    on: bool | None = True
+"""
+
+
+def test_what_a_package_s_component_has_is_written_too(package, file):
+    package("echo", ODD)
+    odd = {"size": 1e300, "parts": [{"a b": None, "no": "on"}, {}], "on": None}
+    data = {"name": "a", "layers": [{"type": "echo", "model": "m", **odd}]}
+
+    architecture = read_architecture(data, component_kinds())
+
+    assert read_architecture_file(str(file(yaml_text(architecture)))) == architecture
+
+
 @pytest.mark.parametrize(
     ("entry", "code", "reason"),
     [
@@ -326,6 +588,9 @@ def test_the_component_of_a_package_is_known_by_its_type(package, file):
         ("echo", "", "acme-0: the component 'echo' cannot be imported: AttributeError"),
         ("echo", "Echo = int", "acme-0: what it registers as 'echo' is no component: "),
         ("echo", "Echo = 1", "acme-0: what it registers as 'echo' is no component: "),
+        ("echo", ECHO.replace('KINDS["generator"]', 'KINDS["generator"].__base__'),
+         "acme-0: the component 'echo' has no calls, leaves, steps: "),
+        ("ekko", ECHO, "acme-0: what it registers as 'ekko' has the type 'echo': "),
         ("ranker", ECHO, "acme-0: there is a component 'ranker' already: archon_batch.archon."),
     ],
     ids=count(),

@@ -19,11 +19,13 @@ _COMMANDS = {
     "jobs": ("jobs", "List the jobs."),
     "cost": ("cost", "Say what a job cost, by layer, component or model."),
     "show": ("show", "Show the answers, or one row with every call and attempt."),
+    "verify": ("verify", "Add up every entry of a job again, and work out every answer again."),
     "export": ("export", "Write the answers with their account, in the dataset's order."),
     "resume": ("resume", "Go on with a job that was stopped."),
     "retry": ("resume", "Open rows again that were given up or cancelled."),
     "cancel": ("resume", "End a job; keep what was paid for."),
     "worker": ("worker", "Start the workers of a pool file."),
+    "cache": ("cache", "Look after the replies that are kept for other jobs."),
     "db": ("db", "Look after the database."),
     "doctor": ("doctor", "Look for what would keep a job from running here."),
 }

@@ -5,34 +5,59 @@ from pathlib import Path
 
 import click
 
-from archon_batch.archon import Architecture, Bounds, arrivals, leaving, warnings
 from archon_batch.cli import room
-from archon_batch.cli.order import priced
-from archon_batch.cli.tables import print_table
+from archon_batch.cli.graph import graph
+from archon_batch.cli.layers import print_layers
+from archon_batch.cli.order import priced, prices_of, warn
 from archon_batch.errors import InputError
-from archon_batch.files import kind_of, read_job_file, read_pool_file
+from archon_batch.files import (
+    kind_of,
+    load_architecture,
+    read_job_file,
+    read_pool_file,
+    yaml_text,
+)
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--allow-unpriced", is_flag=True, help="Accept models whose price nobody knows.")
-def check(files: tuple[str, ...], allow_unpriced: bool) -> int:
+@click.option("--graph", "drawn", is_flag=True, help="Draw the layers instead of the table.")
+@click.option("--convert", is_flag=True, help="Write one architecture, of either form, as YAML.")
+@click.option("-o", "--output", type=Path, metavar="FILE", help="Write --convert's YAML to FILE.")
+@click.option("--force", is_flag=True, help="Replace FILE.")
+def check(
+    files: tuple[str, ...],
+    allow_unpriced: bool,
+    drawn: bool,
+    convert: bool,
+    output: Path | None,
+    force: bool,
+) -> int:
     """Read architecture, job and pool FILES; say what is wrong and where.
 
-    Of an architecture it shows the layers: candidates in and out, and calls of a row.
+    Of an architecture it shows the layers: candidates in and out, and calls of a row. An
+    architecture may also be a configuration of the paper's reference implementation.
     """
     room.settings()
+    if convert:
+        if len(files) != 1 or drawn:
+            raise click.UsageError("--convert takes one file, and no --graph")
+        _convert(files[0], output, force=force)
+        return 0
+    if output is not None or force:
+        raise click.UsageError("-o and --force go with --convert")
     wrong = 0
     for file in files:
         try:
-            _check(file, allow_unpriced=allow_unpriced)
+            _check(file, allow_unpriced=allow_unpriced, drawn=drawn)
         except InputError as error:
             wrong += 1
             click.echo(f"error: {error}", err=True)
     return 2 if wrong else 0
 
 
-def _check(file: str, *, allow_unpriced: bool) -> None:
+def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
     path = Path(file)
     kind = kind_of(path) if path.is_file() else "architecture"
     if kind == "job":
@@ -44,26 +69,30 @@ def _check(file: str, *, allow_unpriced: bool) -> None:
         queues = ", ".join(pool.queues)
         click.echo(f"{file}: a pool: {pool.processes} x {pool.concurrency} threads for {queues}")
     else:
-        architecture, _ = priced(file, allow_unpriced=allow_unpriced)
-        click.echo(f"{file}: an architecture: {architecture.name}")
-        _print(architecture)
-        for place, why in warnings(architecture):
-            click.echo(f"warning: {file}: {place}: {why}", err=True)
+        found = load_architecture(file)
+        click.echo(f"{file}: an architecture: {found.architecture.name}")
+        # It is there to see before a model or a price is missed.
+        if drawn:
+            click.echo("\n".join(graph(found.architecture)))
+        else:
+            print_layers(found.architecture)
+        warn(found)
+        prices_of(found, allow_unpriced=allow_unpriced)
 
 
-def _print(architecture: Architecture) -> None:
-    rows: list[list[object]] = []
-    calls = Bounds(0, 0)
-    coming = list(arrivals(architecture))
-    for depth, layer in enumerate(architecture.layers):
-        arriving = coming[depth]
-        of_layer = sum((c.calls(arriving) for c in layer), Bounds(0, 0))
-        calls += of_layer
-        components = ", ".join(f"{c.type} {c.model}" for c in layer)
-        rows.append([depth, components, arriving, leaving(layer, arriving), _span(of_layer)])
-    rows.append(["a row", "", "", "", _span(calls)])
-    print_table(("layer", "components", "in", "out", "calls"), rows)
-
-
-def _span(bounds: Bounds) -> str:
-    return f"{bounds.low}" if bounds.low == bounds.high else f"{bounds.low}-{bounds.high}"
+def _convert(file: str, output: Path | None, *, force: bool) -> None:
+    found = load_architecture(file)
+    text = yaml_text(found.architecture, found.document.path.name)
+    warn(found)
+    if output is None or str(output) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise InputError(f"{output} exists; --force replaces it") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{output}: cannot be written: {why.lower()}") from None
+    click.echo(f"{found.architecture.name} is in {output}", err=True)

@@ -1,20 +1,16 @@
 """``archon-batch cost``."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
 from archon_batch import report
+from archon_batch.archon import NoteKind
 from archon_batch.cli import room
 from archon_batch.cli.tables import money, print_json, print_table
 
 #: Figures that a job may well have none of: a column is shown when some group has it.
-_RARE = {
-    "cached_calls": "found",
-    "unreadable": "unreadable",
-    "failed": "failed",
-    "without": "without",
-}
+_RARE = {"cached_calls": "found"}
 _RARE_MONEY = {"lost_usd": "lost", "in_doubt_usd": "in doubt", "saved_usd": "saved"}
 
 
@@ -30,28 +26,45 @@ _RARE_MONEY = {"lost_usd": "lost", "in_doubt_usd": "in doubt", "saved_usd": "sav
 def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) -> None:
     """Say what JOB cost, and what for.
 
-    Found: replies paid for before. Unreadable: replies refused by their reader. Without: times a
-    component did without a reply. Lost: paid for attempts that settled nothing. In doubt: attempts
+    Found: replies paid for before. Lost: paid for attempts that settled nothing. In doubt: attempts
     without an answer that may be on the bill. Saved: what the found replies cost once.
+
+    By component it tells what did not go as asked, of the calls made. Unreadable: replies refused
+    by their reader. Failed: calls that got no reply. Without: times a component did without one.
+    Overflow: prompts too long for the model. Cut: candidates that end where max_tokens did.
     """
     with room.store() as store:
         figures = report.cost(store, store.jobs.find(job), by)
     if as_json:
         print_json(figures)
         return
-    total = {**figures, **{n: sum(g.get(n, 0) for g in figures["by"]) for n in _RARE}}
-    total["cached_calls"] = figures["cached_calls"]
-    rare = {k: v for k, v in _RARE.items() if total[k]}
-    rare_money = {k: v for k, v in _RARE_MONEY.items() if total[k]}
+    rare = {k: v for k, v in _RARE.items() if figures[k]}
+    rare_money = {k: v for k, v in _RARE_MONEY.items() if figures[k]}
     rows = [_row(_name(by, group), group, rare, rare_money) for group in figures["by"]]
-    rows.append(_row("all", total, rare, rare_money))
+    rows.append(_row("all", figures, rare, rare_money))
     header = (by, "calls", *rare.values(), "attempts", "tokens in", "out", "paid")
     print_table((*header, *rare_money.values()), rows)
+    noted = [(_place(group), notes) for group in figures["by"] if (notes := _notes(group))]
+    if noted:
+        click.echo()
+        print_table((by, "what did not go as asked"), noted)
+
+
+def _notes(group: dict[str, Any]) -> str:
+    """Of the calls of the component; of a voter, which makes none, how often."""
+    share = f" of {group['calls']:,}" if group["calls"] else ""
+    return ", ".join(
+        f"{kind}: {group[kind]:,}{share}" for kind in get_args(NoteKind) if group.get(kind)
+    )
+
+
+def _place(group: dict[str, Any]) -> str:
+    return f"{group['layer']}.{group['component']} {group['kind']}"
 
 
 def _name(by: str, group: dict[str, Any]) -> str:
     if by == "component":
-        return f"{group['layer']}.{group['component']} {group['kind']} {group['model']}"
+        return f"{_place(group)} {group['model'] or ''}".rstrip()
     return str(group[by])
 
 
@@ -61,7 +74,7 @@ def _row(
     return [
         name,
         group["calls"],
-        *(group.get(figure, 0) for figure in rare),
+        *(group[figure] for figure in rare),
         group["attempts"],
         group["prompt_tokens"],
         group["completion_tokens"],

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
+
+import click
 
 from archon_batch.archon import Architecture, warnings
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import InputError
-from archon_batch.files import JobFile, blaming, read_architecture_file
+from archon_batch.files import ArchitectureFile, JobFile, load_architecture
 from archon_batch.ledger import NanoUsd, Price, nano
-from archon_batch.submit import price_list
+from archon_batch.submit import long_replies, price_list, windowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,38 @@ def _chosen(typed: str, written: str | None, plain: str) -> str:
 def priced(arch: str, *, allow_unpriced: bool) -> tuple[Architecture, dict[str, Price | None]]:
     """The architecture of that path or name, and the price of every model it calls.
 
+    What is odd about it is told on standard error.
+
     Raises:
         ArchitectureError: something in it is wrong, or a model or its price is not known.
     """
-    architecture = read_architecture_file(arch)
-    with blaming(arch):
-        return architecture, price_list(architecture, allow_unpriced=allow_unpriced)
+    file = load_architecture(arch)
+    warn(file)
+    return prices_of(file, allow_unpriced=allow_unpriced)
+
+
+def prices_of(
+    file: ArchitectureFile, *, allow_unpriced: bool
+) -> tuple[Architecture, dict[str, Price | None]]:
+    """The architecture with the context windows that are known, and the price of every model.
+
+    Raises:
+        ArchitectureError: a model or its price is not known, or no prompt would fit.
+    """
+    with file.blamed():
+        prices = price_list(file.architecture, allow_unpriced=allow_unpriced)
+        return windowed(file.architecture), prices
+
+
+def warn(file: ArchitectureFile) -> None:
+    """Tell what is odd about an architecture; what is said of several places, once."""
+    architecture = file.architecture
+    places: dict[str, list[str]] = {}
+    for place, why in chain(file.told, warnings(architecture), long_replies(architecture)):
+        places.setdefault(why, []).append(place)
+    for why, at in places.items():
+        more = f" (the first of {len(at)} places)" if len(at) > 1 else ""
+        click.echo(f"warning: {file.where(at[0])}: {at[0]}: {why}{more}", err=True)
 
 
 @contextmanager
@@ -77,8 +106,6 @@ def prepared(
     if order.dataset is None or order.arch is None:
         raise InputError("name a DATASET and --arch ARCH, or a job file with --job FILE")
     architecture, prices = priced(order.arch, allow_unpriced=allow_unpriced)
-    for place, why in warnings(architecture):
-        aside.print(f"warning: {order.arch}: {place}: {why}")
     with Dataset.open(order.dataset, order.reading) as dataset:
         dataset.check()
         if dataset.bad:

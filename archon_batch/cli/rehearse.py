@@ -12,7 +12,7 @@ from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
 from archon_batch.cli.order import priced
 from archon_batch.cli.run import interruptible
-from archon_batch.cli.show import print_item
+from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse as run
@@ -27,6 +27,7 @@ from archon_batch.submit import refuse_unready
 @click.option("--budget", type=room.Usd(), help="The most it may spend, in USD.")
 @click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
+@click.option("--full", is_flag=True, help="Show every text to its end.")
 @room.json_option
 def rehearse(
     prompt: str,
@@ -34,9 +35,10 @@ def rehearse(
     budget: NanoUsd | None,
     no_cache: bool,
     allow_unpriced: bool,
+    full: bool,
     as_json: bool,
 ) -> int:
-    """Run one PROMPT through an architecture in this process, and show every call.
+    """Run one PROMPT through an architecture in this process, and show what each component did.
 
     The calls are real, and on the ledger like any others, as a job of one row.
     """
@@ -57,7 +59,7 @@ def rehearse(
     if as_json:
         print_json(figures)
     else:
-        print_item(figures)
+        print_story(figures, full=full)
     if job.state != "done":
         aside.print(f"{job.state}: {job.reason}")
     return exit_status(job.state, given_up=figures["status"] == "given_up")
@@ -80,7 +82,7 @@ def _job(
         dataset="(rehearsal)",
         architecture=architecture.as_data(),
         prices=prices,
-        options={"reuse": reuse},
+        options={"reuse": reuse, "windows": dict(architecture.windows)},
         shard=1,
         width=1,
         budget=budget,

@@ -1,12 +1,12 @@
 """``archon-batch show``."""
 
-from typing import Any
-
 import click
 
 from archon_batch import report
 from archon_batch.cli import room
-from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.cli.page import visible
+from archon_batch.cli.story import print_story
+from archon_batch.cli.tables import print_json, print_table
 from archon_batch.store import Job, Store
 
 #: Characters of an answer in a line of many.
@@ -16,9 +16,10 @@ _WIDTH = 100
 @click.command()
 @click.argument("job")
 @click.argument("row", required=False)
+@click.option("--full", is_flag=True, help="Show every text to its end.")
 @room.json_option
-def show(job: str, row: str | None, as_json: bool) -> None:
-    """Show the row of id ROW in JOB: every call, every attempt, the answer.
+def show(job: str, row: str | None, full: bool, as_json: bool) -> None:
+    """Show the row of id ROW in JOB: what each component did, every call, every candidate.
 
     Without ROW, the answers of all rows, a line each.
     """
@@ -31,23 +32,7 @@ def show(job: str, row: str | None, as_json: bool) -> None:
     if as_json:
         print_json(figures)
     else:
-        print_item(figures)
-
-
-def print_item(figures: dict[str, Any]) -> None:
-    """An item as a person reads it: the calls in the order they were asked, then the end."""
-    for call in figures["calls_made"]:
-        _print_call(call)
-    for note in figures["notes"]:
-        place = f"layer {note['layer']} component {note['component']}"
-        click.secho(f"{note['kind']}: {place}: {note['why']}", fg="yellow")
-    click.secho(f"{figures['status']}: {figures['id']}", bold=True)
-    click.echo(figures["answer"] if figures["answer"] is not None else figures["reason"] or "")
-    click.echo(
-        f"{figures['calls']} calls, {figures['attempts']} attempts, "
-        f"{figures['prompt_tokens']:,} tokens in, {figures['completion_tokens']:,} out, "
-        f"{money(figures['usd'], figures['unpriced_calls'])}"
-    )
+        print_story(figures, full=full)
 
 
 def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
@@ -58,27 +43,13 @@ def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json(answers)
         return
-    rows = [(a["id"], a["status"], _first_line(a["answer"] or a["reason"])) for a in answers]
+    rows = [
+        (_first_line(a["id"]), a["status"], _first_line(a["answer"] or a["reason"]))
+        for a in answers
+    ]
     print_table(("row", "status", "answer"), rows)
 
 
 def _first_line(text: str | None) -> str:
-    line, _, more = (text or "").strip().partition("\n")
+    line, _, more = visible((text or "").strip()).partition("\n")
     return f"{line[:_WIDTH]} ..." if more or len(line) > _WIDTH else line
-
-
-def _print_call(call: dict[str, Any]) -> None:
-    click.secho(f"{call['call']}  {call['component']}  {call['model']}", bold=True)
-    if call["cached"]:
-        click.echo(f"  found again; it cost {money(call['saved_usd'])} then")
-    for attempt in call["attempts"]:
-        said = f"  attempt {attempt['n']}: {attempt['state']}"
-        if attempt["outcome"] not in (None, "ok"):
-            said += f", {attempt['outcome']}: {attempt['why']}"
-        if attempt["prompt_tokens"] is not None:
-            said += f", {attempt['prompt_tokens']} tokens in, {attempt['completion_tokens']} out"
-        click.echo(f"{said}, {money(attempt['usd']) if attempt['usd'] is not None else '-'}")
-    text = call["text"] if call["failure"] is None else f"failed: {call['failure']}"
-    for line in (text or "").splitlines():
-        click.echo(f"  | {line}")
-    click.echo()

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from archon_batch.cli.page import visible
+
 #: USD below which an amount is shown to the nano-dollar.
 _SMALL = 0.01
 #: What is set to the right: amounts, spans, and what stands for none of it.
@@ -18,7 +20,7 @@ _FIGURE = re.compile(r"^(\$?[\d.,-]+( \+ .*)?|unpriced|None|)$")
 _PIPE = 200
 
 #: Beside the data, which is on standard output.
-aside = Console(stderr=True, highlight=False, soft_wrap=True)
+aside = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def print_json(value: object) -> None:
@@ -36,7 +38,7 @@ def print_table(
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in given:
         # What a dataset or a provider wrote is text, never markup.
-        table.add_row(*(Text(_said(cell)) for cell in row))
+        table.add_row(*(Text(visible(_said(cell))) for cell in row))
     out = Console(stderr=err, highlight=False)
     # Into a pipe a line is a row, however long.
     (out if out.is_terminal else Console(stderr=err, highlight=False, width=_PIPE)).print(table)

@@ -1,25 +1,29 @@
 """The files that operators write: architectures, jobs and pools."""
 
 from archon_batch.files.architectures import (
-    blaming,
+    ArchitectureFile,
     component_kinds,
     find_architecture,
+    load_architecture,
     read_architecture_file,
 )
 from archon_batch.files.document import Document, kind_of, load
 from archon_batch.files.jobs import JobFile, read_job_file
 from archon_batch.files.pools import PoolFile, read_pool_file
+from archon_batch.files.yaml_text import yaml_text
 
 __all__ = [
+    "ArchitectureFile",
     "Document",
     "JobFile",
     "PoolFile",
-    "blaming",
     "component_kinds",
     "find_architecture",
     "kind_of",
     "load",
+    "load_architecture",
     "read_architecture_file",
     "read_job_file",
     "read_pool_file",
+    "yaml_text",
 ]

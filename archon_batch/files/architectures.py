@@ -1,13 +1,25 @@
 """Architectures as files, and the components that installed packages add to ours."""
 
 import importlib.metadata
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
-from archon_batch.archon import KINDS, Architecture, Component, read_architecture, refuse_broken
+from archon_batch.archon import (
+    KINDS,
+    Architecture,
+    Component,
+    Told,
+    is_reference,
+    read_architecture,
+    read_reference,
+    refuse_broken,
+)
 from archon_batch.errors import ArchitectureError
-from archon_batch.files.document import load
+from archon_batch.files.document import Document, load
 
 #: Where a name without a folder is looked for.
 FOLDER = Path("jobs/architectures")
@@ -15,12 +27,42 @@ FOLDER = Path("jobs/architectures")
 GROUP = "archon_batch.components"
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+#: A component in a layer that is a mapping.
+_MODELS = re.compile(r"^(layers\[\d+\])\.models(\[\d+\])")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureFile:
+    """An architecture, and the document that it was read from."""
+
+    architecture: Architecture
+    document: Document
+    #: What is taken otherwise than it is written, with its place: of configurations of the
+    #: reference implementation only.
+    told: tuple[Told, ...] = ()
+
+    def where(self, place: str) -> str:
+        """The file, and the line of a place if it is known: ``math.yaml:14``."""
+        return self.document.where(place)
+
+    def blamed(self) -> AbstractContextManager[None]:
+        """Have what is found wrong with the architecture later told with its file and line."""
+        return self.document.blamed(ArchitectureError)
 
 
 def read_architecture_file(
     name: str, folder: Path = FOLDER, kinds: Mapping[str, type[Component]] | None = None
 ) -> Architecture:
+    """The architecture of a path, or of a name in the folder: see ``load_architecture``."""
+    return load_architecture(name, folder, kinds).architecture
+
+
+def load_architecture(
+    name: str, folder: Path = FOLDER, kinds: Mapping[str, type[Component]] | None = None
+) -> ArchitectureFile:
     """The architecture of a path, or of a name in the folder; data can flow through it.
+
+    It may be written as ours are, or as those of the paper's reference implementation.
 
     Args:
         name: ``jobs/architectures/math.yaml``, ``math.yaml`` or ``math``.
@@ -32,17 +74,17 @@ def read_architecture_file(
     """
     path = find_architecture(name, folder)
     document = load(path)
+    kinds = component_kinds() if kinds is None else kinds
+    told: tuple[Told, ...] = ()
+    theirs = document.value if is_reference(document.value) else None
+    document = document if theirs is None else _by_our_places(document)
     with document.blamed(ArchitectureError):
-        architecture = read_architecture(
-            document.value, component_kinds() if kinds is None else kinds, path.stem
-        )
+        if theirs is not None:
+            architecture, told = read_reference(theirs, kinds, path.stem)
+        else:
+            architecture = read_architecture(document.value, kinds, path.stem)
         refuse_broken(architecture)
-    return architecture
-
-
-def blaming(name: str, folder: Path = FOLDER) -> AbstractContextManager[None]:
-    """Have what is found wrong with an architecture later told with its file and line."""
-    return load(find_architecture(name, folder)).blamed(ArchitectureError)
+    return ArchitectureFile(architecture, document, told)
 
 
 def find_architecture(name: str, folder: Path = FOLDER) -> Path:
@@ -67,7 +109,7 @@ def component_kinds() -> Mapping[str, type[Component]]:
     """Our components and those that installed packages register, by their type.
 
     Raises:
-        ArchitectureError: one cannot be imported, is no component, or takes the name of another.
+        ArchitectureError: one cannot be imported, is no whole component, or takes the name of another.
     """
     kinds = dict(KINDS)
     for entry in importlib.metadata.entry_points(group=GROUP):
@@ -80,8 +122,21 @@ def component_kinds() -> Mapping[str, type[Component]]:
         if not (isinstance(found, type) and issubclass(found, Component)):
             why = f"what it registers as {entry.name!r} is no component: {entry.value}"
             raise ArchitectureError(package, "", why)
+        if lacking := ", ".join(sorted(found.__abstractmethods__)):
+            why = f"the component {entry.name!r} has no {lacking}: {entry.value}"
+            raise ArchitectureError(package, "", why)
         if entry.name in kinds:
             why = f"there is a component {entry.name!r} already: {kinds[entry.name].__module__}"
             raise ArchitectureError(package, "", why)
+        types = get_args(found.model_fields["type"].annotation)
+        if types and entry.name not in types:
+            why = f"what it registers as {entry.name!r} has the type {types[0]!r}: {entry.value}"
+            raise ArchitectureError(package, "", why)
         kinds[entry.name] = found
     return kinds
+
+
+def _by_our_places(document: Document) -> Document:
+    """With the lines of ``layers[1].models[2]`` as those of ``layers[1][2]``, where it is read to."""
+    lines = {_MODELS.sub(r"\1\2", place): line for place, line in document.lines.items()}
+    return replace(document, lines={**lines, **document.lines})

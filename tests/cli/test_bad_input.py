@@ -58,7 +58,7 @@ def test_a_wrong_dataset_is_refused(terminal: Terminal, rows: str | None, said: 
             GOOD_ARCH.replace(
                 "{model: scripted/plausible}", "{model: openai/x, api_base: http://127.0.0.1:1}"
             ),
-            "no price is known for openai/x",
+            "openai/x: no price is known",
         ),
         (
             GOOD_ARCH.replace("scripted/plausible", "anthropic/claude-haiku-4-5"),
@@ -74,6 +74,21 @@ def test_a_wrong_dataset_is_refused(terminal: Terminal, rows: str | None, said: 
         ),
         (GOOD_ARCH.replace("generator", "fuser"), "arch.yaml:4: layers[0][0]: a fuser needs"),
         (GOOD_ARCH.replace("samples: 2", "samples: 2.5"), "arch.yaml:4: layers[0][0].samples"),
+        (
+            GOOD_ARCH.replace("{type: fuser, ", "{type: fuser, model_type: OpenAI, "),
+            "arch.yaml:5: layers[1][0].model_type: no provider 'OpenAI'; did you mean 'OpenAI_API'?",
+        ),
+        (
+            GOOD_ARCH.replace(
+                "{type: fuser, model: one",
+                "{type: ranker, model_type: Together_API, model: llm-blender/PairRM",
+            ),
+            "arch.yaml:5: layers[1][0].model: llm-blender/PairRM takes no messages",
+        ),
+        (
+            GOOD_ARCH.replace("fuser,", "fuser, model_type: Groq_API,") + "custom: true\n",
+            "arch.yaml:6: custom: components of one's own are Python code",
+        ),
     ],
 )
 def test_a_wrong_architecture_is_refused(terminal: Terminal, arch: str, said: str) -> None:

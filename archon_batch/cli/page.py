@@ -1,0 +1,104 @@
+"""A page of text as wide as the terminal, on which models' words stand as text and nothing else."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+#: Columns where there is no terminal.
+_WIDTH = 80
+
+#: What moves a cursor, turns the order of letters, or is half of one; not tabs and new lines.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+#: Words, or words with a style of rich's.
+Words = str | tuple[str, str]
+
+
+def visible(text: str) -> str:
+    """The text with its control characters spelt out: a terminal shows them, and obeys none."""
+    return _HIDDEN.sub(_spelt, text.replace("\r\n", "\n"))
+
+
+def _spelt(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode("ascii")
+
+
+def counted(count: int, what: str) -> str:
+    """So many of it, in words."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+class Page:
+    """Whatever it is given is made visible first."""
+
+    def __init__(self) -> None:
+        console = Console(highlight=False)
+        self._console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+
+    def heading(self, words: str) -> None:
+        self._console.print()
+        self._console.print(Rule(_text((words, "bold")), align="left", style="dim"))
+
+    def line(self, *words: Words, indent: int = 0) -> None:
+        """A line, and where it is too long more lines below it, set in by two."""
+        lines = self._wrapped(_text(*words), indent + 2)
+        for number, line in enumerate(lines):
+            self._print(line, indent + 2 * (number > 0))
+
+    def block(self, text: str, *, indent: int = 0, most: int | None = None) -> None:
+        """A text of many lines; those beyond ``most`` are counted instead of shown."""
+        lines = self._wrapped(_text(text.strip("\r\n")), indent + 2)
+        shown = lines if most is None or len(lines) <= most + 1 else lines[:most]
+        for line in shown:
+            self._print(Text.assemble(("| ", "dim"), line), indent)
+        if len(shown) < len(lines):
+            more = f"... {len(lines) - len(shown):,} more lines, --full shows them"
+            self._print(_text((more, "dim")), indent)
+
+    def prose(self, text: str) -> None:
+        """A text in full, with nothing beside it."""
+        for line in self._wrapped(_text(text), 0):
+            self._print(line, 0)
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        indent: int = 0,
+        whole: bool = False,
+    ) -> None:
+        """The last column gets what room there is, and ends in dots unless it is shown whole."""
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+        *others, last = columns
+        for column in others:
+            table.add_column(_text(column), no_wrap=True)
+        overflow: Literal["fold", "ellipsis"] = "fold" if whole else "ellipsis"
+        table.add_column(_text(last), no_wrap=not whole, overflow=overflow, ratio=1)
+        for row in rows:
+            table.add_row(*(_text(" ".join(cell.split())) for cell in row))
+        self._console.print(Padding(table, (0, 0, 0, indent)))
+
+    def space(self) -> None:
+        self._console.print()
+
+    def _wrapped(self, text: Text, less: int) -> Sequence[Text]:
+        width = max(1, self._console.width - less)
+        return list(text.wrap(self._console, width, overflow="fold"))
+
+    def _print(self, line: Text, indent: int) -> None:
+        line.rstrip()
+        self._console.print(Text.assemble(" " * indent, line), soft_wrap=True)
+
+
+def _text(*words: Words) -> Text:
+    pairs = ((word, "") if isinstance(word, str) else word for word in words)
+    return Text.assemble(*((visible(text), style) for text, style in pairs))

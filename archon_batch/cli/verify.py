@@ -1,0 +1,30 @@
+"""``archon-batch verify``."""
+
+from dataclasses import asdict
+
+import click
+
+from archon_batch.cli import room
+from archon_batch.cli.tables import print_json, print_table
+from archon_batch.files import component_kinds
+from archon_batch.running import running
+from archon_batch.verify import verify as checks_of
+
+
+@click.command()
+@click.argument("job")
+@room.json_option
+def verify(job: str, as_json: bool) -> int:
+    """Add up every entry of JOB again, and work out every answer again.
+
+    Exit status 3 when something does not hold; nothing is changed.
+    """
+    with room.store() as store:
+        found = store.jobs.find(job)
+        checks = list(checks_of(store, found, running(found, component_kinds())))
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        rows = [("holds" if check.ok else "WRONG", check.what, check.found) for check in checks]
+        print_table(("", "what", "found"), rows)
+    return 0 if all(check.ok for check in checks) else 3

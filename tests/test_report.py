@@ -1,0 +1,224 @@
+"""What ``--json`` prints of an item and of a job's cost."""
+
+import json
+from typing import Any
+
+import pytest
+
+from archon_batch import report
+from archon_batch.archon import KINDS, Answer, Ask, GaveUp, Note, Question, Reply, plan
+from archon_batch.running import running
+from archon_batch.store import CallId, Job, Started, Store
+from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
+
+#: Each kind's reply, whatever it is asked.
+SAID = {
+    "unit_test_generator": '["It says 4.", "It is short."]',
+    "unit_test_evaluator": "Unit Test #1: [Passed]\nUnit Test #2: [Failed]",
+    "critic": "[1]\nStrengths: a\nWeaknesses: b\n\n[2]\nStrengths: c\nWeaknesses: d",
+    "ranker": "Answer: [2] > [1]",
+    "verifier": "[Correct]",
+}
+ALL = (
+    "unit_test_generator",
+    {"type": "generator", "samples": 2},
+    "unit_test_evaluator",
+    "critic",
+    {"type": "ranker", "top_k": 1},
+    "fuser",
+    "verifier",
+    {"type": "voter", "extract": "number"},
+)
+
+
+def play(store: Store, job: Job, rounds: int = 100, **said: str | Reply) -> None:
+    """Run the job's one item on record: to its end, or for so many rounds."""
+    architecture = running(job, KINDS).architecture
+    for _ in range(rounds):
+        (item,) = store.items.open_in_shard(job.id, 0)
+        step = plan(architecture, item.question, item.replies)
+        if not isinstance(step, Ask):
+            store.items.end(job.id, [(0, step)])
+            return
+        for call in step.calls:
+            start = a_start(
+                job, call=CallId(job.id, 0, call.key), fingerprint=str(call.key), kind=call.kind
+            )
+            given = (SAID | said).get(call.kind, f"It says {call.key.slot}.")
+            reply = given if isinstance(given, Reply) else Reply(given)
+            if isinstance(begun := store.clerk.begin(start).result(30), Started):
+                store.clerk.settle(a_finish(start, begun.n, reply=reply)).result(30)
+
+
+def a_played_job(store: Store, *layers: Any, rounds: int = 100, **said: str | Reply) -> Job:
+    job = a_job(store, architecture=an_architecture(*layers), questions=[a_question()])
+    play(store, job, rounds, **said)
+    return job
+
+
+def shown(store: Store, job: Job) -> dict[str, Any]:
+    figures = report.show(store, job, store.endings.one(job.id, "row-1"))
+    # It must go through JSON as it is.
+    assert json.loads(json.dumps(figures)) == figures
+    return figures
+
+
+def test_an_item_has_what_each_component_did_and_every_candidate(store: Store) -> None:
+    figures = shown(store, a_played_job(store, *ALL))
+
+    dids = [c["did"] for layer in figures["layers"] for c in layer["components"]]
+    assert dids == [
+        "wrote 2 unit tests",
+        "made 2 candidates",
+        "tests passed: 1.0.0 1/2, 1.0.1 1/2",
+        "wrote critiques of 2",
+        "ranked 2, kept 1.0.1",
+        "fused 1 candidate into 1",
+        "verified 1 of 1",
+        "1 of 1 vote for 0",
+    ]
+    (ranker,) = figures["layers"][4]["components"]
+    assert ranker == {
+        "component": 0,
+        "type": "ranker",
+        "model": "scripted/plausible",
+        "did": "ranked 2, kept 1.0.1",
+        "notes": [],
+        "calls": ["4.0.0.0"],
+    }
+    assert figures["layers"][4]["candidates"] == [
+        {
+            "id": "1.0.1",
+            "text": "It says 1.",
+            "parents": [],
+            "critique": "Strengths: c\nWeaknesses: d",
+            "tests": [
+                {"test": "It says 4.", "passed": True},
+                {"test": "It is short.", "passed": False},
+            ],
+            "scores": {"unit_tests": 0.5},
+        }
+    ]
+    assert figures["layers"][7]["candidates"][0]["parents"] == ["1.0.1"]
+    assert figures["layers"][7]["candidates"][0]["scores"] == {"verified": 1.0, "votes": 1.0}
+    assert figures["layers"][0]["unit_tests"] == ["It says 4.", "It is short."]
+    assert figures["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
+    assert (figures["answer"], figures["candidate"]) == ("It says 0.", "5.0.0")
+    assert (figures["missing"], figures["untold"]) == ([], None)
+
+
+def test_every_call_belongs_to_the_component_that_made_it(store: Store) -> None:
+    figures = shown(store, a_played_job(store, *ALL))
+
+    told = [c["calls"] for layer in figures["layers"] for c in layer["components"]]
+    assert [len(keys) for keys in told] == [1, 2, 2, 1, 1, 1, 2, 0]
+    assert [key for keys in told for key in keys] == [c["call"] for c in figures["calls_made"]]
+
+
+def test_notes_stand_with_their_component(store: Store) -> None:
+    figures = shown(store, a_played_job(store, *ALL, ranker="no order"))
+
+    (ranker,) = figures["layers"][4]["components"]
+    assert [note["kind"] for note in ranker["notes"]] == ["unreadable"] * 3 + ["without"]
+    assert [{"layer": 4, "component": 0, **note} for note in ranker["notes"]] == figures["notes"]
+
+
+def test_an_open_item_says_what_is_done_and_what_is_missing(store: Store) -> None:
+    figures = shown(store, a_played_job(store, *ALL, rounds=2))
+
+    *done, waiting = figures["layers"]
+    assert [c["did"] for layer in done for c in layer["components"]] == [
+        "wrote 2 unit tests", "made 2 candidates",
+    ]  # fmt: skip
+    assert waiting["components"][0]["did"] is None
+    assert (waiting["candidates"], waiting["unit_tests"]) == (None, None)
+    assert figures["missing"] == ["2.0.0.0", "2.0.1.0"]
+    assert (figures["status"], figures["candidate"], figures["untold"]) == ("open", None, None)
+
+
+def test_an_item_that_was_given_up_ends_with_the_layer_that_left_nothing(store: Store) -> None:
+    no = Reply(None, failure="refused: no")
+    figures = shown(store, a_played_job(store, *ALL, generator=no))
+
+    assert figures["status"] == "given_up"
+    assert figures["layers"][-1]["components"][0]["did"] == "made no candidate"
+    assert figures["layers"][-1]["candidates"] == []
+    assert (figures["missing"], figures["untold"]) == ([], None)
+
+
+def test_a_row_that_was_refused_has_no_layers_and_misses_nothing(store: Store) -> None:
+    job = a_job(store, questions=[Question("row-1", ())])
+    store.items.end(job.id, [(0, GaveUp(0, "prompt: missing"))])
+
+    figures = shown(store, job)
+
+    assert figures["reason"] == "layer 0: prompt: missing"
+    assert (figures["messages"], figures["layers"], figures["missing"]) == ([], [], [])
+    assert figures["untold"] is None
+
+
+def test_a_job_with_a_component_that_is_not_installed_shows_its_calls(store: Store) -> None:
+    job = a_played_job(store, *ALL)
+    job.architecture["layers"][6][0]["type"] = "prover"
+
+    figures = shown(store, job)
+
+    assert "layers[6][0].type: no component 'prover'" in figures["untold"]
+    assert (figures["layers"], figures["missing"], figures["candidate"]) == ([], [], None)
+    assert figures["answer"] == "It says 0."
+    assert len(figures["calls_made"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("rounds", "end"),
+    [(2, Answer("It says 0.", "5.0.0")), (2, GaveUp(0, "no")), (8, Answer("other", "5.0.0"))],
+)
+def test_what_does_not_lead_to_the_end_on_record_is_not_told(
+    store: Store, rounds: int, end: Answer | GaveUp
+) -> None:
+    job = a_played_job(store, *ALL, rounds=rounds)
+    store.items.end(job.id, [(0, end)])
+
+    figures = shown(store, job)
+
+    assert figures["untold"] == (
+        "this version of the program would make something else of its replies"
+    )
+    assert (figures["layers"], figures["missing"], figures["candidate"]) == ([], [], None)
+    assert len(figures["calls_made"]) == (3 if rounds == 2 else 10)
+
+
+def test_a_component_has_its_notes_in_the_cost_by_every_kind(store: Store) -> None:
+    job = a_played_job(store, *ALL, ranker="no order", fuser=Reply("It says 4", finish="length"))
+
+    groups = report.cost(store, job, "component")["by"]
+
+    kinds = ("unreadable", "failed", "without", "overflow", "cut")
+    noted = {group["kind"]: [group[kind] for kind in kinds] for group in groups}
+    assert noted["ranker"] == [3, 0, 1, 0, 0]
+    assert noted["fuser"] == [0, 0, 0, 0, 1]
+    assert noted["critic"] == [0, 0, 0, 0, 0]
+
+
+def test_a_component_that_makes_no_call_is_in_the_cost_when_it_has_notes(store: Store) -> None:
+    job = a_played_job(store, *ALL, fuser="no number", verifier="[Correct]")
+
+    *_, last = groups = report.cost(store, job, "component")["by"]
+
+    assert (last["kind"], last["model"], last["calls"], last["without"]) == ("voter", None, 0, 1)
+    assert [group["layer"] for group in groups] == list(range(8))
+
+
+def test_a_job_without_notes_has_none_in_its_cost(store: Store) -> None:
+    groups = report.cost(store, a_played_job(store, *ALL), "component")["by"]
+
+    assert len(groups) == 7
+    assert not any("unreadable" in group for group in groups)
+
+
+def test_other_groups_have_no_notes(store: Store) -> None:
+    job = a_job(store, questions=[a_question()])
+    store.items.end(job.id, [(0, Answer("4", "0.0.0", (Note(0, 0, "cut", "cut"),)))])
+
+    assert report.cost(store, job, "layer")["by"] == []
+    assert [group["cut"] for group in report.cost(store, job, "component")["by"]] == [1]
