@@ -5,18 +5,21 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from archon_batch.archon import warnings
+from archon_batch.archon import Answer, Model, calls, run, warnings
 from archon_batch.cli import archon_batch
 from archon_batch.dataset import Dataset
 from archon_batch.engine import queues
 from archon_batch.files import kind_of, read_architecture_file, read_job_file, read_pool_file
-from archon_batch.submit import price_list
+from archon_batch.gateway import scripted
+from archon_batch.submit import long_replies, price_list, windowed
+from tests.builders import a_question
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "jobs" / "architectures"
@@ -66,6 +69,41 @@ def test_every_architecture_loads_is_priced_and_breaks_no_rule_of_the_paper(path
 
     assert None not in price_list(architecture, allow_unpriced=False).values()
     assert list(warnings(architecture)) == []
+
+
+@pytest.mark.parametrize("path", _files("jobs/architectures/*"))
+def test_every_architecture_fits_its_models(path: Path) -> None:
+    architecture = read_architecture_file(str(path))
+
+    assert set(windowed(architecture).windows) == set(architecture.model_names)
+    assert list(long_replies(architecture)) == []
+
+
+@pytest.mark.parametrize("path", _files("jobs/architectures/*"))
+def test_every_architecture_says_its_calls_a_row(path: Path) -> None:
+    said = re.findall(r"([\d,]+(?:-[\d,]+)?) calls? a\s+(?:# )?row", path.read_text())
+
+    assert said == [str(calls(read_architecture_file(str(path))))]
+
+
+@pytest.mark.parametrize("path", _files("jobs/architectures/*"))
+def test_every_architecture_answers_with_as_many_calls_as_it_says(path: Path) -> None:
+    architecture = read_architecture_file(str(path))
+    plausible = dict.fromkeys(architecture.model_names, Model(model="scripted/plausible"))
+
+    end, replies = run(replace(architecture, models=plausible), a_question(), scripted.settled)
+
+    said = calls(architecture)
+    assert isinstance(end, Answer)
+    assert said.low <= len(replies) <= said.high
+
+
+def test_the_docs_list_every_architecture_with_its_calls_a_row() -> None:
+    text = (ROOT / "docs" / "architectures.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d,-]+) \|", text, re.MULTILINE)
+
+    there = {path.stem: str(calls(read_architecture_file(str(path)))) for path in FOLDER.iterdir()}
+    assert dict(rows) == there
 
 
 def test_the_readme_s_architecture_is_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A night on one machine: no server but the provider's."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -9,6 +10,27 @@ from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
 pytestmark = pytest.mark.timeout(120)
+
+#: Every type of component, on rows that are asked about in some twenty calls.
+EVERY = """\
+name: every
+models:
+  one:
+    model: openai/stand-in
+    api_base: {url}
+    price: {{input: {input}, output: {output}}}
+    json_schema: false
+defaults: {{model: one, max_tokens: 512, shuffle: true}}
+layers:
+  - {{type: generator, samples: 4}}
+  - {{type: unit_test_generator, samples: 2}}
+  - {{type: critic, samples: 2}}
+  - {{type: unit_test_evaluator, first_k: 1, top_k: 3}}
+  - {{type: verifier, first_k: 2}}
+  - {{type: ranker}}
+  - {{type: fuser, samples: 3}}
+  - {{type: voter, extract: text}}
+"""
 
 
 @pytest.fixture
@@ -105,16 +127,21 @@ def test_a_budget_stops_the_job_and_a_larger_one_goes_on(stage: Stage) -> None:
 def test_a_bad_night_ends_with_every_row_answered_and_every_attempt_on_record(
     stage: Stage,
 ) -> None:
-    stage.dataset(16)
+    stage.dataset(8)
     faults = {"429": 0.1, "500": 0.1, "reset": 0.03}
 
     with Provider(prices=PRICES, faults=faults, seed=7) as provider:
-        stage.architecture(provider.url)
+        stage.architecture(provider.url, EVERY)
+        foreseen = stage.json("plan", "rows.jsonl", "--arch", "night.yaml")
         job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
 
     figures = stage.json("status", job)
-    assert figures["answered"] == 16
+    assert figures["answered"] == 8
     assert figures["attempts"] == provider.requests
+    by = stage.json("cost", job, "--by", "component")["by"]
+    assert [one["kind"] for one in by] == re.findall(r"type: (\w+)", EVERY)[:-1]
+    assert foreseen["low"]["calls"] <= figures["calls"] <= foreseen["high"]["calls"]
+    assert foreseen["low"]["usd"] <= figures["usd"] <= foreseen["high"]["usd"]
     # A connection that was reset may have been served, and here it was.
     lost = provider.bill - stage.nano_usd(job)
     assert 0 < lost <= round(figures["in_doubt_usd"] * 10**9)
