@@ -331,9 +331,7 @@ def a_random_architecture(seed: int, models: Sequence[str]) -> Architecture:
     return an_architecture(*layers)
 
 
-def answers(
-    seed: int, *, failures: bool = True, rubbish: bool = True
-) -> Callable[[Call], Reply]:
+def answers(seed: int, *, failures: bool = True, rubbish: bool = True) -> Callable[[Call], Reply]:
     """A provider that answers a call well, blankly, with rubbish or not at all, always alike."""
 
     def answer(call: Call) -> Reply:

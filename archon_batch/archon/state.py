@@ -112,7 +112,10 @@ class State:
             values |= contribution.values
         return State(
             candidates=kept,
-            unit_tests=tuple(t for some in tests for t in some) if tests else self.unit_tests,
+            # Two generators may write the same test; it is one.
+            unit_tests=tuple(dict.fromkeys(t for some in tests for t in some))
+            if tests
+            else self.unit_tests,
             values=values,
         )
 
