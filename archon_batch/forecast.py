@@ -63,6 +63,9 @@ class Load:
             system += _bytes(m for m in question.messages[:-1] if m.role == "system")
         return cls(rows, query, earlier, system)
 
+    def __add__(self, other: "Load") -> "Load":
+        return Load(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

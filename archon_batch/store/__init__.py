@@ -20,7 +20,7 @@ from archon_batch.store.attempts import (
 from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
-from archon_batch.store.database import Database, connect, translated
+from archon_batch.store.database import Database, connect, is_there, translated
 from archon_batch.store.endings import AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
@@ -63,6 +63,11 @@ class Store:
             Audit(database),
             Clerk(database),
         )
+
+    @staticmethod
+    def is_there(url: str) -> bool:
+        """Whether there may be something in the database: to look must not make a file."""
+        return is_there(url)
 
     @property
     def where(self) -> str:

@@ -110,6 +110,12 @@ def connect(text: str) -> Engine:
         ) from None
 
 
+def is_there(text: str) -> bool:
+    """Whether there is a file at an address of SQLite's; of a server it is taken for granted."""
+    url = connect(text).url
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError(_VARIABLE, "a database in memory is lost at the end; name a file")
