@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -16,6 +17,12 @@ _MOST_IN_FLIGHT = 100_000
 _DAY = 86_400
 
 
+def _state() -> str:
+    """Where programs of this user keep what is neither a setting nor a cache."""
+    home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    return str(Path(home) / "archon-batch" / "spool")
+
+
 @dataclass(frozen=True)
 class Settings:
     database_url: str = "sqlite:///archon-batch.db"
@@ -27,6 +34,8 @@ class Settings:
     max_in_flight: int = 128
     #: Seconds that one attempt may take, from its first byte to its last.
     call_timeout: float = 600.0
+    #: The folder for answers that the database is not there to take.
+    spool: str = field(default_factory=_state)
     log: str = "info"
     log_format: str = "text"
 
@@ -50,11 +59,12 @@ class Settings:
             try:
                 return parse(text)
             except ValueError as error:
-                raise SettingsError(_PREFIX + name, f"{error}; found {text!r}") from None
+                found = "" if parse is _address else f"; found {text!r}"
+                raise SettingsError(_PREFIX + name, f"{error}{found}") from None
 
-        broker = read("BROKER_URL", str, "")
+        broker = read("BROKER_URL", _address, "")
         scheme = urlsplit(broker).scheme
-        result = read("RESULT_URL", str, broker if scheme.startswith("redis") else "")
+        result = read("RESULT_URL", _address, broker if scheme.startswith("redis") else "")
         if broker and not result:
             raise SettingsError(
                 _PREFIX + "RESULT_URL",
@@ -66,9 +76,21 @@ class Settings:
             result_url=result,
             max_in_flight=read("MAX_IN_FLIGHT", _whole, cls.max_in_flight),
             call_timeout=read("CALL_TIMEOUT", _seconds, cls.call_timeout),
+            spool=read("SPOOL", str, _state()),
             log=read("LOG", lambda text: _among(text.lower(), _LEVELS), "info"),
             log_format=read("LOG_FORMAT", lambda text: _among(text, ("text", "json")), "text"),
         )
+
+
+def _address(text: str) -> str:
+    """The text, whose password is told to nobody, least of all as a port that is no number."""
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        raise ValueError(
+            "not a URL; write / : ? # and @ in a password as %2F %3A %3F %23 and %40"
+        ) from None
+    return text
 
 
 def _whole(text: str) -> int:

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from archon_batch import report
@@ -39,6 +40,8 @@ def _embedded(settings: Settings, job: Job) -> int:
     from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
 
     here = Process(settings)
+    # It ends like a command that is interrupted: nobody would see that nothing comes on record.
+    here.when_away = partial(os.kill, os.getpid(), signal.SIGINT)
     try:
         interrupted = False
         with interruptible(), embedded(here):
@@ -46,6 +49,8 @@ def _embedded(settings: Settings, job: Job) -> int:
             try:
                 watch(here.store, job)
             except KeyboardInterrupt:
+                if here.away is not None:
+                    raise here.away from None
                 interrupted = True
                 aside.print(
                     "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"

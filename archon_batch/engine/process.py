@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 
 import structlog
 
@@ -26,12 +27,16 @@ _log = structlog.get_logger()
 
 class Process:
     def __init__(self, settings: Settings, gateway: Gateway | None = None) -> None:
-        self.store = Store.open(settings.database_url)
+        self.store = Store.open(settings.database_url, Path(settings.spool))
         self._loop = Loop()
         self._gateway = gateway or Router(settings.call_timeout)
         self._placer = self._loop.run(self._make_placer(settings))
         self._kinds = component_kinds()
         self._placing: set[asyncio.Future[list[End]]] = set()
+        #: Why calls were first left open: the database was away for longer than the clerk waits.
+        self.away: StoreError | None = None
+        #: What is done then, once.
+        self.when_away: Callable[[], None] = lambda: None
         #: A job's architecture never changes, so it is read once.
         self.job = lru_cache(maxsize=64)(self._job)
         # Attempts of a process that has died would hold their calls back for good.
@@ -44,7 +49,14 @@ class Process:
 
     def place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
         """Place the calls, and wait until each is settled or left open."""
-        return self._loop.run(self._place(job, calls))
+        try:
+            return self._loop.run(self._place(job, calls))
+        except StoreError as error:
+            with _lock:
+                first, self.away = self.away is None, self.away or error
+            if first and not self.stopping:
+                self.when_away()
+            raise
 
     def stop(self) -> None:
         """Begin no more calls; those in flight land."""

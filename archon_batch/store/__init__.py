@@ -1,6 +1,7 @@
 """The database: jobs, items, replies and the ledger. No table leaves this room."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from archon_batch.store.accounts import Account, Accounts, By, Progress
 from archon_batch.store.attempts import (
@@ -16,6 +17,7 @@ from archon_batch.store.attempts import (
     Start,
     Started,
     Tight,
+    lock,
 )
 from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
@@ -28,6 +30,8 @@ from archon_batch.store.migrations import upgrade as _upgrade
 from archon_batch.store.moment import now
 from archon_batch.store.owner import is_dead, me
 from archon_batch.store.settle import recover as _recover
+from archon_batch.store.settle import settle as _settle
+from archon_batch.store.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,13 @@ class Store:
     completions: Completions
     audit: Audit
     clerk: Clerk
+    spool: Spool | None = None
 
     @classmethod
-    def open(cls, url: str) -> "Store":
+    def open(cls, url: str, spool: Path | None = None) -> "Store":
         """Connect, and make the tables when the database is new.
+
+        ``spool`` is the folder for ends of attempts that the database is not there to take.
 
         Raises:
             SettingsError: the address is not one.
@@ -53,6 +60,7 @@ class Store:
             StoreError: the database cannot be reached.
         """
         database = Database.open(url)
+        kept = None if spool is None else Spool.of(spool, database.name)
         return cls(
             database,
             Jobs(database),
@@ -61,7 +69,8 @@ class Store:
             Endings(database),
             Completions(database),
             Audit(database),
-            Clerk(database),
+            Clerk(database, kept),
+            kept,
         )
 
     @staticmethod
@@ -72,10 +81,19 @@ class Store:
     @property
     def where(self) -> str:
         """The database's address, without its password."""
-        return self.database.engine.url.render_as_string(hide_password=True)
+        # A password may also stand behind the question mark.
+        return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
     def recover(self) -> int:
-        """Put attempts in doubt that no living process will settle; return how many."""
+        """Take in what was spooled; put attempts in doubt that no living process will settle.
+
+        Return how many were put in doubt.
+        """
+        for path, finishes in self.spool.kept() if self.spool else ():
+            with self.database.writing() as connection:
+                lock(connection, {finish.start.call.job for finish in finishes})
+                _settle(connection, finishes)
+            path.unlink(missing_ok=True)
         with self.database.writing() as connection:
             return _recover(connection, is_dead, now())
 

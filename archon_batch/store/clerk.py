@@ -6,11 +6,16 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import structlog
+
 from archon_batch.errors import StoreAwayError
 from archon_batch.store.attempts import Begun, Finish, Start, lock
 from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
 from archon_batch.store.settle import settle
+from archon_batch.store.spool import Spool
+
+_log = structlog.get_logger()
 
 #: Entries that share a commit at most: what a crash before it can take along is then small.
 _BATCH = 256
@@ -38,10 +43,13 @@ class Clerk:
 
     A beginning that was answered is on the disk, so it may be sent; an end that was answered is
     paid for once and for all. Entries that arrive while a commit is under way share the next one.
+    Ends that the database is not there to take go into the spool.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, spool: Spool | None = None) -> None:
         self._database = database
+        self._spool = spool
+        self._closing = False
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
         self._thread.start()
@@ -60,6 +68,7 @@ class Clerk:
 
     def close(self) -> None:
         """Commit what has been handed in, and stop."""
+        self._closing = True
         self._entries.put(None)
         self._thread.join()
 
@@ -94,6 +103,11 @@ class Clerk:
         try:
             verdicts = self._patiently([e.work for e in starts], [e.work for e in ends])
         except BaseException as error:  # noqa: BLE001  (whoever waits must hear of it)
+            if isinstance(error, StoreAwayError) and ends and self._spool:
+                for start in starts:
+                    start.future.set_exception(error)
+                self._keep(self._spool, ends)
+                return
             if len(batch) > 1 and not isinstance(error, StoreAwayError):
                 # One of them cannot be done; the others are no worse for it.
                 for entry in batch:
@@ -104,6 +118,27 @@ class Clerk:
             return
         for start, verdict in zip(starts, verdicts, strict=True):
             start.future.set_result(verdict)
+        for end in ends:
+            end.future.set_result(None)
+
+    def _keep(self, spool: Spool, ends: list[_End]) -> None:
+        """Put the ends into the spool, or wait until there is any place for them."""
+        while True:
+            try:
+                spool.keep([end.work for end in ends])
+            except OSError as error:
+                _log.error("spool_failed", ends=len(ends), why=str(error))
+            else:
+                _log.warning("ends_spooled", ends=len(ends), folder=str(spool.folder))
+                break
+            try:
+                self._patiently([], [end.work for end in ends])
+                break
+            except StoreAwayError as error:
+                if self._closing:
+                    for end in ends:
+                        end.future.set_exception(error)
+                    return
         for end in ends:
             end.future.set_result(None)
 

@@ -25,6 +25,13 @@ class Database:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
 
+    @property
+    def name(self) -> str:
+        """Its address, the same from every folder, and without a password."""
+        if self.is_sqlite:
+            return str(Path(self.engine.url.database or "").absolute())
+        return self.engine.url.render_as_string(hide_password=True)
+
     @classmethod
     def open(cls, url: str) -> "Database":
         """Connect, and make the tables when the database is new.
@@ -95,6 +102,9 @@ def connect(text: str) -> Engine:
         ) from None
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite(url)
+    if "@" in (url.host or ""):
+        # The end of a password, which the driver would repeat as a host that it cannot find.
+        raise SettingsError(_VARIABLE, "more than one @; write one in a password as %40")
     if url.drivername != "postgresql+psycopg":
         raise SettingsError(
             _VARIABLE,
@@ -162,6 +172,7 @@ def translated() -> Iterator[None]:
         away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
         first = str(error.orig).strip().splitlines()
         why = f"database: {first[0] if first else type(error.orig).__name__}"
-        raise (StoreAwayError if away else StoreError)(why) from error
-    except sa.exc.TimeoutError as error:
-        raise StoreAwayError("database: no connection of this process came free") from error
+        # Of the rest nothing is told: Postgres quotes the row.
+        raise (StoreAwayError if away else StoreError)(why) from None
+    except sa.exc.TimeoutError:
+        raise StoreAwayError("database: no connection of this process came free") from None

@@ -1,0 +1,111 @@
+"""The spool: ends of attempts that the database was not there to take, as files on this machine.
+
+An answer that has reached us is paid for. While the database is away it is kept here, whole and on
+the disk, and taken in when the database is back.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from archon_batch.archon import CallKey, Reply, Usage
+from archon_batch.errors import Billing
+from archon_batch.ledger import NanoUsd
+from archon_batch.store.attempts import CallId, Finish, Start
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    folder: Path
+
+    @classmethod
+    def of(cls, root: Path, database: str) -> "Spool":
+        """The part of a spool that is for the database of that name."""
+        return cls(root / hashlib.sha256(database.encode()).hexdigest()[:16])
+
+    def keep(self, finishes: Sequence[Finish]) -> None:
+        """Write the ends down; when this returns, they survive a loss of power.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        # Answers are nobody else's business.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = secrets.token_hex(8)
+        draft, whole = self.folder / f"{name}.draft", self.folder / f"{name}.json"
+        try:
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                json.dump([_plain(finish) for finish in finishes], file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(whole)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def kept(self) -> Iterator[tuple[Path, list[Finish]]]:
+        """The files with what is in them; one that cannot be read is put aside and told of."""
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                finishes = [_finish(plain) for plain in json.loads(path.read_bytes())]
+            except FileNotFoundError:
+                continue  # another process has taken it in
+            except (ValueError, KeyError, TypeError):
+                path.rename(path.with_suffix(".unreadable"))
+                _log.error("spooled_ends_unreadable", file=str(path.with_suffix(".unreadable")))
+                continue
+            yield path, finishes
+
+
+def _plain(finish: Finish) -> dict[str, Any]:
+    start = finish.start
+    return {
+        **asdict(finish),
+        "start": {
+            **asdict(start),
+            "call": [start.call.job, start.call.ix, str(start.call.key)],
+            "at": start.at.isoformat(),
+        },
+        "billing": finish.billing.value,
+        "at": finish.at.isoformat(),
+    }
+
+
+def _finish(plain: dict[str, Any]) -> Finish:
+    start = plain["start"]
+    job, ix, key = start["call"]
+    reply = plain["reply"]
+    return Finish(
+        start=Start(
+            **{
+                **start,
+                "call": CallId(job, ix, CallKey.parse(key)),
+                "at": datetime.fromisoformat(start["at"]),
+            }
+        ),
+        n=plain["n"],
+        billing=Billing(plain["billing"]),
+        outcome=plain["outcome"],
+        why=plain["why"],
+        usage=Usage(**plain["usage"]),
+        cost=None if plain["cost"] is None else NanoUsd(plain["cost"]),
+        estimated=plain["estimated"],
+        reply=None if reply is None else Reply(**{**reply, "usage": Usage(**reply["usage"])}),
+        at=datetime.fromisoformat(plain["at"]),
+    )

@@ -1,0 +1,180 @@
+"""The spool: an answer that has reached us is kept when the database is away."""
+
+import stat
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import CallKey, Reply, Usage
+from archon_batch.errors import Billing, StoreAwayError
+from archon_batch.store import CallId, Finish, Start, Started, Store, clerk, now
+from archon_batch.store.spool import Spool
+from tests.builders import a_finish, a_job, a_start, in_doubt
+
+#: What UTF-8 has no room for is a text all the same.
+TEXTS = st.text(st.characters(codec=None))
+COUNTS = st.none() | st.integers(0, 10**9)
+STARTS = st.builds(
+    Start,
+    call=st.builds(CallId, TEXTS, st.integers(0, 99), st.builds(CallKey, *[st.integers(0, 9)] * 4)),
+    kind=TEXTS,
+    model=TEXTS,
+    fingerprint=TEXTS,
+    reserve=COUNTS,
+    lasts=st.floats(0, 900),
+    reuse=st.booleans(),
+    owner=TEXTS,
+    at=st.builds(now),
+)
+USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS)
+FINISHES = st.builds(
+    Finish,
+    start=STARTS,
+    n=st.integers(1, 9),
+    billing=st.sampled_from(Billing),
+    outcome=TEXTS,
+    why=st.none() | TEXTS,
+    usage=USAGES,
+    cost=COUNTS,
+    estimated=st.booleans(),
+    reply=st.none()
+    | st.builds(Reply, st.none() | TEXTS, st.none() | TEXTS, USAGES, st.none() | TEXTS, TEXTS),
+    at=st.builds(now),
+)
+
+
+@given(finishes=st.lists(FINISHES, max_size=3))
+def test_what_is_kept_is_what_was_given(tmp_path_factory, finishes):
+    spool = Spool(tmp_path_factory.mktemp("spool"))
+
+    spool.keep(finishes)
+
+    ((path, found),) = spool.kept()
+    assert found == finishes
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_spool_is_one_database_s_and_nobody_else_s_to_read(tmp_path):
+    one, other = Spool.of(tmp_path / "deep" / "spool", "one"), Spool.of(tmp_path, "other")
+
+    one.keep([])
+
+    assert stat.S_IMODE(one.folder.stat().st_mode) == 0o700
+    assert len(list(one.kept())) == 1
+    assert list(other.kept()) == []
+    assert one.folder != other.folder
+
+
+@pytest.mark.parametrize("text", ["", "[{}]", "[1]", "{", '[{"start": {"call": [1]}}]'])
+def test_a_file_that_cannot_be_read_is_put_aside_and_holds_nothing_up(tmp_path, text):
+    spool = Spool(tmp_path)
+    (tmp_path / "00.json").write_text(text)
+    spool.keep([])
+
+    assert [found for _, found in spool.kept()] == [[]]
+    assert (tmp_path / "00.unreadable").read_text() == text
+
+
+class Away:
+    """A database that can be taken away and given back."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        url = store.database.engine.url
+        self._name = url.database
+        self._server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def away(self):
+        with self._server.connect() as connection:
+            alter = f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS"
+            connection.exec_driver_sql(f"{alter} false")
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (self._name,),
+            )
+            yield
+            connection.exec_driver_sql(f"{alter} true")
+        self._server.dispose()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(clerk, "_PATIENCE", 0.3)
+
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("impatient")
+def test_an_answer_outlives_a_long_absence_of_the_database_and_the_process(postgres_url, tmp_path):
+    store = Store.open(postgres_url, tmp_path)
+    job = a_job(store)
+    start = a_start(job, slot=0)
+    store.clerk.begin(start).result(30)
+
+    with Away(store).away():
+        end = store.clerk.settle(a_finish(start))
+        beginning = store.clerk.begin(a_start(job, slot=1))
+        assert end.exception(30) is None
+        assert isinstance(beginning.exception(30), StoreAwayError)
+        store.close()
+
+    again = Store.open(postgres_url, tmp_path)
+    assert again.jobs.get(job.id).spent == 0
+    assert again.recover() == 0
+    assert again.jobs.get(job.id).spent == 60
+    assert again.endings.on_record(job.id, 0)[1] == {
+        CallKey(0, 0, 0, 0): Reply("four", finish="stop")
+    }
+    assert list(Spool.of(tmp_path, again.database.name).kept()) == []
+    again.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("impatient")
+def test_without_room_for_the_spool_answers_wait_for_the_database(postgres_url, tmp_path):
+    no_folder = tmp_path / "file"
+    no_folder.write_text("in the way")
+    store = Store.open(postgres_url, no_folder)
+    job = a_job(store)
+    start = a_start(job, slot=0)
+    store.clerk.begin(start).result(30)
+
+    with Away(store).away():
+        end = store.clerk.settle(a_finish(start))
+        with pytest.raises(TimeoutError):
+            end.result(1)
+
+    assert end.exception(30) is None
+    assert store.jobs.get(job.id).spent == 60
+    store.close()
+
+
+def test_what_was_taken_for_lost_in_the_meantime_is_put_right(any_url, tmp_path):
+    store = Store.open(any_url, tmp_path)
+    job = a_job(store)
+    start = a_start(job, slot=0)
+    store.clerk.begin(start).result(30)
+    store.clerk.settle(in_doubt(start)).result(30)
+    assert store.spool
+    store.spool.keep([a_finish(start)])
+    store.spool.keep([a_finish(start)])
+
+    store.recover()
+
+    found = store.jobs.get(job.id)
+    assert (found.spent, found.in_doubt) == (60, 0)
+    assert store.clerk.begin(start).result(30) != Started(2, 2, 1)
+    store.close()
+
+
+def test_the_spool_is_found_again_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = Store.open("sqlite:///store.db", tmp_path)
+    other = Store.open(f"sqlite:///{tmp_path}/store.db", tmp_path)
+
+    assert one.spool == other.spool
+    one.close()
+    other.close()
