@@ -24,6 +24,8 @@ FIRST_WAIT = 1.0
 #: The longest wait of our own choosing, and the longest that a provider may ask for.
 LONGEST_WAIT = 60.0
 LONGEST_RETRY_AFTER = 600.0
+#: Seconds that calls wait for a model that answers none of them.
+LONGEST_OUTAGE = 900.0
 
 #: Tokens that a provider may add around each message, and around the whole.
 _WRAPPING = 16
@@ -98,7 +100,9 @@ class Stop:
     why: str
 
 
-def decide(error: GatewayError, tried: int, in_doubt: int, jitter: float) -> Again | Fail | Stop:
+def decide(
+    error: GatewayError, tried: int, in_doubt: int, jitter: float, away: float | None = None
+) -> Again | Fail | Stop:
     """What follows an attempt that ended with ``error``: the one place that retries are decided.
 
     Args:
@@ -106,16 +110,22 @@ def decide(error: GatewayError, tried: int, in_doubt: int, jitter: float) -> Aga
         tried: how many attempts the call has had, with the last.
         in_doubt: how many of them may be on the bill although no answer came.
         jitter: from 0 to 1, so that calls that failed together do not come back together.
+        away: for how many seconds the model has answered no call at all; None if it does answer.
     """
     if error.stops_job:
         return Stop(str(error))
     if not isinstance(error, TransientError):
         return Fail(f"{error.reason}: {error.why}")
-    if tried >= MOST_ATTEMPTS:
+    if away is not None and away >= LONGEST_OUTAGE:
+        return Fail(f"{error.reason}, no call answered for {away / 60:.0f} min: {error.why}")
+    # An outage is not the call's: its probes do not use up the attempts that it has.
+    if tried >= MOST_ATTEMPTS and away is None:
         return Fail(f"{error.reason} after {tried} attempts: {error.why}")
     if in_doubt >= MOST_IN_DOUBT:
         return Fail(f"{error.reason}, {in_doubt} attempts in doubt: {error.why}")
-    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tried - 1)) * (0.5 + jitter / 2)
+    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tried - 1, MOST_ATTEMPTS)) * (
+        0.5 + jitter / 2
+    )
     asked = min(LONGEST_RETRY_AFTER, error.retry_after or 0.0)
     return Again(max(backoff, asked))
 

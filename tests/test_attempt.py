@@ -1,26 +1,32 @@
 """The placer: one request an attempt, settled once, tried again here and nowhere else."""
 
 import asyncio
-from collections.abc import Sequence
+import selectors
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from archon_batch.archon import Call, Model, Reply, Usage
 from archon_batch.attempt import End, Placer
+from archon_batch.breaker import MOST_FAILURES
 from archon_batch.errors import (
     BadCallError,
     CallTimeoutError,
     CredentialsError,
+    GatewayError,
     PromptTooLongError,
+    ProviderDownError,
     QuotaError,
     RateLimitError,
     RefusedError,
     UnknownModelError,
 )
-from archon_batch.ledger import Price
+from archon_batch.ledger import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
 from archon_batch.store import Started, tables
 from archon_batch.store.begin import MOST_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
@@ -499,3 +505,220 @@ def test_every_item_has_calls_of_its_own(store):
 
     assert sorted(script.attempts) == [f"{job.id}/{ix}/0.0.0.0/1" for ix in (0, 1)]
     assert line(store, job, ix=1).text == "four"
+
+
+#: How much faster time goes for the loop than for the database beside it.
+_PACE = 200
+
+
+class _Hasty(selectors.DefaultSelector):
+    def select(self, timeout=None):
+        return super().select(timeout and timeout / _PACE)
+
+
+class Fast(asyncio.SelectorEventLoop):
+    """A loop on which minutes pass in a second."""
+
+    def __init__(self) -> None:
+        super().__init__(_Hasty())
+
+    def time(self) -> float:
+        return super().time() * _PACE
+
+
+def fast(work: Coroutine[Any, Any, Any]) -> Any:
+    with asyncio.Runner(loop_factory=Fast) as runner:
+        return runner.run(work)
+
+
+def passed() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Outage:
+    """A provider one of whose models is away for so many seconds from the first request on."""
+
+    def __init__(self, seconds: float, error: GatewayError | None = None, *, most: int = 0):
+        self.seconds = seconds
+        self.error = error or ProviderDownError(MODEL, "away")
+        self.began: float | None = None
+        #: When each request came, and what for.
+        self.requests: list[tuple[float, str, bool]] = []
+        #: Set when it has refused so many.
+        self.enough, self.most = asyncio.Event(), most
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        del attempt
+        self.began = passed() if self.began is None else self.began
+        at = passed() - self.began
+        is_down = call.model.model == MODEL and at < self.seconds
+        self.requests.append((at, call.model.model, is_down))
+        await asyncio.sleep(0.2)
+        if is_down:
+            if self.refused >= self.most:
+                self.enough.set()
+            raise self.error
+        return FOUR
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def refused(self) -> int:
+        return sum(down for _, _, down in self.requests)
+
+
+def through(store, job, calls: Sequence[Call], provider, *, width=8) -> list[End]:
+    """How the handling of each call ended, as time flies."""
+
+    async def place():
+        placer = Placer(store, provider, max_in_flight=width, timeout=6000)
+        return await asyncio.gather(*(placer.place(job, 0, call) for call in calls))
+
+    ends: list[End] = fast(place())
+    return ends
+
+
+def some_calls(n: int, model: Model | str = MODEL, first: int = 0) -> list[Call]:
+    return [a_call(slot=slot, sample=slot, model=model) for slot in range(first, first + n)]
+
+
+def failures(store, job) -> list[str]:
+    return [c.failure for c in store.endings.calls(job.id, 0) if c.failure]
+
+
+def test_an_outage_of_minutes_costs_a_few_requests_and_fails_no_call(store):
+    job, provider = a_priced_job(store), Outage(300)
+
+    with capture_logs() as logs:
+        ends = through(store, job, some_calls(60), provider)
+
+    assert ends == [End.SETTLED] * 60
+    assert failures(store, job) == []
+    # Those in flight when it began, and a probe for each wait.
+    assert provider.refused <= 8 + 5 + 12
+    told = [log for log in logs if log["event"] in ("model_parked", "model_answers")]
+    assert [log["event"] for log in told] == ["model_parked"] * (len(told) - 1) + ["model_answers"]
+    assert set(told[0]) == {"event", "log_level", "model", "seconds", "reason"}
+    assert (told[0]["model"], told[0]["reason"]) == (MODEL, "provider_down")
+
+
+def test_a_call_by_itself_outlives_an_outage_though_it_makes_every_probe(store):
+    job, provider = a_priced_job(store), Outage(400)
+
+    ends = through(store, job, some_calls(1), provider)
+
+    assert ends == [End.SETTLED]
+    assert provider.refused > MOST_ATTEMPTS
+    assert line(store, job).text == "four"
+
+
+def test_calls_of_a_model_that_is_away_for_good_fail_when_their_time_is_over(store):
+    job, provider = a_priced_job(store), Outage(1e9)
+
+    ends = through(store, job, some_calls(12), provider)
+
+    assert ends == [End.SETTLED] * 12
+    failed = failures(store, job)
+    assert len(failed) == 12
+    assert {f.split(", ")[0] for f in failed} == {"provider_down"}
+    assert all("no call answered for " in f and f.endswith(" min: away") for f in failed)
+    last = provider.requests[-1][0]
+    assert LONGEST_OUTAGE <= last < LONGEST_OUTAGE + 2 * LONGEST_WAIT
+    # Each has a last attempt of its own.
+    assert provider.refused < 8 + 5 + 25 + 12
+
+
+def test_calls_of_other_models_are_not_held_back_by_one_that_is_parked(store):
+    other = "scripted/rough"
+    architecture = an_architecture({"type": "generator", "samples": 9})
+    job = a_running_job(store, architecture=architecture, prices={MODEL: PRICE, other: PRICE})
+    provider = Outage(300)
+    calls = [*some_calls(20), *some_calls(20, other, first=20)]
+
+    ends = through(store, job, calls, provider, width=2)
+
+    assert ends == [End.SETTLED] * 40
+    others = [at for at, model, _ in provider.requests if model == other]
+    assert len(others) == 20
+    assert max(others) < 150
+
+
+def test_the_same_model_elsewhere_is_another(store):
+    here, there = (Model(model=MODEL, api_base=f"http://{host}/v1") for host in "ab")
+
+    class Half(Outage):
+        async def answer(self, call: Call, attempt: str) -> Reply:
+            if call.model == there:
+                where.append(passed())
+                return FOUR
+            return await super().answer(call, attempt)
+
+    where: list[float] = []
+    job, provider = a_priced_job(store), Half(200)
+
+    ends = through(
+        store, job, [*some_calls(9, here), *some_calls(9, there, first=9)], provider, width=3
+    )
+
+    assert ends == [End.SETTLED] * 18
+    assert provider.began is not None
+    assert max(where) < provider.began + 100
+
+
+def test_the_patience_that_one_call_is_asked_for_is_had_by_all(store):
+    job, provider = a_priced_job(store), Outage(5, RateLimitError(MODEL, "patience", 100))
+
+    ends = through(store, job, some_calls(30), provider, width=1)
+
+    assert ends == [End.SETTLED] * 30
+    first, *others = (at for at, _, _ in provider.requests)
+    assert min(others) - first >= 100
+
+
+@pytest.mark.parametrize("width", [1, 8])
+def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width):
+    job, provider = (
+        a_priced_job(store),
+        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=width),
+    )
+
+    async def place():
+        placer = Placer(store, provider, max_in_flight=width, timeout=30)
+        placing = asyncio.gather(*(placer.place(job, 0, call) for call in some_calls(50)))
+        await provider.enough.wait()
+        await asyncio.sleep(0.5)
+        placer.stopping.set()
+        return await asyncio.wait_for(placing, 10)
+
+    assert asyncio.run(place()) == [End.OPEN] * 50
+    assert len(provider.requests) == width
+
+
+def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):
+    job, provider = a_priced_job(store), Outage(20)
+    # Each of them comes twice: who is second finds its call settled, or busy.
+    calls = [call for call in some_calls(15) for _ in range(2)]
+
+    ends = through(store, job, calls, provider)
+
+    assert ends == [End.SETTLED] * 30
+    assert max(at for at, _, _ in provider.requests) < LONGEST_WAIT
+
+
+def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
+    job, provider = a_priced_job(store), Outage(1e9, most=MOST_FAILURES)
+
+    async def place():
+        placer = Placer(store, provider, max_in_flight=8, timeout=6000)
+        placing = asyncio.gather(*(placer.place(job, 0, call) for call in some_calls(40)))
+        await provider.enough.wait()
+        store.jobs.move(job.id, "cancelled", only_from=["running"])
+        ends = await placing
+        return ends, passed() - (provider.began or 0)
+
+    ends, seconds = fast(place())
+
+    assert ends == [End.OPEN] * 40
+    assert seconds < LONGEST_OUTAGE
+    assert provider.refused < 8 + 5 + 3

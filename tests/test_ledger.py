@@ -23,6 +23,7 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.ledger import (
+    LONGEST_OUTAGE,
     LONGEST_RETRY_AFTER,
     LONGEST_WAIT,
     MOST_ATTEMPTS,
@@ -223,3 +224,22 @@ def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
 
     assert isinstance(verdict, Again)
     assert 0 < verdict.seconds <= max(LONGEST_WAIT, LONGEST_RETRY_AFTER)
+
+
+@pytest.mark.parametrize(("tried", "seconds"), [(6, 32.0), (7, LONGEST_WAIT), (9999, LONGEST_WAIT)])
+def test_a_call_outlives_its_attempts_while_its_model_answers_nobody(tried, seconds):
+    assert decide(ProviderDownError("m", "no"), tried, 1, 1.0, 899.0) == Again(seconds)
+
+
+@pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
+def test_a_call_fails_when_its_model_has_answered_nobody_for_long(tried):
+    verdict = decide(ProviderDownError("m", "no"), tried, 0, 1.0, LONGEST_OUTAGE)
+
+    assert verdict == Fail("provider_down, no call answered for 15 min: no")
+
+
+@pytest.mark.parametrize("away", [None, 0.0, 899.0])
+def test_no_outage_lifts_the_bound_of_attempts_in_doubt(away):
+    verdict = decide(CallTimeoutError("m", "no"), 2, 2, 1.0, away)
+
+    assert verdict == Fail("call_timeout, 2 attempts in doubt: no")
