@@ -137,6 +137,7 @@ def _money(account: Account) -> dict[str, Any]:
         "usd": dollars(account.cost),
         "in_doubt_usd": dollars(account.in_doubt_cost),
         "lost_usd": dollars(account.lost_cost),
+        "again_usd": dollars(account.again_cost),
         "saved_usd": dollars(account.saved),
         "unpriced_calls": account.unpriced_calls,
         "calls": account.calls,

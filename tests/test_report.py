@@ -222,3 +222,15 @@ def test_other_groups_have_no_notes(store: Store) -> None:
 
     assert report.cost(store, job, "layer")["by"] == []
     assert [group["cut"] for group in report.cost(store, job, "component")["by"]] == [1]
+
+
+def test_what_asking_again_cost_is_told_of_the_component_that_asked(store: Store) -> None:
+    job = a_played_job(store, *ALL, ranker="no order")
+
+    figures = report.cost(store, job, "component")
+
+    again = {group["kind"]: group["again_usd"] for group in figures["by"]}
+    # A finish costs 60 nano-dollars, and the ranker was asked twice more.
+    assert again["ranker"] == figures["again_usd"] == 120 / 10**9
+    assert sum(again.values()) == again["ranker"]
+    assert report.status(store, job)["again_usd"] == figures["again_usd"]

@@ -12,7 +12,7 @@ from archon_batch.errors import ArchonBatchError
 #: Each command with the module that holds it and what it is for, in the order of a first day.
 _COMMANDS = {
     "check": ("check", "Read architecture, job and pool files; say what is wrong and where."),
-    "plan": ("plan", "Foresee calls, tokens and USD by layer; send nothing."),
+    "plan": ("plan", "Foresee calls, tokens and USD by layer; send nothing, or a pilot."),
     "rehearse": ("rehearse", "Run one prompt in this process and show every call."),
     "submit": ("submit", "Run a dataset through an architecture."),
     "status": ("status", "Say how far a job is."),
@@ -81,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         status = error.exit_code
     except ArchonBatchError as error:
-        click.echo(f"error: {error}", err=True)
+        from archon_batch.cli.page import visible  # noqa: PLC0415
+
+        # It may quote a file, and a terminal obeys what it is sent.
+        click.echo(f"error: {visible(str(error))}", err=True)
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
@@ -90,4 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read us has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except Exception as error:  # noqa: BLE001  (nobody else tells of it)
+        from archon_batch.log import trace  # noqa: PLC0415
+
+        click.echo(f"error: this should not happen; please report it:\n{trace(error)}", err=True)
+        status = 1
     sys.exit(status if isinstance(status, int) else 0)

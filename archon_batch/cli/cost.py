@@ -11,7 +11,12 @@ from archon_batch.cli.tables import money, print_json, print_table
 
 #: Figures that a job may well have none of: a column is shown when some group has it.
 _RARE = {"cached_calls": "found"}
-_RARE_MONEY = {"lost_usd": "lost", "in_doubt_usd": "in doubt", "saved_usd": "saved"}
+_RARE_MONEY = {
+    "lost_usd": "lost",
+    "again_usd": "again",
+    "in_doubt_usd": "in doubt",
+    "saved_usd": "saved",
+}
 
 
 @click.command()
@@ -26,8 +31,9 @@ _RARE_MONEY = {"lost_usd": "lost", "in_doubt_usd": "in doubt", "saved_usd": "sav
 def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) -> None:
     """Say what JOB cost, and what for.
 
-    Found: replies paid for before. Lost: paid for attempts that settled nothing. In doubt: attempts
-    without an answer that may be on the bill. Saved: what the found replies cost once.
+    Found: replies paid for before. Lost: paid for attempts that settled nothing. Again: paid for
+    asking again what could not be read. In doubt: attempts without an answer that may be on the
+    bill. Saved: what the found replies cost once.
 
     By component it tells what did not go as asked, of the calls made. Unreadable: replies refused
     by their reader. Failed: calls that got no reply. Without: times a component did without one.

@@ -9,18 +9,35 @@ import click
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.order import Order, prepared
+from archon_batch.cli.page import counted
+from archon_batch.cli.pilot import Judged, judged_by, run_pilot
 from archon_batch.cli.tables import money, print_json, print_table
 from archon_batch.dataset import Reading
 from archon_batch.forecast import Estimate, Forecast, total
 from archon_batch.found import Found, foreseen, found_among
+from archon_batch.ledger import NanoUsd
+from archon_batch.pilot import CONFIDENCE
 from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Store
+
+#: Rows of a pilot: fewer tell nothing of how rows differ, and more are the job.
+_FEWEST, _MOST = 2, 1_000
+#: How a command ends that was interrupted.
+_INTERRUPTED = 130
 
 
 @click.command()
 @click.argument("dataset")
 @room.arch_option
+@click.option(
+    "--pilot",
+    "size",
+    type=click.IntRange(_FEWEST, _MOST),
+    metavar="N",
+    help="Run N rows for real, and judge the others by them.",
+)
+@click.option("--budget", type=room.Usd(), help="The most the pilot may spend, in USD.")
 @room.rows_options
 @click.option("--no-cache", is_flag=True, help="Foresee paying again for replies that are kept.")
 @click.option("--allow-unpriced", is_flag=True, help="Accept models whose price nobody knows.")
@@ -28,34 +45,84 @@ from archon_batch.store import Store
 def plan(
     dataset: str,
     arch: str,
+    size: int | None,
+    budget: NanoUsd | None,
     no_cache: bool,
     allow_unpriced: bool,
     as_json: bool,
     reading: Reading,
-) -> None:
-    """Foresee what DATASET will take; send nothing.
+) -> int:
+    """Foresee what DATASET will take; send nothing without --pilot.
 
     Low: every reply is a word. Expected: replies of 300 tokens where nothing bounds them. High:
     every reply is as long as max_tokens lets it be, and is asked for as often as retries allow.
     Replies that were paid for before, and would be found again, are taken off.
+
+    A pilot is a job of its own, of rows from all over the dataset. It costs money, and what it
+    paid for is found again by the job itself. What the rest will take is told by it with a 90 %
+    interval.
     """
+    if size is None and budget is not None:
+        raise click.UsageError("--budget is what a pilot may spend; it needs --pilot N")
+    if size is not None and no_cache:
+        raise click.UsageError("a job finds what its --pilot paid for; leave out --no-cache")
     settings = room.settings()
     order = Order(dataset, arch, reading=reading)
-    with (
-        prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices),
-        _kept(settings, no_cache=no_cache) as store,
-    ):
-        questions = [row.question for row in rows.rows() if row.reason is None]
-        found = found_among(store, architecture, questions)
-    layers = foreseen(architecture, prices, found)
+    pilot = judged = None
+    with prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
+        if size is not None:
+            pilot = run_pilot(settings, rows, architecture, prices, size, budget)
+            if pilot.status == _INTERRUPTED:
+                return pilot.status
+        with _kept(settings, no_cache=no_cache) as store:
+            questions = [row.question for row in rows.rows() if row.reason is None]
+            found = found_among(store, architecture, questions)
+            layers = foreseen(architecture, prices, found)
+            if pilot is not None and store is not None:
+                left = len(questions) - found.rows
+                judged = judged_by(store, architecture, prices, pilot, total(layers), left)
     if as_json:
-        print_json(_as_data(architecture, len(questions), found, layers))
-        return
+        data = _as_data(architecture, len(questions), found, layers)
+        print_json(data if judged is None else {**data, "pilot": _of_pilot(judged)})
+    else:
+        _print(architecture, len(questions), found, layers, judged)
+    return 0 if pilot is None else pilot.status
+
+
+def _print(
+    architecture: Architecture,
+    rows: int,
+    found: Found,
+    layers: list[Forecast],
+    judged: Judged | None,
+) -> None:
     shown = [_row(f"{n} {_types(architecture, n)}", layer) for n, layer in enumerate(layers)]
-    header = ("layer", "calls", "tokens in", "tokens out", "low", "expected", "high")
-    print_table(header, [*shown, _row(f"{len(questions)} rows", total(layers))])
+    shown.append(_row(f"{rows} rows", total(layers)))
+    if judged is not None and judged.rest is not None:
+        shown.append(_row(f"by the pilot of {len(judged.rows)}", judged.rest))
+    print_table(("layer", "calls", "tokens in", "tokens out", "low", "expected", "high"), shown)
     if found.calls:
         click.echo(f"{found.calls:,} calls are paid for already; {found.rows:,} rows cost nothing")
+    if judged is None:
+        return
+    told = _of_pilot(judged)
+    click.echo(
+        f"the pilot of {counted(told['rows'], 'row')} cost {money(told['usd'], told['unpriced_calls'])}",
+        nl=False,
+    )
+    if judged.rest is None:
+        click.echo(f"; it is {told['state']}, so the others are not judged by it")
+        return
+    rest = told["rest"]
+    click.echo(f", {money(told['per_row_usd'])} a row, what was found included")
+    click.echo(
+        f"the rest: {_interval(*(rest[case]['usd'] for case in ('expected', 'low', 'high')))}"
+    )
+    click.echo(f"together: {_interval(*(told[f'{c}_usd'] for c in ('expected', 'low', 'high')))}")
+
+
+def _interval(expected: float | None, low: float | None, high: float | None) -> str:
+    return f"{money(expected)}, with {CONFIDENCE:.0%} confidence {money(low)} to {money(high)}"
 
 
 @contextmanager
@@ -100,6 +167,30 @@ def _as_data(
             {"layer": n, "components": _types(architecture, n), **_estimates(layer)}
             for n, layer in enumerate(layers)
         ],
+    }
+
+
+def _of_pilot(judged: Judged) -> dict[str, Any]:
+    job, account, rest = judged.job, judged.account, judged.rest
+    spent = Estimate(cost=None if account.unpriced_calls else account.cost)
+
+    def together(case: str) -> float | None:
+        return dollars((getattr(rest, case) + spent).cost) if rest else None
+
+    return {
+        "job": job.id,
+        "name": job.name,
+        "state": job.state,
+        "rows": job.rows,
+        "answered": judged.progress.answered,
+        "given_up": judged.progress.given_up,
+        "usd": dollars(account.cost),
+        "in_doubt_usd": dollars(account.in_doubt_cost),
+        "unpriced_calls": account.unpriced_calls,
+        "per_row_usd": dollars(judged.per_row),
+        "confidence": CONFIDENCE,
+        **{f"{case}_usd": together(case) for case in ("expected", "low", "high")},
+        "rest": _estimates(rest) if rest else None,
     }
 
 

@@ -75,6 +75,7 @@ _CALLS = (
 _SPENT = (
     ("in_doubt_usd", "possibly paid"),
     ("lost_usd", "of it for attempts without an answer"),
+    ("again_usd", "of it for asking again"),
     ("saved_usd", "saved"),
 )
 

@@ -38,11 +38,12 @@ class Account:
     in_doubt: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    #: Nano-dollars: settled, possibly billed, paid for attempts that settled no call, and not
-    #: paid because the reply was found.
+    #: Nano-dollars: settled, possibly billed, paid for attempts that settled no call, paid for
+    #: asking again what could not be read, and not paid because the reply was found.
     cost: int = 0
     in_doubt_cost: int = 0
     lost_cost: int = 0
+    again_cost: int = 0
     saved: int = 0
 
     def __add__(self, other: "Account") -> "Account":
@@ -79,6 +80,31 @@ class Accounts:
         return [
             (dict(zip(names, key, strict=True)), account) for key, account in sorted(groups.items())
         ]
+
+    def in_full(self, job_id: str) -> dict[int, Account]:
+        """The account of each item as if its found replies had been paid for by this job."""
+        calls, kept = tables.calls, tables.completions
+        groups = self.grouped(
+            ("ix",), tables.attempts.c.job_id == job_id, tables.calls.c.job_id == job_id
+        )
+        query = (
+            sa.select(
+                calls.c.ix,
+                sa.func.sum(calls.c.saved).label("cost"),
+                sa.func.sum(sa.case((calls.c.saved.is_(None), 1), else_=0)).label("unpriced_calls"),
+                sa.func.sum(kept.c.prompt_tokens).label("prompt_tokens"),
+                sa.func.sum(kept.c.completion_tokens).label("completion_tokens"),
+            )
+            .outerjoin(kept, kept.c.fingerprint == calls.c.fingerprint)
+            .where(calls.c.job_id == job_id, calls.c.cached)
+            .group_by(calls.c.ix)
+        )
+        full = {ix: account for (ix,), account in groups.items()}
+        with self._database.reading() as connection:
+            for row in connection.execute(query).mappings():
+                found = Account(**{k: int(v or 0) for k, v in row.items() if k != "ix"})
+                full[row["ix"]] += found
+        return full
 
     def notes(self, job_id: str) -> dict[tuple[int, int, str], int]:
         """How often what did not go as asked, by layer, component and kind of note."""
@@ -118,6 +144,8 @@ class Accounts:
 def _of_attempts() -> list[sa.ColumnElement[Any]]:
     c = tables.attempts.c
     billed, lost = c.state == "billed", c.outcome != "ok"
+    # The last number of a call's key counts how often its slot was asked before.
+    again = ~c.key.endswith(".0")
     return [
         sa.func.count().label("attempts"),
         sa.func.sum(sa.case((sa.and_(billed, c.cost.is_(None)), 1), else_=0)).label(
@@ -129,6 +157,7 @@ def _of_attempts() -> list[sa.ColumnElement[Any]]:
         sa.func.sum(c.cost).label("cost"),
         sa.func.sum(sa.case((c.state == "in_doubt", c.reserve), else_=0)).label("in_doubt_cost"),
         sa.func.sum(sa.case((lost, c.cost), else_=0)).label("lost_cost"),
+        sa.func.sum(sa.case((again, c.cost), else_=0)).label("again_cost"),
     ]
 
 

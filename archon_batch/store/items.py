@@ -14,6 +14,9 @@ from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now
 
+#: What people call an outcome that the ledger has another word for.
+_ALIASES = {"timeout": "call_timeout"}
+
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
@@ -109,8 +112,32 @@ class Items:
                 .values(status="cancelled", ended_at=now())
             )
 
-    def reopen(self, job_id: str, statuses: Iterable[str]) -> int:
+    def reasons(self, job_id: str) -> list[tuple[str, str | None, int]]:
+        """How many items ended without an answer, by status and reason, the most first."""
+        c = tables.items.c
+        query = (
+            sa.select(c.status, c.reason, sa.func.count())
+            .where(c.job_id == job_id, c.status.in_(["given_up", "cancelled"]))
+            .group_by(c.status, c.reason)
+            .order_by(sa.func.count().desc(), c.status.desc(), c.reason)
+        )
+        with self._database.reading() as connection:
+            return [(row.status, row.reason, row[2]) for row in connection.execute(query)]
+
+    def reopen(
+        self,
+        job_id: str,
+        statuses: Iterable[str],
+        *,
+        reasons: Iterable[str] = (),
+        layers: Iterable[int] = (),
+        rows: Iterable[str] = (),
+    ) -> int:
         """Open items again that ended so, and forget their failed calls; return how many.
+
+        Of those, only items that fit all of ``reasons`` (a part of the item's own, whatever its
+        case, or how the last attempt of a failed call ended), all of ``layers`` (where the item
+        was given up) and all of ``rows``.
 
         Replies stay, so only what failed is paid for again; the attempts stay on the ledger, and
         the bound of attempts begins anew.
@@ -125,6 +152,9 @@ class Items:
                         items.c.status.in_(list(statuses)),
                         # A row that could not be accepted has nothing to ask.
                         items.c.messages != "[]",
+                        *(_has_reason(reason) for reason in reasons),
+                        *(items.c.reason.startswith(_place(layer)) for layer in layers),
+                        *(items.c.row_id == row for row in rows),
                     )
                 )
             )
@@ -170,6 +200,29 @@ def _forget(connection: Connection, job_id: str, ixs: Sequence[int]) -> None:
         )
 
 
+def _has_reason(text: str) -> sa.ColumnElement[bool]:
+    """Whether the item's reason has the text, or a failed call of the item ended with that."""
+    items, calls, last = tables.items, tables.calls, tables.attempts
+    later = last.alias()
+    ended_so = (
+        sa.exists()
+        .where(calls.c.job_id == items.c.job_id, calls.c.ix == items.c.ix)
+        .where(calls.c.failure.is_not(None))
+        .where(*_of(last, calls), last.c.outcome == _ALIASES.get(text, text))
+        .where(~sa.exists().where(*_of(later, calls), later.c.n > last.c.n))
+    )
+    return items.c.reason.icontains(text, autoescape=True) | ended_so
+
+
+def _of(attempts: sa.FromClause, calls: sa.Table) -> list[sa.ColumnElement[bool]]:
+    return [attempts.c[name] == calls.c[name] for name in ("job_id", "ix", "key")]
+
+
+def _place(layer: int) -> str:
+    """How the reason of an item begins that was given up there."""
+    return f"layer {layer}: "
+
+
 def _question(row_id: str, messages: str) -> Question:
     return Question(row_id, tuple(Message(role, text) for role, text in json.loads(messages)))
 
@@ -181,6 +234,6 @@ def _end(end: Answer | GaveUp) -> dict[str, object]:
     return {
         "status": "given_up",
         "answer": None,
-        "reason": f"layer {end.layer}: {end.why}",
+        "reason": f"{_place(end.layer)}{end.why}",
         "notes": notes,
     }

@@ -60,23 +60,27 @@ def job(any_store):
     free = begin(any_store, start(job, 1, 0, 0, 1, fingerprint="free", kind="ranker", reserve=None))
     settle(any_store, a_finish(free, usage=Usage(3, 3), cost=None))
 
+    unread = begin(any_store, start(job, 1, 0, 10, 10, fingerprint="unread", kind="ranker"))
+    settle(any_store, a_finish(unread, usage=Usage(1, 1), cost=NanoUsd(6)))
+
     begin(any_store, start(job, 2, 0, 0, fingerprint="old", kind="fuser"))
     begin(any_store, start(job, 2, 0, 1, fingerprint="new", kind="fuser"))
     return job
 
 
 TOTAL = Account(
-    calls=5,
+    calls=6,
     cached_calls=1,
-    attempts=7,
+    attempts=8,
     failed_calls=1,
     unpriced_calls=1,
     in_doubt=1,
-    prompt_tokens=21,
-    completion_tokens=9,
-    cost=109,
+    prompt_tokens=22,
+    completion_tokens=10,
+    cost=115,
     in_doubt_cost=100,
     lost_cost=9,
+    again_cost=6,
     saved=60,
 )
 
@@ -115,7 +119,8 @@ def test_a_layers_account_has_what_belongs_to_it(any_store, job):
     first, second, third = (account for _, account in any_store.accounts.by(job.id, "layer"))
 
     assert (first.calls, first.attempts, first.cost, first.in_doubt_cost) == (3, 4, 100, 100)
-    assert (second.calls, second.attempts, second.lost_cost, second.unpriced_calls) == (1, 2, 9, 1)
+    assert (second.calls, second.attempts, second.lost_cost, second.unpriced_calls) == (2, 3, 9, 1)
+    assert (first.again_cost, second.again_cost) == (0, 6)
     assert (third.calls, third.attempts, third.cached_calls, third.saved) == (1, 1, 1, 60)
 
 

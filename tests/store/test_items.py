@@ -212,6 +212,91 @@ def test_many_items_are_opened_at_once(any_store):
     assert any_store.accounts.progress(job.id).open == 1_203
 
 
+def fail(store, job, ix, *outcomes, why="no", layer=0):
+    """Give the item a call that fails, after so many attempts, and end the item for it."""
+    for n, outcome in enumerate(outcomes, 1):
+        last = n == len(outcomes)
+        start = a_start(job, ix, fingerprint=f"{ix}")
+        assert isinstance(store.clerk.begin(start).result(30), Started)
+        reply = Reply(None, failure=f"{outcome}: {why}") if last else None
+        store.clerk.settle(
+            a_finish(start, n, outcome=outcome, billing=Billing.NOT_BILLED, reply=reply)
+        ).result(30)
+    store.items.end(job.id, [(ix, GaveUp(layer, why))])
+
+
+@pytest.fixture
+def ended(any_store):
+    """Six rows: refused, timed out, timed out and then refused, limited, answered, cancelled."""
+    job = a_job(any_store, questions=6)
+    fail(any_store, job, 0, "refused", why="Not 100% safe")
+    fail(any_store, job, 1, "call_timeout", why="it was long", layer=1)
+    fail(any_store, job, 2, "call_timeout", "refused", why="Not 100 percent safe")
+    fail(any_store, job, 3, "rate_limit", why="a timeout of sorts", layer=10)
+    settle(any_store, a_start(job, 5, slot=1), Reply("fine"))
+    any_store.items.end(job.id, [(4, ANSWER)])
+    any_store.items.cancel(job.id)
+    return job
+
+
+ALL = ["given_up", "cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "opened"),
+    [
+        ({}, [0, 1, 2, 3, 5]),
+        ({"reasons": ["refused"]}, [0, 2]),
+        ({"reasons": ["call_timeout"]}, [1]),
+        ({"reasons": ["timeout"]}, [1, 3]),
+        ({"reasons": ["rate_limit"]}, [3]),
+        ({"reasons": ["not 100%"]}, [0]),
+        ({"reasons": ["100_"]}, []),
+        ({"reasons": ["safe", "refused"]}, [0, 2]),
+        ({"reasons": ["safe", "call_timeout"]}, []),
+        ({"reasons": ["ok"]}, []),
+        ({"layers": [1]}, [1]),
+        ({"layers": [10]}, [3]),
+        ({"layers": [1], "reasons": ["refused"]}, []),
+        ({"rows": ["row-2"]}, [2]),
+        ({"rows": ["row-5"], "reasons": ["refused"]}, []),
+        ({"rows": ["row-4"]}, []),
+        ({"rows": ["row"]}, []),
+    ],
+)
+def test_a_retry_may_open_only_what_fits(any_store, ended, wanted, opened):
+    count = any_store.items.reopen(ended.id, ALL, **wanted)
+
+    assert [item.ix for item in any_store.items.open_in_shard(ended.id, 0)] == opened
+    assert count == len(opened)
+
+
+def test_a_failure_of_another_job_or_of_before_a_retry_fits_no_row(any_store, ended):
+    other = a_job(any_store, name="other", questions=6)
+    any_store.items.cancel(other.id)
+
+    assert any_store.items.reopen(other.id, ALL, reasons=["rate_limit"]) == 0
+    assert any_store.items.reopen(ended.id, ALL, reasons=["rate_limit"]) == 1
+    any_store.items.cancel(ended.id)
+    assert any_store.items.reopen(ended.id, ALL, reasons=["rate_limit"]) == 0
+    assert any_store.items.reopen(ended.id, ["cancelled"]) == 2
+
+
+def test_the_reasons_of_a_job_are_counted_with_the_most_first(any_store):
+    job, other = a_job(any_store, questions=7), a_job(any_store, name="other")
+    any_store.items.end(job.id, [(ix, GAVE_UP) for ix in range(3)])
+    any_store.items.end(job.id, [(3, GaveUp(0, "blank")), (4, ANSWER)])
+    any_store.items.cancel(other.id)
+
+    before = any_store.items.reasons(job.id)
+    any_store.items.cancel(job.id)
+
+    assert before == [("given_up", "layer 2: refused: no", 3), ("given_up", "layer 0: blank", 1)]
+    assert any_store.items.reasons(job.id) == [
+        before[0], ("cancelled", None, 2), before[1],
+    ]  # fmt: skip
+
+
 def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
     architecture = an_architecture(
         {"type": "generator", "samples": 2}, {"type": "ranker", "retries": 0}, "fuser"

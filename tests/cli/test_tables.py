@@ -1,0 +1,52 @@
+"""Accounts as lines."""
+
+from archon_batch.cli.tables import account_lines
+from tests.cli.terminal import Terminal
+
+NOTHING = {
+    "rows": 4,
+    "answered": 4,
+    "given_up": 0,
+    "open": 0,
+    "cancelled": 0,
+    "calls": 9,
+    "cached_calls": 0,
+    "failed_calls": 0,
+    "attempts_in_doubt": 0,
+    "usd": 1.0,
+    "unpriced_calls": 0,
+    "in_doubt_usd": 0.0,
+    "lost_usd": 0.0,
+    "again_usd": 0.0,
+    "saved_usd": 0.0,
+    "budget_usd": None,
+    "prompt_tokens": 1_000,
+    "completion_tokens": 10,
+}
+
+
+def test_an_account_says_what_asking_again_cost_when_it_cost_something() -> None:
+    plain = account_lines(NOTHING)
+    again = account_lines(NOTHING | {"lost_usd": 0.25, "again_usd": 0.125, "budget_usd": 2.0})
+
+    assert plain[-1] == "$1.0000 paid"
+    assert again[:-1] == plain[:-1]
+    assert again[-1] == (
+        "$1.0000 paid, $0.2500 of it for attempts without an answer, "
+        "$0.1250 of it for asking again, of a budget of $2.0000"
+    )
+
+
+def test_status_and_cost_tell_it_of_a_rough_night(terminal: Terminal) -> None:
+    terminal.write("rows.jsonl", "".join(f'{{"prompt": "Why {n}?"}}\n' for n in range(20)))
+    terminal.write(
+        "rough.yaml",
+        "models: {one: {model: scripted/rough, price: {input: 2, output: 10}}}\n"
+        "layers: [{type: generator, model: one}, {type: ranker, model: one}]\n",
+    )
+    terminal.run("submit", "rows.jsonl", "--arch", "rough.yaml", "--name", "rough", "-o", "a.jsonl")
+
+    figures = terminal.json("cost", "rough")
+    assert 0 < figures["again_usd"] < figures["usd"]
+    assert "of it for asking again" in terminal.run("status", "rough").out
+    assert "again" in terminal.run("cost", "rough").out.splitlines()[0].split()
