@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
 
 from archon_batch.errors import InputError
@@ -99,11 +100,11 @@ def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
             raise InputError(f"{target} is not a regular file")
         if target.exists() and not force:
             raise InputError(f"{target} exists; --force replaces it")
-    except OSError as error:
+        # To be asked is not enough: root may write in folders where nothing can be made.
+        with TemporaryFile(dir=target.parent):
+            return writer
+    except (OSError, ValueError) as error:
         raise InputError(f"{target}: {_why(error)}") from error
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{target}: cannot be written: permission denied")
-    return writer
 
 
 def _record(ending: Ending) -> Record:
@@ -135,8 +136,8 @@ def _writer(target: Path) -> Writer:
     raise InputError(f"{target}: the suffix says the format: {', '.join(_WRITERS)}")
 
 
-def _why(error: OSError) -> str:
-    return f"cannot be written: {(error.strerror or str(error)).lower()}"
+def _why(error: OSError | ValueError) -> str:
+    return f"cannot be written: {(getattr(error, 'strerror', None) or str(error)).lower()}"
 
 
 @contextmanager

@@ -2,8 +2,13 @@
 
 import logging
 import sys
+from traceback import walk_tb
+from types import TracebackType
+from typing import TypeAlias
 
 import structlog
+
+_Error: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(level: str, style: str) -> None:
@@ -12,14 +17,16 @@ def configure(level: str, style: str) -> None:
     last = (
         structlog.processors.JSONRenderer()
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(lambda exc_info: trace(exc_info[1])),
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -29,3 +36,25 @@ def configure(level: str, style: str) -> None:
     # Libraries speak when something is wrong; below that they would name hosts and headers.
     logging.getLogger("celery.worker.control").setLevel(logging.ERROR)
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
+    for handler in logging.root.handlers:
+        handler.setFormatter(_Traced(logging.BASIC_FORMAT))
+
+
+def trace(error: BaseException) -> str:
+    """Where it was raised, and what it came of, without its words: they may quote a prompt."""
+    lines: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        lines += [f"  {f.f_code.co_filename}:{n}" for f, n in walk_tb(cause.__traceback__)]
+        lines.append(type(cause).__name__)
+        hidden = None if cause.__suppress_context__ else cause.__context__
+        cause = cause.__cause__ or hidden
+        lines += ["because of"] if cause else []
+    return "\n".join(lines)
+
+
+class _Traced(logging.Formatter):
+    """Lines of libraries."""
+
+    def formatException(self, ei: _Error | tuple[None, None, None]) -> str:  # noqa: N802
+        return "" if ei[1] is None else trace(ei[1])

@@ -477,7 +477,7 @@ AWKWARD = [
 
 @pytest.mark.parametrize("text", AWKWARD, ids=count())
 def test_an_awkward_name_is_written_so_that_it_is_read_as_the_same(file, text):
-    spec = {"model": text[:200], "api_base": text}
+    spec = {"model": text[:200]}
     layers = [{"type": "generator", "model": text[:200]}]
 
     architecture = read_architecture({"name": text, "models": {text: spec}, "layers": layers})
@@ -493,7 +493,7 @@ _PRICE = st.decimals(0, 1_000_000, allow_nan=False) | st.sampled_from(["1E-20", 
     name=_TEXT,
     alias=_TEXT,
     price=st.none() | st.fixed_dictionaries({"input": _PRICE, "output": _PRICE}),
-    base=st.none() | _TEXT,
+    base=st.sampled_from([None, "http://localhost:8000/v1", "https://[::1]/v1?version=1,2&b={"]),
     whole=st.integers(1, 10**18 - 1),
     temperature=st.floats(0, 2),
 )

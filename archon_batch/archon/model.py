@@ -1,9 +1,14 @@
 """The models that an architecture names."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+#: Names and numbers of hosts; what only looks like a letter could pass for another host.
+_HOST = re.compile(r"[\w.:-]+", re.ASCII)
 
 
 def _exact(value: object) -> Decimal:
@@ -19,6 +24,20 @@ def _exact(value: object) -> Decimal:
 
 #: The bound keeps every sum of a job within 64 bits of nano-dollars.
 Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+def _reachable(address: str) -> str:
+    """The address, if a request can go there; nothing in it stands for something else."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        good = parts.scheme in ("http", "https") and parts.port != 0 and not parts.fragment
+    except ValueError:
+        good, host = False, ""
+    written = address.isascii() and address.isprintable() and " " not in address
+    if not (good and written and _HOST.fullmatch(host)):
+        raise ValueError("an address such as http://localhost:8000/v1")
+    return address
 
 
 class ListPrice(BaseModel):
@@ -39,7 +58,7 @@ class Model(BaseModel):
 
     #: The name litellm knows it by (``openai/gpt-4o-mini``), or ``local/...``, ``scripted/...``.
     model: str = Field(min_length=1, max_length=200)
-    api_base: str | None = Field(default=None, min_length=1)
+    api_base: Annotated[str, Field(min_length=1), AfterValidator(_reachable)] | None = None
     #: Requests a minute; None is no limit of ours.
     rpm: int | None = Field(default=None, ge=1)
     #: Tokens a minute.

@@ -18,6 +18,13 @@ M = TypeVar("M", bound=BaseModel)
 _TOP = ("name", "models", "defaults", "layers")
 
 _SECRET = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
+#: A key; an address with a name and a password; an address with a key among its parameters.
+_KEYS = re.compile(
+    r"\bsk-[A-Za-z0-9_-]{12,}|^\w+://[^/?#]*@|^\w+://.*[?&](?:\w*key|\w*token|sig|code)=",
+    re.IGNORECASE,
+)
+#: Characters that an error shows of what it found.
+_SHOWN = 60
 
 
 def read_architecture(
@@ -90,7 +97,7 @@ def refuse_secrets(value: object, place: str) -> None:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             refuse_secrets(inner, f"{place}[{index}]")
-    elif isinstance(value, str) and re.search(r"\bsk-[A-Za-z0-9_-]{12,}", value):
+    elif isinstance(value, str) and _KEYS.search(value):
         raise ArchitectureError("", place, "this looks like a key; keys do not belong in files")
 
 
@@ -131,7 +138,7 @@ def _component(
     kind = kinds.get(entry["type"]) if isinstance(entry["type"], str) else None
     if kind is None:
         hint = nearest(entry["type"], kinds)
-        raise ArchitectureError("", f"{place}.type", f"no component {entry['type']!r}; {hint}")
+        raise ArchitectureError("", f"{place}.type", f"no component {entry['type']!r:.60}; {hint}")
     fitting = {k: v for k, v in defaults.items() if k in kind.model_fields}
     try:
         return checked(kind, {**fitting, **entry}, place)
@@ -162,8 +169,14 @@ def _or_none(top: Mapping[str, Any], key: str) -> object:
 def _known(data: Mapping[str, object], known: Iterable[str], place: str) -> None:
     for key in data:
         if key not in known:
-            at = f"{place}.{key}" if place else str(key)
+            at = f"{place}.{_shown(key)}" if place else _shown(key)
             raise ArchitectureError("", at, f"unknown key; {nearest(key, known)}")
+
+
+def _shown(key: str) -> str:
+    """A key as an error may print it: control characters could write on the terminal."""
+    short = str(key)[:_SHOWN]
+    return short if short.isprintable() else ascii(short)
 
 
 def _expected(message: str, found: object) -> str:
@@ -184,7 +197,7 @@ def _said(value: object) -> str:
     if isinstance(value, bool):
         return "yes (true)" if value else "no (false)"
     if isinstance(value, str | int | float):
-        return repr(value)[:60]
+        return repr(value)[:_SHOWN]
     if value is None:
         return "nothing"
     if isinstance(value, list | dict):

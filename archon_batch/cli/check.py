@@ -1,5 +1,6 @@
 """``archon-batch check``."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def check(
 
 def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
     path = Path(file)
-    kind = kind_of(path) if path.is_file() else "architecture"
+    # It says no where pathlib raises: of a name that is too long, say.
+    kind = kind_of(path) if os.path.isfile(path) else "architecture"  # noqa: PTH113
     if kind == "job":
         job = read_job_file(path, datetime.now(UTC).date())
         architecture, _ = priced(job.architecture, allow_unpriced=allow_unpriced)

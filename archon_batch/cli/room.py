@@ -1,8 +1,9 @@
 """What commands have in common: settings, the store, the job that an argument names, options."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,6 +21,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Dollars that no job of ours should be given by a slip of the keyboard.
 _MOST = Decimal(10_000_000)
+#: Digits as people write them, down to the nano-dollar.
+_AMOUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+#: Bytes of a template.
+_LARGEST = 8 * 1024 * 1024
 
 
 def settings() -> Settings:
@@ -51,11 +56,8 @@ class Usd(click.ParamType[NanoUsd]):
     ) -> NanoUsd:
         if not isinstance(value, str):
             return NanoUsd(value)
-        try:
-            amount = Decimal(value)
-        except InvalidOperation:
-            amount = Decimal(0)
-        if not amount.is_finite() or not 0 < amount <= _MOST:
+        amount = Decimal(value) if _AMOUNT.fullmatch(value) else Decimal(0)
+        if not 0 < amount <= _MOST:
             self.fail(
                 f"expected an amount of USD above 0, such as 25 or 0.40; found {value!r}",
                 param,
@@ -114,6 +116,14 @@ def _text(given: str | None) -> str | None:
     if given is None or not given.startswith("@"):
         return given
     try:
-        return Path(given[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--template: cannot read {given[1:]}: {error}") from None
+        with Path(given[1:]).open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise InputError(f"--template: {given[1:]} is larger than {_LARGEST >> 20} MiB")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} (0x{error.object[error.start]:02x})"
+        raise InputError(f"--template: {given[1:]}: not UTF-8 at {where}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"--template: cannot read {given[1:]}: {why.lower()}") from None

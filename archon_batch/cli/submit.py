@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.order import Order, prepared
 from archon_batch.cli.run import run
@@ -14,6 +15,7 @@ from archon_batch.errors import InputError
 from archon_batch.export import export, refuse_unwritable
 from archon_batch.files import read_job_file
 from archon_batch.ledger import NanoUsd
+from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 from archon_batch.submit import SHARD, Submission, refuse_small_budget, refuse_unready
 from archon_batch.submit import submit as make
@@ -72,13 +74,14 @@ def submit(
     if order.output is not None:
         refuse_unwritable(order.output, force=force)
     with prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
+        if order.output is not None and rows.reads(order.output):
+            raise InputError(f"{order.output} is the dataset; name another file for the answers")
         submission = Submission(
             rows, architecture, prices, order.name, order.budget, shard or SHARD, reuse=not no_cache
         )
-        if settings.embedded:
-            refuse_unready(architecture)
         if order.budget is not None:
             refuse_small_budget(submission)
+        _refuse_unready(settings, architecture)
         with room.store(settings) as store:
             job = _made(store, submission)
     if as_json:
@@ -94,6 +97,16 @@ def submit(
             export(store, job, order.output, force=force)
         aside.print(f"answers are in {order.output}")
     return status
+
+
+def _refuse_unready(settings: Settings, architecture: Architecture) -> None:
+    """Refuse to store what nobody could run."""
+    if settings.embedded:
+        refuse_unready(architecture)
+        return
+    from archon_batch.engine.broker import reached  # noqa: PLC0415
+
+    reached()
 
 
 def _made(store: Store, submission: Submission) -> Job:

@@ -65,6 +65,10 @@ class Dataset:
             spool.flush()
             yield cls(name, (Source.of(Path(spool.name), file="standard input"),), reading)
 
+    def reads(self, path: Path) -> bool:
+        """Whether the path, by whatever name, is one of its files."""
+        return path.exists() and any(path.samefile(source.path) for source in self._sources)
+
     @property
     def digest(self) -> str:
         """The SHA-256, in hex, of all that makes the rows; alike rows have alike digests."""

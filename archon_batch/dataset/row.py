@@ -25,6 +25,9 @@ _KEYS, _KEY = 12, 40
 #: What datasets call the prompt.
 _LIKELY = ("question", "instruction", "problem", "query", "input", "text")
 
+#: What the last line of a file ends with that was cut inside a word, a number or an escape.
+_CUT = re.compile(r"-|tr?u?|fa?l?s?|nu?l?|(?:\.|[eE][+-]?)|u[0-9a-fA-F]{0,3}")
+
 #: A line without such an escape cannot hold what ``_UNSTORABLE`` looks for.
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 #: What a database refuses: Postgres NUL, both of them half a surrogate pair.
@@ -106,10 +109,14 @@ def _fields(record: Record) -> dict[str, object]:
 
 def _from_json(line: bytes) -> dict[str, object]:
     try:
+        if b"\0" in line:
+            _refuse("holds the byte 0x00; is it UTF-16, or no text at all?")
         found = _DECODER.decode(line.decode())
         if line.count(b"[") + line.count(b"{") > _DEEPEST:
             _refuse_deep(found)
     except UnicodeDecodeError as error:
+        if error.start and error.reason == "unexpected end of data":
+            _refuse(_ENDS_EARLY)
         _refuse(f"not UTF-8 at byte {error.start + 1} (0x{line[error.start]:02x})")
     except json.JSONDecodeError as error:
         _refuse(_why_not_json(error))
@@ -144,13 +151,17 @@ def _constant(text: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
 
 
+_ENDS_EARLY = "the JSON ends early; is the file cut off?"
+
+
 def _why_not_json(error: json.JSONDecodeError) -> str:
     if error.msg == "Extra data":
         if "\r" in error.doc.rstrip():
             return "one line holds several objects; do its lines end in CR alone?"
         return f"extra data at column {error.colno}; one object a line"
-    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
-        return "the JSON ends early; is the file cut off?"
+    rest = error.doc[error.pos :].rstrip()
+    if not rest or error.msg.startswith("Unterminated string") or _CUT.fullmatch(rest):
+        return _ENDS_EARLY
     what = error.msg[0].lower() + error.msg[1:].rstrip(": ").removesuffix(" at")
     return f"not JSON at column {error.colno}: {what}"
 

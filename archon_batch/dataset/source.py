@@ -16,16 +16,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from archon_batch.dataset.row import Record
 from archon_batch.errors import DatasetError
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 #: Bytes of a line, characters of a cell. What is longer is refused without being read whole.
 LONGEST = 8 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+#: What else a file may be by its first bytes, and what would do.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive (or a spreadsheet); unpack it, or save it as CSV",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; gzip is read, or the file unpacked",
+    b"BZh": "compressed with bzip2; gzip is read, or the file unpacked",
+    b"\xfd7zXZ": "compressed with xz; gzip is read, or the file unpacked",
+    b"PAR1": "a Parquet file, whose name must end in .parquet",
+    _GZIP: "compressed twice; unpack it once",
+}
 #: Rows of a Parquet file that are in memory at once.
 _BATCH = 256
 
@@ -69,13 +81,12 @@ class Source:
         """
         try:
             with _opened(self.path) as handle:
-                match Path(self.path.name.lower().removesuffix(".gz")).suffix:
-                    case ".csv":
-                        yield from _csv(self.file, handle)
-                    case ".parquet":
-                        yield from _parquet(self.file, handle)
-                    case _:
-                        yield from _jsonl(self.file, handle)
+                suffix = Path(self.path.name.lower().removesuffix(".gz")).suffix
+                if suffix == ".parquet":
+                    yield from _parquet(self.file, handle)
+                    return
+                _refuse_binary(self.file, handle)
+                yield from (_csv if suffix == ".csv" else _jsonl)(self.file, handle)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             raise DatasetError(self.file, 0, "the gzip data is damaged or cut off") from None
         except OSError as error:
@@ -133,6 +144,14 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
                 yield cast("BinaryIO", unpacked)
         else:
             yield handle
+
+
+def _refuse_binary(file: str, handle: BinaryIO) -> None:
+    """Say what the file is, where its first line would be told to be no text."""
+    first = cast("BufferedReader", handle).peek(8)
+    for magic, what in _OTHERS.items():
+        if first.startswith(magic):
+            raise DatasetError(file, 0, f"this is {what}")
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -10,7 +10,7 @@ from archon_batch import log
 from archon_batch.engine import process
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
-from archon_batch.errors import ArchitectureError, ArchonBatchError
+from archon_batch.errors import ArchitectureError, ArchonBatchError, EngineError
 
 _log = structlog.get_logger()
 
@@ -33,6 +33,16 @@ def advance(job_id: str, shard: int, stride: int) -> None:
 
     It waits for a database or a broker that is away; nothing is paid for by trying again.
     """
+    try:
+        _advance(job_id, shard, stride)
+    except ArchonBatchError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        # Celery tells the broker and Flower why a task is tried again; its words may quote a row.
+        raise EngineError(f"the shard is not planned: {log.trace(error)}") from None
+
+
+def _advance(job_id: str, shard: int, stride: int) -> None:
     here = process.current(settings)
     try:
         job = here.job(job_id)

@@ -95,10 +95,16 @@ def find_architecture(name: str, folder: Path = FOLDER) -> Path:
     """
     given = Path(name)
     for path in (given, folder / given, *(folder / f"{name}{suffix}" for suffix in _SUFFIXES)):
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError as error:
+            why = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            raise ArchitectureError(name, "", why) from None
     if given.is_dir():
-        raise ArchitectureError(name, "", "is a folder")
+        raise ArchitectureError(str(given), "", "is a folder")
+    if given.exists():
+        raise ArchitectureError(name, "", "is not a regular file")
     there = sorted({p.stem for p in folder.glob("*") if p.suffix in _SUFFIXES})
     raise ArchitectureError(
         name, "", f"no such file; in {folder} are {', '.join(there)}" if there else "no such file"

@@ -211,7 +211,7 @@ def _mapping(node: yaml.MappingNode, place: str, lines: dict[str, int]) -> dict[
             both = (
                 f"on line {lines[at]}" if lines[at] == line else f"on lines {lines[at]} and {line}"
             )
-            why = f"the key {key!r} appears twice, {both}"
+            why = f"the key {key!r:.60} appears twice, {both}"
             raise yaml.MarkedYAMLError(problem=why, problem_mark=key_node.start_mark)
         lines[at] = line
         found[key] = _value(inner, at, lines)

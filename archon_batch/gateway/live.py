@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -23,7 +22,9 @@ import httpx
 from archon_batch import errors
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import GatewayError, SettingsError, TransientError
+from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.json_schema import response_format
+from archon_batch.gateway.keys import Bound, bound
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -84,21 +85,18 @@ _CONNECT = 10.0
 #: Headers that say who asks, and who pays.
 _IDENTITY = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-security-token"}
 _IDENTITY |= {"openai-organization", "openai-project"}
-_KEY = re.compile(r"\bBearer \S+|\b((sk|rk|pk|gsk|xai|hf|pplx|nvapi)[-_]|AIza|AKIA|eyJ)[\w*.-]{6,}")
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+#: The hundred of a status that came with an answer, and the longest line about an error.
+_SERVED, _LONGEST = 2, 200
 #: What litellm puts before words, as in "litellm.BadRequestError: OpenAIException - ", and after.
 _NOISE = re.compile(r"(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)")
-#: So many characters in common make words a quotation of the prompt, and what is shorter than the
-#: second is neither a prompt nor a key that is to be kept from view.
-_QUOTATION, _SHORT = 20, 8
 
 
 @dataclass(slots=True)
 class _Wire:
     """What one call has done on the wire."""
 
-    #: The one credential it may carry; None when the call goes to its provider's own address.
-    key: str | None = None
+    #: The one credential it may carry, and where; None when it goes to its provider's own address.
+    bound: Bound | None = None
     posted: set[str] = field(default_factory=set)
     reached: bool = True
     status: int | None = None
@@ -120,9 +118,10 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
         if str(request.url) in wire.posted:
             raise httpx.RequestError("a second request for one call", request=request)
         wire.posted.add(str(request.url))
-    if wire.key is not None:
-        for name in _IDENTITY:
-            if request.headers.get(name, wire.key).rpartition(" ")[2] != wire.key:
+    if wire.bound is not None:
+        for name in _IDENTITY & set(request.headers):
+            value = request.headers[name].rpartition(" ")[2]
+            if (request.url.host, value) != wire.bound:
                 del request.headers[name]
     limits = request.extensions.get("timeout", {})
     connect = min(limits.get("connect") or _CONNECT, _CONNECT)
@@ -171,11 +170,14 @@ class LiveGateway:
             GatewayError: there was no reply, or none that could be read.
         """
         wire, model = _Wire(), call.model
+        if "://" in model.model:
+            # Some providers take an address for a name, and would send their key there.
+            raise errors.UnknownModelError(model.model, "a name is no address; give it an api_base")
         _WIRE.set(wire)
         # It turns off litellm's own account of the call: a tenth of the CPU, and it outlives it.
         is_internal_call.set(True)
         try:
-            wire.key = _key(model.api_base) if model.api_base else None
+            wire.bound = bound(model.api_base) if model.api_base else None
             async with asyncio.timeout(self._timeout):
                 response = await litellm.acompletion(
                     model=model.model,
@@ -188,15 +190,16 @@ class LiveGateway:
                     # A model that takes no temperature gets none, rather than no call.
                     drop_params=True,
                     api_base=model.api_base,
-                    api_key=wire.key,
+                    api_key=wire.bound.key if wire.bound else None,
                     extra_headers={"X-Client-Request-Id": attempt},
                     response_format=response_format(call),
                 )
             return _reply(response)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (litellm's are of many kinds)
             kind, why = _meaning(error, call, wire), _why(error, call, wire)
             patience = [_patience(wire.headers)] if issubclass(kind, TransientError) else []
-            raise kind(model.model, why, *patience) from error
+            # What it came from may quote the prompt or a key.
+            raise kind(model.model, why, *patience) from None
 
     async def close(self) -> None:
         """Close all connections; a later call would open new ones."""
@@ -210,12 +213,6 @@ def missing_keys(model: str) -> tuple[str, ...]:
         return ()  # to ask would start a login
     names: list[str] = litellm.validate_environment(model)["missing_keys"]
     return tuple(name for name in names if not os.environ.get(name))
-
-
-def _key(api_base: str) -> str:
-    """The key for an address that a file names; litellm would send OPENAI_API_KEY to any."""
-    host = (urlsplit(api_base).hostname or "").upper()
-    return os.environ.get("ARCHON_BATCH_KEY_" + re.sub("[^A-Z0-9]", "_", host)) or "none"
 
 
 def _reply(response: litellm.ModelResponse) -> Reply:
@@ -253,7 +250,7 @@ def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError]:
     if kind is errors.CallTimeoutError:
         return kind
     if wire.status is None and kind is errors.ProviderDownError:
-        keyless = not (wire.key or wire.posted) and missing_keys(call.model.model)
+        keyless = not (wire.bound or wire.posted) and missing_keys(call.model.model)
         kind = errors.CredentialsError if keyless else errors.BrokenReplyError
     if wire.status is not None:
         status = wire.status if wire.status in _STATUSES else wire.status // 100
@@ -279,18 +276,11 @@ def _patience(headers: Mapping[str, str]) -> float | None:
 
 
 def _why(error: Exception, call: Call, wire: _Wire) -> str:
-    """One short line, without a key and without the prompt, which providers like to quote."""
+    """One short line, without a key, the prompt or what was served."""
     words = wire.trouble or _NOISE.sub("", str(error)) or "no answer in time"
-    line = " ".join(words.replace("\\n", " ").split())
-    for message in call.messages:
-        prompt = " ".join(message.content.split())
-        size = min(_QUOTATION, len(prompt))
-        ends = range(size, len(line) + 1)
-        if size >= _SHORT and any(line[end - size : end] in prompt for end in ends):
-            line = "(its words quote the prompt)"
-    for name, value in os.environ.items():
-        if len(value) >= _SHORT and _SECRET.search(name):
-            line = line.replace(value, "[key]")
+    if not wire.trouble and wire.status is not None and wire.status // 100 == _SERVED:
+        words = "its answer cannot be read"
+    line = repeatable(words, (message.content for message in call.messages))
     source = "connection" if wire.trouble else type(error).__name__
     status = f" {wire.status}" if wire.status else ""
-    return f"{source}{status}: {_KEY.sub('[key]', line)}"[:200]
+    return f"{source}{status}: {line}"[:_LONGEST]

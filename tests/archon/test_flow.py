@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -70,6 +71,16 @@ def test_a_run_never_asks_more_than_the_most_whatever_the_replies_are(architectu
     for flow, layer in zip(along, passed, strict=False):
         assert len(layer.before.candidates) <= flow.arriving.high
         assert len(layer.after.candidates) <= flow.leaving.high
+
+
+def test_what_is_judged_twice_is_at_least_one_and_at_most_all_of_them():
+    architecture = an_architecture({"type": "generator", "samples": 5}, "verifier", "verifier")
+
+    first, *_, again = flows(architecture)
+
+    assert (first.calls, first.most) == (Bounds(5, 5), 15)
+    assert (again.arriving, again.calls, again.most) == (Bounds(1, 5), Bounds(2, 10), 30)
+    assert str(calls(architecture, rows=2)) == "34-50"
 
 
 def unreadable(call: Call) -> Reply:
@@ -185,19 +196,19 @@ def test_who_stops_early_asks_least_when_the_first_pass_and_most_when_none_do(
     assert list(flows(architecture))[2].calls == Bounds(least, most)
 
 
-@given(n=st.integers(1, 8), first_k=st.integers(1, 8), passing=st.sets(st.integers(0, 7)))
-def test_no_candidate_is_judged_that_would_not_be_one_after_the_other(n, first_k, passing):
-    first_k = min(first_k, n)
-    architecture = an_architecture(
-        {"type": "generator", "samples": n},
-        "unit_test_generator",
-        {"type": "unit_test_evaluator", "first_k": first_k},
-    )
+@pytest.mark.parametrize("n", range(1, 6))
+def test_no_candidate_is_judged_that_would_not_be_one_after_the_other(n):
+    for first_k, passes in product(range(1, n + 1), product([False, True], repeat=n)):
+        architecture = an_architecture(
+            {"type": "generator", "samples": n},
+            "unit_test_generator",
+            {"type": "unit_test_evaluator", "first_k": first_k},
+        )
 
-    made = asked(architecture, verdicts(passing.__contains__, 1))[2]
+        made = asked(architecture, verdicts(passes.__getitem__, 1))[2]
 
-    reached = [place for place in range(n) if place in passing][first_k - 1 : first_k]
-    assert made == (reached[0] + 1 if reached else n)
+        places = [place for place in range(n) if passes[place]]
+        assert made == (places[first_k - 1] + 1 if len(places) >= first_k else n)
 
 
 def itas(

@@ -567,6 +567,17 @@ def test_what_the_layers_did_can_be_followed():
     ]
 
 
+def test_a_note_names_the_component_it_is_about():
+    architecture = an_architecture("generator", ["critic", {"type": "ranker", "retries": 0}])
+
+    step = step_after(
+        architecture, k0_0_0_0="one", k1_0_0_0="[1] weak", k1_1_0_0="I like it."
+    )  # fmt: skip
+
+    assert isinstance(step, Answer)
+    assert {(note.layer, note.component) for note in step.notes} == {(1, 1)}
+
+
 def narrowed(*layers: Any, context: int) -> Architecture:
     """The layers with a model of that window, whose prompts must not be shortened."""
     models = {"narrow": {"model": MODEL, "context": context}}
@@ -682,10 +693,11 @@ def test_any_text_has_a_fingerprint():
 
 
 def test_a_key_sorts_as_it_was_asked_and_survives_writing():
-    keys = [CallKey(0, 0, 10, 0), CallKey(0, 0, 2, 1), CallKey(0, 0, 2, 0)]
+    keys = [CallKey(10, 0, 0, 0), CallKey(2, 3, 10, 0), CallKey(2, 3, 4, 1), CallKey(2, 3, 4, 0)]
 
-    assert sorted(keys) == [keys[2], keys[1], keys[0]]
+    assert sorted(keys) == keys[::-1]
     assert [CallKey.parse(str(k)) for k in keys] == keys
+    assert str(keys[2]) == "2.3.4.1"
 
 
 def test_bounds_of_components_add_up():

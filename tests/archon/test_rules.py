@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from archon_batch.archon import (
     Answer,
@@ -18,7 +17,7 @@ from archon_batch.archon import (
 )
 from archon_batch.archon.components.generator import Generator
 from archon_batch.errors import ArchitectureError
-from tests.builders import a_component, a_question, an_architecture, answers, architectures
+from tests.builders import a_component, a_question, an_architecture, architectures
 
 FIVE = {"type": "generator", "samples": 5}
 VOTER = {"type": "voter", "extract": "number"}
@@ -226,19 +225,25 @@ def test_candidates_are_counted_from_layer_to_layer(layers, along):
     assert [flow.arriving for flow in counted] == [Bounds(0, 0), *expected[:-1]]
 
 
-@given(architecture=architectures(), seed=st.integers())
-def test_no_more_candidates_are_shown_than_are_counted(architecture, seed):
-    shown: dict[int, int] = {}
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ([FIVE, "critic", best(2), "critic", ["fuser"] * 3, "ranker"], [0, 5, 5, 2, 2, 3]),
+        ([FIVE, [best(2), "generator"], "critic", VOTER, "fuser"], [0, 5, 3, 0, 1]),
+        ([FIVE, TESTS, {"type": EVALUATOR, "top_k": 3}, "ranker"], [0, 0, 1, 3]),
+    ],
+)
+def test_as_many_candidates_are_shown_as_are_counted(layers, shown):
+    counted = dict.fromkeys(range(len(layers)), 0)
 
     def answer(call):
         marks = call.messages[-1].content.count("\n<<<end of response ")
-        shown[call.key.layer] = max(marks, shown.get(call.key.layer, 0))
-        return answers(seed)(call)
+        counted[call.key.layer] = max(marks, counted[call.key.layer])
+        return Reply(call.form.example if call.form else f"text {call.key}")
 
-    run(architecture, a_question(), answer)
+    run(an_architecture(*layers), a_question(), answer)
 
-    counted = [flow.arriving.high for flow in flows(architecture)]
-    assert all(marks <= counted[layer] for layer, marks in shown.items())
+    assert list(counted.values()) == shown
 
 
 @given(architecture=architectures())

@@ -215,6 +215,35 @@ def test_a_wrong_model_is_refused_with_its_place(data, place, why):
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:8000",
+        "ftp://host/v1",
+        "http://",
+        "http://host:0/v1",
+        "http://host:port/v1",
+        "http://host/v1#models",
+        "http://ho st/v1",
+        "http://h\u043est/v1",
+        "http://[::1/v1",
+        "http://a,b/v1",
+    ],
+)
+def test_an_address_that_no_request_can_go_to_is_refused(address):
+    assert refused(model(api_base=address)) == (
+        "models.cheap.api_base",
+        f"expected an address such as http://localhost:8000/v1, found {address!r}",
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost:8000/v1", "https://api.host-1.example", "http://[::1]:80/v1"]
+)
+def test_an_address_that_a_request_can_go_to_is_taken(address):
+    assert read_architecture(model(api_base=address)).models["cheap"].api_base == address
+
+
+@pytest.mark.parametrize(
     ("data", "place", "why"),
     [
         (file_with(defaults=[]), "defaults", "expected a mapping, found a list"),

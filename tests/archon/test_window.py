@@ -110,6 +110,17 @@ def test_the_longest_texts_are_cut_and_it_is_told():
     assert why.endswith(f"; what is longer than {len(first.text)} characters is cut there")
 
 
+def test_a_critique_is_cut_though_it_is_longer_than_every_text():
+    shown = [Candidate("a", "x" * 150, critique="c" * 900)]
+
+    fit = fit_of("truncate", estimated(composed(shown)) - 100, shown)
+
+    (after,) = fit.shown
+    assert after.text == shown[0].text
+    assert after.critique is not None
+    assert len(after.critique) in (600, 601, 602)
+
+
 def test_texts_that_could_only_be_cut_to_nothing_are_left_out_from_the_last():
     shown = [Candidate(str(n), "x" * 1000) for n in range(10)]
     window = estimated(composed([replace(c, text="x" * 100) for c in shown[:4]])) + 2
@@ -140,14 +151,17 @@ def test_where_no_candidates_are_none_are_shown(overflow):
     assert fit_of(overflow, 10, []).shown == ()
 
 
-TEXTS = st.text(st.sampled_from("x\u00e9\u4e2d\U0001f600"), max_size=400)
+TEXTS = st.text(st.sampled_from("x\u00e9\u4e2d\U0001f600"), max_size=60).flatmap(
+    lambda text: st.integers(1, 25).map(lambda times: text * times)
+)
 CANDIDATES = st.lists(
-    st.builds(
-        Candidate, st.uuids().map(str), st.one_of(TEXTS, TEXTS.map(lambda t: t * 4)), critique=st.none() | TEXTS
-    ),
+    st.builds(Candidate, st.uuids().map(str), TEXTS, critique=st.none() | TEXTS),
     min_size=1,
     max_size=6,
-)  # fmt: skip
+)
+
+#: Windows, as a part of what all of it takes.
+SHARES = st.floats(0.2, 1.1)
 
 
 def cut(candidate, length):
@@ -164,8 +178,9 @@ def cut(candidate, length):
     )
 
 
-@given(shown=CANDIDATES, window=st.integers(100, 3000))
-def test_as_many_of_the_first_are_shown_as_fit(shown, window):
+@given(shown=CANDIDATES, share=SHARES)
+def test_as_many_of_the_first_are_shown_as_fit(shown, share):
+    window = int(share * estimated(composed(shown)))
     fit = fit_of("drop_last", window, shown)
 
     fitting = [n for n in range(len(shown) + 1) if n and estimated(composed(shown[:n])) <= window]
@@ -173,8 +188,10 @@ def test_as_many_of_the_first_are_shown_as_fit(shown, window):
     assert bool(fit.remarks) == (len(fit.shown) < len(shown))
 
 
-@given(shown=CANDIDATES, window=st.integers(100, 3000))
-def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_may_be(shown, window):
+@given(shown=CANDIDATES, share=SHARES)
+def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_may_be(shown, share):
+    window = int(share * estimated(composed(shown)))
+
     def fits(count, length):
         return estimated(composed([cut(c, length) for c in shown[:count]])) <= window
 
@@ -190,8 +207,9 @@ def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_ma
     assert bool(fit.remarks) == (list(fit.shown) != shown)
 
 
-@given(shown=CANDIDATES, window=st.integers(100, 3000))
-def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(shown, window):
+@given(shown=CANDIDATES, share=SHARES)
+def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(shown, share):
+    window = int(share * estimated(composed(shown)))
     fit = fit_of("truncate", window, shown)
 
     for before, after in zip(shown, fit.shown, strict=False):

@@ -1,0 +1,34 @@
+"""The key for an address that a file names: the one that the operator bound to its host."""
+
+import os
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+_PREFIX = "ARCHON_BATCH_KEY_"
+#: As DNS and IP have them; what else looks like a host could pass for another one's variable.
+_HOST = re.compile(r"[a-z0-9.:-]+")
+
+
+class Bound(NamedTuple):
+    """A key, and the only host that may see it."""
+
+    host: str
+    key: str
+
+
+def bound(api_base: str) -> Bound:
+    """The address's host, and its key; a word that is no key where the operator bound none.
+
+    litellm would send a provider's key to any address.
+    """
+    host = urlsplit(api_base).hostname or ""
+    return Bound(host, os.environ.get(variable(host), "") or "none")
+
+
+def variable(host: str) -> str:
+    """The environment variable that holds the host's key; no two hosts share one."""
+    if not _HOST.fullmatch(host):
+        return ""
+    # Were a hyphen as a dot, whoever owns llm-example.org would be sent llm.example.org's key.
+    return _PREFIX + re.sub("[.:]", "_", host.replace("-", "__")).upper()
