@@ -1,0 +1,376 @@
+"""A night under faults, and the audit after it: ``python -m benchmarks.chaos``.
+
+Rows go through four layers while the provider refuses calls, breaks connections off and garbles
+replies, and while the processes that make the calls are killed with -9, each a second or two after
+its first answer, and started again. Then each line of the provider's journal is looked up on the
+ledger, to the nano-dollar.
+
+Without ``--broker`` the process is ``archon-batch submit``, and the same command goes on. With it
+there are workers over that broker, and after each kill an operator's ``archon-batch resume``: a
+worker that is killed takes along what it had of the broker's messages. Both need a database and a
+broker that nobody else uses; what the killed ones had of messages stays in the broker for hours.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, TextIO
+
+import sqlalchemy as sa
+
+from archon_batch.ledger import usd
+from archon_batch.store import Job, Store, tables
+from archon_batch.submit import SHARD
+from tests.acceptance.stage import PRICES, Stage
+from tests.provider import Provider
+
+#: A row of a table.
+Record = sa.Row[Any]
+
+NAME = "chaos"
+FAULTS = {"429": 0.10, "500": 0.10, "reset": 0.05, "garbage": 0.02, "empty": 0.02}
+
+#: Seconds between looks, and until a night that does not end is given up.
+_LOOK, _LONGEST = 0.05, 1800.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    rows: int = 300
+    faults: Mapping[str, float] = field(default_factory=lambda: FAULTS)
+    #: Seconds before a call is answered, at most.
+    latency: float = 0.4
+    #: Seconds from a process's first answer to its end, at least and at most.
+    lives: tuple[float, float] = (1.0, 2.0)
+    #: How often to kill; then the night is left alone.
+    most_kills: int = 1000
+    #: Rows that travel together, and wait for the slowest of their calls.
+    shard: int = SHARD
+    #: Processes that make calls over the broker; 0 is the command itself, without one.
+    workers: int = 0
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    rows: int
+    answered: int
+    #: Rows that were given up, by reason.
+    given_up: Mapping[str, int]
+    kills: int
+    requests: int
+    attempts: int
+    calls: int
+    #: Attempts by state, and by outcome.
+    states: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    #: Attempts that were in flight when their process was killed, and those that were paid for.
+    in_flight_at_kills: int
+    paid_at_kills: int
+    #: What was paid for calls that had been paid for: by kills, and by broken answers.
+    extra_paid_by_kills: int
+    extra_paid_by_faults: int
+    #: Nano-dollars: the provider's journal, the ledger's entries, and what of the journal the
+    #: ledger has in doubt.
+    bill: int
+    ledger: int
+    bill_in_doubt: int
+    #: The most that the ledger says may be on the bill besides.
+    in_doubt: int
+    seconds: float
+    #: What the audit found wrong; nothing, if the ledger is right.
+    wrong: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    given = _options().parse_args()
+    night = Night(
+        rows=given.rows,
+        latency=given.latency,
+        lives=tuple(given.lives),
+        most_kills=given.kills,
+        workers=given.workers if given.broker else 0,
+        seed=given.seed,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        urls = {"DATABASE": given.database, "BROKER": given.broker}
+        environment = {f"ARCHON_BATCH_{k}_URL": url for k, url in urls.items() if url}
+        figures = run(Stage(Path(folder), **environment), night)
+    for name, value in asdict(figures).items():
+        print(f"{name.replace('_', ' '):<22} {_shown(name, value)}")
+    print(json.dumps(asdict(figures)))
+    sys.exit(bool(figures.wrong))
+
+
+def _options() -> argparse.ArgumentParser:
+    night = Night()
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rows", type=int, default=night.rows)
+    options.add_argument("--latency", type=float, default=night.latency, help="at most, in seconds")
+    options.add_argument("--lives", type=float, nargs=2, default=night.lives, help="in seconds")
+    options.add_argument("--kills", type=int, default=night.most_kills, help="at most")
+    options.add_argument("--seed", type=int, default=night.seed)
+    options.add_argument("--database", help="URL; default: a SQLite file of its own")
+    options.add_argument("--broker", help="URL; default: none, the command makes the calls")
+    options.add_argument("--workers", type=int, default=3, help="processes over the broker")
+    return options
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, int) and name in {"bill", "ledger", "bill_in_doubt", "in_doubt"}:
+        return f"{usd(value):.9f} USD"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {key}" for key, count in sorted(value.items())) or "none"
+    return str(value) if value != [] else "nothing"
+
+
+def run(stage: Stage, night: Night) -> Figures:
+    """One night from its first command to its audit."""
+    dice = Random(night.seed)  # noqa: S311  (no secret rests on it)
+    began = time.monotonic()
+    stage.dataset(night.rows)
+    provider = Provider(
+        faults=night.faults,
+        latency=lambda _: dice.uniform(0, night.latency),
+        prices=PRICES,
+        seed=night.seed,
+    )
+    with provider, _ledger(stage) as ledger:
+        stage.architecture(provider.url)
+        kills = (_over_a_broker if night.workers else _by_itself)(stage, night, ledger)
+        return audit(ledger, provider, kills, time.monotonic() - began)
+
+
+class Ledger:
+    """The tables as the program left them, read past its own sums."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def job(self) -> Job:
+        found = self.store.jobs.named(NAME)
+        assert found is not None
+        return found
+
+    def rows(self, table: sa.Table) -> list[Record]:
+        with self.store.database.reading() as connection:
+            return list(connection.execute(sa.select(table).where(table.c.job_id == self.job.id)))
+
+    def has_answered(self, pid: int) -> bool:
+        """Whether the process has put an answer on record."""
+        table = tables.attempts.c
+        query = sa.select(table.n).where(table.owner.contains(f":{pid}:"), table.outcome == "ok")
+        with self.store.database.reading() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
+
+@contextmanager
+def _ledger(stage: Stage) -> Iterator[Ledger]:
+    own = f"sqlite:///{stage.folder}/archon-batch.db"
+    store = Store.open(stage.environment.get("ARCHON_BATCH_DATABASE_URL", own))
+    try:
+        yield Ledger(store)
+    finally:
+        store.close()
+
+
+class _Mortal:
+    """A process that is killed so long after its first answer."""
+
+    def __init__(self, start: Callable[[], subprocess.Popen[Any]], ledger: Ledger) -> None:
+        self._start, self._ledger = start, ledger
+        self.process = start()
+        self._answered: float | None = None
+
+    def is_due(self, life: float) -> bool:
+        if self._answered is None and self._ledger.has_answered(self.process.pid):
+            self._answered = time.monotonic()
+        lived = 0.0 if self._answered is None else time.monotonic() - self._answered
+        return lived > life and self.process.poll() is None
+
+    def rise_again(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.process, self._answered = self._start(), None
+
+
+def _submit(night: Night) -> tuple[str, ...]:
+    where = ("rows.jsonl", "--arch", "night.yaml", "--name", NAME)
+    return ("submit", *where, "--shard", str(night.shard))
+
+
+def _by_itself(stage: Stage, night: Night, ledger: Ledger) -> int:
+    """Run the command again and again until it ends by itself; return how often it was killed."""
+    dice = Random(night.seed)  # noqa: S311
+    mortal = _Mortal(lambda: stage.start(*_submit(night)), ledger)
+    kills, life = 0, dice.uniform(*night.lives)
+    for _ in _looks():
+        if mortal.process.poll() is not None:
+            break
+        if kills < night.most_kills and mortal.is_due(life):
+            mortal.rise_again()
+            kills, life = kills + 1, dice.uniform(*night.lives)
+    _, err = mortal.process.communicate()
+    assert mortal.process.returncode in (0, 1), err
+    return kills
+
+
+def _over_a_broker(stage: Stage, night: Night, ledger: Ledger) -> int:
+    """Let workers do it; return how often one was killed."""
+    dice = Random(night.seed)  # noqa: S311
+    stage.run(*_submit(night))
+    kills, life = 0, dice.uniform(*night.lives)
+    with (stage.folder / "workers.log").open("w") as log:
+        mortals = [_Mortal(_worker(stage, n, log), ledger) for n in range(night.workers)]
+        try:
+            for _ in _looks():
+                if ledger.job.state != "running":
+                    break
+                due = [mortal for mortal in mortals if mortal.is_due(life)]
+                if due and kills < night.most_kills:
+                    due[0].rise_again()
+                    kills, life = kills + 1, dice.uniform(*night.lives)
+                    # With status 2 it says that the job is done.
+                    resume = stage.start("resume", NAME)
+                    _, err = resume.communicate()
+                    assert resume.returncode in (0, 2), err
+        finally:
+            for mortal in mortals:
+                mortal.process.terminate()
+            for mortal in mortals:
+                mortal.process.communicate()
+    assert ledger.job.state == "done", ledger.job.reason
+    return kills
+
+
+def _worker(stage: Stage, number: int, log: TextIO) -> Callable[[], subprocess.Popen[Any]]:
+    """Starts a worker without the pool that would watch over it: whom to kill is known."""
+    command = [
+        sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker",
+        "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
+        "--hostname", f"chaos-{number}@%h", "--loglevel", "warning",
+    ]  # fmt: skip
+    return lambda: subprocess.Popen(
+        command, cwd=stage.folder, env=stage.environment, stdout=log, stderr=log
+    )
+
+
+def _looks() -> Iterator[None]:
+    end = time.monotonic() + _LONGEST
+    while time.monotonic() < end:
+        yield
+        time.sleep(_LOOK)
+    raise TimeoutError("the night does not end")
+
+
+def audit(ledger: Ledger, provider: Provider, kills: int, seconds: float) -> Figures:
+    """Compare the ledger with the provider's journal, and both with what was promised."""
+    items, calls = ledger.rows(tables.items), ledger.rows(tables.calls)
+    attempts = {_id(a): a for a in ledger.rows(tables.attempts)}
+    paid = {str(entry.client_request_id): entry.nanousd for entry in provider.entries}
+    by_call: dict[tuple[int, str], list[Record]] = defaultdict(list)
+    for attempt in attempts.values():
+        by_call[attempt.ix, attempt.key].append(attempt)
+    in_doubt = [name for name, a in attempts.items() if a.state == "in_doubt"]
+    died = [name for name, a in attempts.items() if a.outcome == "worker_died"]
+    # Of a call's payments all but one are extra, and a kill is blamed before a fault is.
+    extra = by_kill = 0
+    for tries in by_call.values():
+        served = [name for name in map(_id, tries) if paid.get(name)]
+        more = max(0, len(served) - 1)
+        extra += more
+        by_kill += min(more, len(set(served).intersection(died)))
+    figures = Figures(
+        rows=len(items),
+        answered=sum(i.status == "answered" for i in items),
+        given_up=dict(Counter(str(i.reason) for i in items if i.status == "given_up")),
+        kills=kills,
+        requests=provider.requests,
+        attempts=len(attempts),
+        calls=len(calls),
+        states=dict(Counter(a.state for a in attempts.values())),
+        outcomes=dict(Counter(str(a.outcome) for a in attempts.values())),
+        in_flight_at_kills=len(died),
+        paid_at_kills=sum(paid.get(name, 0) > 0 for name in died),
+        extra_paid_by_kills=by_kill,
+        extra_paid_by_faults=extra - by_kill,
+        bill=provider.bill,
+        ledger=sum(a.cost or 0 for a in attempts.values()),
+        bill_in_doubt=sum(paid.get(name, 0) for name in in_doubt),
+        in_doubt=sum(attempts[name].reserve for name in in_doubt),
+        seconds=round(seconds, 1),
+    )
+    settled = {(call.ix, call.key) for call in calls}
+    figures.wrong.extend([
+        *_wrong_rows(items),
+        *_wrong_entries(provider, attempts),
+        *_wrong_calls(by_call, settled, paid),
+        *_wrong_sums(figures, ledger.job),
+    ])  # fmt: skip
+    return figures
+
+
+def _id(attempt: Record) -> str:
+    return f"{attempt.job_id}/{attempt.ix}/{attempt.key}/{attempt.n}"
+
+
+def _wrong_rows(items: Iterable[Record]) -> Iterator[str]:
+    for item in items:
+        shown = {"answered": item.answer, "given_up": item.reason}.get(item.status)
+        if not (shown or "").strip():
+            yield f"row {item.row_id} is {item.status} with nothing to show"
+
+
+def _wrong_entries(provider: Provider, attempts: Mapping[str, Record]) -> Iterator[str]:
+    for name, times in Counter(entry.client_request_id for entry in provider.entries).items():
+        if times > 1:
+            yield f"{name} was sent {times} times"
+    for entry in provider.entries:
+        attempt = attempts.get(str(entry.client_request_id))
+        if attempt is None:
+            yield f"{entry.client_request_id} was sent and is not on the ledger"
+            continue
+        costs = {"billed": attempt.cost, "in_doubt": attempt.reserve}.get(attempt.state, 0)
+        least = costs if attempt.state == "billed" else 0
+        if not least <= entry.nanousd <= costs:
+            yield f"{_id(attempt)} is {attempt.state} with {costs}; its bill is {entry.nanousd}"
+
+
+def _wrong_calls(
+    by_call: Mapping[tuple[int, str], Sequence[Record]],
+    settled: Container[tuple[int, str]],
+    paid: Container[str],
+) -> Iterator[str]:
+    for call, tries in by_call.items():
+        billed = [_id(a) for a in tries if a.state == "billed"]
+        if call not in settled:
+            yield f"call {call} has no reply"
+        if len(billed) > 1:
+            yield f"call {call} was paid for without a doubt by {billed}"
+        for name in billed:
+            if name not in paid:
+                yield f"{name} is billed and was never sent"
+        for attempt in tries:
+            if attempt.state == "sending":
+                yield f"{_id(attempt)} is in flight for ever"
+
+
+def _wrong_sums(figures: Figures, job: Job) -> Iterator[str]:
+    if figures.ledger + figures.bill_in_doubt != figures.bill:
+        yield "the provider's bill is not the ledger's"
+    if (job.spent, job.in_doubt, job.reserved) != (figures.ledger, figures.in_doubt, 0):
+        yield f"the job's sums are not those of its entries: {job}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,337 @@
+"""The program, and every point at which it may end.
+
+    python -m tests.acceptance.dying
+
+imports the program once and forks a process for each order that it reads, a line of JSON; so a run
+takes a fraction of a second. The points are put around the program's own functions from outside:
+the program knows nothing of them. Its calls go to a provider that enters each request into a file,
+and on to the disk, before it answers: that file is the bill.
+"""
+
+import asyncio
+import faulthandler
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from decimal import ROUND_CEILING, Decimal
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Self
+
+from sqlalchemy.engine import Connection
+
+from archon_batch import advance, export, store, submit
+from archon_batch.archon import Call, Reply
+from archon_batch.cli import follow, main
+from archon_batch.dataset import Dataset
+from archon_batch.engine import embedded, process, start, tasks
+from archon_batch.gateway import ScriptedGateway
+from archon_batch.store import Items, clerk, database
+from archon_batch.store.jobs import Jobs
+
+#: What a command imports when it needs it, and a child is to find here.
+_NEEDED = (
+    "alembic.command",
+    "archon_batch.cli.resume",
+    "archon_batch.cli.submit",
+    "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.events",
+    "celery.backends.cache",
+    "celery.concurrency.thread",
+    "celery.loaders.app",
+    "celery.worker.components",
+    "celery.worker.consumer.delayed_delivery",
+    "celery.worker.strategy",
+    "dotenv.main",
+    "encodings.utf_8_sig",
+    "kombu.pidbox",
+    "kombu.transport.memory",
+)
+#: Seconds after which a run says where each of its threads stands, and ends.
+_TOO_LONG = 40.0
+
+#: Files that a run writes beside the program's own: the bill, the points, all that was printed.
+BILL, REACHED, SAID = "bill.jsonl", "reached.txt", "said.txt"
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Point(NamedTuple):
+    """A moment of a run: the so-manyth time that it came there, counted from 1."""
+
+    name: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.nth}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        name, _, nth = text.rpartition(" #")
+        return cls(name, int(nth))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One command, and what befalls it where."""
+
+    folder: str
+    arguments: Sequence[str]
+    at: Point | None = None
+    #: What the process gets there; anything but SIGKILL it may answer.
+    signal: int = signal.SIGKILL
+    #: Calls in flight at most, and seconds that each takes.
+    in_flight: int = 1
+    latency: float = 0.0
+
+
+class Runs:
+    """Runs orders, one after the other, each in a process that is forked for it."""
+
+    def __enter__(self) -> Self:
+        self._parent = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.dying"],
+            cwd=_ROOT,
+            # Whoever calls this has a database of theirs, which these jobs are not to be in.
+            env={k: v for k, v in os.environ.items() if not k.startswith("ARCHON_BATCH_")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parent.communicate()
+
+    def __call__(self, order: Order) -> int:
+        """The exit status; that of a process which a signal ended is the signal's, negative."""
+        assert self._parent.stdin
+        assert self._parent.stdout
+        self._parent.stdin.write(json.dumps(asdict(order)) + "\n")
+        self._parent.stdin.flush()
+        status = self._parent.stdout.readline()
+        assert status, "the process that forks has ended"
+        return int(status)
+
+
+class _Points:
+    """Logs what is reached, and at one of the points has the process get its signal."""
+
+    def __init__(self, at: Point | None, number: int) -> None:
+        self._at, self._signal = at, number
+        self._log = os.open(REACHED, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def reach(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
+            point = Point(name, self._counts[name])
+            os.write(self._log, f"{point}\n".encode())
+        if point == self._at:
+            os.kill(os.getpid(), self._signal)
+
+    def around(self, owner: Any, name: str, what: str) -> None:
+        """Put a point before the function and one after it."""
+        function = getattr(owner, name)
+
+        @wraps(function)
+        def wrapped(*given: Any, **more: Any) -> Any:
+            self.reach(f"before {what}")
+            result = function(*given, **more)
+            self.reach(f"after {what}")
+            return result
+
+        setattr(owner, name, wrapped)
+
+
+class _Commits:
+    """Puts a point before and after each commit, which has the names of what is in it."""
+
+    def __init__(self, reach: Callable[[str], None]) -> None:
+        self._of_thread = threading.local()
+        commit = Connection.commit
+
+        def committed(connection: Connection) -> None:
+            what = " and ".join(self._names) or "what has no name"
+            self._names = []
+            reach(f"before the commit of {what}")
+            commit(connection)
+            reach(f"after the commit of {what}")
+
+        setattr(Connection, commit.__name__, committed)
+
+    @property
+    def _names(self) -> list[str]:
+        return list(getattr(self._of_thread, "names", ()))
+
+    @_names.setter
+    def _names(self, names: list[str]) -> None:
+        self._of_thread.names = names
+
+    def within(self, owner: Any, name: str, what: str | Callable[..., str]) -> None:
+        """Name the commit that the function makes."""
+        function = getattr(owner, name)
+
+        @wraps(function)
+        def wrapped(*given: Any, **more: Any) -> Any:
+            self._names = [what if isinstance(what, str) else what(*given)]
+            try:
+                return function(*given, **more)
+            finally:
+                self._names = []
+
+        setattr(owner, name, wrapped)
+
+    def after(self, owner: Any, name: str, what: str) -> None:
+        """Name the commit that whoever calls the function will make."""
+        function = getattr(owner, name)
+
+        @wraps(function)
+        def wrapped(*given: Any, **more: Any) -> Any:
+            self._names = [*self._names, what]
+            return function(*given, **more)
+
+        setattr(owner, name, wrapped)
+
+
+class _Provider:
+    """Serves and bills: what has been entered is to be paid for, whoever lives to hear of it."""
+
+    _fsync = staticmethod(os.fsync)
+
+    def __init__(self, reach: Callable[[str], None], latency: float) -> None:
+        self._reach, self._latency = reach, latency
+        self._scripted = ScriptedGateway()
+        self._bill = os.open(BILL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        self._reach("before a request")
+        reply = await self._scripted.answer(call, attempt)
+        price, prompt, completion = call.model.price, reply.usage.prompt, reply.usage.completion
+        assert price
+        assert prompt
+        assert completion
+        usd = prompt * Decimal(price.input) + completion * Decimal(price.output)
+        nano = int((usd * 1000).to_integral_value(ROUND_CEILING))
+        entry = {"attempt": attempt, "nano_usd": nano}
+        os.write(self._bill, f"{json.dumps(entry)}\n".encode())
+        self._fsync(self._bill)
+        self._reach("between a request and its answer")
+        await asyncio.sleep(self._latency)
+        self._reach("after an answer")
+        return reply
+
+    async def close(self) -> None:
+        """The bill stays open to the end."""
+
+
+def _install(points: _Points, latency: float) -> None:
+    """Put the points around the program's own functions."""
+    reach, around = points.reach, points.around
+    vars(process).update(Router=lambda _timeout: _Provider(reach, latency))
+
+    commits = _Commits(reach)
+    commits.within(database, "upgrade", "the tables")
+    commits.within(Jobs, "add", "the job and its rows")
+    commits.within(Jobs, "move", lambda _jobs, _id, state: f"the job's move to {state}")
+    commits.within(Items, "end", "a row's end")
+    commits.after(store, "_recover", "a recovery")
+    commits.after(clerk, "begin", "a beginning")
+    commits.after(clerk, "settle", "an end")
+
+    around(Dataset, "check", "the dataset is read")
+    around(process.Process, "__init__", "the process is made")
+    around(process.Process, "close", "the process is closed")
+    around(embedded, "_started", "a worker is started")
+    around(start, "send_advance", "a shard's message")
+    around(tasks, "send_advance", "the next shard's message")
+    around(tasks, "send_round", "a round's messages")
+    around(advance, "missing", "a batch is planned")
+    around(os, "fsync", "the export's fsync")
+    around(Path, "replace", "the export's rename")
+    _install_between(reach)
+
+
+def _install_between(reach: Callable[[str], None]) -> None:
+    """The points inside of what is not one function: between rows, and around a file."""
+    made, lined, whole = submit._items, export._json_line, export._whole
+
+    def items(dataset: Dataset) -> Iterator[Any]:
+        for item in made(dataset):
+            reach("before a row is added")
+            yield item
+
+    def line(record: export.Record) -> bytes:
+        reach("before a line of the export")
+        return lined(record)
+
+    @contextmanager
+    def opened(target: Path) -> Iterator[BinaryIO]:
+        reach("before the export's file is opened")
+        with whole(target) as file:
+            reach("after the export's file is opened")
+            yield file
+            reach("after the export's last line")
+
+    vars(submit).update(_items=items)
+    vars(export).update(_json_line=line, _whole=opened)
+
+
+def _live(order: Order) -> None:
+    """Run the command in this process, which ends with it."""
+    os.chdir(order.folder)
+    said = os.open(SAID, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(said, number)
+    faulthandler.dump_traceback_later(_TOO_LONG, exit=True)
+    os.environ["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(order.in_flight)
+    # Nobody watches, so nobody needs a quarter of a second between two looks.
+    vars(follow).update(_LOOK=0.05, _SHARE=0)
+    # A slow run is to come to the same points as a fast one.
+    vars(process).update(_HOUSEKEEPING=2 * _TOO_LONG)
+    # One line of shards: then the end of one asks for the next.
+    vars(submit).update(WIDTH=1)
+    points = _Points(order.at, order.signal)
+    _install(points, order.latency)
+    try:
+        main(order.arguments)
+    except SystemExit as end:
+        points.reach("before the exit")
+        if order.signal == signal.SIGKILL and isinstance(end.code, int):
+            # Python's own end takes a fifth of a run; who is interrupted has to come through it.
+            sys.stdout.flush()
+            os._exit(end.code)
+        raise
+
+
+def _serve() -> None:
+    for name in _NEEDED:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        given = json.loads(line)
+        order = Order(**{**given, "at": given["at"] and Point(*given["at"])})
+        assert threading.active_count() == 1, "a fork has one thread, and these would be missing"
+        pid = os.fork()
+        if not pid:
+            _live(order)
+            return
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()

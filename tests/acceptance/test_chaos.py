@@ -1,0 +1,50 @@
+"""A night under faults ends with every row accounted for and the provider's bill on the ledger."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos import Figures, Night, run
+from tests.acceptance.stage import Stage
+
+pytestmark = pytest.mark.timeout(180)
+
+WIDTH = 32
+
+
+def _held(figures: Figures, night: Night) -> None:
+    assert figures.wrong == []
+    assert figures.answered + sum(figures.given_up.values()) == night.rows
+    assert figures.answered > night.rows / 2
+    # All that was to happen did happen, or the night proves nothing.
+    assert figures.kills == night.most_kills
+    assert {"rate_limit", "provider_down", "broken_reply"} <= set(figures.outcomes)
+    assert figures.in_flight_at_kills <= figures.kills * WIDTH
+    assert figures.extra_paid_by_kills <= figures.in_flight_at_kills
+
+
+def test_a_command_that_is_killed_again_and_again_ends_with_the_bill_on_its_ledger(
+    tmp_path: Path,
+) -> None:
+    night = Night(rows=40, shard=1, latency=0.2, lives=(0.5, 1.0), most_kills=3)
+
+    figures = run(Stage(tmp_path, ARCHON_BATCH_MAX_IN_FLIGHT=str(WIDTH)), night)
+
+    _held(figures, night)
+    assert figures.in_flight_at_kills > 0
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_workers_that_are_killed_again_and_again_end_with_the_bill_on_their_ledger(
+    tmp_path: Path, redis_url: str, postgres_url: str
+) -> None:
+    night = Night(rows=40, shard=1, latency=0.2, lives=(0.5, 1.0), most_kills=3, workers=2)
+    stage = Stage(
+        tmp_path,
+        ARCHON_BATCH_MAX_IN_FLIGHT=str(WIDTH),
+        ARCHON_BATCH_BROKER_URL=redis_url,
+        ARCHON_BATCH_DATABASE_URL=postgres_url,
+    )
+
+    _held(run(stage, night), night)

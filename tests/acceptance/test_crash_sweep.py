@@ -1,0 +1,381 @@
+"""Wherever the program dies, it is started again, and loses nothing but what was in flight.
+
+What is checked is the database, read without the program's help, against the provider's own bill.
+The tests die once at every point of a small job, and twice at a sample of pairs of points.
+
+    python -m tests.acceptance.test_crash_sweep 1
+
+dies at all pairs of points of a job of one row, which takes a quarter of an hour; of two, an hour.
+"""
+
+import json
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.acceptance.dying import BILL, REACHED, SAID, Order, Point, Runs
+
+pytestmark = pytest.mark.timeout(180)
+
+BUDGET = 10_000_000
+ARCHITECTURE = """\
+name: small
+models: {one: {model: scripted/plausible, price: {input: 0.1503, output: 0.6007}}}
+defaults: {model: one, max_tokens: 64}
+layers:
+  - {type: generator, samples: 2}
+  - {type: ranker}
+  - {type: fuser}
+"""
+#: Calls of a row.
+CALLS = 4
+
+#: Processes that run at a time when all pairs of points are died at.
+_AT_A_TIME = 2
+
+#: The steps of a run, each of which has a point before it and one after it.
+STEPS = {
+    "the dataset is read",
+    "the commit of the tables",
+    "the commit of the job and its rows",
+    "the process is made",
+    "the commit of a recovery",
+    "a worker is started",
+    "a shard's message",
+    "a round's messages",
+    "a batch is planned",
+    "the commit of a beginning",
+    "the commit of an end",
+    "the commit of a row's end",
+    "the next shard's message",
+    "the commit of the job's move to done",
+    "the process is closed",
+    "the export's fsync",
+    "the export's rename",
+}
+#: The points that stand alone.
+MOMENTS = {
+    "before a row is added",
+    "before a request",
+    "between a request and its answer",
+    "after an answer",
+    "before the export's file is opened",
+    "after the export's file is opened",
+    "before a line of the export",
+    "after the export's last line",
+    "before the exit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it is run: how large, and how much of it at once."""
+
+    rows: int
+    shard: int
+    in_flight: int
+    latency: float
+
+    @property
+    def submit(self) -> tuple[str, ...]:
+        return (
+            "submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night",
+            "--budget", "0.01", "--shard", str(self.shard), "-o", "out.jsonl", "--force",
+        )  # fmt: skip
+
+
+#: One call after the other: every run comes to the same points.
+IN_LINE = Job(rows=2, shard=1, in_flight=1, latency=0.0)
+#: Up to six calls at once, which share commits as it happens.
+AT_ONCE = Job(rows=3, shard=3, in_flight=6, latency=0.004)
+
+
+class Night:
+    """A folder in which a job runs, dies, and is run again; and what is known of it from outside."""
+
+    def __init__(self, folder: Path, runs: Runs, job: Job) -> None:
+        self.folder, self.job, self._runs = folder, job, runs
+        #: Attempts that were on record as sending when the process died.
+        self.lost: set[str] = set()
+        rows = [{"id": f"q{n}", "prompt": f"What is {n} + {n}?"} for n in range(job.rows)]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        (folder / "small.yaml").write_text(ARCHITECTURE)
+
+    def anew(self, folder: Path) -> "Night":
+        """The same job in another folder, not begun."""
+        return Night(folder, self._runs, self.job)
+
+    def again(self, folder: Path) -> "Night":
+        """This night as it is now, in another folder."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        copy = self.anew(folder)
+        copy.lost = set(self.lost)
+        return copy
+
+    def run(
+        self, at: Point | None = None, number: int = signal.SIGKILL, resume: bool = False
+    ) -> int:
+        """The exit status of the command, which gets the signal when it comes there."""
+        arguments = ("resume", "night") if resume else self.job.submit
+        job = self.job
+        return self._runs(
+            Order(str(self.folder), arguments, at, number, job.in_flight, job.latency)
+        )
+
+    @property
+    def reached(self) -> list[Point]:
+        """The points that the last run came to, in their order."""
+        return [Point.read(line) for line in (self.folder / REACHED).read_text().splitlines()]
+
+    @property
+    def bill(self) -> list[tuple[str, int]]:
+        """What the provider has served: the attempt, and nano-dollars."""
+        file = self.folder / BILL
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(entry["attempt"], entry["nano_usd"]) for entry in map(json.loads, lines)]
+
+    @property
+    def answers(self) -> list[dict[str, Any]] | None:
+        """The export, without what a death may change of it; None if there is none."""
+        file = self.folder / "out.jsonl"
+        if not file.exists():
+            return None
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        return [
+            {k: v for k, v in line.items() if k not in ("seconds", "attempts")} for line in lines
+        ]
+
+    def ask(self, query: str) -> list[sqlite3.Row]:
+        """What the database says; nothing, if there are no tables yet."""
+        file = self.folder / "archon-batch.db"
+        if not file.exists():
+            return []
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            try:
+                return connection.execute(query).fetchall()
+            except sqlite3.OperationalError as error:
+                assert "no such table" in str(error)  # noqa: PT017
+                return []
+
+    def attempts(self) -> dict[str, sqlite3.Row]:
+        """The ledger's entries by what the provider was told of each."""
+        rows = self.ask(
+            "SELECT job_id || '/' || ix || '/' || key || '/' || n AS id, * FROM attempts"
+        )
+        return {row["id"]: row for row in rows}
+
+    @property
+    def is_running(self) -> bool:
+        return [row["state"] for row in self.ask("SELECT state FROM jobs")] == ["running"]
+
+
+def check_always(night: Night, whole: Night) -> None:
+    """What holds at every moment, also while the program is dead."""
+    attempts, bill = night.attempts(), night.bill
+    assert night.answers in (None, whole.answers), "an export that is not the whole one"
+    assert {entry for entry, _ in bill} <= set(attempts), "sent, and not on record"
+    assert len(bill) == len(dict(bill)), "one attempt, and two requests"
+    for job in night.ask("SELECT * FROM jobs"):
+        assert job["spent"] + job["reserved"] + job["in_doubt"] <= job["budget"] == BUDGET
+        assert job["spent"] == sum(a["cost"] or 0 for a in attempts.values())
+        for money, state in (("reserved", "sending"), ("in_doubt", "in_doubt")):
+            kept = sum(a["reserve"] for a in attempts.values() if a["state"] == state)
+            assert job[money] == kept, f"{money} is not the sum of its attempts"
+        assert night.ask("SELECT count(*) FROM items")[0][0] == job["rows"] == night.job.rows
+
+
+def note_death(night: Night) -> None:
+    """Remember what was in flight when the program died."""
+    sending = {name for name, a in night.attempts().items() if a["state"] == "sending"}
+    assert len(sending - night.lost) <= night.job.in_flight
+    night.lost |= sending
+
+
+def check_end(night: Night, whole: Night) -> None:
+    """What holds when the job has been run to its end, whatever befell it on the way."""
+    check_always(night, whole)
+    assert night.answers == whole.answers
+    assert [row["state"] for row in night.ask("SELECT state FROM jobs")] == ["done"]
+    attempts, bill = night.attempts(), dict(night.bill)
+    states = Counter(a["state"] for a in attempts.values())
+    assert states == Counter(billed=night.job.rows * CALLS, in_doubt=len(night.lost))
+    assert {name for name, a in attempts.items() if a["state"] == "in_doubt"} == night.lost
+    for name, attempt in attempts.items():
+        if attempt["state"] == "billed":
+            assert attempt["cost"] == bill[name], f"{name} is not booked at what it cost"
+        else:
+            assert attempt["reserve"] >= bill.get(name, 0), (
+                f"{name} may have cost more than is told"
+            )
+    # Who was served and not heard is in doubt; so the bill is known, and twice is never unknown.
+    assert set(bill) - night.lost == {n for n, a in attempts.items() if a["state"] == "billed"}
+
+
+@contextmanager
+def told(what: str, night: Night) -> Iterator[None]:
+    """Have a failure say where the program died, and what it said."""
+    try:
+        yield
+    except AssertionError as error:
+        said = (night.folder / SAID).read_text()[-2000:]
+        error.add_note(f"{what}; in {night.folder}:\n{said}")
+        raise
+
+
+def die_once(whole: Night, at: Point, folder: Path) -> None:
+    night = whole.anew(folder)
+    with told(f"died {at}", night):
+        assert night.run(at) == -signal.SIGKILL
+        note_death(night)
+        check_always(night, whole)
+        assert night.run() == 0
+        check_end(night, whole)
+
+
+def die_twice(
+    whole: Night, first: Point, folder: Path, choose: Callable[[list[Point]], list[Point]]
+) -> Counter[str]:
+    """Die there, and then at points of the run that goes on: at those that are chosen of them."""
+    figures: Counter[str] = Counter()
+    dead = whole.anew(folder / "dead")
+    with told(f"died {first}", dead):
+        dead.run(first)
+        note_death(dead)
+        check_always(dead, whole)
+        # One time in two by the command for it; whoever dies in the end of a run has only submit.
+        resume = dead.is_running and first.nth % 2 == 0
+        undisturbed = dead.again(folder / "undisturbed")
+        assert undisturbed.run(resume=resume) == 0
+    for at in choose(undisturbed.reached):
+        night = dead.again(folder / "night")
+        with told(f"died {first}, and then {at}", night):
+            figures["pairs"] += 1
+            figures["died twice"] += night.run(at, resume=resume) == -signal.SIGKILL
+            note_death(night)
+            check_always(night, whole)
+            assert night.run() == 0
+            check_end(night, whole)
+        figures["in doubt"] += len(night.lost)
+        figures["paid twice"] += len(night.lost & set(dict(night.bill)))
+        shutil.rmtree(night.folder)
+    return figures
+
+
+def interrupt(whole: Night, at: Point, number: int, folder: Path) -> None:
+    night = whole.anew(folder)
+    with told(f"interrupted {at}", night):
+        status = night.run(at, number)
+        check_always(night, whole)
+        assert {a["state"] for a in night.attempts().values()} <= {"billed"}
+        # Unless there was nothing left to do when all that was in flight had landed.
+        assert status == 130 or (status == 0 and night.answers == whole.answers)
+        assert night.run() == 0
+        check_end(night, whole)
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    with Runs() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def in_line(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return a_whole_night(tmp_path_factory.mktemp("in-line"), runs, IN_LINE)
+
+
+@pytest.fixture(scope="module")
+def at_once(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return a_whole_night(tmp_path_factory.mktemp("at-once"), runs, AT_ONCE)
+
+
+def a_whole_night(folder: Path, runs: Runs, job: Job) -> Night:
+    """One that nothing befalls: what every other is to come to."""
+    night = Night(folder, runs, job)
+    with told("undisturbed", night):
+        assert night.run() == 0
+        assert [answer["status"] for answer in night.answers or ()] == ["answered"] * job.rows
+        check_end(night, night)
+    return night
+
+
+def test_the_points_are_all_around_what_a_run_does(in_line: Night) -> None:
+    names = {point.name for point in in_line.reached}
+
+    assert names == MOMENTS | {f"{when} {step}" for when in ("before", "after") for step in STEPS}
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_wherever_it_dies_it_goes_on_and_has_lost_what_was_in_flight(
+    in_line: Night, tmp_path: Path, part: int
+) -> None:
+    points = sorted(in_line.reached)[part::8]
+
+    for number, at in enumerate(points):
+        die_once(in_line, at, tmp_path / str(number))
+
+    assert len(points) > 10
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_it_may_die_again_while_it_goes_on(at_once: Night, tmp_path: Path, seed: int) -> None:
+    dice = Random(seed)  # noqa: S311
+    figures: Counter[str] = Counter()
+
+    for number, first in enumerate(dice.sample(sorted(at_once.reached), 2)):
+        folder = tmp_path / str(number)
+        figures += die_twice(at_once, first, folder, lambda points: dice.sample(points, 4))
+
+    # What shares a commit differs from run to run, so that not every point is reached again.
+    assert figures["pairs"] == 8
+    assert figures["died twice"] >= 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_lets_calls_land_and_leaves_nothing_in_doubt(
+    at_once: Night, tmp_path: Path, number: int
+) -> None:
+    reached = at_once.reached
+    first = reached.index(Point("before a worker is started", 1))
+    last = reached.index(Point("after the commit of the job's move to done", 1))
+
+    for place, at in enumerate(Random(number).sample(reached[first:last], 10)):  # noqa: S311
+        interrupt(at_once, at, number, tmp_path / str(place))
+
+
+def main() -> None:
+    """Die at every pair of points, and say what it came to."""
+    job = replace(IN_LINE, rows=int(sys.argv[1]))
+
+    def some(part: int) -> Counter[str]:
+        figures: Counter[str] = Counter()
+        with Runs() as runs, tempfile.TemporaryDirectory() as name:
+            whole = a_whole_night(Path(name, "whole"), runs, job)
+            for first in sorted(whole.reached)[part::_AT_A_TIME]:
+                figures += die_twice(whole, first, Path(name, str(first)), lambda points: points)
+                shutil.rmtree(Path(name, str(first)))
+                sys.stdout.write(f"{first}: {dict(figures)}\n")
+                sys.stdout.flush()
+        return figures
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        figures = sum(pool.map(some, range(_AT_A_TIME)), Counter[str]())
+    sys.stdout.write(f"all: {dict(figures)}\n")
+
+
+if __name__ == "__main__":
+    main()
