@@ -1,5 +1,6 @@
 """The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
 
+from archon_batch.archon.answers import boxed, letter, number, plain
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
@@ -79,6 +80,7 @@ __all__ = [
     "Verdict",
     "Work",
     "ask",
+    "boxed",
     "calls",
     "checked",
     "fenced",
@@ -87,8 +89,11 @@ __all__ = [
     "guarded",
     "is_reference",
     "json_form",
+    "letter",
     "marked",
     "nearest",
+    "number",
+    "plain",
     "plan",
     "read_architecture",
     "read_json",

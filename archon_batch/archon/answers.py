@@ -13,6 +13,19 @@ _NUMBER = re.compile(
     r"(?:(?<![/\d.,])\d{1,9}/\d{1,9}(?!/|\d|[.,]\d)"
     r"|(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)"
 )
+#: Where a text says that its answer comes, and the rest of the line; the surest sign first. After
+#: the last of them a sentence goes on, and its first number is meant, or what it sums up to.
+_STATED = (
+    re.compile(
+        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*)"|([^",}\n]+))', re.IGNORECASE
+    ),
+    re.compile(r"^####\s{0,9}(\S*\d\S*)[ \t]*$", re.MULTILINE),
+)
+_SAID = re.compile(r"\banswer\W{0,9}(?:is|be|:)(?!\w)", re.IGNORECASE)
+#: A time of day, whose minutes are not its number.
+_MINUTES = re.compile(r"\b(\d{1,2}):\d\d(?=\s?[ap]\.?m)", re.IGNORECASE)
+#: The end of a sentence, and not a decimal point.
+_END = re.compile(r"[.!?](?:\s|\Z)|;")
 _TEX_NOISE = re.compile(
     r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ()\[\]]|\\?[$%]"
     r"|\^(?:\\circ(?![A-Za-z])|\{\\circ\})|[~\s]"
@@ -55,7 +68,22 @@ def boxed(text: str) -> str | None:
 
 
 def number(text: str) -> str | None:
-    """The last number, written the shortest way: ``1,000.0`` and ``1000`` are one."""
+    """The number that the text says is its answer, else its last.
+
+    An answer is a JSON field of that name, what follows ``####``, what is boxed, or what "the
+    answer is". Written the shortest way: ``1,000.0`` and ``1000`` are one.
+    """
+    for pattern in _STATED:
+        if stated := pattern.findall(text):
+            told = stated[-1] if isinstance(stated[-1], str) else "".join(stated[-1])
+            found = _NUMBER.findall(_MINUTES.sub(r"\1", told))
+            return _shortest(found[-1]) if found else None
+    last = max(_SAID.finditer(text), key=re.Match.end, default=None)
+    after = text[last.end() :].partition("\n")[0] if last else ""
+    for said in (boxed(text) or "", after):
+        sentence = _END.split(_MINUTES.sub(r"\1", said), maxsplit=1)[0].rpartition("=")[2]
+        if found := _NUMBER.findall(sentence):
+            return _shortest(found[0])
     found = _NUMBER.findall(text)
     return _shortest(found[-1]) if found else None
 

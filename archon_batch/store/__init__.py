@@ -23,7 +23,7 @@ from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
 from archon_batch.store.database import Database, connect, is_there, translated
-from archon_batch.store.endings import AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.migrations import upgrade as _upgrade
@@ -114,6 +114,7 @@ def upgrade(url: str) -> None:
 
 __all__ = [
     "Account",
+    "Answered",
     "AttemptLine",
     "Begun",
     "Books",

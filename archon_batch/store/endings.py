@@ -50,6 +50,17 @@ class CallLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """An item's answer, if it has one, and what came with its row."""
+
+    ix: int
+    row_id: str
+    status: str
+    answer: str | None
+    extras: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """An item as an export shows it."""
 
@@ -72,20 +83,19 @@ class Endings:
 
     def all(self, job_id: str) -> Iterator[Ending]:
         """Every item with its account, in the dataset's order, a part at a time."""
-        table, at = tables.items, 0
-        while True:
-            query = (
-                sa.select(table)
-                .where(table.c.job_id == job_id, table.c.ix >= at)
-                .order_by(table.c.ix)
-                .limit(_CHUNK)
-            )
-            with self._database.reading() as connection:
-                rows = connection.execute(query).all()
-            if not rows:
-                return
+        for rows in self._parts(job_id, sa.select(tables.items)):
             yield from self._endings(job_id, rows)
-            at = rows[-1].ix + 1
+
+    def answers(self, job_id: str) -> Iterator[Answered]:
+        """Every item's answer, in the dataset's order, a part at a time."""
+        table = tables.items
+        query = sa.select(
+            table.c.ix, table.c.row_id, table.c.status, table.c.answer, table.c.extras
+        )
+        for rows in self._parts(job_id, query):
+            for row in rows:
+                extras = json.loads(row.extras)
+                yield Answered(row.ix, row.row_id, row.status, row.answer, extras)
 
     def one(self, job_id: str, row_id: str) -> Ending:
         """The item of that row.
@@ -155,6 +165,17 @@ class Endings:
                 )
             )
         return lines
+
+    def _parts(self, job_id: str, query: sa.Select[Any]) -> Iterator[Sequence[Record]]:
+        table, at = tables.items, 0
+        while True:
+            part = query.where(table.c.job_id == job_id, table.c.ix >= at)
+            with self._database.reading() as connection:
+                rows = connection.execute(part.order_by(table.c.ix).limit(_CHUNK)).all()
+            if not rows:
+                return
+            yield rows
+            at = rows[-1].ix + 1
 
     def _endings(self, job_id: str, rows: Sequence[Record]) -> Iterator[Ending]:
         first, last = rows[0].ix, rows[-1].ix

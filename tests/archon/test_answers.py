@@ -100,6 +100,34 @@ def test_the_last_number_is_written_the_shortest_way(text, answer):
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
+        # A field of a JSON object, with more said below it, and quotation marks within.
+        ('{"reasoning": "3 x 5", "answer": "15"}\n\nIn 2 steps.', "15"),
+        ('{"answer": 15, "steps": 2}', "15"),
+        ('{"final_answer": "it is \\"15\\" or so"} 2', "15"),
+        ('{"answer": "2:00 pm"}', "2"),
+        # It says that there is none.
+        ('Of 12 we know nothing. {"answer": "cannot be told"}', None),
+        ('{"answer": null, "tried": 3}', None),
+        # As GSM8K's solutions end; a heading does not.
+        ("4 + 5 = 9\n#### 9\n(in 2 steps)", "9"),
+        ("#### 1. Add\n3 + 4 is 7", "7"),
+        ("so \\boxed{12}, in 2 steps", "12"),
+        ("The answer is 15, found in 2 steps.", "15"),
+        ("The answer is 3 * 5 = 15. It took 2 steps.", "15"),
+        ("Answer: 2.5\n(of 7)", "2.5"),
+        ("The answer is 7. No: the answer is 8 of 9.", "8"),
+        # Not an answer that comes, and an answer without a number.
+        ("I answered 3 questions of 4", "4"),
+        ("The answer is clear. So 7", "7"),
+    ],
+)
+def test_the_number_that_is_said_to_be_the_answer_goes_before_the_last(text, answer):
+    assert number(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
         ("(A)", "A"),
         ("**B**", "B"),
         ("The answer is C.", "C"),

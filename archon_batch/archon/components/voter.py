@@ -17,8 +17,8 @@ class Voter(Component):
     chooses: ClassVar[bool] = True
 
     type: Literal["voter"]
-    #: Where in a candidate its answer stands: the last ``\\boxed{...}``, the last number, the
-    #: letter of a choice, all of the text, or what ``pattern`` matches last.
+    #: Where in a candidate its answer stands: the last ``\\boxed{...}``, the number that it
+    #: says is its answer or else its last, the letter of a choice, all of the text, or what ``pattern`` matches last.
     extract: Literal["boxed", "number", "letter", "text", "regex"]
     #: For ``extract: regex``: the answer is its first group if it has one, else all that matches.
     pattern: str | None = Field(default=None, min_length=1, max_length=1000)

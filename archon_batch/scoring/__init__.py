@@ -1,0 +1,18 @@
+"""Scores of answers: metrics and what they come to. Pure."""
+
+from archon_batch.scoring.metrics import METRICS
+from archon_batch.scoring.score import Metric, Score, Scored, right, unread
+from archon_batch.scoring.statistics import CONFIDENCE, Mean, difference, mean
+
+__all__ = [
+    "CONFIDENCE",
+    "METRICS",
+    "Mean",
+    "Metric",
+    "Score",
+    "Scored",
+    "difference",
+    "mean",
+    "right",
+    "unread",
+]

@@ -1,0 +1,81 @@
+"""The answer's words against the reference's."""
+
+import re
+from typing import ClassVar
+
+from archon_batch.archon import plain
+from archon_batch.scoring.score import Metric, Score, right, unread
+
+
+class Exact(Metric):
+    """The same characters, but for white space at both ends."""
+
+    name: ClassVar[str] = "exact"
+    wants: ClassVar[str] = "a text, a number, or a list of those of which one will do"
+
+    def prepared(self, reference: object) -> tuple[str, ...]:
+        return texts(reference, self.wants)
+
+    def score(self, answer: str, reference: tuple[str, ...]) -> Score:
+        read = answer.strip()
+        return right(read, is_right=read in reference)
+
+
+class Normalized(Exact):
+    """The same words: case, spacing, the spelling of accents and marks at the ends are no matter."""
+
+    name: ClassVar[str] = "normalized"
+
+    def score(self, answer: str, reference: tuple[str, ...]) -> Score:
+        read = plain(answer)
+        if read is None:
+            return unread("the answer is empty")
+        return right(read, is_right=read in {plain(text) for text in reference})
+
+
+class Contains(Normalized):
+    """One of the references stands in the answer, as whole words; compared as ``normalized`` does."""
+
+    name: ClassVar[str] = "contains"
+
+    def score(self, answer: str, reference: tuple[str, ...]) -> Score:
+        read = plain(answer)
+        if read is None:
+            return unread("the answer is empty")
+        found = next(
+            (text for text in map(plain, reference) if text and _stands_in(text, read)), None
+        )
+        return right(found or "", is_right=found is not None)
+
+
+class Pattern(Metric):
+    """The reference is a regular expression, found anywhere in the answer."""
+
+    name: ClassVar[str] = "regex"
+    wants: ClassVar[str] = "a regular expression"
+
+    def prepared(self, reference: object) -> re.Pattern[str]:
+        if not isinstance(reference, str) or not reference:
+            raise ValueError(self.wants)
+        try:
+            return re.compile(reference)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{self.wants} ({error})") from None
+
+    def score(self, answer: str, reference: re.Pattern[str]) -> Score:
+        found = reference.search(answer)
+        return right(found.group() if found else "", is_right=found is not None)
+
+
+def texts(reference: object, wants: str) -> tuple[str, ...]:
+    """One text or several, of which one will do."""
+    several = reference if isinstance(reference, list) else [reference]
+    good = [r for r in several if isinstance(r, str | int | float) and not isinstance(r, bool)]
+    found = tuple(str(text).strip() for text in good)
+    if len(good) < len(several) or not all(found) or not found:
+        raise ValueError(wants)
+    return found
+
+
+def _stands_in(text: str, answer: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", answer) is not None

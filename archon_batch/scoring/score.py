@@ -1,0 +1,63 @@
+"""What a metric says of an answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    #: Mostly from 0 to 1. None is no score at all: nobody guesses one.
+    value: float | None
+    #: What was compared: the part of the answer that the metric took for its end.
+    read: str | None = None
+    #: Why nothing could be read.
+    unread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A row with its score."""
+
+    ix: int
+    row_id: str
+    #: None for a row that has no answer.
+    answer: str | None
+    reference: object
+    extras: Mapping[str, Any]
+    score: Score
+
+
+class Metric(ABC):
+    """Compares an answer with its row's reference. Pure: the same twice is the same score."""
+
+    name: ClassVar[str]
+    #: What the reference is to be, in words that an error can use.
+    wants: ClassVar[str]
+
+    @abstractmethod
+    def prepared(self, reference: object) -> Any:  # noqa: ANN401  (each metric has its own)
+        """The reference as ``score`` takes it.
+
+        Raises:
+            ValueError: it is not what the metric wants.
+        """
+
+    @abstractmethod
+    def score(self, answer: str, reference: Any) -> Score:  # noqa: ANN401
+        """What the answer is worth. An answer that cannot be read is worth 0, and says why."""
+
+    def summary(self, rows: Sequence[Scored]) -> Mapping[str, Any]:
+        """Figures besides the mean."""
+        del rows
+        return {}
+
+
+def unread(why: str) -> Score:
+    """Of an answer in which there is nothing to compare: wrong, and counted apart."""
+    return Score(0.0, unread=why)
+
+
+def right(read: str, *, is_right: bool) -> Score:
+    return Score(float(is_right), read)

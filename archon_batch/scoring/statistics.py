@@ -1,0 +1,41 @@
+"""Means with the interval that chance alone would explain."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, pvariance
+
+CONFIDENCE = 0.95
+#: Resamples; the ends of the interval are then stable to about a fiftieth of its width.
+RESAMPLES = 2_000
+#: Beyond so many values resampling and the normal distribution agree to four digits.
+_MANY = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean(values: Sequence[float], seed: int = 0) -> Mean | None:
+    """The mean with its 95 % interval: the percentile bootstrap (Efron, 1979); None of nothing."""
+    if not values:
+        return None
+    middle, n = fmean(values), len(values)
+    if n > _MANY:
+        half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt(pvariance(values) / n)
+        return Mean(middle, middle - half, middle + half, n)
+    dice = random.Random(seed)  # noqa: S311  (not a secret: the same twice)
+    means = sorted(fmean(dice.choices(values, k=n)) for _ in range(RESAMPLES))
+    low = means[round((1 - CONFIDENCE) / 2 * (RESAMPLES - 1))]
+    high = means[round((1 + CONFIDENCE) / 2 * (RESAMPLES - 1))]
+    return Mean(middle, low, high, n)
+
+
+def difference(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Mean | None:
+    """The mean of ours minus theirs, row by row, with its 95 % interval."""
+    return mean([a - b for a, b in zip(ours, theirs, strict=True)], seed)
