@@ -2,22 +2,34 @@
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import Enum, auto
 from functools import partial
 
 import structlog
 
-from archon_batch.archon import Call, Model, Reply, Usage
+from archon_batch.archon import Call, Model, Usage, estimated
 from archon_batch.breaker import Breaker
-from archon_batch.errors import Billing, BrokenReplyError, CallTimeoutError, GatewayError
+from archon_batch.entry import answered, begins
+from archon_batch.entry import failed as failed_as
+from archon_batch.errors import (
+    Billing,
+    BrokenReplyError,
+    CallTimeoutError,
+    GatewayError,
+    RateLimitError,
+    StoreAwayError,
+    UnreachableError,
+)
+from archon_batch.gate import Gate, clock
 from archon_batch.gateway import Gateway
-from archon_batch.ledger import Again, Fail, NanoUsd, Price, Stop, decide
+from archon_batch.ledger import Again, Fail, Stop, decide
+from archon_batch.limiter import Line, Lines, Meters, Permit, StoredMeters
 from archon_batch.running import RunningJob
 from archon_batch.store import (
     BudgetReached,
     Busy,
-    CallId,
     Finish,
     Found,
     Halted,
@@ -27,8 +39,6 @@ from archon_batch.store import (
     Started,
     Store,
     Tight,
-    me,
-    now,
 )
 
 #: Seconds between looks at a call that waits for another.
@@ -52,44 +62,17 @@ class End(Enum):
     OPEN = auto()
 
 
-class _Gate:
-    """Where the calls of one model wait while its breaker is open."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.breaker = Breaker()
-        #: The first in the queue watches the breaker, and is the next probe.
-        self.turn = asyncio.Lock()
-        #: Since when it has been told that the model is parked.
-        self._told: float | None = None
-
-    @property
-    def parks(self) -> bool:
-        return self.breaker.parks(_clock())
-
-    def answered(self) -> None:
-        self._told_of(self.breaker.succeeded(), "")
-
-    def failed(self, error: GatewayError) -> None:
-        jitter = random.random()  # noqa: S311  (only jitter)
-        self._told_of(self.breaker.failed(error, _clock(), jitter), error.reason)
-
-    def _told_of(self, after: Breaker, reason: str) -> None:
-        before, self.breaker = self.breaker, after
-        if after.openings > before.openings and (before.probing or self._told is None):
-            self._told = self._told or _clock()
-            seconds = round(after.waits(_clock()), 1)
-            _log.warning("model_parked", model=self.model, seconds=seconds, reason=reason)
-        elif self._told and not self.parks and not after.openings:
-            _log.info("model_answers", model=self.model, seconds=round(_clock() - self._told, 1))
-            self._told = None
-
-
 class Placer:
     """Places calls, from one event loop, with a bound on how many are in flight."""
 
     def __init__(
-        self, store: Store, gateway: Gateway, *, max_in_flight: int, timeout: float
+        self,
+        store: Store,
+        gateway: Gateway,
+        *,
+        max_in_flight: int,
+        timeout: float,
+        meters: Meters | None = None,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -97,16 +80,20 @@ class Placer:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(max_in_flight)
         self._at_the_limit = asyncio.Lock()
-        self._of_model: dict[Model, asyncio.Semaphore] = {}
-        self._gates: dict[tuple[str, str | None], _Gate] = {}
+        self._gates: dict[tuple[str, str | None], Gate] = {}
         #: Set when the process is about to stop: nothing more begins, what is in flight lands.
         self.stopping = asyncio.Event()
+        self._lines = Lines(
+            store, meters or StoredMeters(store), room=max_in_flight, stopping=self.stopping
+        )
 
     async def place(self, job: RunningJob, ix: int, call: Call) -> End:
         """See to it that the call has a reply: found, or paid for once."""
         gate = self._gate_of(call.model)
+        line = await self._lines.of(call.model, job.id)
+        line.parked = gate.waits
         while not self.stopping.is_set():
-            step = await self._through(gate, job, ix, call)
+            step = await self._through(gate, line, job, ix, call)
             match step:
                 case End():
                     return step
@@ -119,7 +106,7 @@ class Placer:
         return End.OPEN
 
     async def _through(
-        self, gate: _Gate, job: RunningJob, ix: int, call: Call
+        self, gate: Gate, line: Line, job: RunningJob, ix: int, call: Call
     ) -> End | Again | Tight:
         """Begin an attempt when the model is not parked, or this is to be its probe."""
         before = await self._parked(gate) if gate.parks else None
@@ -127,44 +114,64 @@ class Placer:
         if self.stopping.is_set():
             return End.OPEN
         try:
-            async with AsyncExitStack() as slots:
-                for slot in self._slots_of(call.model):
-                    await slots.enter_async_context(slot)
+            async with self._permitted(line, call) as permit:
                 # It may have been parked while this call waited for a slot.
                 if before is None and gate.parks:
                     return Again(0)
-                return await self._attempt(gate, job, ix, call)
+                if permit is None or self.stopping.is_set():
+                    return End.OPEN
+                return await self._attempt(gate, line, permit, job, ix, call)
         finally:
             # A probe of which nothing was heard, since there was nothing to send, is the next's.
             if before is not None and gate.breaker is taken:
                 gate.breaker = before
 
-    async def _parked(self, gate: _Gate) -> Breaker | None:
+    @asynccontextmanager
+    async def _permitted(self, line: Line, call: Call) -> AsyncIterator[Permit | None]:
+        """A slot of the process and a permit of the model; None when the process is to stop."""
+        async with self._slots:
+            permit = line.freely()
+            if permit is not None:
+                try:
+                    yield permit
+                finally:
+                    line.back(permit)
+                return
+        # Who waits for a model must not hold a slot that others could use.
+        permit = await line.permit(_cost(line, call))
+        if permit is None:
+            yield None
+            return
+        try:
+            async with self._slots:
+                yield permit
+        finally:
+            line.back(permit)
+
+    async def _parked(self, gate: Gate) -> Breaker | None:
         """Wait, without a slot, until a call may go; the breaker so far if it is the probe."""
         async with gate.turn:
-            while seconds := gate.breaker.waits(_clock()):
+            while seconds := gate.waits():
                 if self.stopping.is_set():
                     return None
                 await self._wait(min(seconds, _LOOK_FOR_MODEL))
             if self.stopping.is_set() or not gate.parks:
                 return None
             before = gate.breaker
-            gate.breaker = before.probed(_clock())
+            gate.breaker = before.probed(clock())
             return before
 
     async def _attempt(
-        self, gate: _Gate, job: RunningJob, ix: int, call: Call
+        self, gate: Gate, line: Line, permit: Permit, job: RunningJob, ix: int, call: Call
     ) -> End | Again | Tight:
         """Begin an attempt, if there is to be one, and send it."""
-        if self.stopping.is_set():
-            return End.OPEN
-        start = self._start(job, ix, call)
+        start = begins(job, ix, call, lasts=self._timeout + _GRACE)
         begun = await asyncio.wrap_future(self._store.clerk.begin(start))
         match begun:
             case Settled() | Found() | Poisoned():
                 return End.SETTLED
             case Started():
-                return await self._send(gate, job, call, start, begun)
+                return await self._send(gate, line, permit, job, call, start, begun)
             case Busy():
                 return Again(_LOOK)
             case Tight():
@@ -176,16 +183,26 @@ class Placer:
                 return End.OPEN
 
     async def _send(
-        self, gate: _Gate, job: RunningJob, call: Call, start: Start, begun: Started
+        self,
+        gate: Gate,
+        line: Line,
+        permit: Permit,
+        job: RunningJob,
+        call: Call,
+        start: Start,
+        begun: Started,
     ) -> Again | End:
         """Send an attempt that is on record, settle it, and say what follows."""
         attempt = f"{job.id}/{start.call.ix}/{call.key}/{begun.n}"
         price = job.prices[call.model.model]
         try:
+            await line.sends(permit, _cost(line, call))
             async with asyncio.timeout(self._timeout + _GRACE / 2):
                 reply = await self._gateway.answer(call, attempt)
         except GatewayError as error:
             failed: GatewayError = error
+        except StoreAwayError as error:
+            failed = UnreachableError(call.model.model, str(error))
         except TimeoutError:
             failed = CallTimeoutError(call.model.model, f"no answer in {self._timeout:.0f} s")
         except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
@@ -195,13 +212,18 @@ class Placer:
             failed = BrokenReplyError(call.model.model, f"{type(error).__name__} in the gateway")
         else:
             gate.answered()
-            await self._settle(_answered(start, begun.n, reply, price))
+            permit.used = _used(reply.usage)
+            line.answered(reply.headroom)
+            await self._settle(answered(start, begun.n, reply, price))
             return End.SETTLED
         doubts = begun.in_doubt + (failed.billing is Billing.IN_DOUBT)
         gate.failed(failed)
+        permit.used = None if failed.billing is Billing.IN_DOUBT else 0
+        if isinstance(failed, RateLimitError):
+            line.pushed(permit, failed)
         jitter = random.random()  # noqa: S311  (only jitter)
-        verdict = decide(failed, begun.tried, doubts, jitter, gate.breaker.away(_clock()))
-        await self._settle(_failed(start, begun.n, failed, verdict))
+        verdict = decide(failed, begun.tried, doubts, jitter, gate.breaker.away(clock()))
+        await self._settle(failed_as(start, begun.n, failed, verdict))
         _log.debug(
             "attempt_failed",
             job=job.id, item=start.call.ix, call=str(call.key), n=begun.n,
@@ -226,30 +248,13 @@ class Placer:
         if await asyncio.to_thread(move):
             _log.warning("job_halted", job=job.id, state=state, why=why)
 
-    def _start(self, job: RunningJob, ix: int, call: Call) -> Start:
-        price = job.prices[call.model.model]
-        return Start(
-            call=CallId(job.id, ix, call.key),
-            kind=call.kind,
-            model=call.model.model,
-            fingerprint=call.fingerprint,
-            reserve=price.most(call) if price else None,
-            lasts=self._timeout + _GRACE,
-            reuse=job.reuse,
-            owner=me(),
-            at=now(),
-        )
-
-    def _gate_of(self, model: Model) -> _Gate:
+    def _gate_of(self, model: Model) -> Gate:
         key = model.model, model.api_base
-        return self._gates.get(key) or self._gates.setdefault(key, _Gate(model.model))
+        return self._gates.get(key) or self._gates.setdefault(key, Gate(model.model))
 
-    def _slots_of(self, model: Model) -> list[asyncio.Semaphore]:
-        if model.max_in_flight is None:
-            return [self._slots]
-        # The model's own slot first: who waits for it must not hold one that others could use.
-        own = self._of_model.setdefault(model, asyncio.Semaphore(model.max_in_flight))
-        return [own, self._slots]
+    async def close(self) -> None:
+        """Give back what is held of the models' limits."""
+        await self._lines.close()
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than until the process is about to stop."""
@@ -260,38 +265,12 @@ class Placer:
             pass
 
 
-def _clock() -> float:
-    return asyncio.get_running_loop().time()
+def _cost(line: Line, call: Call) -> int:
+    """The tokens to reserve for the call: none where nobody counts."""
+    return estimated(call.messages) + call.max_tokens if line.limits.tpm else 0
 
 
-def _answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
-    cost = price.cost(reply.usage) if price else None
-    # A provider that does not say what it counted is taken to have counted the most it could.
-    estimated = price is not None and cost is None
-    return Finish(
-        start=start,
-        n=n,
-        billing=Billing.BILLED,
-        outcome="ok",
-        why=None,
-        usage=reply.usage,
-        cost=start.reserve if estimated else cost,
-        estimated=estimated,
-        reply=reply,
-        at=now(),
-    )
-
-
-def _failed(start: Start, n: int, error: GatewayError, verdict: Again | Fail | Stop) -> Finish:
-    return Finish(
-        start=start,
-        n=n,
-        billing=error.billing,
-        outcome=error.reason,
-        why=error.why,
-        usage=Usage(),
-        cost=None if error.billing is Billing.IN_DOUBT else NanoUsd(0),
-        estimated=False,
-        reply=Reply(None, failure=verdict.why) if isinstance(verdict, Fail) else None,
-        at=now(),
-    )
+def _used(usage: Usage) -> int | None:
+    if usage.prompt is None or usage.completion is None:
+        return None
+    return usage.prompt + usage.completion

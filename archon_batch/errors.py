@@ -34,7 +34,10 @@ read is none of these: it is a reply, and the component asks again or does witho
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from archon_batch.limits import Headroom
 
 
 class Billing(StrEnum):
@@ -127,6 +130,8 @@ class TransientError(GatewayError):
     def __init__(self, model: str, why: str, retry_after: float | None = None) -> None:
         super().__init__(model, why, retry_after)
         self.retry_after = retry_after
+        #: What the provider said of its limits.
+        self.headroom: Headroom | None = None
 
 
 class RateLimitError(TransientError):
@@ -201,10 +206,10 @@ class SchemaError(StoreError):
         self.found, self.wanted = found, wanted
 
     def __str__(self) -> str:
-        return (
-            f"the database is at schema {self.found}, this program needs {self.wanted}; "
-            "run: archon-batch db upgrade"
-        )
+        found = f"the database is at schema {self.found}, this program needs {self.wanted}"
+        if self.found > self.wanted:
+            return f"{found}: it is of a newer archon-batch; install that one"
+        return f"{found}; run: archon-batch db upgrade"
 
 
 class JobNotFoundError(ArchonBatchError):

@@ -1,7 +1,8 @@
 """What the operator sets in the environment."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,19 @@ _PREFIX = "ARCHON_BATCH_"
 _LEVELS = ("debug", "info", "warning", "error")
 _MOST_IN_FLIGHT = 100_000
 _DAY = 86_400
+
+#: Variables with the key of a provider, or of a host.
+_KEY = re.compile(r"_API_KEY$|^ARCHON_BATCH_KEY_")
+#: What a key has none of, and what it is called.
+_ODD = {
+    r"[\r\n]": "a line break",
+    r"\s": "a space",
+    "[\"'`]": "a quote",
+    r"[^!-~]": "a character that no header can hold",
+    r"\.\.\.$|^<.*>$": "what stands for a key in a manual",
+}
+#: Variables by which other programs send requests elsewhere.
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 def _state() -> str:
@@ -80,6 +94,26 @@ class Settings:
             log=read("LOG", lambda text: _among(text.lower(), _LEVELS), "info"),
             log_format=read("LOG_FORMAT", lambda text: _among(text, ("text", "json")), "text"),
         )
+
+
+def odd_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables whose key cannot be one, and why; none of the key is in it."""
+    return {
+        name: f"looks wrong: it has {what}"
+        for name, key in sorted(environ.items())
+        if _KEY.search(name)
+        for what in [what for odd, what in _ODD.items() if re.search(odd, key)][:1]
+    }
+
+
+def detours(environ: Mapping[str, str]) -> Iterator[str]:
+    """The proxies that are set, by which calls may go, without their passwords."""
+    for name in _PROXIES:
+        for spelt in (name.lower(), name):
+            if proxy := environ.get(spelt, ""):
+                address = proxy.rpartition("@")[2].rpartition("://")[2]
+                yield f"{spelt} is set: calls may go by {address.partition('/')[0]}"
+                break
 
 
 def _address(text: str) -> str:

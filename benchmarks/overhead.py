@@ -1,6 +1,6 @@
-"""CPU of a call beside bare litellm: ``python -m benchmarks.overhead``.
+"""CPU of a call beside bare aiohttp and litellm: ``python -m benchmarks.overhead``.
 
-Both place the same calls on the same stand-in provider, each in processes of its own, in turn.
+All place the same calls on the same stand-in provider, each in processes of its own, in turn.
 A start costs seconds of imports, so each is run with few rows and with many, and the difference
 is what a call costs. The ratio is the figure: a machine's speed drifts, and drifts for both.
 """
@@ -10,21 +10,25 @@ import asyncio
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CALLS_A_ROW = 8
 IN_FLIGHT = 64
+Ask = Callable[[str], Awaitable[None]]
+Client = Callable[[str], AbstractAsyncContextManager[Ask]]
 
 ARCHITECTURE = """\
 name: overhead
 models:
-  one: {{model: openai/stand-in, api_base: {url}, price: {{input: 0.15, output: 0.60}}}}
+  one: {{model: openai/stand-in, api_base: {url}, lane: {lane}, price: {{input: 0.15, output: 0.60}}}}
 defaults: {{model: one, max_tokens: 512}}
 layers:
   - {{type: generator, samples: 5}}
@@ -39,10 +43,12 @@ def main() -> None:
     options.add_argument("--few", type=int, default=25, help="rows of the short run")
     options.add_argument("--many", type=int, default=225, help="rows of the long run")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--bare", nargs=2, metavar=("URL", "CALLS"), help=argparse.SUPPRESS)
+    options.add_argument(
+        "--bare", nargs=3, metavar=("CLIENT", "URL", "CALLS"), help=argparse.SUPPRESS
+    )
     given = options.parse_args()
     if given.bare:
-        asyncio.run(bare(given.bare[0], int(given.bare[1])))
+        asyncio.run(bare(CLIENTS[given.bare[0]], given.bare[1], int(given.bare[2])))
         return
     provider = subprocess.Popen(
         [sys.executable, "tests/provider.py", "--latency", "0.05"],
@@ -55,26 +61,34 @@ def main() -> None:
     finally:
         provider.terminate()
         provider.wait()
-    ours, theirs = zip(*rounds, strict=True)
     figures = {
         "calls": (given.many - given.few) * CALLS_A_ROW,
-        "archon_batch_ms": round(statistics.median(ours), 3),
-        "litellm_ms": round(statistics.median(theirs), 3),
-        "ratios": [round(a / b, 2) for a, b in rounds],
-        "ratio": round(statistics.median(a / b for a, b in rounds), 2),
+        **{f"{name}_ms": round(median(r[name] for r in rounds), 3) for name in rounds[0]},
+        "lane_to_aiohttp": round(median(r["lane"] / r["aiohttp"] for r in rounds), 2),
+        "direct_to_aiohttp": round(median(r["direct"] / r["aiohttp"] for r in rounds), 2),
+        "litellm_lane_to_litellm": round(median(r["by_litellm"] / r["litellm"] for r in rounds), 2),
     }
     print(json.dumps(figures))
 
 
-def one_round(url: str, few: int, many: int) -> tuple[float, float]:
-    """Milliseconds of CPU a call, ours and bare litellm's."""
-    calls = (many - few) * CALLS_A_ROW
-    ours = cpu(lambda: submitted(url, many)) - cpu(lambda: submitted(url, few))
-    script = [sys.executable, "-m", "benchmarks.overhead", "--bare", url]
-    theirs = cpu(lambda: run([*script, str(many * CALLS_A_ROW)], ROOT)) - cpu(
-        lambda: run([*script, str(few * CALLS_A_ROW)], ROOT)
-    )
-    return ours / calls * 1000, theirs / calls * 1000
+def one_round(url: str, few: int, many: int) -> dict[str, float]:
+    """Milliseconds of CPU a call: of the whole program by either lane, and of bare clients."""
+
+    def a_call(work: Callable[[int], None]) -> float:
+        seconds = cpu(lambda: work(many)) - cpu(lambda: work(few))
+        return seconds / ((many - few) * CALLS_A_ROW) * 1000
+
+    def client(name: str) -> float:
+        script = [sys.executable, "-m", "benchmarks.overhead", "--bare", name, url]
+        # A bare client's few milliseconds would drown in the seconds of two starts.
+        more = 1 if name == "litellm" else 10
+        return a_call(lambda rows: run([*script, str(rows * CALLS_A_ROW * more)], ROOT)) / more
+
+    return {
+        "direct": a_call(lambda rows: submitted(url, rows, "direct")),
+        "by_litellm": a_call(lambda rows: submitted(url, rows, "litellm")),
+        **{name: client(name) for name in CLIENTS},
+    }
 
 
 def cpu(work: Callable[[], None]) -> float:
@@ -85,11 +99,13 @@ def cpu(work: Callable[[], None]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def submitted(url: str, rows: int) -> None:
+def submitted(url: str, rows: int, lane: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines = (json.dumps({"prompt": f"What is {n} plus {n}?"}) for n in range(rows))
         Path(folder, "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        Path(folder, "overhead.yaml").write_text(ARCHITECTURE.format(url=url), encoding="utf-8")
+        Path(folder, "overhead.yaml").write_text(
+            ARCHITECTURE.format(url=url, lane=lane), encoding="utf-8"
+        )
         command = [sys.executable, "-m", "archon_batch", "submit", "rows.jsonl"]
         run([*command, "--arch", "overhead.yaml"], Path(folder))
 
@@ -99,25 +115,70 @@ def run(command: list[str], folder: Path) -> None:
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
 
-async def bare(url: str, calls: int) -> None:
-    """The same requests from a loop of ``litellm.acompletion``, with nothing around it."""
+async def bare(client: Client, url: str, calls: int) -> None:
+    """The same requests from a loop, with nothing around the client."""
+    slots = asyncio.Semaphore(IN_FLIGHT)
+    async with client(url) as ask:
+
+        async def one(number: int) -> None:
+            async with slots:
+                await ask(f"What is {number} plus {number}?")
+
+        await asyncio.gather(*(one(number) for number in range(calls)))
+
+
+@asynccontextmanager
+async def by_aiohttp(url: str) -> AsyncIterator[Ask]:
+    import aiohttp  # noqa: PLC0415
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def ask(prompt: str) -> None:
+            body = {"model": "stand-in", "messages": messages(prompt), **PARAMETERS}
+            async with session.post(f"{url}/chat/completions", json=body) as response:
+                assert (await response.json())["choices"]
+
+        yield ask
+
+
+@asynccontextmanager
+async def by_lane(url: str) -> AsyncIterator[Ask]:
+    from archon_batch.archon import Call, CallKey, Message, Model  # noqa: PLC0415
+    from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
+
+    gateway, model = DirectGateway(60.0), Model(model="openai/stand-in", api_base=url)
+
+    async def ask(prompt: str) -> None:
+        said = tuple(Message(m["role"], m["content"]) for m in messages(prompt))  # type: ignore[arg-type]
+        key = CallKey(0, 0, 0, 0)
+        await gateway.answer(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
+
+    yield ask
+    await gateway.close()
+
+
+@asynccontextmanager
+async def by_litellm(url: str) -> AsyncIterator[Ask]:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm  # noqa: PLC0415
 
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    async def ask(prompt: str) -> None:
+        await litellm.acompletion(
+            model="openai/stand-in", api_base=url, api_key="none", messages=messages(prompt),
+            num_retries=0, max_retries=0, timeout=60, **PARAMETERS,
+        )  # fmt: skip
 
-    async def one(number: int) -> None:
-        async with slots:
-            await litellm.acompletion(
-                model="openai/stand-in", api_base=url, api_key="none",
-                messages=[
-                    {"role": "system", "content": "You are a helpful assistant."},
-                    {"role": "user", "content": f"What is {number} plus {number}?"},
-                ],
-                temperature=0.7, max_tokens=512, num_retries=0, max_retries=0, timeout=60,
-            )  # fmt: skip
+    yield ask
 
-    await asyncio.gather(*(one(number) for number in range(calls)))
+
+def messages(prompt: str) -> list[dict[str, str]]:
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    return [system, {"role": "user", "content": prompt}]
+
+
+PARAMETERS: dict[str, Any] = {"temperature": 0.7, "max_tokens": 512}
+CLIENTS: dict[str, Client] = {"aiohttp": by_aiohttp, "lane": by_lane, "litellm": by_litellm}
 
 
 if __name__ == "__main__":

@@ -90,6 +90,18 @@ def a_priced_job(store, **knobs):
     return a_running_job(store, architecture=architecture, prices={MODEL: PRICE}, **knobs)
 
 
+def a_limited_job(store, **limits: int):
+    """A job with a model beside the usual one, and that model, of which there may be so much."""
+    few = Model(model="scripted/few", **limits)  # type: ignore[arg-type]  # none of them is a name
+    architecture = an_architecture(
+        {"type": "generator", "samples": 9},
+        {"type": "fuser", "model": "few"},
+        models={"few": few.model_dump(exclude_none=True)},
+    )
+    prices = dict.fromkeys((MODEL, few.model), PRICE)
+    return a_running_job(store, architecture=architecture, prices=prices), few
+
+
 def line(store, job, slot=0, ix=0):
     return next(c for c in store.endings.calls(job.id, ix) if c.key == f"0.0.{slot}.0")
 
@@ -294,8 +306,7 @@ def test_no_more_calls_are_in_flight_than_the_process_may_have(store, width):
 
 
 def test_a_model_that_may_have_more_has_no_more_than_the_process(store):
-    job, script = a_priced_job(store), Script(gather=2)
-    many = Model(model=MODEL, max_in_flight=7)
+    (job, many), script = a_limited_job(store, max_in_flight=7), Script(gather=2)
 
     placed(store, job, [a_call(slot=s, sample=s, model=many) for s in range(7)], script, width=2)
 
@@ -303,8 +314,7 @@ def test_a_model_that_may_have_more_has_no_more_than_the_process(store):
 
 
 def test_no_more_calls_are_in_flight_than_their_model_may_have(store):
-    job, script = a_priced_job(store), Script(gather=4)
-    few = Model(model=MODEL, max_in_flight=2)
+    (job, few), script = a_limited_job(store, max_in_flight=2), Script(gather=4)
     calls = [a_call(slot=s, sample=s, model=few) for s in range(5)]
     others = [a_call(slot=s, sample=s) for s in range(5, 7)]
     of_few: list[int] = []
@@ -327,8 +337,7 @@ def test_no_more_calls_are_in_flight_than_their_model_may_have(store):
 
 
 def test_who_waits_for_a_model_holds_no_place_that_others_could_use(store):
-    job, script = a_priced_job(store), Script(gather=2)
-    few = Model(model=MODEL, max_in_flight=1)
+    (job, few), script = a_limited_job(store, max_in_flight=1), Script(gather=2)
     calls = [*(a_call(slot=s, sample=s, model=few) for s in range(3)), a_call(slot=3, sample=3)]
 
     ends = placed(store, job, calls, script, width=2)

@@ -1,6 +1,6 @@
 """The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
 
-from archon_batch.archon.answers import boxed, letter, number, plain
+from archon_batch.archon.answers import boxed, letter, number, plain, stated
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
@@ -37,7 +37,7 @@ from archon_batch.archon.steps import (
 )
 from archon_batch.archon.story import ComponentStory, LayerStory, Story, story_of
 from archon_batch.archon.texts import texts
-from archon_batch.archon.window import fitted, refuse_long
+from archon_batch.archon.window import estimated, fitted, refuse_long
 
 __all__ = [
     "KINDS",
@@ -83,6 +83,7 @@ __all__ = [
     "boxed",
     "calls",
     "checked",
+    "estimated",
     "fenced",
     "fitted",
     "flows",
@@ -103,6 +104,7 @@ __all__ = [
     "refuse_secrets",
     "run",
     "shuffled",
+    "stated",
     "story_of",
     "tell",
     "texts",

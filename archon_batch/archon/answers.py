@@ -67,17 +67,24 @@ def boxed(text: str) -> str | None:
     return None
 
 
+def stated(text: str) -> str | None:
+    """What a JSON field named answer holds, as it is written, or what follows ``####``."""
+    for pattern in _STATED:
+        if found := pattern.findall(text):
+            return found[-1] if isinstance(found[-1], str) else "".join(found[-1])
+    return None
+
+
 def number(text: str) -> str | None:
     """The number that the text says is its answer, else its last.
 
     An answer is a JSON field of that name, what follows ``####``, what is boxed, or what "the
     answer is". Written the shortest way: ``1,000.0`` and ``1000`` are one.
     """
-    for pattern in _STATED:
-        if stated := pattern.findall(text):
-            told = stated[-1] if isinstance(stated[-1], str) else "".join(stated[-1])
-            found = _NUMBER.findall(_MINUTES.sub(r"\1", told))
-            return _shortest(found[-1]) if found else None
+    told = stated(text)
+    if told is not None:
+        found = _NUMBER.findall(_MINUTES.sub(r"\1", told))
+        return _shortest(found[-1]) if found else None
     last = max(_SAID.finditer(text), key=re.Match.end, default=None)
     after = text[last.end() :].partition("\n")[0] if last else ""
     for said in (boxed(text) or "", after):

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from archon_batch.archon.model import Model
+from archon_batch.limits import Headroom
 
 Role = Literal["system", "user", "assistant"]
 
@@ -121,3 +122,5 @@ class Reply:
     finish: str | None = None
     #: The model that the provider says has answered.
     model: str | None = None
+    #: What the provider said of its limits; it is nobody's but this process's.
+    headroom: Headroom | None = field(default=None, compare=False)

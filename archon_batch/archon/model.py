@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -70,6 +70,8 @@ class Model(BaseModel):
     context: int | None = Field(default=None, ge=1)
     #: Whether it can be held to a JSON schema; None leaves it to litellm's list.
     json_schema: bool | None = None
+    #: The way its calls go; None leaves it to the gateway.
+    lane: Literal["direct", "litellm"] | None = None
 
     @property
     def provider(self) -> str:

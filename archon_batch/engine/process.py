@@ -14,7 +14,8 @@ from archon_batch.attempt import End, Placer
 from archon_batch.engine.loop import Loop
 from archon_batch.errors import StoreError
 from archon_batch.files import component_kinds
-from archon_batch.gateway import Gateway, Router
+from archon_batch.gateway import Gateway, Router, is_direct
+from archon_batch.limiter import meters
 from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
 from archon_batch.store import Store
@@ -66,6 +67,7 @@ class Process:
         self.stop()
         self._housekeeping.cancel()
         self._loop.run(self._landed())
+        self._loop.run(self._placer.close())
         self._loop.run(self._gateway.close())
         self._loop.close()
         self.store.close()
@@ -76,6 +78,7 @@ class Process:
             self._gateway,
             max_in_flight=settings.max_in_flight,
             timeout=settings.call_timeout,
+            meters=meters(self.store, settings.result_url, settings.broker_url),
         )
 
     async def _place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
@@ -110,7 +113,8 @@ def _load(calls: Sequence[tuple[int, Call]]) -> None:
 
     It takes seconds and much memory: whoever dies of it, or during it, has sent nothing.
     """
-    if any(call.model.provider not in ("local", "scripted") for _, call in calls):
+    models = (call.model for _, call in calls)
+    if any(m.provider not in ("local", "scripted") and not is_direct(m) for m in models):
         # If it cannot be imported, each attempt will say so.
         with suppress(Exception):
             import archon_batch.gateway.live  # noqa: F401, PLC0415

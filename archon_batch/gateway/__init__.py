@@ -1,5 +1,6 @@
 """The providers: whoever answers calls."""
 
+from archon_batch.gateway.lanes import is_direct
 from archon_batch.gateway.models import limits_of, missing_for, price_of, why_unknown
 from archon_batch.gateway.router import Router
 from archon_batch.gateway.scripted import ScriptedGateway, settled
@@ -9,6 +10,7 @@ __all__ = [
     "Gateway",
     "Router",
     "ScriptedGateway",
+    "is_direct",
     "limits_of",
     "missing_for",
     "price_of",

@@ -9,12 +9,10 @@ import asyncio
 import logging
 import os
 import re
-import time
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import httpx
@@ -23,8 +21,11 @@ from archon_batch import errors
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import GatewayError, SettingsError, TransientError
 from archon_batch.gateway.censor import repeatable
+from archon_batch.gateway.headers import headroom, patience
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
+from archon_batch.gateway.outcomes import SAYINGS, of_status, said
+from archon_batch.limits import Headroom
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -55,31 +56,8 @@ _THEIRS: Mapping[type[GatewayError], str] = {
     errors.UnknownModelError: "LiteLLMUnknownProvider NotFoundError",
 }
 MEANINGS = {name: ours for ours, names in _THEIRS.items() for name in names.split()}
-#: These it also raises for what it does not know, or at a word in a body. The status says more,
+#: These it also raises for what it does not know, or at a word in a body. The status says more.
 _VAGUE = {errors.BrokenReplyError, errors.ProviderDownError, errors.RateLimitError}
-#: by itself or by its hundred; of a 2xx that became an exception, that it was served.
-_STATUSES: Mapping[int, type[GatewayError]] = {
-    2: errors.BrokenReplyError,
-    3: errors.BadCallError,
-    4: errors.BadCallError,
-    5: errors.ProviderDownError,
-    401: errors.CredentialsError,
-    402: errors.QuotaError,
-    403: errors.CredentialsError,
-    404: errors.UnknownModelError,
-    409: errors.ProviderDownError,
-    413: errors.PromptTooLongError,
-    429: errors.RateLimitError,
-}
-#: What is said under several statuses, or before there is one.
-_SAYINGS: Mapping[str, type[GatewayError]] = {
-    "insufficient_quota": errors.QuotaError,
-    "insufficient balance": errors.QuotaError,
-    "credit balance is too low": errors.QuotaError,
-    "llm provider not provided": errors.UnknownModelError,
-    "no module named": errors.BadCallError,
-    "surrogates not allowed": errors.BadCallError,
-}
 #: Seconds to reach a host: fewer than a call has, lest one that is away seem to have been slow.
 _CONNECT = 10.0
 #: Headers that say who asks, and who pays.
@@ -194,12 +172,15 @@ class LiveGateway:
                     extra_headers={"X-Client-Request-Id": attempt},
                     response_format=response_format(call),
                 )
-            return _reply(response)
+            return _reply(response, headroom(wire.headers))
         except Exception as error:  # noqa: BLE001  (litellm's are of many kinds)
             kind, why = _meaning(error, call, wire), _why(error, call, wire)
-            patience = [_patience(wire.headers)] if issubclass(kind, TransientError) else []
+            wish = [patience(wire.headers)] if issubclass(kind, TransientError) else []
+            failed = kind(model.model, why, *wish)
+            if isinstance(failed, TransientError):
+                failed.headroom = headroom(wire.headers)
             # What it came from may quote the prompt or a key.
-            raise kind(model.model, why, *patience) from None
+            raise failed from None
 
     async def close(self) -> None:
         """Close all connections; a later call would open new ones."""
@@ -215,11 +196,12 @@ def missing_keys(model: str) -> tuple[str, ...]:
     return tuple(name for name in names if not os.environ.get(name))
 
 
-def _reply(response: litellm.ModelResponse) -> Reply:
+def _reply(response: litellm.ModelResponse, left: Headroom | None) -> Reply:
     choice = response.choices[0] if response.choices else None
     text = (choice.message.content if choice else None) or ""
     finish = choice.finish_reason if choice else None
-    return Reply(text, usage=_usage(response, text), finish=finish, model=response.model)
+    usage = _usage(response, text)
+    return Reply(text, usage=usage, finish=finish, model=response.model, headroom=left)
 
 
 def _usage(response: litellm.ModelResponse, text: str) -> Usage:
@@ -253,26 +235,12 @@ def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError]:
         keyless = not (wire.bound or wire.posted) and missing_keys(call.model.model)
         kind = errors.CredentialsError if keyless else errors.BrokenReplyError
     if wire.status is not None:
-        status = wire.status if wire.status in _STATUSES else wire.status // 100
-        seen = _STATUSES.get(status, errors.BrokenReplyError)
+        seen = of_status(wire.status)
         kind = seen if kind in _VAGUE or seen is errors.BrokenReplyError else kind
     if wire.status is None or kind in {errors.RateLimitError, errors.BadCallError}:
-        words = f"{error} {getattr(error, 'body', '')}".lower()
-        prompt = " ".join(message.content for message in call.messages).lower()
-        # A prompt that is quoted in an error must not have a say in it.
-        return next((_SAYINGS[s] for s in _SAYINGS if s in words and s not in prompt), kind)
+        words = f"{error} {getattr(error, 'body', '')}"
+        return said(words, (message.content for message in call.messages), SAYINGS) or kind
     return kind
-
-
-def _patience(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After, which may also be a date; None of any other words."""
-    words = headers.get("retry-after", "")
-    try:
-        if words.isdecimal():
-            return float(words[:9])
-        return max(0.0, parsedate_to_datetime(words).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _why(error: Exception, call: Call, wire: _Wire) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from archon_batch.archon import ListPrice, Model
+from archon_batch.gateway.lanes import is_direct, missing_key, why_not_direct
 from archon_batch.gateway.prices import listed, nearest, providers
 from archon_batch.gateway.scripted import MODELS as SCRIPTED
 
@@ -48,6 +49,8 @@ def why_unknown(model: Model, *, unpriced: bool = False) -> str | None:
     A provider's newest model is on no list yet, nor are its oldest: whoever gives its price, or
     takes it without one (``unpriced``), is taken to know it.
     """
+    if why := why_not_direct(model):
+        return why
     if model.provider == "scripted":
         return (
             None if model.model in SCRIPTED else f"no such script; known are {', '.join(SCRIPTED)}"
@@ -79,6 +82,8 @@ def missing_for(model: Model) -> tuple[str, ...]:
 
         ensure_installed(model.model)
         return ()
+    if is_direct(model):
+        return missing_key(model)
     from archon_batch.gateway.live import missing_keys  # noqa: PLC0415
 
     return missing_keys(model.model)

@@ -4,12 +4,13 @@ import asyncio
 
 from archon_batch.archon import Call, Reply
 from archon_batch.errors import SettingsError, UnknownModelError
+from archon_batch.gateway.lanes import is_direct
 from archon_batch.gateway.scripted import ScriptedGateway
 from archon_batch.gateway.seam import Gateway
 
 
 class Router:
-    """Serves ``local/...`` and ``scripted/...`` here, and every other model through litellm."""
+    """Serves ``local/...`` and ``scripted/...`` here, and others directly or through litellm."""
 
     def __init__(self, timeout: float) -> None:
         #: Seconds that a whole call may take.
@@ -18,8 +19,9 @@ class Router:
         self._opening = asyncio.Lock()
 
     async def answer(self, call: Call, attempt: str) -> Reply:
-        provider = call.model.provider
-        kind = provider if provider in ("local", "scripted") else "live"
+        kind = call.model.provider
+        if kind not in ("local", "scripted"):
+            kind = "direct" if is_direct(call.model) else "live"
         gateway = self._open.get(kind)
         if gateway is None:
             async with self._opening:
@@ -50,6 +52,10 @@ class Router:
             from archon_batch.gateway.local import LocalGateway  # noqa: PLC0415
 
             return LocalGateway(self._timeout)
+        if kind == "direct":
+            from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
+
+            return DirectGateway(self._timeout)
         from archon_batch.gateway.live import LiveGateway  # noqa: PLC0415
 
         return LiveGateway(self._timeout)

@@ -22,12 +22,13 @@ from archon_batch.store.attempts import (
 from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
-from archon_batch.store.database import Database, connect, is_there, translated
+from archon_batch.store.database import Database, bring, connect, is_there
 from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
-from archon_batch.store.migrations import upgrade as _upgrade
+from archon_batch.store.limits import Asked, ModelKey, ModelLimits
 from archon_batch.store.moment import now
+from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.settle import settle as _settle
@@ -45,6 +46,8 @@ class Store:
     endings: Endings
     completions: Completions
     audit: Audit
+    nights: Nights
+    limits: ModelLimits
     clerk: Clerk
     spool: Spool | None = None
 
@@ -69,6 +72,8 @@ class Store:
             Endings(database),
             Completions(database),
             Audit(database),
+            Nights(database),
+            ModelLimits(database),
             Clerk(database, kept),
             kept,
         )
@@ -103,11 +108,14 @@ class Store:
 
 
 def upgrade(url: str) -> None:
-    """Bring the tables at ``url`` to what this program needs."""
+    """Bring the tables at ``url`` to what this program needs.
+
+    Raises:
+        SchemaError: they are of a newer version of the program.
+    """
     engine = connect(url)
     try:
-        with translated():
-            _upgrade(engine)
+        bring(engine)
     finally:
         engine.dispose()
 
@@ -115,6 +123,7 @@ def upgrade(url: str) -> None:
 __all__ = [
     "Account",
     "Answered",
+    "Asked",
     "AttemptLine",
     "Begun",
     "Books",
@@ -131,8 +140,10 @@ __all__ = [
     "Items",
     "Job",
     "Kept",
+    "ModelKey",
     "NewItem",
     "NewJob",
+    "Night",
     "OpenItem",
     "Poisoned",
     "Progress",

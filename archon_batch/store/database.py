@@ -17,6 +17,14 @@ _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 #: Milliseconds that a writer waits for another process's commit.
 _BUSY = 15_000
 
+#: What would do, where SQLite says only what is wrong.
+_HINTS = {
+    "attempt to write a readonly database": "the file and its folder have to be writable",
+    "unable to open database file": "it has to be a file that may be read and written",
+    "file is not a database": f"set {_VARIABLE} to another file",
+    "database or disk is full": "make room; what is on record stays, and resume goes on",
+}
+
 
 class Database:
     """Opens transactions; every error of the driver leaves as a StoreError."""
@@ -54,8 +62,7 @@ class Database:
         with self.reading() as connection:
             found = _version(connection)
         if found is None:
-            with translated():
-                upgrade(self.engine)
+            bring(self.engine)
         elif found != HEAD:
             raise SchemaError(found, HEAD)
 
@@ -64,7 +71,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        with translated(), self.engine.connect() as connection:
+        with _translated(self.engine), self.engine.connect() as connection:
             if self.is_sqlite:
                 # Without it SQLite shows each statement another moment.
                 connection.exec_driver_sql("BEGIN")
@@ -74,7 +81,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that holds the right to write from its first moment."""
-        with translated(), self.engine.connect() as connection:
+        with _translated(self.engine), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
@@ -118,6 +125,21 @@ def connect(text: str) -> Engine:
         raise SettingsError(
             _VARIABLE, "Postgres needs: pip install archon-batch[postgres]"
         ) from None
+
+
+def bring(engine: Engine) -> None:
+    """Bring the tables to what this program needs; make them where there are none.
+
+    Raises:
+        SchemaError: they are of a newer version of the program.
+        StoreError: the database cannot be reached, or not be written.
+    """
+    with _translated(engine):
+        with engine.connect() as connection:
+            found = _version(connection)
+        if found is not None and found > HEAD:
+            raise SchemaError(found, HEAD)
+        upgrade(engine)
 
 
 def is_there(text: str) -> bool:
@@ -164,7 +186,7 @@ def _version(connection: Connection) -> str | None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def _translated(engine: Engine) -> Iterator[None]:
     """Have what the driver raises leave as a StoreError."""
     try:
         yield
@@ -172,6 +194,10 @@ def translated() -> Iterator[None]:
         away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
         first = str(error.orig).strip().splitlines()
         why = f"database: {first[0] if first else type(error.orig).__name__}"
+        if engine.dialect.name == "sqlite":
+            # Of a server the driver says which one it is.
+            why = why.replace(": ", f": {engine.url.database}: ", 1)
+            why = "; ".join(filter(None, (why, _HINTS.get(str(error.orig)))))
         # Of the rest nothing is told: Postgres quotes the row.
         raise (StoreAwayError if away else StoreError)(why) from None
     except sa.exc.TimeoutError:

@@ -109,13 +109,15 @@ class Jobs:
             JobNotFoundError: there is none, or there are several.
         """
         table = tables.jobs
-        with self._database.reading() as connection:
-            for condition in (
-                table.c.id == ref,
-                table.c.name == ref,
+        conditions = [table.c.id == ref, table.c.name == ref]
+        if ref:
+            # Every name begins with nothing, which is what a variable has that was never set.
+            conditions += [
                 table.c.id.startswith(ref, autoescape=True),
                 table.c.name.startswith(ref, autoescape=True),
-            ):
+            ]
+        with self._database.reading() as connection:
+            for condition in conditions:
                 rows = connection.execute(sa.select(table).where(condition).limit(6)).all()
                 if len(rows) == 1:
                     return _job(rows[0])

@@ -17,6 +17,11 @@ def is_dead(owner: str) -> bool:
     return host == socket.gethostname() and _start(int(pid)) != start
 
 
+def is_here(owner: str) -> bool:
+    """Whether the process is, or was, one of this machine."""
+    return owner.rsplit(":", 2)[0] == socket.gethostname()[:64]
+
+
 @cache
 def _named(pid: int) -> str:
     return f"{socket.gethostname()[:64]}:{pid}:{_start(pid)}"

@@ -174,6 +174,49 @@ class Completion(SQLModel, table=True):
     made_at: datetime = _moment()
 
 
+class Night(SQLModel, table=True):
+    """One day of a job file: begun, and ended in one way or another."""
+
+    __tablename__ = "nights"
+
+    #: The job file, as an absolute path.
+    file: str = Field(primary_key=True, max_length=500)
+    #: The day that ``{date}`` stands for, as ISO 8601 has it.
+    day: str = Field(primary_key=True, max_length=10)
+    #: The job's name; null when the file could not be read.
+    name: str | None = Field(default=None, max_length=200, nullable=True)
+    #: Null until it has been submitted.
+    job_id: str | None = Field(
+        default=None, foreign_key="jobs.id", max_length=32, nullable=True, index=True
+    )
+    #: open, unexported (the job has ended, its file is not written), failed (there is no job), or
+    #: as its job ended: done, paused, stopped or cancelled.
+    state: str = Field(max_length=16)
+    reason: str | None = _text(null=True)
+    #: The process that sees to it.
+    owner: str = Field(max_length=100)
+    begun_at: datetime = _moment()
+    ended_at: datetime | None = _moment(null=True)
+    #: When its failure was told; it is told once.
+    told_at: datetime | None = _moment(null=True)
+
+
+class ModelLimits(SQLModel, table=True):
+    """What holds for a model over all workers."""
+
+    __tablename__ = "limits"
+
+    model: str = Field(primary_key=True, max_length=200)
+    #: Empty is the provider's own address.
+    api_base: str = Field(primary_key=True, max_length=2000)
+    #: What an operator set; null is what the jobs ask for.
+    rpm: int | None = Field(default=None, nullable=True)
+    tpm: int | None = Field(default=None, nullable=True)
+    max_in_flight: int | None = Field(default=None, nullable=True)
+    #: When the next call may go, and which process holds how many places: JSON.
+    meter: str = _text()
+
+
 def _table(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
@@ -183,4 +226,6 @@ items = _table(Item)
 calls = _table(Call)
 attempts = _table(Attempt)
 completions = _table(Completion)
-__all__ = ["attempts", "calls", "completions", "items", "jobs"]
+nights = _table(Night)
+limits = _table(ModelLimits)
+__all__ = ["attempts", "calls", "completions", "items", "jobs", "limits", "nights"]

@@ -7,7 +7,7 @@ the core have their tests elsewhere:
     a crash loses all paid work        acceptance/test_crash_sweep.py, test_one_machine.py
     no account of calls and tokens     acceptance/test_one_machine.py, store/test_accounts.py
     permanent errors tried for long    test_ledger.py, test_attempt.py
-    keys are printed                   gateway/test_live.py, cli/test_bad_input.py
+    keys are printed                   gateway/test_live.py, catalogue/test_architectures.py
     nothing can be tested unpaid       acceptance/test_one_machine.py
 """
 

@@ -1,0 +1,56 @@
+"""Entries of the ledger: an attempt as it begins, and as it ended."""
+
+from archon_batch.archon import Call, Reply, Usage
+from archon_batch.errors import Billing, GatewayError
+from archon_batch.ledger import Again, Fail, NanoUsd, Price, Stop
+from archon_batch.running import RunningJob
+from archon_batch.store import CallId, Finish, Start, me, now
+
+
+def begins(job: RunningJob, ix: int, call: Call, *, lasts: float) -> Start:
+    """An attempt that wants to begin, and is over after so many seconds."""
+    price = job.prices[call.model.model]
+    return Start(
+        call=CallId(job.id, ix, call.key),
+        kind=call.kind,
+        model=call.model.model,
+        fingerprint=call.fingerprint,
+        reserve=price.most(call) if price else None,
+        lasts=lasts,
+        reuse=job.reuse,
+        owner=me(),
+        at=now(),
+    )
+
+
+def answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
+    cost = price.cost(reply.usage) if price else None
+    # A provider that does not say what it counted is taken to have counted the most it could.
+    estimated = price is not None and cost is None
+    return Finish(
+        start=start,
+        n=n,
+        billing=Billing.BILLED,
+        outcome="ok",
+        why=None,
+        usage=reply.usage,
+        cost=start.reserve if estimated else cost,
+        estimated=estimated,
+        reply=reply,
+        at=now(),
+    )
+
+
+def failed(start: Start, n: int, error: GatewayError, verdict: Again | Fail | Stop) -> Finish:
+    return Finish(
+        start=start,
+        n=n,
+        billing=error.billing,
+        outcome=error.reason,
+        why=error.why,
+        usage=Usage(),
+        cost=None if error.billing is Billing.IN_DOUBT else NanoUsd(0),
+        estimated=False,
+        reply=Reply(None, failure=verdict.why) if isinstance(verdict, Fail) else None,
+        at=now(),
+    )

@@ -1,0 +1,51 @@
+"""The gate of a model in this process: where its calls wait while its breaker is open."""
+
+import asyncio
+import random
+
+import structlog
+
+from archon_batch.breaker import Breaker
+from archon_batch.errors import GatewayError
+
+_log = structlog.get_logger()
+
+
+class Gate:
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.breaker = Breaker()
+        #: The first in the queue watches the breaker, and is the next probe.
+        self.turn = asyncio.Lock()
+        #: Since when it has been told that the model is parked.
+        self._told: float | None = None
+
+    @property
+    def parks(self) -> bool:
+        return self.breaker.parks(clock())
+
+    def waits(self) -> float:
+        """Seconds before a call may go; 0 if one may go now."""
+        return self.breaker.waits(clock())
+
+    def answered(self) -> None:
+        self._told_of(self.breaker.succeeded(), "")
+
+    def failed(self, error: GatewayError) -> None:
+        jitter = random.random()  # noqa: S311  (only jitter)
+        self._told_of(self.breaker.failed(error, clock(), jitter), error.reason)
+
+    def _told_of(self, after: Breaker, reason: str) -> None:
+        before, self.breaker = self.breaker, after
+        if after.openings > before.openings and (before.probing or self._told is None):
+            self._told = self._told or clock()
+            seconds = round(after.waits(clock()), 1)
+            _log.warning("model_parked", model=self.model, seconds=seconds, reason=reason)
+        elif self._told and not self.parks and not after.openings:
+            _log.info("model_answers", model=self.model, seconds=round(clock() - self._told, 1))
+            self._told = None
+
+
+def clock() -> float:
+    """Seconds of the loop."""
+    return asyncio.get_running_loop().time()

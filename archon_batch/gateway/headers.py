@@ -1,0 +1,80 @@
+"""What a provider's headers say of its limits."""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite, isnan
+
+from archon_batch.limits import Headroom
+
+#: A length of time as providers write it: ``1s``, ``6m0s``, ``120ms``, ``1h2m3.5s``, or seconds.
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+#: Seconds beyond which a moment is no length of time; in a day, as some count, there are fewer.
+_MOST = 1_000_000.0
+#: The names before which ``remaining-requests`` and the rest are put; the second has its own order.
+_OPENAI, _ANTHROPIC = "x-ratelimit", "anthropic-ratelimit"
+
+
+def headroom(headers: Mapping[str, str]) -> Headroom | None:
+    """What is left of the provider's limits; None when it does not say.
+
+    Names are looked up in lower case.
+    """
+    found = Headroom(
+        _count(headers, "requests"),
+        _count(headers, "tokens"),
+        _reset(headers, "requests"),
+        _reset(headers, "tokens"),
+    )
+    return None if found == Headroom() else found
+
+
+def patience(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a Retry-After, which may also be a date; None of any other words."""
+    words = headers.get("retry-after", "")
+    try:
+        if words.isdecimal():
+            return float(words[:9])
+        return max(0.0, parsedate_to_datetime(words).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _count(headers: Mapping[str, str], what: str) -> int | None:
+    words = _said(headers, what, "remaining")
+    return int(words[:15]) if words.isdecimal() and words.isascii() else None
+
+
+def _reset(headers: Mapping[str, str], what: str) -> float | None:
+    words = _said(headers, what, "reset")
+    if _SPAN.fullmatch(words):
+        return sum(float(n) * _SECONDS[unit] for n, unit in _PARTS.findall(words))
+    try:
+        seconds = float(words)
+    except ValueError:
+        return _until(words)
+    if isnan(seconds):
+        return None
+    if seconds > _MOST and isfinite(seconds):
+        # The moment itself, since 1970.
+        seconds -= time.time()
+    return min(max(0.0, seconds), _MOST)
+
+
+def _until(words: str) -> float | None:
+    """The seconds until a moment as ISO 8601 has it."""
+    try:
+        moment = datetime.fromisoformat(words)
+    except ValueError:
+        return None
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, zoned.timestamp() - time.time())
+
+
+def _said(headers: Mapping[str, str], what: str, part: str) -> str:
+    name = f"{_OPENAI}-{part}-{what}"
+    return headers.get(name) or headers.get(f"{_ANTHROPIC}-{what}-{part}") or ""

@@ -1,0 +1,117 @@
+"""The direct lane's own: which calls take it, and what it shows to whom."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from archon_batch import errors
+from archon_batch.archon import Call, CallKey, Message, Model
+from archon_batch.gateway import is_direct, missing_for, why_unknown
+from archon_batch.gateway.direct import DirectGateway
+from archon_batch.gateway.lanes import target
+from tests.provider import Provider
+
+BASE = "http://127.0.0.1:9/v1"
+CANARY = "sk-canary-0123456789"
+
+
+def a_call(model, prompt="What is 2 plus 2?"):
+    return Call(CallKey(0, 0, 0, 0), "ranker", model, (Message("user", prompt),), 0, 0.7, 100, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "lane", "direct"),
+    [
+        ("openai/gpt-4o-mini", None, None, True),
+        ("openai/ft:gpt-4o-mini:org::1", None, None, True),
+        ("openai/gpt-4o-search-preview", None, None, False),
+        ("openai/gpt-5", None, None, False),
+        ("openai/o3", None, None, False),
+        ("openai/o1", BASE, None, False),
+        ("openai/unheard-of", None, None, False),
+        ("openai/unheard-of", BASE, None, True),
+        ("openai/gpt-oss-20b", BASE, None, True),
+        ("hosted_vllm/org/m", BASE, None, True),
+        ("hosted_vllm/m", None, None, False),
+        ("openrouter/org/m", None, None, True),
+        ("anthropic/claude-haiku-4-5", BASE, None, False),
+        ("openai/m", "http://user:word@127.0.0.1/v1", None, False),
+        ("openai/m", BASE, "litellm", False),
+        ("anthropic/m", BASE, "direct", True),
+    ],
+)
+def test_the_lane_goes_by_provider_family_and_address(name, base, lane, direct):
+    assert is_direct(Model(model=name, api_base=base, lane=lane)) is direct
+
+
+def test_a_key_goes_to_its_own_host_only(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    assert target(Model(model="openai/gpt-4o")) == (
+        "https://api.openai.com/v1/chat/completions",
+        CANARY,
+    )
+    assert target(Model(model="openai/gpt-4o", api_base=BASE)).key == "none"
+    monkeypatch.setenv("OPENAI_BASE_URL", BASE)
+    with pytest.raises(errors.UnknownModelError, match="OPENAI_BASE_URL"):
+        target(Model(model="openai/gpt-4o"))
+
+
+def test_a_missing_or_impossible_key_stops_the_job_unsent(monkeypatch):
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    model = Model(model="openrouter/org/m")
+    assert missing_for(model) == ("OPENROUTER_API_KEY",)
+    for key in ("", "two\r\nlines: x"):
+        monkeypatch.setenv("OPENROUTER_API_KEY", key)
+        with pytest.raises(errors.CredentialsError) as caught:
+            target(model)
+        assert "lines" not in str(caught.value)
+
+
+def test_a_lane_without_an_address_is_told_before_the_job():
+    assert "api_base" in str(why_unknown(Model(model="anthropic/m", lane="direct")))
+
+
+def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
+    monkeypatch.setattr("archon_batch.gateway.direct._MOST", 64)
+
+    async def run(url):
+        gateway = DirectGateway(5.0)
+        with pytest.raises(errors.BrokenReplyError):
+            await gateway.answer(a_call(Model(model="openai/m", api_base=url)), "job/1")
+        await gateway.close()
+
+    with Provider() as provider:
+        asyncio.run(run(provider.url))
+    assert provider.requests == 1
+
+
+def test_a_prompt_that_cannot_be_written_down_is_not_sent():
+    async def run():
+        with pytest.raises(errors.BadCallError):
+            await DirectGateway(5.0).answer(
+                a_call(Model(model="openai/m", api_base=BASE), "\ud800"), "1"
+            )
+
+    asyncio.run(run())
+
+
+def test_the_direct_lane_never_imports_litellm():
+    script = (
+        "import asyncio, sys\n"
+        "from tests.gateway.test_direct import a_call, Model\n"
+        "from archon_batch.gateway import Router\n"
+        "async def run():\n"
+        "    router = Router(5.0)\n"
+        "    model = Model(model='openai/m', api_base=sys.argv[1])\n"
+        "    print((await router.answer(a_call(model), '1')).text)\n"
+        "    await router.close()\n"
+        "asyncio.run(run())\n"
+        "assert 'litellm' not in sys.modules\n"
+    )
+    with Provider() as provider:
+        done = subprocess.run(
+            [sys.executable, "-c", script, provider.url], check=True, capture_output=True
+        )
+    assert done.stdout.strip()

@@ -1,0 +1,261 @@
+"""Lines: calls leave at their moment, whatever happens on the way."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from archon_batch.archon import Model, Reply, Usage
+from archon_batch.attempt import End, Placer
+from archon_batch.errors import RateLimitError, StoreAwayError
+from archon_batch.limiter import Line, Lines, Permit, StoredMeters, line
+from archon_batch.limits import LATE, Headroom, Limits
+from archon_batch.store import ModelKey, Store
+from tests.acceptance.stage import until
+from tests.builders import MODEL, a_call, a_running_job, an_architecture
+from tests.test_limits import most_within
+
+KEY = ModelKey(MODEL)
+FOUR = Reply("four", usage=Usage(10, 5), finish="stop")
+
+
+class Provider:
+    """Answers all, a little later, and writes down when each came."""
+
+    def __init__(self, *ends: Exception, seconds: float = 0.05, headroom: Headroom | None = None):
+        self.ends = list(ends)
+        self.seconds = seconds
+        self.headroom = headroom
+        self.came: list[float] = []
+        self.first = asyncio.Event()
+        self.in_flight: list[int] = [0]
+
+    async def answer(self, call, attempt):
+        del call, attempt
+        self.came.append(time.monotonic())
+        self.first.set()
+        self.in_flight.append(self.in_flight[-1] + 1)
+        await asyncio.sleep(self.seconds)
+        self.in_flight.append(self.in_flight[-1] - 1)
+        if self.ends:
+            raise self.ends.pop(0)
+        return replace(FOUR, headroom=self.headroom)
+
+    async def close(self):
+        """Nothing is open."""
+
+
+def a_limited_job(store: Store, samples: int = 40, name: str = "nightly", **limits: int):
+    architecture = an_architecture(
+        {"type": "generator", "samples": samples, "model": "one"},
+        models={"one": {"model": MODEL, **limits}},
+    )
+    return a_running_job(store, architecture=architecture, name=name)
+
+
+def calls(count: int, first: int = 0):
+    return [a_call(slot=slot, sample=slot) for slot in range(first, first + count)]
+
+
+def placed(store: Store, job, wanted, *providers: Provider, width: int = 64, meanwhile=None):
+    """How the calls ended, shared out among as many placers as there are providers."""
+
+    async def run():
+        placers = [Placer(store, p, max_in_flight=width, timeout=30) for p in providers]
+        work = [placers[n % len(placers)].place(job, 0, call) for n, call in enumerate(wanted)]
+        other = [asyncio.to_thread(meanwhile)] if meanwhile else []
+        ends = (await asyncio.gather(*work, *other))[: len(work)]
+        for placer in placers:
+            await placer.close()
+        return ends
+
+    return asyncio.run(run())
+
+
+def test_two_placers_keep_to_one_rate(store):
+    job, one, other = a_limited_job(store, rpm=1200), Provider(), Provider()
+
+    ends = placed(store, job, calls(40), one, other)
+
+    assert set(ends) == {End.SETTLED}
+    came = sorted(one.came + other.came)
+    # 20 a second; a tenth of a second is for this machine.
+    assert came[-1] - came[0] >= 39 / 20
+    assert most_within(came, 0.9) <= 20
+    assert min(len(one.came), len(other.came)) >= 10
+
+
+def test_two_placers_have_no_more_calls_at_once_than_the_model_may_have(store):
+    job, one, other = a_limited_job(store, max_in_flight=3), Provider(), Provider()
+    together: list[int] = []
+    for provider in (one, other):
+        provider.in_flight = together
+    together.append(0)
+
+    ends = placed(store, job, calls(24), one, other)
+
+    assert set(ends) == {End.SETTLED}
+    assert max(together) == 3
+    assert store.limits.meter(KEY)[0].holders == {}
+
+
+def test_tokens_are_reserved_before_and_settled_after(store):
+    # A call reserves some 420 tokens and takes 15: if it gave nothing back, it were twelve seconds.
+    job, provider = a_limited_job(store, tpm=20_000), Provider(seconds=0.01)
+
+    started = time.monotonic()
+    placed(store, job, calls(10), provider)
+
+    assert len(provider.came) == 10
+    assert 2.0 < time.monotonic() - started < 8
+
+
+def test_what_is_found_takes_nothing_of_the_rate(store):
+    first = a_limited_job(store, name="first")
+    placed(store, first, calls(30), Provider())
+    second, provider = a_limited_job(store, name="second", rpm=60), Provider()
+
+    started = time.monotonic()
+    ends = placed(store, second, calls(31), provider)
+
+    assert set(ends) == {End.SETTLED}
+    assert len(provider.came) == 1
+    assert time.monotonic() - started < 15
+
+
+def test_limits_that_are_set_while_calls_wait_hold_for_them(store, monkeypatch):
+    monkeypatch.setattr("archon_batch.limiter.lines._EVERY", 0.1)
+    job, provider = a_limited_job(store), Provider(seconds=0.2)
+
+    def narrow():
+        until(lambda: max(provider.in_flight) == 5)
+        store.limits.put(KEY, Limits(max_in_flight=1))
+
+    placed(store, job, calls(30), provider, width=5, meanwhile=narrow)
+
+    assert max(provider.in_flight[-8:]) == 1
+
+
+def test_who_waits_for_a_rate_goes_home_when_the_process_is_to_stop(store):
+    job, provider = a_limited_job(store, rpm=1), Provider()
+
+    async def run():
+        placer = Placer(store, provider, max_in_flight=8, timeout=30)
+        waiting = asyncio.gather(*(placer.place(job, 0, call) for call in calls(5)))
+        async with asyncio.timeout(5):
+            await provider.first.wait()
+        placer.stopping.set()
+        async with asyncio.timeout(5):
+            ends = await waiting
+            await placer.close()
+        return ends
+
+    ends = asyncio.run(run())
+
+    assert sorted(end.name for end in ends) == ["OPEN"] * 4 + ["SETTLED"]
+
+
+async def a_permit(one: Line) -> Permit:
+    found = await one.permit(0)
+    assert found is not None
+    return found
+
+
+async def a_line(store: Store, rpm: int) -> Line:
+    a_limited_job(store, rpm=rpm)
+    lines = Lines(store, StoredMeters(store), room=64, stopping=asyncio.Event())
+    return await lines.of(Model(model=MODEL), "any")
+
+
+def test_calls_that_something_kept_beyond_their_moment_do_not_leave_together(store):
+    async def run():
+        one = await a_line(store, rpm=600)
+        permits = [await a_permit(one) for _ in range(4)]
+        await asyncio.sleep(LATE + 0.1)
+        left: list[float] = []
+
+        async def send(permit):
+            await one.sends(permit, 0)
+            left.append(time.monotonic())
+            one.back(permit)
+
+        await asyncio.gather(*map(send, permits))
+        await one.close()
+        return left
+
+    left = asyncio.run(run())
+
+    assert left[-1] - left[0] >= 3 * 0.1 * 0.9
+
+
+def test_a_permit_in_time_leaves_at_once_and_a_moment_that_was_not_used_is_the_next_ones(store):
+    async def run():
+        one = await a_line(store, rpm=1)
+        first = await a_permit(one)
+        waiting = asyncio.create_task(a_permit(one))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        # What it was for had been found.
+        one.back(first)
+        second = await asyncio.wait_for(waiting, 1)
+        await one.sends(second, 0)
+        one.back(second)
+        assert second.moment == first.moment
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_a_provider_that_pushes_back_gets_fewer_at_once_and_then_more_again(store):
+    job = a_limited_job(store, samples=90)
+    refusals = [RateLimitError(MODEL, "too fast") for _ in range(4)]
+    provider = Provider(*refusals, seconds=0.05)
+
+    with capture_logs() as logs:
+        ends = placed(store, job, calls(90), provider, width=16)
+
+    assert set(ends) == {End.SETTLED}
+    assert provider.in_flight[16] == 16
+    (told,) = [entry for entry in logs if entry["event"] == "model_pushes_back"]
+    assert told["width"] <= 8
+    after = provider.in_flight[40:]
+    assert max(after[:40]) < 12
+    assert max(after) > max(after[:10])
+
+
+def test_a_provider_with_nothing_left_is_left_alone(store):
+    left = Headroom(requests=0, requests_reset=1.5)
+    job, provider = a_limited_job(store), Provider(headroom=left, seconds=0.01)
+
+    placed(store, job, calls(2), provider, width=1)
+
+    first, second = provider.came
+    assert 1.4 <= second - first < 4
+
+
+def test_who_keeps_the_limits_may_be_away_for_a_while(store, monkeypatch):
+    monkeypatch.setattr(line, "_PATIENCE", 0.5)
+
+    class Away(StoredMeters):
+        gone = True
+
+        def exchange(self, key, limits, wish):
+            if self.gone:
+                raise StoreAwayError("database: gone")
+            return super().exchange(key, limits, wish)
+
+    async def run(seconds: float):
+        meters = Away(store)
+        lines = Lines(store, meters, room=8, stopping=asyncio.Event())
+        one = await lines.of(Model(model=MODEL), "any")
+        asyncio.get_running_loop().call_later(seconds, setattr, meters, "gone", False)
+        permit = await a_permit(one)
+        one.back(permit)
+        await lines.close()
+
+    a_limited_job(store, rpm=600)
+    asyncio.run(run(0.2))
+    with pytest.raises(StoreAwayError):
+        asyncio.run(run(60))

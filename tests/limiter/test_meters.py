@@ -1,0 +1,210 @@
+"""Meters: Redis and both databases give out what the arithmetic says, to several at once."""
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from archon_batch.errors import StoreAwayError
+from archon_batch.limiter import Meters, StoredMeters, meters
+from archon_batch.limiter.shared import RedisMeters
+from archon_batch.limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
+from archon_batch.store import ModelKey, Store
+from tests.test_limits import most_within
+
+KEY = ModelKey("openai/stand-in", "http://127.0.0.1:1/v1")
+
+_ALL = [
+    "sqlite",
+    pytest.param("postgres", marks=pytest.mark.postgres),
+    pytest.param("redis", marks=pytest.mark.redis),
+]
+
+
+@pytest.fixture(params=_ALL)
+def addresses(request: pytest.FixtureRequest, tmp_path) -> tuple[str, str]:
+    """A database, and a Redis where there is one."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url")), ""
+    redis = str(request.getfixturevalue("redis_url")) if request.param == "redis" else ""
+    return f"sqlite:///{tmp_path}/store.db", redis
+
+
+@pytest.fixture
+def meter(addresses: tuple[str, str]) -> Iterator[Meters]:
+    store = Store.open(addresses[0])
+    opened = meters(store, *addresses[1:])
+    # Of a Redis that was emptied nothing is known, and nothing goes at first.
+    opened.exchange(KEY, Limits(), Wish("first", 0))
+    _rest(opened)
+    yield opened
+    opened.close()
+    store.close()
+
+
+def _rest(opened: Meters) -> None:
+    if isinstance(opened, RedisMeters):
+        time.sleep(UNKNOWN)
+
+
+def _ask(
+    addresses: tuple[str, str], name: str, seconds: float, out: "multiprocessing.Queue[list[float]]"
+) -> None:
+    store = Store.open(addresses[0])
+    opened = meters(store, *addresses[1:])
+    moments, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        granted = opened.exchange(KEY, Limits(rpm=6000), Wish(name, 0, [0] * 64))
+        moments += [time.time() + wait for wait in granted.moments]
+        time.sleep(0.05)
+    opened.close()
+    store.close()
+    out.put(moments)
+
+
+@pytest.mark.timeout(60)
+def test_three_processes_together_get_the_rate_and_no_more(addresses, meter) -> None:
+    meter.exchange(KEY, Limits(), Wish("first", 0))
+    spawn = multiprocessing.get_context("spawn")
+    out: multiprocessing.Queue[list[float]] = spawn.Queue()
+    asking = [spawn.Process(target=_ask, args=(addresses, f"p{n}", 4.0, out)) for n in range(3)]
+    for process in asking:
+        process.start()
+    moments = sorted(moment for _ in asking for moment in out.get(timeout=30))
+    for process in asking:
+        process.join()
+
+    # A tenth of a second is for the clocks' reading; the pace itself is the server's.
+    steps = len(moments) / (moments[-1] - moments[0])
+    assert steps <= 100.0
+    assert most_within(moments, 2.0) <= 210
+    # While all three ask.
+    middle = [m for m in moments if moments[0] + 1 <= m < moments[0] + 3]
+    assert len(middle) >= 0.95 * 200
+
+
+def test_places_are_counted_over_processes(meter) -> None:
+    limits = Limits(max_in_flight=3)
+
+    first = meter.exchange(KEY, limits, Wish("a", 0, [0] * 2))
+    second = meter.exchange(KEY, limits, Wish("b", 0, [0] * 2))
+    given_back = meter.exchange(KEY, limits, Wish("a", 0))
+    third = meter.exchange(KEY, limits, Wish("b", 1, [0]))
+
+    granted = [len(g.moments) for g in (first, second, given_back, third)]
+    assert granted == [2, 1, 0, 1]
+    assert given_back.contested
+    seen, now = meter.look(KEY)
+    (holder,) = [h for name, h in seen.holders.items() if name == "b"]
+    assert (holder.held, holder.hungry, holder.until > now) == (2, False, True)
+
+
+def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
+    meter.exchange(KEY, Limits(), Wish("a", 1, width=7, parked=30.0))
+
+    seen, now = meter.look(KEY)
+
+    assert seen.holders["a"].width == 7
+    assert seen.holders["a"].parked - now == pytest.approx(30.0, abs=5)
+
+
+def test_two_models_do_not_share(meter) -> None:
+    meter.exchange(KEY, Limits(max_in_flight=1), Wish("a", 0, [0]))
+
+    other = ModelKey(KEY.model)
+    meter.exchange(other, Limits(), Wish("b", 0))
+    _rest(meter)
+
+    assert meter.exchange(other, Limits(max_in_flight=1), Wish("b", 0, [0])).moments
+
+
+_LIMIT = st.none() | st.integers(1, 500)
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.integers(0, 6),
+        st.lists(st.integers(0, 900), max_size=8),
+        st.integers(-50, 400),
+        st.sampled_from([0.0, 0.0, 3.0]),
+        st.none() | st.integers(1, 9),
+    ),
+    max_size=12,
+)
+
+
+@pytest.mark.redis
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rpm=_LIMIT, tpm=_LIMIT, most=st.none() | st.integers(1, 9), steps=_STEPS)
+def test_the_script_and_the_arithmetic_are_one(redis_url, rpm, tpm, most, steps) -> None:
+    Redis.from_url(redis_url).flushdb()
+    limits, theirs = Limits(rpm, tpm, most), RedisMeters(redis_url)
+    # A meter that is known, and whose beginning is long ago.
+    theirs._redis.hset("archon-batch:limits:m ", mapping={"requests": "0", "tokens": "0"})
+    ours = Meter()
+    for name, held, costs, back, rest, width in steps:
+        wish = Wish(name, held, costs, back, rest, width)
+        found = theirs.exchange(ModelKey("m"), limits, wish)
+        _, now = theirs.look(ModelKey("m"))
+        ours, expected = grant(ours, limits, wish, now)
+        if _near_the_edge(expected, found):
+            return
+        assert len(found.moments) == len(expected.moments)
+        assert found.moments == pytest.approx(expected.moments, abs=0.05)
+        assert found.wait == pytest.approx(expected.wait, abs=0.05)
+        assert found.contested == expected.contested
+        known, _ = theirs.look(ModelKey("m"))
+        assert {n: (h.held, h.hungry, h.width) for n, h in known.holders.items()} == {
+            n: (h.held, h.hungry, h.width) for n, h in ours.holders.items()
+        }
+    theirs.close()
+
+
+def _near_the_edge(one: Grant, other: Grant) -> bool:
+    """Whether a millisecond between the two looks at the clock decides about a moment."""
+    lasts = [g.moments[-1] for g in (one, other) if g.moments]
+    waits = [g.wait for g in (one, other) if g.wait]
+    return any(last > AHEAD - 0.05 for last in lasts) or any(wait < 0.05 for wait in waits)
+
+
+@pytest.mark.redis
+def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_over(
+    redis_url,
+) -> None:
+    meter = RedisMeters(redis_url)
+    meter.exchange(KEY, Limits(), Wish("first", 0))
+    time.sleep(UNKNOWN)
+    given_out = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
+    at = time.monotonic()
+
+    Redis.from_url(redis_url).flushdb()
+    again = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
+
+    assert given_out.moments
+    assert again.moments == ()
+    time.sleep(again.wait)
+    later = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
+    assert time.monotonic() + later.moments[0] - at > given_out.moments[-1] + 0.1
+    meter.close()
+
+
+def test_a_redis_that_is_away_is_told_without_its_password() -> None:
+    meter = RedisMeters("redis://:secret@127.0.0.1:1/0")
+
+    with pytest.raises(StoreAwayError) as caught:
+        meter.exchange(KEY, Limits(), Wish("a", 0))
+
+    assert "secret" not in str(caught.value)
+
+
+def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None:
+    any_store.limits.put(KEY, Limits(rpm=10))
+    any_store.limits.put(KEY, Limits(tpm=20))
+    StoredMeters(any_store).exchange(KEY, Limits(tpm=20), Wish("a", 0, [5]))
+
+    assert any_store.limits.all()[KEY].operator == Limits(tpm=20)
+    any_store.limits.put(KEY, Limits())
+    assert any_store.limits.all() == {}
