@@ -21,7 +21,7 @@ from archon_batch.errors import ArchitectureError
 from archon_batch.files import component_kinds
 from archon_batch.ledger import usd
 from archon_batch.running import running
-from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Store
+from archon_batch.store import Account, By, CallLine, Ending, Job, Night, Progress, Store
 
 #: How often what did not go as asked, by layer, component and kind.
 Notes = Mapping[tuple[int, int, str], int]
@@ -45,15 +45,21 @@ def status(store: Store, job: Job) -> dict[str, Any]:
 
 
 def jobs(store: Store) -> list[dict[str, Any]]:
-    return [
+    """Every job, and every night that came to none, the newest first."""
+    nights = store.nights.all()
+    kept = {night.job: night for night in nights if night.job is not None}
+    listed = [
         {
             **_job(job),
             **_progress(store.accounts.progress(job.id)),
             "usd": dollars(job.spent),
             "in_doubt_usd": dollars(job.in_doubt),
+            "night": _night(kept.get(job.id)),
         }
         for job in store.jobs.all()
     ]
+    listed += [_jobless(night) for night in nights if night.job is None]
+    return sorted(listed, key=lambda one: str(one["created_at"]), reverse=True)
 
 
 def cost(store: Store, job: Job, by: By) -> dict[str, Any]:
@@ -120,6 +126,31 @@ def _job(job: Job) -> dict[str, Any]:
         "budget_usd": dollars(job.budget),
         "created_at": _moment(job.created_at),
         "ended_at": _moment(job.ended_at),
+    }
+
+
+def _night(night: Night | None) -> dict[str, Any] | None:
+    if night is None:
+        return None
+    return {
+        "file": night.file,
+        "date": night.day.isoformat(),
+        "state": night.state,
+        "reason": night.reason,
+    }
+
+
+def _jobless(night: Night) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("job", "name", "state", "reason", "dataset", "architecture", "rows")),
+        **dict.fromkeys(("budget_usd", "created_at", "ended_at")),
+        **dict.fromkeys(("answered", "given_up", "open", "cancelled", "usd", "in_doubt_usd")),
+        "name": night.name,
+        "state": night.state,
+        "reason": night.reason,
+        "created_at": _moment(night.begun_at),
+        "ended_at": _moment(night.ended_at),
+        "night": _night(night),
     }
 
 

@@ -5,7 +5,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from celery.schedules import ParseException, crontab
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import KINDS, read_architecture
@@ -23,6 +24,7 @@ from archon_batch.files import (
     read_pool_file,
     yaml_text,
 )
+from archon_batch.files.cron import refuse_bad
 from tests.builders import architectures
 
 TODAY = date(2026, 1, 2)
@@ -672,8 +674,22 @@ def test_a_job_file_needs_a_dataset_and_an_architecture_only(file):
          "found 1000000000.0")),
         ("0 2 * * MON-FRI", "0 2 * *", ("job.yaml:5: when: expected five fields of cron in UTC, "
          "such as \"0 2 * * *\", found '0 2 * *'")),
-        ("0 2 * * MON-FRI", "at two in the night", ("job.yaml:5: when: expected five fields of cron "
-         "in UTC, such as \"0 2 * * *\", found 'at two in the night'")),
+        ("0 2 * * MON-FRI", "at two in the night", ("job.yaml:5: when: expected minutes from 0 to "
+         "59 in its place, found 'at two in the night'")),
+        ("0 2 * * MON-FRI", "0 24 * * *", ("job.yaml:5: when: expected hours from 0 to 23 in its "
+         "place, found '0 24 * * *'")),
+        ("0 2 * * MON-FRI", "0 2 30 feb *", ("job.yaml:5: when: expected a day that one of its "
+         "months has, found '0 2 30 feb *'")),
+        ("name: labels-{date}", "name: labels", ("job.yaml:5: when: it needs a name with {date}, "
+         "or every night after the first is the same job")),
+        ("limit: 100", "on_failure: tell me", ("job.yaml:9: on_failure: expected a command as a "
+         "list, such as [notify, oncall], or a URL of http or https, found 'tell me'")),
+        ("limit: 100", "on_failure: []", ("job.yaml:9: on_failure: expected a command as a "
+         "list, such as [notify, oncall], or a URL of http or https, found a list")),
+        ("limit: 100", "on_failure: [ls, 1]", ("job.yaml:9: on_failure: expected a command as a "
+         "list, such as [notify, oncall], or a URL of http or https, found a list")),
+        ("limit: 100", "on_failure: file:///x", ("job.yaml:9: on_failure: expected a command as a "
+         "list, such as [notify, oncall], or a URL of http or https, found 'file:///x'")),
         ("limit: 100", "limit: 0", ("job.yaml:9: limit: expected greater than or equal to 1, "
          "found 0")),
         ("limit: 100", "api_key: x", ("job.yaml:9: api_key: keys do not belong in files; set the "
@@ -694,6 +710,56 @@ def test_what_is_wrong_with_a_job_file_names_its_line(file, old, new, reason):
     with pytest.raises(JobFileError):
         read_job(path)
     assert why(path, read_job) == reason
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[notify, --to, oncall]", ("notify", "--to", "oncall")),
+        ("https://hooks.example.org/night", "https://hooks.example.org/night"),
+    ],
+)
+def test_a_job_file_says_who_is_told_of_a_failure(file, written, read):
+    job = read_job(file(JOB.replace("limit: 100", f"on_failure: {written}")))
+
+    assert job.on_failure == read
+
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_WEEK = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+
+
+def _cron_field(low, high, words=()):
+    """Parts of a field: most within its bounds, some beyond them."""
+    bound = st.one_of(
+        st.integers(low, high + 1).map(str), *([st.sampled_from(words)] * bool(words))
+    )
+    stretch = st.one_of(st.just("*"), st.tuples(bound, bound).map("-".join))
+    step = st.integers(1, 70).map(str)
+    part = st.one_of(bound, stretch, st.tuples(stretch, step).map("/".join))
+    return st.lists(part, min_size=1, max_size=3).map(",".join)
+
+
+@given(
+    st.tuples(
+        _cron_field(0, 59),
+        _cron_field(0, 23),
+        _cron_field(1, 31),
+        _cron_field(1, 12, _MONTHS),
+        _cron_field(0, 6, _WEEK),
+    )
+)
+@example(("0", "22-4", "*", "nov-feb", "SAT-SUN"))
+@example(("0", "0", "31", "2,4,6", "*"))
+def test_an_hour_is_taken_when_celery_takes_it(fields):
+    minute, hour, day, month, weekday = fields
+    try:
+        crontab(minute, hour, weekday, day, month)
+    except (ValueError, ParseException):
+        with pytest.raises(ValueError, match=r"^(minutes|hours|days|months|a day)"):
+            refuse_bad(" ".join(fields))
+    else:
+        assert refuse_bad(" ".join(fields)) == " ".join(fields)
 
 
 # Pool files

@@ -1,6 +1,7 @@
 """The commands, one file each. A command is imported when it is called: help needs no Celery."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ _COMMANDS = {
     "resume": ("resume", "Go on with a job that was stopped."),
     "retry": ("resume", "Open rows again that were given up or cancelled."),
     "cancel": ("resume", "End a job; keep what was paid for."),
+    "limits": ("limits", "Show or change what a model may take, over all workers."),
     "worker": ("worker", "Start the workers of a pool file."),
+    "beat": ("beat", "Start job files at their hours."),
     "cache": ("cache", "Look after the replies that are kept for other jobs."),
     "db": ("db", "Look after the database."),
     "doctor": ("doctor", "Look for what would keep a job from running here."),
@@ -72,13 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     # The keys of providers, and our own settings, of the folder that the command is run in.
     load_dotenv(os.path.join(os.getcwd(), ".env"))  # noqa: PTH109, PTH118
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Prompts and answers are in any script, whatever the locale has letters for.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         status = archon_batch.main(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help())
         status = 0
     except click.ClickException as error:
-        error.show()
+        from archon_batch.cli.page import visible  # noqa: PLC0415
+
+        # It quotes what was typed, or what a script passed on.
+        words = io.StringIO()
+        error.show(words)
+        click.echo(visible(words.getvalue()), err=True, nl=False)
         status = error.exit_code
     except ArchonBatchError as error:
         from archon_batch.cli.page import visible  # noqa: PLC0415

@@ -10,6 +10,7 @@ from archon_batch.cli import room
 from archon_batch.cli.graph import graph
 from archon_batch.cli.layers import print_layers
 from archon_batch.cli.order import priced, prices_of, warn
+from archon_batch.cli.page import visible
 from archon_batch.errors import InputError
 from archon_batch.files import (
     kind_of,
@@ -54,7 +55,7 @@ def check(
             _check(file, allow_unpriced=allow_unpriced, drawn=drawn)
         except InputError as error:
             wrong += 1
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {visible(str(error))}", err=True)
     return 2 if wrong else 0
 
 

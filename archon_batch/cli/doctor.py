@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -14,12 +15,14 @@ import click
 from archon_batch.cli import room
 from archon_batch.cli.tables import print_json
 from archon_batch.errors import ArchonBatchError
-from archon_batch.settings import Settings
-from archon_batch.store import Store
+from archon_batch.settings import Settings, detours, odd_keys
+from archon_batch.store import Store, now
 
 _KEY = re.compile(r"_API_(KEY|BASE)$|^ARCHON_BATCH_KEY_")
 #: Bytes below which a night's answers may not fit.
 _LITTLE_DISK = 1 << 30
+#: Files that a process has open besides its calls' connections.
+_FILES = 64
 
 
 @click.command()
@@ -63,7 +66,12 @@ def _program(_settings: Settings) -> Iterator[tuple[bool, str]]:
 def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
     store = Store.open(settings.database_url)
     try:
-        yield True, f"{store.where}, {len(store.jobs.all())} jobs"
+        jobs = store.jobs.all()
+        yield True, f"{store.where}, {len(jobs)} jobs"
+        if late := [
+            job for job in jobs if max(job.created_at, job.ended_at or job.created_at) > now()
+        ]:
+            yield False, f"job {late[0].id} is of a later time than this machine's clock has"
     finally:
         store.close()
 
@@ -81,6 +89,13 @@ def _keys(_settings: Settings) -> Iterator[tuple[bool, str]]:
     # Names only: a key is never shown.
     names = sorted(n for n in os.environ if _KEY.search(n))
     yield True, ", ".join(names) or "none set; models of providers need theirs"
+    for variable, why in odd_keys(os.environ).items():
+        yield False, f"{variable} {why}"
+
+
+def _network(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    # It may be meant so: then it is good to see.
+    yield True, ", ".join(detours(os.environ)) or "no proxy is set"
 
 
 def _local(_settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -99,6 +114,18 @@ def _extras(_settings: Settings) -> Iterator[tuple[bool, str]]:
 def _disk(_settings: Settings) -> Iterator[tuple[bool, str]]:
     free = shutil.disk_usage(Path.cwd()).free
     yield free >= _LITTLE_DISK, f"{free / (1 << 30):.1f} GiB free in this folder"
+    system = os.statvfs(Path.cwd())
+    if system.f_files and not system.f_favail:
+        yield False, "no file can be made in this folder: its file system has as many as it takes"
+
+
+def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_in_flight + _FILES
+    yield (
+        most >= wanted,
+        f"{most:,} may be open (ulimit -n); {settings.max_in_flight:,} calls want {wanted:,}",
+    )
 
 
 _CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
@@ -106,7 +133,9 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "database": _database,
     "broker": _broker,
     "keys": _keys,
+    "network": _network,
     "local model": _local,
     "extras": _extras,
     "disk": _disk,
+    "files": _files,
 }

@@ -1,16 +1,20 @@
 """``archon-batch jobs``."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import click
 
 from archon_batch import report
 from archon_batch.cli import room
+from archon_batch.cli.page import visible
 from archon_batch.cli.tables import money, print_json, print_table
 
 
 @click.command()
 @room.json_option
 def jobs(as_json: bool) -> None:
-    """List the jobs, the newest first."""
+    """List the jobs, the newest first, and what is wrong with nights of job files."""
     with room.store() as store:
         listed = report.jobs(store)
     if as_json:
@@ -29,8 +33,17 @@ def jobs(as_json: bool) -> None:
                 j["rows"],
                 j["answered"],
                 j["given_up"],
-                money(j["usd"]),
+                None if j["job"] is None else money(j["usd"]),
             )
             for j in listed
         ],
     )
+    for line in _troubles(listed):
+        click.echo(line)
+
+
+def _troubles(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for night in (one["night"] for one in listed if one["night"]):
+        if night["reason"] is not None and night["state"] != "cancelled":
+            why = " ".join(night["reason"].split())
+            yield visible(f"{night['file']} of {night['date']} {night['state']}: {why}")

@@ -1,5 +1,6 @@
 """What is to be run, from the command line or a job file, and all of it read and checked."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,12 +10,14 @@ from pathlib import Path
 import click
 
 from archon_batch.archon import Architecture, warnings
+from archon_batch.cli.page import visible
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset, Reading
-from archon_batch.errors import InputError
+from archon_batch.errors import InputError, SettingsError
 from archon_batch.files import ArchitectureFile, JobFile, load_architecture
 from archon_batch.ledger import NanoUsd, Price, nano
-from archon_batch.submit import long_replies, price_list, windowed
+from archon_batch.settings import detours, odd_keys
+from archon_batch.submit import long_replies, price_list, refuse_unready, windowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,25 @@ def warn(file: ArchitectureFile) -> None:
         places.setdefault(why, []).append(place)
     for why, at in places.items():
         more = f" (the first of {len(at)} places)" if len(at) > 1 else ""
-        click.echo(f"warning: {file.where(at[0])}: {at[0]}: {why}{more}", err=True)
+        # Names in it are somebody's, and a terminal obeys what it is sent.
+        click.echo(visible(f"warning: {file.where(at[0])}: {at[0]}: {why}{more}"), err=True)
+
+
+def refuse_uncallable(architecture: Architecture) -> None:
+    """Refuse what this process could not call; tell where calls go by another way.
+
+    Raises:
+        SettingsError: keys are missing in the environment, or cannot be keys.
+    """
+    models = [architecture.model(name) for name in architecture.model_names]
+    used = {f"{model.provider}_API_KEY".upper() for model in models}
+    for variable, why in odd_keys(os.environ).items():
+        if variable in used or variable.startswith("ARCHON_BATCH_KEY_"):
+            raise SettingsError(variable, f"{why}; set it again, and nothing else with it")
+    refuse_unready(architecture)
+    if any(model.provider not in ("local", "scripted") for model in models):
+        for detour in detours(os.environ):
+            click.echo(visible(f"warning: {detour}"), err=True)
 
 
 @contextmanager

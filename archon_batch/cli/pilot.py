@@ -9,6 +9,7 @@ from pathlib import Path
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
+from archon_batch.cli.order import refuse_uncallable
 from archon_batch.cli.page import counted
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, money
@@ -21,7 +22,7 @@ from archon_batch.pilot import Piloted, extrapolated, places
 from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Account, Job, NewItem, NewJob, Progress, Store
-from archon_batch.submit import SHARD, WIDTH, refuse_unready
+from archon_batch.submit import SHARD, WIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def run_pilot(
     The same pilot again is the same job, as a submission is.
     """
     if settings.embedded:
-        refuse_unready(architecture)
+        refuse_uncallable(architecture)
     rows = _chosen(dataset, size)
     with room.store(settings) as store:
         job = _made(store, _new(dataset, architecture, prices, rows, budget), rows)

@@ -10,7 +10,7 @@ from archon_batch import report
 from archon_batch.archon import Architecture, Message, Question
 from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
-from archon_batch.cli.order import priced
+from archon_batch.cli.order import priced, refuse_uncallable
 from archon_batch.cli.run import interruptible
 from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import aside, print_json
@@ -18,7 +18,6 @@ from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse as run
 from archon_batch.ledger import NanoUsd, Price
 from archon_batch.store import NewItem, NewJob
-from archon_batch.submit import refuse_unready
 
 
 @click.command()
@@ -44,7 +43,7 @@ def rehearse(
     """
     settings = room.settings()
     architecture, prices = priced(arch, allow_unpriced=allow_unpriced)
-    refuse_unready(architecture)
+    refuse_uncallable(architecture)
     here = Process(settings)
     try:
         new = _job(prompt, architecture, prices, budget, reuse=not no_cache)

@@ -1,5 +1,6 @@
 """``archon-batch submit``."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,17 +8,18 @@ import click
 
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
-from archon_batch.cli.order import Order, prepared
+from archon_batch.cli.night import Night, kept
+from archon_batch.cli.order import Order, prepared, refuse_uncallable
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
 from archon_batch.export import export, refuse_unwritable
-from archon_batch.files import read_job_file
+from archon_batch.files import JobFile
 from archon_batch.ledger import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
-from archon_batch.submit import SHARD, Submission, refuse_small_budget, refuse_unready
+from archon_batch.submit import SHARD, Submission, refuse_small_budget
 from archon_batch.submit import submit as make
 
 
@@ -29,6 +31,13 @@ from archon_batch.submit import submit as make
 @click.option(
     "--job", "job_file", type=Path, metavar="FILE", help="Take all of it from a job file."
 )
+@click.option(
+    "--date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="What {date} is in the job file; default: today, in UTC.",
+)
+@click.option("--go-on", is_flag=True, help="Go on with that day's job as it was submitted.")
 @click.option("--name", help="A name of your own; submitting it again is the same job.")
 @click.option("--budget", type=room.Usd(), help="The most the job may spend, in USD.")
 @room.rows_options
@@ -45,6 +54,8 @@ def submit(
     dataset: str | None,
     arch: str | None,
     job_file: Path | None,
+    date: datetime | None,
+    go_on: bool,
     name: str | None,
     budget: NanoUsd | None,
     shard: int | None,
@@ -63,46 +74,86 @@ def submit(
     """
     settings = room.settings()
     order = Order(dataset, arch, name, budget, output, reading)
-    if job_file is not None:
-        order = order.filled(read_job_file(job_file, datetime.now(UTC).date()))
-    # A job file names its export, and starting it again writes the same.
-    force = force or job_file is not None
     if wait is False and output is not None:
         raise InputError(
             "--detach does not wait for what -o exports; archon-batch export does it later"
         )
-    if order.output is not None:
-        refuse_unwritable(order.output, force=force)
-    with prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
+
+    def work(file: JobFile | None, night: Night | None) -> int:
+        if go_on and night is None:
+            raise InputError(f"--go-on: {job_file} has no nights, for want of when and on_failure")
+        asked = order if file is None else order.filled(file)
+        # A job file names its export, and starting it again writes the same.
+        over = force or file is not None
+        if asked.output is not None:
+            refuse_unwritable(asked.output, force=over)
+        job = _begun(settings, asked, night) if go_on and night is not None else None
+        if job is None:
+            new = _Terms(shard or SHARD, reuse=not no_cache, allow_unpriced=allow_unpriced)
+            job = _submitted(settings, asked, new, night)
+        _print(job, as_json=as_json)
+        if settings.embedded and wait is False:
+            aside.print(f"stored; archon-batch resume {job.id} runs it")
+            return 0
+        awaited = asked.output is not None or (file is not None and file.on_failure is not None)
+        status = run(settings, job, wait=awaited if wait is None else wait)
+        if asked.output is not None and status in (0, 1) and wait is not False:
+            with room.store(settings) as store:
+                export(store, job, asked.output, force=over)
+            aside.print(f"answers are in {asked.output}")
+        return status
+
+    if job_file is None:
+        if date is not None or go_on:
+            raise InputError("--date and --go-on are of a job file; name one with --job FILE")
+        return work(None, None)
+    return kept(settings, job_file, (date or datetime.now(UTC)).date(), work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What only the command line says of a submission."""
+
+    shard: int
+    reuse: bool
+    allow_unpriced: bool
+
+
+def _submitted(settings: Settings, order: Order, terms: _Terms, night: Night | None) -> Job:
+    with prepared(order, allow_unpriced=terms.allow_unpriced) as (rows, architecture, prices):
         if order.output is not None and rows.reads(order.output):
             raise InputError(f"{order.output} is the dataset; name another file for the answers")
         submission = Submission(
-            rows, architecture, prices, order.name, order.budget, shard or SHARD, reuse=not no_cache
+            rows, architecture, prices, order.name, order.budget, terms.shard, reuse=terms.reuse
         )
         if order.budget is not None:
             refuse_small_budget(submission)
         _refuse_unready(settings, architecture)
         with room.store(settings) as store:
             job = _made(store, submission)
+            if night is not None:
+                night.submitted(store, job)
+            return job
+
+
+def _begun(settings: Settings, order: Order, night: Night) -> Job | None:
+    """The job that the night came to before, set going again; its dataset is not read again."""
+    with room.store(settings) as store:
+        job = night.job(store)
+        return None if job is None else _again(store, job, order.budget)
+
+
+def _print(job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json({"job": job.id, "name": job.name, "rows": job.rows})
     else:
         click.echo(job.id)
-    if settings.embedded and wait is False:
-        aside.print(f"stored; archon-batch resume {job.id} runs it")
-        return 0
-    status = run(settings, job, wait=wait if wait is not None else order.output is not None)
-    if order.output is not None and status in (0, 1) and wait is not False:
-        with room.store(settings) as store:
-            export(store, job, order.output, force=force)
-        aside.print(f"answers are in {order.output}")
-    return status
 
 
 def _refuse_unready(settings: Settings, architecture: Architecture) -> None:
     """Refuse to store what nobody could run."""
     if settings.embedded:
-        refuse_unready(architecture)
+        refuse_uncallable(architecture)
         return
     from archon_batch.engine.broker import reached  # noqa: PLC0415
 
@@ -117,8 +168,13 @@ def _made(store: Store, submission: Submission) -> Job:
     aside.print(f"submitted before: job {job.id} is {job.state}")
     if job.state == "cancelled":
         raise InputError(f"{job.id} is cancelled; archon-batch retry {job.id} opens its rows again")
-    raised = submission.budget is not None and submission.budget != job.budget
+    return _again(store, job, submission.budget)
+
+
+def _again(store: Store, job: Job, budget: NanoUsd | None) -> Job:
+    """Set a job going that was stopped; or paused, if it has another budget now."""
+    raised = budget is not None and budget != job.budget
     if raised:
-        store.jobs.set_budget(job.id, submission.budget)
+        store.jobs.set_budget(job.id, budget)
     store.jobs.move(job.id, "running", only_from=["stopped", "paused"] if raised else ["stopped"])
     return store.jobs.get(job.id)

@@ -6,16 +6,15 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from archon_batch.archon import checked
 from archon_batch.errors import JobFileError
+from archon_batch.files.cron import refuse_bad
 from archon_batch.files.document import Document, load
 
-_CRON_PART = r"(?:\*|(?:\d\d?|[A-Za-z]{3})(?:-(?:\d\d?|[A-Za-z]{3}))?)(?:/\d\d?)?"
-_CRON_FIELD = re.compile(rf"{_CRON_PART}(?:,{_CRON_PART})*", re.ASCII)
-_CRON_FIELDS = 5
 _PLACE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -31,11 +30,13 @@ def _usd(value: object) -> Decimal:
     return amount
 
 
-def _cron(value: str) -> str:
-    fields = value.split()
-    if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
-        raise ValueError('five fields of cron in UTC, such as "0 2 * * *"')
-    return value
+def _url_or_command(value: object) -> object:
+    if isinstance(value, str) and urlsplit(value).scheme in ("http", "https"):
+        if urlsplit(value).hostname:
+            return value
+    elif isinstance(value, list) and value and all(isinstance(w, str) and w for w in value):
+        return tuple(value)
+    raise ValueError("a command as a list, such as [notify, oncall], or a URL of http or https")
 
 
 def _some(value: str) -> str:
@@ -45,8 +46,9 @@ def _some(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_some)]
-Cron = Annotated[str, AfterValidator(_cron)]
+Cron = Annotated[str, AfterValidator(refuse_bad)]
 Usd = Annotated[Decimal, BeforeValidator(_usd), Field(gt=0, le=1_000_000)]
+OnFailure = Annotated[tuple[str, ...] | str, BeforeValidator(_url_or_command)]
 
 
 class JobFile(BaseModel):
@@ -69,6 +71,13 @@ class JobFile(BaseModel):
     id_field: Text | None = None
     #: Rows to read; None reads all.
     limit: int | None = Field(default=None, ge=1)
+    #: Who is told of a night that fails: a command, or a URL that takes JSON.
+    on_failure: OnFailure | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its nights are put on record: something starts it, or somebody wants to know."""
+        return self.when is not None or self.on_failure is not None
 
 
 def read_job_file(path: Path, today: date) -> JobFile:
@@ -83,13 +92,17 @@ def read_job_file(path: Path, today: date) -> JobFile:
     day = {"date": today.isoformat()}
     name = _filled(document, "name", job.name, day)
     known = day if name is None else {**day, "name": name}
-    return job.model_copy(
+    filled = job.model_copy(
         update={
             "name": name,
             "dataset": _filled(document, "dataset", job.dataset, day),
             "export": _filled(document, "export", job.export, known),
         }
     )
+    if job.when is not None and "{date}" not in (job.name or ""):
+        why = "it needs a name with {date}, or every night after the first is the same job"
+        raise JobFileError(document.where("when"), "when", why)
+    return filled
 
 
 def _filled(

@@ -1,0 +1,315 @@
+"""The schedule of beat, and whoever is told of a night that fails."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.beat import ScheduleEntry
+from hypothesis import example, given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from archon_batch.engine import alarm, beat
+from archon_batch.engine.app import app, settings
+from archon_batch.engine.nights import Nights
+from archon_batch.errors import InputError
+from archon_batch.store import Store, now
+
+JOB = """\
+dataset: rows.jsonl
+architecture: label
+name: labels-{date}
+when: "0 2 * * *"
+"""
+
+FACTS = {"file": "jobs/labels.yaml", "state": "failed", "reason": "no such file", "job": ""}
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("when", "moment", "due"),
+    [
+        ("0 2 * * *", "2026-01-31T02:00:00", "2026-01-31T02:00:00"),
+        ("0 2 * * *", "2026-01-31T01:59:59", "2026-01-30T02:00:00"),
+        ("30 23 * * *", "2026-02-01T00:10:00", "2026-01-31T23:30:00"),
+        ("* * * * *", "2026-01-31T09:15:40", "2026-01-31T09:15:00"),
+        ("0 2 * * mon-fri", "2026-02-01T12:00:00", "2026-01-30T02:00:00"),
+        ("0 0 1 1 *", "2026-12-31T00:00:00", "2026-01-01T00:00:00"),
+        ("0 12 29 2 *", "2026-12-31T00:00:00", "2024-02-29T12:00:00"),
+    ],
+)
+def test_the_latest_due_moment_is_the_one_before_now(when: str, moment: str, due: str) -> None:
+    assert beat.last_due(beat.hours(when), _moment(moment)) == _moment(due)
+
+
+@given(
+    st.datetimes(datetime(2024, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.integers(0, 59),
+    st.sampled_from(["*", "3", "22-4", "*/5"]),
+    st.sampled_from(["*", "sun", "mon-fri"]),
+)
+@example(_moment("2024-03-01T00:00:00"), 0, "22-4", "sun")
+def test_no_due_moment_lies_between_the_latest_and_now(
+    moment: datetime, minute: int, hour: str, weekday: str
+) -> None:
+    cron = beat.hours(f"{minute} {hour} * * {weekday}")
+
+    due = beat.last_due(cron, moment)
+
+    # Counted down by the minute: no arithmetic of Celery's.
+    step = moment.replace(second=0, microsecond=0)
+    while not (
+        step.minute in cron.minute  # type: ignore[attr-defined]
+        and step.hour in cron.hour  # type: ignore[attr-defined]
+        and step.isoweekday() % 7 in cron.day_of_week  # type: ignore[attr-defined]
+    ):
+        step -= timedelta(minutes=1)
+    assert due == step
+
+
+def _url(folder: Path) -> str:
+    return f"sqlite:///{folder}/store.db"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one job file, and a database beside it."""
+    monkeypatch.setattr(beat, "settings", replace(settings, database_url=_url(tmp_path)))
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "labels.yaml").write_text(JOB, encoding="utf-8")
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def scheduler(folder: Path) -> Iterator[Callable[[], beat.NightScheduler]]:
+    made: list[beat.NightScheduler] = []
+
+    def make() -> beat.NightScheduler:
+        made.append(beat.NightScheduler(app, schedule_filename=str(folder)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+Make = Callable[[], beat.NightScheduler]
+
+
+def _kept(folder: Path, days: int) -> None:
+    """Have a night of so many days ago on record, done."""
+    store = Store.open(_url(folder.parent))
+    file, day = str(folder / "labels.yaml"), (now() - timedelta(days=days)).date()
+    store.nights.begin(file, day, "labels")
+    store.nights.end(file, day, "done", None, fails=False)
+    store.close()
+
+
+def _due(made: beat.NightScheduler) -> bool:
+    (entry,) = made.schedule.values()
+    assert isinstance(entry, ScheduleEntry)
+    return bool(entry.is_due()[0])
+
+
+def test_a_new_file_has_missed_no_night(scheduler: Make) -> None:
+    assert not _due(scheduler())
+
+
+def test_a_night_that_was_missed_is_due_at_the_start(folder: Path, scheduler: Make) -> None:
+    _kept(folder, days=5)
+
+    assert _due(scheduler())
+
+
+def test_a_night_that_is_on_record_is_not_due_at_the_start(folder: Path, scheduler: Make) -> None:
+    _kept(folder, days=0)
+
+    assert not _due(scheduler())
+
+
+def test_a_night_that_starts_after_midnight_is_that_of_the_day_before(
+    folder: Path, scheduler: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "labels.yaml").write_text(JOB.replace("0 2", "30 23"), encoding="utf-8")
+    made = scheduler()
+    begun: list[tuple[str, date]] = []
+    monkeypatch.setattr(made._nights, "begin", lambda file, day: begun.append((file, day)))
+    monkeypatch.setattr(beat, "now", lambda: _moment("2026-02-01T00:10:00"))
+
+    made.apply_entry(*made.schedule.values())
+
+    assert begun == [(str(folder / "labels.yaml"), date(2026, 1, 31))]
+
+
+def test_a_night_that_is_done_or_attended_is_not_started_again(folder: Path) -> None:
+    _kept(folder, days=0)
+    store = Store.open(_url(folder.parent))
+    file, today = str(folder / "labels.yaml"), now().date()
+    tomorrow = today + timedelta(days=1)
+    store.nights.begin(file, tomorrow, "labels")
+    nights = Nights(store)
+
+    started = [nights.begin(file, day) for day in (today, tomorrow)]
+
+    nights.stop()
+    store.close()
+    assert started == [False, False]
+
+
+def test_only_job_files_with_an_hour_are_scheduled(folder: Path, scheduler: Make) -> None:
+    (folder / "by_hand.yaml").write_text(JOB.replace('when: "0 2 * * *"\n', ""), encoding="utf-8")
+    (folder / "pool.yaml").write_text("queues: [calls]\n", encoding="utf-8")
+    (folder / "notes.txt").write_text("dataset", encoding="utf-8")
+    (folder / "samples").mkdir()
+
+    assert list(scheduler().schedule) == [str(folder / "labels.yaml")]
+
+
+def test_beat_refuses_to_start_with_files_that_are_wrong(folder: Path, scheduler: Make) -> None:
+    (folder / "a.yaml").write_text(JOB.replace("0 2", "0 99"), encoding="utf-8")
+    (folder / "b.yaml").write_text("datset: x\n", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"a\.yaml:4: when: expected hours(.|\n)*b\.yaml: it has"):
+        scheduler()
+
+
+def test_files_that_come_change_and_go_are_noticed(folder: Path, scheduler: Make) -> None:
+    made = scheduler()
+    (folder / "labels.yaml").write_text(JOB.replace("0 2", "30 12"), encoding="utf-8")
+    (folder / "new.yaml").write_text(JOB, encoding="utf-8")
+
+    made.tick()
+    changed = {Path(name).name: repr(entry.schedule) for name, entry in made.schedule.items()}
+    (folder / "labels.yaml").unlink()
+    made.tick()
+
+    assert "30 12" in changed["labels.yaml"]
+    assert "0 2" in changed["new.yaml"]
+    assert [Path(name).name for name in made.schedule] == ["new.yaml"]
+
+
+def test_a_file_that_goes_wrong_keeps_its_hour_and_is_told_once(
+    folder: Path, scheduler: Make
+) -> None:
+    made = scheduler()
+    (folder / "labels.yaml").write_text("dataset: [", encoding="utf-8")
+
+    with capture_logs() as events:
+        made.tick()
+        made.tick()
+
+    assert [e["event"] for e in events] == ["job_file_refused"]
+    assert "labels.yaml:1" in events[0]["why"]
+    assert list(made.schedule) == [str(folder / "labels.yaml")]
+
+
+class _Hook(BaseHTTPRequestHandler):
+    """Takes what is posted, and answers by the path."""
+
+    taken: list[tuple[str, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.taken.append((self.path, body))
+        status = int(self.path.lstrip("/"))
+        self.send_response(status)
+        if status in (302, 307):
+            self.send_header("Location", "/200")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    taken: list[tuple[str, Any]] = []
+    server = HTTPServer(("127.0.0.1", 0), type("Hook", (_Hook,), {"taken": taken}))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", taken
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_url_gets_the_facts_as_json(hook: tuple[str, list[tuple[str, Any]]]) -> None:
+    url, taken = hook
+
+    with capture_logs() as events:
+        alarm.tell(f"{url}/204", FACTS)
+
+    assert taken == [("/204", FACTS)]
+    assert [e["event"] for e in events] == ["failure_told"]
+
+
+@pytest.mark.parametrize("status", [307, 302, 500])
+def test_a_redirect_is_not_followed_and_no_failure_to_tell_is_raised(
+    hook: tuple[str, list[tuple[str, Any]]], status: int
+) -> None:
+    url, taken = hook
+
+    with capture_logs() as events:
+        alarm.tell(f"{url}/{status}", FACTS)
+
+    assert [path for path, _ in taken] == [f"/{status}"]
+    assert [e["event"] for e in events] == ["on_failure_failed"]
+    assert url not in str(events)
+
+
+def test_a_url_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket  # noqa: PLC0415
+
+    monkeypatch.setattr(alarm, "_REQUEST", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs() as events:
+        alarm.tell(f"http://127.0.0.1:{silent.getsockname()[1]}/", FACTS)
+
+    assert [e["event"] for e in events] == ["on_failure_failed"]
+
+
+def test_a_command_has_the_facts_in_its_environment_and_no_shell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "import json, os, sys; print('noise');"
+        "json.dump([dict(os.environ), sys.argv[2:]], open(sys.argv[1], 'w'))"
+    )
+
+    alarm.tell([sys.executable, "-c", code, str(tmp_path / "told"), "$HOME; ls"], FACTS)
+
+    environment, arguments = json.loads((tmp_path / "told").read_text())
+    assert arguments == ["$HOME; ls"]
+    assert {k: environment[f"ARCHON_BATCH_{k.upper()}"] for k in FACTS} == FACTS
+    assert "noise" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["/no/such/command"], [sys.executable, "-c", "1/0"]])
+def test_a_command_that_fails_is_logged_and_no_more(command: list[str]) -> None:
+    with capture_logs() as events:
+        alarm.tell(command, FACTS)
+
+    assert [e["event"] for e in events] == ["on_failure_failed"]
+
+
+def test_a_command_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarm, "_COMMAND", 0.2)
+    began = time.monotonic()
+
+    with capture_logs() as events:
+        alarm.tell([sys.executable, "-c", "import time; time.sleep(30)"], FACTS)
+
+    assert time.monotonic() - began < 15
+    assert events[0]["why"] == subprocess.TimeoutExpired.__name__
