@@ -1,0 +1,97 @@
+"""Mathematics: equal as values, by math-verify, in a child that may take as long as it likes."""
+
+import json
+import select
+import subprocess
+import sys
+from typing import IO, Any, ClassVar
+
+from archon_batch.archon import boxed, stated
+from archon_batch.scoring.score import Metric, Score, right, unread
+
+#: Seconds for one comparison. Powers of powers would keep sympy busy for good.
+_PATIENCE = 10.0
+#: Seconds until the child is there: it imports sympy.
+_START = 120.0
+#: Characters of an answer that are compared: what is longer is no final answer.
+_LONGEST = 2_000
+
+
+class Maths(Metric):
+    r"""Equal as values: ``\frac{1}{2}`` is ``0.5``, sets and intervals are themselves in any order.
+
+    The answer is what is boxed, a JSON field of that name, or the last expression.
+    """
+
+    name: ClassVar[str] = "math"
+    wants: ClassVar[str] = "an expression, in LaTeX or plain"
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+
+    def prepared(self, reference: object) -> str:
+        if isinstance(reference, bool) or not isinstance(reference, str | int | float):
+            raise ValueError(self.wants)  # noqa: TRY004
+        text = str(reference).strip()
+        if not text or len(text) > _LONGEST:
+            raise ValueError(self.wants)
+        # A whole solution has its answer in a box.
+        return text if boxed(text) else _in_a_box(text)
+
+    def score(self, answer: str, reference: str) -> Score:
+        # What a model writes into JSON is LaTeX with its backslashes doubled, or not.
+        told = (stated(answer) or "").replace("\\\\", "\\").strip()
+        if not answer.strip():
+            return unread("the answer is empty")
+        said = _in_a_box(told) if told and not boxed(told) else told or answer
+        verdict = self._asked({"answer": said[-_LONGEST:], "reference": reference})
+        if verdict is None:
+            return unread(f"no verdict in {_PATIENCE:.0f} s")
+        if verdict["read"] is None:
+            return unread("there is no expression in the answer")
+        return right(verdict["read"], is_right=verdict["right"])
+
+    def _asked(self, question: dict[str, str]) -> Any:  # noqa: ANN401
+        """What the child says; None of one that took too long, or died of it."""
+        if self._child is None or self._child.poll() is not None:
+            self._child = _started()
+        child = self._child
+        # Pipes they are: Popen was told so.
+        into, out = _pipe(child.stdin), _pipe(child.stdout)
+        try:
+            into.write(json.dumps(question) + "\n")
+            into.flush()
+            if select.select([out], [], [], _PATIENCE)[0] and (line := out.readline()):
+                return json.loads(line)
+        except BrokenPipeError:
+            pass
+        child.kill()
+        child.wait()
+        self._child = None
+        return None
+
+
+def _in_a_box(expression: str) -> str:
+    return f"\\boxed{{{expression.strip('$ ')}}}"
+
+
+def _started() -> subprocess.Popen[str]:
+    # It ends when its standard input does: with this process, at the latest.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "archon_batch.scoring.metrics.maths_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    out = _pipe(child.stdout)
+    if not select.select([out], [], [], _START)[0] or not out.readline():
+        child.kill()
+        raise ModuleNotFoundError("the metric math needs: pip install 'archon-batch[score]'")
+    return child
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    if pipe is None:
+        raise ValueError("no pipe")
+    return pipe
