@@ -1,13 +1,21 @@
 """Databases that are shared, read-only, full, or away for a while: nothing is lost, and it is said."""
 
+import os
+import shutil
+import socket
+import sqlite3
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.stage import PRICES, Stage
+from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
 pytestmark = pytest.mark.timeout(150)
@@ -16,12 +24,26 @@ SUBMIT = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
 #: Calls of a row.
 ROW = 8
 
-#: The program with less patience: a second until a database is given up that is away.
+#: The program with less patience: a second until a database is given up that is away. While there
+#: is a file ``full``, SQLite may have no more pages than it says: to it, that is a full disk.
 HASTY = """\
 import sys
+from pathlib import Path
+import sqlalchemy as sa
 from archon_batch.cli import main
+from archon_batch.engine import process
 from archon_batch.store import clerk
+
 clerk._PATIENCE = 1.0
+process._HOUSEKEEPING = 0.5
+full = Path("full")
+
+def limit(connection, _record, _proxy):
+    pages = int(full.read_text()) if full.exists() else 1 << 30
+    connection.execute(f"PRAGMA max_page_count={pages}")
+
+if full.exists():
+    sa.event.listen(sa.pool.Pool, "checkout", limit)
 main(sys.argv[1:])
 """
 
@@ -34,17 +56,30 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def stage(tmp_path: Path, provider: Provider) -> Stage:
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, ARCHON_BATCH_SPOOL=str(tmp_path / "spool"))
     stage.dataset(12)
     stage.architecture(provider.url)
     return stage
 
 
-def _told(process: subprocess.Popen[str], why: str) -> None:
+def _hasty(stage: Stage, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HASTY, *arguments],
+        cwd=stage.folder,
+        env=stage.environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def _gave_up(process: subprocess.Popen[str], *why: str) -> None:
     """The process ends with status 3, and its last words are one line that says why."""
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
-    assert err.splitlines()[-1] == f"error: database: {why}"
+    last = err.splitlines()[-1]
+    assert last.startswith("error: database: ")
+    assert not [words for words in why if words not in last], err
     assert "Traceback" not in err
 
 
@@ -72,3 +107,134 @@ def test_four_jobs_at_once_on_one_sqlite_file_lose_no_update_and_see_no_lock(
     assert [jobs[name]["answered"] for name in names] == [12] * 4
     assert provider.requests == 12 * ROW
     assert sum(round(job["usd"] * 10**9) for job in jobs.values()) == provider.bill
+
+
+def test_a_disk_that_fills_up_in_mid_run_loses_nothing_and_the_job_goes_on(
+    stage: Stage, provider: Provider
+) -> None:
+    stage.run(*SUBMIT, "--detach")
+    with closing(sqlite3.connect(stage.folder / "archon-batch.db")) as database:
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+    full = stage.write("full", str(pages + 12))
+
+    with _hasty(stage, "resume", "night") as run:
+        assert run.stderr
+        told = next(
+            line for line in run.stderr if "archon-batch.db: database or disk is full" in line
+        )
+        begun = provider.requests
+        full.unlink()
+        err = told + run.stderr.read()
+    # It waits for room, or ends when there is something to begin and none to begin it in.
+    if run.returncode == 3:
+        stage.run("resume", "night")
+    else:
+        assert run.returncode == 0, err
+
+    assert "make room" in told
+    assert "Traceback" not in err
+    assert 0 < begun < 12 * ROW
+    assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
+    assert provider.requests == 12 * ROW
+    assert not list((stage.folder / "spool").rglob("*.json"))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Postgres of the test's own, to be killed and started again."""
+
+    url: str
+    data: Path
+    programs: Path
+
+    def ctl(self, *arguments: str) -> None:
+        line = [
+            self.programs / "pg_ctl",
+            "-D",
+            self.data,
+            "-w",
+            "-l",
+            self.data / "log",
+            *arguments,
+        ]
+        _as_postgres(*line)
+
+
+def _as_postgres(*line: object) -> None:
+    # Postgres refuses to be run by root.
+    user = "postgres" if os.geteuid() == 0 else None
+    done = subprocess.run(
+        list(map(str, line)), user=user, capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    pytest.importorskip("psycopg")
+    homes = [Path(p).parent for p in [shutil.which("initdb")] if p]
+    homes += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not homes:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no initdb on this machine")
+    # Where another user can get to, as in pytest's folders nobody can.
+    folder = Path(tempfile.mkdtemp())
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    data = folder / "data"
+    _as_postgres(
+        homes[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N",
+        "--no-instructions", "-E", "UTF8", "--locale", "C",
+    )  # fmt: skip
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write(f"port={port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories=''\n")
+    started = Server(
+        f"postgresql+psycopg://postgres:sesame@127.0.0.1:{port}/postgres", data, homes[-1]
+    )
+    started.ctl("start")
+    try:
+        yield started
+    finally:
+        started.ctl("stop", "-m", "immediate")
+        shutil.rmtree(folder)
+
+
+@pytest.mark.postgres
+def test_a_postgres_that_is_killed_and_started_again_in_mid_run_is_waited_for(
+    stage: Stage, provider: Provider, server: Server
+) -> None:
+    stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
+    run = stage.start(*SUBMIT)
+
+    for requests in (16, 48):
+        until(lambda least=requests: provider.requests >= least)
+        server.ctl("restart", "-m", "immediate")
+    _, err = run.communicate(timeout=100)
+
+    assert run.returncode == 0, err
+    assert "Traceback" not in err
+    assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
+    assert provider.requests == 12 * ROW
+
+
+@pytest.mark.postgres
+def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_asked_again(
+    stage: Stage, provider: Provider, server: Server
+) -> None:
+    stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
+    stage.run(*SUBMIT, "--detach")
+    run = _hasty(stage, "resume", "night")
+
+    until(lambda: provider.requests >= 16)
+    server.ctl("stop", "-m", "immediate")
+    _gave_up(run, "connection")
+    away = stage.start("status", "night")
+    _gave_up(away, "refused")
+    assert list((stage.folder / "spool").rglob("*.json"))
+    server.ctl("start")
+    stage.run("resume", "night")
+
+    assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
+    assert provider.requests == 12 * ROW
+    assert not list((stage.folder / "spool").rglob("*.json"))

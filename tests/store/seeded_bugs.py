@@ -1,0 +1,612 @@
+"""Bugs to plant in the ledger, each of which its machine must find.
+
+A bug is a piece of a function's source and what stands there instead. It is planted in the code of
+the function itself, so that all who have imported it meet with it.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from archon_batch import entry, ledger
+from archon_batch.store import accounts, attempts, begin, clerk, items, jobs, settle
+
+if TYPE_CHECKING:
+    from types import FunctionType
+
+
+@dataclass(frozen=True)
+class Bug:
+    name: str
+    #: Where it is planted.
+    function: Any
+    #: What stands there, once, and what instead.
+    right: str
+    wrong: str
+
+    @property
+    def id(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Have the program be wrong while the body runs."""
+    function = cast("FunctionType", bug.function)
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(bug.right) != 1:
+        raise LookupError(f"{bug.right!r} is not there once, in {function.__qualname__}")
+    names = dict(function.__globals__)
+    exec(compile(source.replace(bug.right, bug.wrong), bug.name, "exec"), names)  # noqa: S102
+    healthy = function.__code__
+    function.__code__ = names[function.__name__].__code__
+    try:
+        yield
+    finally:
+        function.__code__ = healthy
+
+
+#: Of attempts that begin.
+BEGINNINGS = [
+    Bug(
+        "what a batch keeps back itself is forgotten",
+        begin._verdict,
+        "_affordable(job, facts.reserved[job.id], start.reserve)",
+        "_affordable(job, 0, start.reserve)",
+    ),
+    Bug(
+        "a budget that this batch has filled is taken for reached",
+        begin._verdict,
+        "job.reserved + facts.reserved[job.id]",
+        "job.reserved",
+    ),
+    Bug(
+        "a budget that is tight is taken for reached",
+        begin._verdict,
+        "Tight() if job.reserved + facts.reserved[job.id] else BudgetReached()",
+        "BudgetReached()",
+    ),
+    Bug(
+        "something begins at the budget",
+        begin._affordable,
+        "committed < job.budget",
+        "committed <= job.budget",
+    ),
+    Bug(
+        "the last of the budget is never spent",
+        begin._affordable,
+        "(reserve or 0) <= job.budget",
+        "(reserve or 0) < job.budget",
+    ),
+    Bug(
+        "the budget covers one call more",
+        begin._affordable,
+        " and committed + (reserve or 0) <= job.budget",
+        "",
+    ),
+    Bug("what is spent is not counted", begin._affordable, "job.spent + ", ""),
+    Bug("what is in flight is not counted", begin._affordable, "job.reserved + ", ""),
+    Bug("what is in doubt is not counted", begin._affordable, "job.in_doubt + ", ""),
+    Bug(
+        "an attempt on the wire is not seen",
+        begin._verdict,
+        'any(a.state == "sending" for a in before)',
+        "False",
+    ),
+    Bug(
+        "a call twice in a batch is begun twice",
+        begin._verdict,
+        "start.call.row in facts.begun",
+        "False",
+    ),
+    Bug(
+        "a request on the wire is not seen",
+        begin._verdict,
+        " or (start.reuse and start.fingerprint in facts.on_the_wire)",
+        "",
+    ),
+    Bug(
+        "a request twice in a batch is begun twice",
+        begin.begin,
+        "facts.on_the_wire.add(start.fingerprint)",
+        "pass",
+    ),
+    Bug(
+        "requests in doubt hold back others",
+        begin._on_the_wire,
+        "\"'sending'\"",
+        "\"'in_doubt'\"",
+    ),
+    Bug(
+        "a job that shares no replies waits for others",
+        begin._verdict,
+        "(start.reuse and start.fingerprint in facts.on_the_wire)",
+        "(start.fingerprint in facts.on_the_wire)",
+    ),
+    Bug(
+        "a job that shares no replies takes another's",
+        begin._verdict,
+        "start.reuse and start.fingerprint in facts.found",
+        "start.fingerprint in facts.found",
+    ),
+    Bug(
+        "completions are never found",
+        begin._verdict,
+        "start.reuse and start.fingerprint in facts.found",
+        "False",
+    ),
+    Bug(
+        "a completion found is not marked",
+        begin._copy,
+        "cached=True",
+        "cached=False",
+    ),
+    Bug("a completion found saves nothing", begin._copy, "saved=found.cost", "saved=None"),
+    Bug(
+        "a completion found saves the highest price",
+        begin._copy,
+        "saved=found.cost",
+        "saved=start.reserve",
+    ),
+    Bug(
+        "a paused job begins",
+        begin._verdict,
+        'job.state != "running"',
+        'job.state not in ("running", "paused")',
+    ),
+    Bug(
+        "a cancelled job begins",
+        begin._verdict,
+        'job.state != "running"',
+        'job.state in ("paused", "stopped", "done")',
+    ),
+    Bug(
+        "a settled call is begun again",
+        begin._verdict,
+        "start.call.row in facts.settled",
+        "False",
+    ),
+    Bug(
+        "a lost confirmation is not recognised",
+        begin._verdict,
+        "if _is_mine(facts, start):",
+        "if False:",
+    ),
+    Bug(
+        "any attempt of this process is taken for the same",
+        begin._is_mine,
+        " and utc(a.begun_at) == start.at",
+        "",
+    ),
+    Bug(
+        "an attempt of another process is taken for the same",
+        begin._is_mine,
+        " and a.owner == start.owner",
+        "",
+    ),
+    Bug(
+        "an attempt that ended is taken for the same",
+        begin._is_mine,
+        'a.state == "sending" and ',
+        "",
+    ),
+    Bug("one process more may die", begin._verdict, ">= MOST_DEATHS", "> MOST_DEATHS"),
+    Bug("nobody minds that processes die", begin._deaths, "a.counts and ", "False and "),
+    Bug("deaths count for good", begin._deaths, "a.counts and ", ""),
+    Bug(
+        "poison is not put on record",
+        begin.begin,
+        "copies.append(_given_up(start))",
+        "pass",
+    ),
+    Bug(
+        "attempts before a retry are counted",
+        begin._started,
+        "if a.counts and a.n < n",
+        "if a.n < n",
+    ),
+    Bug(
+        "attempts are numbered anew after a retry",
+        begin._started,
+        "return Started(n,",
+        "return Started(len(counted) + 1,",
+    ),
+    Bug(
+        "doubts are not counted",
+        begin._started,
+        'sum(a.state == "in_doubt" for a in counted)',
+        "0",
+    ),
+    Bug("nothing is kept back", begin._row, '"reserve": start.reserve or 0', '"reserve": 0'),
+    Bug(
+        "what is kept back is not taken from the job",
+        begin.begin,
+        '{"reserved": amount}',
+        '{"reserved": 0}',
+    ),
+]
+
+#: Of attempts that end.
+ENDS = [
+    Bug(
+        "what was kept back is not given back",
+        settle.settle,
+        "-= before.reserve",
+        "-= 0",
+    ),
+    Bug(
+        "a late answer leaves its doubt",
+        settle.settle,
+        '"reserved" if before.state == "sending" else "in_doubt"',
+        '"reserved"',
+    ),
+    Bug(
+        "a late answer is thrown away",
+        settle.settle,
+        'before.state not in ("sending", "in_doubt")',
+        'before.state != "sending"',
+    ),
+    Bug(
+        "an answer that comes twice is paid twice",
+        settle.settle,
+        'if before is None or before.state not in ("sending", "in_doubt"):',
+        "if before is None:",
+    ),
+    Bug(
+        "an answer that comes twice in a batch is paid twice",
+        settle.settle,
+        "states[attempt] = before._replace(state=finish.billing.value)",
+        "pass",
+    ),
+    Bug(
+        "an answer that shares a batch with its doubt is lost",
+        settle.settle,
+        "states[attempt] = before._replace(state=finish.billing.value)",
+        "del states[attempt]",
+    ),
+    Bug("what was answered is not paid", settle.settle, "+= finish.cost or 0", "+= 0"),
+    Bug(
+        "an answer costs the most it can",
+        settle.settle,
+        "+= finish.cost or 0",
+        "+= before.reserve if finish.cost else 0",
+    ),
+    Bug(
+        "an end in doubt frees its money",
+        settle.settle,
+        'moved["in_doubt"] += before.reserve',
+        "pass",
+    ),
+    Bug(
+        "an answer from before a retry settles the call",
+        settle.settle,
+        "if before.counts:",
+        "if True:",
+    ),
+    Bug(
+        "a blank answer is a completion",
+        settle.settle,
+        "if finish.reply.text and finish.reply.text.strip():",
+        "if finish.reply.text is not None:",
+    ),
+    Bug(
+        "a completion is stored under another request",
+        settle._completion,
+        "finish.start.fingerprint",
+        "finish.start.fingerprint[::-1]",
+    ),
+    Bug(
+        "a completion is stored under its call",
+        settle._completion,
+        "finish.start.fingerprint",
+        "str(finish.start.call.key)",
+    ),
+    Bug(
+        "a completion forgets what it cost",
+        settle._completion,
+        '"cost": finish.cost',
+        '"cost": 0',
+    ),
+    Bug(
+        "completions are not kept",
+        settle.settle,
+        "completions.append(_completion(finish, finish.reply))",
+        "pass",
+    ),
+    Bug(
+        "the last reply to a call stays",
+        settle.settle,
+        "        connection.execute(once(connection, tables.calls), calls)",
+        """
+        for call in calls:
+            at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
+            connection.execute(sa.delete(tables.calls).where(*at))
+            connection.execute(once(connection, tables.calls), call)
+        """,
+    ),
+    Bug(
+        "an end without a price is put down as 0",
+        settle._end,
+        '"cost": finish.cost',
+        '"cost": finish.cost or 0',
+    ),
+    Bug("an end forgets its tokens", settle._end, "finish.usage.completion", "0"),
+    Bug(
+        "a job has but the money of its last change",
+        attempts.move,
+        "tables.jobs.c[column] + amount",
+        "amount",
+    ),
+    Bug(
+        "a beginning is judged before the ends of its commit",
+        clerk.Clerk._patiently,
+        "if ends:\n                    settle(connection, ends)\n                return begin(",
+        "begun = begin(connection, starts) if starts else []\n"
+        "                settle(connection, ends)\n                return begun or list(",
+    ),
+]
+
+#: Of attempts that nobody will end.
+LOSSES = [
+    Bug(
+        "what a dead process may have spent is forgotten",
+        settle.recover,
+        'money[row.job_id]["in_doubt"] += row.reserve',
+        "pass",
+    ),
+    Bug(
+        "what a dead process kept back stays kept back",
+        settle.recover,
+        'money[row.job_id]["reserved"] -= row.reserve',
+        "pass",
+    ),
+    Bug(
+        "what a dead process had sent is taken for not billed",
+        settle.recover,
+        'state="in_doubt"',
+        'state="not_billed"',
+    ),
+    Bug("the living are taken for dead", settle.recover, " or is_dead(row.owner)", " or True"),
+    Bug("the dead are taken for living", settle.recover, " or is_dead(row.owner)", ""),
+    Bug("time is never over", settle.recover, "utc(row.expires_at) < at or ", ""),
+    Bug("a death is not put on record", settle.recover, "outcome=WORKER_DIED", "outcome=None"),
+    Bug(
+        "of a call that was lost twice all attempts are put in doubt",
+        settle.recover,
+        "sa.tuple_(*CALL, table.c.n) == (row.job_id, row.ix, row.key, row.n)",
+        "sa.tuple_(*CALL) == (row.job_id, row.ix, row.key)",
+    ),
+]
+
+#: Of jobs and their items.
+JOBS_AND_ITEMS = [
+    Bug(
+        "a second submission changes the budget",
+        jobs.Jobs.add,
+        "known or new.submit_key[:12]",
+        "known or new.submit_key[:12]; "
+        "connection.execute(_of(job_id, sa.update(tables.jobs)).values(budget=new.budget))",
+    ),
+    Bug(
+        "a second submission sets the job going",
+        jobs.Jobs.add,
+        "known or new.submit_key[:12]",
+        "known or new.submit_key[:12]; "
+        'connection.execute(_of(job_id, sa.update(tables.jobs)).values(state="running"))',
+    ),
+    Bug(
+        "a job moves from any state",
+        jobs.Jobs.move,
+        ".where(tables.jobs.c.state.in_(list(only_from)))",
+        "",
+    ),
+    Bug(
+        "a new budget begins with nothing spent",
+        jobs.Jobs.set_budget,
+        ".values(budget=budget)",
+        ".values(budget=budget, spent=0)",
+    ),
+    Bug(
+        "the last end of an item stays",
+        items.Items.end,
+        ', table.c.status == "open"',
+        "",
+    ),
+    Bug(
+        "what is answered is cancelled",
+        items.Items.cancel,
+        ', table.c.status == "open"',
+        "",
+    ),
+    Bug(
+        "a retry asks for what was answered",
+        items.Items.reopen,
+        "items.c.status.in_(list(statuses))",
+        'items.c.status != "open"',
+    ),
+    Bug(
+        "a retry opens rows that could not be accepted",
+        items.Items.reopen,
+        'items.c.messages != "[]"',
+        "sa.true()",
+    ),
+    Bug(
+        "a retry forgets attempts",
+        items.Items.reopen,
+        ".values(counts=False)",
+        ".values(counts=False)); connection.execute(\n"
+        "sa.delete(attempts).where(attempts.c.ix.in_(some))",
+    ),
+    Bug(
+        "a retry forgets what was spent",
+        items.Items.reopen,
+        "return len(ixs)",
+        "connection.execute(sa.update(tables.jobs).values(spent=0)); return len(ixs)",
+    ),
+    Bug(
+        "a retry keeps the failures",
+        items.Items.reopen,
+        "_forget(connection, job_id, some)",
+        "pass",
+    ),
+    Bug(
+        "a retry forgets what was answered",
+        items._forget,
+        'if row.failure is not None or not (row.text or "").strip():',
+        "if True:",
+    ),
+    Bug(
+        "a retry keeps blank answers",
+        items._forget,
+        'if row.failure is not None or not (row.text or "").strip():',
+        "if row.failure is not None:",
+    ),
+    Bug(
+        "a retry keeps what was asked about other candidates",
+        items._forget,
+        "for ix, layer in first.items():",
+        "for ix, layer in ():",
+    ),
+    Bug(
+        "a retry forgets the whole layer of a failure",
+        items._forget,
+        "table.c.layer > layer",
+        "table.c.layer >= layer",
+    ),
+    Bug(
+        "a retry leaves the bound of attempts",
+        items.Items.reopen,
+        ".values(counts=False)",
+        ".values(counts=True)",
+    ),
+    Bug(
+        "a retry lifts the bound of attempts of other rows",
+        items.Items.reopen,
+        ".where(attempts.c.job_id == job_id, attempts.c.ix.in_(some))",
+        ".where(attempts.c.job_id == job_id)",
+    ),
+]
+
+#: Of prices, of retries, and of what an end means for the bill.
+RULES = [
+    Bug("a call is tried once more", ledger.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
+    Bug("a call is doubted once more", ledger.decide, ">= MOST_IN_DOUBT", "> MOST_IN_DOUBT"),
+    Bug(
+        "what fails for good is tried again",
+        ledger.decide,
+        'return Fail(f"{error.reason}: {error.why}")',
+        "return Again(FIRST_WAIT)",
+    ),
+    Bug(
+        "a call fails with its job",
+        ledger.decide,
+        "return Stop(str(error))",
+        "return Fail(str(error))",
+    ),
+    Bug(
+        "tokens that were not told are none",
+        ledger.Price.cost,
+        "return None",
+        "return NanoUsd(0)",
+    ),
+    Bug(
+        "costs are rounded down",
+        ledger.Price._of,
+        "-(-(prompt + completion * self.output) // _MILLION)",
+        "(prompt + completion * self.output) // _MILLION",
+    ),
+    Bug("a prompt costs nothing", ledger.Price._of, "prompt + ", ""),
+    Bug(
+        "what was read from a cache costs what it costs afresh",
+        ledger.Price.cost,
+        "self.input if self.cached is None else self.cached",
+        "self.input",
+    ),
+    Bug(
+        "a cache that is dear is not kept back for",
+        ledger.Price.most,
+        "max(self.input, self.cached or 0)",
+        "self.input",
+    ),
+    Bug(
+        "no answer is kept back for",
+        ledger.Price.most,
+        ", call.max_tokens)",
+        ", 0)",
+    ),
+    Bug(
+        "no prompt is kept back for",
+        ledger.Price.most,
+        "self._of(prompt * ",
+        "self._of(0 * ",
+    ),
+    Bug(
+        "an answer whose tokens were not told costs nothing",
+        entry.answered,
+        "cost=start.reserve if estimated else cost",
+        "cost=cost",
+    ),
+    Bug(
+        "an estimate is not marked",
+        entry.answered,
+        "estimated=estimated",
+        "estimated=False",
+    ),
+    Bug(
+        "what failed was not billed",
+        entry.failed,
+        "billing=error.billing",
+        "billing=Billing.NOT_BILLED",
+    ),
+    Bug(
+        "what is in doubt costs nothing",
+        entry.failed,
+        "None if error.billing is Billing.IN_DOUBT else NanoUsd(0)",
+        "NanoUsd(0)",
+    ),
+    Bug(
+        "what was sent in vain settles its call",
+        entry.failed,
+        "if isinstance(verdict, Fail) else None",
+        'if isinstance(verdict, Fail) else Reply(None, failure="no")',
+    ),
+]
+
+#: Of what people are told.
+ACCOUNTS = [
+    Bug(
+        "what has no price is counted as 0",
+        accounts._of_attempts,
+        "c.cost.is_(None)",
+        "c.cost == 0",
+    ),
+    Bug(
+        "all that was kept back is told to be in doubt",
+        accounts._of_attempts,
+        'sa.case((c.state == "in_doubt", c.reserve), else_=0)',
+        "c.reserve",
+    ),
+    Bug(
+        "only answers are told as attempts",
+        accounts._of_attempts,
+        'sa.func.count().label("attempts")',
+        'sa.func.sum(sa.case((billed, 1), else_=0)).label("attempts")',
+    ),
+    Bug(
+        "what is told to be saved is what was found",
+        accounts._of_calls,
+        "sa.func.sum(c.saved)",
+        "sa.func.sum(sa.case((c.cached, 1), else_=0))",
+    ),
+    Bug(
+        "failures are not told",
+        accounts._of_calls,
+        "c.failure.is_not(None)",
+        "c.text.is_(None)",
+    ),
+]
+
+BUGS = [*BEGINNINGS, *ENDS, *LOSSES, *JOBS_AND_ITEMS, *RULES, *ACCOUNTS]

@@ -1,0 +1,62 @@
+"""The ledger's law holds, whatever befalls it; and a ledger with a bug breaks it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from archon_batch.errors import StoreError
+from archon_batch.store import Store
+from tests.store.ledger_machine import Ledger
+from tests.store.seeded_bugs import BUGS, Bug, planted
+
+
+def _hasty(store: Store) -> Store:
+    """A store that does not wait for the disk: that power may fail is no matter of these tests."""
+    engine = store.database.engine
+    statement = (
+        "PRAGMA synchronous=OFF" if store.database.is_sqlite else "SET synchronous_commit TO OFF"
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _hurry(connection: Any, _record: Any) -> None:
+        connection.execute(statement)
+
+    engine.dispose()
+    return store
+
+
+def _run(store: Store, examples: int, steps: int, **more: Any) -> None:
+    machine = type("LedgerHere", (Ledger,), {"store": store})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            phases=[Phase.generate],
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            **more,
+        ),
+    )
+
+
+def test_the_law_holds(any_store: Store) -> None:
+    _run(_hasty(any_store), 40, 40)
+
+
+@pytest.fixture(scope="module")
+def hasty_store(tmp_path_factory) -> Iterator[Store]:
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/store.db")
+    yield _hasty(store)
+    store.close()
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.id)
+def test_a_bug_is_found(bug: Bug, hasty_store: Store) -> None:
+    with planted(bug), pytest.raises((AssertionError, StoreError)):
+        _run(hasty_store, 60, 40, derandomize=True)
