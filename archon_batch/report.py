@@ -169,6 +169,7 @@ def _money(account: Account) -> dict[str, Any]:
         "in_doubt_usd": dollars(account.in_doubt_cost),
         "lost_usd": dollars(account.lost_cost),
         "again_usd": dollars(account.again_cost),
+        "dropped_usd": dollars(account.dropped_cost),
         "saved_usd": dollars(account.saved),
         "unpriced_calls": account.unpriced_calls,
         "calls": account.calls,

@@ -234,3 +234,25 @@ def test_what_asking_again_cost_is_told_of_the_component_that_asked(store: Store
     assert again["ranker"] == figures["again_usd"] == 120 / 10**9
     assert sum(again.values()) == again["ranker"]
     assert report.status(store, job)["again_usd"] == figures["again_usd"]
+
+
+def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
+    store: Store,
+) -> None:
+    job = a_played_job(store, *ALL)
+
+    figures = report.cost(store, job, "component")
+
+    dropped = {group["kind"]: group["dropped_usd"] for group in figures["by"]}
+    # Of two candidates the fuser saw the better one.
+    assert dropped["generator"] == figures["dropped_usd"] == 60 / 10**9
+    assert sum(dropped.values()) == dropped["generator"]
+
+
+def test_nothing_is_dropped_of_a_row_that_is_open_again(store: Store) -> None:
+    job = a_played_job(store, {"type": "generator", "samples": 2}, "ranker", ranker="[2] > [1]")
+    assert report.status(store, job)["dropped_usd"] > 0
+
+    store.items.reopen(job.id, ["answered"])
+
+    assert report.status(store, job)["dropped_usd"] == 0

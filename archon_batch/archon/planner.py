@@ -37,6 +37,8 @@ class Answer:
     #: The candidate that answers.
     candidate: str
     notes: tuple[Note, ...] = ()
+    #: The calls that made candidates of which nothing is in the answer.
+    dropped: tuple[CallKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def trace(
             return passed, GaveUp(depth, _why_none(done), _notes(passed))
         state = after
     best = state.candidates[0]
-    return passed, Answer(best.text, best.id, _notes(passed))
+    return passed, Answer(best.text, best.id, _notes(passed), _dropped(passed, best.id))
 
 
 def _drive(
@@ -174,6 +176,19 @@ def _why_none(done: tuple[Done, ...]) -> str:
     # That a prompt was shortened is no reason while a call failed.
     remarks.sort(key=lambda remark: remark.kind not in ("failed", "unreadable"))
     return remarks[0].why if remarks else "no candidate is left"
+
+
+def _dropped(passed: list[Passed], best: str) -> tuple[CallKey, ...]:
+    """The calls of candidates that are not the answer, nor what it was made from."""
+    parents = {c.id: c.parents for layer in passed for c in layer.after.candidates}
+    used, open_ends = set[str](), [best]
+    while open_ends:
+        one = open_ends.pop()
+        if one not in used:
+            used.add(one)
+            open_ends += parents.get(one, ())
+    # What asking again cost is told apart.
+    return tuple(sorted(CallKey.parse(f"{one}.0") for one in parents.keys() - used))
 
 
 def _notes(passed: list[Passed]) -> tuple[Note, ...]:

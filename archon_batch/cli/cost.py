@@ -14,6 +14,7 @@ _RARE = {"cached_calls": "found"}
 _RARE_MONEY = {
     "lost_usd": "lost",
     "again_usd": "again",
+    "dropped_usd": "dropped",
     "in_doubt_usd": "in doubt",
     "saved_usd": "saved",
 }
@@ -32,8 +33,9 @@ def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) ->
     """Say what JOB cost, and what for.
 
     Found: replies paid for before. Lost: paid for attempts that settled nothing. Again: paid for
-    asking again what could not be read. In doubt: attempts without an answer that may be on the
-    bill. Saved: what the found replies cost once.
+    asking again what could not be read. Dropped: paid for candidates of which nothing is in an
+    answer. In doubt: attempts without an answer that may be on the bill. Saved: what the found
+    replies cost once.
 
     By component it tells what did not go as asked, of the calls made. Unreadable: replies refused
     by their reader. Failed: calls that got no reply. Without: times a component did without one.

@@ -76,6 +76,7 @@ _SPENT = (
     ("in_doubt_usd", "possibly paid"),
     ("lost_usd", "of it for attempts without an answer"),
     ("again_usd", "of it for asking again"),
+    ("dropped_usd", "of it for candidates that came to nothing"),
     ("saved_usd", "saved"),
 )
 

@@ -39,11 +39,13 @@ class Account:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     #: Nano-dollars: settled, possibly billed, paid for attempts that settled no call, paid for
-    #: asking again what could not be read, and not paid because the reply was found.
+    #: asking again what could not be read, paid for candidates of which nothing is in an answer,
+    #: and not paid because the reply was found.
     cost: int = 0
     in_doubt_cost: int = 0
     lost_cost: int = 0
     again_cost: int = 0
+    dropped_cost: int = 0
     saved: int = 0
 
     def __add__(self, other: "Account") -> "Account":
@@ -158,6 +160,7 @@ def _of_attempts() -> list[sa.ColumnElement[Any]]:
         sa.func.sum(sa.case((c.state == "in_doubt", c.reserve), else_=0)).label("in_doubt_cost"),
         sa.func.sum(sa.case((lost, c.cost), else_=0)).label("lost_cost"),
         sa.func.sum(sa.case((again, c.cost), else_=0)).label("again_cost"),
+        sa.func.sum(sa.case((c.dropped, c.cost), else_=0)).label("dropped_cost"),
     ]
 
 

@@ -74,6 +74,24 @@ class Items:
                 update,
                 [{"of_ix": ix, "ended_at": at, **_end(end)} for ix, end in ends],
             )
+            dropped = [
+                {"of_ix": ix, "of_key": str(key)}
+                for ix, end in ends
+                if isinstance(end, Answer)
+                for key in end.dropped
+            ]
+            if dropped:
+                attempts = tables.attempts
+                connection.execute(
+                    sa.update(attempts)
+                    .where(
+                        attempts.c.job_id == job_id,
+                        attempts.c.ix == sa.bindparam("of_ix"),
+                        attempts.c.key == sa.bindparam("of_key"),
+                    )
+                    .values(dropped=True),
+                    dropped,
+                )
 
     def next_shard(self, job_id: str, first: int, stride: int) -> int | None:
         """The first shard with open items among ``first``, ``first + stride``, ..."""
@@ -163,7 +181,7 @@ class Items:
                 connection.execute(
                     sa.update(attempts)
                     .where(attempts.c.job_id == job_id, attempts.c.ix.in_(some))
-                    .values(counts=False)
+                    .values(counts=False, dropped=False)
                 )
                 connection.execute(
                     sa.update(items)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Index, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, DateTime, Index, Table, Text, false, text
 from sqlmodel import Field, SQLModel
 
 
@@ -153,6 +153,10 @@ class Attempt(SQLModel, table=True):
     reasoning_tokens: int | None = Field(default=None, nullable=True)
     #: Counts against the bound of attempts; ``retry`` begins a new count.
     counts: bool = Field(default=True, sa_type=Boolean)
+    #: It made a candidate of which nothing is in the item's answer.
+    dropped: bool = Field(
+        default=False, sa_type=Boolean, sa_column_kwargs={"server_default": false()}
+    )
     begun_at: datetime = _moment()
     #: When the process has certainly stopped waiting for it.
     expires_at: datetime = _moment()

@@ -111,7 +111,35 @@ def test_the_first_candidate_answers():
         architecture, k0_0_0_0="one", k0_0_1_0="two", k1_0_0_0="Answer: [2] > [1]"
     )  # fmt: skip
 
-    assert step == Answer("two", "0.0.1")
+    assert step == Answer("two", "0.0.1", dropped=(CallKey(0, 0, 0, 0),))
+
+
+def test_a_candidate_is_dropped_when_nothing_of_it_is_in_the_answer():
+    architecture = an_architecture(
+        {"type": "generator", "samples": 3},
+        {"type": "ranker", "top_k": 2},
+        {"type": "fuser", "samples": 2},
+        {"type": "fuser"},
+        {"type": "generator"},
+    )
+
+    def dropped(layers):
+        replies = {
+            "k0_0_0_0": "one", "k0_0_1_0": "two", "k0_0_2_0": "three",
+            "k1_0_0_0": "Answer: [2] > [3] > [1]",
+            "k2_0_0_0": "both", "k2_0_1_0": "both again", "k3_0_0_0": "all", "k4_0_0_0": "anew",
+        }  # fmt: skip
+        known = {k: v for k, v in replies.items() if int(k[1]) < layers}
+        step = step_after(replace(architecture, layers=architecture.layers[:layers]), **known)
+        return [str(key) for key in step.dropped]
+
+    assert dropped(1) == ["0.0.1.0", "0.0.2.0"]
+    assert dropped(2) == ["0.0.0.0", "0.0.2.0"]
+    assert dropped(3) == ["0.0.0.0", "2.0.1.0"]
+    assert dropped(4) == ["0.0.0.0"]
+    assert dropped(5) == [
+        "0.0.0.0", "0.0.1.0", "0.0.2.0", "2.0.0.0", "2.0.1.0", "3.0.0.0"
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_read_is_asked_again_with_the_reason_in_the_message():
@@ -156,6 +184,7 @@ def test_a_component_without_a_readable_reply_is_done_without():
             Note(1, 0, "unreadable", "it must name each of [1] to [2] exactly once"),
             Note(1, 0, "without", "the candidates keep the order they came in"),
         ),
+        (CallKey(0, 0, 1, 0),),
     )
 
 
@@ -247,7 +276,7 @@ def test_a_layer_that_makes_candidates_replaces_those_before():
         architecture, k0_0_0_0="one", k1_0_0_0="[1] weak", k1_1_0_0="another"
     )  # fmt: skip
 
-    assert step == Answer("another", "1.1.0")
+    assert step == Answer("another", "1.1.0", dropped=(CallKey(0, 0, 0, 0),))
 
 
 def test_unit_tests_may_come_before_the_first_candidates_and_are_told_to_their_generators():

@@ -38,7 +38,8 @@ def test_it_has_each_layer_with_what_its_components_did_and_what_they_left():
     assert second.after is not None
     assert [c.id for c in first.after.candidates] == ["0.0.0", "0.0.1", "0.1.0"]
     assert [(c.id, c.scores) for c in second.after.candidates] == [("0.0.0", {"votes": 2.0})]
-    assert story.step == Answer("text 0", "0.0.0")
+    assert isinstance(story.step, Answer)
+    assert (story.step.text, story.step.candidate) == ("text 0", "0.0.0")
 
 
 def test_what_did_not_go_as_asked_stands_with_its_component():

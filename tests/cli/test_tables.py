@@ -18,6 +18,7 @@ NOTHING = {
     "in_doubt_usd": 0.0,
     "lost_usd": 0.0,
     "again_usd": 0.0,
+    "dropped_usd": 0.0,
     "saved_usd": 0.0,
     "budget_usd": None,
     "prompt_tokens": 1_000,
@@ -48,5 +49,6 @@ def test_status_and_cost_tell_it_of_a_rough_night(terminal: Terminal) -> None:
 
     figures = terminal.json("cost", "rough")
     assert 0 < figures["again_usd"] < figures["usd"]
+    assert figures["dropped_usd"] == 0
     assert "of it for asking again" in terminal.run("status", "rough").out
     assert "again" in terminal.run("cost", "rough").out.splitlines()[0].split()
