@@ -16,7 +16,7 @@ basic_auth = os.environ.get("FLOWER_BASIC_AUTH", "").split(",")
 if not all(re.fullmatch(r"[^:]+:.+", pair) for pair in basic_auth):
     sys.exit("FLOWER_BASIC_AUTH: set it to user:password")
 read_only = True
-# Of its arguments a task shows job, rows, layer and models, never a prompt or an answer.
-tasks_columns = "args,state,received,runtime,worker,uuid"
+# A task shows its job as args, and rows, layer and models as kwargs: never a prompt or an answer.
+tasks_columns = "args,kwargs,state,received,runtime,worker,uuid"
 natural_time = True
 max_tasks = 20_000

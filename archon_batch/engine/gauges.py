@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import structlog
+from kombu import Connection
 from kombu.exceptions import OperationalError
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.core import GaugeMetricFamily
@@ -108,12 +109,20 @@ class Depths:
         )
         # A broker that is away has no depth; it is not 0.
         with suppress(OperationalError, OSError), self._lock, app.connection_for_read() as broker:
-            # Every transport has it, though not in its types.
-            channel: Any = broker.default_channel
             for queue in self._queues:
-                _, waiting, _ = channel.queue_declare(queue, passive=True)
-                depth.add_metric([queue], waiting)
+                depth.add_metric([queue], _waiting(broker, queue))
         yield depth
+
+
+def _waiting(broker: Connection, queue: str) -> int:
+    # A refusal closes a channel of AMQP's, so each look has its own.
+    channel: Any = broker.channel()
+    try:
+        found = channel.queue_declare(queue, passive=True)
+        return int(found.message_count)
+    except broker.channel_errors:
+        # What is empty is not there, to Redis.
+        return 0
 
 
 @cache

@@ -1,7 +1,7 @@
 """What Flower shows of a message: names that a person reads, and nothing of a prompt.
 
-They stand in for the arguments, not for the task's name: by names Flower counts for ever, in a
-page without a password.
+The job stands in for the arguments and the rest for the keywords, and neither for the task's name:
+by names Flower counts for ever, in a page without a password.
 """
 
 from typing import Protocol
@@ -17,7 +17,7 @@ class Named(Protocol):
 
 
 def of_calls(job: Named, parcel: Parcel) -> dict[str, str]:
-    """``labels-2026-01-31, rows 1-32, layer 2, gpt-4o-mini x 5``; rows count from 1."""
+    """``labels-2026-01-31`` and ``rows 1-32, layer 2, gpt-4o-mini x 5``; rows count from 1."""
     first, last = parcel.batch[0][0] + 1, parcel.batch[-1][0] + 1
     rows = f"row {first}" if first == last else f"rows {first}-{last}"
     layers = sorted({int(key.partition(".")[0]) for _, keys in parcel.batch for key in keys})
@@ -33,4 +33,4 @@ def of_join(job: Named, shard: int) -> dict[str, str]:
 
 
 def _titled(job: Named, what: str) -> dict[str, str]:
-    return {"argsrepr": f"{job.name}, {what}"}
+    return {"argsrepr": job.name, "kwargsrepr": what}

@@ -70,9 +70,13 @@ class Job:
 )
 def test_a_batch_is_named_after_job_rows_layer_and_models(batch, models, title):
     assert titles.of_calls(Job(), Parcel("calls", batch, models)) == {
-        "argsrepr": f"labels, {title}"
+        "argsrepr": "labels",
+        "kwargsrepr": title,
     }
 
 
 def test_a_join_is_named_after_job_and_shard():
-    assert titles.of_join(Job(), 3) == {"argsrepr": "labels, shard 3, join"}
+    assert titles.of_join(Job(), 3) == {
+        "argsrepr": "labels",
+        "kwargsrepr": "shard 3, join",
+    }
