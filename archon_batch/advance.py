@@ -1,6 +1,7 @@
 """A step of a shard: plan its open items, put ends on record, and say which calls are missing."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archon_batch.archon import (
@@ -9,6 +10,7 @@ from archon_batch.archon import (
     Call,
     CallKey,
     GaveUp,
+    Model,
     plan,
 )
 from archon_batch.running import RunningJob
@@ -22,25 +24,55 @@ Batch = list[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Parcel:
+    """A batch on its way to a queue, with what a person may want to know of it."""
+
+    queue: str
+    batch: Batch
+    #: Calls by model.
+    models: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """The calls that a shard is missing, in batches; none when all its items have ended."""
 
-    batches: Sequence[Batch]
+    parcels: Sequence[Parcel]
     ended: int
 
+    @property
+    def batches(self) -> list[Batch]:
+        return [parcel.batch for parcel in self.parcels]
 
-def advance(store: Store, job: RunningJob, shard: int) -> Round:
-    """Plan every open item of the shard, and put on record those that have come to an end."""
+
+def advance(
+    store: Store, job: RunningJob, shard: int, queue_of: Callable[[Model], str] = lambda _: ""
+) -> Round:
+    """Plan every open item of the shard, and put on record those that have come to an end.
+
+    Batches hold calls of one queue, as ``queue_of`` has them.
+    """
     ends: list[tuple[int, Answer | GaveUp]] = []
-    asked: Batch = []
+    asked: dict[str, Batch] = {}
+    models: dict[tuple[int, str], str] = {}
     for item in store.items.open_in_shard(job.id, shard):
         step = plan(job.architecture, item.question, item.replies)
-        if isinstance(step, Ask):
-            asked.append((item.ix, [str(call.key) for call in step.calls]))
-        else:
+        if not isinstance(step, Ask):
             ends.append((item.ix, step))
+            continue
+        keys: dict[str, list[str]] = {}
+        for call in step.calls:
+            keys.setdefault(queue_of(call.model), []).append(str(call.key))
+            models[item.ix, str(call.key)] = call.model.model
+        for queue, some in keys.items():
+            asked.setdefault(queue, []).append((item.ix, some))
     store.items.end(job.id, ends)
-    return Round(_batches(asked), len(ends))
+    parcels = [
+        Parcel(queue, batch, dict(Counter(models[ix, key] for ix, k in batch for key in k)))
+        for queue, all_of_it in asked.items()
+        for batch in _batches(all_of_it)
+    ]
+    return Round(parcels, len(ends))
 
 
 def finished(store: Store, job_id: str) -> bool:

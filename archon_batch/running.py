@@ -11,6 +11,7 @@ from archon_batch.store import Job
 @dataclass(frozen=True, slots=True)
 class RunningJob:
     id: str
+    name: str
     architecture: Architecture
     #: By the model's own name; None is unpriced.
     prices: Mapping[str, Price | None]
@@ -27,6 +28,7 @@ def running(job: Job, kinds: Mapping[str, type[Component]]) -> RunningJob:
     architecture = read_architecture(dict(job.architecture), kinds)
     return RunningJob(
         id=job.id,
+        name=job.name,
         architecture=replace(architecture, windows=job.options.get("windows", {})),
         prices=job.prices,
         reuse=bool(job.options.get("reuse", True)),

@@ -16,6 +16,7 @@ _PREFIX = "ARCHON_BATCH_"
 _LEVELS = ("debug", "info", "warning", "error")
 _MOST_IN_FLIGHT = 100_000
 _DAY = 86_400
+_LAST_PORT = 65_535
 
 #: Variables with the key of a provider, or of a host.
 _KEY = re.compile(r"_API_KEY$|^ARCHON_BATCH_KEY_")
@@ -50,6 +51,8 @@ class Settings:
     call_timeout: float = 600.0
     #: The folder for answers that the database is not there to take.
     spool: str = field(default_factory=_state)
+    #: The address and the port at which a worker tells Prometheus of itself; None is nowhere.
+    metrics: tuple[str, int] | None = None
     log: str = "info"
     log_format: str = "text"
 
@@ -91,6 +94,7 @@ class Settings:
             max_in_flight=read("MAX_IN_FLIGHT", _whole, cls.max_in_flight),
             call_timeout=read("CALL_TIMEOUT", _seconds, cls.call_timeout),
             spool=read("SPOOL", str, _state()),
+            metrics=read("METRICS", _listened, None),
             log=read("LOG", lambda text: _among(text.lower(), _LEVELS), "info"),
             log_format=read("LOG_FORMAT", lambda text: _among(text, ("text", "json")), "text"),
         )
@@ -131,6 +135,13 @@ def _whole(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_IN_FLIGHT:
         raise ValueError(f"expected a whole number from 1 to {_MOST_IN_FLIGHT}")
     return int(text)
+
+
+def _listened(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 1 <= int(port) <= _LAST_PORT:
+        raise ValueError("expected a port, or an address and a port such as 0.0.0.0:9464")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _seconds(text: str) -> float:

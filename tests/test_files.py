@@ -779,9 +779,9 @@ def test_a_pool_file_says_what_is_drained_and_how_wide(file):
 
 
 def test_a_pool_file_needs_queues_only(file):
-    pool = read_pool_file(file("queues: [a-b_1]\npool: threads"))
+    pool = read_pool_file(file("queues: [calls.openai/gpt-4o-mini]\npool: threads"))
 
-    assert (pool.queues, pool.pool) == (("a-b_1",), "threads")
+    assert (pool.queues, pool.pool) == (("calls.openai/gpt-4o-mini",), "threads")
     assert (pool.concurrency, pool.processes, pool.max_in_flight) == (64, 1, None)
 
 
@@ -793,18 +793,18 @@ def test_a_pool_file_needs_queues_only(file):
          "[calls], found 'calls'")),
         ("queues: []", ("pool.yaml:1: queues: expected a list of queues, each once, such as "
          "[calls], found a list")),
-        ("queues: [a, a]", ("pool.yaml:1: queues: expected a list of queues, each once, such as "
+        ("queues: [calls, calls]", ("pool.yaml:1: queues: expected a list of queues, each once, such as "
          "[calls], found a list")),
-        ("queues:\n- a\n- A b", ("pool.yaml:3: queues[1]: expected a queue's name of a-z, 0-9, _ "
-         "and -, found 'A b'")),
+        ("queues:\n- joins\n- call", ("pool.yaml:3: queues[1]: expected joins, calls, or the calls "
+         "of a provider or a model, such as calls.openai, found 'call'")),
         ("queues: [no]", ("pool.yaml:1: queues[0]: expected a valid string, found no (false); "
          "put it in quotes")),
-        ("queues: [a]\npool: prefork", "pool.yaml:2: pool: expected 'threads', found 'prefork'"),
-        ("queues: [a]\nprocesses: 0", ("pool.yaml:2: processes: expected greater than or equal "
+        ("queues: [calls]\npool: prefork", "pool.yaml:2: pool: expected 'threads', found 'prefork'"),
+        ("queues: [calls]\nprocesses: 0", ("pool.yaml:2: processes: expected greater than or equal "
          "to 1, found 0")),
-        ("queues: [a]\nconcurrency: yes", ("pool.yaml:2: concurrency: expected a valid integer, "
+        ("queues: [calls]\nconcurrency: yes", ("pool.yaml:2: concurrency: expected a valid integer, "
          "found yes (true)")),
-        ("queues: [a]\nqueue: [b]", "pool.yaml:2: queue: unknown key; did you mean 'queues'?"),
+        ("queues: [calls]\nqueue: [b]", "pool.yaml:2: queue: unknown key; did you mean 'queues'?"),
     ],
     ids=count(),
 )  # fmt: skip

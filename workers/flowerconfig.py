@@ -11,11 +11,12 @@ import re
 import sys
 
 address = os.environ.get("FLOWER_ADDRESS", "127.0.0.1")
-port = 5555
+port = int(os.environ.get("FLOWER_PORT", "5555"))
 basic_auth = os.environ.get("FLOWER_BASIC_AUTH", "").split(",")
 if not all(re.fullmatch(r"[^:]+:.+", pair) for pair in basic_auth):
     sys.exit("FLOWER_BASIC_AUTH: set it to user:password")
 read_only = True
-# Tasks are named after jobs and rows; their arguments are keys, never prompts or answers.
+# A task shows its job as args, and rows, layer and models as kwargs: never a prompt or an answer.
+tasks_columns = "args,kwargs,state,received,runtime,worker,uuid"
 natural_time = True
 max_tasks = 20_000

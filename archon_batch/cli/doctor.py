@@ -85,6 +85,21 @@ def _broker(settings: Settings) -> Iterator[tuple[bool, str]]:
     yield True, f"{reached()} answers"
 
 
+def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if settings.embedded:
+        yield True, "none: jobs run in the process of the command"
+        return
+    store = Store.open(settings.database_url)
+    try:
+        there = [worker for worker in store.workers.all() if worker.is_there]
+    finally:
+        store.close()
+    for worker in there:
+        yield True, f"{worker.name} drains {', '.join(worker.queues)}"
+    for queue in sorted({"calls", "joins"} - {q for worker in there for q in worker.queues}):
+        yield False, f"no worker drains {queue}: start a pool that does"
+
+
 def _keys(_settings: Settings) -> Iterator[tuple[bool, str]]:
     # Names only: a key is never shown.
     names = sorted(n for n in os.environ if _KEY.search(n))
@@ -132,6 +147,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "program": _program,
     "database": _database,
     "broker": _broker,
+    "workers": _workers,
     "keys": _keys,
     "network": _network,
     "local model": _local,

@@ -32,15 +32,25 @@ def command(pool: PoolFile, name: str) -> list[str]:
     ]  # fmt: skip
 
 
+def environment(pool: PoolFile, index: int) -> dict[str, str]:
+    """The environment of a pool's process, counted from 0."""
+    found = dict(os.environ)
+    if pool.max_in_flight is not None:
+        found["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
+    host, port = settings.metrics or ("127.0.0.1", pool.metrics_port)
+    if port is not None:
+        # Each process tells of itself, so each has a port.
+        found["ARCHON_BATCH_METRICS"] = f"{host}:{(pool.metrics_port or port) + index}"
+    return found
+
+
 class _Pool:
     """The running processes of a pool, each in a session of its own: Ctrl-C reaches the pool only."""
 
     def __init__(self, pool: PoolFile, name: str) -> None:
         self._names = [f"{name}-{index + 1}" for index in range(pool.processes)]
         self._commands = [command(pool, worker) for worker in self._names]
-        self._environment = dict(os.environ)
-        if pool.max_in_flight is not None:
-            self._environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
+        self._environments = [environment(pool, index) for index in range(pool.processes)]
         self._stopping = False
         self._workers: list[subprocess.Popen[bytes]] = []
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,8 +76,9 @@ class _Pool:
         return max(abs(worker.wait()) for worker in self._workers)
 
     def _begin(self, index: int) -> subprocess.Popen[bytes]:
-        line = self._commands[index]
-        worker = subprocess.Popen(line, env=self._environment, start_new_session=True)  # noqa: S603
+        worker = subprocess.Popen(  # noqa: S603
+            self._commands[index], env=self._environments[index], start_new_session=True
+        )
         if self._stopping:
             # The order to stop came while it was started, and did not reach it.
             worker.terminate()

@@ -15,6 +15,7 @@ from archon_batch.engine.loop import Loop
 from archon_batch.errors import StoreError
 from archon_batch.files import component_kinds
 from archon_batch.gateway import Gateway, Router, is_direct
+from archon_batch.ledger import Price
 from archon_batch.limiter import meters
 from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
@@ -129,8 +130,20 @@ def current(settings: Settings) -> Process:
     global _current  # noqa: PLW0603  (a process has one)
     with _lock:
         if _current is None:
-            _current = Process(settings)
+            _current = Process(settings, _counted(settings))
         return _current
+
+
+def _counted(settings: Settings) -> Gateway | None:
+    """A gateway that Prometheus is told of, where somebody asks for it."""
+    if settings.metrics is None:
+        return None
+    from archon_batch.engine import gauges  # noqa: PLC0415  (a twentieth of a second)
+
+    def price_of(job_id: str, call: Call) -> Price | None:
+        return None if _current is None else _current.job(job_id).prices[call.model.model]
+
+    return gauges.Counted(Router(settings.call_timeout), gauges.current(), price_of)
 
 
 def install(process: Process | None) -> None:

@@ -1,4 +1,8 @@
-"""The lines that messages stand in: joins never wait behind calls."""
+"""The lines that messages stand in: joins never wait behind calls, nor a model behind another."""
+
+from collections.abc import Collection
+
+from archon_batch.archon import Model
 
 #: Plans a shard and begins its next round; short.
 JOINS = "joins"
@@ -6,3 +10,12 @@ JOINS = "joins"
 CALLS = "calls"
 
 ALL = (JOINS, CALLS)
+
+
+def of_calls(model: Model, drained: Collection[str]) -> str:
+    """The queue for a model's calls: its own or its provider's if a worker drains it, else ``CALLS``.
+
+    ``calls.openai/gpt-4o-mini`` goes before ``calls.openai``.
+    """
+    own = f"{CALLS}.{model.model}", f"{CALLS}.{model.provider}"
+    return next((queue for queue in own if queue in drained), CALLS)

@@ -23,7 +23,7 @@ def start(store: Store, job: Job) -> int:
     for line in range(job.width):
         shard = store.items.next_shard(job.id, line, job.width)
         if shard is not None:
-            send_advance(job.id, shard, job.width)
+            send_advance(job, shard, job.width)
             lines += 1
     if not lines:
         finished(store, job.id)

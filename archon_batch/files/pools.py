@@ -10,12 +10,15 @@ from archon_batch.archon import checked
 from archon_batch.errors import PoolFileError
 from archon_batch.files.document import load
 
-_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+#: Models are named as litellm names them.
+_NAME = re.compile(r"joins|calls(?:\.[A-Za-z0-9._:/@+-]{1,200})?")
 
 
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise ValueError("a queue's name of a-z, 0-9, _ and -")
+        raise ValueError(
+            "joins, calls, or the calls of a provider or a model, such as calls.openai"
+        )
     return value
 
 
@@ -36,6 +39,9 @@ class PoolFile(BaseModel):
     processes: int = Field(default=1, ge=1, le=1_000)
     #: Calls on the wire at once in a process; None leaves it to the environment.
     max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
+    #: The port of the first process for Prometheus, the next ones for the others; None leaves it
+    #: to the environment.
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
 
 def read_pool_file(path: Path) -> PoolFile:

@@ -33,6 +33,7 @@ from archon_batch.store.owner import is_dead, me
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
+from archon_batch.store.workers import Worker, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Store:
     audit: Audit
     nights: Nights
     limits: ModelLimits
+    workers: Workers
     clerk: Clerk
     spool: Spool | None = None
 
@@ -74,6 +76,7 @@ class Store:
             Audit(database),
             Nights(database),
             ModelLimits(database),
+            Workers(database),
             Clerk(database, kept),
             kept,
         )
@@ -152,6 +155,7 @@ __all__ = [
     "Started",
     "Store",
     "Tight",
+    "Worker",
     "me",
     "now",
     "upgrade",

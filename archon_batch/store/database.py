@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
 from archon_batch.store.migrations import HEAD, upgrade
+from archon_batch.store.moment import now
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 
@@ -86,6 +87,13 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
+
+    def clock(self, connection: Connection) -> float:
+        """Seconds since 1970 by the clock that all processes share: the server's, or this machine's."""
+        if self.is_sqlite:
+            return now().timestamp()
+        clock = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
+        return float(connection.execute(clock).scalar_one())
 
     def one_at_a_time(self, connection: Connection, name: str) -> None:
         """Wait until no other transaction that named this is under way."""

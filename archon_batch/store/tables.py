@@ -221,6 +221,18 @@ class ModelLimits(SQLModel, table=True):
     meter: str = _text()
 
 
+class Worker(SQLModel, table=True):
+    """A worker that lives, or did."""
+
+    __tablename__ = "workers"
+
+    name: str = Field(primary_key=True, max_length=200)
+    #: The queues that it drains, as JSON.
+    queues: str = _text()
+    #: When it last said so: seconds since 1970, by the clock that all processes share.
+    seen: float
+
+
 def _table(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
@@ -232,4 +244,5 @@ attempts = _table(Attempt)
 completions = _table(Completion)
 nights = _table(Night)
 limits = _table(ModelLimits)
-__all__ = ["attempts", "calls", "completions", "items", "jobs", "limits", "nights"]
+workers = _table(Worker)
+__all__ = ["attempts", "calls", "completions", "items", "jobs", "limits", "nights", "workers"]

@@ -1,0 +1,143 @@
+"""What a worker tells Prometheus, on a port of its own: counts by model, and nothing of a prompt."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import structlog
+from kombu import Connection
+from kombu.exceptions import OperationalError
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+
+from archon_batch.archon import Call, Reply
+from archon_batch.engine.app import app
+from archon_batch.errors import GatewayError
+from archon_batch.gateway import Gateway
+from archon_batch.ledger import Price, usd
+
+#: The price of a call of a job, or None.
+PriceOf = Callable[[str, Call], Price | None]
+
+_log = structlog.get_logger()
+
+
+class Gauges:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "archon_batch_calls",
+            "Calls that were sent, by how they ended.",
+            ["model", "outcome"],
+            registry=self.registry,
+        )
+        self.tokens = Counter(
+            "archon_batch_tokens",
+            "Tokens of calls that were answered, as the provider counts them.",
+            ["model", "kind"],
+            registry=self.registry,
+        )
+        self.usd = Counter(
+            "archon_batch_usd",
+            "Dollars for calls that were answered and have a price.",
+            ["model"],
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "archon_batch_calls_in_flight",
+            "Calls on the wire.",
+            ["model"],
+            registry=self.registry,
+        )
+        self.rounds = Counter(
+            "archon_batch_rounds",
+            "Rounds of calls that joins have sent.",
+            registry=self.registry,
+        )
+
+
+class Counted:
+    """A gateway whose calls are counted."""
+
+    def __init__(self, gateway: Gateway, gauges: Gauges, price_of: PriceOf) -> None:
+        self._gateway = gateway
+        self._gauges = gauges
+        self._price_of = price_of
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        model, gauges = call.model.model, self._gauges
+        # Until something is heard of it: so the ledger has a call whose process was stopped.
+        outcome = "call_timeout"
+        with gauges.in_flight.labels(model).track_inprogress():
+            try:
+                reply = await self._gateway.answer(call, attempt)
+                outcome = "ok"
+            except GatewayError as error:
+                outcome = error.reason
+                raise
+            except Exception:
+                outcome = "broken_reply"
+                raise
+            finally:
+                gauges.calls.labels(model, outcome).inc()
+        gauges.tokens.labels(model, "prompt").inc(reply.usage.prompt or 0)
+        gauges.tokens.labels(model, "completion").inc(reply.usage.completion or 0)
+        price = self._price_of(attempt.partition("/")[0], call)
+        if price is not None:
+            cost = price.cost(reply.usage)
+            gauges.usd.labels(model).inc(
+                float(usd(price.most(call) if cost is None else cost) or 0)
+            )
+        return reply
+
+    async def close(self) -> None:
+        await self._gateway.close()
+
+
+class Depths:
+    """The messages that wait in the queues of this worker, asked of the broker at each look."""
+
+    def __init__(self, queues: Iterable[str]) -> None:
+        self._queues = sorted(queues)
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        depth = GaugeMetricFamily(
+            "archon_batch_queue_messages", "Messages that wait in a queue.", labels=["queue"]
+        )
+        # A broker that is away has no depth; it is not 0.
+        with suppress(OperationalError, OSError), self._lock, app.connection_for_read() as broker:
+            for queue in self._queues:
+                depth.add_metric([queue], _waiting(broker, queue))
+        yield depth
+
+
+def _waiting(broker: Connection, queue: str) -> int:
+    # A refusal closes a channel of AMQP's, so each look has its own.
+    channel: Any = broker.channel()
+    try:
+        found = channel.queue_declare(queue, passive=True)
+        return int(found.message_count)
+    except broker.channel_errors:
+        # What is empty is not there, to Redis.
+        return 0
+
+
+@cache
+def current() -> Gauges:
+    """The process's own."""
+    return Gauges()
+
+
+def serve(address: str, port: int, queues: Iterable[str]) -> None:
+    """Answer Prometheus from now on; where that cannot be, calls go on all the same."""
+    registry = current().registry
+    registry.register(Depths(queues))
+    try:
+        start_http_server(port, address, registry)
+    except OSError as error:
+        _log.error("metrics_unserved", address=address, port=port, why=error.strerror)
+    else:
+        _log.info("metrics_served", address=address, port=port)

@@ -1,0 +1,89 @@
+"""A worker on record with the queues it drains, and the queues that others drain."""
+
+import threading
+import time
+
+import structlog
+from celery.signals import worker_ready, worker_shutting_down
+
+from archon_batch.engine import process
+from archon_batch.engine.app import app, settings
+from archon_batch.errors import ArchonBatchError
+from archon_batch.store import Store
+
+#: Seconds between two times that a worker says it is there: a few may fail before it is missed.
+_SAY = 8.0
+#: Seconds for which it is not asked again who drains what.
+_FRESH = 5.0
+
+_log = structlog.get_logger()
+
+
+class Presence:
+    """Says that the worker is there, from a thread of its own, until it is about to stop."""
+
+    def __init__(self, name: str, queues: frozenset[str]) -> None:
+        self._name = name
+        self._queues = queues
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._stay, name="presence", daemon=True)
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Be counted on no more: what is sent from now on goes to others."""
+        self._leaving.set()
+
+    def _stay(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                process.current(settings).store.workers.here(self._name, self._queues)
+            except ArchonBatchError as error:
+                _log.warning("presence_untold", worker=self._name, why=str(error))
+            self._leaving.wait(_SAY)
+        try:
+            process.current(settings).store.workers.gone(self._name)
+        except ArchonBatchError as error:
+            _log.warning("presence_untold", worker=self._name, why=str(error))
+
+
+class Drained:
+    """The queues that living workers drain, looked up now and then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: frozenset[str] = frozenset()
+        self._looked: float | None = None
+
+    def by(self, store: Store) -> frozenset[str]:
+        """The queues, as they were at most ``_FRESH`` seconds ago.
+
+        Raises:
+            StoreError: the database cannot be reached.
+        """
+        with self._lock:
+            if self._looked is None or time.monotonic() - self._looked > _FRESH:
+                self._found, self._looked = store.workers.drained(), time.monotonic()
+            return self._found
+
+
+drained = Drained()
+_present: list[Presence] = []
+
+
+@worker_ready.connect
+def _arrive(sender: object = None, **_: object) -> None:
+    # The workers inside a command drain what that command sends, and nothing else.
+    if settings.embedded:
+        return
+    queues = frozenset(app.amqp.queues.consume_from)
+    _present.append(Presence(str(getattr(sender, "hostname", "")), queues))
+    if settings.metrics is not None:
+        from archon_batch.engine import gauges  # noqa: PLC0415  (a twentieth of a second)
+
+        gauges.serve(*settings.metrics, queues)
+
+
+@worker_shutting_down.connect
+def _leave(**_: object) -> None:
+    for one in _present:
+        one.leave()

@@ -1,0 +1,36 @@
+"""What Flower shows of a message: names that a person reads, and nothing of a prompt.
+
+The job stands in for the arguments and the rest for the keywords, and neither for the task's name:
+by names Flower counts for ever, in a page without a password.
+"""
+
+from typing import Protocol
+
+from archon_batch.advance import Parcel
+
+
+class Named(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+def of_calls(job: Named, parcel: Parcel) -> dict[str, str]:
+    """``labels-2026-01-31`` and ``rows 1-32, layer 2, gpt-4o-mini x 5``; rows count from 1."""
+    first, last = parcel.batch[0][0] + 1, parcel.batch[-1][0] + 1
+    rows = f"row {first}" if first == last else f"rows {first}-{last}"
+    layers = sorted({int(key.partition(".")[0]) for _, keys in parcel.batch for key in keys})
+    where = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]}-{layers[-1]}"
+    models = " + ".join(
+        f"{model.partition('/')[2] or model} x {count}" for model, count in parcel.models.items()
+    )
+    return _titled(job, f"{rows}, {where}, {models}")
+
+
+def of_join(job: Named, shard: int) -> dict[str, str]:
+    return _titled(job, f"shard {shard}, join")
+
+
+def _titled(job: Named, what: str) -> dict[str, str]:
+    return {"argsrepr": job.name, "kwargsrepr": what}

@@ -1,0 +1,82 @@
+"""Pools with queues of their own: who drains what, what goes where, and what Prometheus is told."""
+
+import re
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from archon_batch.store import Store
+from tests.acceptance.stage import PRICES, Stage, until
+from tests.acceptance.test_flower import free_port
+from tests.provider import Provider
+
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(300)]
+
+TWO = """\
+name: two
+models:
+  one: {{model: openai/stand-in, api_base: {url}, price: {{input: {input}, output: {output}}}}}
+  two: {{model: hosted_vllm/other, api_base: {url}, price: {{input: {input}, output: {output}}}}}
+defaults: {{max_tokens: 64}}
+layers:
+  - - {{type: generator, model: one, samples: 2}}
+    - {{type: generator, model: two, samples: 2}}
+  - {{type: fuser, model: two}}
+"""
+
+
+def _metrics(port: int) -> dict[str, float]:
+    text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    lines = re.findall(r"^(archon_batch_\S+) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in lines if "_created" not in name}
+
+
+def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
+    tmp_path: Path, redis_url: str
+) -> None:
+    stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
+    stage.dataset(6)
+    ports = {name: free_port() for name in ("own", "others")}
+    own_pool = f"queues: [calls.openai]\nconcurrency: 4\nmetrics_port: {ports['own']}\n"
+    others_pool = f"queues: [calls, joins]\nconcurrency: 4\nmetrics_port: {ports['others']}\n"
+
+    with Provider(prices=PRICES) as provider, stage.workers({"others.yaml": others_pool}):
+        stage.architecture(provider.url, TWO)
+        with stage.workers({"own.yaml": own_pool}):
+            until(lambda: _drained(stage) == {"calls", "calls.openai", "joins"}, 100)
+            doctor = stage.json("doctor")
+            stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow")
+            own, others = (_metrics(port) for port in ports.values())
+        (job,) = stage.json("jobs")
+        after = _drained(stage)
+
+    def calls(metrics: dict[str, float]) -> dict[str, float]:
+        return {
+            name.removeprefix("archon_batch_calls_total"): value
+            for name, value in metrics.items()
+            if name.startswith("archon_batch_calls_total")
+        }
+
+    assert [line["found"].partition("@")[0] for line in doctor if line["what"] == "workers"] == [
+        "others-1", "own-1",
+    ]  # fmt: skip
+    one, two = '{model="openai/stand-in",outcome="ok"}', '{model="hosted_vllm/other",outcome="ok"}'
+    assert calls(own) == {one: 12}
+    assert calls(others) == {two: 18}
+    assert after == {"calls", "joins"}
+
+    usd = sum(v for m in (own, others) for n, v in m.items() if n.startswith("archon_batch_usd"))
+    assert usd == pytest.approx(job["usd"])
+    assert own['archon_batch_calls_in_flight{model="openai/stand-in"}'] == 0
+    assert others["archon_batch_rounds_total"] == 2
+    assert others['archon_batch_queue_messages{queue="joins"}'] == 0
+    assert own['archon_batch_queue_messages{queue="calls.openai"}'] == 0
+
+
+def _drained(stage: Stage) -> frozenset[str]:
+    store = Store.open(f"sqlite:///{stage.folder}/archon-batch.db")
+    try:
+        return store.workers.drained()
+    finally:
+        store.close()

@@ -1,0 +1,90 @@
+"""What a worker counts for Prometheus."""
+
+import asyncio
+
+import pytest
+
+from archon_batch.archon import Reply, Usage
+from archon_batch.engine.gauges import Counted, Gauges
+from archon_batch.errors import RateLimitError
+from archon_batch.ledger import Price
+from tests.builders import a_call
+
+PRICE = Price(input=150_000_000, output=600_000_000)
+
+
+class Scripted:
+    """A gateway that does what it is told, and sees what is counted meanwhile."""
+
+    def __init__(self, gauges, *answers):
+        self.gauges, self.answers, self.seen = gauges, list(answers), []
+
+    async def answer(self, call, _attempt):
+        self.seen.append(value(self.gauges, "calls_in_flight", model=call.model.model))
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def close(self):
+        pass
+
+
+def value(gauges, name, **labels):
+    return gauges.registry.get_sample_value(f"archon_batch_{name}", labels)
+
+
+@pytest.fixture
+def gauges():
+    return Gauges()
+
+
+def place(gauges, call, *answers, price=PRICE):
+    gateway = Scripted(gauges, *answers)
+    counted = Counted(gateway, gauges, lambda job, _: price if job == "job" else None)
+    for answer in answers:
+        try:
+            asyncio.run(counted.answer(call, "job/3/0.0.0.0/1"))
+        except BaseException as error:
+            if error is not answer:
+                raise
+    return gateway.seen
+
+
+def test_answers_are_counted_with_their_tokens_and_their_price(gauges):
+    call = a_call()
+    model = call.model.model
+
+    seen = place(gauges, call, *[Reply("four", usage=Usage(1000, 200))] * 2)
+
+    assert seen == [1, 1]
+    assert value(gauges, "calls_in_flight", model=model) == 0
+    assert value(gauges, "calls_total", model=model, outcome="ok") == 2
+    assert value(gauges, "tokens_total", model=model, kind="prompt") == 2000
+    assert value(gauges, "tokens_total", model=model, kind="completion") == 400
+    assert value(gauges, "usd_total", model=model) == pytest.approx(2 * 0.00027)
+
+
+def test_what_went_wrong_is_counted_by_its_reason(gauges):
+    call = a_call()
+    model = call.model.model
+
+    place(gauges, call, RateLimitError(model, "slow down"), RuntimeError("?"),
+          asyncio.CancelledError())  # fmt: skip
+
+    for outcome in ("rate_limit", "broken_reply", "call_timeout"):
+        assert value(gauges, "calls_total", model=model, outcome=outcome) == 1
+    assert value(gauges, "usd_total", model=model) is None
+    assert value(gauges, "calls_in_flight", model=model) == 0
+
+
+def test_an_answer_without_usage_costs_the_most_and_one_without_a_price_nothing(gauges):
+    call = a_call()
+    model = call.model.model
+
+    place(gauges, call, Reply("four"), price=None)
+    unpriced = value(gauges, "usd_total", model=model)
+    place(gauges, call, Reply("four"))
+
+    assert unpriced is None
+    assert value(gauges, "usd_total", model=model) == pytest.approx(PRICE.most(call) / 10**9)

@@ -1,0 +1,82 @@
+"""Which queue a call goes to, and what a person reads of a batch."""
+
+import pytest
+
+from archon_batch.advance import Parcel, advance
+from archon_batch.archon import Model
+from archon_batch.engine import titles
+from archon_batch.engine.queues import of_calls
+from tests.builders import a_running_job, an_architecture
+
+MINI = Model(model="openai/gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    ("drained", "queue"),
+    [
+        (set(), "calls"),
+        ({"calls", "calls.anthropic", "calls.openai/gpt-4o"}, "calls"),
+        ({"calls", "calls.openai"}, "calls.openai"),
+        ({"calls.openai", "calls.openai/gpt-4o-mini"}, "calls.openai/gpt-4o-mini"),
+    ],
+)
+def test_calls_go_to_a_queue_of_their_own_only_where_somebody_drains_it(drained, queue):
+    assert of_calls(MINI, drained) == queue
+
+
+def test_a_batch_holds_calls_of_one_queue_and_says_of_which_models(store):
+    architecture = an_architecture(
+        [
+            {"type": "generator", "model": "scripted/plausible", "samples": 3},
+            {"type": "generator", "model": "scripted/rough", "samples": 2},
+        ]
+    )
+    job = a_running_job(store, architecture=architecture, questions=2)
+
+    apart = advance(store, job, 0, lambda model: f"calls.{model.model}").parcels
+    together = advance(store, job, 0).parcels
+
+    assert apart == [
+        Parcel(
+            "calls.scripted/plausible",
+            [(ix, ["0.0.0.0", "0.0.1.0", "0.0.2.0"]) for ix in range(2)],
+            {"scripted/plausible": 6},
+        ),
+        Parcel(
+            "calls.scripted/rough",
+            [(ix, ["0.1.0.0", "0.1.1.0"]) for ix in range(2)],
+            {"scripted/rough": 4},
+        ),
+    ]
+    assert [(p.queue, p.models) for p in together] == [
+        ("", {"scripted/plausible": 6, "scripted/rough": 4})
+    ]
+
+
+class Job:
+    id, name = "abc", "labels"
+
+
+@pytest.mark.parametrize(
+    ("batch", "models", "title"),
+    [
+        ([(0, ["1.0.0.0"])], {"openai/gpt-4o-mini": 1}, "row 1, layer 1, gpt-4o-mini x 1"),
+        (
+            [(0, ["0.0.0.0"]), (31, ["0.0.0.0", "2.1.0.0"])],
+            {"gpt-4o": 2, "hosted_vllm/org/llama": 1},
+            "rows 1-32, layers 0-2, gpt-4o x 2 + org/llama x 1",
+        ),
+    ],
+)
+def test_a_batch_is_named_after_job_rows_layer_and_models(batch, models, title):
+    assert titles.of_calls(Job(), Parcel("calls", batch, models)) == {
+        "argsrepr": "labels",
+        "kwargsrepr": title,
+    }
+
+
+def test_a_join_is_named_after_job_and_shard():
+    assert titles.of_join(Job(), 3) == {
+        "argsrepr": "labels",
+        "kwargsrepr": "shard 3, join",
+    }
