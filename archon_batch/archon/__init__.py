@@ -3,6 +3,7 @@
 from archon_batch.archon.answers import boxed, letter, number, plain, stated
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
+from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.critiques import UsesCritiques
@@ -83,6 +84,7 @@ __all__ = [
     "boxed",
     "calls",
     "checked",
+    "code_of",
     "estimated",
     "fenced",
     "fitted",
