@@ -17,7 +17,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from archon_batch.sandbox import Sandbox, Test
+from archon_batch.sandbox import Sandbox, Test, attacked
 from archon_batch.scoring.metrics.code import Code
 
 Row = dict[str, Any]
@@ -39,6 +39,10 @@ def main(folder: Path) -> int:
     tell("MBPP, published solutions", mbpp, lambda r: passes(code, r["code"], r))
     tell("MBPP, emptied bodies", mbpp, lambda r: passes(code, emptied(r["code"]), r))
     recorded(code, rows(folder / "replay" / "humaneval_10codegen_gpt4tests.jsonl"))
+    attacks = list(attacked())
+    print(f"hostile programs: {sum(a.held for a in attacks)} of {len(attacks)} held")
+    for attack in attacks:
+        print(f"  {'held' if attack.held else 'THROUGH'}: {attack.name} ({attack.why})")
     return 0
 
 

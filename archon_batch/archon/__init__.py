@@ -7,6 +7,7 @@ from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.critiques import UsesCritiques
+from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
 from archon_batch.archon.fence import fenced, marked, shuffled
 from archon_batch.archon.flow import Flow, calls, flows
 from archon_batch.archon.guard import guarded
@@ -42,6 +43,7 @@ from archon_batch.archon.window import estimated, fitted, refuse_long
 
 __all__ = [
     "KINDS",
+    "SANDBOX",
     "Answer",
     "Architecture",
     "Ask",
@@ -53,6 +55,7 @@ __all__ = [
     "ComponentStory",
     "Contribution",
     "Done",
+    "Execution",
     "Flow",
     "Form",
     "GaveUp",
@@ -70,6 +73,8 @@ __all__ = [
     "Remark",
     "Reply",
     "Request",
+    "Result",
+    "Results",
     "Scene",
     "State",
     "Steps",
