@@ -3,9 +3,11 @@
 from archon_batch.archon.answers import boxed, letter, number, plain, stated
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
+from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.critiques import UsesCritiques
+from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
 from archon_batch.archon.fence import fenced, marked, shuffled
 from archon_batch.archon.flow import Flow, calls, flows
 from archon_batch.archon.guard import guarded
@@ -41,6 +43,7 @@ from archon_batch.archon.window import estimated, fitted, refuse_long
 
 __all__ = [
     "KINDS",
+    "SANDBOX",
     "Answer",
     "Architecture",
     "Ask",
@@ -52,6 +55,7 @@ __all__ = [
     "ComponentStory",
     "Contribution",
     "Done",
+    "Execution",
     "Flow",
     "Form",
     "GaveUp",
@@ -69,6 +73,8 @@ __all__ = [
     "Remark",
     "Reply",
     "Request",
+    "Result",
+    "Results",
     "Scene",
     "State",
     "Steps",
@@ -83,6 +89,7 @@ __all__ = [
     "boxed",
     "calls",
     "checked",
+    "code_of",
     "estimated",
     "fenced",
     "fitted",

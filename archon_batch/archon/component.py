@@ -84,6 +84,10 @@ class Component(BaseModel, ABC):
         """What has to be there for the component as it is written."""
         return self.needs
 
+    def provides(self) -> frozenset[str]:
+        """What it leaves for later layers as it is written."""
+        return self.makes
+
     @abstractmethod
     def steps(self, scene: Scene) -> Work:
         """Yield rounds of requests, then return what is contributed and what went wrong."""
@@ -121,5 +125,5 @@ class ModelComponent(Component):
 
 
 def numbered(lines: tuple[str, ...]) -> str:
-    """Each on a line of its own, after its number from 1."""
-    return "\n".join(f"{n}. {' '.join(line.split())}" for n, line in enumerate(lines, 1))
+    """Each after its number from 1; what has several lines, as code may, keeps them."""
+    return "\n".join(f"{n}. {line.strip()}" for n, line in enumerate(lines, 1))

@@ -76,3 +76,8 @@ class Model(BaseModel):
     @property
     def provider(self) -> str:
         return self.model.partition("/")[0] if "/" in self.model else ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is answered on this machine: without a network, a key or a price."""
+        return self.provider in ("local", "scripted", "sandbox")

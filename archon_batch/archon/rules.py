@@ -60,6 +60,7 @@ _SOURCE = {
     "candidates": "; a generator makes some",
     "critiques": "; a critic right before it writes some",
     "unit_tests": "; a unit_test_generator writes some",
+    "code_tests": "; a unit_test_generator with kind: code writes some",
 }
 
 
@@ -73,7 +74,10 @@ def _refuse_beyond(component: Component, flow: Flow, place: str) -> None:
 
 def _there_after(layer: Layer, there: frozenset[str]) -> frozenset[str]:
     """What later layers find: critiques go with the candidates that they are about."""
-    after = there.union(*(component.makes for component in layer))
+    after = there.union(*(component.provides() for component in layer))
+    if any("unit_tests" in c.makes and "code_tests" not in c.provides() for c in layer):
+        # Statements stand among the tests, or in their place.
+        after -= {"code_tests"}
     return after - {"critiques"} if _replaces(layer) else after
 
 

@@ -141,12 +141,17 @@ def _component(
         raise ArchitectureError("", f"{place}.type", f"no component {entry['type']!r:.60}; {hint}")
     fitting = {k: v for k, v in defaults.items() if k in kind.model_fields}
     try:
-        return checked(kind, {**fitting, **entry}, place)
+        component = checked(kind, {**fitting, **entry}, place)
     except ArchitectureError as error:
         key = error.place.removeprefix(f"{place}.")
         if key in fitting and key not in entry:
             raise ArchitectureError("", f"defaults.{key}", error.why) from None
         raise
+    asked = getattr(component, "model", None)
+    if "model" in entry and asked != entry["model"]:
+        why = f"as it is written it asks {asked}; leave this out"
+        raise ArchitectureError("", f"{place}.model", why)
+    return component
 
 
 def _alias(name: object) -> str:

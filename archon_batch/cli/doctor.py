@@ -14,7 +14,7 @@ import click
 
 from archon_batch.cli import room
 from archon_batch.cli.tables import print_json
-from archon_batch.errors import ArchonBatchError
+from archon_batch.errors import ArchonBatchError, SettingsError
 from archon_batch.settings import Settings, detours, odd_keys
 from archon_batch.store import Store, now
 
@@ -143,6 +143,21 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
     )
 
 
+def _sandbox(_settings: Settings) -> Iterator[tuple[bool, str]]:
+    from archon_batch.sandbox import attacked  # noqa: PLC0415
+
+    try:
+        found = list(attacked())
+    except SettingsError as error:
+        yield True, f"none, and only execute: sandbox and the metric code need it ({error.why})"
+        return
+    held = sum(attack.held for attack in found)
+    yield held == len(found), f"holds {held} of {len(found)} hostile programs"
+    for attack in found:
+        if not attack.held:
+            yield False, f"a program that {attack.name}: {attack.why}"
+
+
 _CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "program": _program,
     "database": _database,
@@ -154,4 +169,5 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
     "extras": _extras,
     "disk": _disk,
     "files": _files,
+    "sandbox": _sandbox,
 }

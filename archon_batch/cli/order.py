@@ -110,7 +110,7 @@ def refuse_uncallable(architecture: Architecture) -> None:
         if variable in used or variable.startswith("ARCHON_BATCH_KEY_"):
             raise SettingsError(variable, f"{why}; set it again, and nothing else with it")
     refuse_unready(architecture)
-    if any(model.provider not in ("local", "scripted") for model in models):
+    if not all(model.is_here for model in models):
         for detour in detours(os.environ):
             click.echo(visible(f"warning: {detour}"), err=True)
 

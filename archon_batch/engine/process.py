@@ -115,7 +115,7 @@ def _load(calls: Sequence[tuple[int, Call]]) -> None:
     It takes seconds and much memory: whoever dies of it, or during it, has sent nothing.
     """
     models = (call.model for _, call in calls)
-    if any(m.provider not in ("local", "scripted") and not is_direct(m) for m in models):
+    if any(not (m.is_here or is_direct(m)) for m in models):
         # If it cannot be imported, each attempt will say so.
         with suppress(Exception):
             import archon_batch.gateway.live  # noqa: F401, PLC0415

@@ -66,7 +66,7 @@ def why_not_direct(model: Model) -> str | None:
     """What is wrong with a ``lane: direct``, or None."""
     if model.lane != "direct" or model.provider in _HOMES:
         return None
-    if model.provider in ("local", "scripted"):
+    if model.is_here:
         return "lane: it has none; it is answered on this machine"
     return None if model.api_base is not None else "lane: direct needs an api_base"
 

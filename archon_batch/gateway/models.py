@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from archon_batch.archon import ListPrice, Model
+from archon_batch.archon import SANDBOX, ListPrice, Model
 from archon_batch.gateway.lanes import is_direct, missing_key, why_not_direct
 from archon_batch.gateway.prices import listed, nearest, providers
 from archon_batch.gateway.scripted import MODELS as SCRIPTED
@@ -17,7 +17,7 @@ def price_of(model: Model) -> ListPrice | None:
     """
     if model.price is not None:
         return model.price
-    if model.provider in ("local", "scripted"):
+    if model.is_here:
         return _FREE
     entry = listed(model.model)
     return entry.price if entry else None
@@ -55,6 +55,8 @@ def why_unknown(model: Model, *, unpriced: bool = False) -> str | None:
         return (
             None if model.model in SCRIPTED else f"no such script; known are {', '.join(SCRIPTED)}"
         )
+    if model.provider == "sandbox":
+        return None if model.model == SANDBOX else f"no such sandbox; known is {SANDBOX}"
     if model.provider == "local":
         from archon_batch.gateway.local import MODELS as LOCAL  # noqa: PLC0415
 
@@ -73,7 +75,7 @@ def missing_for(model: Model) -> tuple[str, ...]:
     """What this process lacks to call the model: names of environment variables.
 
     Raises:
-        SettingsError: the local model is not installed.
+        SettingsError: the local model is not installed, or there is no sandbox.
     """
     if model.provider == "scripted" or model.api_base is not None:
         return ()
@@ -81,6 +83,11 @@ def missing_for(model: Model) -> tuple[str, ...]:
         from archon_batch.gateway.local import ensure_installed  # noqa: PLC0415
 
         ensure_installed(model.model)
+        return ()
+    if model.provider == "sandbox":
+        from archon_batch.sandbox import Sandbox  # noqa: PLC0415
+
+        Sandbox()
         return ()
     if is_direct(model):
         return missing_key(model)

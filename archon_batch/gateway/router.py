@@ -10,7 +10,7 @@ from archon_batch.gateway.seam import Gateway
 
 
 class Router:
-    """Serves ``local/...`` and ``scripted/...`` here, and others directly or through litellm."""
+    """Serves ``local/...``, ``scripted/...`` and ``sandbox/...`` here, others by either lane."""
 
     def __init__(self, timeout: float) -> None:
         #: Seconds that a whole call may take.
@@ -20,7 +20,7 @@ class Router:
 
     async def answer(self, call: Call, attempt: str) -> Reply:
         kind = call.model.provider
-        if kind not in ("local", "scripted"):
+        if not call.model.is_here:
             kind = "direct" if is_direct(call.model) else "live"
         gateway = self._open.get(kind)
         if gateway is None:
@@ -52,6 +52,10 @@ class Router:
             from archon_batch.gateway.local import LocalGateway  # noqa: PLC0415
 
             return LocalGateway(self._timeout)
+        if kind == "sandbox":
+            from archon_batch.gateway.sandboxed import SandboxGateway  # noqa: PLC0415
+
+            return SandboxGateway()
         if kind == "direct":
             from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
 

@@ -2,7 +2,7 @@
 
 from archon_batch.scoring.metrics import METRICS
 from archon_batch.scoring.score import Metric, Score, Scored, right, unread
-from archon_batch.scoring.statistics import CONFIDENCE, Mean, difference, mean
+from archon_batch.scoring.statistics import CONFIDENCE, Mean, difference, mean, pass_at_k
 
 __all__ = [
     "CONFIDENCE",
@@ -13,6 +13,7 @@ __all__ = [
     "Scored",
     "difference",
     "mean",
+    "pass_at_k",
     "right",
     "unread",
 ]

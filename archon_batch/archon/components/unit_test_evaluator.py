@@ -1,14 +1,16 @@
 """The unit test evaluator: how many of the unit tests each candidate passes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work, numbered
+from archon_batch.archon.execution import SANDBOX, execution
+from archon_batch.archon.execution import read as read_executed
 from archon_batch.archon.fence import fenced
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.judging import judged, looked_at, majority
@@ -69,20 +71,49 @@ class UnitTestEvaluator(ModelComponent):
     #: Leave the tests out of the request, since they are told below it.
     remove_unit_tests_from_prompt: bool = True
     format: Literal["text", "json"] = "text"
+    #: Run the candidates' code against tests that are code, in a sandbox; no model is asked.
+    execute: Literal["sandbox"] | None = None
+    #: Rank candidates that pass the same tests by how many they are times how many these are.
+    agreement: Literal["dual"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asks_the_sandbox(cls, told: Any) -> Any:  # noqa: ANN401  (it is not checked yet)
+        if isinstance(told, dict) and told.get("execute") == "sandbox":
+            return {**told, "model": SANDBOX}
+        return told
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.execute is None:
+            if self.agreement is not None:
+                raise ValueError("agreement goes with execute: sandbox")
+            if self.model.startswith("sandbox/"):
+                raise ValueError("another model; what runs in the sandbox has execute: sandbox")
+        elif self.samples > 1:
+            raise ValueError("samples: 1 with execute: a program passes its tests or does not")
+        if self.agreement is not None and self.first_k is not None:
+            raise ValueError("either agreement, which needs every candidate, or first_k")
+        return self
+
+    def demands(self) -> frozenset[str]:
+        return self.needs if self.execute is None else self.needs | {"code_tests"}
 
     def steps(self, scene: Scene) -> Work:
         arrived, tests = scene.state.candidates, scene.state.unit_tests
         if not tests:
             none = Remark("without", "there are no unit tests; the candidates keep their order")
             return Contribution(candidates=arrived[: self.top_k]), (none,)
+        judge = self._votes if self.execute is None else self._executed
         found = yield from judged(
-            arrived, self.first_k, lambda index, c: self._votes(scene, index, c), all
+            arrived, self.first_k, lambda index, c: judge(scene, index, c), all
         )
         verdicts = {c.id: given for c, given in found.verdicts if given is not None}
         best = found.passed
         if self.first_k is None or len(best) < self.first_k:
             # Whoever has no verdict is not known to pass anything; ties go to the earlier.
-            best = tuple(sorted(arrived, key=lambda c: -sum(verdicts.get(c.id, ()))))
+            key = _passed if self.agreement is None else _agreed
+            best = tuple(sorted(arrived, key=lambda c: key(verdicts, c.id), reverse=True))
             best = best[: self.top_k]
         contribution = Contribution(
             candidates=best,
@@ -90,9 +121,34 @@ class UnitTestEvaluator(ModelComponent):
                 of: tuple(Verdict(test, passed) for test, passed in zip(tests, given, strict=True))
                 for of, given in verdicts.items()
             },
-            scores={of: {"unit_tests": sum(given) / len(tests)} for of, given in verdicts.items()},
+            scores={of: self._scores(verdicts, of) for of in verdicts},
         )
-        return contribution, found.remarks
+        # Of a test that is no Python every candidate's reply tells.
+        once = found.remarks if self.execute is None else tuple(dict.fromkeys(found.remarks))
+        return contribution, once
+
+    def _scores(self, verdicts: Mapping[str, Verdicts], of: str) -> dict[str, float]:
+        scores = {"unit_tests": sum(verdicts[of]) / len(verdicts[of])}
+        if self.agreement is not None:
+            scores["agreement"] = float(_agreed(verdicts, of)[0])
+        return scores
+
+    def _executed(self, scene: Scene, index: int, candidate: Candidate) -> Steps[Reading[Verdicts]]:
+        """What the sandbox says of a candidate; a test that is no Python is passed by nobody."""
+        tests = scene.state.unit_tests
+        request = execution(index, candidate.text, tests)
+        results, told = yield from ask(
+            request, lambda reply: read_executed(reply, len(tests)), self.retries
+        )
+        if results is None:
+            none = Remark("without", f"{candidate.id} has no verdict, and passes no unit test")
+            return None, (*told, none)
+        broken = tuple(
+            Remark("without", f"unit test {n} is no Python, and nobody passes it: {result.why}")
+            for n, result in enumerate(results, 1)
+            if result.verdict == "broken"
+        )
+        return tuple(result.verdict == "passed" for result in results), (*told, *broken)
 
     def _votes(self, scene: Scene, index: int, candidate: Candidate) -> Steps[Reading[Verdicts]]:
         fit = fitted(scene, self, (candidate,), lambda some: self._messages(scene, some))
@@ -136,6 +192,21 @@ class UnitTestEvaluator(ModelComponent):
         ranked = candidates if self.top_k is None else min(self.top_k, candidates)
         first = ranked if self.first_k is None else min(self.first_k, candidates)
         return Bounds(min(ranked, first), max(ranked, first))
+
+
+def _passed(verdicts: Mapping[str, Verdicts], of: str) -> tuple[int, ...]:
+    return (sum(verdicts.get(of, ())),)
+
+
+def _agreed(verdicts: Mapping[str, Verdicts], of: str) -> tuple[int, ...]:
+    """Dual execution agreement: candidates that pass just the same tests, times these tests.
+
+    Chen et al., CodeT (arXiv 2207.10397), section 2.2. Of equal products the one with more tests
+    comes first.
+    """
+    own = verdicts.get(of, ())
+    alike = sum(other == own for other in verdicts.values())
+    return alike * sum(own), sum(own)
 
 
 def read(text: str, count: int) -> Verdicts:

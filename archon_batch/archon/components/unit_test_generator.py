@@ -1,10 +1,13 @@
-"""The unit test generator: statements that a good response has to make true."""
+"""The unit test generator: statements that a good response has to make true, or tests as code."""
 
+import re
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.call import Form, Message
+from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.state import Contribution, Remark
@@ -22,12 +25,27 @@ the outcome that is expected where there is one. Do not answer the request."""
 _TEXT = """\
 Reply with nothing but a JSON list of the statements, each in double quotes: ["...", "..."]"""
 
+_CODE = """\
+Write {count} for the program that the request asks for, in Python. Each is one assert statement, \
+such as "assert add(2, 3) == 5": it calls the program by the names that the request gives it, on \
+plain values, and compares what comes back. Together they should cover all that is asked for, the \
+edges and the odd cases too. Write down only outcomes that you are sure of: a wrong one sorts out \
+good programs. Do not write the program."""
+
+_BLOCK = """\
+Reply with nothing but one block of Python. Each assert begins on a line of its own, at the margin; \
+between them stand no other lines but imports."""
+
 _JSON = """\
 Reply with a JSON object of one key, "tests": a list of the statements."""
 
 #: More tests than this are a slip of the model: what follows asks about each of them.
 _MOST = 100
 _EXAMPLE = 5
+_ASSERT = re.compile(r"assert\b")
+
+
+_Reader = Callable[[str, int | None], tuple[str, ...]]
 
 
 class Tests(JsonReply):
@@ -41,20 +59,24 @@ class UnitTestGenerator(ModelComponent):
     type: Literal["unit_test_generator"]
     #: How often it asks; all the tests are taken, each once.
     samples: int = Field(default=1, ge=1, le=100)
+    #: ``code`` is asserts in Python, which a sandbox can execute; None is statements.
+    kind: Literal["code"] | None = None
     #: How many tests a reply has; None lets the model decide.
     unit_test_cap: int | None = Field(default=None, ge=1, le=_MOST)
+    #: Of statements; code comes as a block.
     format: Literal["text", "json"] = "text"
+
+    def provides(self) -> frozenset[str]:
+        return self.makes | {"code_tests"} if self.kind == "code" else self.makes
 
     def steps(self, scene: Scene) -> Work:
         messages = self._messages(scene)
         if refused := refuse_long(scene, self, messages):
             return Contribution(), (*refused, _NONE)
-        text = self.format == "text"
-        shape = (form if text else form_json)(self.unit_test_cap)
-        reader = read if text else read_tests
+        shape, reader, _, _ = self._manner()
         readings = yield from together([
             ask(
-                Request(sample, messages, shape, sample=sample),
+                Request(sample, messages, shape(self.unit_test_cap), sample=sample),
                 lambda reply: reader(reply, self.unit_test_cap),
                 self.retries,
             )
@@ -70,11 +92,20 @@ class UnitTestGenerator(ModelComponent):
         count = "unit tests"
         if self.unit_test_cap is not None:
             count = f"exactly {self.unit_test_cap} unit test{'s' * (self.unit_test_cap > 1)}"
+        _, _, task, how = self._manner()
         return scene.about(
             _ROLE,
             f"The request:\n{scene.question.query}",
-            f"{_TASK.format(count=count)} {_TEXT if self.format == 'text' else _JSON}",
+            f"{task.format(count=count)} {how}",
         )
+
+    def _manner(self) -> tuple[Callable[[int | None], Form], _Reader, str, str]:
+        """The form and the reader of a reply, and the words that ask for it."""
+        if self.kind == "code":
+            return form_code, read_code, _CODE, _BLOCK
+        if self.format == "json":
+            return form_json, read_tests, _TASK, _JSON
+        return form, read, _TASK, _TEXT
 
     def calls(self, candidates: int) -> Bounds:
         del candidates  # it never looks at them
@@ -101,8 +132,38 @@ def read_tests(text: str, count: int | None) -> tuple[str, ...]:
     return _checked(read_json(TypeAdapter(Tests), text).tests, count)
 
 
+def read_code(text: str, count: int | None) -> tuple[str, ...]:
+    """The tests of a block of Python, each with the imports that stand before it.
+
+    An assert begins at the margin and goes to the next line there. Whether it is Python, whoever
+    executes it will tell: that hangs on its version.
+    """
+    tests: list[str] = []
+    imports: list[str] = []
+    open_: list[str] | None = None
+    for line in code_of(text).split("\n"):
+        if line.startswith(("import ", "from ")):
+            imports.append(line)
+            open_ = None
+        elif _ASSERT.match(line):
+            open_ = [line]
+            tests.append("")
+        elif not line.strip() or line[0] == "#":
+            continue
+        elif open_ is not None and line[0] in " \t)]}":
+            open_.append(line)
+        else:
+            raise UnreadableError(f"a line is neither an assert nor an import: {line[:60]}")
+        if open_ is not None:
+            tests[-1] = "\n".join([*imports, *open_])
+    return _counted(tuple(dict.fromkeys(tests)), count)
+
+
 def _checked(tests: list[str], count: int | None) -> tuple[str, ...]:
-    told = tuple(" ".join(test.split()) for test in tests)
+    return _counted(tuple(" ".join(test.split()) for test in tests), count)
+
+
+def _counted(told: tuple[str, ...], count: int | None) -> tuple[str, ...]:
     if not told or not all(told):
         raise UnreadableError("there is no test, or one that is blank")
     if len(told) > _MOST if count is None else len(told) != count:
@@ -132,3 +193,15 @@ def form(count: int | None) -> Form:
 def form_json(count: int | None) -> Form:
     shape = json_form(Tests(tests=_statements(count)))
     return Form(None, shape.example, shape.schema, room=len('{"tests":["'))
+
+
+def form_code(count: int | None) -> Form:
+    """The form of a block with ``count`` asserts; of up to ten when that is not given."""
+    more = f"test{{{count - 1}}}" if count else "test{0,9}"
+    asserts = "".join(f"assert part({n}) == {n}\n" for n in range(1, (count or _EXAMPLE) + 1))
+    return Form(
+        grammar=f'root ::= "```python\\n" test {more} "```"\n'
+        'test ::= "assert " [A-Za-z_] [^\\n`]{4,160} "\\n"\n',
+        example=f"```python\n{asserts}```",
+        room=len("```python\nassert "),
+    )

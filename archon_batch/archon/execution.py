@@ -1,0 +1,64 @@
+"""An execution: a candidate's program run against unit tests, as a call that a sandbox answers.
+
+It is a call like any other, on record with its reply, so that a plan made again finds it.
+"""
+
+import json
+from functools import cache
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from archon_batch.archon.call import Form, Message
+from archon_batch.archon.code import code_of
+from archon_batch.archon.json_form import JsonReply, json_form, read_json
+from archon_batch.archon.steps import Request, UnreadableError
+
+#: The model that runs Python, by its name in architectures.
+SANDBOX = "sandbox/python"
+
+
+class Execution(JsonReply):
+    """What the sandbox is asked: the one message of the call, as JSON."""
+
+    program: str
+    tests: list[str]
+
+
+class Result(JsonReply):
+    #: ``broken``: the test is no Python, so that nobody can pass it.
+    verdict: Literal["passed", "failed", "broken"]
+    why: str = ""
+
+
+class Results(JsonReply):
+    """What the sandbox replies: one result for each test, in their order."""
+
+    results: list[Result]
+
+
+def execution(slot: int, answer: str, tests: tuple[str, ...]) -> Request:
+    """The request to run the code of the answer against the tests."""
+    # As json writes it: a lone surrogate has no other bytes.
+    told = json.dumps({"program": code_of(answer), "tests": tests})
+    return Request(slot, (Message("user", told),), form(len(tests)))
+
+
+def read(text: str, count: int) -> tuple[Result, ...]:
+    """The results of ``count`` tests.
+
+    Raises:
+        UnreadableError: it is something else.
+    """
+    results = read_json(TypeAdapter(Results), text).results
+    if len(results) != count:
+        raise UnreadableError(f"there must be {count} results, and there are {len(results)}")
+    return tuple(results)
+
+
+@cache
+def form(count: int) -> Form:
+    def results(verdict: Literal["passed", "failed"]) -> Results:
+        return Results(results=[Result(verdict=verdict)] * count)
+
+    return json_form(results("passed"), results("failed"))

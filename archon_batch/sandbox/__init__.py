@@ -1,0 +1,6 @@
+"""Where code that models wrote is run: without network, files, environment or trust."""
+
+from archon_batch.sandbox.attacks import Attacked, attacked
+from archon_batch.sandbox.trial import Outcome, Sandbox, Test
+
+__all__ = ["Attacked", "Outcome", "Sandbox", "Test", "attacked"]
