@@ -30,6 +30,7 @@ from archon_batch.store.limits import Asked, ModelKey, ModelLimits
 from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
+from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
@@ -48,6 +49,7 @@ class Store:
     audit: Audit
     nights: Nights
     limits: ModelLimits
+    scores: Scores
     clerk: Clerk
     spool: Spool | None = None
 
@@ -74,6 +76,7 @@ class Store:
             Audit(database),
             Nights(database),
             ModelLimits(database),
+            Scores(database),
             Clerk(database, kept),
             kept,
         )
@@ -147,6 +150,7 @@ __all__ = [
     "OpenItem",
     "Poisoned",
     "Progress",
+    "RowScore",
     "Settled",
     "Start",
     "Started",
