@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from archon_batch.archon import Architecture
+from archon_batch.archon import Architecture, ScaleName
 from archon_batch.cli import room
 from archon_batch.cli.order import prices_of, warn
 from archon_batch.cli.run import run
@@ -38,7 +38,7 @@ def judge_through(settings: Settings, name: str, docket: Docket, bench: Bench) -
     """
     if not docket.cases:
         raise InputError("there is no answer to judge")
-    architecture, prices = _judge(bench, docket)
+    architecture, prices = judging_architecture(bench, docket.scale)
     with Dataset.of(name.replace(".", "-"), docket.rows()) as rows:
         submission = Submission(rows, architecture, prices, budget=bench.budget)
         if bench.budget is not None:
@@ -54,9 +54,16 @@ def judge_through(settings: Settings, name: str, docket: Docket, bench: Bench) -
         return store.jobs.get(job.id), status
 
 
-def _judge(bench: Bench, docket: Docket) -> tuple[Architecture, dict[str, Price | None]]:
+def judging_architecture(
+    bench: Bench, scale: ScaleName
+) -> tuple[Architecture, dict[str, Price | None]]:
+    """The judge on that scale, with the prices of its models.
+
+    Raises:
+        InputError: it is none, or a price is not known.
+    """
     if not _is_file(bench.judge):
-        architecture = judge_of(bench.judge, docket.scale)
+        architecture = judge_of(bench.judge, scale)
         try:
             prices = price_list(architecture, allow_unpriced=bench.allow_unpriced)
             return windowed(architecture), prices
@@ -65,7 +72,7 @@ def _judge(bench: Bench, docket: Docket) -> tuple[Architecture, dict[str, Price 
     file = load_architecture(bench.judge)
     warn(file)
     architecture, prices = prices_of(file, allow_unpriced=bench.allow_unpriced)
-    return as_judge(architecture, docket.scale), prices
+    return as_judge(architecture, scale), prices
 
 
 def _is_file(judge: str) -> bool:
