@@ -3,6 +3,7 @@
 from archon_batch.archon.answers import boxed, letter, matched, number, plain, stated
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
+from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.components.judge import Judge
@@ -88,6 +89,7 @@ __all__ = [
     "boxed",
     "calls",
     "checked",
+    "code_of",
     "enclosed",
     "estimated",
     "fenced",

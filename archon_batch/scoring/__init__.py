@@ -22,7 +22,7 @@ from archon_batch.scoring.judge import (
 )
 from archon_batch.scoring.metrics import METRICS
 from archon_batch.scoring.score import Metric, Score, Scored, right, unread
-from archon_batch.scoring.statistics import CONFIDENCE, Mean, difference, mean
+from archon_batch.scoring.statistics import CONFIDENCE, Mean, difference, mean, pass_at_k
 
 __all__ = [
     "BENCHMARKS",
@@ -49,6 +49,7 @@ __all__ = [
     "grouped",
     "judge_of",
     "mean",
+    "pass_at_k",
     "right",
     "unread",
 ]

@@ -39,3 +39,13 @@ def mean(values: Sequence[float], seed: int = 0) -> Mean | None:
 def difference(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Mean | None:
     """The mean of ours minus theirs, row by row, with its 95 % interval."""
     return mean([a - b for a, b in zip(ours, theirs, strict=True)], seed)
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """The chance that one of ``k`` samples is right, from more samples, without bias.
+
+    Chen et al. (arXiv 2107.03374), section 2.1: 1 - C(n - c, k) / C(n, k).
+    """
+    if not 0 <= right <= samples or not 1 <= k <= samples:
+        raise ValueError("there have to be k samples, and no more right ones than there are")
+    return 1 - math.comb(samples - right, k) / math.comb(samples, k)

@@ -1,6 +1,7 @@
 """The metrics, one file a kind; a package registers its own as ``archon_batch.metrics``."""
 
 from archon_batch.scoring.metrics.choice import Choice
+from archon_batch.scoring.metrics.code import Code
 from archon_batch.scoring.metrics.fields import Fields
 from archon_batch.scoring.metrics.label import Label
 from archon_batch.scoring.metrics.maths import Maths
@@ -10,7 +11,7 @@ from archon_batch.scoring.score import Metric
 
 METRICS: dict[str, type[Metric]] = {
     kind.name: kind
-    for kind in (Exact, Normalized, Contains, Pattern, Choice, Number, Maths, Label, Fields)
+    for kind in (Exact, Normalized, Contains, Pattern, Choice, Number, Maths, Label, Fields, Code)
 }
 
 __all__ = ["METRICS"]

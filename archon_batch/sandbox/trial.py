@@ -1,0 +1,160 @@
+"""A program on trial: run in a box of its own, and judged outside of it."""
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import IO, Literal, TypeAlias
+
+from archon_batch.sandbox.box import opened
+
+#: Seconds for one test, and for all tests of one program.
+SECONDS, ALL_SECONDS = 20.0, 60.0
+#: Bytes of a report that are read, and of a script's output beyond what is right.
+_REPORT, _SPARE = 4096, 65_536
+_LATE = "its time is up"
+
+#: ``broken`` is the fault of the test, which is no Python.
+Verdict: TypeAlias = Literal["passed", "failed", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    code: str
+    #: Code that goes before, in the test's own box.
+    setup: str = ""
+    #: Names in the test, each with the program's name that it means; None is every name that neither
+    #: the test nor Python has.
+    names: tuple[tuple[str, str], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    verdict: Verdict
+    why: str = ""
+
+
+class Sandbox:
+    """Runs what models wrote.
+
+    Raises:
+        SettingsError: no sandbox can be had on this machine; it says what would help.
+    """
+
+    def __init__(self, seconds: float = SECONDS, all_seconds: float = ALL_SECONDS) -> None:
+        self._box = opened()
+        self._seconds, self._all = seconds, all_seconds
+
+    def tested(self, programs: Sequence[str], tests: Sequence[Test]) -> Iterator[Outcome]:
+        """How each test ends, one after the other; whoever has seen enough may stop.
+
+        Args:
+            programs: texts of which the first that is Python is the program.
+            tests: each is run in a namespace of its own.
+        """
+        done, until = 0, time.monotonic() + self._all
+        while done < len(tests):
+            if time.monotonic() >= until:
+                yield from [Outcome("failed", _LATE)] * (len(tests) - done)
+                return
+            with self._pair(programs, tests, done) as report:
+                for outcome in self._outcomes(report, len(tests) - done, until):
+                    done += 1
+                    yield outcome
+
+    def printed(self, programs: Sequence[str], given: str, right: str) -> Outcome:
+        """Whether the program, run as a script, prints what is right for what it is given."""
+        told = {"programs": list(programs)}
+        most = len(right) * 4 + _SPARE
+        stdin = given.encode("utf-8", "replace")
+        until = time.monotonic() + self._seconds
+        with self._box.running("script", told, given=stdin, stdout=subprocess.PIPE) as process:
+            said = Reading(process.stdout, most)
+            while said.more(until):
+                pass
+        if not said.ended:
+            return Outcome("failed", said.why)
+        # Words, as most contests compare; the exit status says nothing.
+        is_right = said.text.decode("utf-8", "replace").split() == right.split()
+        return Outcome("passed") if is_right else Outcome("failed", "it prints something else")
+
+    @contextmanager
+    def _pair(
+        self, programs: Sequence[str], tests: Sequence[Test], first: int
+    ) -> Iterator["Reading"]:
+        """A fresh box with the program and one with the tests from there on."""
+        with ExitStack() as stack:
+            (ask_read, ask_write), (tell_read, tell_write) = os.pipe(), os.pipe()
+            ends = [ask_read, ask_write, tell_read, tell_write]
+            try:
+                held = {"programs": list(programs), "read": ask_read, "write": tell_write}
+                pipes = (ask_read, tell_write)
+                stack.enter_context(self._box.running("hold", held, pipes=pipes))
+                told = {"tests": [asdict(test) for test in tests], "first": first}
+                told |= {"read": tell_read, "write": ask_write}
+                box = self._box.running(
+                    "test", told, pipes=(tell_read, ask_write), stdout=subprocess.PIPE
+                )
+                process = stack.enter_context(box)
+            finally:
+                # Only the boxes have them now, so that each sees when the other is gone.
+                for end in ends:
+                    os.close(end)
+            yield Reading(process.stdout, _REPORT * (len(tests) + 1))
+
+    def _outcomes(self, report: "Reading", most: int, until: float) -> Iterator[Outcome]:
+        """What the report tells, at least of one test: the first that does not end is the last."""
+        loaded = told = 0
+        while told < most:
+            line = report.line(min(time.monotonic() + self._seconds, until))
+            if line is None and report.ended and told:
+                # The program has ended itself, and the next test wants a fresh one.
+                return
+            if line is None:
+                yield Outcome("failed", report.why or "its tests have ended without a word")
+                return
+            if loaded:
+                told += 1
+                yield Outcome(*json.loads(line))
+            loaded = 1
+
+
+class Reading:
+    """What a box says, until it ends, its time is up, or it has said too much."""
+
+    def __init__(self, pipe: IO[bytes] | None, most: int) -> None:
+        if pipe is None:
+            raise ValueError("no pipe")
+        self._file = pipe.fileno()
+        self._most = most
+        self._poll = select.poll()
+        self._poll.register(self._file, select.POLLIN)
+        self.text = b""
+        self.ended = False
+        self.why = ""
+
+    def more(self, until: float) -> bool:
+        """Whether there was more to read."""
+        left = until - time.monotonic()
+        if left <= 0 or not self._poll.poll(left * 1000):
+            self.why = _LATE
+            return False
+        got = os.read(self._file, 65_536)
+        self.ended = not got
+        self.text += got
+        if len(self.text) > self._most:
+            self.why = "it prints too much"
+            return False
+        return bool(got)
+
+    def line(self, until: float) -> bytes | None:
+        """The next line; None when there is none."""
+        while b"\n" not in self.text:
+            if not self.more(until):
+                return None
+        line, _, self.text = self.text.partition(b"\n")
+        return line

@@ -1,0 +1,125 @@
+"""What the sandbox makes of programs whose worth is known: a folder of published rows as argument.
+
+    python -m benchmarks.sandbox PATH
+
+In PATH it looks for humaneval/HumanEval.jsonl, mbpp/mbpp.jsonl (both as published) and for
+replay/humaneval_10codegen_gpt4tests.jsonl: per row ``prompt entry_point hidden_test unit_tests
+candidates``, a candidate being ``output correct unit_tests_passed``. Then it attacks the sandbox.
+"""
+
+import ast
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from archon_batch.sandbox import Sandbox, Test
+from archon_batch.scoring.metrics.code import Code
+
+Row = dict[str, Any]
+#: Rows that are named one by one.
+NAMED = 20
+
+
+def main(folder: Path) -> int:
+    # Some published solutions take their time, and this machine may be a busy one.
+    code = Code(Sandbox(seconds=50))
+    humaneval = rows(folder / "humaneval" / "HumanEval.jsonl")
+    tell(
+        "HumanEval, canonical solutions",
+        humaneval,
+        lambda r: passes(code, r["canonical_solution"], r),
+    )
+    tell("HumanEval, emptied bodies", humaneval, lambda r: passes(code, "    pass", r))
+    mbpp = rows(folder / "mbpp" / "mbpp.jsonl")
+    tell("MBPP, published solutions", mbpp, lambda r: passes(code, r["code"], r))
+    tell("MBPP, emptied bodies", mbpp, lambda r: passes(code, emptied(r["code"]), r))
+    recorded(code, rows(folder / "replay" / "humaneval_10codegen_gpt4tests.jsonl"))
+    return 0
+
+
+def rows(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def passes(code: Code, answer: str, reference: Row) -> bool:
+    return code.score(answer, code.prepared(reference)).value == 1
+
+
+def side_by_side(of: Iterable[Row], what: Callable[[Row], Any]) -> list[Any]:
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        return list(pool.map(what, of))
+
+
+def tell(title: str, of: list[Row], what: Callable[[Row], bool]) -> None:
+    begun = time.monotonic()
+    passed = side_by_side(of, what)
+    seconds = (time.monotonic() - begun) / len(of)
+    print(f"{title}: {sum(passed)} of {len(of)} pass, {seconds:.2f} s each", flush=True)
+    if 0 < len(of) - sum(passed) < NAMED:
+        print("  not:", [row["task_id"] for row, ok in zip(of, passed, strict=True) if not ok])
+
+
+def emptied(program: str) -> str:
+    """The program with every function's body gone."""
+    tree = ast.parse(program)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def recorded(code: Code, packs: list[Row]) -> None:
+    """Ten samples of each problem against their recorded grades, and picked by recorded tests."""
+    begun = time.monotonic()
+    graded = side_by_side(packs, lambda pack: grades(code, pack))
+    odd = [
+        (pack["id"], n, ours, candidate["correct"])
+        for pack, (_, hidden) in zip(packs, graded, strict=True)
+        for n, (candidate, ours) in enumerate(zip(pack["candidates"], hidden, strict=True))
+        if ours != candidate["correct"]
+    ]
+    tests = verdicts = 0
+    for pack, (passed, _) in zip(packs, graded, strict=True):
+        for candidate, ours in zip(pack["candidates"], passed, strict=True):
+            tests += len(ours)
+            verdicts += sum(
+                a == b for a, b in zip(ours, candidate["unit_tests_passed"], strict=True)
+            )
+    total = sum(len(pack["candidates"]) for pack in packs)
+    print(f"recorded solutions: {total - len(odd)} of {total} graded as recorded")
+    for at in odd:
+        print("  {}, sample {}: we say {}, the record {}".format(*at))
+    print(f"recorded unit tests: {verdicts} of {tests} verdicts as recorded")
+    picked = []
+    for passed, hidden in graded:
+        counts = [sum(of_one) for of_one in passed]
+        picked.append(hidden[counts.index(max(counts))])
+    chance = sum(sum(hidden) / len(hidden) for _, hidden in graded) / len(graded)
+    oracle = sum(any(hidden) for _, hidden in graded) / len(graded)
+    share = sum(picked) / len(picked)
+    print(
+        f"picked by chance {chance:.2%}, by most tests passed {share:.2%}, by an oracle {oracle:.2%}"
+    )
+    print(f"  {time.monotonic() - begun:.0f} s")
+
+
+def grades(code: Code, pack: Row) -> tuple[list[list[bool]], list[bool]]:
+    """Of each candidate, which unit tests it passes, and whether it passes the hidden test."""
+    reference = {**pack, "test": pack["hidden_test"]}
+    exam = code.prepared(reference)
+    tests = [Test(test) for test in pack["unit_tests"]]
+    passed, hidden = [], []
+    for candidate in pack["candidates"]:
+        programs = exam.programs(candidate["output"])
+        passed.append([o.verdict == "passed" for o in Sandbox().tested(programs, tests)])
+        hidden.append(passes(code, candidate["output"], reference))
+    return passed, hidden
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
