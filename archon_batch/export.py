@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -22,14 +23,15 @@ from archon_batch.ledger import usd
 from archon_batch.store import Ending, Job, Store
 
 Record = Mapping[str, object]
+#: The fields of a row, and what is in them.
+Columns = Mapping[str, str]
 #: Writes the records, and returns how many there were.
-Writer = Callable[[Iterable[Record], BinaryIO], int]
+Writer = Callable[[Iterable[Record], BinaryIO, Columns], int]
 
 #: Rows of a Parquet file that are written at once.
 _BATCH = 1_000
 
-#: The fields of a row, and what is in them.
-_COLUMNS = {
+_COLUMNS: Columns = {
     "id": "text",
     "status": "text",
     "answer": "text",
@@ -45,6 +47,7 @@ _COLUMNS = {
     "row": "json",
     "notes": "json",
 }
+_SCORED: Columns = {**_COLUMNS, "scores": "json"}
 
 #: What a spreadsheet takes for the beginning of a formula, also in full width.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -71,13 +74,14 @@ def export(store: Store, job: Job, target: Path | None = None, *, force: bool = 
     Raises:
         InputError: the file cannot be written, or is there already.
     """
-    records = (_record(ending) for ending in store.endings.all(job.id))
+    columns = _SCORED if store.scores.metrics(job.id) else _COLUMNS
+    records = (_record(ending, columns) for ending in store.endings.all(job.id))
     if target is None or str(target) == "-":
         return _to_stdout(records)
     write = refuse_unwritable(target, force=force)
     try:
         with _whole(target) as file:
-            return write(records, file)
+            return write(records, file, columns)
     except OSError as error:
         raise InputError(f"{target}: {_why(error)}") from error
 
@@ -107,9 +111,9 @@ def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
         raise InputError(f"{target}: {_why(error)}") from error
 
 
-def _record(ending: Ending) -> Record:
+def _record(ending: Ending, columns: Columns) -> Record:
     account = ending.account
-    return {
+    record = {
         "id": ending.row_id,
         "status": ending.status,
         "answer": ending.answer,
@@ -124,7 +128,9 @@ def _record(ending: Ending) -> Record:
         "seconds": ending.seconds,
         "row": dict(ending.extras),
         "notes": list(ending.notes),
+        "scores": {metric: asdict(score) for metric, score in ending.scores.items()},
     }
+    return {name: record[name] for name in columns}
 
 
 def _writer(target: Path) -> Writer:
@@ -170,7 +176,8 @@ def _to_stdout(records: Iterable[Record]) -> int:
     return rows
 
 
-def _jsonl(records: Iterable[Record], file: BinaryIO) -> int:
+def _jsonl(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
+    del columns  # a line names its own
     rows = 0
     for record in records:
         file.write(_json_line(record))
@@ -178,10 +185,10 @@ def _jsonl(records: Iterable[Record], file: BinaryIO) -> int:
     return rows
 
 
-def _jsonl_gz(records: Iterable[Record], file: BinaryIO) -> int:
+def _jsonl_gz(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
     # Without the moment it was made, the same items make the same bytes.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-        return _jsonl(records, cast("BinaryIO", packed))
+        return _jsonl(records, cast("BinaryIO", packed), columns)
 
 
 def _json_line(record: Record) -> bytes:
@@ -197,14 +204,14 @@ def _json(value: object) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else _encode(value)
 
 
-def _csv(records: Iterable[Record], file: BinaryIO) -> int:
+def _csv(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
     """Comma-separated, as RFC 4180 has it; the row's other keys are JSON, the notes are left out."""
     writer = csv.writer(_Utf8(file))
-    columns = [name for name in _COLUMNS if name != "notes"]
-    writer.writerow(columns)
+    names = [name for name in columns if name != "notes"]
+    writer.writerow(names)
     rows = 0
     for record in records:
-        writer.writerow([_cell(record[name]) for name in columns])
+        writer.writerow([_cell(record[name]) for name in names])
         rows += 1
     return rows
 
@@ -227,7 +234,7 @@ def _cell(value: object) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
-def _parquet(records: Iterable[Record], file: BinaryIO) -> int:
+def _parquet(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
     pyarrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")
     types = {
@@ -237,15 +244,15 @@ def _parquet(records: Iterable[Record], file: BinaryIO) -> int:
         "seconds": pyarrow.float64(),
         "json": pyarrow.string(),
     }
-    schema = pyarrow.schema([(name, types[kind]) for name, kind in _COLUMNS.items()])
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
     rows, left = 0, iter(records)
     with parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(left, _BATCH)):
-            columns = [
+            cells = [
                 [_json(r[name]) if kind == "json" else r[name] for r in batch]
-                for name, kind in _COLUMNS.items()
+                for name, kind in columns.items()
             ]
-            writer.write_table(pyarrow.table(columns, schema=schema))
+            writer.write_table(pyarrow.table(cells, schema=schema))
             rows += len(batch)
     return rows
 

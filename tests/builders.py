@@ -286,6 +286,7 @@ def _components(
             "remove_unit_tests_from_prompt": st.booleans(),
         },
         "voter": {"extract": st.sampled_from(["boxed", "number", "letter", "text"])},
+        "judge": {"scale": st.sampled_from(["rating", "comparison"])},
     }
     asking = {
         "model": st.sampled_from(list(models)),

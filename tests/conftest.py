@@ -129,6 +129,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
         with opened.database.writing() as connection:
             for table in (
                 "workers",
+                "scores",
                 "limits",
                 "nights",
                 "completions",

@@ -1,14 +1,15 @@
 """The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
 
-from archon_batch.archon.answers import boxed, letter, number, plain, stated
+from archon_batch.archon.answers import boxed, letter, matched, number, plain, stated
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
+from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.critiques import UsesCritiques
 from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
-from archon_batch.archon.fence import fenced, marked, shuffled
+from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
 from archon_batch.archon.flow import Flow, calls, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
@@ -17,6 +18,7 @@ from archon_batch.archon.model import ListPrice, Model
 from archon_batch.archon.planner import Answer, Ask, Done, GaveUp, Passed, plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
 from archon_batch.archon.rules import refuse_broken, warnings
+from archon_batch.archon.scale import SCALES, ScaleName, holds_tag, read_tag
 from archon_batch.archon.schema import checked, nearest, read_architecture, refuse_secrets
 from archon_batch.archon.state import (
     Candidate,
@@ -44,6 +46,7 @@ from archon_batch.archon.window import estimated, fitted, refuse_long
 __all__ = [
     "KINDS",
     "SANDBOX",
+    "SCALES",
     "Answer",
     "Architecture",
     "Ask",
@@ -60,6 +63,7 @@ __all__ = [
     "Form",
     "GaveUp",
     "JsonReply",
+    "Judge",
     "LayerStory",
     "ListPrice",
     "Message",
@@ -75,6 +79,7 @@ __all__ = [
     "Request",
     "Result",
     "Results",
+    "ScaleName",
     "Scene",
     "State",
     "Steps",
@@ -90,15 +95,18 @@ __all__ = [
     "calls",
     "checked",
     "code_of",
+    "enclosed",
     "estimated",
     "fenced",
     "fitted",
     "flows",
     "guarded",
+    "holds_tag",
     "is_reference",
     "json_form",
     "letter",
     "marked",
+    "matched",
     "nearest",
     "number",
     "plain",
@@ -106,6 +114,7 @@ __all__ = [
     "read_architecture",
     "read_json",
     "read_reference",
+    "read_tag",
     "refuse_broken",
     "refuse_long",
     "refuse_secrets",

@@ -1,7 +1,7 @@
 """Candidates as text inside a prompt, so that none can pass for another or for an instruction."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from archon_batch.archon.component import Scene
 from archon_batch.archon.state import Candidate
@@ -9,8 +9,16 @@ from archon_batch.archon.state import Candidate
 
 def marked(name: str, text: str) -> str:
     """A text of a model's between marks that hold a nonce of its own."""
-    name = f"{name} | {_nonce([(text, None)])}"
-    return f"<<<{name}>>>\n{text}\n<<<end of {name}>>>"
+    return enclosed({name: text})
+
+
+def enclosed(texts: Mapping[str, str]) -> str:
+    """Texts under their names, each between marks, with one nonce: none can write another's."""
+    nonce = _nonce([(text, None) for text in texts.values()])
+    return "\n\n".join(
+        f"<<<{name} | {nonce}>>>\n{text}\n<<<end of {name} | {nonce}>>>"
+        for name, text in texts.items()
+    )
 
 
 def fenced(candidates: Sequence[Candidate], *, critiques: bool = False, beside: str = "") -> str:

@@ -10,12 +10,14 @@ from archon_batch.archon.component import Component
 from archon_batch.archon.components.critic import Critic
 from archon_batch.archon.components.fuser import Fuser
 from archon_batch.archon.components.generator import Generator
+from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.components.ranker import Ranker
 from archon_batch.archon.components.unit_test_evaluator import UnitTestEvaluator
 from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
 from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.planner import Done
+from archon_batch.archon.scale import read_tag
 from archon_batch.archon.state import Contribution, State
 
 #: Candidates that are named one by one, and characters of an answer that is voted for.
@@ -111,6 +113,11 @@ def _voted(deed: _Deed) -> str:
     return f"{votes} for {_short(answer or '')}"
 
 
+def _judged(deed: _Deed) -> str:
+    made = deed.given.candidates
+    return f"judged {read_tag(made[0].text, deed.component.scale)}" if made else "gave no verdict"
+
+
 def _written(deed: _Deed) -> str:
     tests = deed.given.unit_tests
     return f"wrote {_count(len(tests), 'unit test')}" if tests else "wrote no unit test"
@@ -186,4 +193,5 @@ _WORDS: Mapping[type[Component], Callable[[_Deed], str]] = {
     UnitTestGenerator: _written,
     UnitTestEvaluator: _tested,
     Voter: _voted,
+    Judge: _judged,
 }

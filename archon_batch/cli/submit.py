@@ -128,9 +128,9 @@ def _submitted(settings: Settings, order: Order, terms: _Terms, night: Night | N
         )
         if order.budget is not None:
             refuse_small_budget(submission)
-        _refuse_unready(settings, architecture)
+        refuse_unready(settings, architecture)
         with room.store(settings) as store:
-            job = _made(store, submission)
+            job = made(store, submission)
             if night is not None:
                 night.submitted(store, job)
             return job
@@ -150,7 +150,7 @@ def _print(job: Job, *, as_json: bool) -> None:
         click.echo(job.id)
 
 
-def _refuse_unready(settings: Settings, architecture: Architecture) -> None:
+def refuse_unready(settings: Settings, architecture: Architecture) -> None:
     """Refuse to store what nobody could run."""
     if settings.embedded:
         refuse_uncallable(architecture)
@@ -160,7 +160,7 @@ def _refuse_unready(settings: Settings, architecture: Architecture) -> None:
     reached()
 
 
-def _made(store: Store, submission: Submission) -> Job:
+def made(store: Store, submission: Submission) -> Job:
     """The job, new or found; one that was stopped is set going again."""
     job, is_new = make(store, submission)
     if is_new:

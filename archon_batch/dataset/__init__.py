@@ -11,7 +11,7 @@ import sys
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -64,6 +64,19 @@ class Dataset:
             shutil.copyfileobj(sys.stdin.buffer, spool)
             spool.flush()
             yield cls(name, (Source.of(Path(spool.name), file="standard input"),), reading)
+
+    @classmethod
+    @contextmanager
+    def of(cls, name: str, rows: Iterable[Mapping[str, object]]) -> Iterator["Dataset"]:
+        """Rows that the program makes, as a dataset of that name; they wait in a temporary file.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        with NamedTemporaryFile() as spool:
+            spool.writelines(f"{_canonical(row)}\n".encode() for row in rows)
+            spool.flush()
+            yield cls(name, (Source.of(Path(spool.name), file=name),), _PLAIN)
 
     def reads(self, path: Path) -> bool:
         """Whether the path, by whatever name, is one of its files."""

@@ -9,7 +9,7 @@ from archon_batch.files.architectures import (
 )
 from archon_batch.files.document import Document, kind_of, load
 from archon_batch.files.jobs import JobFile, read_job_file
-from archon_batch.files.metrics import metric_kinds
+from archon_batch.files.metrics import metric_kinds, metric_of
 from archon_batch.files.pools import PoolFile, read_pool_file
 from archon_batch.files.yaml_text import yaml_text
 
@@ -24,6 +24,7 @@ __all__ = [
     "load",
     "load_architecture",
     "metric_kinds",
+    "metric_of",
     "read_architecture_file",
     "read_job_file",
     "read_pool_file",

@@ -35,6 +35,19 @@ class Metric(ABC):
     name: ClassVar[str]
     #: What the reference is to be, in words that an error can use.
     wants: ClassVar[str]
+    #: Whether it cannot do without a reference; what can is handed None for one.
+    needs_reference: bool = True
+
+    @classmethod
+    def of(cls, argument: str | None = None) -> "Metric":
+        """The metric, by what stands behind its name and a colon: ``regex:PATTERN``.
+
+        Raises:
+            ValueError: that is not what it takes.
+        """
+        if argument is not None:
+            raise ValueError("nothing behind its name")
+        return cls()
 
     @abstractmethod
     def prepared(self, reference: object) -> Any:  # noqa: ANN401  (each metric has its own)

@@ -9,8 +9,8 @@ from statistics import NormalDist, fmean, pvariance
 CONFIDENCE = 0.95
 #: Resamples; the ends of the interval are then stable to about a fiftieth of its width.
 RESAMPLES = 2_000
-#: Beyond so many values resampling and the normal distribution agree to four digits.
-_MANY = 5_000
+#: Beyond so many values resampling and the normal distribution agree to three digits.
+_MANY = 2_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from archon_batch.store.limits import Asked, ModelKey, ModelLimits
 from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
+from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
@@ -50,6 +51,7 @@ class Store:
     nights: Nights
     limits: ModelLimits
     workers: Workers
+    scores: Scores
     clerk: Clerk
     spool: Spool | None = None
 
@@ -77,6 +79,7 @@ class Store:
             Nights(database),
             ModelLimits(database),
             Workers(database),
+            Scores(database),
             Clerk(database, kept),
             kept,
         )
@@ -150,6 +153,7 @@ __all__ = [
     "OpenItem",
     "Poisoned",
     "Progress",
+    "RowScore",
     "Settled",
     "Start",
     "Started",

@@ -1,6 +1,7 @@
 """Items as people and exports see them: the end, the account, and every call on the way."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +11,13 @@ import sqlalchemy as sa
 
 from archon_batch.archon import CallKey, Message, Question, Reply
 from archon_batch.errors import JobNotFoundError
+from archon_batch.scoring import Score
 from archon_batch.store import tables
 from archon_batch.store.accounts import Account, Accounts
 from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
 from archon_batch.store.moment import utc
+from archon_batch.store.scores import Scores
 
 #: Rows that are read at once when a job is exported.
 _CHUNK = 500
@@ -57,6 +60,8 @@ class Answered:
     row_id: str
     status: str
     answer: str | None
+    #: Why it has none.
+    reason: str | None
     extras: Mapping[str, Any]
 
 
@@ -74,12 +79,15 @@ class Ending:
     #: From its first attempt to its end; None when nothing was sent for it.
     seconds: float | None
     account: Account = field(default_factory=Account)
+    #: By metric.
+    scores: Mapping[str, Score] = field(default_factory=dict)
 
 
 class Endings:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._accounts = Accounts(database)
+        self._scores = Scores(database)
 
     def all(self, job_id: str) -> Iterator[Ending]:
         """Every item with its account, in the dataset's order, a part at a time."""
@@ -90,12 +98,30 @@ class Endings:
         """Every item's answer, in the dataset's order, a part at a time."""
         table = tables.items
         query = sa.select(
-            table.c.ix, table.c.row_id, table.c.status, table.c.answer, table.c.extras
+            table.c.ix,
+            table.c.row_id,
+            table.c.status,
+            table.c.answer,
+            table.c.reason,
+            table.c.extras,
         )
         for rows in self._parts(job_id, query):
             for row in rows:
-                extras = json.loads(row.extras)
-                yield Answered(row.ix, row.row_id, row.status, row.answer, extras)
+                yield Answered(
+                    ix=row.ix,
+                    row_id=row.row_id,
+                    status=row.status,
+                    answer=row.answer,
+                    reason=row.reason,
+                    extras=json.loads(row.extras),
+                )
+
+    def questions(self, job_id: str) -> Iterator[tuple[int, Question]]:
+        """What every item asks, in the dataset's order, a part at a time."""
+        table = tables.items
+        for rows in self._parts(job_id, sa.select(table.c.ix, table.c.row_id, table.c.messages)):
+            for row in rows:
+                yield row.ix, _question(row)
 
     def one(self, job_id: str, row_id: str) -> Ending:
         """The item of that row.
@@ -130,8 +156,7 @@ class Endings:
                 CallKey.parse(row.key): Reply(row.text, row.failure, finish=row.finish)
                 for row in connection.execute(settled)
             }
-        messages = tuple(Message(role, text) for role, text in json.loads(item.messages))
-        return Question(item.row_id, messages), replies
+        return _question(item), replies
 
     def calls(self, job_id: str, ix: int) -> list[CallLine]:
         """Every call of an item with its attempts, in the order they were asked."""
@@ -192,6 +217,9 @@ class Endings:
         )
         with self._database.reading() as connection:
             begun = {row.ix: row[1] for row in connection.execute(query)}
+        scores: dict[int, dict[str, Score]] = defaultdict(dict)
+        for scored in self._scores.between(job_id, first, last):
+            scores[scored.ix][scored.metric] = scored.score
         for row in rows:
             yield Ending(
                 ix=row.ix,
@@ -203,7 +231,13 @@ class Endings:
                 extras=json.loads(row.extras),
                 seconds=_seconds(begun.get(row.ix), row.ended_at),
                 account=groups.get((row.ix,), Account()),
+                scores=scores[row.ix],
             )
+
+
+def _question(row: Record) -> Question:
+    messages = tuple(Message(role, text) for role, text in json.loads(row.messages))
+    return Question(row.row_id, messages)
 
 
 def _attempt(row: Record) -> AttemptLine:

@@ -158,9 +158,9 @@ class Items:
         was given up) and all of ``rows``.
 
         Replies stay, so only what failed is paid for again; the attempts stay on the ledger, and
-        the bound of attempts begins anew.
+        the bound of attempts begins anew. Their scores go.
         """
-        items, attempts = tables.items, tables.attempts
+        items, attempts, scores = tables.items, tables.attempts, tables.scores
         with self._database.writing() as connection:
             lock(connection, [job_id])
             ixs = list(
@@ -182,6 +182,9 @@ class Items:
                     sa.update(attempts)
                     .where(attempts.c.job_id == job_id, attempts.c.ix.in_(some))
                     .values(counts=False, dropped=False)
+                )
+                connection.execute(
+                    sa.delete(scores).where(scores.c.job_id == job_id, scores.c.ix.in_(some))
                 )
                 connection.execute(
                     sa.update(items)

@@ -205,6 +205,23 @@ class Night(SQLModel, table=True):
     told_at: datetime | None = _moment(null=True)
 
 
+class RowScore(SQLModel, table=True):
+    """What an answer is worth under a metric; to score again replaces it."""
+
+    __tablename__ = "scores"
+
+    job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
+    #: The metric with all that it goes by: ``number against gold``.
+    metric: str = Field(primary_key=True, max_length=500)
+    ix: int = Field(primary_key=True)
+    #: Null is no score.
+    value: float | None = Field(default=None, nullable=True)
+    #: What was compared.
+    read: str | None = _text(null=True)
+    #: Why nothing could be read.
+    unread: str | None = _text(null=True)
+
+
 class ModelLimits(SQLModel, table=True):
     """What holds for a model over all workers."""
 
@@ -244,5 +261,16 @@ attempts = _table(Attempt)
 completions = _table(Completion)
 nights = _table(Night)
 limits = _table(ModelLimits)
+scores = _table(RowScore)
 workers = _table(Worker)
-__all__ = ["attempts", "calls", "completions", "items", "jobs", "limits", "nights", "workers"]
+__all__ = [
+    "attempts",
+    "calls",
+    "completions",
+    "items",
+    "jobs",
+    "limits",
+    "nights",
+    "scores",
+    "workers",
+]

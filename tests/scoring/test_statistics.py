@@ -35,7 +35,7 @@ def test_the_interval_is_that_of_the_binomial():
     assert found.high == pytest.approx(0.696, abs=0.015)
 
 
-@pytest.mark.parametrize("n", [40, 6_000])
+@pytest.mark.parametrize("n", [40, 3_000])
 def test_the_interval_holds_the_truth_nineteen_times_of_twenty(n):
     dice = random.Random(1)  # noqa: S311
     trials = 60
@@ -50,14 +50,14 @@ def test_the_interval_holds_the_truth_nineteen_times_of_twenty(n):
 
 def test_resampling_and_the_normal_distribution_meet_where_one_takes_over():
     dice = random.Random(2)  # noqa: S311
-    values = [dice.random() for _ in range(5_001)]
+    values = [dice.random() for _ in range(2_001)]
 
     by_normal, by_resampling = mean(values), mean(values[:-1])
 
     assert by_normal is not None
     assert by_resampling is not None
-    assert by_normal.low == pytest.approx(by_resampling.low, abs=0.001)
-    assert by_normal.high == pytest.approx(by_resampling.high, abs=0.001)
+    assert by_normal.low == pytest.approx(by_resampling.low, abs=0.0015)
+    assert by_normal.high == pytest.approx(by_resampling.high, abs=0.0015)
 
 
 def test_a_difference_is_of_pairs():

@@ -1,4 +1,4 @@
-"""The components of the paper and a voter, one file each: what it asks, and how it reads the reply."""
+"""The components of the paper, a voter and a judge, one file each: what it asks, and how it reads the reply."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,6 +7,7 @@ from archon_batch.archon.component import Component
 from archon_batch.archon.components.critic import Critic
 from archon_batch.archon.components.fuser import Fuser
 from archon_batch.archon.components.generator import Generator
+from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.components.ranker import Ranker
 from archon_batch.archon.components.unit_test_evaluator import UnitTestEvaluator
 from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
@@ -23,4 +24,5 @@ KINDS: Mapping[str, type[Component]] = MappingProxyType({
     "unit_test_generator": UnitTestGenerator,
     "unit_test_evaluator": UnitTestEvaluator,
     "voter": Voter,
+    "judge": Judge,
 })  # fmt: skip

@@ -1,5 +1,6 @@
 """An answer in JSON, field by field."""
 
+import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from typing import Any, ClassVar
 from archon_batch.archon import number, plain
 from archon_batch.scoring.score import Metric, Score, unread
 
+#: Characters that are told of an object, or of what is wrong with it.
+_LONGEST = 500
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
@@ -15,13 +18,24 @@ class Fields(Metric):
     """The share of the reference's fields that the answer's JSON object has alike.
 
     Texts are compared as ``normalized`` does, numbers as numbers; of lists order counts. Fields
-    that the reference does not have are no matter.
+    that the reference does not have are no matter. With ``json:SCHEMA`` an object that breaks the
+    schema is worth nothing, and without a reference one that keeps it is worth 1.
     """
 
     name: ClassVar[str] = "json"
     wants: ClassVar[str] = "an object with at least one field, or one written as JSON"
 
+    def __init__(self, schema: Any = None) -> None:  # noqa: ANN401  (a validator has no types)
+        self._schema = schema
+        self.needs_reference = schema is None
+
+    @classmethod
+    def of(cls, argument: str | None = None) -> Metric:
+        return cls() if argument is None else cls(_validator(argument))
+
     def prepared(self, reference: object) -> Mapping[str, Any]:
+        if reference is None and not self.needs_reference:
+            return {}
         if isinstance(reference, str):
             try:
                 reference = json.loads(reference)
@@ -35,9 +49,32 @@ class Fields(Metric):
         found = _object_in(answer)
         if found is None:
             return unread("there is no JSON object in the answer")
+        if self._schema is not None and (broken := next(self._schema.iter_errors(found), None)):
+            return Score(0.0, f"{broken.json_path}: {broken.message}"[:_LONGEST])
+        if not reference:
+            return Score(1.0, json.dumps(found, ensure_ascii=False)[:_LONGEST])
         alike = sum(name in found and _alike(found[name], of) for name, of in reference.items())
         told = json.dumps({name: found.get(name) for name in reference}, ensure_ascii=False)
         return Score(alike / len(reference), told)
+
+
+def _validator(text: str) -> Any:  # noqa: ANN401
+    """What checks objects by the JSON schema that the text is; it fetches nothing.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # It takes a tenth of a second to import.
+    jsonschema: Any = importlib.import_module("jsonschema")
+    registry: Any = importlib.import_module("referencing").Registry()
+    try:
+        schema = json.loads(text)
+        kind = jsonschema.validators.validator_for(schema)
+        kind.check_schema(schema)
+    except (ValueError, RecursionError, jsonschema.exceptions.SchemaError) as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"a JSON schema, or @FILE that holds one ({first})") from None
+    return kind(schema, registry=registry)
 
 
 def _object_in(answer: str) -> Mapping[str, Any] | None:

@@ -43,8 +43,9 @@ class Label(Metric):
 
     def summary(self, rows: Sequence[Scored]) -> Mapping[str, Any]:
         """Macro F1 over the references' labels, and the matrix by reference and answer."""
-        matrix = Counter((row.reference, row.score.read or NONE) for row in rows)
-        labels = sorted({str(row.reference) for row in rows})
+        known = [row for row in rows if row.reference is not None]
+        matrix = Counter((row.reference, row.score.read or NONE) for row in known)
+        labels = sorted({str(row.reference) for row in known})
         return {
             "macro_f1": sum(_f1(matrix, label) for label in labels) / len(labels)
             if labels

@@ -1,9 +1,13 @@
 """Mathematics: equal as values, by math-verify, in a child that may take as long as it likes."""
 
+import atexit
 import json
 import select
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from functools import cache
 from typing import IO, Any, ClassVar
 
 from archon_batch.archon import boxed, stated
@@ -26,9 +30,6 @@ class Maths(Metric):
     name: ClassVar[str] = "math"
     wants: ClassVar[str] = "an expression, in LaTeX or plain"
 
-    def __init__(self) -> None:
-        self._child: subprocess.Popen[str] | None = None
-
     def prepared(self, reference: object) -> str:
         if isinstance(reference, bool) or not isinstance(reference, str | int | float):
             raise ValueError(self.wants)  # noqa: TRY004
@@ -44,51 +45,78 @@ class Maths(Metric):
         if not answer.strip():
             return unread("the answer is empty")
         said = _in_a_box(told) if told and not boxed(told) else told or answer
-        verdict = self._asked({"answer": said[-_LONGEST:], "reference": reference})
+        verdict = _child().asked({"answer": said[-_LONGEST:], "reference": reference})
         if verdict is None:
             return unread(f"no verdict in {_PATIENCE:.0f} s")
         if verdict["read"] is None:
             return unread("there is no expression in the answer")
         return right(verdict["read"], is_right=verdict["right"])
 
-    def _asked(self, question: dict[str, str]) -> Any:  # noqa: ANN401
-        """What the child says; None of one that took too long, or died of it."""
-        if self._child is None or self._child.poll() is not None:
-            self._child = _started()
-        child = self._child
-        # Pipes they are: Popen was told so.
-        into, out = _pipe(child.stdin), _pipe(child.stdout)
-        try:
-            into.write(json.dumps(question) + "\n")
-            into.flush()
-            if select.select([out], [], [], _PATIENCE)[0] and (line := out.readline()):
-                return json.loads(line)
-        except BrokenPipeError:
-            pass
-        child.kill()
-        child.wait()
-        self._child = None
-        return None
-
 
 def _in_a_box(expression: str) -> str:
     return f"\\boxed{{{expression.strip('$ ')}}}"
 
 
+class _Child:
+    """The process that compares: started when it is first needed, and again when it died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def asked(self, question: dict[str, str]) -> Any:  # noqa: ANN401
+        """What the child says; None of one that took too long, or died of it."""
+        with self._lock:
+            if self._process is None:
+                self._process = _started()
+            # Pipes they are: Popen was told so.
+            into, out = _pipe(self._process.stdin), _pipe(self._process.stdout)
+            with suppress(BrokenPipeError):
+                into.write(json.dumps(question) + "\n")
+                into.flush()
+                if select.select([out], [], [], _PATIENCE)[0] and (line := out.readline()):
+                    return json.loads(line)
+            self._end()
+            return None
+
+    def close(self) -> None:
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            _killed(self._process)
+        self._process = None
+
+
+@cache
+def _child() -> _Child:
+    """One for all metrics of this process: it takes seconds to start."""
+    child = _Child()
+    atexit.register(child.close)
+    return child
+
+
 def _started() -> subprocess.Popen[str]:
     # It ends when its standard input does: with this process, at the latest.
-    child = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "archon_batch.scoring.metrics.maths_child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
     )
-    out = _pipe(child.stdout)
+    out = _pipe(process.stdout)
     if not select.select([out], [], [], _START)[0] or not out.readline():
-        child.kill()
+        _killed(process)
         raise ModuleNotFoundError("the metric math needs: pip install 'archon-batch[score]'")
-    return child
+    return process
+
+
+def _killed(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with suppress(BrokenPipeError):
+        process.communicate()
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from archon_batch.archon import plain
+from archon_batch.archon import matched, plain
 from archon_batch.scoring.score import Metric, Score, right, unread
 
 
@@ -49,22 +49,51 @@ class Contains(Normalized):
 
 
 class Pattern(Metric):
-    """The reference is a regular expression, found anywhere in the answer."""
+    """The reference is a regular expression, found anywhere in the answer.
+
+    ``regex:PATTERN`` takes the pattern from the command line, and compares what it matches last
+    with the reference.
+    """
 
     name: ClassVar[str] = "regex"
     wants: ClassVar[str] = "a regular expression"
 
+    @classmethod
+    def of(cls, argument: str | None = None) -> Metric:
+        return cls() if argument is None else Matched(compiled(argument, cls.wants))
+
     def prepared(self, reference: object) -> re.Pattern[str]:
-        if not isinstance(reference, str) or not reference:
-            raise ValueError(self.wants)
-        try:
-            return re.compile(reference)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{self.wants} ({error})") from None
+        if not isinstance(reference, str):
+            raise ValueError(self.wants)  # noqa: TRY004
+        return compiled(reference, self.wants)
 
     def score(self, answer: str, reference: re.Pattern[str]) -> Score:
         found = reference.search(answer)
         return right(found.group() if found else "", is_right=found is not None)
+
+
+class Matched(Exact):
+    """What a pattern matches last, its first group if it has one, compared as ``normalized`` does."""
+
+    name: ClassVar[str] = "regex"
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+
+    def score(self, answer: str, reference: tuple[str, ...]) -> Score:
+        read = matched(self._pattern, answer)
+        if read is None:
+            return unread("the pattern matches nothing in the answer")
+        return right(read, is_right=read in {plain(text) for text in reference})
+
+
+def compiled(pattern: str, wants: str) -> re.Pattern[str]:
+    try:
+        if pattern:
+            return re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{wants} ({error})") from None
+    raise ValueError(wants)
 
 
 def texts(reference: object, wants: str) -> tuple[str, ...]:

@@ -1,0 +1,60 @@
+"""How a judge says its verdict: one tag in double brackets, at the end."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from archon_batch.archon.steps import UnreadableError
+
+ScaleName = Literal["rating", "grade", "comparison", "preference"]
+
+#: The tags of each scale with what they are worth. Of two responses, above 0 is for A; the five of
+#: ``comparison`` are those of Arena-Hard (Li et al., arXiv 2406.11939), ``rating`` is MT-Bench's
+#: (Zheng et al., arXiv 2306.05685), ``grade`` MixEval's (Ni et al., arXiv 2406.06565).
+SCALES: Mapping[ScaleName, Mapping[str, float]] = MappingProxyType({
+    "rating": {str(n): float(n) for n in range(1, 11)},
+    "grade": {f"{n / 10}": n / 10 for n in range(11)},
+    "comparison": {"A>>B": 2.0, "A>B": 1.0, "A=B": 0.0, "B>A": -1.0, "B>>A": -2.0},
+    "preference": {"A": 1.0, "B": -1.0},
+})  # fmt: skip
+
+_TAG = re.compile(r"\[\[([^\[\]\n]{1,40})\]\]")
+_NOT = re.compile(r"\bnot\W{0,8}\Z", re.IGNORECASE)
+
+
+def read_tag(text: str, scale: ScaleName) -> str:
+    """The tag that the text ends with.
+
+    Raises:
+        UnreadableError: its last line does not end with one tag of the scale and no other, or
+            another tag of the scale stands before: a candidate's, maybe.
+    """
+    known = SCALES[scale]
+    lines = [line for line in text.splitlines() if re.search(r"\w", line)]
+    last = lines[-1] if lines else ""
+    found = list(_TAG.finditer(last))
+    tag = _bare(found[0]) if found else ""
+    after = last[found[0].end() :] if found else ""
+    if len(found) != 1 or tag not in known or re.search(r"\w", after):
+        raise UnreadableError(f"it must end with a line of one tag, {_some(scale)}")
+    if _NOT.search(last[: found[0].start()]):
+        raise UnreadableError("its last line says what the verdict is not")
+    others = {_bare(one) for one in _TAG.finditer(text)} & known.keys() - {tag}
+    if others:
+        raise UnreadableError("it names more than one verdict; name yours alone, at the end")
+    return tag
+
+
+def holds_tag(text: str, scale: ScaleName) -> bool:
+    """Whether a verdict of the scale stands anywhere in the text."""
+    return any(_bare(one) in SCALES[scale] for one in _TAG.finditer(text))
+
+
+def _bare(found: re.Match[str]) -> str:
+    return "".join(found.group(1).split())
+
+
+def _some(scale: ScaleName) -> str:
+    tags = [f"[[{tag}]]" for tag in SCALES[scale]]
+    return f"{tags[0]} to {tags[-1]}" if scale in ("rating", "grade") else " or ".join(tags)

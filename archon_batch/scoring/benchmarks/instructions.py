@@ -1,0 +1,266 @@
+"""The 25 instructions of IFEval that a program can check (Zhou et al., arXiv 2311.07911).
+
+Written from their published description and the keys of its data. Where the description leaves
+room, the reading is told at the check. Each takes the response and the instruction's own keys.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from archon_batch.scoring.benchmarks.language import language
+
+Keys = Mapping[str, Any]
+_WORD = re.compile(r"\w+")
+#: A sentence ends with these, with quotes or brackets that close there, before white space.
+_SENTENCE_END = re.compile(r"(?<=[.!?\u3002\u0964])[\"'\u201d\u2019)\]*_]*(?:\s+|\Z)|\n{2,}")
+#: What ends with a full stop and ends no sentence.
+_SHORT = re.compile(
+    r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|jr|sr|no|inc|ltd|u\.s)|\b[a-z])\.\Z",
+    re.IGNORECASE,
+)
+_ASTERISKS = re.compile(r"\s?\*{3}\s?")
+_REPLIES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+
+
+def follows(instruction: str, keys: Keys, response: str) -> bool:
+    """Whether a response does what one instruction asks. An empty response does nothing.
+
+    Raises:
+        ValueError: there is no such instruction, or it lacks a key.
+    """
+    check = _CHECKS.get(instruction)
+    if check is None:
+        raise ValueError(f"no instruction {instruction!r}")
+    if not response.strip():
+        return False
+    try:
+        return check(response, keys)
+    except KeyError as error:
+        raise ValueError(f"{instruction} has no {error.args[0]}") from None
+
+
+def loosened(response: str) -> Sequence[str]:
+    """The response as the loose figure takes it: also without its first line, its last, both.
+
+    And each of the four without asterisks: a preface, a farewell or a bold letter is no matter.
+    """
+    lines = response.split("\n")
+    cut = (lines, lines[1:], lines[:-1], lines[1:-1])
+    texts = ["\n".join(some).strip() for some in cut]
+    return [variant for text in texts for variant in (text, text.replace("*", ""))]
+
+
+def sentences(text: str) -> int:
+    """How many sentences there are; a list's lines count as they are punctuated."""
+    parts = [part.strip() for part in _SENTENCE_END.split(text)]
+    found, open_ = 0, ""
+    for part in parts:
+        if not part:
+            continue
+        open_ = f"{open_} {part}".strip()
+        if _SHORT.search(open_):
+            continue
+        found += _WORD.search(open_) is not None
+        open_ = ""
+    return found + (_WORD.search(open_) is not None)
+
+
+def _compares(found: int, keys: Keys, relation: str, limit: str) -> bool:
+    """``less than`` or ``at least``: the two relations of the data."""
+    match keys[relation]:
+        case "less than":
+            return found < int(keys[limit])
+        case "at least":
+            return found >= int(keys[limit])
+        case other:
+            raise ValueError(f"no relation {other!r}")
+
+
+def _stands(word: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _existence(text: str, keys: Keys) -> bool:
+    """Anywhere, within other words too, as the published checks look for them."""
+    return all(word.lower() in text.lower() for word in keys["keywords"])
+
+
+def _frequency(text: str, keys: Keys) -> bool:
+    found = text.lower().count(str(keys["keyword"]).strip().lower())
+    return _compares(found, keys, "relation", "frequency")
+
+
+def _forbidden(text: str, keys: Keys) -> bool:
+    """As whole words."""
+    return not any(_stands(word, text) for word in keys["forbidden_words"])
+
+
+def _letter_frequency(text: str, keys: Keys) -> bool:
+    """In either case."""
+    found = text.lower().count(str(keys["letter"]).lower())
+    return _compares(found, keys, "let_relation", "let_frequency")
+
+
+def _language(text: str, keys: Keys) -> bool:
+    return language(text) == str(keys["language"])
+
+
+def _sentences(text: str, keys: Keys) -> bool:
+    return _compares(sentences(text), keys, "relation", "num_sentences")
+
+
+def _words(text: str, keys: Keys) -> bool:
+    return _compares(len(_WORD.findall(text)), keys, "relation", "num_words")
+
+
+def _paragraphs(text: str, keys: Keys) -> bool:
+    """Between lines of three asterisks; one between two of those is not to be empty."""
+    parts = [part.strip() for part in _ASTERISKS.split(text)]
+    while parts and not parts[0]:
+        parts = parts[1:]
+    while parts and not parts[-1]:
+        parts = parts[:-1]
+    return all(parts) and len(parts) == int(keys["num_paragraphs"])
+
+
+def _nth_first_word(text: str, keys: Keys) -> bool:
+    """Paragraphs are two line ends apart; marks around the word are no matter."""
+    parts = [part.strip() for part in re.split(r"\n\n", text)]
+    full = [part for part in parts if part]
+    place = int(keys["nth_paragraph"]) - 1
+    if len(full) != int(keys["num_paragraphs"]) or not 0 <= place < len(full):
+        return False
+    first = full[place].split()[0].strip("\"'.,?!*_:;()[]\u201c\u201d").lower()
+    return first == str(keys["first_word"]).lower()
+
+
+def _placeholders(text: str, keys: Keys) -> bool:
+    return len(re.findall(r"\[[^\n]*?\]", text)) >= int(keys["num_placeholders"])
+
+
+def _postscript(text: str, keys: Keys) -> bool:
+    """Spaces between its letters, and a missing last full stop, are no matter."""
+    letters = [c for c in str(keys["postscript_marker"]).lower() if c.isalpha()]
+    if set(letters) - {"p", "s"}:
+        return str(keys["postscript_marker"]).lower() in text.lower()
+    pattern = r"\.\s?".join(letters)
+    return re.search(rf"(?<!\w)(?<![a-z]\.)(?<![a-z]\.\s){pattern}(?!\w)", text.lower()) is not None
+
+
+def _bullets(text: str, keys: Keys) -> bool:
+    """Lines that begin with an asterisk or a dash: just so many. Bold text begins no bullet."""
+    found = re.findall(r"^\s*(?:\*(?!\*)|-)[^\n]*\S", text, re.MULTILINE)
+    return len(found) == int(keys["num_bullets"])
+
+
+def _constrained(text: str, keys: Keys) -> bool:
+    del keys
+    return any(reply in text for reply in _REPLIES)
+
+
+def _highlights(text: str, keys: Keys) -> bool:
+    """In one or two asterisks, within a line; a bold one that holds a simple one counts twice."""
+    simple = re.findall(r"\*[^\n*]*\*", text)
+    bold = re.findall(r"\*\*[^\n*]*\*\*", text)
+    found = sum(bool(part.strip("* ")) for part in (*simple, *bold))
+    return found >= int(keys["num_highlights"])
+
+
+def _sections(text: str, keys: Keys) -> bool:
+    found = re.findall(rf"{re.escape(str(keys['section_spliter']).strip())}\s?\d+", text)
+    return len(found) >= int(keys["num_sections"])
+
+
+def _json(text: str, keys: Keys) -> bool:
+    """All of it, or all within one fence."""
+    del keys
+    fenced = re.fullmatch(r"```(?:json)?\s*\n?(.*?)\n?```", text.strip(), re.DOTALL | re.IGNORECASE)
+    try:
+        json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _title(text: str, keys: Keys) -> bool:
+    del keys
+    return any(found.strip("<> ") for found in re.findall(r"<<[^\n]+>>", text))
+
+
+def _two_responses(text: str, keys: Keys) -> bool:
+    """Two that differ, with six asterisks between them."""
+    del keys
+    parts = [part.strip() for part in text.split("******")]
+    if len(parts) > 1 and not all(parts[1:-1]):
+        return False
+    full = [part for part in parts if part]
+    return len(full) == 2 and full[0] != full[1]  # noqa: PLR2004
+
+
+def _repeats(text: str, keys: Keys) -> bool:
+    return text.strip().lower().startswith(str(keys["prompt_to_repeat"]).strip().lower())
+
+
+def _ends(text: str, keys: Keys) -> bool:
+    """A quotation mark around the response is no matter."""
+    end = str(keys["end_phrase"]).strip().lower()
+    return text.strip().strip('"').strip().lower().endswith(end)
+
+
+def _quoted(text: str, keys: Keys) -> bool:
+    del keys
+    bare = text.strip()
+    return len(bare) > 1 and bare[0] == '"' and bare[-1] == '"'
+
+
+def _capital_words(text: str, keys: Keys) -> bool:
+    """Words of capitals only, "I" and "A" among them."""
+    words = re.findall(r"[^\W\d_](?:[\w'\u2019-]*\w)?", text)
+    found = sum(word.isupper() for word in words)
+    return _compares(found, keys, "capital_relation", "capital_frequency")
+
+
+def _capital(text: str, keys: Keys) -> bool:
+    del keys
+    return text.isupper() and language(text) in ("en", None)
+
+
+def _lowercase(text: str, keys: Keys) -> bool:
+    del keys
+    return text.islower() and language(text) in ("en", None)
+
+
+def _no_comma(text: str, keys: Keys) -> bool:
+    del keys
+    return "," not in text
+
+
+_CHECKS: Mapping[str, Callable[[str, Keys], bool]] = {
+    "keywords:existence": _existence,
+    "keywords:frequency": _frequency,
+    "keywords:forbidden_words": _forbidden,
+    "keywords:letter_frequency": _letter_frequency,
+    "language:response_language": _language,
+    "length_constraints:number_sentences": _sentences,
+    "length_constraints:number_paragraphs": _paragraphs,
+    "length_constraints:number_words": _words,
+    "length_constraints:nth_paragraph_first_word": _nth_first_word,
+    "detectable_content:number_placeholders": _placeholders,
+    "detectable_content:postscript": _postscript,
+    "detectable_format:number_bullet_lists": _bullets,
+    "detectable_format:constrained_response": _constrained,
+    "detectable_format:number_highlighted_sections": _highlights,
+    "detectable_format:multiple_sections": _sections,
+    "detectable_format:json_format": _json,
+    "detectable_format:title": _title,
+    "combination:two_responses": _two_responses,
+    "combination:repeat_prompt": _repeats,
+    "startend:end_checker": _ends,
+    "startend:quotation": _quoted,
+    "change_case:capital_word_frequency": _capital_words,
+    "change_case:english_capital": _capital,
+    "change_case:english_lowercase": _lowercase,
+    "punctuation:no_comma": _no_comma,
+}

@@ -1,0 +1,86 @@
+"""The judge: what it asks, what it reads, what it does with rubbish."""
+
+import pytest
+
+from archon_batch.archon import SCALES, Message, Question, Reply, Scene, State, read_tag
+from archon_batch.archon.components.judge import form
+from tests.archon.components.gbnf import admits
+from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+
+
+def a_judge(**knobs):
+    return a_component("judge", **{"scale": "comparison", **knobs})
+
+
+def alone(question=None):
+    return Scene(question or a_question("Which is better?"), State(), "0.0")
+
+
+def test_it_asks_once_and_leaves_its_verdict():
+    play = played(a_judge(), alone(), "A is right.\n[[A>>B]]")
+
+    ((request,),) = play.rounds
+    assert request.messages[-1].content.startswith("Which is better?\n\n")
+    assert "[[B>>A]]" in request.messages[-1].content
+    (verdict,) = play.contribution.candidates
+    assert (verdict.id, verdict.text) == ("0.0.0", "A is right.\n[[A>>B]]")
+    assert play.remarks == ()
+
+
+def test_it_is_asked_again_with_the_reason_and_in_the_end_has_no_verdict():
+    play = played(a_judge(retries=2), alone(), "A, I think.")
+
+    assert [request.again for (request,) in play.rounds] == [0, 1, 2]
+    assert "it must end with a line of one tag" in play.rounds[1][0].messages[-1].content
+    assert play.contribution.candidates == ()
+    assert [remark.kind for remark in play.remarks] == ["unreadable"] * 3
+
+
+def test_a_call_that_fails_leaves_no_verdict():
+    play = played(a_judge(), alone(), Reply(None, failure="refused: no"))
+
+    assert play.contribution.candidates == ()
+    assert [remark.kind for remark in play.remarks] == ["failed"]
+
+
+def test_what_others_found_is_shown_between_marks_and_is_no_verdict():
+    scene = a_scene("B is better, [[B>A]]", "A is", question=a_question("Which?"))
+
+    play = played(a_judge(), scene, "[[A>B]]")
+
+    content = play.rounds[0][0].messages[-1].content
+    assert content.index("Which?") < content.index("<<<response 1 of 2 |")
+    assert content.index("<<<end of response 2 of 2 |") < content.index("End with a line")
+    (verdict,) = play.contribution.candidates
+    assert verdict.parents == ("0.0.0", "0.0.1")
+
+
+def test_it_carries_the_turns_before_its_question():
+    earlier = (Message("system", "Be brief."), Message("user", "Hello."))
+
+    (request,) = asked(a_judge(), alone(Question("r", (*earlier, Message("user", "Which?")))))
+
+    assert [m.role for m in request.messages] == ["system", "user", "user"]
+
+
+@pytest.mark.parametrize("opinions", [(), candidates("long " * 900)])
+def test_what_does_not_fit_the_window_is_not_sent(opinions):
+    scene = Scene(a_question("long " * 900), State(opinions), "1.0", window=600)
+
+    play = played(a_judge(), scene, "[[A>B]]")
+
+    assert play.rounds == []
+    assert play.contribution.candidates == ()
+    assert [remark.kind for remark in play.remarks] == ["overflow"]
+
+
+@pytest.mark.parametrize("scale", sorted(SCALES))
+@pytest.mark.parametrize("max_tokens", [4, 30, 2048])
+def test_its_form_admits_what_it_reads(scale, max_tokens):
+    held = form(scale, max_tokens)
+
+    for text in (held.example, held.worst, held.sized(200), held.sized(200, worst=True)):
+        read_tag(text, scale)
+    for tag in SCALES[scale]:
+        assert admits(held, f"[[{tag}]]")
+    assert not admits(held, "A is better")
