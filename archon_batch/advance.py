@@ -1,7 +1,7 @@
 """A step of a shard: plan its open items, put ends on record, and say which calls are missing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from archon_batch.archon import (
     Answer,
@@ -27,20 +27,24 @@ class Round:
 
     batches: Sequence[Batch]
     ended: int
+    #: The calls themselves by item, for the process that has planned them.
+    calls: Mapping[int, tuple[Call, ...]] = field(default_factory=dict)
 
 
 def advance(store: Store, job: RunningJob, shard: int) -> Round:
     """Plan every open item of the shard, and put on record those that have come to an end."""
     ends: list[tuple[int, Answer | GaveUp]] = []
     asked: Batch = []
+    calls: dict[int, tuple[Call, ...]] = {}
     for item in store.items.open_in_shard(job.id, shard):
         step = plan(job.architecture, item.question, item.replies)
         if isinstance(step, Ask):
             asked.append((item.ix, [str(call.key) for call in step.calls]))
+            calls[item.ix] = step.calls
         else:
             ends.append((item.ix, step))
     store.items.end(job.id, ends)
-    return Round(_batches(asked), len(ends))
+    return Round(_batches(asked), len(ends), calls)
 
 
 def finished(store: Store, job_id: str) -> bool:
