@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archon_batch.archon import (
     Answer,
@@ -39,6 +39,8 @@ class Round:
 
     parcels: Sequence[Parcel]
     ended: int
+    #: The calls themselves by item, for the process that has planned them.
+    calls: Mapping[int, tuple[Call, ...]] = field(default_factory=dict)
 
     @property
     def batches(self) -> list[Batch]:
@@ -55,11 +57,13 @@ def advance(
     ends: list[tuple[int, Answer | GaveUp]] = []
     asked: dict[str, Batch] = {}
     models: dict[tuple[int, str], str] = {}
+    calls: dict[int, tuple[Call, ...]] = {}
     for item in store.items.open_in_shard(job.id, shard):
         step = plan(job.architecture, item.question, item.replies)
         if not isinstance(step, Ask):
             ends.append((item.ix, step))
             continue
+        calls[item.ix] = step.calls
         keys: dict[str, list[str]] = {}
         for call in step.calls:
             keys.setdefault(queue_of(call.model), []).append(str(call.key))
@@ -72,7 +76,7 @@ def advance(
         for queue, all_of_it in asked.items()
         for batch in _batches(all_of_it)
     ]
-    return Round(parcels, len(ends))
+    return Round(parcels, len(ends), calls)
 
 
 def finished(store: Store, job_id: str) -> bool:

@@ -28,6 +28,7 @@ from archon_batch.ledger import Again, Fail, Stop, decide
 from archon_batch.limiter import Line, Lines, Meters, Permit, StoredMeters
 from archon_batch.running import RunningJob
 from archon_batch.store import (
+    Begun,
     BudgetReached,
     Busy,
     Finish,
@@ -40,6 +41,7 @@ from archon_batch.store import (
     Store,
     Tight,
 )
+from archon_batch.tray import Tray
 
 #: Seconds between looks at a call that waits for another.
 _LOOK = 0.1
@@ -80,6 +82,7 @@ class Placer:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(max_in_flight)
         self._at_the_limit = asyncio.Lock()
+        self._tray = Tray()
         self._gates: dict[tuple[str, str | None], Gate] = {}
         #: Set when the process is about to stop: nothing more begins, what is in flight lands.
         self.stopping = asyncio.Event()
@@ -166,7 +169,9 @@ class Placer:
     ) -> End | Again | Tight:
         """Begin an attempt, if there is to be one, and send it."""
         start = begins(job, ix, call, lasts=self._timeout + _GRACE)
-        begun = await asyncio.wrap_future(self._store.clerk.begin(start))
+        slip = self._tray.slip()
+        self._store.clerk.begin_for(slip, start)
+        begun: Begun = await slip.future
         match begun:
             case Settled() | Found() | Poisoned():
                 return End.SETTLED
@@ -239,8 +244,10 @@ class Placer:
                 return End.OPEN
 
     async def _settle(self, finish: Finish) -> None:
-        # Shielded: an answer that has reached us is put on record even if the task is cancelled.
-        await asyncio.shield(asyncio.wrap_future(self._store.clerk.settle(finish)))
+        # An answer that has reached us is put on record even if this task is cancelled.
+        slip = self._tray.slip()
+        self._store.clerk.settle_for(slip, finish)
+        await slip.future
 
     async def _halt(self, job: RunningJob, state: str, why: str) -> None:
         move = partial(self._store.jobs.move, job.id, state, only_from=["running"], reason=why)

@@ -45,8 +45,10 @@ class Settings:
     broker_url: str = ""
     #: Where Celery keeps the state of its chords.
     result_url: str = ""
-    #: Calls in flight in one process.
+    #: Calls in flight in one process; without a broker, in all processes of a command.
     max_in_flight: int = 128
+    #: Processes of a command without a broker; 0 is as many as there are cores and work for.
+    processes: int = 0
     #: Seconds that one attempt may take, from its first byte to its last.
     call_timeout: float = 600.0
     #: The folder for answers that the database is not there to take.
@@ -92,6 +94,7 @@ class Settings:
             broker_url=broker,
             result_url=result,
             max_in_flight=read("MAX_IN_FLIGHT", _whole, cls.max_in_flight),
+            processes=read("PROCESSES", _whole, cls.processes),
             call_timeout=read("CALL_TIMEOUT", _seconds, cls.call_timeout),
             spool=read("SPOOL", str, _state()),
             metrics=read("METRICS", _listened, None),

@@ -1,34 +1,27 @@
-"""CPU of a call beside bare aiohttp and litellm: ``python -m benchmarks.overhead``.
+"""CPU of a call beside bare clients: ``python -m benchmarks.overhead``.
 
-All place the same calls on the same stand-in provider, each in processes of its own, in turn.
-A start costs seconds of imports, so each is run with few rows and with many, and the difference
-is what a call costs. The ratio is the figure: a machine's speed drifts, and drifts for both.
+All make the same number of calls to the same stand-in provider, each in processes of its own, in
+turn. A start costs seconds of imports, so each is run with few calls and with many, and the
+difference is what a call costs. The ratio is the figure: a machine's speed drifts, and drifts for
+all. ``--peer curator=/path/to/python`` adds a framework from an environment of its own.
 """
 
-import argparse
-import asyncio
-import json
-import os
-import resource
-import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from functools import partial
 from statistics import median
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.measure import PROGRAM, Used, desk, options, run, tell
+from benchmarks.stand_in import load, stand_in
+
 CALLS_A_ROW = 8
-IN_FLIGHT = 64
-Ask = Callable[[str], Awaitable[None]]
-Client = Callable[[str], AbstractAsyncContextManager[Ask]]
-
 ARCHITECTURE = """\
 name: overhead
 models:
-  one: {{model: openai/stand-in, api_base: {url}, lane: {lane}, price: {{input: 0.15, output: 0.60}}}}
+  one:
+    model: {model}
+    api_base: {url}
+    lane: {lane}
+    price: {{input: 0.15, output: 0.60}}
 defaults: {{model: one, max_tokens: 512}}
 layers:
   - {{type: generator, samples: 5}}
@@ -36,149 +29,73 @@ layers:
   - {{type: ranker, top_k: 3}}
   - {{type: fuser}}
 """
+#: Rounds of few and of many calls; what is dear is measured on fewer.
+_DEAR = ("litellm", "our litellm lane", "openai (httpx)")
+OURS = {"our direct lane": "direct", "our litellm lane": "litellm"}
+CLIENTS = ("aiohttp", "lane alone", "openai (httpx)", "litellm")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--few", type=int, default=25, help="rows of the short run")
-    options.add_argument("--many", type=int, default=225, help="rows of the long run")
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument(
-        "--bare", nargs=3, metavar=("CLIENT", "URL", "CALLS"), help=argparse.SUPPRESS
-    )
-    given = options.parse_args()
-    if given.bare:
-        asyncio.run(bare(CLIENTS[given.bare[0]], given.bare[1], int(given.bare[2])))
-        return
-    provider = subprocess.Popen(
-        [sys.executable, "tests/provider.py", "--latency", "0.05"],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert provider.stdout is not None
-    url = provider.stdout.readline().strip()
-    try:
-        rounds = [one_round(url, given.few, given.many) for _ in range(given.rounds)]
-    finally:
-        provider.terminate()
-        provider.wait()
-    figures = {
-        "calls": (given.many - given.few) * CALLS_A_ROW,
-        **{f"{name}_ms": round(median(r[name] for r in rounds), 3) for name in rounds[0]},
-        "lane_to_aiohttp": round(median(r["lane"] / r["aiohttp"] for r in rounds), 2),
-        "direct_to_aiohttp": round(median(r["direct"] / r["aiohttp"] for r in rounds), 2),
-        "litellm_lane_to_litellm": round(median(r["by_litellm"] / r["litellm"] for r in rounds), 2),
-    }
-    print(json.dumps(figures))
+    parser = options(__doc__)
+    parser.add_argument("--calls", type=int, default=4000, help="calls of the long run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--latency", type=float, default=0.05, help="seconds")
+    parser.add_argument("--only", nargs="*", help="of the clients")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
+    given = parser.parse_args()
+    peers = dict(peer.split("=", 1) for peer in given.peer)
+    names = [n for n in (*OURS, *CLIENTS, *peers) if not given.only or n in given.only]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with stand_in(given.latency) as url:
+        for _ in range(given.rounds):
+            for name in names:
+                calls = given.calls // (4 if name in _DEAR else 1)
+                work = partial(ran, name, url, given.in_flight, peers.get(name))
+                runs[name].append(a_call(work, url, calls))
+    floors = runs.get("aiohttp", [])
+    rows = []
+    for name, figures in runs.items():
+        row: dict[str, object] = {"client": name}
+        row["cpu_ms"] = round(median(f["cpu_ms"] for f in figures), 3)
+        row["calls_s"] = round(median(f["calls_s"] for f in figures))
+        row["peak_mb"] = round(median(f["peak_mb"] for f in figures))
+        row["by_aiohttp"] = ratio(figures, floors)
+        row["by_litellm"] = ratio(figures, runs.get("litellm", []))
+        rows.append(row)
+    tell(rows, as_json=given.json, in_flight=given.in_flight, latency=given.latency)
 
 
-def one_round(url: str, few: int, many: int) -> dict[str, float]:
-    """Milliseconds of CPU a call: of the whole program by either lane, and of bare clients."""
+def ratio(some: list[dict[str, float]], others: list[dict[str, float]]) -> float | None:
+    """The median over the rounds, since what a core does in a second differs from one to the next."""
+    pairs = zip(some, others, strict=False)
+    return round(median(a["cpu_ms"] / b["cpu_ms"] for a, b in pairs), 2) if others else None
 
-    def a_call(work: Callable[[int], None]) -> float:
-        seconds = cpu(lambda: work(many)) - cpu(lambda: work(few))
-        return seconds / ((many - few) * CALLS_A_ROW) * 1000
 
-    def client(name: str) -> float:
-        script = [sys.executable, "-m", "benchmarks.overhead", "--bare", name, url]
-        # A bare client's few milliseconds would drown in the seconds of two starts.
-        more = 1 if name == "litellm" else 10
-        return a_call(lambda rows: run([*script, str(rows * CALLS_A_ROW * more)], ROOT)) / more
-
+def a_call(work: "partial[Used]", url: str, calls: int) -> dict[str, float]:
+    few, many = work(calls // 8), work(calls)
+    more = calls - calls // 8
+    served = load(url, reset=True)
+    if served["served"] < calls:
+        raise RuntimeError(f"{served['served']} of {calls} calls came")
     return {
-        "direct": a_call(lambda rows: submitted(url, rows, "direct")),
-        "by_litellm": a_call(lambda rows: submitted(url, rows, "litellm")),
-        **{name: client(name) for name in CLIENTS},
+        "cpu_ms": (many.cpu - few.cpu) / more * 1000,
+        # The start is the same in both.
+        "calls_s": more / max(many.seconds - few.seconds, 1e-9),
+        "peak_mb": many.peak_mb,
     }
 
 
-def cpu(work: Callable[[], None]) -> float:
-    """Seconds of CPU, user and system, of the processes that ``work`` runs."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    work()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def submitted(url: str, rows: int, lane: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        lines = (json.dumps({"prompt": f"What is {n} plus {n}?"}) for n in range(rows))
-        Path(folder, "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        Path(folder, "overhead.yaml").write_text(
-            ARCHITECTURE.format(url=url, lane=lane), encoding="utf-8"
-        )
-        command = [sys.executable, "-m", "archon_batch", "submit", "rows.jsonl"]
-        run([*command, "--arch", "overhead.yaml"], Path(folder))
-
-
-def run(command: list[str], folder: Path) -> None:
-    environment = {**os.environ, "ARCHON_BATCH_MAX_IN_FLIGHT": str(IN_FLIGHT)}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-
-
-async def bare(client: Client, url: str, calls: int) -> None:
-    """The same requests from a loop, with nothing around the client."""
-    slots = asyncio.Semaphore(IN_FLIGHT)
-    async with client(url) as ask:
-
-        async def one(number: int) -> None:
-            async with slots:
-                await ask(f"What is {number} plus {number}?")
-
-        await asyncio.gather(*(one(number) for number in range(calls)))
-
-
-@asynccontextmanager
-async def by_aiohttp(url: str) -> AsyncIterator[Ask]:
-    import aiohttp  # noqa: PLC0415
-
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-
-        async def ask(prompt: str) -> None:
-            body = {"model": "stand-in", "messages": messages(prompt), **PARAMETERS}
-            async with session.post(f"{url}/chat/completions", json=body) as response:
-                assert (await response.json())["choices"]
-
-        yield ask
-
-
-@asynccontextmanager
-async def by_lane(url: str) -> AsyncIterator[Ask]:
-    from archon_batch.archon import Call, CallKey, Message, Model  # noqa: PLC0415
-    from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
-
-    gateway, model = DirectGateway(60.0), Model(model="openai/stand-in", api_base=url)
-
-    async def ask(prompt: str) -> None:
-        said = tuple(Message(m["role"], m["content"]) for m in messages(prompt))  # type: ignore[arg-type]
-        key = CallKey(0, 0, 0, 0)
-        await gateway.answer(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
-
-    yield ask
-    await gateway.close()
-
-
-@asynccontextmanager
-async def by_litellm(url: str) -> AsyncIterator[Ask]:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm  # noqa: PLC0415
-
-    async def ask(prompt: str) -> None:
-        await litellm.acompletion(
-            model="openai/stand-in", api_base=url, api_key="none", messages=messages(prompt),
-            num_retries=0, max_retries=0, timeout=60, **PARAMETERS,
-        )  # fmt: skip
-
-    yield ask
-
-
-def messages(prompt: str) -> list[dict[str, str]]:
-    system = {"role": "system", "content": "You are a helpful assistant."}
-    return [system, {"role": "user", "content": prompt}]
-
-
-PARAMETERS: dict[str, Any] = {"temperature": 0.7, "max_tokens": 512}
-CLIENTS: dict[str, Client] = {"aiohttp": by_aiohttp, "lane": by_lane, "litellm": by_litellm}
+def ran(name: str, url: str, in_flight: int, python: str | None, calls: int) -> Used:
+    """Make so many calls by the client of that name."""
+    if name not in OURS:
+        command = [python or sys.executable, "-m", "benchmarks.clients", name, url]
+        return run([*command, str(calls), str(in_flight)])
+    with desk(
+        ARCHITECTURE, calls // CALLS_A_ROW, url=url, lane=OURS[name], model="openai/stand-in"
+    ) as folder:
+        command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
+        return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 from archon_batch.archon.model import Model
 from archon_batch.limits import Headroom
 
+# A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -93,9 +96,7 @@ class Call:
             request["schema"] = self.form.schema
         if self.key.again:
             request["again"] = self.key.again
-        # A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
-        canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(_canonical(request).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

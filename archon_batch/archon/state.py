@@ -105,7 +105,8 @@ class State:
         candidates = {c.id: c for kept in lists for c in kept} if lists else None
         kept = self.candidates if candidates is None else tuple(candidates.values())
         for contribution in given:
-            kept = tuple(_annotated(candidate, contribution) for candidate in kept)
+            if contribution.critiques or contribution.tests or contribution.scores:
+                kept = tuple(_annotated(candidate, contribution) for candidate in kept)
         tests = [c.unit_tests for c in given if c.unit_tests is not None]
         values = dict(self.values)
         for contribution in given:

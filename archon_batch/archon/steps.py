@@ -62,7 +62,7 @@ def tell(request: Request, retries: int) -> Steps[Reading[str]]:
     """Ask for a text that is taken as it is; a blank one is asked for again in the same words."""
     remarks: list[Remark] = []
     for again in range(1 + retries):
-        (reply,) = yield (replace(request, again=again),)
+        (reply,) = yield (replace(request, again=again) if again else request,)
         if reply.failure is not None:
             return None, (*remarks, Remark("failed", reply.failure))
         text = (reply.text or "").strip()

@@ -20,10 +20,11 @@ _wait = click.option("--follow/--detach", "wait", default=None, help="Wait for t
 @click.command()
 @click.argument("job")
 @click.option("--budget", type=room.Usd(), help="A new budget, in USD.")
+@room.processes_option
 @_wait
-def resume(job: str, budget: NanoUsd | None, wait: bool | None) -> int:
+def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool | None) -> int:
     """Go on with JOB where it was: after a kill, a stop, or a budget that was reached."""
-    settings = room.settings()
+    settings = room.settings(processes)
     with room.store(settings) as store:
         found = store.jobs.find(job)
         if found.state in ("done", "cancelled"):
@@ -88,14 +89,15 @@ _LISTED, _LONGEST = 3, 100
     metavar="KEY=VALUE",
     help=f"Only rows that fit: {_KNOWN}. All must hold.",
 )
+@room.processes_option
 @_wait
-def retry(job: str, where: tuple[Condition, ...], wait: bool | None) -> int:
+def retry(job: str, where: tuple[Condition, ...], processes: int | None, wait: bool | None) -> int:
     """Open rows of JOB again that were given up or cancelled, and go on.
 
     Replies stay: only what failed is asked, and paid for, again. A reason is part of the row's, or
     the word that a failed call ended with: rate_limit, timeout, broken_reply, provider_down, ...
     """
-    settings = room.settings()
+    settings = room.settings(processes)
     with room.store(settings) as store:
         found = store.jobs.find(job)
         opened = _reopened(store, found, where)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from functools import wraps
 from pathlib import Path
@@ -27,9 +28,11 @@ _AMOUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 _LARGEST = 8 * 1024 * 1024
 
 
-def settings() -> Settings:
+def settings(processes: int | None = None) -> Settings:
     """Read the environment, and let events be logged as it says."""
     found = Settings.from_environment()
+    if processes is not None:
+        found = replace(found, processes=processes)
     log.configure(found.log, found.log_format)
     return found
 
@@ -77,6 +80,15 @@ def arch_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def processes_option(command: F) -> F:
+    return click.option(
+        "--processes",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Processes of this command; default: the cores, if there are rows enough.",
+    )(command)
 
 
 def rows_options(command: F) -> F:

@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 
@@ -35,20 +36,28 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
 
 
 def _embedded(settings: Settings, job: Job) -> int:
+    from archon_batch.engine.crew import Crew, share, size  # noqa: PLC0415
     from archon_batch.engine.embedded import embedded  # noqa: PLC0415
     from archon_batch.engine.process import Process  # noqa: PLC0415
     from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
 
-    here = Process(settings)
+    processes = size(settings, job)
+    in_flight = share(settings, processes)
+    here = Process(replace(settings, max_in_flight=in_flight))
     # It ends like a command that is interrupted: nobody would see that nothing comes on record.
     here.when_away = partial(os.kill, os.getpid(), signal.SIGINT)
     try:
         interrupted = False
-        with interruptible(), embedded(here):
-            start(here.store, job)
+        with (
+            interruptible(),
+            closing(Crew(here, job, processes, in_flight)) as crew,
+            embedded(here),
+        ):
+            start(here.store, job, 0, processes)
             try:
                 watch(here.store, job)
             except KeyboardInterrupt:
+                crew.dismiss()
                 if here.away is not None:
                     raise here.away from None
                 interrupted = True

@@ -48,6 +48,7 @@ from archon_batch.submit import submit as make
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
+@room.processes_option
 @click.option("--follow/--detach", "wait", default=None, help="Wait for the end, or do not.")
 @room.json_option
 def submit(
@@ -63,6 +64,7 @@ def submit(
     force: bool,
     no_cache: bool,
     allow_unpriced: bool,
+    processes: int | None,
     wait: bool | None,
     as_json: bool,
     reading: Reading,
@@ -72,7 +74,7 @@ def submit(
     DATASET is JSONL (.gz too), CSV or Parquet, or - for standard input. The same submission
     again is the same job: it goes on where it was, and nothing is paid for twice.
     """
-    settings = room.settings()
+    settings = room.settings(processes)
     order = Order(dataset, arch, name, budget, output, reading)
     if wait is False and output is not None:
         raise InputError(

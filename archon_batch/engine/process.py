@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 import structlog
 
+from archon_batch.advance import Batch
 from archon_batch.archon import Call
 from archon_batch.attempt import End, Placer
 from archon_batch.engine.loop import Loop
@@ -34,6 +35,8 @@ class Process:
         self._gateway = gateway or Router(settings.call_timeout)
         self._placer = self._loop.run(self._make_placer(settings))
         self._kinds = component_kinds()
+        #: Calls that a join here has planned, until they are placed here: they are planned once.
+        self._planned: dict[tuple[str, int], tuple[Call, ...]] = {}
         self._placing: set[asyncio.Future[list[End]]] = set()
         #: Why calls were first left open: the database was away for longer than the clerk waits.
         self.away: StoreError | None = None
@@ -59,6 +62,20 @@ class Process:
             if first and not self.stopping:
                 self.when_away()
             raise
+
+    def keep(self, job_id: str, calls: Mapping[int, tuple[Call, ...]]) -> None:
+        """Remember what was planned until a batch takes it."""
+        self._planned.update({(job_id, ix): some for ix, some in calls.items()})
+
+    def take(self, job_id: str, batch: Batch) -> list[tuple[int, Call]] | None:
+        """What was planned for the batch; None if not all of it was planned here, or it was taken.
+
+        What has its reply in the meantime is found settled when it is to begin.
+        """
+        planned = [(ix, keys, self._planned.pop((job_id, ix), ())) for ix, keys in batch]
+        if any([str(call.key) for call in calls] != keys for _, keys, calls in planned):
+            return None
+        return [(ix, call) for ix, _, calls in planned for call in calls]
 
     def stop(self) -> None:
         """Begin no more calls; those in flight land."""

@@ -7,11 +7,12 @@ from archon_batch.engine.process import Process
 from archon_batch.store import Job, Store
 
 
-def start(store: Store, job: Job) -> int:
+def start(store: Store, job: Job, part: int = 0, of: int = 1) -> int:
     """Send a message for each line of shards with work left; return how many.
 
     A line is every ``width``-th shard: the end of one sends for the next, so that the broker holds
-    as many shards as run at once, however long the dataset.
+    as many shards as run at once, however long the dataset. A part of the lines has every shard
+    that leaves ``part`` when divided by ``of``.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -20,10 +21,11 @@ def start(store: Store, job: Job) -> int:
     # Attempts of processes that are dead would hold calls back until they expire.
     store.recover()
     lines = 0
-    for line in range(job.width):
-        shard = store.items.next_shard(job.id, line, job.width)
+    width = max(of, job.width // of * of)
+    for line in range(part, width, of):
+        shard = store.items.next_shard(job.id, line, width)
         if shard is not None:
-            send_advance(job, shard, job.width)
+            send_advance(job, shard, width)
             lines += 1
     if not lines:
         finished(store, job.id)

@@ -65,6 +65,8 @@ def _advance(job_id: str, shard: int, stride: int) -> None:
     if here.store.jobs.get(job_id).state != "running":
         return
     if missing.batches:
+        if settings.embedded:
+            here.keep(job_id, missing.calls)
         send_round(job, shard, stride, missing)
         _count_round()
         return
@@ -86,7 +88,8 @@ def place(job_id: str, batch: road.Batch) -> None:
     try:
         here = process.current(settings)
         job = here.job(job_id)
-        here.place(job, road.missing(here.store, job, batch))
+        calls = here.take(job_id, batch)
+        here.place(job, road.missing(here.store, job, batch) if calls is None else calls)
     except ArchonBatchError as error:
         _log.error("batch_left_open", job=job_id, why=str(error))
     except Exception:  # noqa: BLE001  (whatever it is, the join must run)

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.limits import Headroom
@@ -27,7 +29,10 @@ def request(call: Call) -> bytes:
     form = response_format(call)
     if form is not None:
         body["response_format"] = form
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def reply(body: bytes, left: Headroom | None = None) -> Reply:
@@ -37,7 +42,7 @@ def reply(body: bytes, left: Headroom | None = None) -> Reply:
         ValueError: it is no chat completion.
     """
     try:
-        served = json.loads(body.decode())
+        served = _read(body)
         choices = served["choices"]
         if served.get("error") or not isinstance(choices, list):
             raise ValueError("no choices")
@@ -45,8 +50,9 @@ def reply(body: bytes, left: Headroom | None = None) -> Reply:
         text = (choice["message"].get("content") if choices else None) or ""
         if not isinstance(text, str):
             raise ValueError("no text")  # noqa: TRY004  (one kind of what cannot be read)
-        # Half a pair, which JSON can write and no database can hold.
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if not text.isascii():
+            # Half a pair, which JSON can write and no database can hold.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         text = _THOUGHTS.sub("", text, count=1)
         finish, model = choice.get("finish_reason"), served.get("model")
         return Reply(
@@ -58,6 +64,14 @@ def reply(body: bytes, left: Headroom | None = None) -> Reply:
         )
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("no chat completion") from error
+
+
+def _read(body: bytes) -> Any:  # noqa: ANN401  (as JSON has it)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # Half a pair of surrogates, or a number that is none: what others take is taken.
+        return json.loads(body.decode())
 
 
 def _usage(usage: object, text: str) -> Usage:

@@ -16,12 +16,12 @@ from urllib.request import (  # type: ignore[attr-defined]  # undeclared, and do
 import aiohttp
 
 from archon_batch import errors
-from archon_batch.archon import Call, Reply
+from archon_batch.archon import Call, Model, Reply
 from archon_batch.errors import GatewayError, TransientError
 from archon_batch.gateway import completions
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.headers import headroom, patience
-from archon_batch.gateway.lanes import target
+from archon_batch.gateway.lanes import Target, target
 from archon_batch.gateway.outcomes import PROMPT_SAYINGS, SAYINGS, of_status, said
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
@@ -45,6 +45,7 @@ class DirectGateway:
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._proxies: dict[str, str | None] = {}
+        self._targets: dict[tuple[str, str | None], Target] = {}
 
     async def answer(self, call: Call, attempt: str) -> Reply:
         """Make the call by one request, which carries the attempt's id.
@@ -53,7 +54,7 @@ class DirectGateway:
             GatewayError: there was no reply, or none that could be read.
         """
         name = call.model.model
-        url, key = target(call.model)
+        url, key = self._target(call.model)
         try:
             data = completions.request(call)
         except UnicodeEncodeError:
@@ -107,6 +108,10 @@ class DirectGateway:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+    def _target(self, model: Model) -> Target:
+        key = model.model, model.api_base
+        return self._targets.get(key) or self._targets.setdefault(key, target(model))
 
     def _proxy(self, url: str) -> str | None:
         """The environment's proxy for the address: asked once, as it costs as much as a request."""

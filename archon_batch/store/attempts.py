@@ -3,16 +3,19 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.engine import Connection, Row
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.ledger import NanoUsd
 from archon_batch.store import tables
+from archon_batch.store.prepared import execute, fetch
 
 #: A row of a query.
 Record = Row[*tuple[Any, ...]]
@@ -20,17 +23,19 @@ Record = Row[*tuple[Any, ...]]
 #: The outcome of an attempt whose process died.
 WORKER_DIED = "worker_died"
 
+#: The money of a job that moves.
+_MONEY = ("spent", "reserved", "in_doubt")
 #: The columns that name a call.
 CALL = (tables.attempts.c.job_id, tables.attempts.c.ix, tables.attempts.c.key)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallId:
     job: str
     ix: int
     key: CallKey
 
-    @property
+    @cached_property
     def row(self) -> tuple[str, int, str]:
         return self.job, self.ix, str(self.key)
 
@@ -120,33 +125,55 @@ class Finish:
     at: datetime
 
 
-def lock(connection: Connection, jobs: Collection[str]) -> None:
+def lock(connection: Connection, jobs: Collection[str]) -> dict[str, Record]:
     """Take the right to change attempts and money of these jobs, in one order of jobs.
 
     Whoever changes either has it first: two who take rows of Postgres each in their own order
-    wait for each other. It lets in what only refers to the jobs.
+    wait for each other. It lets in what only refers to the jobs. Return what the budgets say.
     """
-    if jobs:
-        query = sa.select(tables.jobs.c.id).where(tables.jobs.c.id.in_(sorted(jobs)))
-        connection.execute(query.order_by(tables.jobs.c.id).with_for_update(key_share=True))
+    found = (fetch(connection, _locked, id=job) for job in sorted(jobs))
+    return {row.id: row for rows in found for row in rows}
+
+
+def _locked(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    table = tables.jobs
+    columns = (
+        table.c.id, table.c.state, table.c.budget,
+        table.c.spent, table.c.reserved, table.c.in_doubt,
+    )  # fmt: skip
+    query = sa.select(*columns).where(table.c.id == sa.bindparam("id"))
+    # Not the lock that shuts out whoever refers to them: two that both refer to a job already, by
+    # what they have inserted, could never have it.
+    return query.with_for_update(key_share=True)
 
 
 def move(connection: Connection, money: Mapping[str, Mapping[str, int]]) -> None:
     """Change the money of jobs by so much, in SQL and in one order of jobs."""
-    for job, amounts in sorted(money.items()):
-        changes = {
-            column: tables.jobs.c[column] + amount for column, amount in amounts.items() if amount
-        }
-        if changes:
-            connection.execute(
-                sa.update(tables.jobs).where(tables.jobs.c.id == job).values(**changes)
-            )
+    nothing = dict.fromkeys(_MONEY, 0)
+    moved = [
+        {"of_job": job, **nothing, **amounts}
+        for job, amounts in sorted(money.items())
+        if any(amounts.values())
+    ]
+    execute(connection, _moved, moved)
 
 
-def once(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401
+def _moved(_sqlite: bool) -> sa.Update:
+    c = tables.jobs.c
+    changes = {name: c[name] + sa.bindparam(name, type_=c[name].type) for name in _MONEY}
+    return sa.update(tables.jobs).where(c.id == sa.bindparam("of_job")).values(changes)
+
+
+def once(table: sa.Table, *, sqlite: bool) -> Any:  # noqa: ANN401
     """An insert that leaves a row that is there as it is."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing()
+    insert = lite.insert if sqlite else postgresql.insert
+    columns = {column.name: sa.bindparam(column.name, type_=column.type) for column in table.c}
+    return insert(table).values(columns).on_conflict_do_nothing()
+
+
+def reply_kept(sqlite: bool) -> Any:  # noqa: ANN401
+    """The insert of a call that is settled; the first reply stays."""
+    return once(tables.calls, sqlite=sqlite)
 
 
 def settled(start: Start, at: datetime, **reply: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -160,7 +187,7 @@ def about(start: Start) -> dict[str, Any]:
     return {
         "job_id": start.call.job,
         "ix": start.call.ix,
-        "key": str(start.call.key),
+        "key": start.call.row[2],
         "layer": start.call.key.layer,
         "component": start.call.key.component,
         "kind": start.kind,

@@ -4,7 +4,7 @@ A batch is decided inside a transaction that another opened, so that many attemp
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -28,12 +28,19 @@ from archon_batch.store.attempts import (
     Started,
     Tight,
     about,
+    lock,
     move,
-    once,
+    reply_kept,
     settled,
 )
-from archon_batch.store.moment import utc
+from archon_batch.store.moment import read
+from archon_batch.store.prepared import among, execute, fetch, listed
 
+#: What is known of an attempt when it begins.
+_COLUMNS = (
+    "job_id", "ix", "key", "n", "layer", "component", "kind", "model", "fingerprint", "owner",
+    "state", "reserve", "estimated", "counts", "begun_at", "expires_at",
+)  # fmt: skip
 #: Processes that may die over a call before it is taken to be what kills them.
 MOST_DEATHS = 3
 
@@ -56,7 +63,7 @@ class _Facts:
 def begin(connection: Connection, starts: Sequence[Start]) -> list[Begun]:
     """Decide for each whether it may be sent, and put those that may on record."""
     facts = _Facts(
-        jobs=_locked_jobs(connection, {s.call.job for s in starts}),
+        jobs=lock(connection, {s.call.job for s in starts}),
         attempts=_attempts(connection, starts),
         found=_completions(connection, starts),
         settled=_settled(connection, starts),
@@ -79,10 +86,8 @@ def begin(connection: Connection, starts: Sequence[Start]) -> list[Begun]:
             facts.on_the_wire.add(start.fingerprint)
             inserts.append(_row(start, verdict.n))
         results.append(verdict)
-    if copies:
-        connection.execute(once(connection, tables.calls), copies)
-    if inserts:
-        connection.execute(sa.insert(tables.attempts), inserts)
+    execute(connection, reply_kept, copies)
+    execute(connection, _begun, inserts)
     move(connection, {job: {"reserved": amount} for job, amount in facts.reserved.items()})
     return results
 
@@ -116,7 +121,7 @@ def _is_mine(facts: _Facts, start: Start) -> bool:
     """Whether an earlier commit of this very start went through although it seemed to fail."""
     before = facts.attempts.get(start.call.row, ())
     return any(
-        a.state == "sending" and a.owner == start.owner and utc(a.begun_at) == start.at
+        a.state == "sending" and a.owner == start.owner and read(a.begun_at) == start.at
         for a in before
     )
 
@@ -134,58 +139,63 @@ def _affordable(job: Record, more: int, reserve: int | None) -> bool:
     return bool(committed < job.budget and committed + (reserve or 0) <= job.budget)
 
 
-def _locked_jobs(connection: Connection, ids: Iterable[str]) -> dict[str, Record]:
-    table = tables.jobs
-    columns = (
-        table.c.id, table.c.state, table.c.budget,
-        table.c.spent, table.c.reserved, table.c.in_doubt,
-    )  # fmt: skip
-    # In one order, so that two processes with the same jobs cannot wait for each other.
-    query = sa.select(*columns).where(table.c.id.in_(sorted(ids))).order_by(table.c.id)
-    # Not the lock that shuts out whoever refers to them: two that both refer to a job already, by
-    # what they have inserted, could never have it.
-    return {row.id: row for row in connection.execute(query.with_for_update(key_share=True))}
-
-
 def _settled(connection: Connection, starts: Sequence[Start]) -> set[tuple[str, int, str]]:
+    rows = fetch(connection, _settled_among, calls=listed([s.call.row for s in starts]))
+    return {(row.job_id, row.ix, row.key) for row in rows}
+
+
+def _settled_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     call = (tables.calls.c.job_id, tables.calls.c.ix, tables.calls.c.key)
-    query = sa.select(*call).where(sa.tuple_(*call).in_([s.call.row for s in starts]))
-    return {(row.job_id, row.ix, row.key) for row in connection.execute(query)}
+    return among(sa.select(*call), call, "calls", sqlite=sqlite)
 
 
 def _attempts(
     connection: Connection, starts: Sequence[Start]
 ) -> dict[tuple[str, int, str], list[Record]]:
-    table = tables.attempts
-    columns = [table.c[name] for name in ("n", "state", "owner", "begun_at", "counts", "outcome")]
-    query = sa.select(*CALL, *columns).where(sa.tuple_(*CALL).in_([s.call.row for s in starts]))
     found: dict[tuple[str, int, str], list[Record]] = defaultdict(list)
-    for row in connection.execute(query.order_by(table.c.n)):
+    for row in fetch(connection, _attempts_among, calls=listed([s.call.row for s in starts])):
         found[row.job_id, row.ix, row.key].append(row)
     return found
 
 
+def _attempts_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    table = tables.attempts
+    columns = [table.c[name] for name in ("n", "state", "owner", "begun_at", "counts", "outcome")]
+    query = sa.select(*CALL, *columns).order_by(table.c.n)
+    return among(query, CALL, "calls", sqlite=sqlite)
+
+
 def _on_the_wire(connection: Connection, starts: Sequence[Start]) -> set[str]:
-    wanted = [s.fingerprint for s in starts if s.reuse]
+    wanted = [[s.fingerprint] for s in starts if s.reuse]
     if not wanted:
         return set()
-    column = tables.attempts.c.fingerprint
-    query = sa.select(column).where(
-        column.in_(wanted), tables.attempts.c.state == sa.literal_column("'sending'")
-    )
-    return set(connection.scalars(query))
+    return {row.fingerprint for row in fetch(connection, _sent_among, requests=listed(wanted))}
+
+
+def _sent_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.attempts.c
+    query = sa.select(c.fingerprint).where(c.state == sa.literal_column("'sending'"))
+    return among(query, [c.fingerprint], "requests", sqlite=sqlite)
 
 
 def _completions(connection: Connection, starts: Sequence[Start]) -> dict[str, Record]:
-    wanted = [s.fingerprint for s in starts if s.reuse]
+    wanted = [[s.fingerprint] for s in starts if s.reuse]
     if not wanted:
         return {}
-    table = tables.completions
-    query = sa.select(table.c.fingerprint, table.c.text, table.c.finish, table.c.cost)
-    return {
-        row.fingerprint: row
-        for row in connection.execute(query.where(table.c.fingerprint.in_(wanted)))
-    }
+    rows = fetch(connection, _completions_among, requests=listed(wanted))
+    return {row.fingerprint: row for row in rows}
+
+
+def _completions_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.completions.c
+    query = sa.select(c.fingerprint, c.text, c.finish, c.cost)
+    return among(query, [c.fingerprint], "requests", sqlite=sqlite)
+
+
+def _begun(_sqlite: bool) -> sa.Insert:
+    return sa.insert(tables.attempts).values(
+        {name: sa.bindparam(name, type_=tables.attempts.c[name].type) for name in _COLUMNS}
+    )
 
 
 def _row(start: Start, n: int) -> dict[str, Any]:

@@ -15,3 +15,8 @@ def utc(moment: None) -> None: ...
 def utc(moment: datetime | None) -> datetime | None:
     """The moment with its zone: SQLite gives it back without."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def read(moment: datetime | str) -> datetime:
+    """The moment as a driver gives it, who has text for it in SQLite."""
+    return utc(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)

@@ -19,13 +19,20 @@ from archon_batch.store.attempts import (
     lock,
     move,
     once,
+    reply_kept,
     settled,
 )
 from archon_batch.store.moment import utc
+from archon_batch.store.prepared import among, execute, fetch, listed
 from archon_batch.store.text import storable
 
 #: Characters of a provider's word for why it stopped.
 _FINISH = 64
+#: What is known of an attempt only when it has ended.
+_END = (
+    "state", "outcome", "why", "cost", "estimated", "prompt_tokens", "completion_tokens",
+    "cached_tokens", "reasoning_tokens", "ended_at",
+)  # fmt: skip
 
 
 class _Before(NamedTuple):
@@ -68,22 +75,11 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
                 calls.append(_call(start, finish.reply, finish.at))
             if finish.reply.text and finish.reply.text.strip():
                 completions.append(_completion(finish, finish.reply))
-    if ends:
-        connection.execute(
-            sa.update(tables.attempts).where(
-                tables.attempts.c.job_id == sa.bindparam("of_job"),
-                tables.attempts.c.ix == sa.bindparam("of_ix"),
-                tables.attempts.c.key == sa.bindparam("of_key"),
-                tables.attempts.c.n == sa.bindparam("of_n"),
-            ),
-            ends,
-        )
-    if calls:
-        connection.execute(once(connection, tables.calls), calls)
-    if completions:
-        # In one order, since another job's may be the same.
-        completions.sort(key=lambda row: str(row["fingerprint"]))
-        connection.execute(once(connection, tables.completions), completions)
+    execute(connection, _ended, ends)
+    execute(connection, reply_kept, calls)
+    # In one order, since another job's may be the same.
+    completions.sort(key=lambda row: str(row["fingerprint"]))
+    execute(connection, _completed, completions)
     move(connection, money)
 
 
@@ -118,15 +114,30 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
 def _states(
     connection: Connection, finishes: Sequence[Finish]
 ) -> dict[tuple[str, int, str, int], _Before]:
-    table = tables.attempts
-    attempt = (*CALL, table.c.n)
-    query = sa.select(*attempt, table.c.state, table.c.reserve, table.c.counts).where(
-        sa.tuple_(*attempt).in_([(*f.start.call.row, f.n) for f in finishes])
-    )
+    wanted = listed([(*f.start.call.row, f.n) for f in finishes])
     return {
         (row.job_id, row.ix, row.key, row.n): _Before(row.state, row.reserve, row.counts)
-        for row in connection.execute(query)
+        for row in fetch(connection, _states_among, attempts=wanted)
     }
+
+
+def _states_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.attempts.c
+    attempt = (*CALL, c.n)
+    query = sa.select(*attempt, c.state, c.reserve, c.counts)
+    return among(query, attempt, "attempts", sqlite=sqlite)
+
+
+def _ended(_sqlite: bool) -> sa.Update:
+    c = tables.attempts.c
+    names = {"of_job": c.job_id, "of_ix": c.ix, "of_key": c.key, "of_n": c.n}
+    at = [column == sa.bindparam(name, type_=column.type) for name, column in names.items()]
+    changes = {name: sa.bindparam(name, type_=c[name].type) for name in _END}
+    return sa.update(tables.attempts).where(*at).values(changes)
+
+
+def _completed(sqlite: bool) -> Any:  # noqa: ANN401
+    return once(tables.completions, sqlite=sqlite)
 
 
 def _end(finish: Finish) -> dict[str, Any]:

@@ -116,7 +116,7 @@ BEGINNINGS = [
     ),
     Bug(
         "requests in doubt hold back others",
-        begin._on_the_wire,
+        begin._sent_among,
         "\"'sending'\"",
         "\"'in_doubt'\"",
     ),
@@ -178,7 +178,7 @@ BEGINNINGS = [
     Bug(
         "any attempt of this process is taken for the same",
         begin._is_mine,
-        " and utc(a.begun_at) == start.at",
+        " and read(a.begun_at) == start.at",
         "",
     ),
     Bug(
@@ -319,12 +319,12 @@ ENDS = [
     Bug(
         "the last reply to a call stays",
         settle.settle,
-        "        connection.execute(once(connection, tables.calls), calls)",
+        "    execute(connection, reply_kept, calls)",
         """
         for call in calls:
             at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
             connection.execute(sa.delete(tables.calls).where(*at))
-            connection.execute(once(connection, tables.calls), call)
+            execute(connection, reply_kept, [call])
         """,
     ),
     Bug(
@@ -336,9 +336,9 @@ ENDS = [
     Bug("an end forgets its tokens", settle._end, "finish.usage.completion", "0"),
     Bug(
         "a job has but the money of its last change",
-        attempts.move,
-        "tables.jobs.c[column] + amount",
-        "amount",
+        attempts._moved,
+        "c[name] + sa.bindparam",
+        "sa.bindparam",
     ),
     Bug(
         "a beginning is judged before the ends of its commit",

@@ -1,0 +1,147 @@
+"""Bare clients and other frameworks: so many calls, and nothing around them.
+
+``python -m benchmarks.clients NAME URL CALLS IN_FLIGHT``; frameworks by the Python that has them.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+Ask = Callable[[str], Awaitable[None]]
+Client = Callable[[str], AbstractAsyncContextManager[Ask]]
+PARAMETERS: dict[str, Any] = {"temperature": 0.7, "max_tokens": 512}
+
+
+def main() -> None:
+    name, url, calls, in_flight = sys.argv[1:]
+    os.environ.setdefault("OPENAI_API_KEY", "none")
+    if name in FRAMEWORKS:
+        FRAMEWORKS[name](url, int(calls), int(in_flight))
+    else:
+        asyncio.run(bare(CLIENTS[name], url, int(calls), int(in_flight)))
+
+
+async def bare(client: Client, url: str, calls: int, in_flight: int) -> None:
+    slots = asyncio.Semaphore(in_flight)
+    async with client(url) as ask:
+
+        async def one(number: int) -> None:
+            async with slots:
+                await ask(prompt(number))
+
+        await asyncio.gather(*(one(number) for number in range(calls)))
+
+
+def prompt(number: int) -> str:
+    return f"What is {number} plus {number}?"
+
+
+def messages(text: str) -> list[dict[str, str]]:
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    return [system, {"role": "user", "content": text}]
+
+
+@asynccontextmanager
+async def by_aiohttp(url: str) -> AsyncIterator[Ask]:
+    import aiohttp  # noqa: PLC0415
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def ask(text: str) -> None:
+            body = {"model": "stand-in", "messages": messages(text), **PARAMETERS}
+            async with session.post(f"{url}/chat/completions", json=body) as response:
+                assert (await response.json())["choices"]
+
+        yield ask
+
+
+@asynccontextmanager
+async def by_lane(url: str) -> AsyncIterator[Ask]:
+    from archon_batch.archon import Call, CallKey, Message, Model  # noqa: PLC0415
+    from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
+
+    gateway, model = DirectGateway(60.0), Model(model="openai/stand-in", api_base=url)
+
+    async def ask(text: str) -> None:
+        said = tuple(Message(m["role"], m["content"]) for m in messages(text))  # type: ignore[arg-type]
+        key = CallKey(0, 0, 0, 0)
+        await gateway.answer(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
+
+    yield ask
+    await gateway.close()
+
+
+@asynccontextmanager
+async def by_openai(url: str, *, fast: bool = False) -> AsyncIterator[Ask]:
+    import openai  # noqa: PLC0415
+
+    http = openai.DefaultAioHttpClient() if fast else openai.DefaultAsyncHttpxClient()
+    sdk = openai.AsyncOpenAI(
+        base_url=url, api_key="none", max_retries=0, timeout=60, http_client=http
+    )
+    async with sdk:
+
+        async def ask(text: str) -> None:
+            said: Any = messages(text)
+            done = await sdk.chat.completions.create(
+                model="stand-in", messages=said, temperature=0.7, max_tokens=512
+            )
+            assert done.choices
+
+        yield ask
+
+
+def by_openai_fast(url: str) -> AbstractAsyncContextManager[Ask]:
+    return by_openai(url, fast=True)
+
+
+@asynccontextmanager
+async def by_litellm(url: str) -> AsyncIterator[Ask]:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm  # noqa: PLC0415
+
+    async def ask(text: str) -> None:
+        await litellm.acompletion(
+            model="openai/stand-in", api_base=url, api_key="none", messages=messages(text),
+            num_retries=0, max_retries=0, timeout=60, **PARAMETERS,
+        )  # fmt: skip
+
+    yield ask
+
+
+def curator(url: str, calls: int, in_flight: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"CURATOR_CACHE_DIR": folder, "TELEMETRY_ENABLED": "false"}
+        from bespokelabs import curator as theirs  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        llm = theirs.LLM(
+            model_name="openai/stand-in",
+            backend="openai",
+            backend_params={
+                "base_url": url, "max_retries": 1, "max_concurrent_requests": in_flight,
+                "max_requests_per_minute": 10_000_000, "max_tokens_per_minute": 10_000_000_000,
+                "in_mtok_cost": 0, "out_mtok_cost": 0,
+            },
+            generation_params=PARAMETERS,
+        )  # fmt: skip
+        answers = llm([prompt(number) for number in range(calls)])
+        assert len(getattr(answers, "dataset", answers)) == calls
+
+
+CLIENTS: dict[str, Client] = {
+    "aiohttp": by_aiohttp,
+    "lane alone": by_lane,
+    "openai (httpx)": by_openai,
+    "openai (aiohttp)": by_openai_fast,
+    "litellm": by_litellm,
+}
+FRAMEWORKS: dict[str, Callable[[str, int, int], None]] = {"curator": curator}
+
+
+if __name__ == "__main__":
+    main()

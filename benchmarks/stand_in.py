@@ -1,0 +1,236 @@
+"""A stand-in provider that is never the bottleneck, and counts its own load.
+
+``python -m benchmarks.stand_in --latency 0.2`` prints its URL on the first line. It speaks just
+enough HTTP for a client that keeps connections open, and says what it was asked often before from
+memory. ``GET /load`` tells what came in; ``GET /reset`` begins to count anew. The careful one, with
+books and faults, is ``tests/provider.py``.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+_FENCE = re.compile(rb"<<<response \d+ of (\d+) \|")
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+#: Seconds of one bin of the record of open requests.
+BIN = 0.1
+
+
+class Load:
+    """What came in, and how much of the provider it used."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.reset()
+
+    def reset(self) -> None:
+        self.requests = self.served = self.open = self.peak = 0
+        self.began = self.last = self.last_first_layer = self._at = 0.0
+        self.cpu = time.process_time()
+        #: Seconds of served requests in each bin since the first request.
+        self.bins: list[float] = []
+
+    def count(self, change: int, *, first_layer: bool = False) -> None:
+        now = time.monotonic()
+        if not self.began:
+            self.began = self._at = now
+        self._fill(now)
+        self.open += change
+        self.peak = max(self.peak, self.open)
+        if change > 0:
+            self.requests += 1
+            if first_layer:
+                self.last_first_layer = now - self.began
+        else:
+            self.served += 1
+            self.last = now - self.began
+
+    def _fill(self, now: float) -> None:
+        """Add what was open since the last change to the bins."""
+        at = self._at
+        while at < now:
+            place = int((at - self.began) / BIN)
+            end = min(now, self.began + (place + 1) * BIN)
+            if end <= at:
+                end = now
+            while len(self.bins) <= place:
+                self.bins.append(0.0)
+            self.bins[place] += min(self.open, self.slots) * (end - at)
+            at = end
+        self._at = now
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "requests": self.requests,
+            "served": self.served,
+            "open": self.open,
+            "peak": self.peak,
+            "seconds": self.last,
+            "last_first_layer": self.last_first_layer,
+            "cpu": time.process_time() - self.cpu,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "bins": self.bins,
+        }
+
+
+@cache
+def answer(kind: str, responses: int) -> bytes:
+    """A reply that the component which asks can read, as the whole HTTP response."""
+    order = ", ".join(f"[{n}]" for n in range(1, responses + 1)).replace(",", " >")
+    text = {
+        "ranker": f"Answer: {order}",
+        "critic": "\n\n".join(
+            f"[{n}]\nStrengths: it says what was asked.\nWeaknesses: it is short."
+            for n in range(1, responses + 1)
+        ),
+        "verdict": "It follows.\n[Correct]",
+    }.get(kind, "The sum is what both of them are together, and no more than that. " * 3)
+    usage = {"prompt_tokens": 40, "completion_tokens": 45, "total_tokens": 85}
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    body = json.dumps({
+        "id": "chatcmpl-0", "object": "chat.completion", "created": 1_700_000_000,
+        "model": "stand-in", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage,
+    }).encode()  # fmt: skip
+    return _response(body)
+
+
+def _response(body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def kind_of(body: bytes) -> tuple[str, int]:
+    responses = max(map(int, _FENCE.findall(body)), default=1)
+    if b"Answer: [" in body:
+        return "ranker", responses
+    if b"Weaknesses: ..." in body:
+        return "critic", responses
+    if b"[Incorrect]" in body:
+        return "verdict", responses
+    return ("fuser" if responses > 1 else "generator"), responses
+
+
+class Server:
+    def __init__(self, latency: float, sigma: float, slots: int) -> None:
+        self.load = Load(slots)
+        self._latency, self._sigma = latency, sigma
+        self._waiting: deque[tuple[Connection, bytes]] = deque()
+        self._busy = 0
+        self._loop = asyncio.get_running_loop()
+        # Nothing here is a secret, and each run is to be the same.
+        self._dice = random.Random(0)  # noqa: S311
+
+    def asked(self, connection: "Connection", head: bytes, body: bytes) -> None:
+        if head.startswith(b"GET"):
+            told = json.dumps(self.load.told()).encode()
+            if head.startswith(b"GET /reset"):
+                self.load.reset()
+            connection.send(_response(told))
+            return
+        kind = kind_of(body)
+        self.load.count(1, first_layer=kind[0] == "generator")
+        self._waiting.append((connection, answer(*kind)))
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting and self._busy < self.load.slots:
+            self._busy += 1
+            seconds = self._latency
+            if self._sigma:
+                seconds *= math.exp(self._sigma * self._dice.gauss(0, 1))
+            self._loop.call_later(seconds, self._served, *self._waiting.popleft())
+
+    def _served(self, connection: "Connection", response: bytes) -> None:
+        self._busy -= 1
+        self.load.count(-1)
+        connection.send(response)
+        self._serve()
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            found = _LENGTH.search(self._data, 0, end)
+            whole = end + 4 + (int(found[1]) if found else 0)
+            if len(self._data) < whole:
+                return
+            head, body = self._data[:end], self._data[end + 4 : whole]
+            self._data = self._data[whole:]
+            self._server.asked(self, head, body)
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+
+async def serve(given: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    server = Server(given.latency, given.sigma, given.slots)
+    listening = await loop.create_server(lambda: Connection(server), "127.0.0.1", 0, backlog=4096)
+    sys.stdout.write(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1\n")
+    sys.stdout.flush()
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+
+
+@contextmanager
+def stand_in(latency: float, *, sigma: float = 0.0, slots: int = 100_000) -> Iterator[str]:
+    """Its address, while the body runs; it has a process of its own."""
+    flags = [f"--latency={latency}", f"--sigma={sigma}", f"--slots={slots}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.stand_in", *flags],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def load(url: str, *, reset: bool = False) -> dict[str, Any]:
+    """What the stand-in at the address has counted."""
+    path = "/reset" if reset else "/load"
+    with urllib.request.urlopen(url.removesuffix("/v1") + path, timeout=30) as response:  # noqa: S310
+        told: dict[str, Any] = json.load(response)
+        return told
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--latency", type=float, default=0.05, help="seconds; the median")
+    options.add_argument("--sigma", type=float, default=0.0, help="of a lognormal latency")
+    options.add_argument("--slots", type=int, default=100_000, help="served at once")
+    asyncio.run(serve(options.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
