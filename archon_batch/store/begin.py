@@ -39,7 +39,7 @@ from archon_batch.store.prepared import among, execute, fetch, listed
 #: What is known of an attempt when it begins.
 _COLUMNS = (
     "job_id", "ix", "key", "n", "layer", "component", "kind", "model", "fingerprint", "owner",
-    "state", "reserve", "estimated", "counts", "begun_at", "expires_at",
+    "state", "reserve", "estimated", "counts", "dropped", "begun_at", "expires_at",
 )  # fmt: skip
 #: Processes that may die over a call before it is taken to be what kills them.
 MOST_DEATHS = 3
@@ -207,6 +207,7 @@ def _row(start: Start, n: int) -> dict[str, Any]:
         "reserve": start.reserve or 0,
         "estimated": False,
         "counts": True,
+        "dropped": False,
         "begun_at": start.at,
         "expires_at": start.at + timedelta(seconds=start.lasts),
     }
