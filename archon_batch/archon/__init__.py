@@ -7,7 +7,7 @@ from archon_batch.archon.component import Bounds, Component, ModelComponent, Sce
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.critiques import UsesCritiques
 from archon_batch.archon.fence import fenced, marked, shuffled
-from archon_batch.archon.flow import Flow, calls, flows
+from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
@@ -86,6 +86,7 @@ __all__ = [
     "estimated",
     "fenced",
     "fitted",
+    "flow_of",
     "flows",
     "guarded",
     "is_reference",

@@ -30,6 +30,7 @@ from archon_batch.store.limits import Asked, ModelKey, ModelLimits
 from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
+from archon_batch.store.searches import Search, Searches, TrialLine
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
@@ -48,6 +49,7 @@ class Store:
     audit: Audit
     nights: Nights
     limits: ModelLimits
+    searches: Searches
     clerk: Clerk
     spool: Spool | None = None
 
@@ -74,6 +76,7 @@ class Store:
             Audit(database),
             Nights(database),
             ModelLimits(database),
+            Searches(database),
             Clerk(database, kept),
             kept,
         )
@@ -147,11 +150,13 @@ __all__ = [
     "OpenItem",
     "Poisoned",
     "Progress",
+    "Search",
     "Settled",
     "Start",
     "Started",
     "Store",
     "Tight",
+    "TrialLine",
     "me",
     "now",
     "upgrade",
