@@ -7,7 +7,7 @@ finds those that were run.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
@@ -27,13 +27,13 @@ from archon_batch.search import (
     identity,
     rungs,
 )
-from archon_batch.store import Store, TrialLine
+from archon_batch.store import TrialLine
 from archon_batch.trials import (
     Amount,
     Case,
     Outcome,
     Outcomes,
-    Trials,
+    Tally,
     Wanted,
     mean_calls,
     mean_tokens,
@@ -118,19 +118,34 @@ class Found:
     held_out_calls: int = 0
 
 
+class Runs(Protocol):
+    """Whoever runs architectures on rows: jobs, or the core alone where nothing is paid."""
+
+    @property
+    def tally(self) -> Tally: ...
+
+    @property
+    def left(self) -> NanoUsd | None:
+        """What is left of the budget; None is no bound."""
+
+    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = ...) -> list[Outcomes]: ...
+
+
 class Search:
     def __init__(
         self,
-        store: Store,
-        trials: Trials,
+        runs: Runs,
         plan: Plan,
-        foreseen: Foreseen | None,
-        tell: Callable[[str], None],
+        *,
+        foreseen: Foreseen | None = None,
+        record: Callable[[TrialLine], None] = lambda _line: None,
+        tell: Callable[[str], None] = lambda _words: None,
     ) -> None:
-        self._store = store
-        self._trials = trials
+        self._trials = runs
         self._plan = plan
         self._foreseen = foreseen
+        #: Puts a trial on record, before it runs and whenever something has come of it.
+        self._record = record
         #: Says on the way how far it is.
         self._tell = tell
         self._all: list[Trial] = []
@@ -385,8 +400,7 @@ class Search:
         return trial
 
     def _put(self, trial: Trial) -> None:
-        line = TrialLine(trial.n, trial.stage, told(trial, self._plan.seed))
-        self._store.searches.put(self._trials.terms.search, line)
+        self._record(TrialLine(trial.n, trial.stage, told(trial, self._plan.seed)))
 
 
 _STAGE = {"model": "alone", "fuser": "as fusers"}

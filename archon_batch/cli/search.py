@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -212,7 +213,13 @@ def _run(store: Store, order: _Order, run_jobs: Any, output: Path | None, *, as_
                 f"{len(plan.held_out)} held out{said}")  # fmt: skip
     trials = Trials(store, order.terms, run_jobs)
     try:
-        found = Search(store, trials, plan, order.foreseen, aside.print).run()
+        found = Search(
+            trials,
+            plan,
+            foreseen=order.foreseen,
+            record=partial(searches.put, order.id),
+            tell=aside.print,
+        ).run()
     except InterruptedSearchError as error:
         searches.end(order.id, "interrupted", str(error), None)
         raise

@@ -99,7 +99,7 @@ def _by_one_choice(axes: Axes, one: Point, other: Point) -> bool:
 
 def _untried(points: Sequence[Point], tried: Sequence[Tried], count: int) -> list[Point]:
     known = {one.point for one in tried}
-    found = []
+    found: list[Point] = []
     for point in points:
         if len(found) == count:
             break

@@ -40,7 +40,6 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
         sampler=optuna.samplers.TPESampler(
             n_startup_trials=0,
             multivariate=True,
-            group=True,
             # Ask n falls the same whether or not the ones before were asked by this process.
             seed=dice(ground.seed, len(tried)).getrandbits(31),
         ),

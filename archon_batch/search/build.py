@@ -142,7 +142,10 @@ class Builder:
             draft.add((self._one("ranker", model=self.space.roles.ranker, top_k=kept),))
 
     def _evaluate(self, draft: "Draft", evaluation: str, *, ends: bool) -> None:
-        roles = self.space.roles
+        roles, arriving = self.space.roles, draft.leaving.high
+        # One candidate is the answer, whatever is said of it, and has every vote.
+        if arriving == 1 and (ends or evaluation == "voter"):
+            return
         if evaluation == "verifier":
             keys = {"first_k": 1} if ends else {}
             draft.add((self._one("verifier", model=roles.verifier, **keys),))
