@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
-from archon_batch.ledger import NanoUsd
+from archon_batch.forecast import Load, forecast, total
+from archon_batch.ledger import NanoUsd, Price
 from archon_batch.scoring import difference, mean
 from archon_batch.search import (
     Builder,
@@ -440,6 +441,31 @@ def apart(ours: Outcomes, theirs: Outcomes, seed: int) -> dict[str, Any] | None:
     if found is None:
         return None
     return {"rows": found.n, "mean": found.value, "low": found.low, "high": found.high}
+
+
+def everyone_in(space: Space) -> Architecture:
+    """Every model of the roles, each asked once: whose prices and keys a search needs.
+
+    Raises:
+        ArchitectureError: the defaults do not suit a generator.
+    """
+    roles = space.roles
+    named = [*roles.generators, *space.fusers]
+    named += [n for n in (roles.critic, roles.ranker, roles.verifier, roles.unit_tests) if n]
+    return Builder(space).everyone(dict.fromkeys(named))
+
+
+def foreseen_by(space: Space, prices: Mapping[str, Price | None], load: Load) -> Foreseen | None:
+    """What a row of an architecture takes as a rule; None where the space has no limit of it."""
+    if not (space.limits.tokens or space.limits.usd):
+        return None
+
+    def foreseen(architecture: Architecture) -> tuple[int, float | None]:
+        taken = total(forecast(architecture, prices, load)).expected
+        tokens = (taken.prompt_tokens + taken.completion_tokens) // load.rows
+        return tokens, None if taken.cost is None else taken.cost / load.rows / 1e9
+
+    return foreseen
 
 
 def _point(trial: Trial) -> Point:

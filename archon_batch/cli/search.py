@@ -22,12 +22,12 @@ from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import ArchitectureError, ArchonBatchError, InputError
 from archon_batch.files import find_space, metric_kinds, read_space
-from archon_batch.forecast import Load, forecast, total
-from archon_batch.itas import Plan, Search
-from archon_batch.ledger import NanoUsd, Price, usd
+from archon_batch.forecast import Load
+from archon_batch.itas import Plan, Search, everyone_in, foreseen_by
+from archon_batch.ledger import NanoUsd
 from archon_batch.report import dollars
 from archon_batch.scoring import Metric
-from archon_batch.search import ALGORITHMS, Builder, Foreseen, Name, Space, split
+from archon_batch.search import ALGORITHMS, Foreseen, Name, split
 from archon_batch.store import Store
 from archon_batch.submit import price_list
 from archon_batch.trials import (
@@ -171,7 +171,7 @@ class _Order:
         path = find_space(given.space)
         space, document = read_space(path)
         metric = _metric(given.metric)
-        everyone = _everyone(space)
+        everyone = everyone_in(space)
         with document.blamed(ArchitectureError):
             prices = price_list(everyone, allow_unpriced=allow_unpriced)
         if given.budget is not None and None in prices.values():
@@ -202,7 +202,15 @@ class _Order:
         name = given.name or f"search-{space.name}-{search[:6]}"
         dataset = ", ".join(given.datasets)
         terms = Terms(search, name, dataset, metric, given.reference, prices, given.budget)
-        return cls(search, name, asked, plan, terms, everyone, _foreseen(space, prices, dev))
+        return cls(
+            search,
+            name,
+            asked,
+            plan,
+            terms,
+            everyone,
+            foreseen_by(space, prices, Load.of(case.question for case in dev)),
+        )
 
 
 def _run(store: Store, order: _Order, run_jobs: Any, output: Path | None, *, as_json: bool) -> int:  # noqa: ANN401
@@ -317,14 +325,6 @@ def _metric(name: str) -> Metric:
     return kinds[name]()
 
 
-def _everyone(space: Space) -> Architecture:
-    """Every model of the roles, each asked once."""
-    roles = space.roles
-    named = [*roles.generators, *space.fusers]
-    named += [n for n in (roles.critic, roles.ranker, roles.verifier, roles.unit_tests) if n]
-    return Builder(space).everyone(dict.fromkeys(named))
-
-
 def _split(rows: Sequence[Dataset], share: float, seed: int) -> tuple[list[Case], list[Case]]:
     """Dev and held-out rows of all datasets, in turns."""
     devs, others = [], []
@@ -348,19 +348,3 @@ def _split(rows: Sequence[Dataset], share: float, seed: int) -> tuple[list[Case]
 
 def _in_turns(parts: Sequence[Sequence[Case]]) -> list[Case]:
     return [case for case in chain.from_iterable(zip_longest(*parts)) if case is not None]
-
-
-def _foreseen(
-    space: Space, prices: dict[str, Price | None], dev: Sequence[Case]
-) -> Foreseen | None:
-    if not (space.limits.tokens or space.limits.usd):
-        return None
-    load = Load.of(case.question for case in dev)
-
-    def foreseen(architecture: Architecture) -> tuple[int, float | None]:
-        taken = total(forecast(architecture, prices, load)).expected
-        tokens = (taken.prompt_tokens + taken.completion_tokens) // load.rows
-        cost = None if taken.cost is None else usd(NanoUsd(taken.cost // load.rows))
-        return tokens, None if cost is None else float(cost)
-
-    return foreseen
