@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import structlog
 from redis import Redis, RedisError
+from sqlmodel import SQLModel
 
 from archon_batch.store import Store
 
@@ -127,18 +128,8 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
         # One database for all tests, since to make one takes longer than a test.
         opened = Store.open(request.getfixturevalue("_shared_postgres_url"))
         with opened.database.writing() as connection:
-            for table in (
-                "workers",
-                "scores",
-                "limits",
-                "nights",
-                "completions",
-                "calls",
-                "attempts",
-                "items",
-                "jobs",
-            ):
-                connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
+            for table in reversed(SQLModel.metadata.sorted_tables):
+                connection.exec_driver_sql(f"DELETE FROM {table.name}")  # noqa: S608
     yield opened
     opened.close()
 

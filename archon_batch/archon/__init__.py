@@ -10,7 +10,7 @@ from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.critiques import UsesCritiques
 from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
 from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
-from archon_batch.archon.flow import Flow, calls, flows
+from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
@@ -99,6 +99,7 @@ __all__ = [
     "estimated",
     "fenced",
     "fitted",
+    "flow_of",
     "flows",
     "guarded",
     "holds_tag",

@@ -28,14 +28,20 @@ def flows(architecture: Architecture) -> Iterator[Flow]:
     """The flow of each layer."""
     arriving = _NONE
     for layer in architecture.layers:
-        leaving = _leaving(layer, arriving)
-        calls = _NONE
-        for component in layer:
-            few, many = component.calls(arriving.low), component.calls(arriving.high)
-            calls += Bounds(few.low, many.high)
-        most = sum(component.most_calls(arriving.high) for component in layer)
-        yield Flow(arriving, leaving, calls, most)
-        arriving = leaving
+        flow = flow_of(layer, arriving)
+        yield flow
+        arriving = flow.leaving
+
+
+def flow_of(layer: Layer, arriving: Bounds) -> Flow:
+    """The flow of one layer at which so many candidates arrive."""
+    leaving = _leaving(layer, arriving)
+    calls = _NONE
+    for component in layer:
+        few, many = component.calls(arriving.low), component.calls(arriving.high)
+        calls += Bounds(few.low, many.high)
+    most = sum(component.most_calls(arriving.high) for component in layer)
+    return Flow(arriving, leaving, calls, most)
 
 
 def calls(architecture: Architecture, rows: int = 1) -> Bounds:

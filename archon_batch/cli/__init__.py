@@ -16,6 +16,7 @@ _COMMANDS = {
     "plan": ("plan", "Foresee calls, tokens and USD by layer; send nothing, or a pilot."),
     "rehearse": ("rehearse", "Run one prompt in this process and show every call."),
     "submit": ("submit", "Run a dataset through an architecture."),
+    "search": ("search", "Look for the best architecture for a dataset within a space."),
     "status": ("status", "Say how far a job is."),
     "jobs": ("jobs", "List the jobs."),
     "cost": ("cost", "Say what a job cost, by layer, component or model."),

@@ -11,14 +11,22 @@ from archon_batch.cli.graph import graph
 from archon_batch.cli.layers import print_layers
 from archon_batch.cli.order import priced, prices_of, warn
 from archon_batch.cli.page import visible
-from archon_batch.errors import InputError
+from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.files import (
     kind_of,
     load_architecture,
     read_job_file,
     read_pool_file,
+    read_space,
     yaml_text,
 )
+from archon_batch.forecast import Load
+from archon_batch.itas import everyone_in, foreseen_by
+from archon_batch.search import census
+from archon_batch.submit import price_list
+
+#: What limits of tokens and USD are counted for, where there is no dataset: 100 tokens or so.
+_PROMPT = Load(rows=1, query=400)
 
 
 @click.command()
@@ -36,10 +44,11 @@ def check(
     output: Path | None,
     force: bool,
 ) -> int:
-    """Read architecture, job and pool FILES; say what is wrong and where.
+    """Read architecture, search space, job and pool FILES; say what is wrong and where.
 
     Of an architecture it shows the layers: candidates in and out, and calls of a row. An
-    architecture may also be a configuration of the paper's reference implementation.
+    architecture may also be a configuration of the paper's reference implementation. Of a search
+    space it counts the architectures.
     """
     room.settings()
     if convert:
@@ -71,6 +80,8 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
         pool = read_pool_file(path)
         queues = ", ".join(pool.queues)
         click.echo(f"{file}: a pool: {pool.processes} x {pool.concurrency} threads for {queues}")
+    elif kind == "space":
+        _check_space(path, allow_unpriced=allow_unpriced)
     else:
         found = load_architecture(file)
         click.echo(f"{file}: an architecture: {found.architecture.name}")
@@ -81,6 +92,19 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
             print_layers(found.architecture)
         warn(found)
         prices_of(found, allow_unpriced=allow_unpriced)
+
+
+def _check_space(path: Path, *, allow_unpriced: bool) -> None:
+    space, document = read_space(path)
+    with document.blamed(ArchitectureError):
+        prices = price_list(everyone_in(space), allow_unpriced=allow_unpriced)
+        found = census(space, foreseen_by(space, prices, _PROMPT))
+    click.echo(
+        f"{path}: a search space: {space.name}: {len(found.points):,} valid architectures of "
+        f"{found.combinations:,} combinations"
+    )
+    for why, count in found.left_out.items():
+        click.echo(f"  {count:,} left out: {why}")
 
 
 def _convert(file: str, output: Path | None, *, force: bool) -> None:

@@ -1,4 +1,4 @@
-"""The files that operators write: architectures, jobs and pools."""
+"""The files that operators write: architectures, search spaces, jobs and pools."""
 
 from archon_batch.files.architectures import (
     ArchitectureFile,
@@ -11,6 +11,7 @@ from archon_batch.files.document import Document, kind_of, load
 from archon_batch.files.jobs import JobFile, read_job_file
 from archon_batch.files.metrics import metric_kinds, metric_of
 from archon_batch.files.pools import PoolFile, read_pool_file
+from archon_batch.files.spaces import find_space, read_space
 from archon_batch.files.yaml_text import yaml_text
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PoolFile",
     "component_kinds",
     "find_architecture",
+    "find_space",
     "kind_of",
     "load",
     "load_architecture",
@@ -28,5 +30,6 @@ __all__ = [
     "read_architecture_file",
     "read_job_file",
     "read_pool_file",
+    "read_space",
     "yaml_text",
 ]

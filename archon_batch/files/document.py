@@ -101,7 +101,7 @@ def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
     return document
 
 
-def kind_of(path: Path) -> Literal["architecture", "job", "pool"]:
+def kind_of(path: Path) -> Literal["architecture", "job", "pool", "space"]:
     """What the file is, by the keys it has.
 
     Raises:
@@ -115,8 +115,13 @@ def kind_of(path: Path) -> Literal["architecture", "job", "pool"]:
         return "job"
     if "queues" in keys:
         return "pool"
+    if "axes" in keys:
+        return "space"
     raise ArchitectureError(
-        str(path), "", "it has no layers (an architecture), no dataset (a job), no queues (a pool)"
+        str(path),
+        "",
+        "it has no layers (an architecture), no dataset (a job), no queues (a pool), no axes (a "
+        "search space)",
     )
 
 

@@ -31,6 +31,7 @@ from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
 from archon_batch.store.scores import RowScore, Scores
+from archon_batch.store.searches import Search, Searches, TrialLine
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
@@ -52,6 +53,7 @@ class Store:
     limits: ModelLimits
     workers: Workers
     scores: Scores
+    searches: Searches
     clerk: Clerk
     spool: Spool | None = None
 
@@ -80,6 +82,7 @@ class Store:
             ModelLimits(database),
             Workers(database),
             Scores(database),
+            Searches(database),
             Clerk(database, kept),
             kept,
         )
@@ -154,11 +157,13 @@ __all__ = [
     "Poisoned",
     "Progress",
     "RowScore",
+    "Search",
     "Settled",
     "Start",
     "Started",
     "Store",
     "Tight",
+    "TrialLine",
     "Worker",
     "me",
     "now",

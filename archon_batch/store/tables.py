@@ -250,6 +250,48 @@ class Worker(SQLModel, table=True):
     seen: float
 
 
+class Search(SQLModel, table=True):
+    """A search for an architecture: its trials are jobs."""
+
+    __tablename__ = "searches"
+
+    id: str = Field(primary_key=True, max_length=32)
+    name: str = Field(index=True, max_length=200)
+    #: What was asked for, as JSON.
+    asked: str = _text()
+    #: running, or as it ended: done, paused (by the budget), stopped or interrupted.
+    state: str = Field(max_length=16)
+    reason: str | None = _text(null=True)
+    budget: int | None = _money(null=True)
+    #: What came of it, as JSON.
+    result: str | None = _text(null=True)
+    created_at: datetime = _moment()
+    ended_at: datetime | None = _moment(null=True)
+
+
+class Trial(SQLModel, table=True):
+    """One architecture on some rows of a search: on record before it runs."""
+
+    __tablename__ = "trials"
+
+    search_id: str = Field(primary_key=True, foreign_key="searches.id", max_length=32)
+    #: In the order they were asked for, from 0.
+    n: int = Field(primary_key=True)
+    #: model, fuser, trial or held_out.
+    stage: str = Field(max_length=16)
+    #: The point, the architecture, the jobs and what came of them, as JSON.
+    told: str = _text()
+
+
+class SearchJob(SQLModel, table=True):
+    """A job of a search, which has a part of its budget."""
+
+    __tablename__ = "search_jobs"
+
+    search_id: str = Field(primary_key=True, foreign_key="searches.id", max_length=32)
+    job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
+
+
 def _table(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
@@ -263,6 +305,9 @@ nights = _table(Night)
 limits = _table(ModelLimits)
 scores = _table(RowScore)
 workers = _table(Worker)
+searches = _table(Search)
+trials = _table(Trial)
+search_jobs = _table(SearchJob)
 __all__ = [
     "attempts",
     "calls",
@@ -272,5 +317,8 @@ __all__ = [
     "limits",
     "nights",
     "scores",
+    "search_jobs",
+    "searches",
+    "trials",
     "workers",
 ]

@@ -1,0 +1,97 @@
+"""What a search found, as people read it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from archon_batch.cli.page import visible
+from archon_batch.cli.tables import money, print_table
+
+#: Trials that are listed, the best first.
+_SHOWN = 10
+
+
+def print_status(told: Sequence[Mapping[str, Any]]) -> None:
+    if not told:
+        click.echo("there is no search")
+        return
+    columns = ("search", "name", "state", "trials", "paid", "budget")
+    print_table(
+        columns,
+        [
+            [one["search"], one["name"], one["state"], one["trials"], money(one["usd"]),
+             None if one["budget_usd"] is None else money(one["budget_usd"])]
+            for one in told
+        ],
+    )  # fmt: skip
+
+
+def print_found(told: Mapping[str, Any]) -> None:
+    result = told["result"]
+    trials = [t for t in told["trials"] if t["stage"] == "trial"]
+    scored = sorted(
+        (t for t in trials if t["value"] is not None and t["state"] == "done"),
+        key=lambda t: (-t["value"], t["n"]),
+    )
+    columns = ("trial", "objective", "dev score", "calls a row", "USD a row", "choices")
+    print_table(columns, [_row(t) for t in scored[:_SHOWN]])
+    for line in _lines(told, result) if result else [f"{told['state']}: {told['reason'] or '-'}"]:
+        click.echo(visible(line))
+
+
+def _row(trial: Mapping[str, Any]) -> list[object]:
+    choices = ", ".join(f"{k} {v}" for k, v in (trial["point"] or {}).items())
+    usd = trial["usd_per_row"]
+    calls = f"{trial['calls_per_row']:.1f}"
+    return [
+        trial["n"],
+        f"{trial['value']:.4f}",
+        _interval(trial["dev"]),
+        calls,
+        money(usd),
+        choices,
+    ]
+
+
+def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"ended: {result['ended']}; {result['architectures']:,} valid architectures of "
+        f"{result['combinations']:,} combinations, {result['trials']} tried, "
+        f"{result['dropped']} of them dropped early"
+    )
+    if result["winner"] is None:
+        yield "no architecture was tried on all dev rows, so there is no winner"
+    for who, key in (
+        ("winner", "winner"),
+        ("best single model", "single"),
+        ("self-consistency at the same cost", "consistent"),
+    ):
+        if (end := result[key]) is not None:
+            yield (
+                f"{who}: {end['label']}: dev {_interval(end['dev'])}, held out "
+                f"{_interval(end['held_out'])}, {end['calls_per_row']:.1f} calls and "
+                f"{money(end['usd_per_row'])} a row"
+            )
+    for who, key in (("the best single model", "against_single"),
+                     ("self-consistency", "against_consistent")):  # fmt: skip
+        if (diff := result[key]) is not None:
+            yield f"winner against {who}, held out: {_interval(diff, sign='+')}"
+    all_dev = [t for t in told["trials"] if t["stage"] == "trial" and t["dev"]]
+    if all_dev and not any(t["dev"]["mean"] for t in all_dev):
+        yield "every trial scored 0: look at the metric and the reference before the architectures"
+    yield (
+        f"paid {result['paid_calls']:,} calls instead of {result['single_file_calls']:,}: "
+        f"{result['found_calls']:,} were found again, the others belong to architectures that "
+        "were dropped"
+    )
+    budget = result["budget_usd"]
+    of = "" if budget is None else f" of a budget of {money(budget)}"
+    yield f"{result['held_out_calls']:,} more calls on held-out rows; {money(result['usd'])} paid{of}"
+
+
+def _interval(mean: Mapping[str, Any] | None, sign: str = "") -> str:
+    if mean is None:
+        return "-"
+    low, high = format(mean["low"], f"{sign}.3f"), format(mean["high"], f"{sign}.3f")
+    return f"{format(mean['mean'], f'{sign}.3f')} ({low} to {high}, {mean['rows']:,} rows)"

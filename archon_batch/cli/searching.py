@@ -1,0 +1,86 @@
+"""Runs the jobs of a search: here, or by the workers."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from archon_batch.cli.run import interruptible
+from archon_batch.settings import Settings
+from archon_batch.store import Job, Store
+from archon_batch.trials import Run
+
+#: Seconds between looks at the jobs.
+_LOOK = 0.1
+
+
+@contextmanager
+def conducted(settings: Settings) -> Iterator[tuple[Store, Run]]:
+    """The store, and what sees jobs through in it while the body runs."""
+    if settings.embedded:
+        with _embedded(settings) as found:
+            yield found
+        return
+    from archon_batch.engine.start import start  # noqa: PLC0415
+
+    store = Store.open(settings.database_url)
+
+    def run(jobs: Sequence[Job]) -> bool:
+        try:
+            for job in jobs:
+                start(store, job)
+            _watch(store, jobs)
+        except KeyboardInterrupt:
+            return False
+        return True
+
+    try:
+        with interruptible():
+            yield store, run
+    finally:
+        store.close()
+
+
+@contextmanager
+def _embedded(settings: Settings) -> Iterator[tuple[Store, Run]]:
+    # Celery takes a third of a second to import.
+    from archon_batch.engine.embedded import embedded  # noqa: PLC0415
+    from archon_batch.engine.process import Process  # noqa: PLC0415
+    from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
+
+    here = Process(settings)
+    # It ends like a command that is interrupted: nobody would see that nothing comes on record.
+    here.when_away = partial(os.kill, os.getpid(), signal.SIGINT)
+
+    def run(jobs: Sequence[Job]) -> bool:
+        try:
+            for job in jobs:
+                start(here.store, job)
+            _watch(here.store, jobs)
+        except KeyboardInterrupt:
+            if here.away is not None:
+                raise here.away from None
+            return False
+        for job in jobs:
+            # Of a job that its budget halted, too, what has all its replies is answered.
+            if here.store.jobs.get(job.id).state != "done":
+                conclude_rows(here, job)
+        return True
+
+    try:
+        with interruptible(), embedded(here):
+            yield here.store, run
+    finally:
+        here.close()
+
+
+def _watch(store: Store, jobs: Sequence[Job]) -> None:
+    """Wait until none of them runs, nor has a call in flight."""
+    waiting = list(jobs)
+    while waiting:
+        found = [store.jobs.get(job.id) for job in waiting]
+        waiting = [job for job in found if job.state == "running" or job.reserved]
+        if waiting:
+            time.sleep(_LOOK)

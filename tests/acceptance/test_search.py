@@ -1,0 +1,102 @@
+"""A search as a stranger runs it: killed, started again, and short of money."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.stage import PRICES, Stage, until
+from tests.provider import Provider
+
+SPACE = """\
+models:
+  one: {{model: openai/one, api_base: {url}, price: {{input: {input}, output: {output}}}}}
+  two: {{model: openai/two, api_base: {url}, price: {{input: {input}, output: {output}}}}}
+defaults: {{max_tokens: 64}}
+roles: {{generators: [one, two], fusers: [one], ranker: one}}
+axes:
+  generators: [1, 2]
+  samples: [1, 2]
+  fusions: [0, 1]
+  review: [none, ranker]
+"""
+#: An even chance, whatever is said.
+WORD = "the"
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider(prices=PRICES, latency=0.02) as running:
+        yield running
+
+
+def a_stage(folder: Path, provider: Provider) -> Stage:
+    folder.mkdir()
+    stage = Stage(folder)
+    rows = [
+        json.dumps({"id": f"q{n}", "prompt": f"Say {n} words.", "answer": WORD}) for n in range(16)
+    ]
+    stage.write("rows.jsonl", "\n".join(rows) + "\n")
+    text = SPACE.format(url=provider.url, input=PRICES[0], output=PRICES[1])
+    stage.write("space.yaml", text)
+    return stage
+
+
+def command(*more: str) -> tuple[str, ...]:
+    return (
+        "search", "rows.jsonl", "--space", "space.yaml", "--metric", "contains", "--dev", "0.5",
+        "--trials", "5", "--at-once", "2", "--algorithm", "random", "-o", "found", *more,
+    )  # fmt: skip
+
+
+def tried(told: dict[str, Any]) -> list[Any]:
+    return [(t["n"], t["stage"], t["point"], t["dev"]) for t in told["trials"]]
+
+
+def in_doubt(stage: Stage) -> int:
+    with closing(sqlite3.connect(stage.folder / "archon-batch.db")) as database:
+        query = "SELECT count(*) FROM attempts WHERE state = 'in_doubt'"
+        return int(database.execute(query).fetchone()[0])
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_search_goes_on_to_the_same_end_and_pays_for_nothing_twice(
+    tmp_path: Path, provider: Provider
+) -> None:
+    whole = a_stage(tmp_path / "whole", provider).json(*command("--budget", "1"))
+    asked = provider.requests
+    killed = a_stage(tmp_path / "killed", provider)
+
+    running = killed.start(*command("--budget", "1"))
+    until(lambda: provider.requests > asked + asked // 2, 120)
+    running.kill()
+    running.communicate()
+    again = killed.json(*command("--budget", "1"))
+
+    assert tried(again) == tried(whole)
+    assert again["result"]["winner"]["point"] == whole["result"]["winner"]["point"]
+    assert provider.requests - asked <= asked + in_doubt(killed)
+    assert (killed.folder / "found" / "winner.yaml").read_text().startswith("# Found by search")
+    killed.run("check", "found/winner.yaml")
+    # What is done is told, and costs nothing.
+    before = provider.requests
+    assert tried(killed.json("search", "show", again["search"])) == tried(whole)
+    assert tried(killed.json(*command("--budget", "1"))) == tried(whole)
+    assert provider.requests == before
+
+
+@pytest.mark.timeout(300)
+def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: Provider) -> None:
+    stage = a_stage(tmp_path / "poor", provider)
+
+    out = stage.run(*command("--budget", "0.0003"), status=4)
+
+    assert "no winner" in out
+    assert 0 < provider.bill <= 300_000
+    (one,) = stage.json("search", "status")
+    assert one["state"] == "paused"
+    assert one["usd"] * 1e9 == pytest.approx(provider.bill)

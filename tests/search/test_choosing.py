@@ -1,0 +1,74 @@
+"""The dev rows, who goes on to more of them, and the front."""
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.search import front, goes_on, rungs, split
+
+
+@dataclass(frozen=True)
+class Row:
+    id: str
+
+
+def test_rungs_grow_threefold_up_to_all_rows() -> None:
+    assert rungs(50) == (5, 16, 50)
+    assert rungs(14) == (14,)
+    assert rungs(1) == (1,)
+
+
+@given(st.integers(2, 200), st.floats(0.01, 0.99), st.integers())
+def test_dev_and_held_out_rows_are_all_rows_and_share_none(n: int, share: float, seed: int) -> None:
+    rows = [Row(str(k)) for k in range(n)]
+
+    dev, held_out = split(rows, share, seed)
+
+    assert dev
+    assert held_out
+    assert sorted(r.id for r in dev + held_out) == sorted(r.id for r in rows)
+
+
+def test_the_split_does_not_go_by_the_order_of_the_rows() -> None:
+    rows = [Row(str(k)) for k in range(50)]
+
+    assert split(rows, 0.2, 1) == split(rows[::-1], 0.2, 1)
+    assert split(rows, 0.2, 1) != split(rows, 0.2, 2)
+
+
+def scores(*values: float) -> dict[str, float]:
+    return {str(row): value for row, value in enumerate(values)}
+
+
+def test_the_best_third_goes_on() -> None:
+    there = [scores(*[1.0] * k, *[0.0] * (16 - k)) for k in (16, 12, 4, 1, 0)]
+
+    assert [goes_on(ours, there) for ours in there] == [True, True, False, False, False]
+
+
+def test_whoever_could_be_behind_by_chance_goes_on() -> None:
+    good = scores(*[1.0] * 8, *[0.0] * 8)
+    # One row won and two lost: less than a standard error below.
+    near = scores(*[1.0] * 6, 0.0, 0.0, 1.0, *[0.0] * 7)
+
+    assert goes_on(near, [good, near, scores(*[0.0] * 16)])
+
+
+def test_a_first_one_goes_on_and_alike_ones_do() -> None:
+    zero = scores(0.0, 0.0, 0.0, 0.0, 0.0)
+
+    assert goes_on(zero, [zero])
+    assert goes_on(zero, [zero] * 9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
+def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
+    found = front(pairs, lambda p: float(p[0]), lambda p: float(p[1]))
+
+    beaten = {
+        (s, c) for s, c in pairs if any((a >= s and b <= c) and (a, b) != (s, c) for a, b in pairs)
+    }
+    assert set(found) == set(pairs) - beaten
+    assert len(found) == len(set(found))
+    assert found == sorted(found, key=lambda p: p[1])

@@ -1,0 +1,188 @@
+from dataclasses import replace
+
+import pytest
+
+from archon_batch.archon import Architecture
+from archon_batch.errors import InputError
+from archon_batch.itas import Search
+from archon_batch.search import identity
+from archon_batch.store import TrialLine
+from archon_batch.trials import Case
+from tests.search.spaces import Played, a_plan, a_space, cases
+
+ONE = {"generators": ["one"], "fusers": ["one"]}
+
+
+def by_size(architecture: Architecture, case: Case) -> float:
+    """The more layers the better, and some rows are hard."""
+    return float(int(case.id.partition("/")[2]) % 10 < 2 * len(architecture.layers))
+
+
+def test_the_winner_is_the_best_and_is_told_with_what_it_is_against() -> None:
+    space = a_space(samples=[1, 2], fusions=[0, 1, 2], review=["none", "both"], evaluation="voter")
+
+    found = Search(Played(by_size), a_plan(space, "grid", trials=100)).run()
+
+    assert found.winner is not None
+    assert len(found.winner.architecture.layers) >= 5
+    assert found.winner.held_out.keys() == {f"1/{n}" for n in range(4)}
+    assert found.single is not None
+    assert found.single.label == "one"
+    assert found.consistent is not None
+    assert found.consistent.held_out
+    assert found.ended == f"all {found.architectures} architectures were tried"
+
+
+def test_the_same_architecture_is_never_tried_twice() -> None:
+    space = a_space(samples=[1, 2], fusions=[1, 2], review=["none", "both"])
+
+    found = Search(Played(by_size), a_plan(space, "bayes", trials=30)).run()
+
+    tried = [identity(t.architecture) for t in found.trials if t.stage == "trial"]
+    assert len(tried) == len(set(tried))
+
+
+def test_poor_architectures_see_few_rows() -> None:
+    space = a_space(samples=[1, 2, 3], fusions=[1, 2], review=["none", "both"])
+
+    found = Search(Played(by_size), a_plan(space, "grid")).run()
+
+    states = {t.state: len(t.dev) for t in found.trials if t.stage == "trial"}
+    assert states == {"done": 15, "dropped": 5}
+    assert found.paid_calls + found.found_calls < found.single_file_calls
+
+
+def test_a_space_of_one_architecture_is_searched() -> None:
+    space = a_space(roles=ONE, generators=1)
+
+    found = Search(Played(by_size), a_plan(space)).run()
+
+    assert found.architectures == 1
+    assert found.ended == "all 1 architectures were tried"
+    assert found.winner is not None
+
+
+def test_a_space_without_a_valid_architecture_is_refused_before_anything_runs() -> None:
+    space = a_space(roles=ONE, generators=1, limits={"calls": 1})
+    played = Played(by_size)
+
+    with pytest.raises(InputError, match=r"no architecture .* more than 1 calls a row: 1"):
+        Search(played, a_plan(space)).run()
+
+    assert played.ran == []
+
+
+def test_a_metric_that_is_always_zero_ends_with_the_cheapest() -> None:
+    space = a_space(samples=[1, 2, 3], fusions=[1, 2])
+
+    found = Search(Played(), a_plan(space, "grid", trials=100)).run()
+
+    assert found.winner is not None
+    assert found.winner.usd == min(t.usd or 0.0 for t in found.trials if t.stage == "trial")
+
+
+def test_a_budget_for_half_a_trial_ends_in_stage_0() -> None:
+    found = Search(Played(by_size, budget=30), a_plan(a_space())).run()
+
+    assert found.paused
+    assert found.winner is None
+    assert found.ended == "the budget was used up in stage 0"
+
+
+def test_a_budget_leaves_enough_for_the_held_out_rows() -> None:
+    space = a_space(samples=[1, 2, 3], fusions=[1, 2])
+    played = Played(by_size, budget=300)
+
+    found = Search(played, a_plan(space, "grid", trials=100)).run()
+
+    assert found.paused
+    assert found.ended.startswith("the budget: what is left of it")
+    assert found.winner is not None
+    assert len(found.winner.held_out) == 4
+    assert played.left is not None
+    assert played.left >= 0
+
+
+def test_patience_ends_a_search_that_finds_nothing_better() -> None:
+    space = a_space(samples=[1, 2, 3], fusions=[1, 2])
+
+    found = Search(Played(), a_plan(space, trials=100, patience=5)).run()
+
+    assert found.ended == "6 trials without a better one"
+
+
+def test_what_a_row_costs_counts_against_its_score() -> None:
+    space = a_space(samples=[1, 2, 3], fusions=[0, 1], evaluation=["none", "voter"])
+
+    found = Search(
+        Played(by_size), a_plan(space, "grid", trials=100, weight=1.0, amount="calls")
+    ).run()
+
+    assert found.winner is not None
+    assert len(found.winner.architecture.layers) == 1
+
+
+def test_the_worst_of_several_datasets_counts() -> None:
+    def by_dataset(architecture: Architecture, case: Case) -> float:
+        deep = len(architecture.layers) > 2
+        return {0: float(deep), 1: float(not deep) * 0.5 + 0.2}[case.origin]
+
+    space = a_space(roles=ONE, generators=1, review=["none", "critic"])
+    dev = [Case(f"{o}/{n}", c.question, {}, o) for o in (0, 1) for n, c in enumerate(cases(10))]
+    plan = a_plan(space, "grid", dev=dev, held_out=dev[:2], halving=False)
+
+    values = {}
+    for worst in (False, True):
+        found = Search(Played(by_dataset), replace(plan, worst=worst)).run()
+        values[worst] = {
+            len(t.architecture.layers): t.value for t in found.trials if t.stage == "trial"
+        }
+
+    assert values[False] == {2: pytest.approx(0.35), 3: pytest.approx(0.6)}
+    assert values[True] == {2: 0.0, 3: pytest.approx(0.2)}
+
+
+def test_a_front_has_what_costs_less_than_all_that_is_better() -> None:
+    space = a_space(samples=[1, 2], fusions=[1, 2], review=["none", "both"])
+
+    found = Search(Played(by_size), a_plan(space, "grid", pareto=True, halving=False)).run()
+
+    costs = [t.usd or 0.0 for t in found.front]
+    values = [t.value or 0.0 for t in found.front]
+    assert len(found.front) > 1
+    assert costs == sorted(costs)
+    assert values == sorted(values)
+
+
+def test_a_trial_is_on_record_before_it_runs() -> None:
+    lines: list[TrialLine] = []
+    played = Played(by_size)
+    seen: list[int] = []
+
+    def record(line: TrialLine) -> None:
+        lines.append(line)
+        seen.append(len(played.ran))
+
+    Search(played, a_plan(a_space()), record=record).run()
+
+    first = {line.n: at for line, at in zip(reversed(lines), reversed(seen), strict=True)}
+    for n, at in first.items():
+        ran = [i for i, (label, _) in enumerate(played.ran) if label.startswith(f"{n}.")]
+        assert at <= ran[0]
+
+
+def test_the_same_search_tries_the_same_whatever_was_paid_before() -> None:
+    space = a_space(roles=ONE, generators=1, samples=[1, 2, 3], fusions=[1, 2], widths=1,
+                    review=["none", "critic"], temperature=[0.2, 0.7])  # fmt: skip
+    plan = a_plan(space, "bayes", trials=15, dev=cases(5))
+    played = Played(by_size)
+
+    first = Search(played, plan).run()
+    again = Search(played, plan).run()
+
+    assert [t.point for t in again.trials] == [t.point for t in first.trials]
+    assert again.winner is not None
+    assert first.winner is not None
+    assert again.winner.point == first.winner.point
+    # The tally is of both, and nothing was paid for again.
+    assert again.paid_calls == first.paid_calls + first.held_out_calls

@@ -1,0 +1,45 @@
+import pytest
+
+from archon_batch.errors import JobNotFoundError
+from archon_batch.store import Store, TrialLine
+from tests.builders import a_job
+
+
+def test_a_search_is_begun_once_and_goes_on_with_another_budget(any_store: Store) -> None:
+    assert any_store.searches.begin("s1", "mine", {"seed": 1}, 100)
+    any_store.searches.end("s1", "paused", "the budget", {"winner": None})
+    assert not any_store.searches.begin("s1", "mine", {"seed": 1}, 200)
+
+    found = any_store.searches.find("mine")
+
+    assert (found.state, found.budget, found.asked) == ("running", 200, {"seed": 1})
+    assert [one.id for one in any_store.searches.all()] == ["s1"]
+
+
+def test_a_trial_is_told_as_it_was_put_last(any_store: Store) -> None:
+    any_store.searches.begin("s1", "mine", {}, None)
+    any_store.searches.put("s1", TrialLine(1, "trial", {"state": "running"}))
+    any_store.searches.put("s1", TrialLine(0, "model", {"state": "done"}))
+    any_store.searches.put("s1", TrialLine(1, "trial", {"state": "done"}))
+
+    assert any_store.searches.trials("s1") == [
+        TrialLine(0, "model", {"state": "done"}),
+        TrialLine(1, "trial", {"state": "done"}),
+    ]
+
+
+def test_a_search_has_committed_what_its_jobs_have(any_store: Store) -> None:
+    any_store.searches.begin("s1", "mine", {}, None)
+    job = a_job(any_store)
+    a_job(any_store, name="another")
+
+    any_store.searches.own("s1", [job.id])
+    any_store.searches.own("s1", [job.id])
+
+    assert any_store.searches.jobs("s1") == [job.id]
+    assert any_store.searches.committed("s1") == job.spent + job.reserved + job.in_doubt == 0
+
+
+def test_a_search_that_is_not_there_is_told(any_store: Store) -> None:
+    with pytest.raises(JobNotFoundError, match="no search"):
+        any_store.searches.find("nothing")
