@@ -22,6 +22,7 @@ _COMMANDS = {
     "show": ("show", "Show the answers, or one row with every call and attempt."),
     "verify": ("verify", "Add up every entry of a job again, and work out every answer again."),
     "export": ("export", "Write the answers with their account, in the dataset's order."),
+    "report": ("report", "Write a job as one HTML page that people look at."),
     "resume": ("resume", "Go on with a job that was stopped."),
     "retry": ("resume", "Open rows again that were given up or cancelled."),
     "cancel": ("resume", "End a job; keep what was paid for."),
