@@ -18,7 +18,7 @@ _WIDTH = 400
 _ROW = 42
 _FONT = 12.5
 #: Letters that have room beside the figure.
-_LABEL = 40
+_LABEL = 30
 
 
 @dataclass(frozen=True, slots=True)

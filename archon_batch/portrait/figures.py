@@ -1,5 +1,6 @@
 """The figures of a job's portrait: gathered in two passes over the job, in bounded memory."""
 
+import math
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +11,17 @@ from typing import Any, Protocol
 from archon_batch import report
 from archon_batch.archon import nearest
 from archon_batch.errors import InputError
-from archon_batch.portrait.agreement import Said, reader_of, said
+from archon_batch.portrait.agreement import Reader, Said, reader_of, said
 from archon_batch.portrait.picks import Pick, Picks
 from archon_batch.portrait.spread import Spread
 from archon_batch.portrait.tree import tree
 from archon_batch.scoring import Mean, Score, mean
 from archon_batch.store import Ending, Job, Outcome, Store
 
-#: Rows that are looked at together.
+#: Rows that are read together.
 _CHUNK = 500
+#: Rows whose candidates are compared at the most: to read a text takes longer than all the rest.
+_COMPARED = 10_000
 
 
 class RowScore(Protocol):
@@ -64,6 +67,8 @@ class Agreement:
 
     #: How they were compared, in words.
     told: str
+    #: Each so many-th row is looked at.
+    stride: int = 1
     #: Rows by band; rows with a score, and the sum of the scores.
     rows: Counter[str] = field(default_factory=Counter)
     scored: Counter[str] = field(default_factory=Counter)
@@ -135,24 +140,8 @@ def figures(
     elif metric not in metrics:
         known = nearest(metric, metrics) if metrics else "archon-batch score makes them"
         raise InputError(f"{job.name} has no scores under {metric!r}; {known}")
-    read, told = reader_of(job.architecture, metric)
-    tally = Tally({name: Marks() for name in metrics}, Agreement(told), Picks(shown))
-    for rows in _chunks(store.endings.all(job.id)):
-        first, last = rows[0].ix, rows[-1].ix
-        drafts = store.measures.drafts(job.id, first, last)
-        of_row: dict[int, Score] = {}
-        for one in () if scores is None else scores.between(job.id, first, last):
-            tally.marks[one.metric].add(one.score)
-            if one.metric == metric:
-                of_row[one.ix] = one.score
-        for row in rows:
-            if row.status in ("answered", "given_up"):
-                value = of_row[row.ix].value if row.ix in of_row else None
-                found = said(drafts.get(row.ix, ()), row.answer, read)
-                tally.agreement.add(found, value)
-                # Where others have a score, a row without one is neither good nor bad.
-                if metric is None or value is not None:
-                    tally.picks.add(Pick(row, value, found))
+    tally = _tallied(store, job, scores, list(metrics), shown=shown, metric=metric)
+    read, _ = reader_of(job.architecture, metric)
     seconds: defaultdict[tuple[int, int, str], Spread] = defaultdict(Spread)
     for place, took in store.measures.seconds(job.id):
         seconds[place].add(took)
@@ -166,14 +155,53 @@ def figures(
         seconds=dict(seconds),
         outcomes=store.measures.outcomes(job.id),
         reasons=store.items.reasons(job.id),
-        worst=[_told(store, job, pick) for pick in tally.picks.worst],
-        best=[_told(store, job, pick) for pick in tally.picks.best],
+        worst=[_told(store, job, pick, read) for pick in tally.picks.worst],
+        best=[_told(store, job, pick, read) for pick in tally.picks.best],
     )
 
 
-def _told(store: Store, job: Job, pick: Pick) -> Mapping[str, Any]:
-    shown = tree(report.show(store, job, pick.ending))
-    return {**shown, "score": pick.score, "said": pick.said}
+def _tallied(
+    store: Store,
+    job: Job,
+    scores: Scores | None,
+    metrics: Sequence[str],
+    *,
+    shown: int,
+    metric: str | None,
+) -> Tally:
+    read, told = reader_of(job.architecture, metric)
+    stride = math.ceil(job.rows / _COMPARED) or 1
+    tally = Tally({name: Marks() for name in metrics}, Agreement(told, stride), Picks(shown))
+    for rows in _chunks(store.endings.all(job.id)):
+        first, last = rows[0].ix, rows[-1].ix
+        drafts = store.measures.drafts(job.id, first, last, stride)
+        of_row: dict[int, Score] = {}
+        for one in () if scores is None else scores.between(job.id, first, last):
+            tally.marks[one.metric].add(one.score)
+            if one.metric == metric:
+                of_row[one.ix] = one.score
+        for row in rows:
+            if row.status not in ("answered", "given_up"):
+                continue
+            value = of_row[row.ix].value if row.ix in of_row else None
+            found = None
+            if row.ix % stride == 0:
+                found = said(drafts.get(row.ix, ()), row.answer, read)
+                tally.agreement.add(found, value)
+            # A row of which nothing tells whether it is good stands in no order.
+            if value is not None or (metric is None and (found or row.answer is None)):
+                tally.picks.add(Pick(row, value, found))
+    return tally
+
+
+def _told(store: Store, job: Job, pick: Pick, read: Reader) -> Mapping[str, Any]:
+    row = pick.ending
+    drafts = store.measures.drafts(job.id, row.ix, row.ix).get(row.ix, ())
+    return {
+        **tree(report.show(store, job, row)),
+        "score": pick.score,
+        "said": said(drafts, row.answer, read),
+    }
 
 
 def _chunks(endings: Iterator[Ending]) -> Iterator[list[Ending]]:

@@ -43,7 +43,7 @@ def page(figures: Figures) -> str:
     )
     environment.globals.update(share=words.share, len=len)
     status = figures.status
-    return environment.get_template("page.html").render(
+    text = environment.get_template("page.html").render(
         style=Markup(style),  # noqa: S704  (our own file)
         digest=digest,
         status=status,
@@ -59,10 +59,11 @@ def page(figures: Figures) -> str:
         troubles=plates.troubles(figures),
         worst=figures.worst,
         best=figures.best,
-        ended=figures.tally.picks.seen,
         version=version("archon-batch"),
         made_at=f"{now():%Y-%m-%d %H:%M} UTC",
     )
+    # The macros above the page leave empty lines.
+    return text.lstrip()
 
 
 def _drawing(svg: str) -> Markup:

@@ -13,19 +13,19 @@ class Pick:
     ending: Ending
     #: None where there is no score.
     score: float | None
-    said: Said
+    #: None where nobody has looked.
+    said: Said | None
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Low is bad: by score, whether it has an answer, agreement, notes, cost, and place."""
-        return (
-            0.0 if self.score is None else self.score,
-            self.ending.status == "answered",
-            self.said.share or 0.0,
-            -len(self.ending.notes),
-            -self.ending.account.cost,
-            -self.ending.ix,
-        )
+        """Low is bad: by score, whether it has an answer, notes, cost, and place.
+
+        Without a score the agreement of its candidates stands in the place of one.
+        """
+        answered = self.ending.status == "answered"
+        share = self.said.share if self.said else None
+        by = (answered, share or 0.0) if self.score is None else (self.score, answered)
+        return (*by, -len(self.ending.notes), -self.ending.account.cost, self.ending.ix)
 
 
 class Picks:

@@ -60,6 +60,7 @@ def agreed(agreement: Agreement) -> Mapping[str, Any] | None:
     }
     return {
         "told": agreement.told,
+        "stride": agreement.stride,
         "chart": bars("agreement", "Rows by how many of their candidates agree", entries),
         "bands": [(name, agreement.rows[name], scored.get(name)) for name in names],
         "scored": bool(scored),

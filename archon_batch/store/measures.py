@@ -68,14 +68,20 @@ class Measures:
                 for r in connection.execute(query)
             ]
 
-    def drafts(self, job_id: str, first: int, last: int) -> Mapping[int, Sequence[tuple[str, str]]]:
+    def drafts(
+        self, job_id: str, first: int, last: int, stride: int = 1
+    ) -> Mapping[int, Sequence[tuple[str, str]]]:
         """What the first layer's generators said, as model and text, by the rows first to last.
 
-        Of a slot that was asked again, what it said last; nothing of one that has no text.
+        Of those only each ``stride``-th of the job's. Of a slot that was asked again, what it said
+        last; nothing of one that has no text.
         """
         c = tables.calls.c
         query = sa.select(c.ix, c.key, c.layer, c.model, c.text).where(
-            c.job_id == job_id, c.ix.between(first, last), c.kind == "generator"
+            c.job_id == job_id,
+            c.ix.between(first, last),
+            c.ix % stride == 0,
+            c.kind == "generator",
         )
         slots: dict[int, dict[tuple[int, ...], tuple[CallKey, str, str | None]]] = {}
         with self._database.reading() as connection:

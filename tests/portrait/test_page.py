@@ -1,6 +1,5 @@
 """The page in a browser: as it is read, on a telephone, in the dark, and by whoever means ill."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,7 @@ HOSTILE = (
     '</pre></details><script>document.title = "owned"</script>'
     '<img src="http://127.0.0.1:9/x" onerror="document.title = 1">'
     '<svg onload="document.title = 2"><a href="javascript:document.title = 3">x</a>'
-    "<style>body { display: none }</style>{{ 7 * 7 }} \u202e\x00 \ud800"
+    "<style>body { display: none }</style>{{ 7 * 7 }} \u202e"
 )
 LAYERS = ({"type": "generator", "samples": 3}, "critic", "ranker", "fuser")
 SAID = {"critic": "[1] a\n[2] b\n[3] c", "ranker": "Answer: [2] > [1] > [3]", "fuser": "It is 4."}
@@ -82,7 +81,9 @@ def test_what_models_and_rows_say_stays_text(store, written, look) -> None:
     job = a_played_job(
         store,
         [question],
-        lambda _, call: Reply(None, failure=HOSTILE) if call.kind == "critic" else HOSTILE,
+        lambda _, call: (
+            Reply(None, failure=HOSTILE) if call.kind == "critic" else f"{HOSTILE}\x00\ud800"
+        ),
         *LAYERS,
         models={"x": {"model": "openai/<b>$x_1$</b>\u202e"}},
         defaults={"model": "x"},
@@ -123,14 +124,14 @@ def test_the_policy_would_stop_what_got_through(store, written, look) -> None:
     assert page.locator("img").evaluate("e => e.naturalWidth") == 0
 
 
-def test_a_page_asks_for_nothing_and_its_policy_is_content(store, written, _browser) -> None:
+def test_a_page_asks_for_nothing_and_its_policy_is_content(store, written, look) -> None:
     path = written(a_played_job(store, 2, plain, *LAYERS))
-    page = _browser.new_page()
-    asked, told = [], []
+    asked: list[str] = []
+    told: list[str] = []
+    page = look(path)
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: told.append(message.text))
-    page.goto(path.as_uri(), wait_until="networkidle")
-    page.close()
+    page.reload(wait_until="networkidle")
 
     assert (asked, told) == ([path.as_uri()], [])
 
@@ -207,10 +208,10 @@ def test_scores_stand_first_with_their_interval_and_order_the_rows(store, writte
     table = page.locator("table").first.inner_text().split("\n")
     assert [line.split("\t")[0] for line in table] == ["metric", "number against gold", "rating"]
     assert table[1].endswith("11\t1\t1")
-    assert page.locator(".rows .id").all_inner_texts() == ["row-7", "row-0", "row-1", "row-2"]
+    assert page.locator(".rows .id").all_inner_texts() == ["row-7", "row-0", "row-10", "row-9"]
     bands = page.locator("table").nth(1).inner_text().split("\n")
     assert bands[1:] == ["all agree\t9\t0.875", "no two agree\t3\t1"]
-    assert "7 rows of 11 are left out here" in page.locator(".order").inner_text()
+    assert "8 rows of 12 are left out here" in page.locator(".order").inner_text()
 
 
 def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:

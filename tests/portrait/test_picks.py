@@ -9,8 +9,9 @@ from archon_batch.store import Account, Ending
 
 
 def a_pick(ix, score=None, *, status="answered", agree=(1, 1), notes=0, cost=0):
+    made, most = agree
     ending = Ending(ix, f"row-{ix}", status, None, None, [{}] * notes, {}, None, Account(cost=cost))
-    return Pick(ending, score, Said(*agree, {}))
+    return Pick(ending, score, Said(made, most, {}))
 
 
 PICKS = st.lists(
@@ -18,7 +19,7 @@ PICKS = st.lists(
         lambda score, status, most, notes, cost: {
             "score": score, "status": status, "agree": (5, most), "notes": notes, "cost": cost,
         },
-        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([0.0, 0.5, 1.0, None]),
         st.sampled_from(["answered", "given_up"]),
         st.integers(1, 5),
         st.integers(0, 2),
