@@ -79,11 +79,8 @@ def export(store: Store, job: Job, target: Path | None = None, *, force: bool = 
     if target is None or str(target) == "-":
         return _to_stdout(records)
     write = refuse_unwritable(target, force=force)
-    try:
-        with _whole(target) as file:
-            return write(records, file, columns)
-    except OSError as error:
-        raise InputError(f"{target}: {_why(error)}") from error
+    with whole(target) as file:
+        return write(records, file, columns)
 
 
 def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
@@ -95,6 +92,16 @@ def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
         InputError: it could not.
     """
     writer = _writer(target)
+    refuse_place(target, force=force)
+    return writer
+
+
+def refuse_place(target: Path, *, force: bool = False) -> None:
+    """Check that a file can be put there.
+
+    Raises:
+        InputError: it cannot, or there is one already and ``force`` does not replace it.
+    """
     try:
         if target.is_dir():
             raise InputError(f"{target} is a folder; name a file in it")
@@ -106,7 +113,7 @@ def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
             raise InputError(f"{target} exists; --force replaces it")
         # To be asked is not enough: root may write in folders where nothing can be made.
         with TemporaryFile(dir=target.parent):
-            return writer
+            pass
     except (OSError, ValueError) as error:
         raise InputError(f"{target}: {_why(error)}") from error
 
@@ -147,8 +154,12 @@ def _why(error: OSError | ValueError) -> str:
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[BinaryIO]:
-    """A file beside the target, which takes its place once all of it is on the disk."""
+def whole(target: Path) -> Iterator[BinaryIO]:
+    """A file beside the target, which takes its place once all of it is on the disk.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     part = target.with_name(f".archon-batch-{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
@@ -156,6 +167,8 @@ def _whole(target: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: {_why(error)}") from error
     finally:
         with suppress(OSError):
             part.unlink()

@@ -25,6 +25,7 @@ _COMMANDS = {
     "export": ("export", "Write the answers with their account, in the dataset's order."),
     "bench": ("bench", "Run a benchmark through an architecture, and score it."),
     "score": ("score", "Score the answers: by a reference, or by a judge."),
+    "report": ("report", "Write a job as one HTML page that people look at."),
     "resume": ("resume", "Go on with a job that was stopped."),
     "retry": ("resume", "Open rows again that were given up or cancelled."),
     "cancel": ("resume", "End a job; keep what was paid for."),

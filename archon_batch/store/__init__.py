@@ -27,6 +27,7 @@ from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, 
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.limits import Asked, ModelKey, ModelLimits
+from archon_batch.store.measures import Measures, Outcome
 from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
@@ -49,6 +50,7 @@ class Store:
     endings: Endings
     completions: Completions
     audit: Audit
+    measures: Measures
     nights: Nights
     limits: ModelLimits
     workers: Workers
@@ -78,6 +80,7 @@ class Store:
             Endings(database),
             Completions(database),
             Audit(database),
+            Measures(database),
             Nights(database),
             ModelLimits(database),
             Workers(database),
@@ -154,6 +157,7 @@ __all__ = [
     "NewJob",
     "Night",
     "OpenItem",
+    "Outcome",
     "Poisoned",
     "Progress",
     "RowScore",

@@ -1,0 +1,34 @@
+"""``archon-batch report``."""
+
+from pathlib import Path
+
+import click
+
+from archon_batch import portrait
+from archon_batch.cli import room
+from archon_batch.cli.tables import aside
+
+
+@click.command()
+@click.argument("job")
+@click.option("-o", "--output", type=Path, required=True, metavar="FILE", help="The page.")
+@click.option(
+    "--rows",
+    type=click.IntRange(1, 50),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Show N of the best rows, and of the worst, with every call.",
+)
+@click.option("--metric", metavar="M", help="Put rows in order by it; default: the first.")
+@click.option("--force", is_flag=True, help="Replace FILE.")
+def report(job: str, output: Path, rows: int, metric: str | None, force: bool) -> None:
+    """Write JOB as one HTML page: scores, cost, tokens, time, troubles, the best and worst rows.
+
+    The page needs no network and no other file, and its size is bounded, whatever the job's.
+    """
+    portrait.refuse_missing()
+    with room.store() as store:
+        found = store.jobs.find(job)
+        size = portrait.write(store, found, output, shown=rows, metric=metric, force=force)
+    aside.print(f"{output}: {size / 1024:,.0f} KiB")

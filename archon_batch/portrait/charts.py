@@ -1,0 +1,124 @@
+"""The portrait's charts: matplotlib draws them, and the page's own colours fill them."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from archon_batch.portrait.svg import INK, LINE, MUTED, SERIES, themed
+
+#: Points across, which are about the pixels of a telephone: words are as large as the page's.
+_WIDTH = 400
+#: Points of a bar with the words above it.
+_ROW = 42
+_FONT = 12.5
+#: Letters that have room beside the figure.
+_LABEL = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of parts, each in the colour of its series."""
+
+    label: str
+    parts: Sequence[float]
+    #: The figure at its end, in words.
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What lies between two values, with the middle of it."""
+
+    label: str
+    low: float
+    middle: float
+    high: float
+    told: str
+
+
+def bars(name: str, title: str, entries: Sequence[Bar]) -> str:
+    """Bars under one another, on one scale from 0. ``name`` is the chart's own on its page."""
+    figure, axes = _canvas(len(entries))
+    most = max((sum(entry.parts) for entry in entries), default=0) or 1
+    axes.set_xlim(0, most)
+    for row, entry in enumerate(entries):
+        _words(axes, row, entry.label, entry.told, most)
+        axes.barh(row + 0.66, most, height=0.24, color=LINE, clip_on=False)
+        left = 0.0
+        for series, part in enumerate(entry.parts):
+            axes.barh(row + 0.66, part, left=left, height=0.24, color=SERIES[series])
+            left += part
+    return _drawn(figure, name, title)
+
+
+def spans(
+    name: str,
+    title: str,
+    entries: Sequence[Span],
+    *,
+    ends: tuple[float, float],
+    ticks: Sequence[tuple[float, str]],
+    log: bool = False,
+) -> str:
+    """Spans under one another over an axis that runs between two ends, with marks on it."""
+    figure, axes = _canvas(len(entries) + 0.6)
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlim(*ends)
+    bottom = len(entries) + 0.1
+    for at, words in ticks:
+        axes.plot([at, at], [0.42, bottom], color=LINE, linewidth=1)
+        # At the ends the words stay on the paper.
+        anchor = "left" if at == ends[0] else "right" if at == ends[1] else "center"
+        axes.text(at, bottom + 0.06, words, color=MUTED, ha=anchor, va="top", fontsize=11)
+    for row, entry in enumerate(entries):
+        _words(axes, row, entry.label, entry.told, ends[1], ends[0])
+        axes.plot(
+            [entry.low, entry.high],
+            [row + 0.68] * 2,
+            color=SERIES[0],
+            linewidth=9,
+            alpha=0.35,
+            clip_on=False,
+        )
+        axes.plot([entry.middle], [row + 0.68], "o", color=SERIES[0], markersize=9, clip_on=False)
+    return _drawn(figure, name, title)
+
+
+def _canvas(rows: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH / 72, max(rows, 1) * _ROW / 72), dpi=72)
+    figure.patch.set_visible(False)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_ylim(max(rows, 1), 0)
+    axes.axis("off")
+    axes.autoscale(enable=False)
+    return figure, axes
+
+
+def _words(axes: Axes, row: int, label: str, told: str, right: float, left: float = 0) -> None:
+    # A model's name may have dollars in it, and is no formula.
+    style: dict[str, Any] = {"va": "bottom", "fontsize": _FONT, "parse_math": False}
+    axes.text(left, row + 0.4, _short(label), color=MUTED, ha="left", **style)
+    axes.text(right, row + 0.4, told, color=INK, ha="right", **style)
+
+
+def _short(label: str) -> str:
+    """What a chart can hold of a name that is anybody's."""
+    shown = label if label.isprintable() else ascii(label)
+    # Of a long name of a model the end says more than the beginning.
+    return shown if len(shown) <= _LABEL else f"\u2026{shown[1 - _LABEL :]}"
+
+
+def _drawn(figure: Figure, name: str, title: str) -> str:
+    file = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        # The reader's fonts write the words; ours need not have their letters.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return themed(file.getvalue(), title)

@@ -1,0 +1,85 @@
+"""The page itself: a template filled in, with its one style and the policy that allows no more."""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from archon_batch.portrait import plates, words
+from archon_batch.portrait.figures import Figures
+from archon_batch.portrait.spread import Spread
+from archon_batch.store import now
+
+_HERE = Path(__file__).parent
+
+
+def page(figures: Figures) -> str:
+    """The portrait as HTML that needs nothing else: no script, no network, no other file.
+
+    What models and datasets say is escaped wherever it stands; a policy in the page forbids
+    everything but the one style, by its hash.
+    """
+    style = (_HERE / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        money=words.money,
+        duration=words.duration,
+        score=words.score,
+        count=words.count,
+        counted=words.counted,
+        drawing=_drawing,
+    )
+    environment.globals.update(share=words.share, len=len)
+    status = figures.status
+    text = environment.get_template("page.html").render(
+        style=Markup(style),  # noqa: S704  (our own file)
+        digest=digest,
+        status=status,
+        took=_took(figures),
+        seconds=_all(figures.seconds.values()),
+        flow=plates.flow(figures),
+        marked=list(plates.marked(figures.tally.marks)),
+        metric=figures.metric,
+        agreement=plates.agreed(figures.tally.agreement),
+        costs=plates.costs(figures),
+        tokens=plates.tokens(figures),
+        latencies=plates.latencies(figures),
+        troubles=plates.troubles(figures),
+        worst=figures.worst,
+        best=figures.best,
+        version=version("archon-batch"),
+        made_at=f"{now():%Y-%m-%d %H:%M} UTC",
+    )
+    # The macros above the page leave empty lines.
+    return text.lstrip()
+
+
+def _drawing(svg: str) -> Markup:
+    # Every word in it went through an XML writer.
+    return Markup(svg)  # noqa: S704
+
+
+def _took(figures: Figures) -> float | None:
+    begun, ended = figures.status["created_at"], figures.status["ended_at"]
+    if ended is None:
+        return None
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+
+
+def _all(spreads: Iterable[Spread]) -> Spread:
+    together = Spread()
+    for spread in spreads:
+        together.update(spread)
+    return together

@@ -1,0 +1,55 @@
+"""Figures in words, as a page has them."""
+
+#: USD below which an amount is told in more digits.
+_DOLLAR, _CENT = 1.0, 0.01
+_MINUTE, _HOUR = 60, 3600
+
+
+def money(usd: float | None, unpriced: int = 0) -> str:
+    """An amount of USD; what calls without a price come to is not in it, and is said."""
+    if usd is None:
+        return "unpriced"
+    if usd >= _DOLLAR:
+        text = f"${usd:,.2f}"
+    elif usd >= _CENT:
+        text = f"${usd:.4f}"
+    else:
+        text = f"${usd:.9f}".rstrip("0").rstrip(".")
+    return f"{text} + {unpriced:,} unpriced" if unpriced else text
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if seconds < _HOUR:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def share(part: float, whole: float) -> str:
+    """A part in per cent; a small part is not nothing, and nearly all is not all."""
+    if not whole or not part:
+        return "0 %" if whole else "-"
+    percent = 100 * part / whole
+    if percent < 0.1:  # noqa: PLR2004  (what has one digit after the point)
+        return "< 0.1 %"
+    if part < whole and percent > 99.9:  # noqa: PLR2004
+        return "> 99.9 %"
+    return f"{percent:.1f} %" if part != whole else "100 %"
+
+
+def score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

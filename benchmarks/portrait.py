@@ -1,0 +1,113 @@
+"""What the page of a large job takes: seconds, memory, size.
+
+    .venv/bin/python -m benchmarks.portrait [ROWS]
+
+The job is written into a database of its own: five candidates, a ranker and a fuser a row, 1,000
+characters a reply, and a number on the end of it.
+"""
+
+import resource
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import sqlalchemy as sa
+
+from archon_batch import portrait
+from archon_batch.archon import Message, Question, read_architecture
+from archon_batch.store import Job, NewItem, NewJob, Store, now, tables
+
+_LAYERS: list[list[dict[str, Any]]] = [
+    [{"type": "generator", "samples": 3}, {"type": "generator", "model": "rough", "samples": 2}],
+    [{"type": "ranker"}],
+    [{"type": "fuser"}],
+    [{"type": "voter", "extract": "number"}],
+]
+_CALLS = [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (0, 1, 1), (1, 0, 0), (2, 0, 0)]
+_PART = 1_000
+
+
+def main() -> None:
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with TemporaryDirectory() as folder:
+        store = Store.open(f"sqlite:///{folder}/store.db")
+        job = a_job(store, rows)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began, cpu = time.perf_counter(), time.process_time()
+        size = portrait.write(store, job, Path(folder) / "page.html")
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        store.close()
+    print(f"{rows:,} rows, {rows * len(_CALLS):,} calls: {size / 1024:,.0f} KiB of page")
+    print(f"{took:.1f} s, {cpu:.1f} s of CPU; {peak / 1024:,.0f} MiB at the most")
+    print(f"{before / 1024:,.0f} MiB of it before the page was begun")
+
+
+def a_job(store: Store, rows: int) -> Job:
+    """A job of so many rows that has come to its end."""
+    architecture = read_architecture({
+        "name": "large",
+        "models": {"good": {"model": "scripted/plausible"}, "rough": {"model": "scripted/rough"}},
+        "defaults": {"model": "good"},
+        "layers": _LAYERS,
+    })  # fmt: skip
+    new = NewJob(
+        "large",
+        "large",
+        "rows.jsonl",
+        architecture.as_data(),
+        {},
+        {},
+        shard=16,
+        width=32,
+        budget=None,
+    )
+    items = (
+        NewItem(f"r{ix}", Question(f"r{ix}", (Message("user", f"What is {ix} + {ix}?"),)), {})
+        for ix in range(rows)
+    )
+    job, _ = store.jobs.add(new, items)
+    for first in range(0, rows, _PART):
+        _settle(store, job, range(first, min(rows, first + _PART)))
+    store.jobs.move(job.id, "done", only_from=["running"])
+    return store.jobs.get(job.id)
+
+
+def _settle(store: Store, job: Job, part: range) -> None:
+    at, calls, attempts = now(), [], []
+    for ix in part:
+        for layer, component, slot in _CALLS:
+            luck = (ix * 2654435761 + layer * 97 + component * 31 + slot * 7) % 1000
+            right = 2 * ix if luck % 4 else luck
+            common = {
+                "job_id": job.id, "ix": ix, "key": f"{layer}.{component}.{slot}.0", "layer": layer,
+                "component": component, "kind": _LAYERS[layer][component]["type"],
+                "model": "scripted/rough" if component else "scripted/plausible",
+                "fingerprint": f"{ix}.{layer}.{component}.{slot}",
+            }  # fmt: skip
+            text = "Answer: [1] > [2] > [3] > [4] > [5]" if layer == 1 else f"{'so ' * 330}{right}"
+            calls.append(common | {"text": text, "cached": False, "settled_at": at})
+            attempts.append(common | {
+                "n": 1, "owner": "x", "state": "billed", "outcome": "ok", "reserve": 0,
+                "cost": 10_000 + luck, "estimated": False, "prompt_tokens": 300 + luck,
+                "completion_tokens": 250, "counts": True, "begun_at": at, "expires_at": at,
+                "ended_at": at + timedelta(milliseconds=300 + 9 * luck),
+            })  # fmt: skip
+    items = tables.items
+    ends = [{"of_ix": ix, "answer": f"So it is {2 * ix}."} for ix in part]
+    with store.database.writing() as connection:
+        connection.execute(sa.insert(tables.calls), calls)
+        connection.execute(sa.insert(tables.attempts), attempts)
+        connection.execute(
+            sa.update(items)
+            .where(items.c.job_id == job.id, items.c.ix == sa.bindparam("of_ix"))
+            .values(status="answered", ended_at=at),
+            ends,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""The page in a browser: as it is read, on a telephone, in the dark, and by whoever means ill."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from archon_batch import portrait
+from archon_batch.archon import Question, Reply
+from archon_batch.portrait.figures import figures
+from archon_batch.portrait.paper import page as page_of
+from archon_batch.scoring import Score
+from tests.builders import a_question
+from tests.portrait.jobs import a_played_job
+
+HOSTILE = (
+    '</pre></details><script>document.title = "owned"</script>'
+    '<img src="http://127.0.0.1:9/x" onerror="document.title = 1">'
+    '<svg onload="document.title = 2"><a href="javascript:document.title = 3">x</a>'
+    "<style>body { display: none }</style>{{ 7 * 7 }} \u202e"
+)
+LAYERS = ({"type": "generator", "samples": 3}, "critic", "ranker", "fuser")
+SAID = {"critic": "[1] a\n[2] b\n[3] c", "ranker": "Answer: [2] > [1] > [3]", "fuser": "It is 4."}
+
+
+def plain(ix, call):
+    """Three candidates that agree by their number, except in each fourth row."""
+    return SAID.get(call.kind, f"It is {call.key.slot if ix % 4 == 0 else 4}.")
+
+
+class Recorded:
+    """Scores as the store's desk has them."""
+
+    def __init__(self, **metrics):
+        self._metrics = {name.replace("_", " "): values for name, values in metrics.items()}
+
+    def metrics(self, _job):
+        return sorted(self._metrics)
+
+    def between(self, _job, first, last):
+        return [
+            SimpleNamespace(ix=ix, metric=metric, score=score)
+            for metric, scores in self._metrics.items()
+            for ix, score in scores.items()
+            if first <= ix <= last
+        ]
+
+
+@pytest.fixture
+def written(store, tmp_path):
+    def write(job, scores=None, **knobs):
+        path = tmp_path / "report.html"
+        if scores is None:
+            portrait.write(store, job, path, force=True, **knobs)
+        else:
+            given = {"shown": 5, "metric": None} | knobs
+            path.write_text(page_of(figures(store, job, scores, **given)), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_page_tells_of_the_job_and_unfolds_to_every_call(store, written, look) -> None:
+    job = a_played_job(store, 3, plain, *LAYERS)
+
+    page = look(written(job))
+
+    assert page.get_by_role("heading", level=1).inner_text().startswith("nightly")
+    assert "100 %" in page.locator(".tiles").inner_text()
+    row = page.locator(".row").first
+    call = row.locator(".call").first.locator(".said")
+    assert not call.is_visible()
+    row.locator("summary").first.click()
+    row.locator(".layer > summary").first.click()
+    row.locator(".call > summary").first.click()
+    assert call.inner_text() == "It is 0."
+    assert row.locator(".layer").count() == 4
+
+
+def test_what_models_and_rows_say_stays_text(store, written, look) -> None:
+    question = Question(f"row {HOSTILE}", a_question(HOSTILE).messages)
+    job = a_played_job(
+        store,
+        [question],
+        lambda _, call: (
+            Reply(None, failure=HOSTILE) if call.kind == "critic" else f"{HOSTILE}\x00\ud800"
+        ),
+        *LAYERS,
+        models={"x": {"model": "openai/<b>$x_1$</b>\u202e"}},
+        defaults={"model": "x"},
+        name="<i>n</i>",
+    )
+
+    path = written(job)
+    page = look(path)
+
+    assert page.title() == "nightly · archon-batch"
+    assert page.locator("script, img, a, iframe, object, link, base, form").count() == 0
+    assert page.locator("style").count() == 1
+    assert page.locator("body").is_visible()
+    assert page.evaluate("[...document.querySelectorAll('*')].every(e =>"
+                         " [...e.attributes].every(a => !/^on|^style$/.test(a.name)))")  # fmt: skip
+    assert "document.title = 3" in page.locator(".said").first.text_content()
+    assert "<b>$x_1$</b>" in page.locator("svg.chart").last.text_content()
+    assert "{{ 7 * 7 }}" in page.locator(".said").first.text_content()
+
+
+def test_the_policy_would_stop_what_got_through(store, written, look) -> None:
+    path = written(a_played_job(store, 1, plain))
+    text = path.read_text()
+    evil = (
+        '<script>document.title = "owned"</script><style>h1 { color: rgb(1, 2, 3) }</style>'
+        '<p style="position: fixed">x</p><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">'
+    )
+    path.write_text(text.replace("<header>", f"{evil}<header>"))
+
+    page = look(path)
+
+    assert page.title() == "nightly · archon-batch"
+    colour, position = (
+        page.locator(of).evaluate(f"e => getComputedStyle(e).{what}")
+        for of, what in (("h1", "color"), ("p[style]", "position"))
+    )
+    assert (colour != "rgb(1, 2, 3)", position) == (True, "static")
+    assert page.locator("img").evaluate("e => e.naturalWidth") == 0
+
+
+def test_a_page_asks_for_nothing_and_its_policy_is_content(store, written, look) -> None:
+    path = written(a_played_job(store, 2, plain, *LAYERS))
+    asked: list[str] = []
+    told: list[str] = []
+    page = look(path)
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: told.append(message.text))
+    page.reload(wait_until="networkidle")
+
+    assert (asked, told) == ([path.as_uri()], [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_fits_a_telephone_and_can_be_read_in_the_dark(store, written, look, scheme) -> None:
+    long = "a" * 300
+    job = a_played_job(
+        store,
+        [a_question(long, row=long), a_question()],
+        lambda ix, call: long if ix == 0 else plain(ix, call),
+        *LAYERS,
+        models={"x": {"model": f"openai/{'m' * 120}"}},
+        defaults={"model": "x"},
+    )
+    page = look(written(job), 390, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    smallest = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('svg.chart text')]"
+        ".map(t => t.getBoundingClientRect().height))"
+    )
+    assert smallest >= 10
+    for of in (".card .quiet", ".card h2", ".chip", ".card td", "svg.chart text"):
+        assert page.locator(of).first.evaluate(_CONTRAST) >= 4.5, of
+
+
+#: The contrast of an element's letters and what is behind them, as WCAG 2 has it.
+_CONTRAST = """element => {
+  const light = colour => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
+      .map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const style = getComputedStyle(element)
+  let behind = element
+  while (/, 0\\)|transparent/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement
+  const ours = light(element.tagName === "text" ? style.fill : style.color)
+  const theirs = light(getComputedStyle(behind).backgroundColor)
+  return (Math.max(ours, theirs) + 0.05) / (Math.min(ours, theirs) + 0.05)
+}"""
+
+
+def test_light_and_dark_are_two_papers_with_one_text(store, written, look) -> None:
+    path = written(a_played_job(store, 2, plain, *LAYERS))
+
+    pages = [look(path, scheme=scheme) for scheme in ("light", "dark")]
+
+    papers = [
+        page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor") for page in pages
+    ]
+    bars = [
+        page.locator("svg.chart path[fill='var(--s1)']").first.evaluate(
+            "e => getComputedStyle(e).fill"
+        )
+        for page in pages
+    ]
+    assert len(set(papers)) == len(set(bars)) == 2
+    assert pages[0].locator("body").inner_text() == pages[1].locator("body").inner_text()
+
+
+def test_scores_stand_first_with_their_interval_and_order_the_rows(store, written, look) -> None:
+    job = a_played_job(store, 12, plain, *LAYERS)
+    right = {ix: Score(float(ix != 7)) for ix in range(11)} | {11: Score(None, unread="rubbish")}
+    scores = Recorded(number_against_gold=right, rating={0: Score(7.0), 1: Score(9.0)})
+
+    page = look(written(job, scores, shown=2))
+
+    first = page.locator(".tile").first.inner_text()
+    assert "Score, number against gold" in first
+    assert "0.9091" in first
+    assert "95 % interval 0.7273 to 1" in first
+    table = page.locator("table").first.inner_text().split("\n")
+    assert [line.split("\t")[0] for line in table] == ["metric", "number against gold", "rating"]
+    assert table[1].endswith("11\t1\t1")
+    assert page.locator(".rows .id").all_inner_texts() == ["row-7", "row-0", "row-10", "row-9"]
+    bands = page.locator("table").nth(1).inner_text().split("\n")
+    assert bands[1:] == ["all agree\t9\t0.875", "no two agree\t3\t1"]
+    assert "8 rows of 12 are left out here" in page.locator(".order").inner_text()
+
+
+def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:
+    job = a_played_job(store, 3, plain)
+    scores = Recorded(a={}, rating={0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
+
+    found = figures(store, job, scores, shown=5, metric="rating")
+
+    assert [row["id"] for row in found.worst] == ["row-2", "row-0", "row-1"]
+
+
+def test_a_job_under_way_has_a_page_too(store, written, look) -> None:
+    page = look(written(a_played_job(store, 5, plain, *LAYERS, rows=2)))
+
+    assert "2 of 5, 3 open" in page.locator(".tiles").inner_text()
+    assert page.locator(".row").count() == 2
+
+
+def test_a_job_of_which_nothing_was_sent_has_a_page_too(store, written, look) -> None:
+    page = look(written(a_played_job(store, 5, plain, rows=0)))
+
+    assert "0 of 5, 5 open" in page.locator(".tiles").inner_text()
+    assert page.locator("svg.chart").count() == 0
+
+
+def test_rows_without_an_answer_say_why(store, written, look) -> None:
+    refused = Reply(None, failure="refused: not this")
+    job = a_played_job(store, 2, lambda *_: refused)
+
+    page = look(written(job))
+
+    assert "refused: not this" in page.locator(".card", has_text="What did not go").inner_text()
+    assert page.locator(".row .chip.bad", has_text="given up").count() == 2

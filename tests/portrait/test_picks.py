@@ -1,0 +1,55 @@
+"""The best and the worst of many rows."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.portrait.agreement import Said
+from archon_batch.portrait.picks import Pick, Picks
+from archon_batch.store import Account, Ending
+
+
+def a_pick(ix, score=None, *, status="answered", agree=(1, 1), notes=0, cost=0):
+    made, most = agree
+    ending = Ending(ix, f"row-{ix}", status, None, None, [{}] * notes, {}, None, Account(cost=cost))
+    return Pick(ending, score, Said(made, most, {}))
+
+
+PICKS = st.lists(
+    st.builds(
+        lambda score, status, most, notes, cost: {
+            "score": score, "status": status, "agree": (5, most), "notes": notes, "cost": cost,
+        },
+        st.sampled_from([0.0, 0.5, 1.0, None]),
+        st.sampled_from(["answered", "given_up"]),
+        st.integers(1, 5),
+        st.integers(0, 2),
+        st.integers(0, 2),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+@given(PICKS, st.integers(1, 6))
+def test_they_are_the_ends_of_all_rows_in_order(given_rows, most) -> None:
+    rows = [a_pick(ix, **row) for ix, row in enumerate(given_rows)]
+    picks = Picks(most)
+    for row in rows:
+        picks.add(row)
+
+    ordered = sorted(rows, key=lambda row: row.rank)
+    if len(rows) <= 2 * most:
+        assert (picks.worst, picks.best) == (ordered, [])
+    else:
+        assert picks.worst == ordered[:most]
+        assert picks.best == ordered[::-1][:most]
+
+
+def test_a_row_is_worse_by_its_score_before_all_else() -> None:
+    right_and_dear = a_pick(0, 1.0, agree=(5, 1), notes=3, cost=100)
+    wrong_and_sure = a_pick(1, 0.0, agree=(5, 5))
+
+    assert wrong_and_sure.rank < right_and_dear.rank
+
+
+def test_without_a_score_a_row_without_an_answer_is_the_worst() -> None:
+    assert a_pick(0, status="given_up", agree=(5, 5)).rank < a_pick(1, agree=(5, 1)).rank

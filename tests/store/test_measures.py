@@ -1,0 +1,93 @@
+"""How long calls took, how attempts ended, what candidates said."""
+
+from datetime import timedelta
+
+import pytest
+
+from archon_batch.archon import CallKey, Reply, Usage
+from archon_batch.errors import Billing
+from archon_batch.store import CallId, Outcome
+from tests.builders import a_finish, a_job, a_start, in_doubt
+
+
+def settled(store, job, ix, key, text, *, seconds=1.5, finish=None, **changes):
+    start = a_start(
+        job, call=CallId(job.id, ix, CallKey(*key)), fingerprint=f"{ix}/{key}", **changes
+    )
+    begun = store.clerk.begin(start).result(30)
+    end = (
+        finish(start, begun.n)
+        if finish
+        else a_finish(start, begun.n, text, at=start.at + timedelta(seconds=seconds))
+    )
+    store.clerk.settle(end).result(30)
+
+
+def refused(start, n):
+    return a_finish(
+        start,
+        n,
+        billing=Billing.NOT_BILLED,
+        outcome="refused",
+        usage=Usage(),
+        cost=None,
+        reply=Reply(None, failure="refused"),
+    )
+
+
+def test_the_seconds_are_those_of_attempts_that_got_an_answer(any_store) -> None:
+    job, other = a_job(any_store, questions=600), a_job(any_store, name="other")
+    settled(any_store, job, 0, (0, 0, 0, 0), "a", seconds=0.25)
+    settled(any_store, job, 0, (1, 2, 0, 0), "b", seconds=3, kind="critic", model="large")
+    settled(any_store, job, 0, (0, 0, 1, 0), None, finish=refused)
+    settled(any_store, job, 599, (0, 0, 0, 0), "c", seconds=7)
+    settled(any_store, other, 1, (0, 0, 0, 0), "d", seconds=9)
+
+    found = sorted(any_store.measures.seconds(job.id))
+
+    assert [place for place, _ in found] == [
+        (0, 0, "scripted/plausible"), (0, 0, "scripted/plausible"), (1, 2, "large"),
+    ]  # fmt: skip
+    assert [took for _, took in found] == pytest.approx([0.25, 7, 3])
+
+
+def test_a_job_without_attempts_has_no_seconds(store) -> None:
+    assert list(store.measures.seconds(a_job(store).id)) == []
+
+
+def test_attempts_are_counted_by_how_they_ended_and_which_were_tried_again(any_store) -> None:
+    job = a_job(any_store)
+    settled(any_store, job, 0, (0, 0, 0, 0), None, finish=in_doubt)
+    settled(any_store, job, 0, (0, 0, 0, 0), "at last")
+    settled(any_store, job, 1, (0, 0, 0, 0), "at once")
+    any_store.clerk.begin(
+        a_start(job, 1, call=CallId(job.id, 1, CallKey(0, 1, 0, 0)), model="m")
+    ).result(30)
+
+    found = any_store.measures.outcomes(job.id)
+
+    assert sorted(found, key=str) == sorted(
+        [
+            Outcome(0, 0, "scripted/plausible", "call_timeout", 1, 0),
+            Outcome(0, 0, "scripted/plausible", "ok", 2, 1),
+            Outcome(0, 1, "m", None, 1, 0),
+        ],
+        key=str,
+    )
+
+
+def test_drafts_are_the_last_words_of_the_first_generators(any_store) -> None:
+    job = a_job(any_store, questions=3)
+    settled(any_store, job, 0, (0, 1, 0, 0), "b", model="large")
+    settled(any_store, job, 0, (0, 0, 10, 0), "c")
+    settled(any_store, job, 0, (0, 0, 2, 0), "a?")
+    settled(any_store, job, 0, (0, 0, 2, 1), "a")
+    settled(any_store, job, 0, (0, 0, 3, 0), None, finish=refused)
+    settled(any_store, job, 0, (1, 0, 0, 0), "later", kind="generator")
+    settled(any_store, job, 1, (0, 0, 0, 0), "a critique", kind="critic")
+    settled(any_store, job, 2, (0, 0, 0, 0), "beyond")
+
+    found = any_store.measures.drafts(job.id, 0, 1)
+
+    plausible = "scripted/plausible"
+    assert found == {0: [(plausible, "a"), (plausible, "c"), ("large", "b")]}
