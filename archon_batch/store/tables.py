@@ -56,6 +56,12 @@ class Item(SQLModel, table=True):
     __table_args__ = (
         Index("items_by_status", "job_id", "status", "shard"),
         Index("items_by_row", "job_id", "row_id"),
+        Index(
+            "items_with_notes",
+            "job_id",
+            sqlite_where=text("notes IS NOT NULL"),
+            postgresql_where=text("notes IS NOT NULL"),
+        ),
     )
 
     job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
@@ -159,6 +165,31 @@ class Attempt(SQLModel, table=True):
     ended_at: datetime | None = _moment(null=True)
 
 
+class Sum(SQLModel, table=True):
+    """What the calls and attempts of a component come to; the database's triggers keep it."""
+
+    __tablename__ = "sums"
+
+    job_id: str = Field(primary_key=True, max_length=32)
+    layer: int = Field(primary_key=True)
+    component: int = Field(primary_key=True)
+    kind: str = Field(primary_key=True, max_length=64)
+    model: str = Field(primary_key=True, max_length=200)
+    attempts: int = _money()
+    unpriced_calls: int = _money()
+    in_doubt: int = _money()
+    prompt_tokens: int = _money()
+    completion_tokens: int = _money()
+    cost: int = _money()
+    in_doubt_cost: int = _money()
+    lost_cost: int = _money()
+    again_cost: int = _money()
+    calls: int = _money()
+    cached_calls: int = _money()
+    failed_calls: int = _money()
+    saved: int = _money()
+
+
 class Completion(SQLModel, table=True):
     """A paid-for reply under the hash of its request, for any job to find again."""
 
@@ -228,4 +259,5 @@ attempts = _table(Attempt)
 completions = _table(Completion)
 nights = _table(Night)
 limits = _table(ModelLimits)
-__all__ = ["attempts", "calls", "completions", "items", "jobs", "limits", "nights"]
+sums = _table(Sum)
+__all__ = ["attempts", "calls", "completions", "items", "jobs", "limits", "nights", "sums"]
