@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -38,13 +38,13 @@ class Waits(Protocol):
 @dataclass(slots=True)
 class _Beginning:
     work: Start
-    future: Waits
+    future: Waits = field(default_factory=Future)
 
 
 @dataclass(slots=True)
 class _End:
     work: Finish
-    future: Waits
+    future: Waits = field(default_factory=Future)
 
 
 _Entry = _Beginning | _End
