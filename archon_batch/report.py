@@ -70,7 +70,7 @@ def cost(store: Store, job: Job, by: By) -> dict[str, Any]:
     return {
         "job": job.id,
         "name": job.name,
-        **_money(store.accounts.total(job.id)),
+        **_money(sum((account for _, account in groups), Account())),
         "budget_usd": dollars(job.budget),
         "by": [{**names, **_money(account), **_noted(names, notes)} for names, account in groups],
     }

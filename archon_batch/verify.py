@@ -28,6 +28,16 @@ def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
         "no answer was lost", not books.unanswered, _how_many(books.unanswered, "paid answer")
     )
     yield Check("no call is sent twice at once", not books.twice, _how_many(books.twice, "call"))
+    # Of a job that runs, the two would be of two moments.
+    if job.state != "running":
+        told, added = (
+            {tuple(names.values()): account for names, account in groups}
+            for groups in (
+                store.accounts.by(job.id, "component"), store.accounts.added(job.id, "component")
+            )
+        )  # fmt: skip
+        wrong = sum(told.get(key) != added.get(key) for key in told.keys() | added.keys())
+        yield Check("accounts are what the entries come to", not wrong, _how_many(wrong, "account"))
     yield _ends(store, job, running)
 
 

@@ -12,6 +12,12 @@ from archon_batch.store.database import Database
 
 By = Literal["layer", "component", "model"]
 
+_NAMES: Mapping[By, tuple[str, ...]] = {
+    "layer": ("layer",),
+    "component": ("layer", "component", "kind", "model"),
+    "model": ("model",),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -70,12 +76,30 @@ class Accounts:
         return sum((account for _, account in self.by(job_id, "model")), Account())
 
     def by(self, job_id: str, group: By) -> list[tuple[Mapping[str, Any], Account]]:
-        """The account of each layer, component or model: what names it, and its figures."""
-        names = {
-            "layer": ("layer",),
-            "component": ("layer", "component", "kind", "model"),
-            "model": ("model",),
-        }[group]
+        """The account of each layer, component or model: what names it, and its figures.
+
+        From the running sums, so that it takes no longer for a million entries than for one.
+        """
+        names, c = _NAMES[group], tables.sums.c
+        columns = [c[name] for name in names]
+        figures = [sa.func.sum(c[f.name]).label(f.name) for f in fields(Account)]
+        query = (
+            sa.select(*columns, *figures)
+            .where(c.job_id == job_id)
+            .group_by(*columns)
+            # What had entries once, and has none now.
+            .having(sa.func.sum(c.attempts + c.calls) > 0)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            (dict(zip(names, row, strict=False)), Account(*map(int, row[len(names) :])))
+            for row in sorted(rows, key=lambda row: row[: len(names)])
+        ]
+
+    def added(self, job_id: str, group: By) -> list[tuple[Mapping[str, Any], Account]]:
+        """The same, added up from every entry."""
+        names = _NAMES[group]
         groups = self.grouped(
             names, tables.attempts.c.job_id == job_id, tables.calls.c.job_id == job_id
         )

@@ -140,7 +140,7 @@ def _affordable(job: Record, more: int, reserve: int | None) -> bool:
 
 
 def _settled(connection: Connection, starts: Sequence[Start]) -> set[tuple[str, int, str]]:
-    rows = fetch(connection, _settled_among, calls=listed([s.call.row for s in starts]))
+    rows = fetch(connection, _settled_among, calls=listed(s.call.row for s in starts))
     return {(row.job_id, row.ix, row.key) for row in rows}
 
 
@@ -153,7 +153,7 @@ def _attempts(
     connection: Connection, starts: Sequence[Start]
 ) -> dict[tuple[str, int, str], list[Record]]:
     found: dict[tuple[str, int, str], list[Record]] = defaultdict(list)
-    for row in fetch(connection, _attempts_among, calls=listed([s.call.row for s in starts])):
+    for row in fetch(connection, _attempts_among, calls=listed(s.call.row for s in starts)):
         found[row.job_id, row.ix, row.key].append(row)
     return found
 
@@ -166,7 +166,7 @@ def _attempts_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _on_the_wire(connection: Connection, starts: Sequence[Start]) -> set[str]:
-    wanted = [[s.fingerprint] for s in starts if s.reuse]
+    wanted = [(s.fingerprint,) for s in starts if s.reuse]
     if not wanted:
         return set()
     return {row.fingerprint for row in fetch(connection, _sent_among, requests=listed(wanted))}
@@ -179,7 +179,7 @@ def _sent_among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _completions(connection: Connection, starts: Sequence[Start]) -> dict[str, Record]:
-    wanted = [[s.fingerprint] for s in starts if s.reuse]
+    wanted = [(s.fingerprint,) for s in starts if s.reuse]
     if not wanted:
         return {}
     rows = fetch(connection, _completions_among, requests=listed(wanted))

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -22,7 +22,7 @@ _log = structlog.get_logger()
 _BATCH = 256
 #: Seconds that entries wait for others to share their commit, once they come in numbers: a call
 #: waits twice for it, and its disk and its database are asked a tenth as often.
-_GATHER = 0.005
+_GATHER, _FEW = 0.005, 4
 #: Seconds that a database may be away before the clerk gives up: a restart, a failover.
 _PATIENCE = 60.0
 
@@ -38,13 +38,13 @@ class Waits(Protocol):
 @dataclass(slots=True)
 class _Beginning:
     work: Start
-    future: Waits
+    future: Waits = field(default_factory=Future)
 
 
 @dataclass(slots=True)
 class _End:
     work: Finish
-    future: Waits
+    future: Waits = field(default_factory=Future)
 
 
 _Entry = _Beginning | _End
@@ -62,7 +62,7 @@ class Clerk:
         self._database = database
         self._spool = spool
         self._closing = False
-        #: Whether the last batch had more than one entry.
+        #: Whether the last batch had more than a few entries.
         self._many = False
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
@@ -117,7 +117,7 @@ class Clerk:
                 entry = self._entries.get_nowait()
             except queue.Empty:
                 break
-        self._many = len(batch) > 1
+        self._many = len(batch) > _FEW
         return batch, entry is None
 
     def _commit(self, batch: list[_Entry]) -> None:

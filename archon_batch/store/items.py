@@ -69,29 +69,21 @@ class Items:
             table.c.job_id == job_id, table.c.ix == sa.bindparam("of_ix"), table.c.status == "open"
         )
         at = now()
+        dropped = [
+            {"of_ix": ix, "of_key": str(key)}
+            for ix, end in ends
+            if isinstance(end, Answer)
+            for key in end.dropped
+        ]
         with self._database.writing() as connection:
+            if dropped:
+                lock(connection, [job_id])
             connection.execute(
                 update,
                 [{"of_ix": ix, "ended_at": at, **_end(end)} for ix, end in ends],
             )
-            dropped = [
-                {"of_ix": ix, "of_key": str(key)}
-                for ix, end in ends
-                if isinstance(end, Answer)
-                for key in end.dropped
-            ]
             if dropped:
-                attempts = tables.attempts
-                connection.execute(
-                    sa.update(attempts)
-                    .where(
-                        attempts.c.job_id == job_id,
-                        attempts.c.ix == sa.bindparam("of_ix"),
-                        attempts.c.key == sa.bindparam("of_key"),
-                    )
-                    .values(dropped=True),
-                    dropped,
-                )
+                connection.execute(_dropped(job_id), dropped)
 
     def next_shard(self, job_id: str, first: int, stride: int) -> int | None:
         """The first shard with open items among ``first``, ``first + stride``, ..."""
@@ -192,6 +184,24 @@ class Items:
                     .values(status="open", answer=None, reason=None, notes=None, ended_at=None)
                 )
             return len(ixs)
+
+
+def _dropped(job_id: str) -> sa.Update:
+    """Marks a call's attempts, if the item ended with an answer."""
+    items, attempts = tables.items.c, tables.attempts.c
+    answered = sa.exists().where(
+        items.job_id == attempts.job_id, items.ix == attempts.ix, items.status == "answered"
+    )
+    return (
+        sa.update(tables.attempts)
+        .where(
+            attempts.job_id == job_id,
+            attempts.ix == sa.bindparam("of_ix"),
+            attempts.key == sa.bindparam("of_key"),
+            answered,
+        )
+        .values(dropped=True)
+    )
 
 
 def _forget(connection: Connection, job_id: str, ixs: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ What SQLAlchemy works out for each execution of a statement is most of what the 
 would cost.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -57,9 +57,9 @@ def fetch(
     return connection.exec_driver_sql(compiled.sql, compiled.values(values)).all()
 
 
-def listed(values: Sequence[object]) -> str:
-    """A parameter for ``among``: one, however many there are."""
-    return orjson.dumps(values).decode()
+def listed(values: Iterable[tuple[object, ...]]) -> str:
+    """A parameter for ``among``: one, however many there are; what is there twice counts once."""
+    return orjson.dumps(list(dict.fromkeys(values))).decode()
 
 
 def among(

@@ -114,7 +114,7 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
 def _states(
     connection: Connection, finishes: Sequence[Finish]
 ) -> dict[tuple[str, int, str, int], _Before]:
-    wanted = listed([(*f.start.call.row, f.n) for f in finishes])
+    wanted = listed((*f.start.call.row, f.n) for f in finishes)
     return {
         (row.job_id, row.ix, row.key, row.n): _Before(row.state, row.reserve, row.counts)
         for row in fetch(connection, _states_among, attempts=wanted)

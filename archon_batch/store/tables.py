@@ -56,6 +56,12 @@ class Item(SQLModel, table=True):
     __table_args__ = (
         Index("items_by_status", "job_id", "status", "shard"),
         Index("items_by_row", "job_id", "row_id"),
+        Index(
+            "items_with_notes",
+            "job_id",
+            sqlite_where=text("notes IS NOT NULL"),
+            postgresql_where=text("notes IS NOT NULL"),
+        ),
     )
 
     job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
@@ -161,6 +167,32 @@ class Attempt(SQLModel, table=True):
     #: When the process has certainly stopped waiting for it.
     expires_at: datetime = _moment()
     ended_at: datetime | None = _moment(null=True)
+
+
+class Sum(SQLModel, table=True):
+    """What the calls and attempts of a component come to; the database's triggers keep it."""
+
+    __tablename__ = "sums"
+
+    job_id: str = Field(primary_key=True, max_length=32)
+    layer: int = Field(primary_key=True)
+    component: int = Field(primary_key=True)
+    kind: str = Field(primary_key=True, max_length=64)
+    model: str = Field(primary_key=True, max_length=200)
+    attempts: int = _money()
+    unpriced_calls: int = _money()
+    in_doubt: int = _money()
+    prompt_tokens: int = _money()
+    completion_tokens: int = _money()
+    cost: int = _money()
+    in_doubt_cost: int = _money()
+    lost_cost: int = _money()
+    again_cost: int = _money()
+    dropped_cost: int = _money()
+    calls: int = _money()
+    cached_calls: int = _money()
+    failed_calls: int = _money()
+    saved: int = _money()
 
 
 class Completion(SQLModel, table=True):
@@ -308,6 +340,7 @@ workers = _table(Worker)
 searches = _table(Search)
 trials = _table(Trial)
 search_jobs = _table(SearchJob)
+sums = _table(Sum)
 __all__ = [
     "attempts",
     "calls",
@@ -319,6 +352,7 @@ __all__ = [
     "scores",
     "search_jobs",
     "searches",
+    "sums",
     "trials",
     "workers",
 ]

@@ -194,3 +194,5 @@ def the_accounts_are_what_was_told(store: Store, books: Books, job: str, group: 
 
     found = {tuple(name.values()): account for name, account in store.accounts.by(job, group)}
     agree(f"accounts of {job}", found, books.accounts(job, names))
+    added = {tuple(name.values()): account for name, account in store.accounts.added(job, group)}
+    agree(f"accounts of {job}, added up", added, found)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from archon_batch import entry, ledger
-from archon_batch.store import accounts, attempts, begin, clerk, items, jobs, settle
+from archon_batch.store import accounts, attempts, begin, clerk, items, jobs, prepared, settle
 
 if TYPE_CHECKING:
     from types import FunctionType
@@ -43,10 +43,13 @@ def planted(bug: Bug) -> Iterator[None]:
     exec(compile(source.replace(bug.right, bug.wrong), bug.name, "exec"), names)  # noqa: S102
     healthy = function.__code__
     function.__code__ = names[function.__name__].__code__
+    # What a healthy one has made is not to be used on.
+    prepared._COMPILED.clear()
     try:
         yield
     finally:
         function.__code__ = healthy
+        prepared._COMPILED.clear()
 
 
 #: Of attempts that begin.

@@ -1,0 +1,57 @@
+"""How much of a provider is used: ``python -m benchmarks.saturation``.
+
+The provider serves so many calls at a time, with lognormal latencies; each row takes eight calls in
+four layers, one after the other. Told is the share of the provider's time that was used from the
+first second until the last row had begun, that is while there was always something to send; the
+share over the whole job; and the tail, in which rows still wait for their slowest call.
+"""
+
+from benchmarks.measure import PROGRAM, desk, options, run, tell
+from benchmarks.overhead import ARCHITECTURE, CALLS_A_ROW
+from benchmarks.stand_in import BIN, load, stand_in
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--slots", type=int, default=64, help="calls that the provider serves")
+    parser.add_argument("--median", type=float, default=1.0, help="seconds of a call")
+    parser.add_argument("--sigma", type=float, default=1.0)
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    fields = {"lane": "direct", "model": "openai/stand-in"}
+    with (
+        stand_in(given.median, sigma=given.sigma, slots=given.slots) as url,
+        desk(ARCHITECTURE, given.rows, url=url, **fields) as folder,
+    ):
+        command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
+        command += ["--processes", str(given.processes)]
+        used = run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(given.slots))
+        told = load(url)
+    if told["served"] < given.rows * CALLS_A_ROW:
+        raise RuntimeError(f"{told['served']} calls came")
+    bins: list[float] = told["bins"]
+    first = round(1.0 / BIN)
+    full = given.slots * BIN
+    # Until nothing waited any more: the last moment at which all of it was in use.
+    tail = max((n for n, busy in enumerate(bins) if busy > 0.98 * full), default=len(bins))
+    begun = int(told["last_first_layer"] / BIN)
+    row = {
+        "seconds": told["seconds"],
+        "served_to_capacity": sum(bins) / given.slots,
+        "used_until_last_row_begun": share(bins[first:begun], full),
+        "used_until_tail": share(bins[first:tail], full),
+        "used_of_all": share(bins[first:], full),
+        "tail_seconds": (len(bins) - tail) * BIN,
+        "peak": told["peak"],
+        "cpu_seconds": used.cpu,
+    }
+    tell([row], as_json=given.json, rows=given.rows, slots=given.slots, bins=bins)
+
+
+def share(bins: list[float], full: float) -> float | None:
+    return round(sum(bins) / (full * len(bins)), 3) if bins else None
+
+
+if __name__ == "__main__":
+    main()

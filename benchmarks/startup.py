@@ -1,0 +1,41 @@
+"""What it takes to begin: ``python -m benchmarks.startup``.
+
+CPU of ``--help``, and of a job of one row and one call on a provider that answers at once, with
+the time from Enter to the answer.
+"""
+
+from statistics import median
+
+from benchmarks.growth import ARCHITECTURE
+from benchmarks.measure import PROGRAM, Used, desk, options, run, tell
+from benchmarks.stand_in import stand_in
+
+ONE = ARCHITECTURE.split("layers:", maxsplit=1)[0] + "layers: [{{type: generator}}]\n"
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    helped, answered = [], []
+    with stand_in(0.001) as url:
+        for _ in range(given.rounds):
+            helped.append(run([*PROGRAM, "--help"]))
+            with desk(ONE, 1, url=url) as folder:
+                command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
+                answered.append(run([*command, "-o", "answers.jsonl"], folder))
+    rows = [row("--help", helped), row("a job of one row", answered)]
+    tell(rows, as_json=given.json)
+
+
+def row(what: str, runs: list[Used]) -> dict[str, object]:
+    return {
+        "what": what,
+        "seconds": round(median(one.seconds for one in runs), 3),
+        "cpu_seconds": round(median(one.cpu for one in runs), 3),
+        "peak_mb": round(median(one.peak_mb for one in runs)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A job in several processes of one command: no call twice, and no member missed for long."""
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stage import PRICES, Stage, until
+from tests.provider import Provider
+
+pytestmark = pytest.mark.timeout(300)
+
+SUBMIT = ("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "2", "--processes", "2")
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    stage = Stage(tmp_path)
+    stage.dataset(32)
+    return stage
+
+
+def owners(stage: Stage) -> set[int]:
+    """The processes that have sent something."""
+    with sqlite3.connect(stage.folder / "archon-batch.db") as database:
+        found = database.execute("SELECT DISTINCT owner FROM attempts").fetchall()
+    database.close()
+    return {int(owner.split(":")[1]) for (owner,) in found}
+
+
+def test_two_processes_share_a_job_and_pay_each_call_once(stage):
+    with Provider(prices=PRICES, latency=0.1) as provider:
+        stage.architecture(provider.url)
+
+        job = stage.run(*SUBMIT).strip()
+
+        assert provider.requests == 32 * 8
+        assert stage.nano_usd(job) == provider.bill
+    assert len(owners(stage)) == 2
+    assert stage.json("status", job)["answered"] == 32
+
+
+def test_what_a_dead_process_leaves_is_taken_up(stage):
+    with Provider(prices=PRICES, latency=0.3) as provider:
+        stage.architecture(provider.url)
+        command = stage.start(*SUBMIT)
+        until(lambda: provider.requests > 0 and len(owners(stage)) == 2, 120)
+        (member,) = owners(stage) - {command.pid}
+
+        os.kill(member, signal.SIGKILL)
+        out, err = command.communicate(timeout=120)
+
+        assert command.returncode == 0, err
+        assert "process_died" in err
+    figures = stage.json("status", out.strip())
+    assert figures["answered"] == 32
+    assert figures["attempts"] - figures["attempts_in_doubt"] == 32 * 8
+
+
+def test_an_interrupt_lets_the_calls_of_all_processes_land(stage):
+    with Provider(prices=PRICES, latency=0.3) as provider:
+        stage.architecture(provider.url)
+        command = stage.start(*SUBMIT)
+        until(lambda: provider.requests > 0 and len(owners(stage)) == 2, 120)
+
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=120)
+
+        assert command.returncode == 130, err
+        figures = stage.json("status", out.strip())
+        assert figures["attempts_in_doubt"] == 0
+        assert figures["attempts"] == provider.requests
+        assert stage.nano_usd(out.strip()) == provider.bill
+
+
+def test_a_direct_call_with_a_price_never_imports_litellm(stage):
+    stage.dataset(1)
+    with Provider(prices=PRICES) as provider:
+        stage.architecture(provider.url)
+        stage.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+
+        command = stage.start(*SUBMIT[:4])
+        _, err = command.communicate(timeout=100)
+
+    assert command.returncode == 0
+    assert "aiohttp" in err
+    assert "litellm" not in err
