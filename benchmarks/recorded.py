@@ -2,14 +2,16 @@
 
     .venv/bin/python -m benchmarks.recorded FOLDER [--math]
 
-FOLDER has ``gsm8k_5models_1319.jsonl``, ``gsm8k_5models_200.jsonl`` and ``math_l5_5models_150.jsonl``,
-each a row a question: ``{"question", "gold", "candidates": [{"model", "output", "correct"}]}``.
+FOLDER has some of ``gsm8k_5models_1319.jsonl``, ``gsm8k_5models_200.jsonl`` and
+``math_l5_5models_150.jsonl``, a row a question: ``{"question", "gold", "candidates": [{"model",
+"output", "correct"}]}``; or GSM8K's own ``example_model_solutions.jsonl``.
 It prints the share of right answers of each model as it was recorded and as we find it, and that
 of the majority by our voter, ties to the model that was better alone. Rows on which a grade is
 not the recorded one are listed at the end. With --math the mathematics too, which takes minutes.
 """
 
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -37,8 +39,24 @@ class Disagreement(NamedTuple):
 
 def rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield json.loads(line)
+        for number, line in enumerate(file):
+            row = json.loads(line)
+            yield row if "candidates" in row else _of_openai(number, row)
+
+
+def _of_openai(number: int, row: Row) -> Row:
+    """A row of GSM8K's own recorded solutions, with their calculator's notes left out."""
+    candidates = [
+        {
+            "model": name,
+            "output": re.sub(r"<<.*?>>", "", said["solution"]),
+            "correct": said["is_correct"],
+        }
+        for name, said in row.items()
+        if isinstance(said, dict)
+    ]
+    gold = row["ground_truth"].rpartition("A:")[2]
+    return {"id": f"#{number}", "question": row["question"], "gold": gold, "candidates": candidates}
 
 
 def graded(metric: Metric, found: Sequence[Row]) -> tuple[dict[str, list[bool]], list[Any]]:
@@ -101,8 +119,12 @@ def told(path: Path, metric: Metric, extract: dict[str, str]) -> list[Disagreeme
 def main(folder: Path, *, mathematics: bool) -> None:
     packs = [("gsm8k_5models_1319.jsonl", "number", _NUMBER)]
     packs += [("gsm8k_5models_200.jsonl", "number", _NUMBER)]
+    packs += [("example_model_solutions.jsonl", "number", _NUMBER)]
     packs += [("math_l5_5models_150.jsonl", "math", _FIELD)] if mathematics else []
-    for name, metric, extract in packs:
+    there = [pack for pack in packs if (folder / pack[0]).is_file()]
+    if not there:
+        sys.exit(f"{folder} has none of {', '.join(name for name, *_ in packs)}")
+    for name, metric, extract in there:
         for other in told(folder / name, METRICS[metric](), extract):
             was = "right" if other.recorded else "wrong"
             print(f"  {other.row} {other.model}: recorded as {was}; "
