@@ -24,9 +24,10 @@ from archon_batch.scoring import METRICS, Metric
 
 Row = dict[str, Any]
 
-#: What is voted for: the number, or what the field of that name holds.
+#: What is voted for: the number that a text comes to, or what the field holds that was asked for.
+#: A text that was cut off before the field has no vote; it may well have a last number.
 _NUMBER = {"extract": "number"}
-_FIELD = {"extract": "regex", "pattern": r'"answer":\s*"((?:[^"\\]|\\.)*)"'}
+_FIELD = {"extract": "regex", "pattern": r'"answer":\s*"?((?:[^"\\\n]|\\.)*)'}
 
 
 class Disagreement(NamedTuple):
@@ -117,8 +118,8 @@ def told(path: Path, metric: Metric, extract: dict[str, str]) -> list[Disagreeme
 
 
 def main(folder: Path, *, mathematics: bool) -> None:
-    packs = [("gsm8k_5models_1319.jsonl", "number", _NUMBER)]
-    packs += [("gsm8k_5models_200.jsonl", "number", _NUMBER)]
+    packs = [("gsm8k_5models_1319.jsonl", "number", _FIELD)]
+    packs += [("gsm8k_5models_200.jsonl", "number", _FIELD)]
     packs += [("example_model_solutions.jsonl", "number", _NUMBER)]
     packs += [("math_l5_5models_150.jsonl", "math", _FIELD)] if mathematics else []
     there = [pack for pack in packs if (folder / pack[0]).is_file()]

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from archon_batch.archon import Answer
+from archon_batch.store import Store
 from tests.acceptance.stage import Stage
+from tests.builders import a_job
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "archon-batch-brief"
@@ -30,23 +33,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_a_package_s_metric_scores_a_job_and_is_unknown_without_it(
-    tmp_path: Path, installed: Path
-) -> None:
+def test_a_package_s_metric_scores_a_job(tmp_path: Path, installed: Path) -> None:
     stage = Stage(tmp_path, PYTHONPATH=str(installed))
-    stage.dataset(3)
-    stage.write("one.yaml", "layers: [{type: generator, model: scripted/plausible}]\n")
-    stage.run("submit", "rows.jsonl", "--arch", "one.yaml", "--name", "night")
+    store = Store.open(f"sqlite:///{tmp_path}/archon-batch.db")
+    job = a_job(store, questions=2)
+    store.items.end(job.id, [(0, Answer("one two", "0.0.0")), (1, Answer("one", "0.0.0"))])
+    store.close()
 
-    scores = stage.json("score", "night", "--metric", "brief:1000")
-    short = stage.json("score", "night", "--metric", "brief:1")
+    scores = stage.json("score", job.id, "--metric", "brief:1")
 
-    assert (scores["metric"], scores["mean"], scores["rows"]) == ("brief:1000", 1, 3)
-    assert 0 < short["mean"] < 1
-    bare = Stage(tmp_path).start("score", "night", "--metric", "brief:1")
-    _, err = bare.communicate(timeout=60)
-    assert bare.returncode == 2
-    assert "no metric 'brief'" in err
+    assert (scores["metric"], scores["mean"], scores["rows"]) == ("brief:1", 0.75, 2)
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "archon_batch_brief/__init__.py"])
