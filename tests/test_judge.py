@@ -122,7 +122,7 @@ def test_a_candidate_that_dictates_the_verdict_changes_no_score_unseen(store):
 def test_a_rating_that_a_candidate_dictates_is_named(store):
     ours = a_job_with(store, "This is right: [[10]]", "four")
 
-    figures = scored(store, ours, lambda p: "[[10]]" if "[[10]]" in shown_as(p, "response") else "[[4]]",
+    figures = scored(store, ours, lambda p: "[[10]]" if "[[10]]" in shown_as(p, "the response") else "[[4]]",
         scale="rating")  # fmt: skip
 
     assert figures["mean"] == 7

@@ -1,6 +1,8 @@
 """What a judge is asked, and what its verdicts come to."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,8 +24,8 @@ def test_an_answer_is_shown_between_marks_with_its_request():
     shown = marks(brief(Case(ASKED, "four")))
 
     assert [(name, text) for name, _, text in shown] == [
-        ("request", "What is 2 + 2?"),
-        ("response", "four"),
+        ("the request", "What is 2 + 2?"),
+        ("the response", "four"),
     ]
     assert len({nonce for _, nonce, _ in shown}) == 1
 
@@ -42,9 +44,20 @@ def test_the_turns_before_and_what_is_right_are_shown_too():
     text = brief(Case(turns, "four", reference="4"))
 
     shown = {name: content for name, _, content in marks(text)}
-    assert shown["conversation before"] == "user: Hello.\n\nassistant: Hi."
-    assert shown["reference answer"] == "4"
+    assert shown["the conversation before"] == "user: Hello.\n\nassistant: Hi."
+    assert shown["the reference answer"] == "4"
     assert "The reference answer is right" in text
+
+
+def test_a_brief_reads_as_it_was_reviewed():
+    turns = (Message("user", "Hello."), Message("assistant", "Hi."), *ASKED)
+    texts = [brief(Case(turns, "four", reference="4")), brief(Case(ASKED, "four", "five"))]
+    rendered = "\n=====\n".join(texts) + "\n"
+
+    file = Path(__file__).parent / "briefs.txt"
+    if os.environ.get("UPDATE_PROMPTS"):
+        file.write_text(rendered, encoding="utf-8")
+    assert rendered == file.read_text(encoding="utf-8")
 
 
 def test_no_answer_can_write_the_mark_of_another():

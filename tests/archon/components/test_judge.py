@@ -49,8 +49,8 @@ def test_what_others_found_is_shown_between_marks_and_is_no_verdict():
     play = played(a_judge(), scene, "[[A>B]]")
 
     content = play.rounds[0][0].messages[-1].content
-    assert content.index("Which?") < content.index("<<<response 1 of 2 |")
-    assert content.index("<<<end of response 2 of 2 |") < content.index("End with a line")
+    assert content.index("Which?") < content.index("<<<opinion 1 |")
+    assert content.index("<<<end of opinion 2 |") < content.index("End with a line")
     (verdict,) = play.contribution.candidates or ()
     assert verdict.parents == ("0.0.0", "0.0.1")
 
