@@ -1,5 +1,7 @@
 """Mathematics compared as values, by a process that may take its time."""
 
+import sys
+
 import pytest
 
 from archon_batch.errors import InputError
@@ -58,7 +60,7 @@ def test_a_process_that_died_is_started_again():
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     maths._child().close()
-    monkeypatch.setattr(maths.sys, "executable", "/bin/true")
+    monkeypatch.setattr(sys, "executable", "/bin/true")
 
     with pytest.raises(InputError, match=r"archon-batch\[score\]"):
         scored("1", "1")
