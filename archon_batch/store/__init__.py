@@ -156,6 +156,7 @@ __all__ = [
     "Store",
     "Tight",
     "Worker",
+    "Workers",
     "me",
     "now",
     "upgrade",
