@@ -2,19 +2,22 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from archon_batch.engine import process
 from archon_batch.engine.app import app, settings
 from archon_batch.errors import ArchonBatchError
-from archon_batch.store import Store
+from archon_batch.store import Store, Workers
 
 #: Seconds between two times that a worker says it is there: a few may fail before it is missed.
 _SAY = 8.0
 #: Seconds for which it is not asked again who drains what.
 _FRESH = 5.0
+#: Seconds that a worker's end may take for it.
+_LAST_WORD = 5.0
 
 _log = structlog.get_logger()
 
@@ -33,17 +36,23 @@ class Presence:
         """Be counted on no more: what is sent from now on goes to others."""
         self._leaving.set()
 
+    def gone(self) -> None:
+        """Wait until that is on record, but not for a database that is away."""
+        self._leaving.set()
+        self._thread.join(_LAST_WORD)
+
     def _stay(self) -> None:
         while not self._leaving.is_set():
-            try:
-                process.current(settings).store.workers.here(self._name, self._queues)
-            except ArchonBatchError as error:
-                _log.warning("presence_untold", worker=self._name, why=str(error))
+            self._tell(lambda workers: workers.here(self._name, self._queues))
             self._leaving.wait(_SAY)
+        self._tell(lambda workers: workers.gone(self._name))
+
+    def _tell(self, what: Callable[[Workers], None]) -> None:
         try:
-            process.current(settings).store.workers.gone(self._name)
-        except ArchonBatchError as error:
-            _log.warning("presence_untold", worker=self._name, why=str(error))
+            what(process.current(settings).store.workers)
+        except Exception as error:  # noqa: BLE001  (to say nothing any more would be worse)
+            why = str(error) if isinstance(error, ArchonBatchError) else type(error).__name__
+            _log.warning("presence_untold", worker=self._name, why=why)
 
 
 class Drained:
@@ -87,3 +96,9 @@ def _arrive(sender: object = None, **_: object) -> None:
 def _leave(**_: object) -> None:
     for one in _present:
         one.leave()
+
+
+@worker_shutdown.connect
+def _go(**_: object) -> None:
+    for one in _present:
+        one.gone()

@@ -169,6 +169,7 @@ __all__ = [
     "Tight",
     "TrialLine",
     "Worker",
+    "Workers",
     "me",
     "now",
     "upgrade",

@@ -168,8 +168,9 @@ def _sqlite(url: URL) -> Engine:
         max_overflow=24,
         hide_parameters=True,
         # The transactions are ours: the driver's own begin too late to be safe, and updates are
-        # lost without an error.
-        connect_args={"isolation_level": None, "check_same_thread": False},
+        # lost without an error. Statements differ by how many rows they are for: 128 of them kept
+        # by every connection, as is the driver's way, are 40 MB after 10,000 calls.
+        connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 24},
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -92,7 +92,8 @@ class Compose:
                 ended[name] = process.returncode
 
     def _cwd(self, name: str) -> Path:
-        return self._folder / self.services[name].get("working_dir", "/app").lstrip("/")
+        inside: str = self.services[name].get("working_dir", "/app")
+        return self._folder / inside.lstrip("/")
 
     def _environment(self, name: str) -> dict[str, str]:
         service = self.services[name]
