@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from archon_batch.sandbox.box import opened
-from archon_batch.sandbox.trial import Outcome, Sandbox, Test
+from archon_batch.sandbox.trial import Check, Outcome, Sandbox
 
 #: Seconds that one attack has, and that the last process of a box has to die.
 _SECONDS, _DYING = 15.0, 10.0
@@ -278,7 +278,7 @@ _THROUGH = "assert attack() == 'through'"
 
 
 def _judged(name: str, sandbox: Sandbox, program: str, test: str) -> Attacked:
-    with closing(sandbox.tested([program], [Test(test)])) as outcomes:
+    with closing(sandbox.tested([program], [Check(test)])) as outcomes:
         outcome: Outcome = next(outcomes)
     # Of a test that is wrong nothing could be said.
     return Attacked(name, outcome.verdict == "failed", outcome.why or "it got through")
