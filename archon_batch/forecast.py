@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import cast
 
 from archon_batch.archon import (
+    SANDBOX,
     Architecture,
     Bounds,
     Candidate,
@@ -163,7 +164,11 @@ def _layers(
         reasons = (times - 1) * load.rows * _REASON
         tokens = -(-(times * prompt + reasons) // case.bytes_per_token)
         completion = times * load.rows * case.completion(asked.component, asked.reply)
-        price = prices[architecture.model(asked.component.model).model]
+        model = architecture.model(asked.component.model)
+        if model.model == SANDBOX:
+            # It reads and writes no tokens.
+            tokens = completion = 0
+        price = prices[model.model]
         cost = price.cost(Usage(tokens, completion)) if price else None
         estimates[asked.depth] += Estimate(times * load.rows, tokens, completion, cost)
     return estimates

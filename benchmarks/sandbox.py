@@ -17,7 +17,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from archon_batch.sandbox import Sandbox, Test, attacked
+from archon_batch.sandbox import Check, Sandbox, attacked
 from archon_batch.scoring.metrics.code import Code
 
 Row = dict[str, Any]
@@ -114,15 +114,15 @@ def recorded(code: Code, packs: list[Row]) -> None:
 
 def grades(code: Code, pack: Row) -> tuple[list[list[bool]], list[bool]]:
     """Of each candidate, which unit tests it passes, and whether it passes the hidden test."""
-    reference = {**pack, "test": pack["hidden_test"]}
-    exam = code.prepared(reference)
-    tests = [Test(test) for test in pack["unit_tests"]]
-    passed, hidden = [], []
-    for candidate in pack["candidates"]:
-        programs = exam.programs(candidate["output"])
-        passed.append([o.verdict == "passed" for o in Sandbox().tested(programs, tests)])
-        hidden.append(passes(code, candidate["output"], reference))
-    return passed, hidden
+    exam = code.prepared({**pack, "test": pack["hidden_test"]})
+    tests = [*(Check(test) for test in pack["unit_tests"]), *exam.tests]
+    # Many samples never end.
+    sandbox = Sandbox(seconds=8, all_seconds=40)
+    of_each = [
+        [o.verdict == "passed" for o in sandbox.tested(exam.programs(c["output"]), tests)]
+        for c in pack["candidates"]
+    ]
+    return [passed[:-1] for passed in of_each], [passed[-1] for passed in of_each]
 
 
 if __name__ == "__main__":

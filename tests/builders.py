@@ -40,7 +40,7 @@ from archon_batch.store import CallId, Finish, Job, NewItem, NewJob, Start, Stor
 MODEL = "scripted/plausible"
 
 
-def a_component(kind: str, **knobs: Any) -> Component:
+def a_component(kind: str, /, **knobs: Any) -> Component:
     return KINDS[kind].model_validate({"type": kind, "model": MODEL, **knobs})
 
 

@@ -15,6 +15,8 @@ import structlog
 from redis import Redis, RedisError
 from sqlmodel import SQLModel
 
+from archon_batch.errors import SettingsError
+from archon_batch.sandbox import Sandbox
 from archon_batch.store import Store
 
 _SERVER = "host=127.0.0.1 user=postgres dbname=postgres connect_timeout=3"
@@ -132,6 +134,15 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
                 connection.exec_driver_sql(f"DELETE FROM {table.name}")  # noqa: S608
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    """The sandbox of this machine."""
+    try:
+        return Sandbox()
+    except SettingsError as error:
+        _absent(str(error))
 
 
 def _absent(why: str) -> NoReturn:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from archon_batch.archon import SANDBOX, Call, Execution, Reply, Result, Results, Usage
 from archon_batch.errors import BadCallError, UnknownModelError
-from archon_batch.sandbox import Sandbox, Test
+from archon_batch.sandbox import Check, Sandbox
 
 
 class SandboxGateway:
@@ -44,6 +44,6 @@ class SandboxGateway:
         """Nothing is open: no box outlives its program."""
 
     def _run(self, told: Execution) -> list[Result]:
-        tests = [Test(test) for test in told.tests]
+        tests = [Check(test) for test in told.tests]
         outcomes = self._sandbox.tested([told.program], tests)
         return [Result(verdict=outcome.verdict, why=outcome.why) for outcome in outcomes]

@@ -7,13 +7,15 @@ second is wrong, and tries to pass the test of a right program all the same.
 import os
 import select
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 from archon_batch.sandbox.box import opened
-from archon_batch.sandbox.trial import Outcome, Sandbox, Test
+from archon_batch.sandbox.trial import Check, Outcome, Sandbox
 
 #: Seconds that one attack has, and that the last process of a box has to die.
 _SECONDS, _DYING = 15.0, 10.0
@@ -261,27 +263,40 @@ def attacked() -> Iterator[Attacked]:
         SettingsError: there is none.
     """
     sandbox = Sandbox(_SECONDS)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Kept until the end, since a box dies with the thread that has started it.
+        yield from pool.map(lambda attack: attack(), _attacks(sandbox))
+
+
+def _attacks(sandbox: Sandbox) -> Iterator[Callable[[], Attacked]]:
     for name, program in REACHES.items():
         test = "assert use(lambda: 1) == 'through'" if "def use" in program else _THROUGH
-        yield _judged(name, sandbox, program, test)
+        yield partial(_judged, name, sandbox, program, test)
     for name, program in FORGERIES.items():
-        yield _judged(name, sandbox, program, _RIGHT)
-    yield _judged(
-        "never ends", Sandbox(_ENDLESS), "def attack():\n    while True:\n        pass\n", _THROUGH
-    )
-    flood = sandbox.printed(["while True:\n    print('x' * 65536)"], "", "x")
-    yield Attacked("prints without end", flood.verdict != "passed", flood.why)
-    yield _outlived()
+        yield partial(_judged, name, sandbox, program, _RIGHT)
+    yield partial(_judged, "never ends", Sandbox(_ENDLESS), _LOOP, _THROUGH)
+    yield partial(_flooded, sandbox)
+    yield _outlived
 
 
+_LOOP = """\
+def attack():
+    while True:
+        pass
+"""
 _THROUGH = "assert attack() == 'through'"
 
 
 def _judged(name: str, sandbox: Sandbox, program: str, test: str) -> Attacked:
-    with closing(sandbox.tested([program], [Test(test)])) as outcomes:
+    with closing(sandbox.tested([program], [Check(test)])) as outcomes:
         outcome: Outcome = next(outcomes)
     # Of a test that is wrong nothing could be said.
     return Attacked(name, outcome.verdict == "failed", outcome.why or "it got through")
+
+
+def _flooded(sandbox: Sandbox) -> Attacked:
+    flood = sandbox.printed(["while True:\n    print('x' * 65536)"], "", "x")
+    return Attacked("prints without end", flood.verdict == "failed", flood.why)
 
 
 _DAEMON = """\

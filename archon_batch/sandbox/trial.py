@@ -23,7 +23,7 @@ Verdict: TypeAlias = Literal["passed", "failed", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Check:
     code: str
     #: Code that goes before, in the test's own box.
     setup: str = ""
@@ -49,7 +49,7 @@ class Sandbox:
         self._box = opened()
         self._seconds, self._all = seconds, all_seconds
 
-    def tested(self, programs: Sequence[str], tests: Sequence[Test]) -> Iterator[Outcome]:
+    def tested(self, programs: Sequence[str], tests: Sequence[Check]) -> Iterator[Outcome]:
         """How each test ends, one after the other; whoever has seen enough may stop.
 
         Args:
@@ -84,7 +84,7 @@ class Sandbox:
 
     @contextmanager
     def _pair(
-        self, programs: Sequence[str], tests: Sequence[Test], first: int
+        self, programs: Sequence[str], tests: Sequence[Check], first: int
     ) -> Iterator["Reading"]:
         """A fresh box with the program and one with the tests from there on."""
         with ExitStack() as stack:

@@ -40,6 +40,7 @@ JSON = {"format": "json"}
         ("ranker-with-critiques", "ranker", {}, State(CRITIQUED)),
         ("fuser-with-critiques-and-length", "fuser", {"length_control": True}, State(CRITIQUED)),
         ("unit-test-generator", "unit_test_generator", {"unit_test_cap": 5}, State()),
+        ("unit-test-generator-code", "unit_test_generator", {"kind": "code"}, State()),
         ("unit-test-generator-json", "unit_test_generator", JSON, State()),
         ("unit-test-evaluator", "unit_test_evaluator", {}, State(PLAIN, TESTS)),
         ("unit-test-evaluator-json", "unit_test_evaluator", JSON, State(PLAIN, TESTS)),

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, ClassVar, Protocol
 
 from archon_batch.archon import code_of
-from archon_batch.sandbox import Outcome, Sandbox, Test
+from archon_batch.sandbox import Check, Outcome, Sandbox
 from archon_batch.scoring.score import Metric, Score, Scored, right, unread
 from archon_batch.scoring.statistics import pass_at_k
 
@@ -20,7 +20,7 @@ _KS = (1, 2, 5, 10, 20, 50, 100, 200)
 class Runs(Protocol):
     """Whoever runs a program: the sandbox, or a stand-in."""
 
-    def tested(self, programs: Sequence[str], tests: Sequence[Test]) -> Iterator[Outcome]: ...
+    def tested(self, programs: Sequence[str], tests: Sequence[Check]) -> Iterator[Outcome]: ...
 
     def printed(self, programs: Sequence[str], given: str, right: str) -> Outcome: ...
 
@@ -29,7 +29,7 @@ class Runs(Protocol):
 class Exam:
     """What a program has to do."""
 
-    tests: tuple[Test, ...] = ()
+    tests: tuple[Check, ...] = ()
     #: What it is given on standard input, and what it has to print.
     talks: tuple[tuple[str, str], ...] = ()
     #: What stands before a program that is the body of a function, and the function's name.
@@ -126,10 +126,10 @@ def _exam(told: Mapping[str, Any]) -> Exam | None:
                 return None
             names = ((name, name), ("candidate", name))
             code = f"{check}\ncheck(candidate)\n"
-            return Exam((Test(code, prompt and f"{prompt}\n    pass\n", names),), (), prompt, name)
+            return Exam((Check(code, prompt and f"{prompt}\n    pass\n", names),), (), prompt, name)
         case {"test_list": [*tests]} if tests and _all_texts(tests):
             setup = told.get("test_setup_code") or ""
-            return Exam(tuple(Test(t, setup) for t in tests)) if isinstance(setup, str) else None
+            return Exam(tuple(Check(t, setup) for t in tests)) if isinstance(setup, str) else None
         case {"input": [*given], "output": [*wanted]}:
             if given and len(given) == len(wanted) and _all_texts([*given, *wanted]):
                 return Exam(talks=tuple(zip(given, wanted, strict=True)))

@@ -1,0 +1,242 @@
+"""Unit tests as code: what is asked, what is read, and how candidates are ranked by them."""
+
+import json
+from collections import defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_batch.archon import (
+    SANDBOX,
+    Answer,
+    Reply,
+    Request,
+    Scene,
+    State,
+    UnreadableError,
+    read_architecture,
+    refuse_broken,
+    run,
+)
+from archon_batch.archon.components.unit_test_generator import form_code, read_code
+from archon_batch.archon.execution import form, read
+from archon_batch.errors import ArchitectureError
+from tests.archon.components.gbnf import admits
+from tests.archon.components.playing import answered, ids
+from tests.builders import a_component, a_question, asked, candidates, played
+
+TESTS = ("assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3")
+LAYERS = (
+    {"type": "generator", "model": "scripted/plausible", "samples": 3},
+    {"type": "unit_test_generator", "model": "scripted/plausible", "kind": "code"},
+    {"type": "unit_test_evaluator", "execute": "sandbox", "top_k": 1},
+)
+
+
+def an_evaluator(**knobs):
+    return a_component("unit_test_evaluator", execute="sandbox", **knobs)
+
+
+def a_scene(*texts):
+    return Scene(a_question(), State(candidates(*texts), TESTS), "2.0")
+
+
+def told(*verdicts):
+    return json.dumps({"results": [{"verdict": v, "why": ""} for v in verdicts]})
+
+
+def results(passed):
+    """Replies by the program that is asked about: the numbers of the tests that it passes."""
+
+    def answer(request: Request) -> str:
+        program = json.loads(request.messages[-1].content)["program"]
+        good = passed[program]
+        return told(*("passed" if n in good else "failed" for n in range(len(TESTS))))
+
+    return answer
+
+
+def architecture(*layers):
+    return read_architecture({"name": "a", "layers": list(layers)})
+
+
+def test_the_sandbox_is_asked_once_for_each_candidate_with_its_code_and_the_tests():
+    first, second = asked(an_evaluator(), a_scene("Here:\n```python\nx = 1\n```", "x = 2"))
+
+    assert [json.loads(r.messages[-1].content) for r in (first, second)] == [
+        {"program": "x = 1", "tests": list(TESTS)},
+        {"program": "x = 2", "tests": list(TESTS)},
+    ]
+    assert [m.role for m in first.messages] == ["user"]
+    assert an_evaluator().model == SANDBOX
+    assert an_evaluator().calls(2).high == 2
+
+
+def test_candidates_are_ranked_by_the_tests_that_they_pass():
+    play = answered(
+        an_evaluator(top_k=2),
+        a_scene("a", "b", "c"),
+        results({"a": {0}, "b": {0, 1, 2}, "c": {1, 2}}),
+    )
+
+    assert ids(play) == ["1", "2"]
+    assert play.contribution.scores["0.0.1"] == {"unit_tests": 1.0}
+    assert [v.passed for v in play.contribution.tests["0.0.2"]] == [False, True, True]
+    assert play.remarks == ()
+
+
+def test_dual_agreement_prefers_many_candidates_that_pass_the_same_to_one_that_passes_more():
+    passed = {"a": {0, 1, 2}, "b": {0, 1}, "c": {0, 1}, "d": {2}}
+
+    plain = answered(an_evaluator(), a_scene(*"abcd"), results(passed))
+    dual = answered(an_evaluator(agreement="dual"), a_scene(*"abcd"), results(passed))
+
+    assert ids(plain) == ["0", "1", "2", "3"]
+    # 2 x 2 beats 1 x 3.
+    assert ids(dual) == ["1", "2", "0", "3"]
+    assert dual.contribution.scores["0.0.1"] == {"unit_tests": 2 / 3, "agreement": 4.0}
+
+
+@given(st.lists(st.frozensets(st.integers(0, 2)), min_size=1, max_size=6))
+def test_the_best_by_agreement_has_the_greatest_product(passed):
+    texts = [f"x = {n}" for n in range(len(passed))]
+    play = answered(
+        an_evaluator(agreement="dual"),
+        a_scene(*texts),
+        results(dict(zip(texts, passed, strict=True))),
+    )
+
+    groups = defaultdict(int)
+    for tests in passed:
+        groups[tests] += 1
+    order = [passed[int(n)] for n in ids(play)]
+    products = [groups[tests] * len(tests) for tests in order]
+    assert products == sorted(products, reverse=True)
+
+
+def test_a_test_that_is_no_python_is_told_of_once():
+    play = played(an_evaluator(), a_scene("a", "b"), told("passed", "broken", "failed"))
+
+    (remark,) = play.remarks
+    assert remark.why.startswith("unit test 2 is no Python")
+
+
+def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
+    play = played(
+        an_evaluator(), a_scene("a", "b"), Reply(None, failure="down"), told(*["failed"] * 3)
+    )
+
+    assert ids(play) == ["0", "1"]
+    assert "0.0.0" not in play.contribution.scores
+    assert [r.kind for r in play.remarks] == ["failed", "without"]
+
+
+@pytest.mark.parametrize("text", ["", "yes", told(), told("passed", "passed"), '{"results": [1]}'])
+def test_results_that_are_not_one_for_each_test_are_refused(text):
+    with pytest.raises(UnreadableError):
+        read(text, 3)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_form_of_results_is_read(count):
+    assert {r.verdict for r in read(form(count).example, count)} == {"passed"}
+    assert {r.verdict for r in read(form(count).worst, count)} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("text", "tests"),
+    [
+        ("assert f(1) == 1", ["assert f(1) == 1"]),
+        (
+            "```python\nassert f(1) == 1\n\n# an edge\nassert f([\n    1,\n]) == 2\n```",
+            ["assert f(1) == 1", "assert f([\n    1,\n]) == 2"],
+        ),
+        (
+            "assert a()\nimport math\nassert f(1) == math.pi",
+            ["assert a()", "import math\nassert f(1) == math.pi"],
+        ),
+        ("assert f('a  b') == 'a  b'\nassert f('a  b') == 'a  b'", ["assert f('a  b') == 'a  b'"]),
+    ],
+)
+def test_tests_are_read_of_a_block_of_asserts(text, tests):
+    assert read_code(text, None) == tuple(tests)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "There are none.", "def f(x):\n    return x", "import math", "    assert f(1)"]
+)
+def test_what_is_no_block_of_asserts_is_refused(text):
+    with pytest.raises(UnreadableError):
+        read_code(text, None)
+
+
+@pytest.mark.parametrize("count", [None, 1, 4])
+def test_the_form_of_a_block_is_read_and_admitted(count):
+    shape = form_code(count)
+
+    assert len(read_code(shape.example, count)) == (count or 5)
+    assert len(read_code(shape.sized(400, word="a word"), count)) == (count or 5)
+    assert admits(shape, shape.example)
+
+
+def test_a_block_with_another_number_of_tests_is_refused():
+    with pytest.raises(UnreadableError, match="exactly 2"):
+        read_code("assert f(1)", 2)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "why"),
+    [
+        ({"samples": 2}, "samples: 1 with execute"),
+        ({"agreement": "dual", "first_k": 1}, "either agreement"),
+        ({"execute": None, "agreement": "dual"}, "agreement goes with execute"),
+        ({"execute": None, "model": SANDBOX}, "what runs in the sandbox has execute"),
+        ({"model": "scripted/plausible"}, "it asks sandbox/python; leave this out"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(knobs, why):
+    layer = {k: v for k, v in {**LAYERS[2], "top_k": None, **knobs}.items() if v is not None}
+    layer.setdefault("model", "scripted/plausible") if "execute" not in layer else None
+
+    with pytest.raises(ArchitectureError, match=why):
+        architecture(*LAYERS[:2], layer)
+
+
+def test_the_default_model_is_not_asked_to_execute():
+    layers = [dict(layer) for layer in LAYERS]
+    built = read_architecture(
+        {"name": "a", "defaults": {"model": "scripted/rough"}, "layers": layers}
+    )
+
+    assert built.model_names == ("scripted/plausible", SANDBOX)
+    assert read_architecture(built.as_data()) == built
+
+
+def test_statements_cannot_be_executed():
+    statements = {**LAYERS[1]}
+    del statements["kind"]
+
+    refuse_broken(architecture(*LAYERS))
+    for layers in (
+        [LAYERS[0], statements, LAYERS[2]],
+        [LAYERS[0], LAYERS[1], statements, LAYERS[2]],
+        [LAYERS[0], [LAYERS[1], statements], LAYERS[2]],
+    ):
+        with pytest.raises(ArchitectureError, match=r"needs code tests.*kind: code"):
+            refuse_broken(architecture(*layers))
+
+
+def test_an_item_goes_from_question_to_answer_by_what_the_sandbox_says():
+    def answer(call):
+        if call.model.model == SANDBOX:
+            is_best = json.loads(call.messages[-1].content)["program"] == "program 1"
+            return Reply(told(*["passed" if is_best else "failed"] * 2))
+        if call.kind == "generator":
+            return Reply(f"program {call.key.slot}")
+        return Reply("```\nassert f(1)\nassert f(2)\n```")
+
+    end, replies = run(architecture(*LAYERS), a_question(), answer)
+
+    assert isinstance(end, Answer)
+    assert (end.text, len(replies)) == ("program 1", 7)

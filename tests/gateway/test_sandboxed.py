@@ -1,0 +1,79 @@
+"""The sandbox as a gateway."""
+
+import asyncio
+import json
+
+import pytest
+
+from archon_batch.archon import SANDBOX, Model
+from archon_batch.errors import BadCallError, SettingsError, UnknownModelError
+from archon_batch.gateway import Router, missing_for, price_of, why_unknown
+from archon_batch.sandbox import box
+from tests.builders import a_call
+
+
+def answered(*calls):
+    async def all_of_them():
+        router = Router(30)
+        try:
+            return await asyncio.gather(*(router.answer(call, "job/0/0.0.0.0/1") for call in calls))
+        finally:
+            await router.close()
+
+    return asyncio.run(all_of_them())
+
+
+def a_program(program, *tests, model=SANDBOX):
+    return a_call(json.dumps({"program": program, "tests": tests}), model=model)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_call_runs_a_program_and_the_reply_is_how_its_tests_ended():
+    calls = [
+        a_program("def f(x):\n    return x", "assert f(1) == 1", "assert f(1) == 2"),
+        a_program("def f(x):\n    return 2", "assert f(1) == 2"),
+    ]
+
+    first, second = answered(*calls)
+
+    verdicts = [r["verdict"] for r in json.loads(first.text)["results"]]
+    assert verdicts == ["passed", "failed"]
+    assert json.loads(second.text) == {"results": [{"verdict": "passed", "why": ""}]}
+    assert (first.usage.prompt, first.usage.completion, first.finish) == (0, 0, "stop")
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (a_call("run this", model=SANDBOX), BadCallError),
+        (a_program("\ud800", "assert 1"), BadCallError),
+        (a_program("x = 1", "assert x", model="sandbox/perl"), UnknownModelError),
+    ],
+)
+def test_what_is_no_execution_is_refused(call, error):
+    with pytest.raises(error):
+        answered(call)
+
+
+def test_where_there_is_no_sandbox_the_job_stops_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    box.opened.cache_clear()
+
+    try:
+        with pytest.raises(UnknownModelError, match="install bubblewrap") as told:
+            answered(a_program("x = 1", "assert x"))
+        with pytest.raises(SettingsError, match="install bubblewrap"):
+            missing_for(Model(model=SANDBOX))
+    finally:
+        box.opened.cache_clear()
+    assert told.value.stops_job
+
+
+def test_it_costs_nothing_and_is_known_by_its_name():
+    price = price_of(Model(model=SANDBOX))
+
+    assert price is not None
+    assert (price.input, price.output) == (0, 0)
+    assert why_unknown(Model(model=SANDBOX)) is None
+    assert "known is sandbox/python" in (why_unknown(Model(model="sandbox/perl")) or "")

@@ -1,0 +1,86 @@
+"""Hostile programs are held, whoever runs the sandbox; and they are hostile."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archon_batch.sandbox import attacked
+from archon_batch.sandbox.attacks import FORGERIES, REACHES
+
+ROOT = Path(__file__).parents[2]
+#: Attacks that do no harm where nothing holds them.
+HARMLESS = (
+    "opens a socket",
+    "reads the users of this machine",
+    "lists the folders of users",
+    "goes out by the root of its first process",
+    "starts a shell",
+    "reads the environment of every process",
+    "looks for the processes of others",
+    "makes a process with a user of its own",
+    "takes memory between processes",
+    "takes memory as a file",
+    "reaches into what a test hands to it",
+)
+ALL = len(REACHES) + len(FORGERIES) + 3
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("sandbox")
+def test_every_hostile_program_is_held(monkeypatch):
+    monkeypatch.setenv("CANARY_API_KEY", "sk-canary")
+
+    found = list(attacked())
+
+    assert [attack for attack in found if not attack.held] == []
+    assert len(found) == ALL > 30
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("sandbox")
+def test_every_hostile_program_is_held_as_another_user():
+    setpriv, python = shutil.which("setpriv"), Path("/usr/bin/python3")
+    if os.geteuid() != 0 or setpriv is None or not python.is_file():
+        pytest.skip("only root can be someone else, with setpriv and the system's Python")
+    program = (
+        "import json, os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from archon_batch.sandbox import attacked\n"
+        "print(json.dumps([os.getuid(), list(attacked())]))"
+    )
+    someone = [setpriv, "--reuid=30001", "--regid=30001", "--clear-groups"]
+
+    told = subprocess.run(
+        [*someone, python, "-Bc", program, ROOT], cwd="/", capture_output=True, check=False, env={}
+    )
+
+    if b"SettingsError" in told.stderr or b"PermissionError" in told.stderr:
+        pytest.skip("nobody else may make boxes here, or read this checkout")
+    user, found = json.loads(told.stdout)
+    assert user == 30001
+    assert [name for name, held, _ in found if not held] == []
+    assert len(found) == ALL
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_an_attack_gets_through_where_nothing_holds_it(name):
+    program = REACHES[name]
+    ask = "use(lambda: 1)" if "def use" in program else "attack()"
+
+    told = subprocess.run(
+        [sys.executable, "-c", f"{program}\nprint({ask})"],
+        capture_output=True, check=False, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert told.stdout == "through\n", told.stderr
+
+
+@pytest.mark.parametrize("name", ["equals everything", "is nothing but equal", "ends with success"])
+def test_a_forgery_passes_where_the_program_is_its_own_judge(name):
+    program = f"{FORGERIES[name]}\nassert add(2, 3) == 5"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -1,0 +1,178 @@
+"""A program on trial: what passes, what fails, and that the next one knows nothing of it."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from archon_batch.errors import SettingsError
+from archon_batch.sandbox import Check, Sandbox, box
+
+ADD = "def add(a, b):\n    return a + b\n"
+
+
+def verdicts(sandbox, program, *tests, **knobs):
+    return [o.verdict for o in sandbox.tested([program], [Check(t, **knobs) for t in tests])]
+
+
+def test_each_test_is_judged_by_itself(sandbox):
+    outcomes = list(
+        sandbox.tested(
+            [ADD],
+            [Check(t) for t in ("assert add(1, 2) == 3", "assert add(1, 2) == 4", "assert (")],
+        )
+    )
+
+    assert [o.verdict for o in outcomes] == ["passed", "failed", "broken"]
+    assert outcomes[1].why == "AssertionError"
+    assert outcomes[2].why.startswith("SyntaxError")
+
+
+def test_values_come_across_as_they_are(sandbox):
+    same = "def same(x):\n    return x\n"
+    values = (
+        "[1, 2.5, 'a', None, True]",
+        "{(1, 2): {3}, 'k': frozenset({4})}",
+        "float('inf')",
+        "-0.1",
+        "2 ** 5000",
+        "complex(1, -2)",
+        "b'\\x00\\xff'",
+        "'\\ud800 \\u2028'",
+        "int",
+    )
+
+    tests = [f"assert same({value}) == {value}\n" for value in values]
+    types = ["assert type(same((1,))) is tuple", "assert same(True) is True"]
+
+    assert set(verdicts(sandbox, same, *tests, *types)) == {"passed"}
+
+
+def test_objects_stay_where_they_are_and_can_be_used(sandbox):
+    program = (
+        "class Node:\n    def __init__(self, value):\n        self.value = value\n"
+        "def twice(node):\n    return node.value * 2\n"
+        "def count():\n    yield from range(3)\n"
+        "def apply(what, to):\n    return what(to)\n"
+        "def fail():\n    raise KeyError('k')\n"
+    )
+
+    found = verdicts(
+        sandbox,
+        program,
+        "n = Node(4)\nn.value += 1\nassert twice(n) == 10 and n.value == 5",
+        "assert list(count()) == [0, 1, 2]",
+        "assert apply(lambda x: x + 1, 2) == 3",
+        "try:\n    fail()\nexcept KeyError:\n    pass\nelse:\n    raise AssertionError",
+        "assert Node(1) == Node(1)",
+    )
+
+    assert found == ["passed"] * 4 + ["failed"]
+
+
+def test_setup_is_run_before_each_test_and_may_use_the_program(sandbox):
+    found = verdicts(
+        sandbox, ADD, "x.append(add(1, 1))\nassert x == [2]", "assert x == []", setup="x = []"
+    )
+
+    assert found == ["passed", "passed"]
+
+
+def test_the_first_text_that_is_python_is_the_program(sandbox):
+    outcomes = sandbox.tested(["def add(:", ADD], [Check("assert add(1, 2) == 3")])
+
+    assert [o.verdict for o in outcomes] == ["passed"]
+
+
+def test_a_program_that_python_cannot_load_passes_nothing(sandbox):
+    outcomes = list(sandbox.tested(["1 / 0"], [Check("assert True"), Check("assert True")]))
+
+    assert [o.verdict for o in outcomes] == ["failed", "failed"]
+    assert outcomes[0].why == "ZeroDivisionError: division by zero"
+
+
+def test_a_program_that_ends_fails_one_test_and_is_there_for_the_next(sandbox):
+    program = "import os\ndef f(x):\n    return os._exit(0) if x else 0\n"
+
+    assert verdicts(sandbox, program, "f(0)", "f(1)", "f(0)") == ["passed", "failed", "passed"]
+
+
+def test_a_program_that_hangs_fails_one_test_and_all_when_there_is_no_time_left():
+    program = "def f(x):\n    while x:\n        pass\n"
+
+    patient = verdicts(Sandbox(seconds=2), program, "f(1)")
+    hasty = list(Sandbox(all_seconds=0).tested([program], [Check("f(0)")]))
+
+    assert patient == ["failed"]
+    assert [(o.verdict, o.why) for o in hasty] == [("failed", "its time is up")]
+
+
+def test_what_python_has_is_not_the_programs_where_that_would_help_it(sandbox):
+    liar = (
+        "def f(x):\n    return 9\nabs = lambda x: 0\nclass math:\n    isclose = lambda a, b: True\n"
+    )
+    honest = "def sum(a, b):\n    return a + b\n"
+
+    lied = verdicts(sandbox, liar, "assert abs(f(1) - 1) < 0.1", "assert math.isclose(f(1), 1)")
+
+    assert lied == ["failed", "failed"]
+    # Of published tests some call a function by the name of one of Python's.
+    assert verdicts(sandbox, honest, "assert sum(10, 15) == 25") == ["passed"]
+
+
+def test_a_script_is_judged_by_what_it_prints(sandbox):
+    double = "print(int(input()) * 2)"
+
+    assert sandbox.printed([double], "21\n", " 42").verdict == "passed"
+    assert sandbox.printed([double], "21\n", "43").verdict == "failed"
+    assert sandbox.printed(["print(42); raise SystemExit(1)"], "", "42").verdict == "passed"
+    assert sandbox.printed(["raise SystemExit(0)"], "", "42").verdict == "failed"
+
+
+def test_several_threads_may_try_programs_at_once(sandbox):
+    found = {}
+
+    def tried(n):
+        found[n] = verdicts(sandbox, f"def f():\n    return {n}\n", f"assert f() == {n}")
+
+    threads = [threading.Thread(target=tried, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == {n: ["passed"] for n in range(4)}
+
+
+def test_no_file_stays_open(sandbox):
+    verdicts(sandbox, ADD, "assert add(1, 2) == 3")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    verdicts(sandbox, ADD, "assert add(1, 2) == 3")
+    next(sandbox.tested([ADD], [Check("add(1, 1)"), Check("add(1, 1)")]))
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("lacking", "why"),
+    [
+        ({"which": None}, "no bwrap; install bubblewrap"),
+        ({"which": shutil.which("false")}, "no box can be made"),
+        ({"machine": "vax"}, "this kind of machine"),
+    ],
+)
+def test_where_no_sandbox_works_it_says_what_would_help(monkeypatch, lacking, why):
+    if "which" in lacking:
+        monkeypatch.setattr("shutil.which", lambda _name: lacking["which"])
+    else:
+        monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/bwrap")
+        monkeypatch.setattr("platform.machine", lambda: lacking["machine"])
+    box.opened.cache_clear()
+
+    try:
+        with pytest.raises(SettingsError, match=why):
+            Sandbox()
+    finally:
+        box.opened.cache_clear()
