@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from archon_batch.archon import SCALES
+from archon_batch.settings import Settings
+from archon_batch.store import Store
 from tests.cli.terminal import Terminal
 
 ARCH = """\
@@ -118,9 +120,13 @@ def test_two_turns_are_two_jobs_and_one_budget_holds_for_all(folder: Terminal) -
     # The second turn is asked, and judged, with the first answer before it.
     assert "question, after 2 messages" in folder.run("show", second, "3").out
     answered = {one["id"]: one["answer"] for one in folder.json("show", first)}
-    judged = folder.run("show", figures["judge"]["jobs"][0], "7").out
-    assert "user: Say 3." in judged
-    assert f"assistant: {answered['3'][:30]}" in judged
+    store = Store.open(Settings.from_environment().database_url)
+    (judge,) = figures["judge"]["jobs"]
+    question, _ = store.endings.on_record(judge, 7)
+    store.close()
+    brief = question.messages[-1].content
+    assert f"user: Say 3.\n\nassistant: {answered['3']}" in brief
+    assert "To the request before: 3\n\nTo this request: again 3" in brief
     for job in (first, second):
         (line, *_) = folder.run("export", job).out.splitlines()
         assert json.loads(line)["scores"]["mt-bench"]["value"] in SCALES["rating"].values()
