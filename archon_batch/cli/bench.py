@@ -124,15 +124,16 @@ def _refuse_unmeasurable(run: road.Run) -> None:
     if not measured:
         return
     metric = run.benchmark.measure()
+    references = []
     for problem in measured:
         try:
-            reference = metric.prepared(problem.reference)
+            references.append(metric.prepared(problem.reference))
         except ValueError as error:
             why = f"{metric.name} wants {error}; found {problem.reference!r:.80}"
             raise InputError(f"{run.benchmark.name}: problem {problem.id}: {why}") from None
     try:
         # One that needs what is not installed says so when it is used.
-        metric.score("0", reference)
+        metric.score("0", references[0])
     except ModuleNotFoundError as error:
         raise InputError(str(error)) from None
 

@@ -141,12 +141,12 @@ def _placeholders(text: str, keys: Keys) -> bool:
 
 
 def _postscript(text: str, keys: Keys) -> bool:
-    """Spaces between its letters, and a missing last full stop, are no matter."""
+    """Spaces between its letters are no matter; "P.P.S." holds a "P.S."."""
     marker = str(keys["postscript_marker"]).lower()
     letters = [c for c in marker if c.isalpha()]
     if set(letters) - {"p", "s"}:
         return marker in text.lower()
-    pattern = r"\.\s?".join(letters)
+    pattern = r"\.\s?".join(letters) + (r"\." if marker.endswith(".") else "")
     return re.search(rf"(?<!\w){pattern}(?!\w)", text.lower()) is not None
 
 
