@@ -155,7 +155,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
     if figures["judge"] is not None:
         judge = figures["judge"]
         facts += [
-            ("judge", f"{judge['name']}, job {judge['job']}"),
+            ("judge", f"{judge['name']}, job {judge['jobs'][0]}"),
             ("paid for judging, USD", _shown(judge["usd"])),
             ("answers that may talk to the judge", f"{len(figures['suspect']):,}"),
         ]

@@ -2,31 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from archon_batch import bench as road
-from archon_batch.archon import Architecture
 from archon_batch.cli import room
-from archon_batch.cli.judging import Bench, judge_through, judging_architecture
+from archon_batch.cli.judging import Bench, judging_architecture
 from archon_batch.cli.order import priced
 from archon_batch.cli.page import visible
-from archon_batch.cli.run import run as see_through
-from archon_batch.cli.submit import made, refuse_unready
+from archon_batch.cli.sitting import Sitting
+from archon_batch.cli.submit import refuse_unready
 from archon_batch.cli.tables import aside, money, print_json, print_table
-from archon_batch.dataset import Dataset
 from archon_batch.dataset.published import Published, published
 from archon_batch.errors import InputError
-from archon_batch.judge import Docket, verdicts
-from archon_batch.ledger import NanoUsd, Price, usd
-from archon_batch.report import dollars
+from archon_batch.ledger import NanoUsd
 from archon_batch.scoring import BENCHMARKS, Benchmark, drawn
-from archon_batch.settings import Settings
-from archon_batch.store import Account, Job
-from archon_batch.submit import Submission, refuse_small_budget
 
 #: Reasons that are told of what could not be read.
 _TOLD = 3
@@ -96,7 +88,7 @@ def bench(
     refuse_unready(settings, architecture)
     _refuse_unwritable(output)
 
-    sitting = _Sitting(settings, run, budget)
+    sitting = Sitting(settings, run, budget)
     jobs, given = sitting.answers(architecture, prices)
     cases = road.docket(run, given)
     judged = (
@@ -107,7 +99,7 @@ def bench(
         "published": len(everything),
         "data": dict(files.digests),
         "architecture": architecture.name,
-        "judge": None if judged is None else _of_judge(settings, judge, judged),
+        "judge": None if judged is None else {"name": judge, **sitting.account([judged])},
     }
     path = output / f"{name}-{architecture.name}-{jobs[0].id}"
     written = _write(path, figures)
@@ -117,102 +109,6 @@ def bench(
         _print(figures)
         aside.print(f"the figures are in {' and '.join(written)}")
     return 1 if figures["given_up"] else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Sitting:
-    """One benchmark on its way through its jobs."""
-
-    settings: Settings
-    run: road.Run
-    budget: NanoUsd | None
-
-    def answers(
-        self, architecture: Architecture, prices: dict[str, Price | None]
-    ) -> tuple[Sequence[Job], Sequence[road.Answers]]:
-        """The jobs with the answers to each turn, all of them done."""
-        jobs: list[Job] = []
-        given: list[road.Answers] = []
-        for turn in range(self.run.turns):
-            job = self._answered(architecture, prices, turn, jobs, given)
-            jobs.append(job)
-            with room.store(self.settings) as store:
-                given.append(road.answers(store, job))
-            if not any(given[-1].values()):
-                # Nobody is there to be asked a further turn.
-                break
-        return jobs, given
-
-    def judge(self, court: Bench, cases: Docket, jobs: Sequence[Job]) -> Job:
-        """The judge's job, when it is done."""
-        name = f"{self.run.benchmark.name}-judge"
-        court = replace(court, budget=self._left(jobs))
-        job, status = judge_through(self.settings, name, cases, court)
-        return _done(job, status)
-
-    def figures(
-        self,
-        jobs: Sequence[Job],
-        given: Sequence[road.Answers],
-        cases: Docket | None,
-        judged: Job | None,
-    ) -> dict[str, Any]:
-        """What it comes to; each score is put on record beside its answer."""
-        with room.store(self.settings) as store:
-            read = None if judged is None or cases is None else verdicts(store, judged, cases.scale)
-            grades = road.graded(self.run, given, cases, read)
-            for turn, job in enumerate(jobs):
-                scores = road.row_scores(store, job, turn, grades)
-                store.scores.write(job.id, self.run.benchmark.name, scores)
-            total = sum((store.accounts.total(job.id) for job in jobs), Account())
-        return {
-            **road.told(self.run, grades, cases.suspects() if cases is not None else ()),
-            "jobs": [job.id for job in jobs],
-            "calls": total.calls,
-            "prompt_tokens": total.prompt_tokens,
-            "completion_tokens": total.completion_tokens,
-            "usd": _dollars(total),
-        }
-
-    def _answered(
-        self,
-        architecture: Architecture,
-        prices: dict[str, Price | None],
-        turn: int,
-        jobs: Sequence[Job],
-        given: Sequence[road.Answers],
-    ) -> Job:
-        name = self.run.benchmark.name + (f"-turn-{turn + 1}" if turn else "")
-        with Dataset.of(name, road.rows(self.run, turn, given)) as rows:
-            submission = Submission(rows, architecture, prices, budget=self._left(jobs))
-            if submission.budget is not None:
-                refuse_small_budget(submission)
-            with room.store(self.settings) as store:
-                job = made(store, submission)
-        if job.state == "done":
-            return job
-        aside.print(f"{name}: job {job.id}, {job.rows:,} rows")
-        status = see_through(self.settings, job, wait=True)
-        with room.store(self.settings) as store:
-            return _done(store.jobs.get(job.id), status)
-
-    def _left(self, jobs: Sequence[Job]) -> NanoUsd | None:
-        """What is left of the budget after these jobs.
-
-        Raises:
-            InputError: nothing is.
-        """
-        if self.budget is None:
-            return None
-        with room.store(self.settings) as store:
-            now = [store.jobs.get(job.id) for job in jobs]
-        left = self.budget - sum(job.spent + job.in_doubt for job in now)
-        if left <= 0:
-            raise InputError(
-                f"--budget: nothing is left of {usd(self.budget):f} USD for what is still to ask; "
-                "the same command with a larger one goes on"
-            )
-        return NanoUsd(left)
 
 
 def _read(benchmark: Benchmark, data: Path, baseline: Path | None) -> Published:
@@ -228,15 +124,16 @@ def _refuse_unmeasurable(run: road.Run) -> None:
     if not measured:
         return
     metric = run.benchmark.measure()
+    references = []
     for problem in measured:
         try:
-            reference = metric.prepared(problem.reference)
+            references.append(metric.prepared(problem.reference))
         except ValueError as error:
             why = f"{metric.name} wants {error}; found {problem.reference!r:.80}"
             raise InputError(f"{run.benchmark.name}: problem {problem.id}: {why}") from None
     try:
         # One that needs what is not installed says so when it is used.
-        metric.score("0", reference)
+        metric.score("0", references[0])
     except ModuleNotFoundError as error:
         raise InputError(str(error)) from None
 
@@ -259,25 +156,6 @@ def _refuse_unwritable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--output: {folder}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _done(job: Job, status: int) -> Job:
-    """The job if it is done; else the command ends, and says how to go on."""
-    if job.state != "done":
-        aside.print(f"not scored yet: job {job.id} is {job.state}; the same command goes on")
-        click.get_current_context().exit(status or 1)
-    return job
-
-
-def _of_judge(settings: Settings, judge: str | None, job: Job) -> dict[str, Any]:
-    with room.store(settings) as store:
-        total = store.accounts.total(job.id)
-    return {"name": judge, "job": job.id, "calls": total.calls, "usd": _dollars(total)}
-
-
-def _dollars(account: Account) -> float | None:
-    """What was paid; None where a price is not known."""
-    return None if account.unpriced_calls else dollars(account.cost)
 
 
 def _write(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:

@@ -121,7 +121,7 @@ def length_controlled(cases: Sequence[Compared], gamed: Sequence[Gamed] = ()) ->
     spread = stdev([case.longer for case in cases]) or 1.0
     rows = [[math.tanh(case.longer / spread), case.difficulty, 1.0] for case in cases]
     rows += [[math.tanh(case.longer), case.difficulty, 0.0] for case in gamed]
-    outcomes = [case.preference for case in (*cases, *gamed)]
+    outcomes = [case.preference for case in cases] + [case.preference for case in gamed]
     weights = [1.0] * len(cases) + [_GAMED] * len(gamed)
     found = fitted(rows, outcomes, weights)
     return 100 * fmean(predicted(found, [0.0, case.difficulty, 1.0]) for case in cases)

@@ -5,7 +5,7 @@ images are left out, as Archon does (arXiv 2409.15254): 140 of the 165 are left.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from archon_batch.scoring.benchmarks.benchmark import Benchmark, Part, Problem, Records
 from archon_batch.scoring.benchmarks.record import Record
@@ -50,13 +50,11 @@ def _problem(record: Record) -> Problem:
 
 def _sides(record: Record, key: str) -> Mapping[str, list[str]]:
     """The inputs and outputs of a group of tests, which may be empty or missing."""
-    group: Any = record.maybe(key) or {"input": [], "output": []}
-    sides = (
-        {side: group.get(side) for side in ("input", "output")} if isinstance(group, dict) else {}
-    )
-    good = all(
-        isinstance(side, list) and all(isinstance(t, str) for t in side) for side in sides.values()
-    )
-    if not sides or not good or len(sides["input"]) != len(sides["output"]):
+    group = record.maybe(key) or {"input": [], "output": []}
+    sides = [group.get(side) for side in ("input", "output")] if isinstance(group, dict) else []
+    texts = [
+        side for side in sides if isinstance(side, list) and all(isinstance(t, str) for t in side)
+    ]
+    if len(texts) != 2 or len(texts[0]) != len(texts[1]):  # noqa: PLR2004
         record.refuse(f"{key}: expected as many texts under input as under output")
-    return sides
+    return dict(zip(("input", "output"), texts, strict=True))

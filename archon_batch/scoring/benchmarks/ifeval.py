@@ -22,8 +22,9 @@ class Instructions(Metric):
     def prepared(self, reference: object) -> Sequence[tuple[str, Mapping[str, Any]]]:
         found = reference if isinstance(reference, dict) else {}
         names, keys = found.get("instruction_id_list"), found.get("kwargs")
-        good = isinstance(names, list) and isinstance(keys, list) and len(names) == len(keys)
-        if not good or not names or not all(isinstance(one, dict) for one in keys):
+        if not isinstance(names, list) or not isinstance(keys, list) or not names:
+            raise ValueError(self.wants)
+        if len(names) != len(keys) or not all(isinstance(one, dict) for one in keys):
             raise ValueError(self.wants)
         prepared = [(str(name), one) for name, one in zip(names, keys, strict=True)]
         for name, one in prepared:

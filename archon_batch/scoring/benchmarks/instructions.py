@@ -17,8 +17,8 @@ _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\u0964])[\"'\u201d\u2019)\]*_]*(?:\s+|\Z)|\n{2,}")
 #: What ends with a full stop and ends no sentence.
 _SHORT = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|jr|sr|no|inc|ltd|u\.s)|\b[a-z])\.\Z",
-    re.IGNORECASE,
+    r"(?:\b(?i:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|jr|sr|no|inc|ltd|u\.s)"
+    r"|(?<![\w'\u2019])[A-HJ-Z])\.\Z"
 )
 _ASTERISKS = re.compile(r"\s?\*{3}\s?")
 _REPLIES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -126,14 +126,14 @@ def _paragraphs(text: str, keys: Keys) -> bool:
 
 
 def _nth_first_word(text: str, keys: Keys) -> bool:
-    """Paragraphs are two line ends apart; marks around the word are no matter."""
+    """Paragraphs are two line ends apart; quotes before the word, and marks after it, are no matter."""
     parts = [part.strip() for part in re.split(r"\n\n", text)]
     full = [part for part in parts if part]
     place = int(keys["nth_paragraph"]) - 1
     if len(full) != int(keys["num_paragraphs"]) or not 0 <= place < len(full):
         return False
-    first = full[place].split()[0].strip("\"'.,?!*_:;()[]\u201c\u201d").lower()
-    return first == str(keys["first_word"]).lower()
+    first = re.split(r"[.,?!'\"]", full[place].split()[0].lstrip("'\""))[0]
+    return first.lower() == str(keys["first_word"]).lower()
 
 
 def _placeholders(text: str, keys: Keys) -> bool:
@@ -141,12 +141,13 @@ def _placeholders(text: str, keys: Keys) -> bool:
 
 
 def _postscript(text: str, keys: Keys) -> bool:
-    """Spaces between its letters, and a missing last full stop, are no matter."""
-    letters = [c for c in str(keys["postscript_marker"]).lower() if c.isalpha()]
+    """Spaces between its letters are no matter; "P.P.S." holds a "P.S."."""
+    marker = str(keys["postscript_marker"]).lower()
+    letters = [c for c in marker if c.isalpha()]
     if set(letters) - {"p", "s"}:
-        return str(keys["postscript_marker"]).lower() in text.lower()
-    pattern = r"\.\s?".join(letters)
-    return re.search(rf"(?<!\w)(?<![a-z]\.)(?<![a-z]\.\s){pattern}(?!\w)", text.lower()) is not None
+        return marker in text.lower()
+    pattern = r"\.\s?".join(letters) + (r"\." if marker.endswith(".") else "")
+    return re.search(rf"(?<!\w){pattern}(?!\w)", text.lower()) is not None
 
 
 def _bullets(text: str, keys: Keys) -> bool:
