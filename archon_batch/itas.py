@@ -169,7 +169,8 @@ class Search:
             [t.label for t in self._ranked(singles)],
             [t.label for t in self._ranked(fusers)] or plan.space.fusers,
         )
-        if space != plan.space:
+        if self._foreseen is not None:
+            # The best may be dearer than those that were named first.
             found = self._counted(space)
         found.single = self._ranked(singles)[0]
         found.ended = self._search(space, found)

@@ -55,7 +55,9 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
         asked = study.ask()
         proposed = ground.axes.walk(partial(_suggested, asked))
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        point = min(left, key=partial(ground.axes.apart, proposed))
+        point = (
+            proposed if proposed in left else min(left, key=partial(ground.axes.apart, proposed))
+        )
         del left[point]
         found.append(point)
         study.add_trial(_trial(ground, Tried(point, worst.value, worst.cost)))
