@@ -176,6 +176,11 @@ class _Order:
             prices = price_list(everyone, allow_unpriced=allow_unpriced)
         if given.budget is not None and None in prices.values():
             raise InputError("--budget: it cannot hold, since a model has no price; give it one")
+        by_usd = more["pareto"] or (more["weight"] and more["amount"] == "usd")
+        if by_usd and None in prices.values():
+            raise InputError(
+                "--lambda and --pareto go by USD, and a model has no price; give it one"
+            )
         dev, held_out = _split(rows, more.pop("dev"), more["seed"])
         refuse_unscorable([*dev, *held_out], metric, given.reference)
         most = more.pop("held_out")
@@ -228,8 +233,8 @@ def _run(store: Store, order: _Order, run_jobs: Any, output: Path | None, *, as_
             record=partial(searches.put, order.id),
             tell=aside.print,
         ).run()
-    except InterruptedSearchError as error:
-        searches.end(order.id, "interrupted", str(error), None)
+    except (InterruptedSearchError, KeyboardInterrupt):
+        searches.end(order.id, "interrupted", "the same command goes on", None)
         raise
     except ArchonBatchError as error:
         searches.end(order.id, "stopped", str(error), None)
