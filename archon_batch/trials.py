@@ -102,14 +102,19 @@ class Trials:
     run_jobs: Run
     #: What the calls of the jobs came to that were asked for here.
     tally: Tally = field(default_factory=Tally)
+    #: What each of them has paid, keeps back and may have paid.
+    _committed: dict[str, int] = field(default_factory=dict)
 
     @property
     def left(self) -> NanoUsd | None:
-        """What is left of the budget: neither paid, kept back nor possibly paid."""
+        """What the jobs that were asked for so far have left of the budget.
+
+        Of a search that goes on, jobs that come later may have paid already: it is to end where it
+        would have ended, had it not been stopped.
+        """
         if self.terms.budget is None:
             return None
-        committed = self.store.searches.committed(self.terms.search)
-        return NanoUsd(max(0, self.terms.budget - committed))
+        return NanoUsd(max(0, self.terms.budget - sum(self._committed.values())))
 
     def run(self, wanted: Sequence[Wanted], keep: NanoUsd = _NONE) -> list[Outcomes]:
         """Run them side by side; of what the budget does not reach, rows are missing.
@@ -119,7 +124,7 @@ class Trials:
             keep: what is not to be spent of the budget, in nano-dollars.
 
         Raises:
-            InputError: a provider's verdict stopped a job.
+            InputError: a provider's verdict stopped a job; or a row has no score.
             InterruptedSearchError: somebody stopped it.
         """
         jobs = [self._made(one) for one in wanted]
@@ -138,17 +143,22 @@ class Trials:
             # What the others left over may do for these.
             if len(unfinished) == before:
                 break
+        for job in jobs:
+            self._committed[job.id] = _own(self.store.jobs.get(job.id))
         return [self._outcomes(job) for job in jobs]
 
     def _share(self, jobs: Sequence[Job], keep: NanoUsd) -> None:
         """Give each an equal part of what is left: together they cannot spend more."""
-        left = self.left
-        for job in jobs:
-            if left is not None:
-                own = job.spent + job.reserved + job.in_doubt
-                part = max(0, left - keep) // len(jobs)
-                self.store.jobs.set_budget(job.id, NanoUsd(own + part))
+        for job, part in zip(jobs, self._parts(len(jobs), keep), strict=True):
+            if part is not None:
+                self.store.jobs.set_budget(job.id, NanoUsd(_own(job) + part))
             self.store.jobs.move(job.id, "running", only_from=["paused", "stopped"])
+
+    def _parts(self, count: int, keep: NanoUsd) -> list[int | None]:
+        if self.terms.budget is None:
+            return [None] * count
+        left = self.terms.budget - self.store.searches.committed(self.terms.search)
+        return [max(0, left - keep) // count] * count
 
     def _running(self, jobs: Sequence[Job]) -> list[Job]:
         return [self.store.jobs.get(job.id) for job in jobs]
@@ -182,11 +192,17 @@ class Trials:
         found = score(self.store, job, self.terms.metric, self.terms.reference)
         self.tally.settled += found.account.calls
         self.tally.found += found.account.cached_calls
-        return {
-            row.row_id: _outcome(row.score.value, accounts.get(row.ix, Account()))
-            for row in found.rows
-            if row.score.value is not None
-        }
+        outcomes: Outcomes = {}
+        for row in found.rows:
+            if row.score.value is None:
+                why = row.score.unread or "no score"
+                raise InputError(f"row {row.row_id}: {self.terms.metric.name} gives none: {why}")
+            outcomes[row.row_id] = _outcome(row.score.value, accounts.get(row.ix, Account()))
+        return outcomes
+
+
+def _own(job: Job) -> int:
+    return job.spent + job.reserved + job.in_doubt
 
 
 def _models(architecture: Architecture) -> set[str]:

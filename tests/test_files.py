@@ -827,5 +827,6 @@ def test_the_keys_of_a_file_tell_what_it_is(file, text, kind):
 @pytest.mark.parametrize("text", ["", "a: 1", "[layers]"])
 def test_a_file_of_no_kind_is_refused(file, text):
     assert why(file(text), kind_of) == (
-        "math.yaml: it has no layers (an architecture), no dataset (a job), no queues (a pool)"
+        "math.yaml: it has no layers (an architecture), no dataset (a job), no queues (a pool), "
+        "no axes (a search space)"
     )

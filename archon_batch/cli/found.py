@@ -34,10 +34,15 @@ def print_found(told: Mapping[str, Any]) -> None:
         (t for t in trials if t["value"] is not None and t["state"] == "done"),
         key=lambda t: (-t["value"], t["n"]),
     )
-    columns = ("trial", "objective", "dev score", "calls a row", "USD a row", "choices")
-    print_table(columns, [_row(t) for t in scored[:_SHOWN]])
+    if scored:
+        _print_best(scored)
     for line in _lines(told, result) if result else [f"{told['state']}: {told['reason'] or '-'}"]:
         click.echo(visible(line))
+
+
+def _print_best(scored: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("trial", "objective", "dev score", "calls a row", "USD a row", "choices")
+    print_table(columns, [_row(t) for t in scored[:_SHOWN]])
 
 
 def _row(trial: Mapping[str, Any]) -> list[object]:
@@ -82,8 +87,8 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
         yield "every trial scored 0: look at the metric and the reference before the architectures"
     yield (
         f"paid {result['paid_calls']:,} calls instead of {result['single_file_calls']:,}: "
-        f"{result['found_calls']:,} were found again, the others belong to architectures that "
-        "were dropped"
+        f"{result['found_calls']:,} were found again, the others are of rows that no "
+        "architecture was run on any more"
     )
     budget = result["budget_usd"]
     of = "" if budget is None else f" of a budget of {money(budget)}"

@@ -1,42 +1,32 @@
 """``archon-batch search``."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import click
 
 from archon_batch import findings
-from archon_batch.archon import Architecture, nearest
 from archon_batch.cli import room
 from archon_batch.cli.found import print_found, print_status
 from archon_batch.cli.order import refuse_uncallable
+from archon_batch.cli.search_order import Given, SearchOrder
 from archon_batch.cli.searching import conducted
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Dataset, Reading
-from archon_batch.errors import ArchitectureError, ArchonBatchError, InputError
-from archon_batch.files import find_space, metric_kinds, read_space
-from archon_batch.forecast import Load
-from archon_batch.itas import Plan, Search, everyone_in, foreseen_by
+from archon_batch.errors import ArchonBatchError
+from archon_batch.itas import Search
 from archon_batch.ledger import NanoUsd
 from archon_batch.report import dollars
-from archon_batch.scoring import Metric
-from archon_batch.search import ALGORITHMS, Foreseen, Name, split
+from archon_batch.search import ALGORITHMS, Name
 from archon_batch.store import Store
-from archon_batch.submit import price_list
 from archon_batch.trials import (
     Amount,
-    Case,
     InterruptedSearchError,
-    Terms,
+    Run,
     Trials,
-    refuse_unscorable,
 )
 
 _AMOUNTS: tuple[Amount, ...] = get_args(Amount)
@@ -126,94 +116,19 @@ def run(
     looked at; archon-batch check SPACE counts it.
     """
     settings = room.settings()
-    given = _Given(datasets, space, metric, reference, cast("Name", algorithm), budget, name, more)
+    given = Given(datasets, space, metric, reference, cast("Name", algorithm), budget, name, more)
     with ExitStack() as stack:
         rows = [stack.enter_context(Dataset.open(one, reading)) for one in datasets]
-        order = _Order.of(given, rows, allow_unpriced=allow_unpriced)
+        order = SearchOrder.of(given, rows, allow_unpriced=allow_unpriced)
     if settings.embedded:
         refuse_uncallable(order.everyone)
     with conducted(settings) as (store, run_jobs):
         return _run(store, order, run_jobs, output, as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    datasets: tuple[str, ...]
-    space: str
-    metric: str
-    reference: str
-    algorithm: Name
-    budget: NanoUsd | None
-    name: str | None
-    more: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What was asked for, read and checked."""
-
-    id: str
-    name: str
-    asked: dict[str, Any]
-    plan: Plan
-    terms: Terms
-    everyone: Architecture
-    foreseen: Foreseen | None
-
-    @classmethod
-    def of(cls, given: _Given, rows: Sequence[Dataset], *, allow_unpriced: bool) -> "_Order":
-        """Read and check all that is named, before anything is stored.
-
-        Raises:
-            InputError: something is wrong.
-        """
-        more = dict(given.more)
-        path = find_space(given.space)
-        space, document = read_space(path)
-        metric = _metric(given.metric)
-        everyone = everyone_in(space)
-        with document.blamed(ArchitectureError):
-            prices = price_list(everyone, allow_unpriced=allow_unpriced)
-        if given.budget is not None and None in prices.values():
-            raise InputError("--budget: it cannot hold, since a model has no price; give it one")
-        dev, held_out = _split(rows, more.pop("dev"), more["seed"])
-        refuse_unscorable([*dev, *held_out], metric, given.reference)
-        most = more.pop("held_out")
-        held_out = held_out[:most]
-        # What makes two searches one; how long it may go on is no part of it.
-        asked = {
-            "datasets": list(given.datasets),
-            "space": space.model_dump(mode="json", exclude_none=True),
-            "metric": given.metric,
-            "reference": given.reference,
-            "algorithm": given.algorithm,
-            "dev_rows": len(dev),
-            "held_out_rows": len(held_out),
-            **{k: more[k] for k in ("seed", "at_once", "weight", "amount", "pareto", "worst")},
-            "halving": not more["no_halving"],
-        }
-        digests = [dataset.digest for dataset in rows]
-        identity = json.dumps([asked, digests], sort_keys=True)
-        search = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        plan = Plan(
-            space, ALGORITHMS[given.algorithm], dev=dev, held_out=held_out,
-            halving=not more.pop("no_halving"), **more,
-        )  # fmt: skip
-        name = given.name or f"search-{space.name}-{search[:6]}"
-        dataset = ", ".join(given.datasets)
-        terms = Terms(search, name, dataset, metric, given.reference, prices, given.budget)
-        return cls(
-            search,
-            name,
-            asked,
-            plan,
-            terms,
-            everyone,
-            foreseen_by(space, prices, Load.of(case.question for case in dev)),
-        )
-
-
-def _run(store: Store, order: _Order, run_jobs: Any, output: Path | None, *, as_json: bool) -> int:  # noqa: ANN401
+def _run(
+    store: Store, order: SearchOrder, run_jobs: Run, output: Path | None, *, as_json: bool
+) -> int:
     plan, searches = order.plan, store.searches
     is_new = searches.begin(order.id, order.name, order.asked, order.terms.budget)
     said = "" if is_new else "; it goes on where it was"
@@ -228,8 +143,8 @@ def _run(store: Store, order: _Order, run_jobs: Any, output: Path | None, *, as_
             record=partial(searches.put, order.id),
             tell=aside.print,
         ).run()
-    except InterruptedSearchError as error:
-        searches.end(order.id, "interrupted", str(error), None)
+    except (InterruptedSearchError, KeyboardInterrupt):
+        searches.end(order.id, "interrupted", "the same command goes on", None)
         raise
     except ArchonBatchError as error:
         searches.end(order.id, "stopped", str(error), None)
@@ -249,7 +164,7 @@ def _run(store: Store, order: _Order, run_jobs: Any, output: Path | None, *, as_
     return 4 if found.paused else 0
 
 
-def _provenance(order: _Order, result: dict[str, Any]) -> Iterator[str]:
+def _provenance(order: SearchOrder, result: dict[str, Any]) -> Iterator[str]:
     asked, winner = order.asked, result["winner"]
     yield f"Found by search {order.id} in the space {order.plan.space.name}, {asked['algorithm']},"
     yield f"seed {asked['seed']}, metric {asked['metric']}, on {', '.join(asked['datasets'])}."
@@ -316,35 +231,3 @@ def told_of(store: Store, search_id: str) -> dict[str, Any]:
         "result": found.result,
         "trials": [dict(line.told) for line in store.searches.trials(search_id)],
     }
-
-
-def _metric(name: str) -> Metric:
-    kinds = metric_kinds()
-    if name not in kinds:
-        raise InputError(f"--metric: no metric {name!r}; {nearest(name, kinds)}")
-    return kinds[name]()
-
-
-def _split(rows: Sequence[Dataset], share: float, seed: int) -> tuple[list[Case], list[Case]]:
-    """Dev and held-out rows of all datasets, in turns."""
-    devs, others = [], []
-    for origin, dataset in enumerate(rows):
-        dataset.check()
-        few = f"{origin}/" if len(rows) > 1 else ""
-        cases = [
-            Case(f"{few}{row.id}", row.question, row.extras, origin)
-            for row in dataset.rows()
-            if row.reason is None
-        ]
-        if len(cases) < 2:  # noqa: PLR2004
-            raise InputError(
-                f"{dataset.name}: a search needs rows to look by, and rows to hold out"
-            )
-        dev, held_out = split(cases, share, seed)
-        devs.append(dev)
-        others.append(held_out)
-    return _in_turns(devs), _in_turns(others)
-
-
-def _in_turns(parts: Sequence[Sequence[Case]]) -> list[Case]:
-    return [case for case in chain.from_iterable(zip_longest(*parts)) if case is not None]

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from archon_batch.archon import KINDS, checked
 from archon_batch.errors import ArchitectureError
 from archon_batch.files.document import Document, load
 from archon_batch.search import Builder, Space
+from archon_batch.search.space import Choices, Limits, Roles
 
 #: Where a name without a folder is looked for.
 SEARCHES = Path("jobs/searches")
 
+_PARTS: dict[str, type[BaseModel]] = {"roles": Roles, "axes": Choices, "limits": Limits}
 #: The roles that have to be filled for a choice.
 _REVIEWS = {"critic": ("critic",), "ranker": ("ranker",), "both": ("critic", "ranker")}
 
@@ -38,6 +42,10 @@ def read_space(path: Path) -> tuple[Space, Document]:
         named = document.value
         if isinstance(named, dict):
             named = {"name": path.stem, **named}
+            for part, kind in _PARTS.items():
+                # Each by itself, for its errors to name the nearest key.
+                if part in named:
+                    checked(kind, named[part], part)
         space = checked(Space, named, "")
         _refuse_unfilled(space)
         # Keys of the defaults that do not suit a component are found now.

@@ -7,7 +7,7 @@ tried, is moved to the nearest that was not, so that no rejected one is ever sco
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from archon_batch.search.algorithms import Ground, Tried, at_random, dice
 from archon_batch.search.axes import Axis, Point, Value
@@ -55,7 +55,9 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
         asked = study.ask()
         proposed = ground.axes.walk(partial(_suggested, asked))
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        point = min(left, key=partial(ground.axes.apart, proposed))
+        point = (
+            proposed if proposed in left else min(left, key=partial(ground.axes.apart, proposed))
+        )
         del left[point]
         found.append(point)
         study.add_trial(_trial(ground, Tried(point, worst.value, worst.cost)))
@@ -65,8 +67,7 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
 def _suggested(trial: "optuna.Trial", axis: Axis) -> Value:
     if axis.ordered:
         return axis.values[trial.suggest_int(axis.name, 0, len(axis.values) - 1)]
-    chosen: Value = trial.suggest_categorical(axis.name, axis.values)
-    return chosen
+    return cast("Value", trial.suggest_categorical(axis.name, axis.values))
 
 
 def _trial(ground: Ground, one: Tried) -> "optuna.trial.FrozenTrial":

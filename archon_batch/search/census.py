@@ -44,8 +44,8 @@ def census(space: Space, foreseen: Foreseen | None = None) -> Census:
     for point in space.choices.all():
         combinations += 1
         if combinations > MOST:
-            why = f"more than {MOST:,} combinations; take fewer values on some axes"
-            raise ArchitectureError("", "axes", why)
+            many = f"more than {MOST:,} combinations; take fewer values on some axes"
+            raise ArchitectureError("", "axes", many)
         try:
             draft = builder.draft(point)
         except ArchitectureError as error:
@@ -53,7 +53,7 @@ def census(space: Space, foreseen: Foreseen | None = None) -> Census:
             continue
         # Alike layers are the same object, and not two equal ones.
         key = tuple(map(id, draft.layers))
-        why = "alike to another" if key in seen else _beyond(draft, space.limits)
+        why: str | None = "alike to another" if key in seen else _beyond(draft, space.limits)
         if why is None and foreseen is not None and (space.limits.tokens or space.limits.usd):
             why = _too_dear(space.limits, *foreseen(builder.build(point)))
         if why:

@@ -382,3 +382,17 @@ def test_a_conversion_that_cannot_be_done_is_refused(
     assert said in ended.err
     assert ended.out == ""
     assert not terminal.has("new.yaml")
+
+
+def test_check_counts_a_search_space(terminal: Terminal) -> None:
+    terminal.write(
+        "space.yaml",
+        "name: small\nroles: {generators: [scripted/plausible, scripted/rough], voter: text}\n"
+        "axes: {generators: [1, 2], samples: [1, 2], fusions: 0, evaluation: [none, voter]}\n",
+    )
+
+    ended = terminal.run("check", "space.yaml")
+
+    assert ended.status == 0, ended.err
+    assert "4 valid architectures of 8 combinations" in ended.out
+    assert "3 left out: candidates that nothing looks at" in ended.out

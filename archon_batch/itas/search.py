@@ -1,0 +1,198 @@
+"""The course of a search: stage 0, trials from rung to rung, and the end."""
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
+
+from archon_batch.archon import Architecture
+from archon_batch.errors import InputError
+from archon_batch.itas.finale import Finale
+from archon_batch.itas.objective import Objective, are_whole, ranked
+from archon_batch.itas.plan import Plan, Runs
+from archon_batch.itas.trial import Book, Found, Trial
+from archon_batch.ledger import NanoUsd
+from archon_batch.search import (
+    Builder,
+    Foreseen,
+    Ground,
+    Point,
+    Space,
+    Tried,
+    census,
+    goes_on,
+    rungs,
+)
+from archon_batch.store import TrialLine
+from archon_batch.trials import Case, Wanted
+
+#: Models whose candidates are put together when fusers are ranked: the paper's ten.
+_FUSED = 10
+_STAGE = {"model": "alone", "fuser": "as fusers"}
+
+
+class Search:
+    def __init__(
+        self,
+        runs: Runs,
+        plan: Plan,
+        *,
+        foreseen: Foreseen | None = None,
+        record: Callable[[TrialLine], None] = lambda _line: None,
+        tell: Callable[[str], None] = lambda _words: None,
+    ) -> None:
+        self._runs = runs
+        self._plan = plan
+        self._foreseen = foreseen
+        #: Says on the way how far it is.
+        self._tell = tell
+        self._book = Book(record, plan.seed)
+        self._objective = Objective(plan)
+        self._finale = Finale(runs, plan, self._book, tell)
+        self._points: tuple[Point, ...] = ()
+        self._by_rung: dict[int, list[dict[str, float]]] = {}
+
+    def run(self) -> Found:
+        """Stage 0, the trials, and the best of them on rows that the search never saw.
+
+        Raises:
+            InputError: no architecture of the space is valid; or a provider's verdict stopped it.
+        """
+        plan = self._plan
+        found = self._counted(plan.space)
+        singles = self._stage("model", self._alone(plan.space.roles.generators))
+        fusers = self._stage("fuser", self._fusers(singles)) if singles else []
+        if not are_whole([*singles, *fusers]):
+            found.ended, found.paused = "the budget was used up in stage 0", True
+            return self._finale.ended(found)
+        space = plan.space.ranked(
+            [t.label for t in ranked(singles)],
+            [t.label for t in ranked(fusers)] or plan.space.fusers,
+        )
+        if self._foreseen is not None:
+            # The best may be dearer than those that were named first.
+            found = self._counted(space)
+        found.single = ranked(singles)[0]
+        found.ended = self._search(space, found)
+        found.paused = found.ended.startswith("the budget")
+        return self._finale.ended(found)
+
+    def _counted(self, space: Space) -> Found:
+        counted = census(space, self._foreseen)
+        self._points = counted.points
+        if not counted.points:
+            reasons = "; ".join(f"{why}: {n:,}" for why, n in counted.left_out.items())
+            raise InputError(f"{space.name}: no architecture of the space is valid: {reasons}")
+        return Found("", False, counted.combinations, len(counted.points), counted.left_out)
+
+    # Stage 0
+
+    def _alone(self, models: Sequence[str]) -> Iterator[tuple[str, Architecture]]:
+        builder = Builder(self._plan.space)
+        return ((model, builder.alone(model)) for model in models)
+
+    def _fusers(self, singles: Sequence[Trial]) -> Iterator[tuple[str, Architecture]]:
+        space, builder = self._plan.space, Builder(self._plan.space)
+        if len(space.fusers) < 2 or not are_whole(singles):  # noqa: PLR2004
+            return iter(())
+        best = [t.label for t in ranked(singles)][:_FUSED]
+        return ((model, builder.fused(best, model)) for model in space.fusers)
+
+    def _stage(self, stage: str, wanted: Iterator[tuple[str, Architecture]]) -> list[Trial]:
+        trials = [self._book.new(stage, label, architecture) for label, architecture in wanted]
+        if trials:
+            self._tell(f"stage 0: {len(trials)} models {_STAGE[stage]}")
+        for at in range(0, len(trials), self._plan.at_once):
+            batch = trials[at : at + self._plan.at_once]
+            self._extend(batch, self._plan.dev, NanoUsd(0))
+            for trial in batch:
+                self._close(trial)
+        return trials
+
+    # The search itself
+
+    def _search(self, space: Space, found: Found) -> str:
+        """Try architectures until it ends; return why it does, in words."""
+        plan, builder = self._plan, Builder(space)
+        ground = Ground(space.choices, self._points, plan.seed, plan.pareto)
+        tried: list[Tried] = []
+        since = 0
+        while len(tried) < plan.trials:
+            points = plan.propose(ground, tried, min(plan.at_once, plan.trials - len(tried)))
+            if not points:
+                return f"all {len(self._points):,} architectures were tried"
+            keep = self._finale.costs(found)
+            left = self._runs.left
+            if left is not None and left <= keep:
+                if not any(t.state == "done" and t.stage == "trial" for t in self._book.trials):
+                    return "the budget was used up before an architecture was tried"
+                return "the budget: what is left of it is for the held-out rows"
+            batch = [self._book.new("trial", "", builder.build(p), p) for p in points]
+            best = max((t.value for t in tried), default=float("-inf"))
+            self._race(batch, keep)
+            if any(trial.state == "cut" for trial in batch):
+                return "the budget: what is left of it is for the held-out rows"
+            tried += [Tried(_point(t), t.value or 0.0, t.usd) for t in batch]
+            better = any(t.value is not None and t.value > best for t in batch)
+            since = 0 if better else since + len(batch)
+            top = max(tried, key=lambda one: one.value)
+            self._tell(f"{len(tried)} of {plan.trials} trials, the best so far {top.value:.3f}")
+            if plan.patience is not None and since >= plan.patience:
+                return f"{since} trials without a better one"
+        return f"{len(tried)} trials"
+
+    def _race(self, batch: Sequence[Trial], keep: NanoUsd) -> None:
+        """Run a batch from rung to rung; who is poor is dropped on the way."""
+        plan = self._plan
+        going = list(batch)
+        for rung in rungs(len(plan.dev)) if plan.halving else (len(plan.dev),):
+            self._extend(going, plan.dev[:rung], keep)
+            whole = [t for t in going if len(t.dev) == rung]
+            for trial in going:
+                if trial not in whole:
+                    self._close(trial)
+            there = self._by_rung.setdefault(rung, [])
+            there += [self._objective.values(t.dev) for t in whole]
+            last = rung == len(plan.dev)
+            staying = [t for t in whole if last or goes_on(self._objective.values(t.dev), there)]
+            for trial in whole:
+                if last or trial not in staying:
+                    self._close(trial)
+            going = [] if last else staying
+
+    def _extend(self, trials: Sequence[Trial], cases: Sequence[Case], keep: NanoUsd) -> None:
+        """Run the rows of these that each trial has not seen."""
+        wanted = []
+        for trial in trials:
+            more = [case for case in cases if case.id not in trial.dev]
+            wanted.append(Wanted(f"{trial.n}.{len(cases)}", trial.architecture, more))
+        for trial, outcomes in zip(trials, self._runs.run(wanted, keep), strict=True):
+            trial.dev.update(outcomes)
+
+    def _close(self, trial: Trial) -> None:
+        """Say how a trial ended, and what the algorithm is told of it."""
+        plan = self._plan
+        whole = len(trial.dev) == len(plan.dev)
+        asked = rungs(len(plan.dev)) if plan.halving and trial.stage == "trial" else ()
+        trial.state = "done" if whole else "dropped" if len(trial.dev) in asked else "cut"
+        if whole:
+            trial.value = self._objective.aggregated(trial.dev, plan.dev)
+        elif trial.state == "dropped":
+            trial.value = self._against_best(trial)
+        self._book.put(trial)
+
+    def _against_best(self, trial: Trial) -> float:
+        """What it would come to on all rows: as far below the best as it is on those it had."""
+        ours = self._objective.values(trial.dev)
+        done = [t for t in self._book.trials if t.state == "done" and t.value is not None]
+        best = max(done, key=lambda t: t.value or 0.0, default=None)
+        if best is None or best.value is None:
+            return fmean(ours.values())
+        theirs = self._objective.values(best.dev)
+        return best.value + fmean(ours[row] - theirs[row] for row in ours)
+
+    # The end
+
+
+def _point(trial: Trial) -> Point:
+    if trial.point is None:
+        raise ValueError(trial.label)
+    return trial.point
