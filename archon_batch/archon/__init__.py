@@ -1,14 +1,6 @@
 """The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
 
-from archon_batch.archon.answers import (
-    EXTRACTORS,
-    boxed,
-    letter,
-    matched,
-    number,
-    plain,
-    stated,
-)
+from archon_batch.archon.answers import EXTRACTORS, boxed, letter, matched, number, plain, stated
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.code import code_of

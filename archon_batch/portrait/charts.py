@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from archon_batch.portrait.svg import INK, LINE, MUTED, SERIES, themed
 
 #: Points across, which are about the pixels of a telephone: words are as large as the page's.
-_WIDTH = 400
+_WIDTH = 360
 #: Points of a bar with the words above it.
 _ROW = 42
-_FONT = 12.5
+_FONT = 13
 #: Letters that have room beside the figure.
-_LABEL = 30
+_LABEL = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +76,19 @@ def spans(
         axes.plot([at, at], [0.42, bottom], color=LINE, linewidth=1)
         # At the ends the words stay on the paper.
         anchor = "left" if at == ends[0] else "right" if at == ends[1] else "center"
-        axes.text(at, bottom + 0.06, words, color=MUTED, ha=anchor, va="top", fontsize=11)
+        axes.text(at, bottom + 0.06, words, color=MUTED, ha=anchor, va="top", fontsize=11.5)
     for row, entry in enumerate(entries):
         _words(axes, row, entry.label, entry.told, ends[1], ends[0])
         axes.plot(
             [entry.low, entry.high],
             [row + 0.68] * 2,
             color=SERIES[0],
-            linewidth=9,
+            linewidth=7,
             alpha=0.35,
+            solid_capstyle="round",
             clip_on=False,
         )
-        axes.plot([entry.middle], [row + 0.68], "o", color=SERIES[0], markersize=9, clip_on=False)
+        axes.plot([entry.middle], [row + 0.68], "o", color=SERIES[0], markersize=10, clip_on=False)
     return _drawn(figure, name, title)
 
 

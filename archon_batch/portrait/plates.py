@@ -144,7 +144,7 @@ def latencies(figures: Figures) -> Mapping[str, Any] | None:
             spread.at(0.1),
             spread.at(0.5),
             spread.at(0.9),
-            f"{duration(spread.at(0.5))}, 9 of 10 in {duration(spread.at(0.9))}",
+            f"{duration(spread.at(0.5))}, 90 %: {duration(spread.at(0.9))}",
         )
         for model, spread in ordered
     ]

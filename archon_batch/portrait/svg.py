@@ -13,7 +13,9 @@ _PAGE = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 #: What of a style is the drawing's, and not the page's.
-_KEPT = {"fill", "stroke", "stroke-width", "opacity", "text-anchor", "font-size"}
+_KEPT = {
+    "fill", "stroke", "stroke-width", "stroke-opacity", "stroke-linecap", "text-anchor", "font-size",
+}  # fmt: skip
 
 
 def themed(svg: str, title: str) -> str:

@@ -1,5 +1,7 @@
 """Figures in words, as a page has them."""
 
+import math
+
 #: USD below which an amount is told in more digits.
 _DOLLAR, _CENT = 1.0, 0.01
 _MINUTE, _HOUR = 60, 3600
@@ -11,10 +13,11 @@ def money(usd: float | None, unpriced: int = 0) -> str:
         return "unpriced"
     if usd >= _DOLLAR:
         text = f"${usd:,.2f}"
-    elif usd >= _CENT:
-        text = f"${usd:.4f}"
+    elif usd >= _CENT or not usd:
+        text = f"${usd:.4f}" if usd else "$0"
     else:
-        text = f"${usd:.9f}".rstrip("0").rstrip(".")
+        # Four digits that say something, down to the nano-dollar.
+        text = f"${usd:.{min(9, 3 - math.floor(math.log10(usd)))}f}".rstrip("0").rstrip(".")
     return f"{text} + {unpriced:,} unpriced" if unpriced else text
 
 
