@@ -127,7 +127,10 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
         # One database for all tests, since to make one takes longer than a test.
         opened = Store.open(request.getfixturevalue("_shared_postgres_url"))
         with opened.database.writing() as connection:
-            for table in ("limits", "nights", "completions", "calls", "attempts", "items", "jobs"):
+            for table in (
+                "limits", "nights", "completions", "calls", "attempts", "items", "lines", "leases",
+                "jobs",
+            ):  # fmt: skip
                 connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
     yield opened
     opened.close()

@@ -1,41 +1,68 @@
 """A round as a chord: its batches side by side, then the join that plans again."""
 
+from typing import Protocol
+
 from celery import Signature, chord
 
 from archon_batch.advance import Round
 from archon_batch.engine import queues
-from archon_batch.engine.app import app
+from archon_batch.engine.app import app, settings
+from archon_batch.store import Store, Turn
 
 #: Task names are part of what travels: they stay when modules move.
 ADVANCE = "archon_batch.advance"
 PLACE = "archon_batch.place"
 
 
-def send_advance(job_id: str, shard: int, stride: int) -> None:
-    """Ask for the shard to be planned; its end asks for the shard ``stride`` further on."""
-    _advance(job_id, shard, stride).apply_async()
+class Travelling(Protocol):
+    """What a message says of its job."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def priority(self) -> str: ...
 
 
-def send_round(job_id: str, shard: int, stride: int, missing: Round) -> None:
-    """Place the calls of the round, and then plan the shard again."""
+def send_advance(job: Travelling, turn: Turn) -> None:
+    """Ask for the line's shard to be planned; its end asks for the next of the job."""
+    _advance(job, turn).apply_async()
+
+
+def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> None:
+    """Place the calls of the round, and then plan the shard again.
+
+    The line's next turn is on record before anything is sent. Whoever comes second, with a copy of
+    the message that led here, sends nothing.
+    """
+    following = store.lines.round(turn, len(missing.batches), {queues.CALLS})
+    if following is None:
+        return
     header = [
         app.signature(
             PLACE,
-            args=(job_id, batch),
+            args=(job.id, following.line, following.word, batch),
             immutable=True,
             queue=queues.CALLS,
-            shadow=f"{job_id} rows {batch[0][0]}-{batch[-1][0]} x {sum(len(k) for _, k in batch)}",
+            priority=_rank(job),
+            shadow=f"{job.id} rows {batch[0][0]}-{batch[-1][0]} x {sum(len(k) for _, k in batch)}",
         )
         for batch in missing.batches
     ]
-    chord(header)(_advance(job_id, shard, stride))
+    chord(header)(_advance(job, following))
 
 
-def _advance(job_id: str, shard: int, stride: int) -> Signature[None]:
+def _advance(job: Travelling, turn: Turn) -> Signature[None]:
     return app.signature(
         ADVANCE,
-        args=(job_id, shard, stride),
+        args=(job.id, turn.line, turn.word),
         immutable=True,
         queue=queues.JOINS,
-        shadow=f"{job_id} join shard {shard}",
+        priority=_rank(job),
+        shadow=f"{job.id} join shard {turn.shard}",
     )
+
+
+def _rank(job: Travelling) -> int:
+    """The job's priority as the broker counts: Redis serves the lowest number first."""
+    rank = queues.PRIORITIES.index(job.priority)
+    return len(queues.PRIORITIES) - 1 - rank if settings.over_redis else rank

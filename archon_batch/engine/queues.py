@@ -6,3 +6,6 @@ JOINS = "joins"
 CALLS = "calls"
 
 ALL = (JOINS, CALLS)
+
+#: Whose messages are fetched first, the last of them; alike ones are fetched as they came.
+PRIORITIES = ("low", "normal", "high")

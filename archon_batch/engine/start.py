@@ -1,17 +1,18 @@
 """Sets a job's shards going, and ends what can be ended of one that was halted."""
 
 from archon_batch.advance import advance, finished
-from archon_batch.engine.broker import reached
+from archon_batch.engine import queues
+from archon_batch.engine.broker import carrier, reached
 from archon_batch.engine.chords import send_advance
 from archon_batch.engine.process import Process
 from archon_batch.store import Job, Store
 
 
 def start(store: Store, job: Job) -> int:
-    """Send a message for each line of shards with work left; return how many.
+    """Begin the job's lines of shards and send a message for each; return how many.
 
-    A line is every ``width``-th shard: the end of one sends for the next, so that the broker holds
-    as many shards as run at once, however long the dataset.
+    A line goes from shard to shard, so that the broker holds as many as run at once, however long
+    the dataset. Lines of before are over, and messages of theirs do nothing more.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -19,15 +20,12 @@ def start(store: Store, job: Job) -> int:
     reached()
     # Attempts of processes that are dead would hold calls back until they expire.
     store.recover()
-    lines = 0
-    for line in range(job.width):
-        shard = store.items.next_shard(job.id, line, job.width)
-        if shard is not None:
-            send_advance(job.id, shard, job.width)
-            lines += 1
-    if not lines:
+    turns = store.lines.begin(job.id, job.width, carrier(), queues.JOINS)
+    for turn in turns:
+        send_advance(job, turn)
+    if not turns:
         finished(store, job.id)
-    return lines
+    return len(turns)
 
 
 def conclude_rows(here: Process, job: Job) -> None:

@@ -13,7 +13,6 @@ from archon_batch.limits import Grant, Holder, Limits, Meter, Wish, grant
 from archon_batch.store import tables
 from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
-from archon_batch.store.moment import now
 
 
 class ModelKey(NamedTuple):
@@ -71,7 +70,7 @@ class ModelLimits:
         """Give out what there is of a model, in one transaction."""
         with self._database.writing() as connection:
             meter = _meter(self._row(connection, key))
-            after, granted = grant(meter, limits, wish, self._now(connection))
+            after, granted = grant(meter, limits, wish, self._database.clock(connection))
             connection.execute(_update(key).values(meter=_written(after)))
         return granted
 
@@ -79,7 +78,7 @@ class ModelLimits:
         """What is on record of a model, and the moment by the same clock."""
         with self._database.reading() as connection:
             row = connection.execute(_one(key)).first()
-            return (Meter() if row is None else _meter(row)), self._now(connection)
+            return (Meter() if row is None else _meter(row)), self._database.clock(connection)
 
     def _row(self, connection: Connection, key: ModelKey) -> Record:
         """The model's row, which is made if there is none, and is this transaction's."""
@@ -91,13 +90,6 @@ class ModelLimits:
                 connection.execute(sa.insert(tables.limits), key._asdict() | {"meter": "{}"})
             row = connection.execute(query).one()
         return row
-
-    def _now(self, connection: Connection) -> float:
-        """By the clock that all processes share: the server's, or this machine's."""
-        if self._database.is_sqlite:
-            return now().timestamp()
-        clock = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
-        return float(connection.execute(clock).scalar_one())
 
     def _read(self, job_id: str) -> Mapping[ModelKey, Limits]:
         j = tables.jobs.c

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 #: The newest migration, which this program needs.
-HEAD = "0003"
+HEAD = "0004"
 
 
 def upgrade(engine: Engine) -> None:
