@@ -16,7 +16,7 @@ from tests.acceptance.servers import RedisServer, absent, serving
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(400)
 
 ROWS, CALLS = 24, 8
 
@@ -75,7 +75,7 @@ def _submitted(stage: Stage) -> str:
     return stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "4").strip()
 
 
-def _done(stage: Stage, job: str, seconds: float = 100) -> dict[str, Any]:
+def _done(stage: Stage, job: str, seconds: float = 200) -> dict[str, Any]:
     """The status of the job when it is done, by itself."""
     follow = stage.start("status", job, "--follow")
     try:
@@ -97,9 +97,9 @@ def test_a_redis_that_forgets_everything_in_mid_run_costs_nothing(
         stage = _stage(tmp_path, provider, server.url, postgres_url)
         job = _submitted(stage)
         with workers(stage, 2):
-            until(lambda: provider.requests >= 24)
+            until(lambda: provider.requests >= 24, 150)
             server.client.flushall()
-            until(lambda: provider.requests >= 72)
+            until(lambda: provider.requests >= 72, 150)
             server.stop()
             server.start()
             status = _done(stage, job)
@@ -140,7 +140,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
         stage = _stage(tmp_path, provider, redis_url, postgres_url)
         job = _submitted(stage)
         with workers(stage, 2, (1, 5, 4)) as (one, _):
-            until(lambda: provider.requests >= 32)
+            until(lambda: provider.requests >= 32, 150)
             one.send_signal(signal.SIGSTOP)
             status = _done(stage, job)
             one.send_signal(signal.SIGCONT)
