@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from archon_batch.store.accounts import Account, Accounts, By, Progress
@@ -111,16 +112,17 @@ class Store:
                 lock(connection, {finish.start.call.job for finish in finishes})
                 _settle(connection, finishes)
             path.unlink(missing_ok=True)
-        at, living = now(), self.leases.all()
+        at = now()
+        # Asked for after the attempts are known: a process has its lease before its first.
+        leases = cache(self.leases.all)
 
         def is_lost(owner: str, expires: datetime) -> bool:
             if owner == me():
                 return expires < at
             if is_dead(owner):
                 return True
-            if owner in living:
-                return lapsed and not living[owner]
-            return expires < at
+            lives = leases().get(owner)
+            return expires < at if lives is None else lapsed and not lives
 
         with self.database.writing() as connection:
             return _recover(connection, is_lost, at)

@@ -103,17 +103,20 @@ class Database:
         """
         # Threads that poll SQLite's lock starve one another.
         with self._turn, _translated(self.engine), self.engine.connect() as connection:
-            if self.is_sqlite:
+            if not self.is_sqlite:
                 if not lasting:
-                    connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            elif not lasting:
-                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
+                connection.commit()
+                return
+            if not lasting:
+                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
             try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
                 connection.commit()
             finally:
-                if self.is_sqlite and not lasting:
+                if not lasting:
                     connection.rollback()
                     connection.exec_driver_sql("PRAGMA synchronous=FULL")
 

@@ -48,7 +48,10 @@ class Lines:
         """
         with self._database.writing(lasting=False) as connection:
             lock(connection, [job_id])
-            connection.execute(sa.delete(tables.lines).where(tables.lines.c.job_id == job_id))
+            own = tables.lines.c
+            first = sa.select(own.line).where(own.job_id == job_id).order_by(own.line)
+            connection.execute(first.with_for_update()).all()
+            connection.execute(sa.delete(tables.lines).where(own.job_id == job_id))
             return self._more(connection, job_id, range(width), via, queue)
 
     def widen(self, job_id: str, width: int, via: str, queue: str) -> list[Turn]:
@@ -99,8 +102,11 @@ class Lines:
             return
         own = tables.lines.c
         with self._database.writing(lasting=False) as connection:
-            at = self._database.clock(connection)
             which = sa.tuple_(own.job_id, own.line, own.turn).in_(sorted(turns))
+            # In one order: two processes may work on the same lines.
+            first = sa.select(own.line).where(which).order_by(own.job_id, own.line)
+            connection.execute(first.with_for_update()).all()
+            at = self._database.clock(connection)
             connection.execute(sa.update(tables.lines).where(which).values(moved=at))
 
     def still(self, via: str, seconds: float) -> list[Still]:
