@@ -81,7 +81,7 @@ def advance(
 
 def finished(store: Store, job_id: str) -> bool:
     """Whether no item of the job is open; the job is then done, also if it was halted."""
-    if store.items.next_shard(job_id, 0, 1) is not None:
+    if store.items.has_open(job_id):
         return False
     store.jobs.move(job_id, "done", only_from=["running", "paused", "stopped"])
     return True

@@ -43,7 +43,7 @@ class Settings:
     database_url: str = "sqlite:///archon-batch.db"
     #: Empty: broker and worker live in the process of the command.
     broker_url: str = ""
-    #: Where Celery keeps the state of its chords.
+    #: A Redis for the limits of models, where the broker is none.
     result_url: str = ""
     #: Calls in flight in one process; without a broker, in all processes of a command.
     max_in_flight: int = 128
@@ -61,6 +61,10 @@ class Settings:
     @property
     def embedded(self) -> bool:
         return not self.broker_url
+
+    @property
+    def over_redis(self) -> bool:
+        return self.broker_url.startswith(("redis://", "rediss://"))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -81,18 +85,10 @@ class Settings:
                 found = "" if parse is _address else f"; found {text!r}"
                 raise SettingsError(_PREFIX + name, f"{error}{found}") from None
 
-        broker = read("BROKER_URL", _address, "")
-        scheme = urlsplit(broker).scheme
-        result = read("RESULT_URL", _address, broker if scheme.startswith("redis") else "")
-        if broker and not result:
-            raise SettingsError(
-                _PREFIX + "RESULT_URL",
-                f"a {scheme} broker needs a result backend for chords, such as redis://...",
-            )
         return cls(
             database_url=read("DATABASE_URL", str, cls.database_url),
-            broker_url=broker,
-            result_url=result,
+            broker_url=read("BROKER_URL", _address, ""),
+            result_url=read("RESULT_URL", _address, ""),
             max_in_flight=read("MAX_IN_FLIGHT", _whole, cls.max_in_flight),
             processes=read("PROCESSES", _whole, cls.processes),
             call_timeout=read("CALL_TIMEOUT", _seconds, cls.call_timeout),

@@ -31,6 +31,8 @@ class Submission:
     shard: int = SHARD
     #: Whether completions that were paid for before are taken.
     reuse: bool = True
+    #: high, normal or low: whose messages workers fetch first.
+    priority: str = "normal"
 
 
 def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
@@ -160,6 +162,7 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
         shard=submission.shard,
         width=WIDTH,
         budget=submission.budget,
+        priority=submission.priority,
     )
     return store.jobs.add(new, _items(submission.dataset))
 

@@ -28,6 +28,7 @@ class Order:
     budget: NanoUsd | None = None
     output: Path | None = None
     reading: Reading = field(default_factory=Reading)
+    priority: str | None = None
 
     def filled(self, file: JobFile) -> "Order":
         """With what the job file says wherever the command line says nothing."""
@@ -52,6 +53,7 @@ class Order:
             self.budget or budget,
             self.output or output,
             reading,
+            self.priority or file.priority,
         )
 
 

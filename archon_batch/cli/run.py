@@ -53,7 +53,8 @@ def _embedded(settings: Settings, job: Job) -> int:
             closing(Crew(here, job, processes, in_flight)) as crew,
             embedded(here),
         ):
-            start(here.store, job, 0, processes)
+            start(here.store, job, processes)
+            crew.begin()
             try:
                 watch(here.store, job)
             except KeyboardInterrupt:

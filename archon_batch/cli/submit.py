@@ -40,6 +40,11 @@ from archon_batch.submit import submit as make
 @click.option("--go-on", is_flag=True, help="Go on with that day's job as it was submitted.")
 @click.option("--name", help="A name of your own; submitting it again is the same job.")
 @click.option("--budget", type=room.Usd(), help="The most the job may spend, in USD.")
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    help="Whose calls workers make first; default: normal.",
+)
 @room.rows_options
 @click.option(
     "--shard", type=click.IntRange(1, 1000), metavar="N", help="Rows that travel together."
@@ -59,6 +64,7 @@ def submit(
     go_on: bool,
     name: str | None,
     budget: NanoUsd | None,
+    priority: str | None,
     shard: int | None,
     output: Path | None,
     force: bool,
@@ -75,7 +81,7 @@ def submit(
     again is the same job: it goes on where it was, and nothing is paid for twice.
     """
     settings = room.settings(processes)
-    order = Order(dataset, arch, name, budget, output, reading)
+    order = Order(dataset, arch, name, budget, output, reading, priority)
     if wait is False and output is not None:
         raise InputError(
             "--detach does not wait for what -o exports; archon-batch export does it later"
@@ -126,13 +132,23 @@ def _submitted(settings: Settings, order: Order, terms: _Terms, night: Night | N
         if order.output is not None and rows.reads(order.output):
             raise InputError(f"{order.output} is the dataset; name another file for the answers")
         submission = Submission(
-            rows, architecture, prices, order.name, order.budget, terms.shard, reuse=terms.reuse
+            rows,
+            architecture,
+            prices,
+            order.name,
+            order.budget,
+            terms.shard,
+            reuse=terms.reuse,
+            priority=order.priority or "normal",
         )
         if order.budget is not None:
             refuse_small_budget(submission)
         refuse_unready(settings, architecture)
         with room.store(settings) as store:
             job = made(store, submission)
+            if order.priority is not None and order.priority != job.priority:
+                store.jobs.set_priority(job.id, order.priority)
+                job = store.jobs.get(job.id)
             if night is not None:
                 night.submitted(store, job)
             return job

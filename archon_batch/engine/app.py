@@ -1,5 +1,8 @@
 """The Celery application, set up from the environment; the one object the house has at import."""
 
+import socket
+from typing import Any
+
 from celery import Celery
 from kombu import Exchange, Queue
 
@@ -14,28 +17,35 @@ app = Celery("archon_batch", set_as_current=True)
 # Chords look up the current application in whichever thread they are joined.
 app.set_default()
 
-_redis_results = settings.result_url.startswith(("redis://", "rediss://"))
-
-_transport: dict[str, float] = {}
+_transport: dict[str, Any] = {}
 if settings.embedded:
     # Seconds between two looks of the in-process broker at its queues.
     _transport = {"polling_interval": 0.01}
-elif settings.broker_url.startswith(("redis://", "rediss://")):
+elif settings.over_redis:
     _transport = {
+        # One list for each of our priorities, and no more to be looked at.
+        "priority_steps": list(range(len(queues.PRIORITIES))),
+        # A connection that a network has cut says nothing: the kernel asks, and gives it up in 25 s.
+        "socket_keepalive": True,
+        "socket_keepalive_options": {
+            getattr(socket, name): seconds
+            for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+            if hasattr(socket, name)
+        },
+        "socket_connect_timeout": 5,
         # Longer than the longest round: a message that is still worked on is not given again.
         "visibility_timeout": 6 * _HOURS,
         # Kombu's own intervals give a dead worker's messages back a minute and a half late.
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
     }
+else:
+    # RabbitMQ says of each message that it has it; without, what is sent as it dies is lost.
+    _transport = {"confirm_publish": True}
 
 app.conf.update(
     broker_url=settings.broker_url or "memory://in-process",
-    result_backend=(
-        f"archon_batch.engine.backend:ChordBackend+{settings.result_url}"
-        if _redis_results
-        else settings.result_url or "cache+memory://"
-    ),
+    result_backend="archon_batch.engine.backend:LedgerBackend",
     include=["archon_batch.engine.tasks"],
     # Messages are keys; nothing else is ever decoded.
     task_serializer="json",
@@ -45,18 +55,22 @@ app.conf.update(
     task_queues=[Queue(name, Exchange(name), routing_key=name) for name in queues.ALL],
     task_default_queue=queues.JOINS,
     task_create_missing_queues=True,
+    # For RabbitMQ, which orders by priority only in queues that were declared for it.
+    task_queue_max_priority=len(queues.PRIORITIES) - 1,
     # A message is done when its work is done; a worker that dies gives it back. Doing it twice is
     # harmless, since a settled call is not placed again.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    # Redis counts a chord's headers without their results; the in-process backend reads them.
-    task_ignore_result=_redis_results,
-    # What is left of a chord that was lost; a living one is done within its round.
-    result_expires=24 * _HOURS,
-    redis_backend_health_check_interval=25,
+    # Replies are in the database; nobody reads a task's result.
+    task_ignore_result=True,
     broker_transport_options=_transport,
+    # A worker waits for its broker for as long as it takes; the default gives up in the end.
     broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    # Of RabbitMQ: a connection that says nothing for so many seconds is cut. Redis has keepalives.
+    broker_heartbeat=20,
+    # Threads that send at once: joins, and the calls' when they count.
     broker_pool_limit=32,
     # Ours is a program that logs through structlog, not Celery's root logger.
     worker_hijack_root_logger=False,
@@ -64,6 +78,8 @@ app.conf.update(
     # Flower reads these; they name jobs and rows, and hold nothing of a prompt.
     worker_send_task_events=not settings.embedded,
     task_send_sent_event=not settings.embedded,
+    # A broker that restarts is waited for, some 20 s; then the sweeper sends what was not sent.
     task_publish_retry=True,
+    task_publish_retry_policy={"max_retries": 20, "interval_step": 0.2, "interval_max": 1},
     enable_utc=True,
 )

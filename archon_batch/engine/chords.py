@@ -1,42 +1,67 @@
 """A round as a chord: its batches side by side, then the join that plans again."""
 
+from typing import Protocol
+
 from celery import Signature, chord
 
 from archon_batch.advance import Round
 from archon_batch.engine import queues, titles
-from archon_batch.engine.app import app
-from archon_batch.running import RunningJob
+from archon_batch.engine.app import app, settings
+from archon_batch.store import Store, Turn
 
 #: Task names are part of what travels: they stay when modules move.
 ADVANCE = "archon_batch.advance"
 PLACE = "archon_batch.place"
 
 
-def send_advance(job: titles.Named, shard: int, stride: int) -> None:
-    """Ask for the shard to be planned; its end asks for the shard ``stride`` further on."""
-    _advance(job, shard, stride).apply_async()
+class Travelling(titles.Named, Protocol):
+    """What a message says of its job."""
+
+    @property
+    def priority(self) -> str: ...
 
 
-def send_round(job: RunningJob, shard: int, stride: int, missing: Round) -> None:
-    """Place the calls of the round, and then plan the shard again."""
+def send_advance(job: Travelling, turn: Turn) -> None:
+    """Ask for the line's shard to be planned; its end asks for the next of the job."""
+    _advance(job, turn).apply_async()
+
+
+def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> None:
+    """Place the calls of the round, and then plan the shard again.
+
+    The line's next turn is on record before anything is sent. Whoever comes second, with a copy of
+    the message that led here, sends nothing.
+    """
+    waits_in = {parcel.queue for parcel in missing.parcels}
+    following = store.lines.round(turn, len(missing.parcels), waits_in)
+    if following is None:
+        return
     header = [
         app.signature(
             PLACE,
-            args=(job.id, parcel.batch),
+            args=(job.id, following.line, following.word, parcel.batch),
             immutable=True,
             queue=parcel.queue,
+            priority=_rank(job),
             **titles.of_calls(job, parcel),
         )
         for parcel in missing.parcels
     ]
-    chord(header)(_advance(job, shard, stride))
+    chord(header)(_advance(job, following))
 
 
-def _advance(job: titles.Named, shard: int, stride: int) -> Signature[None]:
+def _advance(job: Travelling, turn: Turn) -> Signature[None]:
     return app.signature(
         ADVANCE,
-        args=(job.id, shard, stride),
+        args=(job.id, turn.line, turn.word),
         immutable=True,
         queue=queues.JOINS,
-        **titles.of_join(job, shard),
+        priority=_rank(job),
+        **titles.of_join(job, turn.shard),
     )
+
+
+def _rank(job: Travelling) -> int:
+    """The job's priority as the broker counts: Redis serves the lowest number first."""
+    rank = queues.PRIORITIES.index(job.priority)
+    return len(queues.PRIORITIES) - 1 - rank if settings.over_redis else rank

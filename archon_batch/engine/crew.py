@@ -16,9 +16,10 @@ import structlog
 
 from archon_batch import log
 from archon_batch.engine.app import settings as set_up
+from archon_batch.engine.broker import carrier
 from archon_batch.engine.embedded import embedded
 from archon_batch.engine.process import Process
-from archon_batch.engine.start import start
+from archon_batch.engine.start import join, take_up
 from archon_batch.settings import Settings
 from archon_batch.store import Job
 
@@ -47,13 +48,16 @@ class Crew:
 
     def __init__(self, here: Process, job: Job, of: int, in_flight: int) -> None:
         self._here, self._job, self._of = here, job, of
+        self._environment = {**os.environ, "ARCHON_BATCH_MAX_IN_FLIGHT": str(in_flight)}
         self._dismissed = False
-        environment = {**os.environ, "ARCHON_BATCH_MAX_IN_FLIGHT": str(in_flight)}
         self._members: list[subprocess.Popen[bytes]] = []
         self._watching: list[threading.Thread] = []
-        for part in range(1, of):
-            command = [sys.executable, "-m", "archon_batch.engine.crew", job.id, str(part), str(of)]
-            member = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603
+
+    def begin(self) -> None:
+        """Start the members, once the job's own lines have begun: theirs join them."""
+        line = [sys.executable, "-m", "archon_batch.engine.crew", self._job.id, str(self._of)]
+        for part in range(1, self._of):
+            member = subprocess.Popen(line, stdin=subprocess.PIPE, env=self._environment)  # noqa: S603
             thread = threading.Thread(target=self._watch, args=(part, member), daemon=True)
             thread.start()
             self._members.append(member)
@@ -78,7 +82,7 @@ class Crew:
             return
         _log.warning("process_died", part=part, of=self._of, status=member.returncode)
         try:
-            start(self._here.store, self._job, part, self._of)
+            take_up(self._here.store, self._job)
         except Exception:  # noqa: BLE001  (resume takes them up)
             _log.exception("lines_left", job=self._job.id, part=part)
 
@@ -88,8 +92,8 @@ def share(settings: Settings, of: int) -> int:
     return max(1, settings.max_in_flight // of)
 
 
-def work(job_id: str, part: int, of: int) -> int:
-    """Be a member: run a part of the job's lines; return the exit status."""
+def work(job_id: str, of: int) -> int:
+    """Be a member: run a share of the job's lines; return the exit status."""
     dismissed = threading.Event()
     _heed(dismissed)
     log.configure(set_up.log, set_up.log_format)
@@ -99,11 +103,10 @@ def work(job_id: str, part: int, of: int) -> int:
     try:
         job = here.store.jobs.get(job_id)
         with embedded(here):
-            start(here.store, job, part, of)
+            join(here.store, job, of)
             while not dismissed.wait(_LOOK):
-                if here.store.jobs.get(job_id).state != "running":
-                    break
-                if here.store.items.next_shard(job_id, part, of) is None:
+                # Until the job halts, or no line is left that this process carries.
+                if job_id not in here.store.lines.widths(carrier()):
                     break
     finally:
         here.close()
@@ -139,4 +142,4 @@ def _cores() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(work(sys.argv[1], int(sys.argv[2])))

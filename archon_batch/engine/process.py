@@ -13,7 +13,8 @@ from archon_batch.advance import Batch
 from archon_batch.archon import Call
 from archon_batch.attempt import End, Placer
 from archon_batch.engine.loop import Loop
-from archon_batch.errors import StoreError
+from archon_batch.engine.sweeper import LOOK, Sweeper
+from archon_batch.errors import ArchonBatchError, StoreError
 from archon_batch.files import component_kinds
 from archon_batch.gateway import Gateway, Router, is_direct
 from archon_batch.ledger import Price
@@ -22,8 +23,8 @@ from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 
-#: Seconds between looks for attempts that nobody will settle.
-_HOUSEKEEPING = 10.0
+#: Seconds between looks of the sweeper.
+_HOUSEKEEPING = LOOK
 
 _log = structlog.get_logger()
 
@@ -44,6 +45,9 @@ class Process:
         self.when_away: Callable[[], None] = lambda: None
         #: A job's architecture never changes, so it is read once.
         self.job = lru_cache(maxsize=64)(self._job)
+        # On record as living before any attempt is.
+        self.sweeper = Sweeper(self.store)
+        self.holding = self.sweeper.holding
         # Attempts of a process that has died would hold their calls back for good.
         self.store.recover()
         self._housekeeping = self._loop.begin(self._keep_house())
@@ -88,6 +92,8 @@ class Process:
         self._loop.run(self._placer.close())
         self._loop.run(self._gateway.close())
         self._loop.close()
+        with suppress(StoreError):
+            self.sweeper.close()
         self.store.close()
 
     async def _make_placer(self, settings: Settings) -> Placer:
@@ -112,9 +118,11 @@ class Process:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             try:
-                await asyncio.to_thread(self.store.recover)
-            except StoreError as error:
+                await asyncio.to_thread(self.sweeper.look)
+            except ArchonBatchError as error:
                 _log.warning("housekeeping_failed", why=str(error))
+            except Exception:  # noqa: BLE001  (a process whose lease lapses is taken for dead)
+                _log.exception("housekeeping_failed")
 
     async def _landed(self) -> None:
         await asyncio.gather(*self._placing, return_exceptions=True)

@@ -11,6 +11,9 @@ CALLS = "calls"
 
 ALL = (JOINS, CALLS)
 
+#: Whose messages are fetched first, the last of them; alike ones are fetched as they came.
+PRIORITIES = ("low", "normal", "high")
+
 
 def of_calls(model: Model, drained: Collection[str]) -> str:
     """The queue for a model's calls: its own or its provider's if a worker drains it, else ``CALLS``.

@@ -1,18 +1,21 @@
 """Sets a job's shards going, and ends what can be ended of one that was halted."""
 
+from collections.abc import Sequence
+
 from archon_batch.advance import advance, finished
-from archon_batch.engine.broker import reached
+from archon_batch.engine import queues
+from archon_batch.engine.broker import carrier, reached
 from archon_batch.engine.chords import send_advance
 from archon_batch.engine.process import Process
-from archon_batch.store import Job, Store
+from archon_batch.store import Job, Store, Turn
 
 
-def start(store: Store, job: Job, part: int = 0, of: int = 1) -> int:
-    """Send a message for each line of shards with work left; return how many.
+def start(store: Store, job: Job, of: int = 1) -> int:
+    """Begin the job's lines of shards and send a message for each; return how many.
 
-    A line is every ``width``-th shard: the end of one sends for the next, so that the broker holds
-    as many shards as run at once, however long the dataset. A part of the lines has every shard
-    that leaves ``part`` when divided by ``of``.
+    A line goes from shard to shard, so that the broker holds as many as run at once, however long
+    the dataset. Lines of before are over, and messages of theirs do nothing more. One of several
+    processes that carry their own messages begins its share of the lines.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -20,16 +23,32 @@ def start(store: Store, job: Job, part: int = 0, of: int = 1) -> int:
     reached()
     # Attempts of processes that are dead would hold calls back until they expire.
     store.recover()
-    lines = 0
-    width = max(of, job.width // of * of)
-    for line in range(part, width, of):
-        shard = store.items.next_shard(job.id, line, width)
-        if shard is not None:
-            send_advance(job, shard, width)
-            lines += 1
-    if not lines:
+    turns = _sent(job, store.lines.begin(job.id, _lines(job, of), carrier(), queues.JOINS))
+    if not turns:
         finished(store, job.id)
-    return lines
+    return turns
+
+
+def join(store: Store, job: Job, of: int) -> int:
+    """Add this process's share of lines to those that the job has; return how many."""
+    return _sent(job, store.lines.add(job.id, _lines(job, of), carrier(), queues.JOINS))
+
+
+def take_up(store: Store, job: Job) -> int:
+    """Take up the job's lines that dead processes of this machine carried; return how many."""
+    store.recover()
+    lines = store.lines.forsake(job.id)
+    return _sent(job, store.lines.add(job.id, lines, carrier(), queues.JOINS))
+
+
+def _sent(job: Job, turns: Sequence[Turn]) -> int:
+    for turn in turns:
+        send_advance(job, turn)
+    return len(turns)
+
+
+def _lines(job: Job, of: int) -> int:
+    return max(1, job.width // of)
 
 
 def conclude_rows(here: Process, job: Job) -> None:

@@ -1,9 +1,11 @@
 """The two tasks. A header never raises: that would leave its chord without a join."""
 
+import threading
+import time
 from logging import DEBUG, INFO
 
 import structlog
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from archon_batch import advance as road
 from archon_batch import log
@@ -11,6 +13,10 @@ from archon_batch.engine import presence, process, queues
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
 from archon_batch.errors import ArchitectureError, ArchonBatchError, EngineError
+from archon_batch.store import Turn
+
+#: Seconds until a shard is planned again, or a worker looks again for its database.
+_AGAIN = 5
 
 _log = structlog.get_logger()
 
@@ -21,20 +27,39 @@ def _log_as_set(**_: object) -> None:
     log.configure(settings.log, settings.log_format)
 
 
+@worker_ready.connect
+def _keep_house(**_: object) -> None:
+    """Look after lines from the start, and not only when a first message has come."""
+    if not settings.embedded:
+        threading.Thread(target=_settle_in, name="settling-in", daemon=True).start()
+
+
+def _settle_in() -> None:
+    while True:
+        try:
+            process.current(settings)
+        except ArchonBatchError as error:
+            _log.warning("worker_waits", why=str(error))
+            time.sleep(_AGAIN)
+        else:
+            return
+
+
 @worker_shutting_down.connect
 def _begin_no_more(**_: object) -> None:
     """On SIGTERM calls in flight land; those that wait are left to other workers."""
     process.stop()
 
 
-@app.task(name=ADVANCE, autoretry_for=(Exception,), max_retries=None, default_retry_delay=5)
-def advance(job_id: str, shard: int, stride: int) -> None:
-    """Plan a shard: begin its next round, or go on to the next shard of its line.
+@app.task(name=ADVANCE, autoretry_for=(Exception,), max_retries=None, default_retry_delay=_AGAIN)
+def advance(job_id: str, line: int, word: str) -> None:
+    """Plan a line's shard: begin its next round, or go on to the next shard of the job.
 
-    It waits for a database or a broker that is away; nothing is paid for by trying again.
+    It waits for a database that is away; nothing is paid for by trying again. A message whose turn
+    is over does nothing.
     """
     try:
-        _advance(job_id, shard, stride)
+        _advance(job_id, line, word)
     except ArchonBatchError:
         raise
     except Exception as error:  # noqa: BLE001
@@ -42,14 +67,24 @@ def advance(job_id: str, shard: int, stride: int) -> None:
         raise EngineError(f"the shard is not planned: {log.trace(error)}") from None
 
 
-def _advance(job_id: str, shard: int, stride: int) -> None:
+def _advance(job_id: str, line: int, word: str) -> None:
     here = process.current(settings)
+    shard = here.store.lines.shard(job_id, line, word)
+    if shard is None:
+        _log.debug("message_stale", job=job_id, line=line)
+        return
+    with here.holding(job_id, line, word):
+        _plan(here, Turn(job_id, line, word, shard))
+
+
+def _plan(here: process.Process, turn: Turn) -> None:
+    job_id = turn.job
     try:
         job = here.job(job_id)
         # Also of a job that was halted: what has all its replies is answered.
         drained = presence.drained.by(here.store)
         missing = road.advance(
-            here.store, job, shard, lambda model: queues.of_calls(model, drained)
+            here.store, job, turn.shard, lambda model: queues.of_calls(model, drained)
         )
     except ArchitectureError as error:
         # A component that is not installed here, or whose code broke: time mends neither.
@@ -62,17 +97,19 @@ def _advance(job_id: str, shard: int, stride: int) -> None:
     # A worker that is told to stop hands on; the command that is its own worker ends here.
     if settings.embedded and here.stopping:
         return
-    if here.store.jobs.get(job_id).state != "running":
+    # As it is now: its state and its priority may have changed.
+    sent_for = here.store.jobs.get(job_id)
+    if sent_for.state != "running":
         return
     if missing.batches:
         if settings.embedded:
             here.keep(job_id, missing.calls)
-        send_round(job, shard, stride, missing)
+        send_round(here.store, sent_for, turn, missing)
         _count_round()
         return
-    following = here.store.items.next_shard(job_id, shard + stride, stride)
+    following = here.store.lines.go_on(turn, queues.JOINS)
     if following is not None:
-        send_advance(job, following, stride)
+        send_advance(sent_for, following)
 
 
 def _count_round() -> None:
@@ -83,13 +120,17 @@ def _count_round() -> None:
 
 
 @app.task(name=PLACE)
-def place(job_id: str, batch: road.Batch) -> None:
+def place(job_id: str, line: int, word: str, batch: road.Batch) -> None:
     """Place a batch's calls on the process's loop. What is not settled, the join asks for again."""
     try:
         here = process.current(settings)
-        job = here.job(job_id)
-        calls = here.take(job_id, batch)
-        here.place(job, road.missing(here.store, job, batch) if calls is None else calls)
+        if here.store.lines.shard(job_id, line, word) is None:
+            _log.debug("message_stale", job=job_id, line=line)
+            return
+        with here.holding(job_id, line, word):
+            job = here.job(job_id)
+            calls = here.take(job_id, batch)
+            here.place(job, road.missing(here.store, job, batch) if calls is None else calls)
     except ArchonBatchError as error:
         _log.error("batch_left_open", job=job_id, why=str(error))
     except Exception:  # noqa: BLE001  (whatever it is, the join must run)

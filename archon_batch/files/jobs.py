@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -62,6 +62,8 @@ class JobFile(BaseModel):
     name: Text | None = None
     #: The most it may spend; None is no bound.
     budget_usd: Usd | None = None
+    #: Whose calls workers make first; None is normal.
+    priority: Literal["high", "normal", "low"] | None = None
     #: Cron, in UTC; None is by hand only.
     when: Cron | None = None
     #: Where the results go.

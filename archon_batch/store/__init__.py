@@ -1,6 +1,8 @@
 """The database: jobs, items, replies and the ledger. No table leaves this room."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from archon_batch.store.accounts import Account, Accounts, By, Progress
@@ -26,7 +28,9 @@ from archon_batch.store.database import Database, bring, connect, is_there
 from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
+from archon_batch.store.leases import Leases
 from archon_batch.store.limits import Asked, ModelKey, ModelLimits
+from archon_batch.store.lines import Lines, Still, Turn
 from archon_batch.store.measures import Measures, Outcome
 from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
@@ -56,6 +60,8 @@ class Store:
     workers: Workers
     scores: Scores
     searches: Searches
+    lines: Lines
+    leases: Leases
     clerk: Clerk
     spool: Spool | None = None
 
@@ -86,6 +92,8 @@ class Store:
             Workers(database),
             Scores(database),
             Searches(database),
+            Lines(database),
+            Leases(database),
             Clerk(database, kept),
             kept,
         )
@@ -101,8 +109,13 @@ class Store:
         # A password may also stand behind the question mark.
         return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
-    def recover(self) -> int:
+    def recover(self, *, lapsed: bool = False) -> int:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
+
+        A process is dead when this machine says so, or, with ``lapsed``, when its lease has lapsed:
+        to be asked for only by who knows that the database was there to renew it. Clocks of other
+        machines are not compared: each process judges the age of its own attempts, and of the
+        rest it counts only where a process has no lease.
 
         Return how many were put in doubt.
         """
@@ -111,8 +124,20 @@ class Store:
                 lock(connection, {finish.start.call.job for finish in finishes})
                 _settle(connection, finishes)
             path.unlink(missing_ok=True)
+        at = now()
+        # Asked for after the attempts are known: a process has its lease before its first.
+        leases = cache(self.leases.all)
+
+        def is_lost(owner: str, expires: datetime) -> bool:
+            if owner == me():
+                return expires < at
+            if is_dead(owner):
+                return True
+            lives = leases().get(owner)
+            return expires < at if lives is None else lapsed and not lives
+
         with self.database.writing() as connection:
-            return _recover(connection, is_dead, now())
+            return _recover(connection, is_lost, at)
 
     def close(self) -> None:
         self.clerk.close()
@@ -152,6 +177,8 @@ __all__ = [
     "Items",
     "Job",
     "Kept",
+    "Leases",
+    "Lines",
     "ModelKey",
     "NewItem",
     "NewJob",
@@ -165,9 +192,11 @@ __all__ = [
     "Settled",
     "Start",
     "Started",
+    "Still",
     "Store",
     "Tight",
     "TrialLine",
+    "Turn",
     "Worker",
     "Workers",
     "me",

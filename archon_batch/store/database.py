@@ -1,8 +1,9 @@
 """The connection to SQLite or Postgres, and the settings without which SQLite loses updates."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 
 #: Milliseconds that a writer waits for another process's commit.
 _BUSY = 15_000
+
+#: Seconds that a transaction on Postgres may lie idle before the server ends it.
+_IDLE = 15
+
+#: How a connection to Postgres is noticed to be cut when nothing comes: libpq's words, in seconds,
+#: the last in milliseconds.
+_LOSSES = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 #: What would do, where SQLite says only what is wrong.
 _HINTS = {
@@ -33,6 +47,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._turn = threading.Lock() if self.is_sqlite else nullcontext()
 
     @property
     def name(self) -> str:
@@ -80,13 +95,30 @@ class Database:
             connection.rollback()
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the right to write from its first moment."""
-        with _translated(self.engine), self.engine.connect() as connection:
-            if self.is_sqlite:
+    def writing(self, *, lasting: bool = True) -> Iterator[Connection]:
+        """A transaction that holds the right to write from its first moment.
+
+        One that need not be ``lasting`` does not wait for the disk: a loss of power may undo it, but
+        not what was committed before it.
+        """
+        # Threads that poll SQLite's lock starve one another.
+        with self._turn, _translated(self.engine), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                if not lasting:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
+                connection.commit()
+                return
+            if not lasting:
+                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+            try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
-            connection.commit()
+                yield connection
+                connection.commit()
+            finally:
+                if not lasting:
+                    connection.rollback()
+                    connection.exec_driver_sql("PRAGMA synchronous=FULL")
 
     def clock(self, connection: Connection) -> float:
         """Seconds since 1970 by the clock that all processes share: the server's, or this machine's."""
@@ -126,13 +158,26 @@ def connect(text: str) -> Engine:
             f"{url.drivername} is not supported; use sqlite:///FILE or postgresql+psycopg://...",
         )
     try:
-        return sa.create_engine(
-            url, pool_pre_ping=True, pool_size=8, max_overflow=24, hide_parameters=True
+        engine = sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=24,
+            hide_parameters=True,
+            connect_args=_LOSSES,
         )
     except ModuleNotFoundError:
         raise SettingsError(
             _VARIABLE, "Postgres needs: pip install archon-batch[postgres]"
         ) from None
+
+    @sa.event.listens_for(engine, "connect")
+    def _settle(connection: Any, _record: Any) -> None:  # noqa: ANN401
+        # A process that is frozen inside a transaction must not keep its locks from the others.
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE}s'")
+        connection.commit()
+
+    return engine
 
 
 def bring(engine: Engine) -> None:

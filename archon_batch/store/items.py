@@ -85,18 +85,12 @@ class Items:
             if dropped:
                 connection.execute(_dropped(job_id), dropped)
 
-    def next_shard(self, job_id: str, first: int, stride: int) -> int | None:
-        """The first shard with open items among ``first``, ``first + stride``, ..."""
-        table = tables.items
+    def has_open(self, job_id: str) -> bool:
+        """Whether any item of the job has no end yet."""
+        own = tables.items.c
+        query = sa.select(own.ix).where(own.job_id == job_id, own.status == "open").limit(1)
         with self._database.reading() as connection:
-            return connection.execute(
-                sa.select(sa.func.min(table.c.shard)).where(
-                    table.c.job_id == job_id,
-                    table.c.status == "open",
-                    table.c.shard >= first,
-                    (table.c.shard - first) % stride == 0,
-                )
-            ).scalar()
+            return connection.execute(query).first() is not None
 
     def begun_shards(self, job_id: str) -> list[int]:
         """The shards with open items that have a reply."""

@@ -49,6 +49,8 @@ class NewJob:
     #: Shards under way at once.
     width: int
     budget: NanoUsd | None
+    #: high, normal or low.
+    priority: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Job:
     in_doubt: NanoUsd
     created_at: datetime
     ended_at: datetime | None
+    #: high, normal or low.
+    priority: str = "normal"
 
 
 class Jobs:
@@ -165,6 +169,10 @@ class Jobs:
         with self._database.writing() as connection:
             connection.execute(_of(job_id, sa.update(tables.jobs)).values(budget=budget))
 
+    def set_priority(self, job_id: str, priority: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(_of(job_id, sa.update(tables.jobs)).values(priority=priority))
+
 
 def _of(job_id: str, update: sa.Update) -> sa.Update:
     return update.where(tables.jobs.c.id == job_id)
@@ -191,6 +199,7 @@ def _job_row(job_id: str, new: NewJob) -> dict[str, Any]:
         "shard": new.shard,
         "width": new.width,
         "state": "running",
+        "priority": new.priority,
         "budget": new.budget,
         "spent": 0,
         "reserved": 0,
@@ -233,4 +242,5 @@ def _job(row: Record) -> Job:
         in_doubt=row.in_doubt,
         created_at=utc(row.created_at),
         ended_at=utc(row.ended_at),
+        priority=row.priority,
     )

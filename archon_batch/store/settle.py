@@ -83,8 +83,8 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
     move(connection, money)
 
 
-def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime) -> int:
-    """Put attempts in doubt whose process is dead or whose time is over; return how many.
+def recover(connection: Connection, is_lost: Callable[[str, datetime], bool], at: datetime) -> int:
+    """Put attempts in doubt that are lost, by owner and expiry; return how many.
 
     Nobody will settle them: the provider may have served and billed them, and no answer came.
     """
@@ -92,7 +92,7 @@ def recover(connection: Connection, is_dead: Callable[[str], bool], at: datetime
     query = sa.select(*CALL, table.c.n, table.c.owner, table.c.expires_at, table.c.reserve)
     sending = table.c.state == sa.literal_column("'sending'")
     rows = connection.execute(query.where(sending)).all()
-    lost = [row for row in rows if utc(row.expires_at) < at or is_dead(row.owner)]
+    lost = [row for row in rows if is_lost(row.owner, utc(row.expires_at))]
     lock(connection, {row.job_id for row in lost})
     money: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     found = 0

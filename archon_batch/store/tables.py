@@ -42,6 +42,10 @@ class Job(SQLModel, table=True):
     #: running, paused (by the budget), stopped (by a provider's verdict), cancelled or done.
     state: str = Field(max_length=16)
     reason: str | None = _text(null=True)
+    #: high, normal or low: whose messages workers fetch first.
+    priority: str = Field(
+        default="normal", max_length=16, sa_column_kwargs={"server_default": "normal"}
+    )
     budget: int | None = _money(null=True)
     #: Settled, kept back for calls in flight, and possibly billed though no answer came.
     spent: int = _money()
@@ -324,6 +328,37 @@ class SearchJob(SQLModel, table=True):
     job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
 
 
+class Line(SQLModel, table=True):
+    """A line of a job that takes its shards on, one after another."""
+
+    __tablename__ = "lines"
+
+    job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
+    line: int = Field(primary_key=True)
+    #: What a message must say to move it.
+    turn: str = Field(max_length=16)
+    shard: int
+    #: Batches of the turn that have not returned.
+    waiting: int
+    #: The queues in which the turn's messages may wait, with spaces between them.
+    queues: str = _text()
+    #: Who carries its messages: ``broker``, or the process whose own broker it is.
+    via: str = Field(max_length=100)
+    #: When somebody last moved it or worked on it: seconds since 1970, by the shared clock.
+    moved: float
+
+
+class Lease(SQLModel, table=True):
+    """A right, or a life, that lapses when nobody renews it."""
+
+    __tablename__ = "leases"
+
+    name: str = Field(primary_key=True, max_length=110)
+    holder: str = Field(max_length=100)
+    #: Seconds since 1970, by the clock that all processes share.
+    until: float
+
+
 def _table(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
@@ -341,13 +376,17 @@ searches = _table(Search)
 trials = _table(Trial)
 search_jobs = _table(SearchJob)
 sums = _table(Sum)
+lines = _table(Line)
+leases = _table(Lease)
 __all__ = [
     "attempts",
     "calls",
     "completions",
     "items",
     "jobs",
+    "leases",
     "limits",
+    "lines",
     "nights",
     "scores",
     "search_jobs",

@@ -114,12 +114,6 @@ def test_c3_a_pool_has_a_width_that_can_be(desk: Desk, key: str, width: str) -> 
             "redis://:se#ame@h:x",
             "not a URL; write / : ",
         ),
-        (
-            "C14 nowhere for results",
-            "ARCHON_BATCH_BROKER_URL",
-            "amqp://me:sesame@127.0.0.1",
-            "ARCHON_BATCH_RESULT_URL: a amqp broker needs a result backend",
-        ),
     ),
 )
 def test_a_variable_is_refused(

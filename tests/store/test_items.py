@@ -113,24 +113,14 @@ def test_no_ends_change_nothing(any_store):
     assert any_store.accounts.progress(job.id).open == 2
 
 
-@pytest.mark.parametrize(
-    ("first", "stride", "shard"),
-    [
-        (0, 1, 2),
-        (0, 2, 2),
-        (1, 2, 3),
-        (0, 3, 3),
-        (2, 3, 2),
-        (1, 3, None),
-        (4, 1, None),
-        (9, 4, None),
-    ],
-)
-def test_the_next_shard_of_a_line_is_the_first_with_open_items(any_store, first, stride, shard):
-    job = a_job(any_store, questions=8, shard=2)
-    any_store.items.end(job.id, [(ix, ANSWER) for ix in range(4)])
+def test_a_job_has_open_items_until_the_last_has_ended(any_store):
+    job = a_job(any_store, questions=2)
 
-    assert any_store.items.next_shard(job.id, first, stride) == shard
+    any_store.items.end(job.id, [(0, ANSWER)])
+    before = any_store.items.has_open(job.id)
+    any_store.items.end(job.id, [(1, GAVE_UP)])
+
+    assert (before, any_store.items.has_open(job.id)) == (True, False)
 
 
 def test_cancelling_ends_what_is_open_and_nothing_else(any_store):

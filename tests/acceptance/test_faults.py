@@ -1,0 +1,217 @@
+"""Brokers that forget, workers that freeze: every row is answered, and nobody has to do anything."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.servers import RedisServer, absent, serving
+from tests.acceptance.stage import PRICES, Stage, until
+from tests.provider import Provider
+
+pytestmark = pytest.mark.timeout(400)
+
+ROWS, CALLS = 24, 8
+
+#: A worker with less patience, in seconds: between looks, until a process is dead, until a line
+#: stands still, for which a leader leads.
+WORKER = """\
+import sys
+from archon_batch.engine import process, sweeper
+look, life, still = map(float, sys.argv[1:4])
+process._HOUSEKEEPING = sweeper.LOOK = look
+sweeper._LIFE, sweeper._STILL, sweeper._LEAD = life, still, life / 2
+from archon_batch.engine.app import app
+app.worker_main([
+    "worker", "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
+    "--hostname", sys.argv[4], "--without-mingle", "--without-gossip", "--loglevel", "warning",
+])
+"""
+
+
+@contextmanager
+def workers(
+    stage: Stage, count: int, patience: Sequence[float] = (1, 20, 4)
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Workers of both queues, which ``kill -9`` ends."""
+    told = [str(seconds) for seconds in patience]
+    with (stage.folder / "workers.log").open("w") as log:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", WORKER, *told, f"{n}@test"],
+                cwd=stage.folder, env=stage.environment, stdout=log, stderr=log,
+            )
+            for n in range(count)
+        ]  # fmt: skip
+        try:
+            yield started
+        finally:
+            for worker in started:
+                worker.kill()
+                worker.wait()
+
+
+def _stage(folder: Path, provider: Provider, broker: str, database: str) -> Stage:
+    stage = Stage(
+        folder,
+        ARCHON_BATCH_BROKER_URL=broker,
+        ARCHON_BATCH_DATABASE_URL=database,
+        ARCHON_BATCH_LOG="debug",
+        ARCHON_BATCH_MAX_IN_FLIGHT="8",
+    )
+    stage.dataset(ROWS)
+    stage.architecture(provider.url)
+    return stage
+
+
+def _submitted(stage: Stage) -> str:
+    return stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "4").strip()
+
+
+def _done(stage: Stage, job: str, seconds: float = 200) -> dict[str, Any]:
+    """The status of the job when it is done, by itself."""
+    follow = stage.start("status", job, "--follow")
+    try:
+        follow.communicate(timeout=seconds)
+    finally:
+        follow.kill()
+    found: dict[str, Any] = stage.json("status", job)
+    log = (stage.folder / "workers.log").read_text()
+    assert (found["state"], found["answered"]) == ("done", ROWS), log[-9000:]
+    return found
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_a_redis_that_forgets_everything_in_mid_run_costs_nothing(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    with Provider(prices=PRICES, latency=0.05) as provider, serving(server := RedisServer()):
+        stage = _stage(tmp_path, provider, server.url, postgres_url)
+        job = _submitted(stage)
+        with workers(stage, 2):
+            until(lambda: provider.requests >= 24, 150)
+            server.client.flushall()
+            until(lambda: provider.requests >= 72, 150)
+            server.stop()
+            server.start()
+            status = _done(stage, job)
+
+    assert status["attempts_in_doubt"] == 0
+    assert provider.requests == ROWS * CALLS
+    assert stage.nano_usd(job) == provider.bill
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_messages_that_are_lost_or_come_twice_change_nothing(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    with Provider(prices=PRICES, latency=0.02) as provider, serving(server := RedisServer()):
+        stage = _stage(tmp_path, provider, server.url, postgres_url)
+        job = _submitted(stage)
+        (queue,) = server.client.keys("joins*")
+        # As between BRPOP and the note of it; and as a broker that gives a message back too early.
+        server.client.rpop(queue)
+        for message in server.client.lrange(queue, 0, -1):
+            server.client.lpush(queue, message)
+        before = server.client.llen(queue)
+        with workers(stage, 2):
+            status = _done(stage, job)
+
+    assert before == 2 * (ROWS // 4 - 1)
+    assert status["attempts"] == provider.requests == ROWS * CALLS
+    assert stage.nano_usd(job) == provider.bill
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
+    tmp_path: Path, redis_url: str, postgres_url: str
+) -> None:
+    with Provider(prices=PRICES, latency=0.3) as provider:
+        stage = _stage(tmp_path, provider, redis_url, postgres_url)
+        job = _submitted(stage)
+        with workers(stage, 2, (1, 5, 4)) as (one, _):
+            until(lambda: provider.requests >= 32, 150)
+            one.send_signal(signal.SIGSTOP)
+            status = _done(stage, job)
+            one.send_signal(signal.SIGCONT)
+            # What it still had is put on record, and nothing is made of it twice.
+            until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0)
+        booked = stage.nano_usd(job)
+        stage.run("verify", job)
+
+    # At most what was in flight in the frozen one was paid for twice.
+    assert provider.requests - ROWS * CALLS == status["attempts"] - ROWS * CALLS
+    assert 0 < status["attempts"] - ROWS * CALLS <= 8
+    assert booked == provider.bill
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_a_worker_whose_clock_is_two_hours_ahead_disturbs_nobody(
+    tmp_path: Path, redis_url: str, postgres_url: str
+) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        absent("no libfaketime on this machine")
+    with Provider(prices=PRICES, latency=0.2) as provider:
+        stage = _stage(tmp_path, provider, redis_url, postgres_url)
+        job = _submitted(stage)
+        ahead = {"LD_PRELOAD": str(library), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        with workers(stage, 1):
+            stage.environment |= ahead
+            with workers(stage, 1):
+                for name in ahead:
+                    del stage.environment[name]
+                status = _done(stage, job)
+
+    assert status["attempts_in_doubt"] == 0
+    assert status["attempts"] == provider.requests == ROWS * CALLS
+
+
+@pytest.fixture
+def rabbit_url() -> Iterator[str]:
+    """A virtual host of the test's own."""
+    control = shutil.which("rabbitmqctl") or absent("no RabbitMQ on this machine")
+    name = f"archon_{uuid.uuid4().hex}"
+
+    def told(*words: str) -> bool:
+        return not subprocess.run(
+            [control, "-q", *words], capture_output=True, check=False
+        ).returncode
+
+    if not told("add_vhost", name) or not told(
+        "set_permissions", "-p", name, "guest", ".*", ".*", ".*"
+    ):
+        absent("RabbitMQ takes no orders here")
+    yield f"amqp://guest:guest@127.0.0.1:5672/{name}"
+    told("delete_vhost", name)
+
+
+@pytest.mark.postgres
+def test_workers_over_rabbitmq_need_no_redis_and_give_the_answers_of_one_machine(
+    tmp_path: Path, rabbit_url: str, postgres_url: str
+) -> None:
+    (tmp_path / "one").mkdir()
+    with Provider(prices=PRICES, latency=0.01) as provider:
+        many = _stage(tmp_path, provider, rabbit_url, postgres_url)
+        one = Stage(tmp_path / "one")
+        one.dataset(ROWS)
+        one.architecture(provider.url)
+        alone = one.run("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "4").strip()
+        billed = provider.bill
+        job = _submitted(many)
+        with workers(many, 2):
+            _done(many, job)
+
+    assert many.run("export", job) == one.run("export", alone)
+    assert many.nano_usd(job) == provider.bill - billed == one.nano_usd(alone)

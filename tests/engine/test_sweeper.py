@@ -1,0 +1,173 @@
+"""The sweeper sends for what stands still, and for nothing that somebody has."""
+
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from archon_batch.engine import queues
+from archon_batch.engine.app import app
+from archon_batch.engine.broker import carrier, waiting
+from archon_batch.engine.embedded import embedded
+from archon_batch.engine.process import Process
+from archon_batch.engine.start import start
+from archon_batch.settings import Settings
+from archon_batch.store import Started
+from archon_batch.store.owner import me
+from tests.builders import a_job, a_start, an_architecture
+
+ELSEWHERE = "elsewhere:1:1"
+
+
+@pytest.fixture
+def here(tmp_path):
+    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    yield opened
+    opened.close()
+    app.control.purge()
+
+
+def a_small_job(here, **changes):
+    return a_job(here.store, architecture=an_architecture("generator", "fuser"), **changes)
+
+
+def aged(here, table, column, seconds=30):
+    """Let what is in the table have happened so much earlier."""
+    own = sa.column(column)
+    with here.store.database.writing() as connection:
+        connection.execute(sa.update(sa.table(table, own)).values({own: own - seconds}))
+
+
+def lost(here, job):
+    """The job's lines, as they are when their messages are lost."""
+    turns = here.store.lines.begin(job.id, 4, carrier(), queues.JOINS)
+    aged(here, "lines", "moved")
+    return turns
+
+
+def sent():
+    return waiting(queues.ALL)[queues.JOINS]
+
+
+def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
+    job = a_small_job(here, questions=6, shard=1)
+    lost(here, job)
+    pause = threading.Event()
+    end = time.monotonic() + 40
+
+    with embedded(here):
+        here.sweeper.look()
+        while here.store.jobs.get(job.id).state != "done":
+            assert time.monotonic() < end
+            pause.wait(0.05)
+
+    assert here.store.accounts.progress(job.id).answered == 6
+
+
+def test_what_was_sent_for_is_not_sent_for_again_while_it_waits(here):
+    lost(here, a_small_job(here, questions=3, shard=1))
+
+    here.sweeper.look()
+    first = sent()
+    aged(here, "lines", "moved")
+    here.sweeper.look()
+
+    assert (first, sent()) == (3, 3)
+
+
+def test_after_long_it_is_sent_for_whatever_waits(here):
+    lost(here, a_small_job(here))
+    here.sweeper.look()
+
+    aged(here, "lines", "moved", 1000)
+    here.sweeper.look()
+
+    assert sent() == 2
+
+
+def test_a_line_that_somebody_works_on_is_left_alone(here):
+    (turn,) = lost(here, a_small_job(here))
+
+    with here.holding(turn.job, turn.line, turn.word), here.holding(turn.job, turn.line, turn.word):
+        here.sweeper.look()
+        aged(here, "lines", "moved")
+        here.sweeper.look()
+        during = sent()
+    aged(here, "lines", "moved")
+    here.sweeper.look()
+
+    assert (during, sent()) == (0, 1)
+
+
+def test_the_lines_of_another_command_are_its_own(here):
+    job = a_small_job(here)
+    here.store.lines.begin(job.id, 4, ELSEWHERE, queues.JOINS)
+    aged(here, "lines", "moved")
+
+    here.sweeper.look()
+
+    assert sent() == 0
+
+
+def test_one_at_a_time_leads(here):
+    lost(here, a_small_job(here))
+    assert here.store.leases.take(f"sweeper of {carrier()}", ELSEWHERE, 60)
+
+    here.sweeper.look()
+    before = sent()
+    aged(here, "leases", "until", 100)
+    here.sweeper.look()
+
+    assert (before, sent()) == (0, 1)
+
+
+def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(here):
+    job = a_small_job(here)
+    here.store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    begun = here.store.clerk.begin(a_start(job, owner=ELSEWHERE)).result(30)
+    aged(here, "leases", "until", 100)
+
+    here.sweeper.look()
+    early = here.store.jobs.get(job.id).reserved
+    # For as long as a lease runs this process has reached the database.
+    here.sweeper._since -= 60
+    here.sweeper.look()
+
+    assert isinstance(begun, Started)
+    assert early > 0
+    assert here.store.jobs.get(job.id).reserved == 0
+    assert here.store.jobs.get(job.id).in_doubt == early
+
+
+def test_a_process_that_was_frozen_judges_nobody(here):
+    here.sweeper._since -= 600
+    here.sweeper._renewed -= 300
+
+    here.sweeper.look()
+
+    assert here.sweeper._renewed - here.sweeper._since < 20
+
+
+def test_a_process_that_ends_leaves_no_lease(tmp_path):
+    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened.sweeper.look()
+    held = set(opened.store.leases.all())
+    opened.close()
+
+    again = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    left = set(again.store.leases.all())
+    again.close()
+
+    assert held == {me(), f"sweeper of {me()}"}
+    assert left == {me()}
+
+
+def test_what_started_twice_plans_no_shard_twice(here):
+    job = a_small_job(here, questions=3, shard=1)
+    start(here.store, job)
+    start(here.store, job)
+
+    # The first three messages find that their turn is over.
+    assert sent() == 6
+    assert len(here.store.lines.still(carrier(), -60)) == 3

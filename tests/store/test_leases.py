@@ -1,0 +1,102 @@
+"""A lease is held by one, until it lapses by the clock that all share."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from archon_batch import store as front
+from archon_batch.store import Store, now
+from archon_batch.store.owner import me
+from tests.builders import a_job, a_start
+
+ELSEWHERE = "elsewhere:1:1"
+
+
+def aged(store, seconds):
+    with store.database.writing() as connection:
+        connection.execute(sa.text("UPDATE leases SET until = until - :ago"), {"ago": seconds})
+
+
+def test_a_lease_is_held_by_one(any_store):
+    leases = any_store.leases
+
+    assert leases.take("sweeper", "one", 20)
+    assert not leases.take("sweeper", "two", 20)
+    assert leases.take("sweeper", "one", 20)
+
+
+def test_a_lease_that_lapsed_or_was_given_back_is_anybodys(any_store):
+    leases = any_store.leases
+    leases.take("sweeper", "one", 20)
+    aged(any_store, 30)
+
+    assert leases.all() == {"sweeper": False}
+    assert leases.take("sweeper", "two", 20)
+    leases.give_back("sweeper", "one")
+    assert not leases.take("sweeper", "one", 20)
+    leases.give_back("sweeper", "two")
+    assert leases.take("sweeper", "one", 20)
+    assert leases.all() == {"sweeper": True}
+
+
+def test_leases_are_forgotten_long_after_they_lapsed(any_store):
+    any_store.leases.take("sweeper", "one", 20)
+    any_store.leases.forget()
+    assert any_store.leases.all() == {"sweeper": True}
+
+    aged(any_store, 100_000)
+    any_store.leases.forget()
+
+    assert any_store.leases.all() == {}
+
+
+def lost(store, owner, lasts=60.0, **how):
+    job = a_job(store)
+    store.clerk.begin(a_start(job, owner=owner, lasts=lasts)).result(30)
+    return store.recover(**how) == 1
+
+
+@pytest.mark.parametrize("lasts", [60, -7200], ids=["clocks agree", "its clock is behind"])
+def test_an_attempt_of_another_machines_process_that_lives_is_left_alone(any_store, lasts):
+    any_store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+
+    assert not lost(any_store, ELSEWHERE, lasts, lapsed=True)
+
+
+def test_an_attempt_is_lost_with_the_lease_of_its_process_if_who_looks_can_tell(any_store):
+    any_store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    aged(any_store, 30)
+
+    assert not lost(any_store, ELSEWHERE, lapsed=False)
+    assert any_store.recover(lapsed=True) == 1
+
+
+def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store, monkeypatch):
+    any_store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    job = a_job(any_store)
+    any_store.clerk.begin(a_start(job, owner=ELSEWHERE)).result(30)
+
+    monkeypatch.setattr(front, "now", lambda: now() + timedelta(hours=2))
+
+    assert any_store.recover(lapsed=True) == 0
+
+
+@pytest.mark.postgres
+def test_leases_go_by_the_servers_clock(postgres_url, monkeypatch):
+    store = Store.open(postgres_url)
+    store.leases.take("sweeper", "one", 20)
+
+    # Two hours ahead on this machine.
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    monkeypatch.setattr("archon_batch.store.database.now", lambda: ahead)
+
+    assert not store.leases.take("sweeper", "two", 20)
+    assert store.leases.all() == {"sweeper": True}
+    store.close()
+
+
+def test_a_process_expires_its_own_attempts_by_its_own_clock(any_store):
+    any_store.leases.take(me(), me(), 20)
+
+    assert lost(any_store, me(), lasts=-1)

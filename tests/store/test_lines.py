@@ -1,0 +1,145 @@
+"""Lines deal out shards, each to one, and move only for who has their turn."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import sqlalchemy as sa
+
+from archon_batch.archon import Answer
+from tests.builders import a_job
+
+VIA, QUEUE = "broker", "joins"
+
+
+def begun(store, job, width=2):
+    return store.lines.begin(job.id, width, VIA, QUEUE)
+
+
+def at(store, turn):
+    return store.lines.shard(turn.job, turn.line, turn.word)
+
+
+def aged(store, seconds):
+    """Let the lines have moved so much earlier."""
+    with store.database.writing() as connection:
+        connection.execute(sa.text("UPDATE lines SET moved = moved - :ago"), {"ago": seconds})
+
+
+def test_lines_begin_at_the_first_open_shards(any_store):
+    job = a_job(any_store, questions=8, shard=2)
+    any_store.items.end(job.id, [(ix, Answer("four", ())) for ix in range(3)])
+
+    turns = begun(any_store, job)
+
+    assert [(turn.line, turn.shard) for turn in turns] == [(0, 1), (1, 2)]
+    assert [at(any_store, turn) for turn in turns] == [1, 2]
+
+
+def test_there_are_no_more_lines_than_open_shards(any_store):
+    job = a_job(any_store, questions=3, shard=2)
+
+    assert len(begun(any_store, job, width=9)) == 2
+
+
+def test_a_line_goes_on_to_the_next_shard_that_no_other_has(any_store):
+    job = a_job(any_store, questions=4, shard=1)
+    one, _ = begun(any_store, job)
+    any_store.items.end(job.id, [(0, Answer("four", ()))])
+
+    following = any_store.lines.go_on(one, QUEUE)
+
+    assert (following.line, following.shard) == (0, 2)
+    assert (at(any_store, one), at(any_store, following)) == (None, 2)
+
+
+def test_a_line_ends_when_nothing_is_left_to_take(any_store):
+    job = a_job(any_store, questions=2, shard=1)
+    one, two = begun(any_store, job)
+    any_store.items.end(job.id, [(0, Answer("four", ()))])
+
+    assert any_store.lines.go_on(one, QUEUE) is None
+    assert any_store.lines.widths(VIA) == {job.id: 1}
+    assert at(any_store, two) == 1
+
+
+def test_of_two_copies_of_a_message_one_moves_the_line(any_store):
+    job = a_job(any_store)
+    (turn,) = begun(any_store, job)
+
+    rounds = [any_store.lines.round(turn, 3, {"calls"}) for _ in range(2)]
+
+    assert rounds[0].shard == turn.shard
+    assert rounds[1] is None
+    assert any_store.lines.go_on(turn, QUEUE) is None
+    assert at(any_store, rounds[0]) == turn.shard
+
+
+def test_the_last_batch_of_a_round_is_told_so_and_no_other(any_store):
+    job = a_job(any_store)
+    (turn,) = begun(any_store, job)
+    following = any_store.lines.round(turn, 3, {"calls"})
+    before = turn.job, turn.line, turn.word
+    now = following.job, following.line, following.word
+
+    assert not any_store.lines.arrived(*before)
+    with ThreadPoolExecutor() as pool:
+        last = list(pool.map(lambda _: any_store.lines.arrived(*now), range(3)))
+
+    assert sorted(last) == [False, False, True]
+
+
+def test_beginning_again_ends_what_was_under_way(any_store):
+    job = a_job(any_store)
+    (before,) = begun(any_store, job)
+
+    (after,) = begun(any_store, job)
+
+    assert (at(any_store, before), at(any_store, after)) == (None, 0)
+
+
+def test_lines_at_once_take_no_shard_twice(any_store):
+    job = a_job(any_store, questions=12, shard=1)
+    turns = begun(any_store, job, width=4)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in range(2):
+            any_store.items.end(job.id, [(turn.shard, Answer("four", ())) for turn in turns])
+            turns = list(pool.map(lambda turn: any_store.lines.go_on(turn, QUEUE), turns))
+
+    assert sorted(turn.shard for turn in turns) == [8, 9, 10, 11]
+
+
+def test_lines_are_added_as_far_as_there_are_shards(any_store):
+    job = a_job(any_store, questions=5, shard=1)
+    one, *_ = begun(any_store, job, width=3)
+    any_store.items.end(job.id, [(ix, Answer("four", ())) for ix in (0, 3, 4)])
+    any_store.lines.go_on(one, QUEUE)
+
+    added = any_store.lines.widen(job.id, 9, VIA, QUEUE)
+
+    assert added == []
+    any_store.items.reopen(job.id, ["answered"])
+    added = any_store.lines.widen(job.id, 4, VIA, QUEUE)
+    assert [(turn.line, turn.shard) for turn in added] == [(0, 0), (3, 3)]
+
+
+def test_a_line_that_has_not_moved_stands_still_until_somebody_works_on_it(any_store):
+    job = a_job(any_store, questions=2, shard=1)
+    one, two = begun(any_store, job)
+    aged(any_store, 30)
+    any_store.lines.held({(two.job, two.line, two.word)})
+
+    (still,) = any_store.lines.still(VIA, 20)
+
+    assert (still.turn, still.queues) == (one, (QUEUE,))
+    assert 30 <= still.idle < 60
+    assert any_store.lines.still(VIA, 120) == []
+    assert any_store.lines.still("another carrier", 20) == []
+
+
+def test_a_job_that_does_not_run_has_no_line_that_stands_still(any_store):
+    job = a_job(any_store)
+    begun(any_store, job)
+    aged(any_store, 30)
+    any_store.jobs.move(job.id, "paused", only_from=["running"])
+
+    assert any_store.lines.still(VIA, 20) == []
