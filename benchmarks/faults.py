@@ -138,7 +138,7 @@ def _world(broker: str, rows: int, latency: float) -> Iterator[World]:
         stage.architecture(provider.url)
         log = stack.enter_context((folder / "workers.log").open("w"))
         workers: list[subprocess.Popen[bytes]] = []
-        stack.callback(lambda: [(worker.kill(), worker.wait()) for worker in workers])
+        stack.callback(_end, workers)
         for n in range(WORKERS):
             line = [
                 sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker",
@@ -149,6 +149,12 @@ def _world(broker: str, rows: int, latency: float) -> Iterator[World]:
                 subprocess.Popen(line, cwd=folder, env=stage.environment, stdout=log, stderr=log)
             )
         yield World(stage, carrier, database, provider, workers)
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    for worker in workers:
+        worker.kill()
+        worker.wait()
 
 
 def _run(world: World, fault: str, rows: int, expected: Sequence[str]) -> str:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import structlog
+from celery import Signature
 from celery.backends.base import DisabledBackend
-from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
 
 from archon_batch.engine import process
-from archon_batch.engine.app import settings
+from archon_batch.engine.app import app, settings
 from archon_batch.errors import StoreError
 
 _log = structlog.get_logger()
@@ -31,7 +31,7 @@ class LedgerBackend(DisabledBackend):
         """Count a batch, and send the join after the last; a batch of an old turn is not counted."""
         try:
             if process.current(settings).store.lines.arrived(*request.chord["args"]):
-                maybe_signature(request.chord, app=self.app).apply_async()
+                Signature.from_dict(request.chord, app=app).apply_async()
         except (StoreError, OperationalError) as error:
             # The line stands still now, and the sweeper sends for it.
             _log.warning("batch_uncounted", why=str(error))

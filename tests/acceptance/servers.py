@@ -180,7 +180,7 @@ class PostgresServer(Served):
         return line, {}, self._user
 
     def answers(self) -> bool:
-        ready = [self._home / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(self._home / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(ready, check=False).returncode == 0
 
     def restart_immediately(self) -> None:

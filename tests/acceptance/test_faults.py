@@ -138,6 +138,8 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
 ) -> None:
     with Provider(prices=PRICES, latency=0.3) as provider:
         stage = _stage(tmp_path, provider, redis_url, postgres_url)
+        # Longer than it is frozen: its answers are there when it wakes.
+        stage.environment["ARCHON_BATCH_CALL_TIMEOUT"] = "600"
         job = _submitted(stage)
         with workers(stage, 2, (1, 5, 4)) as (one, _):
             until(lambda: provider.requests >= 32, 150)
@@ -145,7 +147,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
             status = _done(stage, job)
             one.send_signal(signal.SIGCONT)
             # What it still had is put on record, and nothing is made of it twice.
-            until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0)
+            until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, 100)
         booked = stage.nano_usd(job)
         stage.run("verify", job)
 

@@ -34,7 +34,7 @@ def a_small_job(here, **changes):
 
 def aged(here, table, column, seconds=30):
     """Let what is in the table have happened so much earlier."""
-    own = sa.column(column)
+    own: sa.ColumnClause[float] = sa.column(column)
     with here.store.database.writing() as connection:
         connection.execute(sa.update(sa.table(table, own)).values({own: own - seconds}))
 

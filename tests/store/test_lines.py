@@ -26,7 +26,7 @@ def aged(store, seconds):
 
 def test_lines_begin_at_the_first_open_shards(any_store):
     job = a_job(any_store, questions=8, shard=2)
-    any_store.items.end(job.id, [(ix, Answer("four", ())) for ix in range(3)])
+    any_store.items.end(job.id, [(ix, Answer("four", "0.0.0")) for ix in range(3)])
 
     turns = begun(any_store, job)
 
@@ -43,7 +43,7 @@ def test_there_are_no_more_lines_than_open_shards(any_store):
 def test_a_line_goes_on_to_the_next_shard_that_no_other_has(any_store):
     job = a_job(any_store, questions=4, shard=1)
     one, _ = begun(any_store, job)
-    any_store.items.end(job.id, [(0, Answer("four", ()))])
+    any_store.items.end(job.id, [(0, Answer("four", "0.0.0"))])
 
     following = any_store.lines.go_on(one, QUEUE)
 
@@ -54,7 +54,7 @@ def test_a_line_goes_on_to_the_next_shard_that_no_other_has(any_store):
 def test_a_line_ends_when_nothing_is_left_to_take(any_store):
     job = a_job(any_store, questions=2, shard=1)
     one, two = begun(any_store, job)
-    any_store.items.end(job.id, [(0, Answer("four", ()))])
+    any_store.items.end(job.id, [(0, Answer("four", "0.0.0"))])
 
     assert any_store.lines.go_on(one, QUEUE) is None
     assert any_store.lines.widths(VIA) == {job.id: 1}
@@ -102,7 +102,7 @@ def test_lines_at_once_take_no_shard_twice(any_store):
 
     with ThreadPoolExecutor() as pool:
         for _ in range(2):
-            any_store.items.end(job.id, [(turn.shard, Answer("four", ())) for turn in turns])
+            any_store.items.end(job.id, [(turn.shard, Answer("four", "0.0.0")) for turn in turns])
             turns = list(pool.map(lambda turn: any_store.lines.go_on(turn, QUEUE), turns))
 
     assert sorted(turn.shard for turn in turns) == [8, 9, 10, 11]
@@ -111,7 +111,7 @@ def test_lines_at_once_take_no_shard_twice(any_store):
 def test_lines_are_added_as_far_as_there_are_shards(any_store):
     job = a_job(any_store, questions=5, shard=1)
     one, *_ = begun(any_store, job, width=3)
-    any_store.items.end(job.id, [(ix, Answer("four", ())) for ix in (0, 3, 4)])
+    any_store.items.end(job.id, [(ix, Answer("four", "0.0.0")) for ix in (0, 3, 4)])
     any_store.lines.go_on(one, QUEUE)
 
     added = any_store.lines.widen(job.id, 9, VIA, QUEUE)

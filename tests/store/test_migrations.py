@@ -36,7 +36,7 @@ def filled(tmp_path):
     for start in starts:
         store.clerk.begin(start).result(30)
     store.clerk.settle(a_finish(starts[0])).result(30)
-    store.items.end(job.id, [(2, Answer("four", ()))])
+    store.items.end(job.id, [(2, Answer("four", "0.0.0"))])
     yield store
     store.close()
 
@@ -56,7 +56,7 @@ def old(any_url, filled, monkeypatch):
         with engine.begin() as connection, filled.database.reading() as source:
             wanted = sa.select(*(of_now.c[column] for column in columns[name]))
             found = [dict(row._mapping) for row in source.execute(wanted)]
-            connection.execute(sa.insert(of_now), found)
+            connection.execute(sa.insert(table), found)
     yield engine, columns
     engine.dispose()
 
