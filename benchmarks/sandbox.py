@@ -26,8 +26,7 @@ NAMED = 20
 
 
 def main(folder: Path) -> int:
-    # Some published solutions take their time, and this machine may be a busy one.
-    code = Code(Sandbox(seconds=50))
+    code = Code(Sandbox())
     humaneval = rows(folder / "humaneval" / "HumanEval.jsonl")
     tell(
         "HumanEval, canonical solutions",

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _MEGA = 1 << 20
-#: What one process may have; the clock on the wall is the host's to watch.
+#: What one process may have. Seconds of the processor say the same on a busy machine; those of the
+#: clock, which a program that sleeps would use up, are the host's to watch.
 _LIMITS = {
     resource.RLIMIT_AS: 512 * _MEGA,
-    resource.RLIMIT_CPU: 60,
+    resource.RLIMIT_CPU: 20,
     resource.RLIMIT_FSIZE: 16 * _MEGA,
     resource.RLIMIT_NOFILE: 64,
     resource.RLIMIT_NPROC: 8,

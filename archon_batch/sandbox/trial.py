@@ -5,15 +5,15 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Literal, TypeAlias
 
 from archon_batch.sandbox.box import opened
 
-#: Seconds for one test, and for all tests of one program.
-SECONDS, ALL_SECONDS = 20.0, 60.0
+#: Seconds of the clock for one test, and for all tests of one program.
+SECONDS, ALL_SECONDS = 60.0, 120.0
 #: Bytes of a report that are read, and of a script's output beyond what is right.
 _REPORT, _SPARE = 4096, 65_536
 _LATE = "its time is up"
@@ -49,7 +49,9 @@ class Sandbox:
         self._box = opened()
         self._seconds, self._all = seconds, all_seconds
 
-    def tested(self, programs: Sequence[str], tests: Sequence[Check]) -> Iterator[Outcome]:
+    def tested(
+        self, programs: Sequence[str], tests: Sequence[Check]
+    ) -> Generator[Outcome, None, None]:
         """How each test ends, one after the other; whoever has seen enough may stop.
 
         Args:

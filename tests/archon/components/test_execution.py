@@ -52,7 +52,7 @@ def results(passed):
     def answer(request: Request) -> str:
         program = json.loads(request.messages[-1].content)["program"]
         good = passed[program]
-        return told(*("passed" if n in good else "failed" for n in range(len(TESTS))))
+        return str(told(*("passed" if n in good else "failed" for n in range(len(TESTS)))))
 
     return answer
 
@@ -107,7 +107,7 @@ def test_the_best_by_agreement_has_the_greatest_product(passed):
         results(dict(zip(texts, passed, strict=True))),
     )
 
-    groups = defaultdict(int)
+    groups: dict[frozenset[int], int] = defaultdict(int)
     for tests in passed:
         groups[tests] += 1
     order = [passed[int(n)] for n in ids(play)]
@@ -141,7 +141,8 @@ def test_results_that_are_not_one_for_each_test_are_refused(text):
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_form_of_results_is_read(count):
     assert {r.verdict for r in read(form(count).example, count)} == {"passed"}
-    assert {r.verdict for r in read(form(count).worst, count)} == {"failed"}
+    assert read(form(count).sized(500, word="w"), count)
+    assert {r.verdict for r in read(form(count).worst or "", count)} == {"failed"}
 
 
 @pytest.mark.parametrize(
