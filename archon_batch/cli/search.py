@@ -41,15 +41,15 @@ class _Group(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Group)
-def search() -> None:
-    r"""Look for the best architecture for DATASET within a space.
+_EPILOG = """\b
+  archon-batch search DATASET --space SPACE --metric METRIC
+looks for an architecture; search run --help has the options.
+"""
 
-    \b
-    archon-batch search DATASET --space SPACE --metric METRIC ...   (search run --help)
-    archon-batch search status                                     the searches
-    archon-batch search show SEARCH                                what one found
-    """
+
+@click.group(cls=_Group, epilog=_EPILOG)
+def search() -> None:
+    """Look for the best architecture for DATASET within a space."""
 
 
 @search.command()
