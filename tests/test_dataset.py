@@ -745,3 +745,20 @@ def test_any_prompts_come_out_of_csv_as_they_went_in(file, texts):
 @given(texts=TEXTS)
 def test_any_prompts_come_out_of_parquet_as_they_went_in(parquet, texts):
     assert prompts(read(parquet({"prompt": texts}))) == texts
+
+
+def test_rows_that_the_program_makes_are_a_dataset_too():
+    rows = [{"id": str(n), "prompt": f"Why {n}?\u2028", "of": n} for n in range(3)]
+
+    with Dataset.of("made", iter(rows)) as made, Dataset.of("again", rows) as again:
+        read = list(made.rows())
+        assert made.name == "made"
+        assert made.digest == again.digest
+
+    assert [row.question.query for row in read] == ["Why 0?\u2028", "Why 1?\u2028", "Why 2?\u2028"]
+    assert [row.extras for row in read] == [{"of": 0}, {"of": 1}, {"of": 2}]
+
+
+def test_no_rows_are_no_dataset():
+    with Dataset.of("made", []) as made, pytest.raises(DatasetError, match="made: no rows"):
+        made.check()

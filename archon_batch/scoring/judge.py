@@ -62,18 +62,18 @@ def brief(case: Case, *, swapped: bool = False) -> str:
     *earlier, request = case.messages
     parts: dict[str, str] = {}
     if earlier:
-        parts["conversation before"] = "\n\n".join(f"{m.role}: {m.content}" for m in earlier)
-    parts["request"] = request.content
+        parts["the conversation before"] = "\n\n".join(f"{m.role}: {m.content}" for m in earlier)
+    parts["the request"] = request.content
     if case.reference is not None:
-        parts["reference answer"] = case.reference
+        parts["the reference answer"] = case.reference
     if case.other is None:
-        parts["response"] = case.answer
+        parts["the response"] = case.answer
     else:
         first, second = (case.other, case.answer) if swapped else (case.answer, case.other)
         parts |= {"response A": first, "response B": second}
     task = _ONE if case.other is None else _TWO
     return "\n\n".join((
-        _MATERIAL.format(what=_listed([f"the {name}" for name in parts])),
+        _MATERIAL.format(what=_listed(list(parts))),
         enclosed(parts),
         *([_RIGHT] if case.reference is not None else []),
         task,

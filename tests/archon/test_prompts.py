@@ -47,6 +47,8 @@ JSON = {"format": "json"}
         ("verifier-argument", "verifier", {}, State(PLAIN)),
         ("verifier-verdict", "verifier", {}, State(PLAIN)),
         ("verifier-verdict-json", "verifier", JSON, State(PLAIN)),
+        ("judge-rating", "judge", {}, State()),
+        ("judge-comparison-with-opinions", "judge", {"scale": "comparison"}, State(PLAIN)),
     ],
 )
 def test_a_prompt_reads_as_it_was_reviewed(name, kind, knobs, state):

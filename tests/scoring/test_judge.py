@@ -1,6 +1,8 @@
 """What a judge is asked, and what its verdicts come to."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,8 +24,8 @@ def test_an_answer_is_shown_between_marks_with_its_request():
     shown = marks(brief(Case(ASKED, "four")))
 
     assert [(name, text) for name, _, text in shown] == [
-        ("request", "What is 2 + 2?"),
-        ("response", "four"),
+        ("the request", "What is 2 + 2?"),
+        ("the response", "four"),
     ]
     assert len({nonce for _, nonce, _ in shown}) == 1
 
@@ -42,9 +44,20 @@ def test_the_turns_before_and_what_is_right_are_shown_too():
     text = brief(Case(turns, "four", reference="4"))
 
     shown = {name: content for name, _, content in marks(text)}
-    assert shown["conversation before"] == "user: Hello.\n\nassistant: Hi."
-    assert shown["reference answer"] == "4"
+    assert shown["the conversation before"] == "user: Hello.\n\nassistant: Hi."
+    assert shown["the reference answer"] == "4"
     assert "The reference answer is right" in text
+
+
+def test_a_brief_reads_as_it_was_reviewed():
+    turns = (Message("user", "Hello."), Message("assistant", "Hi."), *ASKED)
+    texts = [brief(Case(turns, "four", reference="4")), brief(Case(ASKED, "four", "five"))]
+    rendered = "\n=====\n".join(texts) + "\n"
+
+    file = Path(__file__).parent / "briefs.txt"
+    if os.environ.get("UPDATE_PROMPTS"):
+        file.write_text(rendered, encoding="utf-8")
+    assert rendered == file.read_text(encoding="utf-8")
 
 
 def test_no_answer_can_write_the_mark_of_another():
@@ -83,8 +96,7 @@ def test_both_orders_must_agree_on_the_winner(first, second, value, contradict):
 def test_what_is_won_by_one_side_is_lost_by_the_other(first, second):
     value, other = Games(first, second).value, Games(second, first).value
 
-    assert (value is None) == (other is None)
-    assert value is None or value + other == 1
+    assert other == (None if value is None else 1 - value)
 
 
 def test_a_judge_that_obeys_a_candidate_in_both_orders_is_found_out():
@@ -126,4 +138,5 @@ def test_the_judges_of_an_architecture_keep_all_but_their_scale():
 
     ((first, second),) = as_judge(jury, "comparison").layers
 
-    assert (first.scale, first.retries, second.model) == ("comparison", 5, "a/b")
+    assert first == Judge(type="judge", model=MODEL, scale="comparison", retries=5, max_tokens=256)
+    assert second == Judge(type="judge", model="a/b", scale="comparison", max_tokens=256)

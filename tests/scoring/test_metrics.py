@@ -114,6 +114,54 @@ def test_a_reference_of_another_kind_is_refused_with_what_would_do(metric, refer
         METRICS[metric]().prepared(reference)
 
 
+SCHEMA = '{"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}'
+
+
+@pytest.mark.parametrize(
+    ("metric", "argument", "answer", "reference", "value"),
+    [
+        ("regex", r"code (\w+)", "code x1, no: code Y2.", "y2", 1),
+        ("regex", r"\d+", "7 of 9", 7, 0),
+        ("json", SCHEMA, 'so {"a": 3}', None, 1),
+        ("json", SCHEMA, 'so {"a": "3"}', None, 0),
+        ("json", SCHEMA, 'so {"b": 3}', None, 0),
+        ("json", SCHEMA, '{"a": 3, "b": "x"}', {"a": 3, "b": "y"}, 0.5),
+        ("json", SCHEMA, '{"a": "3", "b": "x"}', {"b": "x"}, 0),
+    ],
+)
+def test_what_stands_behind_a_metric_s_name_is_what_it_goes_by(
+    metric, argument, answer, reference, value
+):
+    found = METRICS[metric].of(argument)
+
+    assert found.score(answer, found.prepared(reference)).value == value
+
+
+def test_an_object_that_breaks_its_schema_says_where():
+    metric = METRICS["json"].of(SCHEMA)
+
+    assert (
+        metric.score('{"a": "3"}', metric.prepared(None)).read
+        == "$.a: '3' is not of type 'integer'"
+    )
+
+
+def test_a_schema_fetches_nothing():
+    metric = METRICS["json"].of('{"$ref": "https://example.org/schema.json"}')
+
+    with pytest.raises(Exception, match=r"example\.org"):
+        metric.score('{"a": 1}', metric.prepared(None))
+
+
+@pytest.mark.parametrize(
+    ("metric", "argument"),
+    [("exact", "x"), ("math", ""), ("regex", "("), ("regex", ""), ("json", "[")],
+)
+def test_a_metric_refuses_what_it_does_not_take(metric, argument):
+    with pytest.raises(ValueError, match=r"nothing|regular expression|JSON schema"):
+        METRICS[metric].of(argument)
+
+
 def test_an_answer_that_names_two_labels_is_not_guessed_at():
     metric = METRICS["label"]()
     for label in ("negative", "positive", "very negative"):

@@ -11,6 +11,7 @@ from functools import cache
 from typing import IO, Any, ClassVar
 
 from archon_batch.archon import boxed, stated
+from archon_batch.errors import InputError
 from archon_batch.scoring.score import Metric, Score, right, unread
 
 #: Seconds for one comparison. Powers of powers would keep sympy busy for good.
@@ -44,7 +45,12 @@ class Maths(Metric):
         told = (stated(answer) or "").replace("\\\\", "\\").strip()
         if not answer.strip():
             return unread("the answer is empty")
-        said = _in_a_box(told) if told and not boxed(told) else told or answer
+        said = told or answer
+        if boxed(said):
+            # Of several boxes the last one counts.
+            said = said[said.rfind("\\boxed{") :]
+        elif told:
+            said = _in_a_box(told)
         verdict = _child().asked({"answer": said[-_LONGEST:], "reference": reference})
         if verdict is None:
             return unread(f"no verdict in {_PATIENCE:.0f} s")
@@ -67,7 +73,8 @@ class _Child:
     def asked(self, question: dict[str, str]) -> Any:  # noqa: ANN401
         """What the child says; None of one that took too long, or died of it."""
         with self._lock:
-            if self._process is None:
+            if self._process is None or self._process.poll() is not None:
+                self._end()
                 self._process = _started()
             # Pipes they are: Popen was told so.
             into, out = _pipe(self._process.stdin), _pipe(self._process.stdout)
@@ -109,7 +116,7 @@ def _started() -> subprocess.Popen[str]:
     out = _pipe(process.stdout)
     if not select.select([out], [], [], _START)[0] or not out.readline():
         _killed(process)
-        raise ModuleNotFoundError("the metric math needs: pip install 'archon-batch[score]'")
+        raise InputError("the metric math needs: pip install 'archon-batch[score]'")
     return process
 
 

@@ -22,7 +22,7 @@ def test_it_asks_once_and_leaves_its_verdict():
     ((request,),) = play.rounds
     assert request.messages[-1].content.startswith("Which is better?\n\n")
     assert "[[B>>A]]" in request.messages[-1].content
-    (verdict,) = play.contribution.candidates
+    (verdict,) = play.contribution.candidates or ()
     assert (verdict.id, verdict.text) == ("0.0.0", "A is right.\n[[A>>B]]")
     assert play.remarks == ()
 
@@ -49,9 +49,9 @@ def test_what_others_found_is_shown_between_marks_and_is_no_verdict():
     play = played(a_judge(), scene, "[[A>B]]")
 
     content = play.rounds[0][0].messages[-1].content
-    assert content.index("Which?") < content.index("<<<response 1 of 2 |")
-    assert content.index("<<<end of response 2 of 2 |") < content.index("End with a line")
-    (verdict,) = play.contribution.candidates
+    assert content.index("Which?") < content.index("<<<opinion 1 |")
+    assert content.index("<<<end of opinion 2 |") < content.index("End with a line")
+    (verdict,) = play.contribution.candidates or ()
     assert verdict.parents == ("0.0.0", "0.0.1")
 
 
@@ -79,7 +79,7 @@ def test_what_does_not_fit_the_window_is_not_sent(opinions):
 def test_its_form_admits_what_it_reads(scale, max_tokens):
     held = form(scale, max_tokens)
 
-    for text in (held.example, held.worst, held.sized(200), held.sized(200, worst=True)):
+    for text in (held.example, held.worst or "", held.sized(200), held.sized(200, worst=True)):
         read_tag(text, scale)
     for tag in SCALES[scale]:
         assert admits(held, f"[[{tag}]]")
