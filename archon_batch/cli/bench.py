@@ -1,6 +1,7 @@
 """``archon-batch bench``."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ def bench(
     benchmark = BENCHMARKS[name]()
     files = _read(benchmark, data, baseline)
     everything = benchmark.problems(files.records, seed)
+    if not everything:
+        raise InputError(f"{name}: {data} holds none of its problems")
     run = road.Run(benchmark, files.records, drawn(everything, limit, seed), seed)
     _refuse_unmeasurable(run)
     court = _court(benchmark, judge, allow_unpriced=allow_unpriced)
@@ -101,7 +104,8 @@ def bench(
         "architecture": architecture.name,
         "judge": None if judged is None else {"name": judge, **sitting.account([judged])},
     }
-    path = output / f"{name}-{architecture.name}-{jobs[0].id}"
+    label = re.sub(r"[^\w.-]+", "-", architecture.name)
+    path = output / f"{name}-{label}-{jobs[0].id}"
     written = _write(path, figures)
     if as_json:
         print_json(figures)

@@ -46,8 +46,12 @@ def published(path: Path, parts: Sequence[Part], given: Mapping[str, Path]) -> P
         of_part: list[Record] = []
         for file in files:
             name = _name(file, folder)
-            of_part += _read(file, name, part)
-            digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            try:
+                of_part += _read(file, name, part)
+                digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            except OSError as error:
+                why = f"cannot be read: {(error.strerror or str(error)).lower()}"
+                raise DatasetError(name, 0, why) from None
         if part.needed and not of_part:
             raise DatasetError(str(files[0]), 0, "no records")
         records[part.name] = of_part
@@ -69,10 +73,10 @@ def _name(file: Path, folder: Path) -> str:
 
 
 def _read(file: Path, name: str, part: Part) -> Iterator[Record]:
-    suffixes = file.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if suffixes == "json":
+    suffix = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if suffix == "json":
         yield from _json(file, name)
-    elif suffixes == "csv" and part.columns:
+    elif suffix == "csv" and part.columns:
         yield from _headless(file, name, part.columns)
     else:
         yield from _rows(file, name)

@@ -180,6 +180,7 @@ def test_a_comparison_is_judged_in_both_orders(folder: Terminal) -> None:
         (("gsm8k", "--baseline", "good.yaml"), "--baseline: gsm8k compares with no answers"),
         (("mt-bench",), "--judge: mt-bench wants a model or an architecture"),
         (("mt-bench", "--judge", "nobody/knows"), "--judge: "),
+        (("mbpp",), "mbpp: data holds none of its problems"),
         (("math",), "no problems: expected test/*/*.json or"),
         (("gsm8k", "--output", "good.yaml/x"), "--output: good.yaml/x: "),
     ],
@@ -189,8 +190,8 @@ def test_what_cannot_be_run_or_scored_is_refused_before_anything_is_stored(
 ) -> None:
     _sums(folder)
     _conversations(folder)
+    _write(folder, "mbpp.jsonl", [{"task_id": 1, "text": "?", "test_list": ["assert f()"]}])
     if arguments[0] == "math":
-        folder.write("data/test.jsonl", "")
         Path("data/test.jsonl").unlink()
     told = folder.run("bench", *arguments, "--data", "data", "--arch", "good.yaml")
     assert told.status == 2
