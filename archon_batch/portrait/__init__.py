@@ -5,7 +5,7 @@ from pathlib import Path
 
 from archon_batch.errors import InputError
 from archon_batch.export import refuse_place, whole
-from archon_batch.portrait.figures import Scores, figures
+from archon_batch.portrait.figures import figures
 from archon_batch.store import Job, Store
 
 #: What the extra ``report`` brings.
@@ -51,8 +51,7 @@ def write(
     refuse_place(target, force=force)
     from archon_batch.portrait.paper import page  # noqa: PLC0415  (an extra)
 
-    scores: Scores | None = getattr(store, "scores", None)
-    text = page(figures(store, job, scores, shown=shown, metric=metric))
+    text = page(figures(store, job, shown=shown, metric=metric))
     # Half a letter, which a model may well write, is no UTF-8.
     data = text.encode(errors="backslashreplace")
     with whole(target) as file:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from archon_batch import report
 from archon_batch.archon import nearest
@@ -22,22 +22,6 @@ from archon_batch.store import Ending, Job, Outcome, Store
 _CHUNK = 500
 #: Rows whose candidates are compared at the most: to read a text takes longer than all the rest.
 _COMPARED = 10_000
-
-
-class RowScore(Protocol):
-    @property
-    def ix(self) -> int: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def score(self) -> Score: ...
-
-
-class Scores(Protocol):
-    """Where scores are: the store's desk for them."""
-
-    def metrics(self, job_id: str) -> Sequence[str]: ...
-    def between(self, job_id: str, first: int, last: int) -> Sequence[RowScore]: ...
 
 
 @dataclass(slots=True)
@@ -119,28 +103,25 @@ class Figures:
     best: Sequence[Mapping[str, Any]]
 
 
-def figures(
-    store: Store, job: Job, scores: Scores | None, *, shown: int, metric: str | None
-) -> Figures:
+def figures(store: Store, job: Job, *, shown: int, metric: str | None) -> Figures:
     """All that the portrait tells.
 
     Args:
         store: where the job is.
         job: it may be under way.
-        scores: where its scores are; None where none are kept.
         shown: how many of the best rows, and of the worst, are told in full.
         metric: what to put the rows in order by; None is the first that there are scores of.
 
     Raises:
         InputError: the job has no scores under that metric.
     """
-    metrics = [] if scores is None else list(scores.metrics(job.id))
+    metrics = store.scores.metrics(job.id)
     if metric is None:
         metric = next(iter(metrics), None)
     elif metric not in metrics:
         known = nearest(metric, metrics) if metrics else "archon-batch score makes them"
         raise InputError(f"{job.name} has no scores under {metric!r}; {known}")
-    tally = _tallied(store, job, scores, list(metrics), shown=shown, metric=metric)
+    tally = _tallied(store, job, metrics, shown=shown, metric=metric)
     read, _ = reader_of(job.architecture, metric)
     seconds: defaultdict[tuple[int, int, str], Spread] = defaultdict(Spread)
     for place, took in store.measures.seconds(job.id):
@@ -163,7 +144,6 @@ def figures(
 def _tallied(
     store: Store,
     job: Job,
-    scores: Scores | None,
     metrics: Sequence[str],
     *,
     shown: int,
@@ -176,7 +156,7 @@ def _tallied(
         first, last = rows[0].ix, rows[-1].ix
         drafts = store.measures.drafts(job.id, first, last, stride)
         of_row: dict[int, Score] = {}
-        for one in () if scores is None else scores.between(job.id, first, last):
+        for one in store.scores.between(job.id, first, last):
             tally.marks[one.metric].add(one.score)
             if one.metric == metric:
                 of_row[one.ix] = one.score

@@ -265,7 +265,7 @@ def _install(points: _Points, latency: float) -> None:
 
 def _install_between(reach: Callable[[str], None]) -> None:
     """The points inside of what is not one function: between rows, and around a file."""
-    made, lined, whole = submit._items, export._json_line, export._whole
+    made, lined, whole = submit._items, export._json_line, export.whole
 
     def items(dataset: Dataset) -> Iterator[Any]:
         for item in made(dataset):
@@ -285,7 +285,7 @@ def _install_between(reach: Callable[[str], None]) -> None:
             reach("after the export's last line")
 
     vars(submit).update(_items=items)
-    vars(export).update(_json_line=line, _whole=opened)
+    vars(export).update(_json_line=line, whole=opened)
 
 
 def _live(order: Order) -> None:

@@ -1,13 +1,10 @@
 """The page in a browser: as it is read, on a telephone, in the dark, and by whoever means ill."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from archon_batch import portrait
 from archon_batch.archon import Question, Reply
 from archon_batch.portrait.figures import figures
-from archon_batch.portrait.paper import page as page_of
 from archon_batch.scoring import Score
 from tests.builders import a_question
 from tests.portrait.jobs import a_played_job
@@ -27,33 +24,11 @@ def plain(ix, call):
     return SAID.get(call.kind, f"It is {call.key.slot if ix % 4 == 0 else 4}.")
 
 
-class Recorded:
-    """Scores as the store's desk has them."""
-
-    def __init__(self, **metrics):
-        self._metrics = {name.replace("_", " "): values for name, values in metrics.items()}
-
-    def metrics(self, _job):
-        return sorted(self._metrics)
-
-    def between(self, _job, first, last):
-        return [
-            SimpleNamespace(ix=ix, metric=metric, score=score)
-            for metric, scores in self._metrics.items()
-            for ix, score in scores.items()
-            if first <= ix <= last
-        ]
-
-
 @pytest.fixture
 def written(store, tmp_path):
-    def write(job, scores=None, **knobs):
+    def write(job, **knobs):
         path = tmp_path / "report.html"
-        if scores is None:
-            portrait.write(store, job, path, force=True, **knobs)
-        else:
-            given = {"shown": 5, "metric": None} | knobs
-            path.write_text(page_of(figures(store, job, scores, **given)), encoding="utf-8")
+        portrait.write(store, job, path, force=True, **knobs)
         return path
 
     return write
@@ -197,9 +172,10 @@ def test_light_and_dark_are_two_papers_with_one_text(store, written, look) -> No
 def test_scores_stand_first_with_their_interval_and_order_the_rows(store, written, look) -> None:
     job = a_played_job(store, 12, plain, *LAYERS)
     right = {ix: Score(float(ix != 7)) for ix in range(11)} | {11: Score(None, unread="rubbish")}
-    scores = Recorded(number_against_gold=right, rating={0: Score(7.0), 1: Score(9.0)})
+    store.scores.write(job.id, "number against gold", right)
+    store.scores.write(job.id, "rating", {0: Score(7.0), 1: Score(9.0)})
 
-    page = look(written(job, scores, shown=2))
+    page = look(written(job, shown=2))
 
     first = page.locator(".tile").first.inner_text()
     assert "Score, number against gold" in first
@@ -216,9 +192,10 @@ def test_scores_stand_first_with_their_interval_and_order_the_rows(store, writte
 
 def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:
     job = a_played_job(store, 3, plain)
-    scores = Recorded(a={}, rating={0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
+    store.scores.write(job.id, "a", {0: Score(1.0)})
+    store.scores.write(job.id, "rating", {0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
 
-    found = figures(store, job, scores, shown=5, metric="rating")
+    found = figures(store, job, shown=5, metric="rating")
 
     assert [row["id"] for row in found.worst] == ["row-2", "row-0", "row-1"]
 

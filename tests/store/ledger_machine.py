@@ -7,6 +7,7 @@ come late, twice and in any company.
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -234,7 +235,7 @@ class Ledger(RuleBasedStateMachine):
             self.deaths[owner] += 1
         if found:
             with self.store.database.writing() as connection:
-                lost = recover(connection, self.is_dead, self.at)
+                lost = recover(connection, self.is_lost, self.at)
             agree("attempts found lost", lost, self.books.recovered(self.is_dead, self.at))
 
     # What is done with jobs and items.
@@ -369,6 +370,9 @@ class Ledger(RuleBasedStateMachine):
         _, owner, life = process.split(":")
         return int(life) < self.deaths[owner]
 
+    def is_lost(self, process: str, expires_at: datetime) -> bool:
+        return expires_at < self.at or self.is_dead(process)
+
     def an_attempt(self) -> st.SearchStrategy[Try]:
         """One in flight, one in doubt, or any."""
         every = list(self.books.all())
@@ -455,11 +459,12 @@ def _done(store: Store, ends: Sequence[Finish], starts: Sequence[Start], way: st
             store.clerk.settle(end).result(30)
         return [store.clerk.begin(start).result(30) for start in starts]
     if way == "together":
-        beginnings = [_Beginning(start) for start in starts]
+        begun: list[Future[Begun]] = [Future() for _ in starts]
+        beginnings = map(_Beginning, starts, begun)
         batch: list[_Entry] = [*beginnings, *map(_End, ends)]
         if batch:
             store.clerk._commit(batch)
-        return [beginning.future.result(0) for beginning in beginnings]
+        return [future.result(0) for future in begun]
     with store.database.writing() as connection:
         if ends:
             settle(connection, ends)
