@@ -46,7 +46,7 @@ def main() -> None:
         "peak": told["peak"],
         "cpu_seconds": used.cpu,
     }
-    tell([row], as_json=given.json, rows=given.rows, slots=given.slots, bins=bins)
+    tell([row], as_json=given.json, dataset=given.rows, slots=given.slots, bins=bins)
 
 
 def share(bins: list[float], full: float) -> float | None:

@@ -38,13 +38,15 @@ class Waits(Protocol):
 @dataclass(slots=True)
 class _Beginning:
     work: Start
-    future: Waits = field(default_factory=Future)
+    #: Whoever ``Waits``.
+    future: Any = field(default_factory=Future)
 
 
 @dataclass(slots=True)
 class _End:
     work: Finish
-    future: Waits = field(default_factory=Future)
+    #: Whoever ``Waits``.
+    future: Any = field(default_factory=Future)
 
 
 _Entry = _Beginning | _End
