@@ -89,6 +89,7 @@ def test_rows_that_were_given_up_count_as_wrong_and_are_told(folder: Terminal) -
     assert " given up, which count as the least" in told.out
 
 
+@pytest.mark.timeout(180)  # four jobs, each with its workers
 def test_two_turns_are_two_jobs_and_one_budget_holds_for_all(folder: Terminal) -> None:
     _conversations(folder)
     command = (
