@@ -1,5 +1,6 @@
 """Brokers that forget, workers that freeze: every row is answered, and nobody has to do anything."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -180,6 +181,12 @@ def test_a_worker_whose_clock_is_two_hours_ahead_disturbs_nobody(
     assert status["attempts"] == provider.requests == ROWS * CALLS
 
 
+def _answers(stage: Stage, job: str) -> list[dict[str, Any]]:
+    """What was answered and paid, row by row; only how long it took may differ."""
+    rows = [json.loads(line) for line in stage.run("export", job).splitlines()]
+    return [{**row, "seconds": None} for row in rows]
+
+
 @pytest.fixture
 def rabbit_url() -> Iterator[str]:
     """A virtual host of the test's own."""
@@ -215,5 +222,5 @@ def test_workers_over_rabbitmq_need_no_redis_and_give_the_answers_of_one_machine
         with workers(many, 2):
             _done(many, job)
 
-    assert many.run("export", job) == one.run("export", alone)
+    assert _answers(many, job) == _answers(one, alone)
     assert many.nano_usd(job) == provider.bill - billed == one.nano_usd(alone)
