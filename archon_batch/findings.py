@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def _against(ours: Trial | None, theirs: Trial | None, seed: int) -> dict[str, A
 
 
 def write(
-    folder: Path, name: str, about: Sequence[str], told: Mapping[str, Any], found: Found
+    folder: Path, name: str, about: Iterable[str], told: Mapping[str, Any], found: Found
 ) -> list[str]:
     """Write what was found into a folder; return the names of the files.
 

@@ -23,7 +23,7 @@ ROLES = {
 
 
 def a_space(roles: Any = None, limits: Any = None, **axes: Any) -> Space:
-    data = {
+    data: dict[str, Any] = {
         "name": "small",
         "models": {name: {"model": MODEL} for name in ("one", "two", "three")},
         "defaults": {"max_tokens": 64},

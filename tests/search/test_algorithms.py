@@ -10,7 +10,7 @@ POINTS = census(SPACE).points
 
 def height(point: Point) -> float:
     """One hill, whose top is at three generators, four samples and 0.3."""
-    off = abs(int(point["generators"]) - 3) + abs(int(point["samples"]) - 4)
+    off = float(abs(int(point["generators"]) - 3)) + abs(int(point["samples"]) - 4)
     off += abs(float(point["temperature"]) - 0.3) * 5
     return 1 - off / 10 - 0.05 * (point["fusions"] == 2) + 0.05 * (point["review"] == "critic")
 
