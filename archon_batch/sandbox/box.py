@@ -23,7 +23,8 @@ _NOBODY = 65534
 _DISK = 16 << 20
 #: Seconds that the first box may take to start.
 _START = 30.0
-_INSIDE = Path(__file__).with_name("inside.py")
+#: What runs in a box, and the module that it imports, whose text goes along.
+_INSIDE, _PEER = "inside.py", "archon_batch.sandbox.peer"
 _INSTALL = "install bubblewrap 0.8 or newer (apt-get install bubblewrap)"
 
 
@@ -147,7 +148,16 @@ def _command(bwrap: str, python: Path) -> tuple[str, ...]:
         # Memory that no limit of a process counts.
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *("--setenv", "PYTHONHASHSEED", "0", "--"),
-        *(str(python), "-sSB", "-c", _INSIDE.read_text(encoding="utf-8")),
+        *(str(python), "-sSB", "-c", _program()),
+    )
+
+
+def _program() -> str:
+    here = Path(__file__).parent
+    peer = here.joinpath("peer.py").read_text(encoding="utf-8")
+    return (
+        f"import sys, types\npeer = sys.modules[{_PEER!r}] = types.ModuleType({_PEER!r})\n"
+        f"exec({peer!r}, peer.__dict__)\n" + here.joinpath(_INSIDE).read_text(encoding="utf-8")
     )
 
 
