@@ -234,7 +234,9 @@ class Ledger(RuleBasedStateMachine):
             self.deaths[owner] += 1
         if found:
             with self.store.database.writing() as connection:
-                lost = recover(connection, self.is_dead, self.at)
+                lost = recover(
+                    connection, lambda owner, ends: ends < self.at or self.is_dead(owner), self.at
+                )
             agree("attempts found lost", lost, self.books.recovered(self.is_dead, self.at))
 
     # What is done with jobs and items.
