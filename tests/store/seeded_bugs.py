@@ -372,9 +372,9 @@ LOSSES = [
         'state="in_doubt"',
         'state="not_billed"',
     ),
-    Bug("the living are taken for dead", settle.recover, " or is_dead(row.owner)", " or True"),
-    Bug("the dead are taken for living", settle.recover, " or is_dead(row.owner)", ""),
-    Bug("time is never over", settle.recover, "utc(row.expires_at) < at or ", ""),
+    Bug("the living are taken for dead", settle.recover, "if is_lost(", "if True or ("),
+    Bug("the dead are taken for living", settle.recover, "if is_lost(", "if False and ("),
+    Bug("time is never over", settle.recover, "utc(row.expires_at)", "at"),
     Bug("a death is not put on record", settle.recover, "outcome=WORKER_DIED", "outcome=None"),
     Bug(
         "of a call that was lost twice all attempts are put in doubt",

@@ -408,14 +408,16 @@ def test_a_budget_is_reached_when_nothing_in_flight_can_change_that(any_store):
 
 def test_two_processes_cannot_both_have_the_last_of_the_budget(any_store):
     job = a_job(any_store, budget=100)
+    other = Store.open(any_store.database.engine.url.render_as_string(hide_password=False))
 
     with ThreadPoolExecutor() as pool, any_store.database.writing() as connection:
         mine = begin(connection, [a_start(job, slot=0)])
-        theirs = pool.submit(together, any_store, a_start(job, slot=1))
+        theirs = pool.submit(together, other, a_start(job, slot=1))
         with pytest.raises(TimeoutError):
             theirs.result(0.2)
         connection.commit()
         waited = theirs.result(30)
+    other.close()
 
     assert (mine, waited) == ([Started(1, 1, 0)], [Tight()])
 
