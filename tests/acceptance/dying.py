@@ -29,7 +29,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 from sqlalchemy.engine import Connection
 
-from archon_batch import advance, export, store, submit
+from archon_batch import export, store, submit
 from archon_batch.archon import Call, Reply
 from archon_batch.cli import follow, main
 from archon_batch.dataset import Dataset
@@ -257,7 +257,8 @@ def _install(points: _Points, latency: float) -> None:
     around(start, "send_advance", "a shard's message")
     around(tasks, "send_advance", "the next shard's message")
     around(tasks, "send_round", "a round's messages")
-    around(advance, "missing", "a batch is planned")
+    # What a join has planned is taken here; it is planned again only where another has planned it.
+    around(process.Process, "take", "a batch is planned")
     around(os, "fsync", "the export's fsync")
     around(Path, "replace", "the export's rename")
     _install_between(reach)

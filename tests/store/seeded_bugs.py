@@ -324,10 +324,10 @@ ENDS = [
         settle.settle,
         "    execute(connection, reply_kept, calls)",
         """
-        for call in calls:
-            at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
-            connection.execute(sa.delete(tables.calls).where(*at))
-            execute(connection, reply_kept, [call])
+    for call in calls:
+        at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
+        connection.execute(sa.delete(tables.calls).where(*at))
+        execute(connection, reply_kept, [call])
         """,
     ),
     Bug(
