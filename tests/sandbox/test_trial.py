@@ -121,6 +121,16 @@ def test_what_python_has_is_not_the_programs_where_that_would_help_it(sandbox):
     assert verdicts(sandbox, honest, "assert sum(10, 15) == 25") == ["passed"]
 
 
+@pytest.mark.parametrize("line", ["rubbish", "[1]", "[" * 3000, '["won", ""]'])
+def test_a_test_that_writes_into_its_own_report_breaks_nothing_else(sandbox, line):
+    writes = (
+        "import os\nfor n in range(3, 64):\n    try:\n"
+        f"        os.write(n, b'{line}\\n')\n    except OSError:\n        pass"
+    )
+
+    assert "failed" in verdicts(sandbox, ADD, writes, "assert add(1, 2) == 3")
+
+
 def test_a_script_is_judged_by_what_it_prints(sandbox):
     double = "print(int(input()) * 2)"
 
