@@ -1,8 +1,8 @@
-"""Which architectures go on to more rows: successive halving of the dev rows, with intervals."""
+"""Which architectures go on to more rows: successive halving of the dev rows."""
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 Scores = Mapping[str, float]
 
@@ -25,21 +25,16 @@ def rungs(rows: int) -> tuple[int, ...]:
 def goes_on(ours: Scores, all_there: Sequence[Scores]) -> bool:
     """Whether an architecture goes on after a rung, by the scores of its rows so far.
 
-    It does when it is among the best third of those that came to this rung (asynchronous
-    successive halving: Li et al., arXiv 1810.05934), or when chance could well explain that it is
-    not: it is less than a standard error of their difference, row by row, below the last of them.
+    It does when it is among the best third of those that came to this rung, or alike to the last of
+    them (asynchronous successive halving: Li et al., arXiv 1810.05934).
 
     Args:
         ours: scores of the rows up to this rung, by the row's id.
         all_there: the same of all that came to this rung, ours among them.
     """
-    best = sorted(all_there, key=_mean, reverse=True)
-    edge = best[max(0, math.ceil(len(best) / ETA) - 1)]
-    apart = [score - edge[row] for row, score in ours.items() if row in edge]
-    if fmean(apart) >= 0:
-        return True
-    error = stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else 0.0
-    return fmean(apart) + error > _NOTHING
+    means = sorted(map(_mean, all_there), reverse=True)
+    edge = means[math.ceil(len(means) / ETA) - 1]
+    return _mean(ours) >= edge - _NOTHING
 
 
 def _mean(scores: Scores) -> float:
