@@ -188,7 +188,7 @@ class Counted:
             self._paid |= new
             self.tally.settled += len(asked)
             self.tally.found += len(asked) - len(new)
-        good = 0.5 + 0.05 * min(len(above), 9)
+        good = 0.45 + 0.03 * min(len(above), 9)
         return {
             case.id: Outcome(
                 float(_luck(case.id) + _luck(case.id, above) < 2 * good), len(asked), 0, 0

@@ -16,13 +16,14 @@ from archon_batch.search import (
     Ground,
     Point,
     Space,
+    Standing,
     Tried,
     census,
     goes_on,
     rungs,
 )
 from archon_batch.store import TrialLine
-from archon_batch.trials import Case, Wanted
+from archon_batch.trials import Case, Wanted, mean_calls
 
 #: Models whose candidates are put together when fusers are ranked: the paper's ten.
 _FUSED = 10
@@ -48,7 +49,7 @@ class Search:
         self._objective = Objective(plan)
         self._finale = Finale(runs, plan, self._book, tell)
         self._points: tuple[Point, ...] = ()
-        self._by_rung: dict[int, list[dict[str, float]]] = {}
+        self._by_rung: dict[int, list[Standing]] = {}
 
     def run(self) -> Found:
         """Stage 0, the trials, and the best of them on rows that the search never saw.
@@ -150,13 +151,17 @@ class Search:
                 if trial not in whole:
                     self._close(trial)
             there = self._by_rung.setdefault(rung, [])
-            there += [self._objective.values(t.dev) for t in whole]
+            there += map(self._standing, whole)
             last = rung == len(plan.dev)
-            staying = [t for t in whole if last or goes_on(self._objective.values(t.dev), there)]
+            staying = [t for t in whole if last or goes_on(self._standing(t), there)]
             for trial in whole:
                 if last or trial not in staying:
                     self._close(trial)
             going = [] if last else staying
+
+    def _standing(self, trial: Trial) -> Standing:
+        value = self._objective.aggregated(trial.dev, self._plan.dev)
+        return Standing(value, mean_calls(trial.dev), trial.n)
 
     def _extend(self, trials: Sequence[Trial], cases: Sequence[Case], keep: NanoUsd) -> None:
         """Run the rows of these that each trial has not seen."""

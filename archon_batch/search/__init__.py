@@ -14,7 +14,7 @@ from archon_batch.search.bayes import by_bayes
 from archon_batch.search.build import Builder, identity
 from archon_batch.search.census import Census, Foreseen, census
 from archon_batch.search.pareto import front
-from archon_batch.search.race import goes_on, rungs
+from archon_batch.search.race import Standing, goes_on, rungs
 from archon_batch.search.space import Space
 from archon_batch.search.split import split
 
@@ -37,6 +37,7 @@ __all__ = [
     "Point",
     "Propose",
     "Space",
+    "Standing",
     "Tried",
     "Value",
     "at_random",

@@ -1,17 +1,24 @@
-"""Which architectures go on to more rows: successive halving of the dev rows, with intervals."""
+"""Which architectures go on to more rows: successive halving of the dev rows."""
 
 import math
-from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
-
-Scores = Mapping[str, float]
+from collections.abc import Sequence
+from typing import NamedTuple
 
 #: Each rung has so many times the rows of the one below it.
 ETA = 3
 #: Rows of the first rung at the least: fewer tell nothing.
 FEWEST = 5
-#: What a sum of floats may miss 0 by.
-_NOTHING = 1e-9
+
+
+class Standing(NamedTuple):
+    """How an architecture stands at a rung."""
+
+    #: The mean over its rows so far.
+    score: float
+    #: A row.
+    calls: float
+    #: Its place among the trials.
+    n: int
 
 
 def rungs(rows: int) -> tuple[int, ...]:
@@ -22,25 +29,12 @@ def rungs(rows: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def goes_on(ours: Scores, all_there: Sequence[Scores]) -> bool:
-    """Whether an architecture goes on after a rung, by the scores of its rows so far.
+def goes_on(ours: Standing, all_there: Sequence[Standing]) -> bool:
+    """Whether an architecture goes on after a rung.
 
-    It does when it is among the best third of those that came to this rung (asynchronous
-    successive halving: Li et al., arXiv 1810.05934), or when chance could well explain that it is
-    not: it is less than a standard error of their difference, row by row, below the last of them.
-
-    Args:
-        ours: scores of the rows up to this rung, by the row's id.
-        all_there: the same of all that came to this rung, ours among them.
+    It does when it is among the best third of those that came to this rung, ours among them
+    (asynchronous successive halving: Li et al., arXiv 1810.05934). Of those with alike scores the
+    one of fewer calls is better, then the earlier.
     """
-    best = sorted(all_there, key=_mean, reverse=True)
-    edge = best[max(0, math.ceil(len(best) / ETA) - 1)]
-    apart = [score - edge[row] for row, score in ours.items() if row in edge]
-    if fmean(apart) >= 0:
-        return True
-    error = stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else 0.0
-    return fmean(apart) + error > _NOTHING
-
-
-def _mean(scores: Scores) -> float:
-    return fmean(scores.values()) if scores else 0.0
+    order = sorted(all_there, key=lambda one: (-round(one.score, 9), one.calls, one.n))
+    return order.index(ours) < math.ceil(len(order) / ETA)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.search import front, goes_on, rungs, split
+from archon_batch.search import Standing, front, goes_on, rungs, split
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,20 @@ def test_the_split_does_not_go_by_the_order_of_the_rows() -> None:
     assert split(rows, 0.2, 1) != split(rows, 0.2, 2)
 
 
-def scores(*values: float) -> dict[str, float]:
-    return {str(row): value for row, value in enumerate(values)}
-
-
 def test_the_best_third_goes_on() -> None:
-    there = [scores(*[1.0] * k, *[0.0] * (16 - k)) for k in (16, 12, 4, 1, 0)]
+    there = [Standing(score, 10.0, n) for n, score in enumerate((0.5, 0.9, 0.1, 0.7, 0.2))]
 
-    assert [goes_on(ours, there) for ours in there] == [True, True, False, False, False]
-
-
-def test_whoever_could_be_behind_by_chance_goes_on() -> None:
-    good = scores(*[1.0] * 8, *[0.0] * 8)
-    # One row won and two lost: less than a standard error below.
-    near = scores(*[1.0] * 6, 0.0, 0.0, 1.0, *[0.0] * 7)
-
-    assert goes_on(near, [good, near, scores(*[0.0] * 16)])
+    assert [goes_on(ours, there) for ours in there] == [False, True, False, True, False]
 
 
-def test_a_first_one_goes_on_and_alike_ones_do() -> None:
-    zero = scores(0.0, 0.0, 0.0, 0.0, 0.0)
+def test_of_alike_ones_the_cheaper_goes_on_and_then_the_earlier() -> None:
+    there = [Standing(0.0, 5.0, 0), Standing(0.0, 2.0, 1), Standing(0.0, 2.0, 2)]
 
-    assert goes_on(zero, [zero])
-    assert goes_on(zero, [zero] * 9)
+    assert [goes_on(ours, there) for ours in there] == [False, True, False]
+
+
+def test_whoever_is_alone_goes_on() -> None:
+    assert goes_on(Standing(0.0, 1.0, 0), [Standing(0.0, 1.0, 0)])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))

@@ -21,11 +21,12 @@ def by_size(architecture: Architecture, case: Case) -> float:
 def test_the_winner_is_the_best_and_is_told_with_what_it_is_against() -> None:
     space = a_space(samples=[1, 2], fusions=[0, 1, 2], review=["none", "both"], evaluation="voter")
 
-    found = Search(Played(by_size), a_plan(space, "grid", trials=100)).run()
+    plan = a_plan(space, "grid", trials=100, halving=False, held_out=cases(10, 1))
+    found = Search(Played(by_size), plan).run()
 
     assert found.winner is not None
     assert len(found.winner.architecture.layers) >= 5
-    assert found.winner.held_out.keys() == {f"1/{n}" for n in range(4)}
+    assert found.winner.held_out.keys() == {f"1/{n}" for n in range(10)}
     assert found.single is not None
     assert found.single.label == "one"
     assert found.consistent is not None
@@ -91,7 +92,7 @@ def test_a_budget_for_half_a_trial_ends_in_stage_0() -> None:
 
 def test_a_budget_leaves_enough_for_the_held_out_rows() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2])
-    played = Played(by_size, budget=300)
+    played = Played(by_size, budget=150)
 
     found = Search(played, a_plan(space, "grid", trials=100)).run()
 
