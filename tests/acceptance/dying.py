@@ -37,6 +37,8 @@ from archon_batch.engine import embedded, process, start, tasks
 from archon_batch.gateway import ScriptedGateway
 from archon_batch.store import Items, clerk, database
 from archon_batch.store.jobs import Jobs
+from archon_batch.store.leases import Leases
+from archon_batch.store.lines import Lines
 
 #: What a command imports when it needs it, and a child is to find here.
 _NEEDED = (
@@ -246,6 +248,11 @@ def _install(points: _Points, latency: float) -> None:
     commits.within(Jobs, "add", "the job and its rows")
     commits.within(Jobs, "move", lambda _jobs, _id, state: f"the job's move to {state}")
     commits.within(Items, "end", "a row's end")
+    commits.within(Lines, "begin", "the lines")
+    for name in ("round", "arrived", "go_on", "held"):
+        commits.within(Lines, name, "a line's turn")
+    for name in ("take", "give_back", "forget"):
+        commits.within(Leases, name, "a lease")
     commits.after(store, "_recover", "a recovery")
     commits.after(clerk, "begin", "a beginning")
     commits.after(clerk, "settle", "an end")

@@ -178,7 +178,9 @@ def _slips(texts: Sequence[str], words: Sequence[str]) -> list[str]:
     for text in texts:
         # Celery packs a message's body so.
         packed = re.findall(r"[A-Za-z0-9+/]{24,}={0,2}", text)
-        inner = [base64.b64decode(some + "===").decode("utf-8", "replace") for some in packed]
+        # Other long words look alike; one letter too many is none of base64's.
+        cut = [some[: len(some) - (len(some) % 4 == 1)] for some in packed]
+        inner = [base64.b64decode(some + "===").decode("utf-8", "replace") for some in cut]
         whole = " ".join([text, *inner])
         whole = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), whole).lower()
         found += [whole[max(0, whole.find(w) - 300) :][:400] for w in words if w in whole]
@@ -276,7 +278,8 @@ def test_many_machines_tell_no_key_no_prompt_and_no_answer(
         ARCHON_BATCH_BROKER_URL=broker,
         ARCHON_BATCH_DATABASE_URL=postgres_url.replace("@", f":{PASSWORD}@"),
     )
-    stage.does("doctor")
+    # Nobody drains the queues yet.
+    stage.does("doctor", status=3)
     with psycopg.connect(address, autocommit=True) as database, _overheard(redis_url) as heard:
         # An end that the database refuses: Postgres quotes the row, and Celery tries again.
         database.execute(

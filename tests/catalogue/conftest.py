@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from archon_batch.cli import doctor
 from archon_batch.store import Store
 from tests.catalogue.desk import SECRETS, Desk
 from tests.cli.terminal import Terminal
@@ -35,6 +36,8 @@ def desk(
     folder = tmp_path / "desk"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    # Its attacks take ten seconds, have tests of their own, and are no input.
+    monkeypatch.delitem(doctor._CHECKS, "sandbox")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
