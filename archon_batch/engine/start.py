@@ -48,7 +48,8 @@ def _sent(job: Job, turns: Sequence[Turn]) -> int:
 
 
 def _lines(job: Job, of: int) -> int:
-    return max(1, job.width // of)
+    """A process's share, so that the shards of a small job are enough for all."""
+    return max(1, min(job.width, -(-job.rows // job.shard)) // of)
 
 
 def conclude_rows(here: Process, job: Job) -> None:

@@ -17,7 +17,8 @@ SUBMIT = ("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "2", "--pro
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    stage = Stage(tmp_path)
+    # Few at once, so that the first process is not done before the second is there.
+    stage = Stage(tmp_path, ARCHON_BATCH_MAX_IN_FLIGHT="8")
     stage.dataset(32)
     return stage
 
@@ -31,7 +32,7 @@ def owners(stage: Stage) -> set[int]:
 
 
 def test_two_processes_share_a_job_and_pay_each_call_once(stage):
-    with Provider(prices=PRICES, latency=0.1) as provider:
+    with Provider(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
 
         job = stage.run(*SUBMIT).strip()

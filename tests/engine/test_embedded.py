@@ -212,7 +212,12 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
     process.install(here)
     job = a_job(here.store, architecture=an_architecture("critic"))
 
-    placed = [tasks.place(job.id, batch), tasks.place("nowhere", batch)]
+    (turn,) = here.store.lines.begin(job.id, 1, "broker", "joins")
+
+    placed = [
+        tasks.place(job.id, turn.line, turn.word, batch),
+        tasks.place("nowhere", 0, "", batch),
+    ]
 
     process.install(None)
     assert placed == [None, None]
