@@ -67,6 +67,7 @@ app.conf.update(
     broker_transport_options=_transport,
     # A worker waits for its broker for as long as it takes; the default gives up in the end.
     broker_connection_retry_on_startup=True,
+    worker_consumer="archon_batch.engine.consumer:Consumer",
     broker_connection_max_retries=None,
     # Of RabbitMQ: a connection that says nothing for so many seconds is cut. Redis has keepalives.
     broker_heartbeat=20,

@@ -1,5 +1,6 @@
 """The clerk: the one writer of attempts in a process, who commits together what comes together."""
 
+import os
 import queue
 import threading
 import time
@@ -66,6 +67,8 @@ class Clerk:
         self._closing = False
         #: Whether the last batch had more than a few entries.
         self._many = False
+        #: Never set: to wait on it is to let others come.
+        self._gathering = threading.Event()
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
         self._thread.start()
@@ -96,19 +99,24 @@ class Clerk:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            batch, last = self._batch()
-            if batch:
-                self._commit(batch)
-            if last:
-                return
+        try:
+            while True:
+                batch, last = self._batch()
+                if batch:
+                    self._commit(batch)
+                if last:
+                    return
+        except BaseException as error:  # noqa: BLE001
+            # Without a clerk every call would wait for ever. Of a dead process it is known what to do.
+            _log.critical("clerk_died", error=type(error).__name__)
+            os._exit(1)
 
     def _batch(self) -> tuple[list[_Entry], bool]:
         """What waits now, at least one entry; and whether the clerk is to stop after it."""
         batch: list[_Entry] = []
         entry = self._entries.get()
         if self._many and not self._closing:
-            time.sleep(_GATHER)
+            self._gathering.wait(_GATHER)
         while entry is not None:
             # A beginning that nobody waits for any more is not begun.
             if isinstance(entry, _End) or entry.future.set_running_or_notify_cancel():

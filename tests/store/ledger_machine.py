@@ -331,6 +331,10 @@ class Ledger(RuleBasedStateMachine):
             law.the_accounts_are_what_was_told(self.store, books, job, group)
         self.opened.clear()
 
+    def teardown(self) -> None:
+        for job in self.seen.jobs:
+            law.the_sums_are_those_of_the_entries(self.store, job)
+
     # How all of this is done.
 
     def a_call(self, place: Place) -> Call:

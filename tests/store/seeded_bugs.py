@@ -439,8 +439,8 @@ JOBS_AND_ITEMS = [
     Bug(
         "a retry forgets attempts",
         items.Items.reopen,
-        ".values(counts=False)",
-        ".values(counts=False)); connection.execute(\n"
+        ".values(counts=False, dropped=False)",
+        ".values(counts=False, dropped=False)); connection.execute(\n"
         "sa.delete(attempts).where(attempts.c.ix.in_(some))",
     ),
     Bug(
@@ -482,8 +482,8 @@ JOBS_AND_ITEMS = [
     Bug(
         "a retry leaves the bound of attempts",
         items.Items.reopen,
-        ".values(counts=False)",
-        ".values(counts=True)",
+        ".values(counts=False, dropped=False)",
+        ".values(counts=True, dropped=False)",
     ),
     Bug(
         "a retry lifts the bound of attempts of other rows",

@@ -45,6 +45,7 @@ def _run(store: Store, examples: int, steps: int, **more: Any) -> None:
     )
 
 
+@pytest.mark.timeout(240)
 def test_the_law_holds(any_store: Store) -> None:
     _run(_hasty(any_store), 40, 40)
 
@@ -56,7 +57,8 @@ def hasty_store(tmp_path_factory) -> Iterator[Store]:
     store.close()
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.id)
 def test_a_bug_is_found(bug: Bug, hasty_store: Store) -> None:
     with planted(bug), pytest.raises((AssertionError, StoreError)):
-        _run(hasty_store, 60, 40, derandomize=True)
+        _run(hasty_store, 150, 40, derandomize=True)

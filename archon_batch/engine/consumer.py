@@ -1,0 +1,17 @@
+"""Celery's consumer, which begins again also when kombu finds its channel without a connection."""
+
+from typing import Any
+
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+
+class Consumer(CeleryConsumer):
+    """Takes that for the loss of a connection which it is.
+
+    When Redis is killed and back at once, kombu 5.7 may use a channel that has just been closed. Its
+    AttributeError is no connection error to Celery, which ends the worker with calls in flight.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **more)
+        self.connection_errors = (*self.connection_errors, AttributeError)
