@@ -138,7 +138,7 @@ def _drive(
         requests = next(steps)
         while True:
             keys = [CallKey(depth, place, r.slot, r.again) for r in requests]
-            if any(key not in replies for key in keys):
+            if not all(map(replies.__contains__, keys)):
                 steps.close()
                 # Whoever asks has a model: the guard sees to it.
                 asking = cast("ModelComponent", component)

@@ -106,7 +106,10 @@ class Process:
         )
 
     async def _place(self, job: RunningJob, calls: Sequence[tuple[int, Call]]) -> list[End]:
-        await asyncio.to_thread(_load, calls)
+        # Most calls of a batch share a model's one object.
+        models = {id(call.model): call.model for _, call in calls}.values()
+        if not all(model.is_here or is_direct(model) for model in models):
+            await asyncio.to_thread(_load)
         placing = asyncio.gather(*(self._placer.place(job, ix, call) for ix, call in calls))
         self._placing.add(placing)
         try:
@@ -134,16 +137,14 @@ class Process:
         return running(self.store.jobs.get(job_id), self._kinds)
 
 
-def _load(calls: Sequence[tuple[int, Call]]) -> None:
+def _load() -> None:
     """Import what live calls need while no attempt is on record.
 
     It takes seconds and much memory: whoever dies of it, or during it, has sent nothing.
     """
-    models = (call.model for _, call in calls)
-    if any(not (m.is_here or is_direct(m)) for m in models):
-        # If it cannot be imported, each attempt will say so.
-        with suppress(Exception):
-            import archon_batch.gateway.live  # noqa: F401, PLC0415
+    # If it cannot be imported, each attempt will say so.
+    with suppress(Exception):
+        import archon_batch.gateway.live  # noqa: F401, PLC0415
 
 
 _lock = threading.Lock()

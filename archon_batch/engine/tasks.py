@@ -90,7 +90,7 @@ def _plan(here: process.Process, turn: Turn) -> None:
         # A component that is not installed here, or whose code broke: time mends neither.
         here.store.jobs.move(job_id, "stopped", only_from=["running"], reason=str(error))
         return
-    if road.finished(here.store, job_id):
+    if not missing.batches and road.finished(here.store, job_id):
         # The command that runs a job in its own process says so itself.
         _log.log(DEBUG if settings.embedded else INFO, "job_done", job=job_id)
         return

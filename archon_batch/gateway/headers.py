@@ -51,6 +51,8 @@ def _count(headers: Mapping[str, str], what: str) -> int | None:
 
 def _reset(headers: Mapping[str, str], what: str) -> float | None:
     words = _said(headers, what, "reset")
+    if not words:
+        return None
     if _SPAN.fullmatch(words):
         return sum(float(n) * _SECONDS[unit] for n, unit in _PARTS.findall(words))
     try:

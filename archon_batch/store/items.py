@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,6 +14,7 @@ from archon_batch.store import tables
 from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now
+from archon_batch.store.prepared import Build, among, execute, fetch, listed
 
 #: What people call an outcome that the ledger has another word for.
 _ALIASES = {"timeout": "call_timeout"}
@@ -33,29 +35,20 @@ class Items:
 
     def open_in_shard(self, job_id: str, shard: int) -> list[OpenItem]:
         """The shard's items that have no end yet, in the dataset's order."""
-        return self._open(job_id, tables.items.c.shard == shard)
+        return self._open(job_id, _in_shard, {"job": job_id, "shard": shard})
 
     def open_among(self, job_id: str, ixs: Iterable[int]) -> list[OpenItem]:
         """Those of the items that have no end yet, in the dataset's order."""
-        return self._open(job_id, tables.items.c.ix.in_(sorted(ixs)))
+        return self._open(job_id, _among, {"items": listed((job_id, ix) for ix in ixs)})
 
-    def _open(self, job_id: str, which: sa.ColumnElement[bool]) -> list[OpenItem]:
-        items, calls = tables.items, tables.calls
+    def _open(self, job: str, which: Build, where: dict[str, str | int]) -> list[OpenItem]:
         with self._database.reading() as connection:
-            rows = connection.execute(
-                sa.select(items.c.ix, items.c.row_id, items.c.messages)
-                .where(items.c.job_id == job_id, items.c.status == "open", which)
-                .order_by(items.c.ix)
-            ).all()
+            rows = sorted(fetch(connection, which, **where), key=lambda row: int(row.ix))
             replies: dict[int, dict[CallKey, Reply]] = defaultdict(dict)
             if rows:
-                for row in connection.execute(
-                    sa.select(
-                        calls.c.ix, calls.c.key, calls.c.text, calls.c.failure, calls.c.finish
-                    ).where(calls.c.job_id == job_id, calls.c.ix.in_([row.ix for row in rows]))
-                ):
-                    reply = Reply(row.text, row.failure, finish=row.finish)
-                    replies[row.ix][CallKey.parse(row.key)] = reply
+                items = listed((job, row.ix) for row in rows)
+                for ix, key, text, failure, finish in fetch(connection, _replies, items=items):
+                    replies[ix][CallKey.parse(key)] = Reply(text, failure, finish=finish)
         return [
             OpenItem(row.ix, _question(row.row_id, row.messages), replies[row.ix]) for row in rows
         ]
@@ -64,13 +57,9 @@ class Items:
         """Put ends on record. An item that has one keeps it."""
         if not ends:
             return
-        table = tables.items
-        update = sa.update(table).where(
-            table.c.job_id == job_id, table.c.ix == sa.bindparam("of_ix"), table.c.status == "open"
-        )
         at = now()
         dropped = [
-            {"of_ix": ix, "of_key": str(key)}
+            {"of_job": job_id, "of_ix": ix, "of_key": str(key)}
             for ix, end in ends
             if isinstance(end, Answer)
             for key in end.dropped
@@ -78,19 +67,14 @@ class Items:
         with self._database.writing() as connection:
             if dropped:
                 lock(connection, [job_id])
-            connection.execute(
-                update,
-                [{"of_ix": ix, "ended_at": at, **_end(end)} for ix, end in ends],
-            )
-            if dropped:
-                connection.execute(_dropped(job_id), dropped)
+            about = {"of_job": job_id, "ended_at": at}
+            execute(connection, _ended, [{**about, "of_ix": ix, **_end(end)} for ix, end in ends])
+            execute(connection, _dropped, dropped)
 
     def has_open(self, job_id: str) -> bool:
         """Whether any item of the job has no end yet."""
-        own = tables.items.c
-        query = sa.select(own.ix).where(own.job_id == job_id, own.status == "open").limit(1)
         with self._database.reading() as connection:
-            return connection.execute(query).first() is not None
+            return bool(fetch(connection, _any_open, job=job_id))
 
     def begun_shards(self, job_id: str) -> list[int]:
         """The shards with open items that have a reply."""
@@ -180,21 +164,65 @@ class Items:
             return len(ixs)
 
 
-def _dropped(job_id: str) -> sa.Update:
+def _items() -> sa.Select[*tuple[Any, ...]]:
+    # Not in order: SQLite would read the whole job to have it.
+    c = tables.items.c
+    query = sa.select(c.ix, c.row_id, c.messages)
+    return query.where(c.status == sa.literal_column("'open'"))
+
+
+def _in_shard(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.items.c
+    return _items().where(c.job_id == sa.bindparam("job"), c.shard == sa.bindparam("shard"))
+
+
+def _among(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.items.c
+    return among(_items(), [c.job_id, c.ix], "items", sqlite=sqlite)
+
+
+def _replies(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.calls.c
+    query = sa.select(c.ix, c.key, c.text, c.failure, c.finish)
+    return among(query, [c.job_id, c.ix], "items", sqlite=sqlite)
+
+
+def _any_open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    one = _items().where(tables.items.c.job_id == sa.bindparam("job"))
+    return sa.select(sa.literal_column("1")).where(one.exists())
+
+
+def _ended(_sqlite: bool) -> sa.Update:
+    c = tables.items.c
+    names = ("status", "answer", "reason", "notes", "ended_at")
+    return (
+        sa.update(tables.items)
+        .where(
+            c.job_id == sa.bindparam("of_job"),
+            c.ix == sa.bindparam("of_ix"),
+            c.status == sa.literal_column("'open'"),
+        )
+        .values({name: sa.bindparam(name, type_=c[name].type) for name in names})
+    )
+
+
+def _dropped(_sqlite: bool) -> sa.Update:
     """Marks a call's attempts, if the item ended with an answer."""
     items, attempts = tables.items.c, tables.attempts.c
     answered = sa.exists().where(
-        items.job_id == attempts.job_id, items.ix == attempts.ix, items.status == "answered"
+        items.job_id == attempts.job_id,
+        items.ix == attempts.ix,
+        items.status == sa.literal_column("'answered'"),
     )
     return (
         sa.update(tables.attempts)
         .where(
-            attempts.job_id == job_id,
+            attempts.job_id == sa.bindparam("of_job"),
             attempts.ix == sa.bindparam("of_ix"),
             attempts.key == sa.bindparam("of_key"),
             answered,
         )
-        .values(dropped=True)
+        .values(dropped=sa.true())
     )
 
 

@@ -16,6 +16,7 @@ from archon_batch.store import tables
 from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.owner import is_dead
+from archon_batch.store.prepared import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +89,21 @@ class Lines:
     def shard(self, job_id: str, line: int, word: str) -> int | None:
         """Where the line stands; None when it has moved on since the word was given."""
         with self._database.reading() as connection:
-            query = sa.select(tables.lines.c.shard).where(_at(job_id, line, word))
-            return connection.execute(query).scalar()
+            for row in fetch(connection, _shard, job=job_id, line=line, word=word):
+                return int(row.shard)
+        return None
 
     def round(self, turn: Turn, batches: int, queues: Collection[str]) -> Turn | None:
         """The line's next turn, which waits for so many batches; None when it has moved on."""
-        values = {"waiting": batches, "queues": " ".join(sorted(queues))}
         with self._database.writing(lasting=False) as connection:
-            return self._moved(connection, turn, turn.shard, values)
+            return self._moved(connection, turn, turn.shard, batches, " ".join(sorted(queues)))
 
     def arrived(self, job_id: str, line: int, word: str) -> bool:
         """Count a batch of the turn as done; return whether it was the last."""
-        own = tables.lines.c
         with self._database.writing(lasting=False) as connection:
             at = self._database.clock(connection)
-            update = sa.update(tables.lines).where(_at(job_id, line, word))
-            left = connection.execute(
-                update.values(waiting=own.waiting - 1, moved=at).returning(own.waiting)
-            ).scalar()
-        return left is not None and left <= 0
+            left = fetch(connection, _one_less, job=job_id, line=line, word=word, at=at)
+        return any(row.waiting <= 0 for row in left)
 
     def go_on(self, turn: Turn, queue: str) -> Turn | None:
         """Take the job's next open shard that no line has; the line ends when there is none."""
@@ -114,8 +111,9 @@ class Lines:
             lock(connection, [turn.job])
             following = _untaken(connection, turn.job, 1)
             if following:
-                return self._moved(connection, turn, following[0], {"waiting": 0, "queues": queue})
-            connection.execute(sa.delete(tables.lines).where(_at(turn.job, turn.line, turn.word)))
+                return self._moved(connection, turn, following[0], 0, queue)
+            here = {"job": turn.job, "line": turn.line, "word": turn.word}
+            connection.execute(sa.delete(tables.lines).where(*_at()), here)
             return None
 
     def held(self, turns: Collection[tuple[str, int, str]]) -> None:
@@ -183,24 +181,56 @@ class Lines:
         return turns
 
     def _moved(
-        self, connection: Connection, turn: Turn, shard: int, values: dict[str, Any]
+        self, connection: Connection, turn: Turn, shard: int, waiting: int, queues: str
     ) -> Turn | None:
         following = Turn(turn.job, turn.line, _word(), shard)
-        moved = self._database.clock(connection)
-        update = sa.update(tables.lines).where(_at(turn.job, turn.line, turn.word))
-        changed = connection.execute(
-            update.values(turn=following.word, shard=shard, moved=moved, **values)
+        changed = fetch(
+            connection,
+            _next,
+            job=turn.job,
+            line=turn.line,
+            word=turn.word,
+            next=following.word,
+            shard=shard,
+            waiting=waiting,
+            queues=queues,
+            at=self._database.clock(connection),
         )
-        return following if changed.rowcount else None
+        return following if changed else None
 
 
 def _word() -> str:
     return uuid.uuid4().hex[:16]
 
 
-def _at(job_id: str, line: int, word: str) -> sa.ColumnElement[bool]:
+def _at() -> list[sa.ColumnElement[bool]]:
+    """The line, if the word is still its turn's."""
     own = tables.lines.c
-    return sa.and_(own.job_id == job_id, own.line == line, own.turn == word)
+    names = {"job": own.job_id, "line": own.line, "word": own.turn}
+    return [column == sa.bindparam(name, type_=column.type) for name, column in names.items()]
+
+
+def _shard(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(tables.lines.c.shard).where(*_at())
+
+
+def _one_less(_sqlite: bool) -> Any:  # noqa: ANN401
+    own = tables.lines.c
+    values = {
+        "waiting": own.waiting - sa.literal_column("1"),
+        "moved": sa.bindparam("at", type_=own.moved.type),
+    }
+    return sa.update(tables.lines).where(*_at()).values(values).returning(own.waiting)
+
+
+def _next(_sqlite: bool) -> Any:  # noqa: ANN401
+    own = tables.lines.c
+    given = {"turn": "next", "shard": "shard", "waiting": "waiting", "queues": "queues"}
+    values = {
+        name: sa.bindparam(bind, type_=own[name].type)
+        for name, bind in {**given, "moved": "at"}.items()
+    }
+    return sa.update(tables.lines).where(*_at()).values(values).returning(own.line)
 
 
 def _untaken(connection: Connection, job_id: str, count: int) -> list[int]:
