@@ -264,12 +264,6 @@ ENDS = [
         "states[attempt] = before._replace(state=finish.billing.value)",
         "pass",
     ),
-    Bug(
-        "an answer that shares a batch with its doubt is lost",
-        settle.settle,
-        "states[attempt] = before._replace(state=finish.billing.value)",
-        "del states[attempt]",
-    ),
     Bug("what was answered is not paid", settle.settle, "+= finish.cost or 0", "+= 0"),
     Bug(
         "an answer costs the most it can",

@@ -321,6 +321,19 @@ def test_a_late_answer_resolves_a_doubt(any_store):
     assert first(any_store, job).text == "late"
 
 
+def test_an_answer_resolves_the_doubt_that_it_shares_a_commit_with(any_store):
+    job = a_job(any_store)
+    start = a_start(job)
+    begun(any_store, start)
+
+    with any_store.database.writing() as connection:
+        settle(connection, [in_doubt(start), a_finish(start, text="late")])
+
+    assert money(any_store, job) == (60, 0, 0)
+    assert states(any_store, job) == ["billed"]
+    assert first(any_store, job).text == "late"
+
+
 def test_a_late_refusal_resolves_a_doubt_and_settles_nothing(any_store):
     job = a_job(any_store)
     start = a_start(job)

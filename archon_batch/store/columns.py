@@ -1,0 +1,20 @@
+"""Columns that many tables have."""
+
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, DateTime, Text
+from sqlmodel import Field
+
+
+def words(*, null: bool = False) -> Any:  # noqa: ANN401  (SQLModel's Field is Any to a type checker)
+    return Field(default=None, sa_type=Text, nullable=null)
+
+
+def money(*, null: bool = False) -> Any:  # noqa: ANN401
+    """Nano-dollars."""
+    return Field(default=None if null else 0, sa_type=BigInteger, nullable=null)
+
+
+def moment(*, null: bool = False) -> Any:  # noqa: ANN401
+    """A moment in UTC. SQLite forgets the zone, and the store's door puts it on again."""
+    return Field(default=None, sa_type=cast("Any", DateTime(timezone=True)), nullable=null)
