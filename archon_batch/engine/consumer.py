@@ -14,4 +14,5 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **more)
-        self.connection_errors = (*self.connection_errors, AttributeError)
+        known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
+        self.connection_errors = (*known, AttributeError)
