@@ -462,18 +462,6 @@ JOBS_AND_ITEMS = [
         "if row.failure is not None:",
     ),
     Bug(
-        "a retry keeps what was asked about other candidates",
-        items._forget,
-        "for ix, layer in first.items():",
-        "for ix, layer in ():",
-    ),
-    Bug(
-        "a retry forgets the whole layer of a failure",
-        items._forget,
-        "table.c.layer > layer",
-        "table.c.layer >= layer",
-    ),
-    Bug(
         "a retry leaves the bound of attempts",
         items.Items.reopen,
         ".values(counts=False, dropped=False)",
