@@ -264,6 +264,12 @@ ENDS = [
         "states[attempt] = before._replace(state=finish.billing.value)",
         "pass",
     ),
+    Bug(
+        "an answer that shares a batch with its doubt is lost",
+        settle.settle,
+        "states[attempt] = before._replace(state=finish.billing.value)",
+        "del states[attempt]",
+    ),
     Bug("what was answered is not paid", settle.settle, "+= finish.cost or 0", "+= 0"),
     Bug(
         "an answer costs the most it can",
@@ -373,8 +379,8 @@ LOSSES = [
     Bug(
         "of a call that was lost twice all attempts are put in doubt",
         settle.recover,
-        "sa.tuple_(*CALL, table.c.n) == (row.job_id, row.ix, row.key, row.n)",
-        "sa.tuple_(*CALL) == (row.job_id, row.ix, row.key)",
+        "sa.update(table).where(attempt, sending)",
+        "sa.update(table).where(sa.tuple_(*CALL) == (row.job_id, row.ix, row.key))",
     ),
 ]
 
@@ -408,8 +414,8 @@ JOBS_AND_ITEMS = [
     ),
     Bug(
         "the last end of an item stays",
-        items.Items.end,
-        ', table.c.status == "open"',
+        items._ended,
+        "c.status == sa.literal_column(\"'open'\"),",
         "",
     ),
     Bug(
@@ -460,6 +466,18 @@ JOBS_AND_ITEMS = [
         items._forget,
         'if row.failure is not None or not (row.text or "").strip():',
         "if row.failure is not None:",
+    ),
+    Bug(
+        "a retry keeps what was asked about other candidates",
+        items._forget,
+        "for ix, layer in first.items():",
+        "for ix, layer in ():",
+    ),
+    Bug(
+        "a retry forgets the whole layer of a failure",
+        items._forget,
+        "table.c.layer > layer",
+        "table.c.layer >= layer",
     ),
     Bug(
         "a retry leaves the bound of attempts",

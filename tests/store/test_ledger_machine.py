@@ -1,6 +1,6 @@
 """The ledger's law holds, whatever befalls it; and a ledger with a bug breaks it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from archon_batch.errors import StoreError
 from archon_batch.store import Store
 from tests.store.ledger_machine import Ledger
+from tests.store.ledger_plays import PLAYS, Stage
 from tests.store.seeded_bugs import BUGS, Bug, planted
 
 
@@ -29,10 +30,13 @@ def _hasty(store: Store) -> Store:
     return store
 
 
+def _machine(store: Store) -> type[Ledger]:
+    return type("LedgerHere", (Ledger,), {"store": store})
+
+
 def _run(store: Store, examples: int, steps: int, **more: Any) -> None:
-    machine = type("LedgerHere", (Ledger,), {"store": store})
     run_state_machine_as_test(
-        machine,
+        _machine(store),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -43,6 +47,24 @@ def _run(store: Store, examples: int, steps: int, **more: Any) -> None:
             **more,
         ),
     )
+
+
+def _play(play: Callable[[Stage], None], store: Store) -> None:
+    machine = _machine(store)()
+    play(Stage(machine))
+    machine.teardown()
+
+
+def _search(store: Store) -> None:
+    """Look for a bug where it seldom shows, then by chance."""
+    for play in PLAYS:
+        _play(play, store)
+    _run(store, 150, 40, derandomize=True)
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
+def test_the_law_holds_when(play: Callable[[Stage], None], any_store: Store) -> None:
+    _play(play, _hasty(any_store))
 
 
 @pytest.mark.timeout(240)
@@ -61,4 +83,4 @@ def hasty_store(tmp_path_factory) -> Iterator[Store]:
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.id)
 def test_a_bug_is_found(bug: Bug, hasty_store: Store) -> None:
     with planted(bug), pytest.raises((AssertionError, StoreError)):
-        _run(hasty_store, 150, 40, derandomize=True)
+        _search(hasty_store)
