@@ -334,7 +334,7 @@ def _text(path: Path) -> str:
 def _overheard(url: str) -> Iterator[list[str]]:
     """All that is sent to a Redis database: keys, values, messages and events."""
     heard: list[str] = []
-    with closing(Redis.from_url(url)) as server:
+    with closing(Redis.from_url(url, socket_timeout=None)) as server:
         number = server.connection_pool.connection_kwargs["db"]
         ready = threading.Event()
 
