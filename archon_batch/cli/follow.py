@@ -15,7 +15,7 @@ from rich.progress import (
 
 from archon_batch import report
 from archon_batch.cli.tables import account_lines, aside, money
-from archon_batch.store import Job, Store
+from archon_batch.store import Job, Store, patiently
 
 #: Seconds between looks at the database, and between lines where there is no terminal.
 _LOOK = 0.25
@@ -32,20 +32,24 @@ _EXIT = {"paused": 4, "stopped": 2, "cancelled": 1}
 def follow(store: Store, job: Job) -> int:
     """Watch until the job runs no longer; print its account; return the exit status."""
     watch(store, job)
-    return conclude(report.status(store, store.jobs.get(job.id)))
+    return conclude(patiently(lambda: report.status(store, store.jobs.get(job.id))))
 
 
 def watch(store: Store, job: Job) -> None:
-    """Show how far the job is until it runs no longer."""
+    """Show how far the job is until it runs no longer; wait for a database that is away."""
+
+    def look() -> tuple[dict[str, Any], float]:
+        began = time.monotonic()
+        return report.status(store, store.jobs.get(job.id)), time.monotonic() - began
+
     with _shown(job) as show:
         while True:
-            began = time.monotonic()
-            figures = report.status(store, store.jobs.get(job.id))
+            figures, took = patiently(look)
             show(figures)
             if figures["state"] != "running":
                 return
             # A look adds up the whole job; it is to cost a large one no more than a small share.
-            time.sleep(max(_LOOK, _SHARE * (time.monotonic() - began)))
+            time.sleep(max(_LOOK, _SHARE * took))
 
 
 def conclude(figures: dict[str, Any]) -> int:

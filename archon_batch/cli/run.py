@@ -12,7 +12,7 @@ from archon_batch import report
 from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside
 from archon_batch.settings import Settings
-from archon_batch.store import Job, Store
+from archon_batch.store import Job, Store, patiently
 
 _INTERRUPTED = 130
 
@@ -66,8 +66,8 @@ def _embedded(settings: Settings, job: Job) -> int:
                     "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
                 )
         # Only now has everything landed: what has all its replies is answered, and counted.
-        conclude_rows(here, job)
-        figures = report.status(here.store, here.store.jobs.get(job.id))
+        patiently(lambda: conclude_rows(here, job))
+        figures = patiently(lambda: report.status(here.store, here.store.jobs.get(job.id)))
         if not interrupted or figures["state"] == "done":
             return conclude(figures)
         aside.print(f"interrupted; archon-batch resume {job.id} goes on")

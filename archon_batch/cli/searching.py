@@ -9,7 +9,7 @@ from functools import partial
 
 from archon_batch.cli.run import interruptible
 from archon_batch.settings import Settings
-from archon_batch.store import Job, Store
+from archon_batch.store import Job, Store, patiently
 from archon_batch.trials import Run
 
 #: Seconds between looks at the jobs.
@@ -80,7 +80,7 @@ def _watch(store: Store, jobs: Sequence[Job]) -> None:
     """Wait until none of them runs, nor has a call in flight."""
     waiting = list(jobs)
     while waiting:
-        found = [store.jobs.get(job.id) for job in waiting]
+        found = [patiently(partial(store.jobs.get, job.id)) for job in waiting]
         waiting = [job for job in found if job.state == "running" or job.reserved]
         if waiting:
             time.sleep(_LOOK)

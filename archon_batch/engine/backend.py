@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 from archon_batch.engine import process
 from archon_batch.engine.app import app, settings
 from archon_batch.errors import StoreError
+from archon_batch.store import patiently
 
 _log = structlog.get_logger()
 
@@ -30,7 +31,9 @@ class LedgerBackend(DisabledBackend):
     def on_chord_part_return(self, request: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Count a batch, and send the join after the last; a batch of an old turn is not counted."""
         try:
-            if process.current(settings).store.lines.arrived(*request.chord["args"]):
+            lines = process.current(settings).store.lines
+            # A batch that is counted twice brings its join early, which then finds what is missing.
+            if patiently(lambda: lines.arrived(*request.chord["args"])):
                 Signature.from_dict(request.chord, app=app).apply_async()
         except (StoreError, OperationalError) as error:
             # The line stands still now, and the sweeper sends for it.

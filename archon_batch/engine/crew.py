@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -21,7 +22,7 @@ from archon_batch.engine.embedded import embedded
 from archon_batch.engine.process import Process
 from archon_batch.engine.start import join, take_up
 from archon_batch.settings import Settings
-from archon_batch.store import Job
+from archon_batch.store import Job, patiently
 
 #: Rows for which a further process is worth its second of imports.
 _ROWS = 500
@@ -106,7 +107,7 @@ def work(job_id: str, of: int) -> int:
             join(here.store, job, of)
             while not dismissed.wait(_LOOK):
                 # Until the job halts, or no line is left that this process carries.
-                if job_id not in here.store.lines.widths(carrier()):
+                if job_id not in patiently(partial(here.store.lines.widths, carrier())):
                     break
     finally:
         here.close()

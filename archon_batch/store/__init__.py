@@ -35,6 +35,7 @@ from archon_batch.store.measures import Measures, Outcome
 from archon_batch.store.moment import now
 from archon_batch.store.nights import Night, Nights
 from archon_batch.store.owner import is_dead, me
+from archon_batch.store.patience import patiently
 from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.searches import Search, Searches, TrialLine
 from archon_batch.store.settle import recover as _recover
@@ -201,5 +202,6 @@ __all__ = [
     "Workers",
     "me",
     "now",
+    "patiently",
     "upgrade",
 ]

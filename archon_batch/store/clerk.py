@@ -3,9 +3,9 @@
 import os
 import queue
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -14,6 +14,7 @@ from archon_batch.errors import StoreAwayError
 from archon_batch.store.attempts import Begun, Finish, Start, lock
 from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
+from archon_batch.store.patience import patiently
 from archon_batch.store.settle import settle
 from archon_batch.store.spool import Spool
 
@@ -24,8 +25,6 @@ _BATCH = 256
 #: Seconds that entries wait for others to share their commit, once they come in numbers: a call
 #: waits twice for it, and its disk and its database are asked a tenth as often.
 _GATHER, _FEW = 0.005, 4
-#: Seconds that a database may be away before the clerk gives up: a restart, a failover.
-_PATIENCE = 60.0
 
 
 class Waits(Protocol):
@@ -135,7 +134,9 @@ class Clerk:
         starts = [entry for entry in batch if isinstance(entry, _Beginning)]
         ends = [entry for entry in batch if isinstance(entry, _End)]
         try:
-            verdicts = self._patiently([e.work for e in starts], [e.work for e in ends])
+            verdicts = patiently(
+                partial(self._commit_all, [e.work for e in starts], [e.work for e in ends])
+            )
         except BaseException as error:  # noqa: BLE001  (whoever waits must hear of it)
             if isinstance(error, StoreAwayError) and ends and self._spool:
                 for start in starts:
@@ -166,7 +167,7 @@ class Clerk:
                 _log.warning("ends_spooled", ends=len(ends), folder=str(spool.folder))
                 break
             try:
-                self._patiently([], [end.work for end in ends])
+                patiently(partial(self._commit_all, [], [end.work for end in ends]))
                 break
             except StoreAwayError as error:
                 if self._closing:
@@ -176,19 +177,12 @@ class Clerk:
         for end in ends:
             end.future.set_result(None)
 
-    def _patiently(self, starts: list[Start], ends: list[Finish]) -> list[Begun]:
+    def _commit_all(self, starts: list[Start], ends: list[Finish]) -> list[Begun]:
         """Both are safe to do again, also when only the confirmation of a commit was lost."""
         jobs = {work.call.job for work in starts} | {work.start.call.job for work in ends}
-        patience = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                with self._database.writing() as connection:
-                    lock(connection, jobs)
-                    # Ends first: the money that they free may let a beginning through.
-                    if ends:
-                        settle(connection, ends)
-                    return begin(connection, starts) if starts else []
-            except StoreAwayError:
-                if time.monotonic() > patience:
-                    raise
-                time.sleep(0.2)
+        with self._database.writing() as connection:
+            lock(connection, jobs)
+            # Ends first: the money that they free may let a beginning through.
+            if ends:
+                settle(connection, ends)
+            return begin(connection, starts) if starts else []

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,9 +33,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from archon_batch.cli import main
 from archon_batch.engine import process
-from archon_batch.store import clerk
+from archon_batch.store import patience
 
-clerk._PATIENCE = 1.0
+patience.PATIENCE = 1.0
 process._HOUSEKEEPING = 0.5
 full = Path("full")
 
@@ -209,7 +210,10 @@ def test_a_postgres_that_is_killed_and_started_again_in_mid_run_is_waited_for(
 
     for requests in (16, 48):
         until(lambda least=requests: provider.requests >= least)
-        server.ctl("restart", "-m", "immediate")
+        server.ctl("stop", "-m", "immediate")
+        # Longer than between two looks of the command.
+        time.sleep(1)
+        server.ctl("start")
     _, err = run.communicate(timeout=100)
 
     assert run.returncode == 0, err

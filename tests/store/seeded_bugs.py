@@ -345,10 +345,10 @@ ENDS = [
     ),
     Bug(
         "a beginning is judged before the ends of its commit",
-        clerk.Clerk._patiently,
-        "if ends:\n                    settle(connection, ends)\n                return begin(",
+        clerk.Clerk._commit_all,
+        "if ends:\n            settle(connection, ends)\n        return begin(",
         "begun = begin(connection, starts) if starts else []\n"
-        "                settle(connection, ends)\n                return begun or list(",
+        "        settle(connection, ends)\n        return begun or list(",
     ),
 ]
 

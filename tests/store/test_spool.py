@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing, StoreAwayError
-from archon_batch.store import CallId, Finish, Start, Started, Store, clerk, now
+from archon_batch.store import CallId, Finish, Start, Started, Store, now, patience
 from archon_batch.store.spool import Spool
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
@@ -103,7 +103,7 @@ class Away:
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(clerk, "_PATIENCE", 0.3)
+    monkeypatch.setattr(patience, "PATIENCE", 0.3)
 
 
 @pytest.mark.postgres
