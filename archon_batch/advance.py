@@ -1,7 +1,7 @@
 """A step of a shard: plan its open items, put ends on record, and say which calls are missing."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from archon_batch.archon import (
@@ -9,6 +9,7 @@ from archon_batch.archon import (
     Ask,
     Call,
     CallKey,
+    Course,
     GaveUp,
     Model,
     plan,
@@ -21,6 +22,8 @@ BATCH = 32
 
 #: Calls by the items they belong to, as a message carries them: keys, never prompts.
 Batch = list[tuple[int, list[str]]]
+#: The courses of items under way, by job and item.
+Courses = MutableMapping[tuple[str, int], Course]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +51,33 @@ class Round:
 
 
 def advance(
-    store: Store, job: RunningJob, shard: int, queue_of: Callable[[Model], str] = lambda _: ""
+    store: Store,
+    job: RunningJob,
+    shard: int,
+    queue_of: Callable[[Model], str] = lambda _: "",
+    *,
+    batch: int = BATCH,
+    courses: Courses | None = None,
 ) -> Round:
     """Plan every open item of the shard, and put on record those that have come to an end.
 
-    Batches hold calls of one queue, as ``queue_of`` has them.
+    Batches hold calls of one queue, as ``queue_of`` has them, and ``batch`` calls at least if
+    there are so many. With ``courses`` an item goes on from where its last plan ended.
     """
+    courses = {} if courses is None else courses
     ends: list[tuple[int, Answer | GaveUp]] = []
     asked: dict[str, Batch] = {}
     models: dict[tuple[int, str], str] = {}
     calls: dict[int, tuple[Call, ...]] = {}
     for item in store.items.open_in_shard(job.id, shard):
-        step = plan(job.architecture, item.question, item.replies)
+        # Taken out while it is gone on with: another thread may come for the same shard.
+        course = courses.pop((job.id, item.ix), None) or Course(job.architecture, item.question)
+        step = course.step(item.replies)
         if not isinstance(step, Ask):
+            course.close()
             ends.append((item.ix, step))
             continue
+        courses[job.id, item.ix] = course
         calls[item.ix] = step.calls
         keys: dict[str, list[str]] = {}
         for call in step.calls:
@@ -72,9 +87,9 @@ def advance(
             asked.setdefault(queue, []).append((item.ix, some))
     store.items.end(job.id, ends)
     parcels = [
-        Parcel(queue, batch, dict(Counter(models[ix, key] for ix, k in batch for key in k)))
+        Parcel(queue, some, dict(Counter(models[ix, key] for ix, k in some for key in k)))
         for queue, all_of_it in asked.items()
-        for batch in _batches(all_of_it)
+        for some in _batches(all_of_it, batch)
     ]
     return Round(parcels, len(ends), calls)
 
@@ -102,12 +117,12 @@ def missing(store: Store, job: RunningJob, batch: Batch) -> list[tuple[int, Call
     return calls
 
 
-def _batches(asked: Batch) -> list[Batch]:
+def _batches(asked: Batch, enough: int) -> list[Batch]:
     """Whole items, until there are enough calls for a message."""
     batches: list[Batch] = []
-    count = BATCH
+    count = enough
     for ix, keys in asked:
-        if count >= BATCH:
+        if count >= enough:
             batches.append([])
             count = 0
         batches[-1].append((ix, keys))

@@ -72,7 +72,7 @@ def test_batches_hold_whole_items(store, samples, rows, sizes):
 def test_every_batch_but_the_last_is_full_and_none_by_more_than_an_item(sizes):
     asked = [(ix, keys(*range(size))) for ix, size in enumerate(sizes)]
 
-    batches = _batches(asked)
+    batches = _batches(asked, BATCH)
 
     assert [item for batch in batches for item in batch] == asked
     for batch in batches:

@@ -7,6 +7,7 @@ from archon_batch.archon.code import code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.components.judge import Judge
+from archon_batch.archon.course import Answer, Ask, Course, Done, GaveUp, Passed
 from archon_batch.archon.critiques import UsesCritiques
 from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
 from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
@@ -15,7 +16,7 @@ from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.model import ListPrice, Model
-from archon_batch.archon.planner import Answer, Ask, Done, GaveUp, Passed, plan, trace
+from archon_batch.archon.planner import plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
 from archon_batch.archon.rules import refuse_broken, warnings
 from archon_batch.archon.scale import SCALES, ScaleName, holds_tag, read_tag
@@ -58,6 +59,7 @@ __all__ = [
     "Component",
     "ComponentStory",
     "Contribution",
+    "Course",
     "Done",
     "Execution",
     "Flow",

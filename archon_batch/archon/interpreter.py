@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Reply
-from archon_batch.archon.planner import Answer, Ask, GaveUp, plan
+from archon_batch.archon.course import Answer, Ask, GaveUp
+from archon_batch.archon.planner import plan
 from archon_batch.archon.state import Question
 
 

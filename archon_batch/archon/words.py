@@ -16,7 +16,7 @@ from archon_batch.archon.components.unit_test_evaluator import UnitTestEvaluator
 from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
 from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
-from archon_batch.archon.planner import Done
+from archon_batch.archon.course import Done
 from archon_batch.archon.scale import read_tag
 from archon_batch.archon.state import Contribution, State
 

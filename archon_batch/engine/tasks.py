@@ -15,6 +15,8 @@ from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
 from archon_batch.errors import ArchitectureError, ArchonBatchError, EngineError
 from archon_batch.store import Turn
 
+#: Calls of a round that is not shared out.
+_ALL = 1 << 30
 #: Seconds until a shard is planned again, or a worker looks again for its database.
 _AGAIN = 5
 
@@ -84,7 +86,13 @@ def _plan(here: process.Process, turn: Turn) -> None:
         # Also of a job that was halted: what has all its replies is answered.
         drained = presence.drained.by(here.store)
         missing = road.advance(
-            here.store, job, turn.shard, lambda model: queues.of_calls(model, drained)
+            here.store,
+            job,
+            turn.shard,
+            lambda model: queues.of_calls(model, drained),
+            # Here nobody else could take a part of the round.
+            batch=_ALL if settings.embedded else road.BATCH,
+            courses=here.courses if settings.embedded else None,
         )
     except ArchitectureError as error:
         # A component that is not installed here, or whose code broke: time mends neither.

@@ -17,6 +17,7 @@ from archon_batch.archon import (
     CallKey,
     Component,
     Contribution,
+    Course,
     Form,
     GaveUp,
     Message,
@@ -511,6 +512,30 @@ def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, 
 
     assert step == end
     assert replies == settled
+
+
+@settings(max_examples=200)
+@given(architecture=narrow(), seed=st.integers(), random=st.randoms())
+def test_a_course_says_at_each_step_what_a_plan_says(architecture, seed, random):
+    answer, other = rambling(seed), rambling(seed + 1)
+    course, replies = Course(architecture, QUESTION), dict[CallKey, Reply]()
+
+    step = plan(architecture, QUESTION, replies)
+    while True:
+        assert course.step(replies) == step
+        if not isinstance(step, Ask):
+            break
+        if replies and random.random() < 0.1:
+            # A retry takes a reply back, or it is another now.
+            key = random.choice(list(replies))
+            del replies[key]
+            answer = other
+        else:
+            for call in random.sample(step.calls, random.randint(1, len(step.calls))):
+                replies[call.key] = answer(call)
+        step = plan(architecture, QUESTION, replies)
+
+    course.close()
 
 
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
