@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from enum import Enum, auto
 from functools import partial
 
@@ -117,37 +115,46 @@ class Placer:
         if self.stopping.is_set():
             return End.OPEN
         try:
-            async with self._permitted(line, call) as permit:
-                # It may have been parked while this call waited for a slot.
-                if before is None and gate.parks:
-                    return Again(0)
-                if permit is None or self.stopping.is_set():
-                    return End.OPEN
-                return await self._attempt(gate, line, permit, job, ix, call)
+            async with self._slots:
+                permit = line.freely()
+                if permit is not None:
+                    return await self._permitted(gate, line, permit, job, ix, call, before)
+            # Who waits for a model must not hold a slot that others could use.
+            permit = await line.permit(_cost(line, call))
+            if permit is None:
+                return End.OPEN
+            try:
+                await self._slots.acquire()
+            except BaseException:
+                line.back(permit)
+                raise
+            try:
+                return await self._permitted(gate, line, permit, job, ix, call, before)
+            finally:
+                self._slots.release()
         finally:
             # A probe of which nothing was heard, since there was nothing to send, is the next's.
             if before is not None and gate.breaker is taken:
                 gate.breaker = before
 
-    @asynccontextmanager
-    async def _permitted(self, line: Line, call: Call) -> AsyncIterator[Permit | None]:
-        """A slot of the process and a permit of the model; None when the process is to stop."""
-        async with self._slots:
-            permit = line.freely()
-            if permit is not None:
-                try:
-                    yield permit
-                finally:
-                    line.back(permit)
-                return
-        # Who waits for a model must not hold a slot that others could use.
-        permit = await line.permit(_cost(line, call))
-        if permit is None:
-            yield None
-            return
+    async def _permitted(
+        self,
+        gate: Gate,
+        line: Line,
+        permit: Permit,
+        job: RunningJob,
+        ix: int,
+        call: Call,
+        before: Breaker | None,
+    ) -> End | Again | Tight:
+        """Attempt it with a slot of the process and a permit of the model, which it gives back."""
         try:
-            async with self._slots:
-                yield permit
+            # It may have been parked while this call waited for a slot.
+            if before is None and gate.parks:
+                return Again(0)
+            if self.stopping.is_set():
+                return End.OPEN
+            return await self._attempt(gate, line, permit, job, ix, call)
         finally:
             line.back(permit)
 

@@ -16,7 +16,8 @@ from archon_batch.ledger import NanoUsd, Price
 from archon_batch.store import tables
 from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
-from archon_batch.store.moment import now, utc
+from archon_batch.store.moment import now, read
+from archon_batch.store.prepared import fetch
 from archon_batch.store.text import storable
 
 #: Rows that are inserted by one statement.
@@ -150,7 +151,10 @@ class Jobs:
             JobNotFoundError: there is none.
         """
         with self._database.reading() as connection:
-            return _job(_one(connection, job_id))
+            found = fetch(connection, _by_id, job=job_id)
+        if not found:
+            raise _nowhere(job_id)
+        return _job(found[0])
 
     def move(
         self, job_id: str, state: str, *, only_from: Iterable[str], reason: str | None = None
@@ -181,8 +185,16 @@ def _of(job_id: str, update: sa.Update) -> sa.Update:
 def _one(connection: Connection, job_id: str) -> Record:
     row = connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id)).first()
     if row is None:
-        raise JobNotFoundError(job_id, "no job of that id; archon-batch jobs lists them")
+        raise _nowhere(job_id)
     return row
+
+
+def _by_id(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(tables.jobs).where(tables.jobs.c.id == sa.bindparam("job"))
+
+
+def _nowhere(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(job_id, "no job of that id; archon-batch jobs lists them")
 
 
 def _job_row(job_id: str, new: NewJob) -> dict[str, Any]:
@@ -240,7 +252,7 @@ def _job(row: Record) -> Job:
         spent=row.spent,
         reserved=row.reserved,
         in_doubt=row.in_doubt,
-        created_at=utc(row.created_at),
-        ended_at=utc(row.ended_at),
+        created_at=read(row.created_at),
+        ended_at=row.ended_at and read(row.ended_at),
         priority=row.priority,
     )
