@@ -21,12 +21,18 @@ from archon_batch.errors import ArchitectureError
 from archon_batch.files import component_kinds
 from archon_batch.ledger import usd
 from archon_batch.running import running
-from archon_batch.store import Account, By, CallLine, Ending, Job, Night, Progress, Store
+from archon_batch.store import Account, By, CallLine, Ending, Job, Night, Progress, Search, Store
 
 #: How often what did not go as asked, by layer, component and kind.
 Notes = Mapping[tuple[int, int, str], int]
 
 _KINDS: tuple[str, ...] = get_args(NoteKind)
+#: The keys of a job, of what is listed among jobs and is none.
+_NO_JOB: Mapping[str, Any] = dict.fromkeys(
+    ("job", "name", "state", "reason", "dataset", "architecture", "rows", "budget_usd",
+     "created_at", "ended_at", "answered", "given_up", "open", "cancelled", "usd",
+     "in_doubt_usd", "night", "search")
+)  # fmt: skip
 
 
 def dollars(nano: int | None) -> float | None:
@@ -44,20 +50,34 @@ def status(store: Store, job: Job) -> dict[str, Any]:
     }
 
 
-def jobs(store: Store) -> list[dict[str, Any]]:
-    """Every job, and every night that came to none, the newest first."""
+def jobs(store: Store, *, every: bool = False) -> list[dict[str, Any]]:
+    """Every job, every search and every night that came to no job, the newest first.
+
+    Args:
+        store: of which they are.
+        every: whether the jobs of a search are told of too, and not the search alone.
+    """
     nights = store.nights.all()
     kept = {night.job: night for night in nights if night.job is not None}
-    listed = [
-        {
-            **_job(job),
-            **_progress(store.accounts.progress(job.id)),
-            "usd": dollars(job.spent),
-            "in_doubt_usd": dollars(job.in_doubt),
-            "night": _night(kept.get(job.id)),
-        }
-        for job in store.jobs.all()
-    ]
+    searched = store.searches.by_job()
+    spent: dict[str, list[Job]] = {}
+    listed = []
+    for job in store.jobs.all():
+        search = searched.get(job.id)
+        if search is not None:
+            spent.setdefault(search, []).append(job)
+        if search is None or every:
+            listed.append(
+                {
+                    **_job(job),
+                    **_progress(store.accounts.progress(job.id)),
+                    "usd": dollars(job.spent),
+                    "in_doubt_usd": dollars(job.in_doubt),
+                    "night": _night(kept.get(job.id)),
+                    "search": search,
+                }
+            )
+    listed += [_searched(one, spent.get(one.id, ())) for one in store.searches.all()]
     listed += [_jobless(night) for night in nights if night.job is None]
     return sorted(listed, key=lambda one: str(one["created_at"]), reverse=True)
 
@@ -142,15 +162,29 @@ def _night(night: Night | None) -> dict[str, Any] | None:
 
 def _jobless(night: Night) -> dict[str, Any]:
     return {
-        **dict.fromkeys(("job", "name", "state", "reason", "dataset", "architecture", "rows")),
-        **dict.fromkeys(("budget_usd", "created_at", "ended_at")),
-        **dict.fromkeys(("answered", "given_up", "open", "cancelled", "usd", "in_doubt_usd")),
+        **_NO_JOB,
         "name": night.name,
         "state": night.state,
         "reason": night.reason,
         "created_at": _moment(night.begun_at),
         "ended_at": _moment(night.ended_at),
         "night": _night(night),
+    }
+
+
+def _searched(search: Search, jobs: Sequence[Job]) -> dict[str, Any]:
+    return {
+        **_NO_JOB,
+        "name": search.name,
+        "state": search.state,
+        "reason": search.reason,
+        "dataset": ", ".join(search.asked.get("datasets", ())),
+        "budget_usd": dollars(search.budget),
+        "created_at": _moment(search.created_at),
+        "ended_at": _moment(search.ended_at),
+        "usd": dollars(sum(job.spent for job in jobs)),
+        "in_doubt_usd": dollars(sum(job.in_doubt for job in jobs)),
+        "search": search.id,
     }
 
 

@@ -60,8 +60,8 @@ class Terms:
     name: str
     dataset: str
     metric: Metric
-    #: Where each row's reference is.
-    reference: str
+    #: Where each row's reference is; None for a metric that goes by the answer alone.
+    reference: str | None
     prices: Mapping[str, Price | None]
     #: For all of the search; None is no bound.
     budget: NanoUsd | None = None
@@ -215,12 +215,19 @@ def _outcome(value: float, account: Account) -> Outcome:
     return Outcome(value, account.calls, tokens, usd)
 
 
-def refuse_unscorable(cases: Sequence[Case], metric: Metric, reference: str) -> None:
+def refuse_unscorable(cases: Sequence[Case], metric: Metric, reference: str | None) -> None:
     """Refuse rows whose reference is not there, or is not what the metric wants.
+
+    Args:
+        cases: the rows.
+        metric: which scores them.
+        reference: the rows' field; None for a metric that goes by the answer alone.
 
     Raises:
         InputError: the first of them, with what would do.
     """
+    if reference is None:
+        return
     for case in cases:
         if reference not in case.extras:
             hint = nearest(reference, case.extras)
