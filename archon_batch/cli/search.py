@@ -164,7 +164,9 @@ def _run(
     else:
         print_found(told)
     aside.print(f"{', '.join(files)} in {folder}")
-    return 4 if found.paused else 0
+    if found.paused:
+        return 4
+    return 1 if found.winner is None else 0
 
 
 def _provenance(order: SearchOrder, result: dict[str, Any]) -> Iterator[str]:
