@@ -91,11 +91,10 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     all_dev = [t for t in told["trials"] if t["stage"] == "trial" and t["dev"]]
     if all_dev and not any(t["dev"]["mean"] for t in all_dev):
         yield "every trial scored 0: look at the metric and the reference before the architectures"
-    yield (
-        f"paid {result['paid_calls']:,} calls instead of {result['single_file_calls']:,}: "
-        f"{result['found_calls']:,} were found again, the others are of rows that no "
-        "architecture was run on any more"
-    )
+    paid, again, whole = (result[k] for k in ("paid_calls", "found_calls", "single_file_calls"))
+    dropped = whole - paid - again
+    rest = f", {dropped:,} are of rows that dropped ones were not run on" if dropped > 0 else ""
+    yield f"paid {paid:,} calls instead of {whole:,}: {again:,} were found again{rest}"
     budget = result["budget_usd"]
     of = "" if budget is None else f" of a budget of {money(budget)}"
     yield f"{result['held_out_calls']:,} more calls on held-out rows; {money(result['usd'])} paid{of}"

@@ -125,7 +125,7 @@ class Search:
             left = self._runs.left
             if left is not None and left <= keep:
                 if not any(t.state == "done" and t.stage == "trial" for t in self._book.trials):
-                    return "the budget was used up before an architecture was tried"
+                    return "the budget does not reach for an architecture and its held-out rows"
                 return "the budget: what is left of it is for the held-out rows"
             batch = [self._book.new("trial", "", builder.build(p), p) for p in points]
             best = max((t.value for t in tried), default=float("-inf"))
