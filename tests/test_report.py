@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from archon_batch import report
+from archon_batch import report, roster
 from archon_batch.archon import KINDS, Answer, Ask, GaveUp, Note, Question, Reply, plan
 from archon_batch.running import running
 from archon_batch.store import CallId, Job, Started, Store
@@ -263,8 +263,8 @@ def test_a_search_is_one_line_among_the_jobs_unless_all_are_asked_for(store: Sto
     trial, own = a_job(store, name="mine/0.5"), a_job(store, name="another")
     store.searches.own("s1", [trial.id])
 
-    listed = report.jobs(store)
-    every = report.jobs(store, every=True)
+    listed = roster.jobs(store)
+    every = roster.jobs(store, every=True)
 
     assert {(one["job"], one["search"]) for one in listed} == {(own.id, None), (None, "s1")}
     (search,) = [one for one in listed if one["search"]]

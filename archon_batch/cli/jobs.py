@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from archon_batch import report
+from archon_batch import roster
 from archon_batch.cli import room
 from archon_batch.cli.page import visible
 from archon_batch.cli.tables import money, print_json, print_table
@@ -20,7 +20,7 @@ def jobs(every: bool, as_json: bool) -> None:
     A search is one line; its trials' jobs are listed with --all.
     """
     with room.store() as store:
-        listed = report.jobs(store, every=every)
+        listed = roster.jobs(store, every=every)
     if as_json:
         print_json(listed)
         return

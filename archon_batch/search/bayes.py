@@ -17,10 +17,9 @@ from archon_batch.search.axes import Axis, Point, Value
 if TYPE_CHECKING:
     import optuna
 
-#: Points of the dice's before the first model: the share of the trials that are asked for is not
-#: known here, so it goes by the axes.
-_STARTUP_BY_AXIS, _MOST_STARTUP = 2, 20
-#: Proposals of which the one with the fewest new requests is taken.
+#: Points of the dice's before the first model: Optuna's own count, and fewer where axes are few.
+_STARTUP_BY_AXIS, _MOST_STARTUP = 2, 10
+#: Of so many one is taken: of proposals the one with the fewest new requests.
 _PROPOSALS = 16
 
 
@@ -37,7 +36,7 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
 
     startup = min(_MOST_STARTUP, _STARTUP_BY_AXIS * len(ground.axes.axes))
     if len(tried) < startup:
-        return at_random(ground, tried, count)
+        return _thrifty(ground, tried, count)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         directions=["maximize", "minimize"] if ground.pareto else ["maximize"],
@@ -67,6 +66,24 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
         del left[point]
         found.append(point)
         study.add_trial(_trial(ground, Tried(point, worst.value, worst.cost)))
+    return found
+
+
+def _thrifty(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
+    """Points of the dice's: the first as it falls, then of several the one that shares most."""
+    shared = ground.shared
+    if shared is None:
+        return at_random(ground, tried, count)
+    fallen = at_random(ground, tried, count * _PROPOSALS)
+    seen = [(one.point, one.share) for one in tried]
+    found: list[Point] = []
+    while fallen and len(found) < count:
+        # Where few are left, each of the batch has its part of them.
+        part = min(_PROPOSALS, -(-len(fallen) // (count - len(found))))
+        some, fallen = fallen[:part], fallen[part:]
+        known = shared.seen([*seen, *((p, 1.0) for p in found)])
+        # By its share and not by its calls, since the small ones are not to be tried first.
+        found.append(min(some, key=lambda p: shared.fresh(p, known) / shared.fresh(p, {})))
     return found
 
 
