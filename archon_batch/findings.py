@@ -15,7 +15,7 @@ from archon_batch.trials import mean_calls, mean_usd
 
 _COLUMNS = (
     "n", "stage", "label", "state", "value", "dev_rows", "dev_mean", "dev_low", "dev_high",
-    "held_out_rows", "held_out_mean", "held_out_low", "held_out_high", "usd_per_row",
+    "choice_rows", "choice_mean", "choice_low", "choice_high", "held_out_rows", "held_out_mean", "held_out_low", "held_out_high", "usd_per_row",
     "calls_per_row", "tokens_per_row", "point",
 )  # fmt: skip
 
@@ -97,7 +97,7 @@ def _csv(trials: Sequence[Mapping[str, Any]]) -> str:
     table.writeheader()
     for trial in trials:
         row = dict(trial)
-        for part in ("dev", "held_out"):
+        for part in ("dev", "choice", "held_out"):
             row |= {f"{part}_{key}": value for key, value in (trial[part] or {}).items()}
         row["point"] = json.dumps(trial["point"]) if trial["point"] else ""
         table.writerow(row)

@@ -21,7 +21,7 @@ from archon_batch.errors import ArchitectureError
 from archon_batch.files import component_kinds
 from archon_batch.ledger import usd
 from archon_batch.running import running
-from archon_batch.store import Account, By, CallLine, Ending, Job, Night, Progress, Store
+from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Store
 
 #: How often what did not go as asked, by layer, component and kind.
 Notes = Mapping[tuple[int, int, str], int]
@@ -37,29 +37,11 @@ def dollars(nano: int | None) -> float | None:
 
 def status(store: Store, job: Job) -> dict[str, Any]:
     return {
-        **_job(job),
-        **_progress(store.accounts.progress(job.id)),
+        **head(job),
+        **rows(store.accounts.progress(job.id)),
         **_money(store.accounts.total(job.id)),
         "in_flight_usd": dollars(job.reserved),
     }
-
-
-def jobs(store: Store) -> list[dict[str, Any]]:
-    """Every job, and every night that came to none, the newest first."""
-    nights = store.nights.all()
-    kept = {night.job: night for night in nights if night.job is not None}
-    listed = [
-        {
-            **_job(job),
-            **_progress(store.accounts.progress(job.id)),
-            "usd": dollars(job.spent),
-            "in_doubt_usd": dollars(job.in_doubt),
-            "night": _night(kept.get(job.id)),
-        }
-        for job in store.jobs.all()
-    ]
-    listed += [_jobless(night) for night in nights if night.job is None]
-    return sorted(listed, key=lambda one: str(one["created_at"]), reverse=True)
 
 
 def cost(store: Store, job: Job, by: By) -> dict[str, Any]:
@@ -107,14 +89,15 @@ def kept(store: Store) -> list[dict[str, Any]]:
             "completions": one.completions,
             "characters": one.characters,
             "usd": dollars(one.cost),
-            "oldest": _moment(one.oldest),
-            "newest": _moment(one.newest),
+            "oldest": moment(one.oldest),
+            "newest": moment(one.newest),
         }
         for one in store.completions.kept()
     ]
 
 
-def _job(job: Job) -> dict[str, Any]:
+def head(job: Job) -> dict[str, Any]:
+    """What a job is, and how it stands."""
     return {
         "job": job.id,
         "name": job.name,
@@ -124,37 +107,13 @@ def _job(job: Job) -> dict[str, Any]:
         "architecture": job.architecture["name"],
         "rows": job.rows,
         "budget_usd": dollars(job.budget),
-        "created_at": _moment(job.created_at),
-        "ended_at": _moment(job.ended_at),
+        "created_at": moment(job.created_at),
+        "ended_at": moment(job.ended_at),
     }
 
 
-def _night(night: Night | None) -> dict[str, Any] | None:
-    if night is None:
-        return None
-    return {
-        "file": night.file,
-        "date": night.day.isoformat(),
-        "state": night.state,
-        "reason": night.reason,
-    }
-
-
-def _jobless(night: Night) -> dict[str, Any]:
-    return {
-        **dict.fromkeys(("job", "name", "state", "reason", "dataset", "architecture", "rows")),
-        **dict.fromkeys(("budget_usd", "created_at", "ended_at")),
-        **dict.fromkeys(("answered", "given_up", "open", "cancelled", "usd", "in_doubt_usd")),
-        "name": night.name,
-        "state": night.state,
-        "reason": night.reason,
-        "created_at": _moment(night.begun_at),
-        "ended_at": _moment(night.ended_at),
-        "night": _night(night),
-    }
-
-
-def _progress(progress: Progress) -> dict[str, int]:
+def rows(progress: Progress) -> dict[str, int]:
+    """How far a job's rows are."""
     return {
         "answered": progress.answered,
         "given_up": progress.given_up,
@@ -278,13 +237,14 @@ def _call(line: CallLine) -> dict[str, Any]:
                 "estimated": attempt.estimated,
                 "prompt_tokens": attempt.prompt_tokens,
                 "completion_tokens": attempt.completion_tokens,
-                "begun_at": _moment(attempt.begun_at),
-                "ended_at": _moment(attempt.ended_at),
+                "begun_at": moment(attempt.begun_at),
+                "ended_at": moment(attempt.ended_at),
             }
             for attempt in line.attempts
         ],
     }
 
 
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def moment(at: datetime | None) -> str | None:
+    """As ISO 8601."""
+    return None if at is None else at.isoformat()

@@ -60,8 +60,8 @@ class Terms:
     name: str
     dataset: str
     metric: Metric
-    #: Where each row's reference is.
-    reference: str
+    #: Where each row's reference is; None for a metric that goes by the answer alone.
+    reference: str | None
     prices: Mapping[str, Price | None]
     #: For all of the search; None is no bound.
     budget: NanoUsd | None = None
@@ -104,6 +104,8 @@ class Trials:
     tally: Tally = field(default_factory=Tally)
     #: What each of them has paid, keeps back and may have paid.
     _committed: dict[str, int] = field(default_factory=dict)
+    #: Jobs whose calls the tally has.
+    _told: set[str] = field(default_factory=set)
 
     @property
     def left(self) -> NanoUsd | None:
@@ -127,7 +129,9 @@ class Trials:
             InputError: a provider's verdict stopped a job; or a row has no score.
             InterruptedSearchError: somebody stopped it.
         """
-        jobs = [self._made(one) for one in wanted]
+        # The best single model may be the winner too: one job, and not two.
+        made = [self._made(one) for one in wanted]
+        jobs = list({job.id: job for job in made}.values())
         self.store.searches.own(self.terms.search, [job.id for job in jobs])
         unfinished = [job for job in jobs if job.state != "done"]
         while unfinished:
@@ -145,7 +149,7 @@ class Trials:
                 break
         for job in jobs:
             self._committed[job.id] = _own(self.store.jobs.get(job.id))
-        return [self._outcomes(job) for job in jobs]
+        return [self._outcomes(job) for job in made]
 
     def _share(self, jobs: Sequence[Job], keep: NanoUsd) -> None:
         """Give each an equal part of what is left: together they cannot spend more."""
@@ -191,7 +195,10 @@ class Trials:
         accounts = self.store.accounts.in_full(job.id)
         found = score(self.store, job, self.terms.metric, self.terms.reference)
         self.tally.settled += found.account.calls
-        self.tally.found += found.account.cached_calls
+        # Whoever asks for a job again pays for none of it.
+        known = job.id in self._told
+        self.tally.found += found.account.calls if known else found.account.cached_calls
+        self._told.add(job.id)
         outcomes: Outcomes = {}
         for row in found.rows:
             if row.score.value is None:
@@ -215,12 +222,19 @@ def _outcome(value: float, account: Account) -> Outcome:
     return Outcome(value, account.calls, tokens, usd)
 
 
-def refuse_unscorable(cases: Sequence[Case], metric: Metric, reference: str) -> None:
+def refuse_unscorable(cases: Sequence[Case], metric: Metric, reference: str | None) -> None:
     """Refuse rows whose reference is not there, or is not what the metric wants.
+
+    Args:
+        cases: the rows.
+        metric: which scores them.
+        reference: the rows' field; None for a metric that goes by the answer alone.
 
     Raises:
         InputError: the first of them, with what would do.
     """
+    if reference is None:
+        return
     for case in cases:
         if reference not in case.extras:
             hint = nearest(reference, case.extras)

@@ -1,21 +1,28 @@
-"""How well architectures are found: ``python -m benchmarks.search PATH [--part N]``.
+"""How well architectures are found, and for how many paid calls.
+
+    python -m benchmarks.search PATH [--part N]
+    python -m benchmarks.search --paid [--trials N] [--rows N] [--algorithm A]
 
 PATH is JSONL whose rows have a prompt, the right answer (gold) and recorded answers of several
 models (candidates: model, output), such as those of five models to GSM8K.
 
 1. Bayes, greedy and random at equal trials over ten seeds, on how many votes each model is to
    have. Every architecture's score is looked up, so that the regret is exact.
-2. The paid calls of a search over the paper's space on fifty rows, counted with made-up scores.
-3. The whole command, with a provider on loopback that replays the recorded answers.
+2. The whole command, with a provider on loopback that replays the recorded answers.
+
+With --paid: the whole command over the paper's space (jobs/searches/archon.yaml), with a provider
+of made-up models (benchmarks/pupils.py). It prints, as every search does, how many calls it paid
+for instead of how many.
 """
 
 import argparse
-import hashlib
 import json
+import re
 import subprocess
-import sys
 import tempfile
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,14 +30,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from archon_batch.archon import Message, Model, Question, flows, number
-from archon_batch.files import find_space, read_space
-from archon_batch.itas import Plan, Search
-from archon_batch.ledger import NanoUsd
+from archon_batch.archon import Model, number
 from archon_batch.scoring.metrics.number import Number
 from archon_batch.search import ALGORITHMS, Ground, Name, Point, Space, Tried, census, split
 from archon_batch.search.space import Choices, Roles
-from archon_batch.trials import Case, Outcome, Outcomes, Tally, Wanted
+from benchmarks.measure import PROGRAM, ROOT
+from benchmarks.pupils import question, taught
 
 SEEDS = range(10)
 _COMPARED: tuple[Name, ...] = ("bayes", "greedy", "random")
@@ -50,14 +55,24 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("path", type=Path)
-    options.add_argument("--part", type=int, choices=(1, 2, 3), action="append")
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    options.add_argument("path", type=Path, nargs="?")
+    options.add_argument("--part", type=int, choices=(1, 2), action="append")
     options.add_argument("--trials", type=int, default=100)
+    options.add_argument(
+        "--paid", action="store_true", help="over the paper's space; needs no PATH"
+    )
+    options.add_argument("--rows", type=int, default=50, help="dev rows of --paid")
+    options.add_argument("--algorithm", default="bayes", help="of --paid")
     given = options.parse_args()
+    if given.paid:
+        paid(given.trials, given.rows, given.algorithm)
+        return
+    if given.path is None:
+        options.error("PATH, or --paid")
     rows = [json.loads(line) for line in given.path.read_text("utf-8").split("\n") if line]
-    for part in given.part or (1, 2, 3):
-        (compare, sharing, whole)[part - 1](rows, given.trials)
+    for part in given.part or (1, 2):
+        (compare, whole)[part - 1](rows, given.trials)
 
 
 # 1. Algorithms
@@ -153,74 +168,32 @@ def _right(row: dict[str, Any], weights: Sequence[int], metric: Number) -> float
     return value
 
 
-# 2. Calls that are shared
+# Paid calls over the paper's space
 
 
-class Counted:
-    """Counts the calls of architectures, and of these the requests that are new.
-
-    A request is known by its row, by all layers before it and by who asks it: so it is when replies
-    follow from requests alone. Who looks at the question only shares with any architecture.
-    """
-
-    def __init__(self) -> None:
-        self.tally = Tally()
-        self.left = None
-        self._paid: set[object] = set()
-
-    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = NanoUsd(0)) -> list[Outcomes]:  # noqa: B008
-        del keep
-        return [self._one(one) for one in wanted]
-
-    def _one(self, wanted: Wanted) -> Outcomes:
-        asked: list[object] = []
-        above: tuple[str, ...] = ()
-        for layer, flow in zip(wanted.architecture.layers, flows(wanted.architecture), strict=True):
-            for component in layer:
-                # Two generators of a model would share samples; here each has a model of its own.
-                own = str(component.model_copy(update={"samples": 1} if not above else {}))
-                alone = component.type in ("generator", "unit_test_generator")
-                asked += [(() if alone else above, own, n)
-                          for n in range(component.calls(flow.arriving.high).high)]  # fmt: skip
-            above = (*above, str(layer))
-        for case in wanted.cases:
-            new = {(case.id, one) for one in asked} - self._paid
-            self._paid |= new
-            self.tally.settled += len(asked)
-            self.tally.found += len(asked) - len(new)
-        good = 0.45 + 0.03 * min(len(above), 9)
-        return {
-            case.id: Outcome(
-                float(_luck(case.id) + _luck(case.id, above) < 2 * good), len(asked), 0, 0
-            )
-            for case in wanted.cases
-        }
+def paid(trials: int, dev: int, algorithm: str) -> None:
+    """Run the very command over the paper's axes, with a provider whose models are made up."""
+    with tempfile.TemporaryDirectory() as name, taught() as url:
+        folder = Path(name)
+        text = (ROOT / "jobs" / "searches" / "archon.yaml").read_text("utf-8")
+        model = rf"  \1: {{model: openai/\1, api_base: {url}, price: {{input: 0.15, output: 0.6}}}}"
+        (folder / "archon.yaml").write_text(re.sub(r"(?m)^  ([a-j]): \{model: .*$", model, text))
+        sums = [question(n) for n in range(2 * dev)]
+        data = [
+            json.dumps({"id": str(n), "prompt": p, "answer": a}) for n, (p, a) in enumerate(sums)
+        ]
+        (folder / "rows.jsonl").write_text("\n".join(data) + "\n")
+        command = [*PROGRAM, "search", "rows.jsonl", "--space", "archon.yaml", "--metric", "number",
+                   "--algorithm", algorithm, "--trials", str(trials), "--dev", "0.5",
+                   "--budget", "100"]  # fmt: skip
+        began = time.monotonic()
+        subprocess.run(command, cwd=folder, check=True)
+        with urllib.request.urlopen(url.removesuffix("/v1") + "/load", timeout=30) as said:  # noqa: S310
+            asked = json.load(said)["requests"]
+        print(f"the provider was asked {asked:,} times; {time.monotonic() - began:,.0f} seconds")
 
 
-def _luck(*what: object) -> float:
-    """From 0 to 1: a made-up quality, in which some rows are hard and some architectures lucky."""
-    return int(hashlib.sha256(repr(what).encode()).hexdigest()[:6], 16) / 16**6
-
-
-def sharing(rows: Sequence[Row], trials: int) -> None:
-    space, _ = read_space(find_space("archon"))
-    cases = [Case(row["id"], _question(row), {}) for row in rows]
-    for halving in (True, False):
-        plan = Plan(
-            space, ALGORITHMS["bayes"], trials=trials, at_once=4, dev=cases[:50],
-            held_out=cases[50:51], seed=0, finalists=1, halving=halving,
-        )  # fmt: skip
-        found = Search(Counted(), plan).run()
-        share = found.paid_calls / found.single_file_calls
-        print(f"halving {halving}: {found.architectures:,} architectures, {found.ended}: paid "
-              f"{found.paid_calls:,} calls instead of {found.single_file_calls:,} ({share:.1%})")  # fmt: skip
-
-
-def _question(row: Row) -> Question:
-    return Question(str(row["id"]), (Message("user", row["prompt"]),))
-
-
-# 3. The whole command
+# 2. The whole command, on recorded answers
 
 
 def whole(rows: Sequence[Row], trials: int) -> None:
@@ -236,7 +209,7 @@ def whole(rows: Sequence[Row], trials: int) -> None:
         (folder / "votes.yaml").write_text(text)
         data = [json.dumps({k: row[k] for k in ("id", "prompt", "gold")}) for row in rows]
         (folder / "rows.jsonl").write_text("\n".join(data) + "\n")
-        command = [sys.executable, "-m", "archon_batch", "search", "rows.jsonl", "--space",
+        command = [*PROGRAM, "search", "rows.jsonl", "--space",
                    "votes.yaml", "--metric", "number", "--reference", "gold", "--trials",
                    str(trials), "--budget", "20"]  # fmt: skip
         subprocess.run(command, cwd=folder, check=True)

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).parents[1]
 _FENCE = re.compile(rb"<<<response \d+ of (\d+) \|")
@@ -107,10 +107,10 @@ def answer(kind: str, responses: int) -> bytes:
         "id": "chatcmpl-0", "object": "chat.completion", "created": 1_700_000_000,
         "model": "stand-in", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage,
     }).encode()  # fmt: skip
-    return _response(body)
+    return response(body)
 
 
-def _response(body: bytes) -> bytes:
+def response(body: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
@@ -141,7 +141,7 @@ class Server:
             told = json.dumps(self.load.told()).encode()
             if head.startswith(b"GET /reset"):
                 self.load.reset()
-            connection.send(_response(told))
+            connection.send(response(told))
             return
         kind = kind_of(body)
         self.load.count(1, first_layer=kind[0] == "generator")
@@ -163,8 +163,14 @@ class Server:
         self._serve()
 
 
+class Asked(Protocol):
+    """Whoever is told of the requests that arrive."""
+
+    def asked(self, connection: "Connection", head: bytes, body: bytes) -> None: ...
+
+
 class Connection(asyncio.Protocol):
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Asked) -> None:
         self._server = server
         self._data = b""
         self._transport: asyncio.Transport | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from archon_batch import report
+from archon_batch import report, roster
 from archon_batch.archon import KINDS, Answer, Ask, GaveUp, Note, Question, Reply, plan
 from archon_batch.running import running
 from archon_batch.store import CallId, Job, Started, Store
@@ -256,3 +256,21 @@ def test_nothing_is_dropped_of_a_row_that_is_open_again(store: Store) -> None:
     store.items.reopen(job.id, ["answered"])
 
     assert report.status(store, job)["dropped_usd"] == 0
+
+
+def test_a_search_is_one_line_among_the_jobs_unless_all_are_asked_for(store: Store) -> None:
+    store.searches.begin("s1", "mine", {"datasets": ["rows.jsonl"]}, 2_000_000_000)
+    trial, own = a_job(store, name="mine/0.5"), a_job(store, name="another")
+    store.searches.own("s1", [trial.id])
+
+    listed = roster.jobs(store)
+    every = roster.jobs(store, every=True)
+
+    assert {(one["job"], one["search"]) for one in listed} == {(own.id, None), (None, "s1")}
+    (search,) = [one for one in listed if one["search"]]
+    told = ("name", "state", "dataset", "budget_usd", "usd")
+    assert [search[key] for key in told] == ["mine", "running", "rows.jsonl", 2.0, 0.0]
+    assert {(one["job"], one["search"]) for one in every} == {
+        (own.id, None), (None, "s1"), (trial.id, "s1"),
+    }  # fmt: skip
+    assert len({frozenset(one) for one in every}) == 1

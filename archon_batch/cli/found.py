@@ -66,7 +66,13 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
         f"{result['dropped']} of them dropped early"
     )
     if result["winner"] is None:
-        yield "no architecture was tried on all dev rows, so there is no winner"
+        why = "was tried on all dev rows" if not _whole(told) else "scored anything"
+        yield f"no architecture {why}, so there is no winner"
+    elif (choice := result["winner"].get("choice")) is not None:
+        yield (
+            f"the winner was chosen among {len(result['finalists'])} finalists on "
+            f"{choice['rows']:,} other rows: {_interval(choice)}"
+        )
     for who, key in (
         ("winner", "winner"),
         ("best single model", "single"),
@@ -85,14 +91,17 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     all_dev = [t for t in told["trials"] if t["stage"] == "trial" and t["dev"]]
     if all_dev and not any(t["dev"]["mean"] for t in all_dev):
         yield "every trial scored 0: look at the metric and the reference before the architectures"
-    yield (
-        f"paid {result['paid_calls']:,} calls instead of {result['single_file_calls']:,}: "
-        f"{result['found_calls']:,} were found again, the others are of rows that no "
-        "architecture was run on any more"
-    )
+    paid, again, whole = (result[k] for k in ("paid_calls", "found_calls", "single_file_calls"))
+    dropped = whole - paid - again
+    rest = f", {dropped:,} are of rows that dropped ones were not run on" if dropped > 0 else ""
+    yield f"paid {paid:,} calls instead of {whole:,}: {again:,} were found again{rest}"
     budget = result["budget_usd"]
     of = "" if budget is None else f" of a budget of {money(budget)}"
     yield f"{result['held_out_calls']:,} more calls on held-out rows; {money(result['usd'])} paid{of}"
+
+
+def _whole(told: Mapping[str, Any]) -> bool:
+    return any(t["stage"] == "trial" and t["state"] == "done" for t in told["trials"])
 
 
 def _interval(mean: Mapping[str, Any] | None, sign: str = "") -> str:

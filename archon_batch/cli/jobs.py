@@ -5,18 +5,22 @@ from typing import Any
 
 import click
 
-from archon_batch import report
+from archon_batch import roster
 from archon_batch.cli import room
 from archon_batch.cli.page import visible
 from archon_batch.cli.tables import money, print_json, print_table
 
 
 @click.command()
+@click.option("--all", "every", is_flag=True, help="List the jobs of searches too.")
 @room.json_option
-def jobs(as_json: bool) -> None:
-    """List the jobs, the newest first, and what is wrong with nights of job files."""
+def jobs(every: bool, as_json: bool) -> None:
+    """List the jobs, the newest first, and what is wrong with nights of job files.
+
+    A search is one line; its trials' jobs are listed with --all.
+    """
     with room.store() as store:
-        listed = report.jobs(store)
+        listed = roster.jobs(store, every=every)
     if as_json:
         print_json(listed)
         return
@@ -27,13 +31,13 @@ def jobs(as_json: bool) -> None:
         ("job", "name", "state", "rows", "answered", "given up", "paid"),
         [
             (
-                j["job"],
-                j["name"],
+                j["job"] or j["search"],
+                j["name"] if j["job"] or not j["search"] else f"search {j['name']}",
                 j["state"],
                 j["rows"],
                 j["answered"],
                 j["given_up"],
-                None if j["job"] is None else money(j["usd"]),
+                None if j["usd"] is None else money(j["usd"]),
             )
             for j in listed
         ],

@@ -66,7 +66,7 @@ def _embedded(settings: Settings, job: Job) -> int:
                     "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
                 )
         # Only now has everything landed: what has all its replies is answered, and counted.
-        patiently(lambda: conclude_rows(here, job))
+        patiently(lambda: conclude_rows(here.store, here.job(job.id)))
         figures = patiently(lambda: report.status(here.store, here.store.jobs.get(job.id)))
         if not interrupted or figures["state"] == "done":
             return conclude(figures)

@@ -55,10 +55,13 @@ def search() -> None:
 @search.command()
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--space", required=True, metavar="SPACE", help="A path, or a name in jobs/searches.")
-@click.option("--metric", required=True, metavar="NAME", help="What answers are scored by.")
 @click.option(
-    "--reference", default="answer", show_default=True, metavar="FIELD",
-    help="The rows' field with what is right.",
+    "--metric", required=True, metavar="NAME[:ARG]",
+    help="What answers are scored by, as score --help lists them; not by a judge.",
+)  # fmt: skip
+@click.option(
+    "--reference", metavar="FIELD",
+    help="The rows' field with what is right; default: answer, if the metric needs one.",
 )  # fmt: skip
 @click.option("--budget", type=room.Usd(), help="The most that all of it may spend, in USD.")
 @click.option(
@@ -100,7 +103,7 @@ def run(
     datasets: tuple[str, ...],
     space: str,
     metric: str,
-    reference: str,
+    reference: str | None,
     budget: NanoUsd | None,
     allow_unpriced: bool,
     name: str | None,
@@ -161,7 +164,9 @@ def _run(
     else:
         print_found(told)
     aside.print(f"{', '.join(files)} in {folder}")
-    return 4 if found.paused else 0
+    if found.paused:
+        return 4
+    return 1 if found.winner is None else 0
 
 
 def _provenance(order: SearchOrder, result: dict[str, Any]) -> Iterator[str]:

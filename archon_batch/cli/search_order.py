@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
-from archon_batch.archon import Architecture, nearest
+from archon_batch.archon import Architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
-from archon_batch.files import find_space, metric_kinds, read_space
+from archon_batch.files import find_space, metric_of, read_space
 from archon_batch.forecast import Load
 from archon_batch.itas import Plan, everyone_in, foreseen_by
 from archon_batch.ledger import NanoUsd
-from archon_batch.scoring import Metric
 from archon_batch.search import ALGORITHMS, Foreseen, Name, split
 from archon_batch.submit import price_list
 from archon_batch.trials import Case, Terms, refuse_unscorable
@@ -25,7 +24,7 @@ class Given:
     datasets: tuple[str, ...]
     space: str
     metric: str
-    reference: str
+    reference: str | None
     algorithm: Name
     budget: NanoUsd | None
     name: str | None
@@ -54,7 +53,8 @@ class SearchOrder:
         more = dict(given.more)
         path = find_space(given.space)
         space, document = read_space(path)
-        metric = _metric(given.metric)
+        metric = metric_of(given.metric)
+        reference = given.reference or ("answer" if metric.needs_reference else None)
         everyone = everyone_in(space)
         with document.blamed(ArchitectureError):
             prices = price_list(everyone, allow_unpriced=allow_unpriced)
@@ -66,7 +66,7 @@ class SearchOrder:
                 "--lambda and --pareto go by USD, and a model has no price; give it one"
             )
         dev, held_out = _split(rows, more.pop("dev"), more["seed"])
-        refuse_unscorable([*dev, *held_out], metric, given.reference)
+        refuse_unscorable([*dev, *held_out], metric, reference)
         most = more.pop("held_out")
         held_out = held_out[:most]
         # What makes two searches one; how long it may go on is no part of it.
@@ -74,7 +74,7 @@ class SearchOrder:
             "datasets": list(given.datasets),
             "space": space.model_dump(mode="json", exclude_none=True),
             "metric": given.metric,
-            "reference": given.reference,
+            "reference": reference,
             "algorithm": given.algorithm,
             "dev_rows": len(dev),
             "held_out_rows": len(held_out),
@@ -90,7 +90,7 @@ class SearchOrder:
         )  # fmt: skip
         name = given.name or f"search-{space.name}-{search[:6]}"
         dataset = ", ".join(given.datasets)
-        terms = Terms(search, name, dataset, metric, given.reference, prices, given.budget)
+        terms = Terms(search, name, dataset, metric, reference, prices, given.budget)
         return cls(
             search,
             name,
@@ -100,13 +100,6 @@ class SearchOrder:
             everyone,
             foreseen_by(space, prices, Load.of(case.question for case in dev)),
         )
-
-
-def _metric(name: str) -> Metric:
-    kinds = metric_kinds()
-    if name not in kinds:
-        raise InputError(f"--metric: no metric {name!r}; {nearest(name, kinds)}")
-    return kinds[name]()
 
 
 def _split(rows: Sequence[Dataset], share: float, seed: int) -> tuple[list[Case], list[Case]]:

@@ -6,11 +6,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
+from archon_batch.cli import room
 from archon_batch.cli.run import interruptible
+from archon_batch.files import component_kinds
+from archon_batch.running import running
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
 from archon_batch.trials import Run
+
+if TYPE_CHECKING:
+    from archon_batch.engine.process import Process
 
 #: Seconds between looks at the jobs.
 _LOOK = 0.1
@@ -20,60 +27,46 @@ _LOOK = 0.1
 def conducted(settings: Settings) -> Iterator[tuple[Store, Run]]:
     """The store, and what sees jobs through in it while the body runs."""
     if settings.embedded:
-        with _embedded(settings) as found:
-            yield found
+        with interruptible(), _embedded(settings) as here:
+            yield here.store, partial(_run, here.store, here)
         return
-    from archon_batch.engine.start import start  # noqa: PLC0415
-
-    store = Store.open(settings.database_url)
-
-    def run(jobs: Sequence[Job]) -> bool:
-        try:
-            for job in jobs:
-                start(store, job)
-            _watch(store, jobs)
-        except KeyboardInterrupt:
-            return False
-        return True
-
-    try:
-        with interruptible():
-            yield store, run
-    finally:
-        store.close()
+    with interruptible(), room.store(settings) as store:
+        yield store, partial(_run, store, None)
 
 
 @contextmanager
-def _embedded(settings: Settings) -> Iterator[tuple[Store, Run]]:
+def _embedded(settings: Settings) -> Iterator["Process"]:
     # Celery takes a third of a second to import.
     from archon_batch.engine.embedded import embedded  # noqa: PLC0415
     from archon_batch.engine.process import Process  # noqa: PLC0415
-    from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
 
     here = Process(settings)
     # It ends like a command that is interrupted: nobody would see that nothing comes on record.
     here.when_away = partial(os.kill, os.getpid(), signal.SIGINT)
-
-    def run(jobs: Sequence[Job]) -> bool:
-        try:
-            for job in jobs:
-                start(here.store, job)
-            _watch(here.store, jobs)
-        except KeyboardInterrupt:
-            if here.away is not None:
-                raise here.away from None
-            return False
-        for job in jobs:
-            # Of a job that its budget halted, too, what has all its replies is answered.
-            if here.store.jobs.get(job.id).state != "done":
-                conclude_rows(here, job)
-        return True
-
     try:
-        with interruptible(), embedded(here):
-            yield here.store, run
+        with embedded(here):
+            yield here
     finally:
         here.close()
+
+
+def _run(store: Store, here: "Process | None", jobs: Sequence[Job]) -> bool:
+    """See the jobs through: by this process, or by whoever drains the queues."""
+    from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
+
+    try:
+        for job in jobs:
+            start(store, job)
+        _watch(store, jobs)
+    except KeyboardInterrupt:
+        if here is not None and here.away is not None:
+            raise here.away from None
+        return False
+    for job in jobs:
+        # Of a job that its budget halted, too, what has all its replies is answered.
+        if store.jobs.get(job.id).state != "done":
+            conclude_rows(store, running(job, component_kinds()))
+    return True
 
 
 def _watch(store: Store, jobs: Sequence[Job]) -> None:

@@ -6,7 +6,7 @@ from archon_batch.advance import advance, finished
 from archon_batch.engine import queues
 from archon_batch.engine.broker import carrier, reached
 from archon_batch.engine.chords import send_advance
-from archon_batch.engine.process import Process
+from archon_batch.running import RunningJob
 from archon_batch.store import Job, Store, Turn
 
 
@@ -52,9 +52,8 @@ def _lines(job: Job, of: int) -> int:
     return max(1, min(job.width, -(-job.rows // job.shard)) // of)
 
 
-def conclude_rows(here: Process, job: Job) -> None:
-    """End the rows that have all their replies, of a job whose joins no longer run here."""
-    running = here.job(job.id)
-    for shard in here.store.items.begun_shards(job.id):
-        advance(here.store, running, shard)
-    finished(here.store, job.id)
+def conclude_rows(store: Store, job: RunningJob) -> None:
+    """End the rows that have all their replies, of a job whose joins no longer run."""
+    for shard in store.items.begun_shards(job.id):
+        advance(store, job, shard)
+    finished(store, job.id)

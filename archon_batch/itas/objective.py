@@ -5,7 +5,7 @@ from statistics import fmean
 
 from archon_batch.itas.plan import Plan
 from archon_batch.itas.trial import Trial
-from archon_batch.trials import Case, Outcome, Outcomes
+from archon_batch.trials import Outcome, Outcomes
 
 
 class Objective:
@@ -13,6 +13,9 @@ class Objective:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._origins = {case.id: case.origin for case in (*plan.dev, *plan.held_out)}
+        #: Whether it is the front of score and cost that is looked for.
+        self.pareto = plan.pareto
 
     def values(self, outcomes: Outcomes) -> dict[str, float]:
         """The objective, row by row."""
@@ -21,13 +24,21 @@ class Objective:
     def value(self, outcome: Outcome) -> float:
         return outcome.score - self._plan.weight * outcome.took(self._plan.amount)
 
-    def aggregated(self, outcomes: Outcomes, cases: Sequence[Case]) -> float:
-        """The mean over the datasets, or the worst of them."""
+    def origin(self, row: str) -> int:
+        """Which of the datasets the row is of."""
+        return self._origins[row]
+
+    def of(self, outcomes: Outcomes) -> float:
+        """The mean over the datasets, or the worst of them; minus infinity of no rows."""
         by: dict[int, list[float]] = {}
-        for case in cases:
-            if case.id in outcomes:
-                by.setdefault(case.origin, []).append(self.value(outcomes[case.id]))
-        means = [fmean(values) for values in by.values()] or [float("-inf")]
+        for row, outcome in outcomes.items():
+            by.setdefault(self.origin(row), []).append(self.value(outcome))
+        return self.put_together([fmean(values) for values in by.values()])
+
+    def put_together(self, means: Sequence[float]) -> float:
+        """What the means of the datasets come to."""
+        if not means:
+            return float("-inf")
         return min(means) if self._plan.worst else fmean(means)
 
 
@@ -43,3 +54,8 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 def are_whole(trials: Sequence[Trial]) -> bool:
     """Whether each of them saw all dev rows."""
     return all(t.state == "done" for t in trials)
+
+
+def has_scored(trials: Sequence[Trial]) -> bool:
+    """Whether any row of any of them scored anything: else there is nothing to tell them by."""
+    return any(outcome.score for trial in trials for outcome in trial.dev.values())

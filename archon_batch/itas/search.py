@@ -6,8 +6,9 @@ from statistics import fmean
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
 from archon_batch.itas.finale import Finale
-from archon_batch.itas.objective import Objective, are_whole, ranked
+from archon_batch.itas.objective import Objective, are_whole, has_scored, ranked
 from archon_batch.itas.plan import Plan, Runs
+from archon_batch.itas.race import best_to_beat, is_worse
 from archon_batch.itas.trial import Book, Found, Trial
 from archon_batch.ledger import NanoUsd
 from archon_batch.search import (
@@ -15,18 +16,19 @@ from archon_batch.search import (
     Foreseen,
     Ground,
     Point,
+    Shared,
     Space,
-    Standing,
     Tried,
     census,
-    goes_on,
     rungs,
 )
 from archon_batch.store import TrialLine
-from archon_batch.trials import Case, Wanted, mean_calls
+from archon_batch.trials import Case, Wanted
 
 #: Models whose candidates are put together when fusers are ranked: the paper's ten.
 _FUSED = 10
+#: Trials without a single point after which nothing is expected of more.
+_IN_VAIN = 10
 _STAGE = {"model": "alone", "fuser": "as fusers"}
 
 
@@ -49,7 +51,6 @@ class Search:
         self._objective = Objective(plan)
         self._finale = Finale(runs, plan, self._book, tell)
         self._points: tuple[Point, ...] = ()
-        self._by_rung: dict[int, list[Standing]] = {}
 
     def run(self) -> Found:
         """Stage 0, the trials, and the best of them on rows that the search never saw.
@@ -113,7 +114,7 @@ class Search:
     def _search(self, space: Space, found: Found) -> str:
         """Try architectures until it ends; return why it does, in words."""
         plan, builder = self._plan, Builder(space)
-        ground = Ground(space.choices, self._points, plan.seed, plan.pareto)
+        ground = Ground(space.choices, self._points, plan.seed, plan.pareto, Shared(builder))
         tried: list[Tried] = []
         since = 0
         while len(tried) < plan.trials:
@@ -124,14 +125,18 @@ class Search:
             left = self._runs.left
             if left is not None and left <= keep:
                 if not any(t.state == "done" and t.stage == "trial" for t in self._book.trials):
-                    return "the budget was used up before an architecture was tried"
+                    return "the budget does not reach for an architecture and its held-out rows"
                 return "the budget: what is left of it is for the held-out rows"
             batch = [self._book.new("trial", "", builder.build(p), p) for p in points]
             best = max((t.value for t in tried), default=float("-inf"))
             self._race(batch, keep)
             if any(trial.state == "cut" for trial in batch):
                 return "the budget: what is left of it is for the held-out rows"
-            tried += [Tried(_point(t), t.value or 0.0, t.usd) for t in batch]
+            tried += [
+                Tried(_point(t), t.value or 0.0, t.usd, len(t.dev) / len(plan.dev)) for t in batch
+            ]
+            if len(tried) >= _IN_VAIN and not has_scored(self._book.trials):
+                return f"{len(tried)} trials, and no row of any scored above 0"
             better = any(t.value is not None and t.value > best for t in batch)
             since = 0 if better else since + len(batch)
             top = max(tried, key=lambda one: one.value)
@@ -141,27 +146,24 @@ class Search:
         return f"{len(tried)} trials"
 
     def _race(self, batch: Sequence[Trial], keep: NanoUsd) -> None:
-        """Run a batch from rung to rung; who is poor is dropped on the way."""
+        """Run a batch from rung to rung; who is worse than the best is dropped on the way."""
         plan = self._plan
         going = list(batch)
         for rung in rungs(len(plan.dev)) if plan.halving else (len(plan.dev),):
             self._extend(going, plan.dev[:rung], keep)
             whole = [t for t in going if len(t.dev) == rung]
-            for trial in going:
-                if trial not in whole:
-                    self._close(trial)
-            there = self._by_rung.setdefault(rung, [])
-            there += map(self._standing, whole)
             last = rung == len(plan.dev)
-            staying = [t for t in whole if last or goes_on(self._standing(t), there)]
-            for trial in whole:
-                if last or trial not in staying:
+            staying = [t for t in whole if not last and not self._is_worse(t, whole)]
+            for trial in going:
+                if trial not in staying:
                     self._close(trial)
-            going = [] if last else staying
+            going = staying
 
-    def _standing(self, trial: Trial) -> Standing:
-        value = self._objective.aggregated(trial.dev, self._plan.dev)
-        return Standing(value, mean_calls(trial.dev), trial.n)
+    def _is_worse(self, trial: Trial, beside: Sequence[Trial]) -> bool:
+        done = [t for t in self._book.trials if t.stage == "trial" and t.state == "done"]
+        best = best_to_beat(trial, [*done, *beside], self._objective)
+        seed = (self._plan.seed, trial.n, len(trial.dev))
+        return best is not None and is_worse(trial.dev, best.dev, self._objective, seed)
 
     def _extend(self, trials: Sequence[Trial], cases: Sequence[Case], keep: NanoUsd) -> None:
         """Run the rows of these that each trial has not seen."""
@@ -179,7 +181,7 @@ class Search:
         asked = rungs(len(plan.dev)) if plan.halving and trial.stage == "trial" else ()
         trial.state = "done" if whole else "dropped" if len(trial.dev) in asked else "cut"
         if whole:
-            trial.value = self._objective.aggregated(trial.dev, plan.dev)
+            trial.value = self._objective.of(trial.dev)
         elif trial.state == "dropped":
             trial.value = self._against_best(trial)
         self._book.put(trial)

@@ -21,6 +21,9 @@ class Trial:
     #: running, dropped (after a rung), done, or cut (by the budget).
     state: str = "running"
     dev: Outcomes = field(default_factory=dict)
+    #: Of rows by which the winner was chosen among the finalists.
+    choice: Outcomes = field(default_factory=dict)
+    #: Of rows that had no part in any choice.
     held_out: Outcomes = field(default_factory=dict)
     #: What the algorithm is told.
     value: float | None = None
@@ -89,6 +92,7 @@ def told(trial: Trial, seed: int) -> dict[str, Any]:
         "point": None if trial.point is None else trial.point.as_data(),
         "value": trial.value,
         "dev": interval(trial.dev, seed),
+        "choice": interval(trial.choice, seed),
         "held_out": interval(trial.held_out, seed),
         "usd_per_row": mean_usd(outcomes),
         "calls_per_row": mean_calls(outcomes),

@@ -14,7 +14,8 @@ from archon_batch.search.bayes import by_bayes
 from archon_batch.search.build import Builder, identity
 from archon_batch.search.census import Census, Foreseen, census
 from archon_batch.search.pareto import front
-from archon_batch.search.race import Standing, goes_on, rungs
+from archon_batch.search.race import rungs
+from archon_batch.search.shared import Shared
 from archon_batch.search.space import Space
 from archon_batch.search.split import split
 
@@ -36,15 +37,14 @@ __all__ = [
     "Name",
     "Point",
     "Propose",
+    "Shared",
     "Space",
-    "Standing",
     "Tried",
     "Value",
     "at_random",
     "by_bayes",
     "census",
     "front",
-    "goes_on",
     "greedily",
     "identity",
     "in_order",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from archon_batch.search.axes import Axes, Point
+from archon_batch.search.shared import Shared
 
 Name = Literal["bayes", "greedy", "random", "grid"]
 
@@ -36,6 +37,8 @@ class Ground:
     seed: int
     #: Whether the front of value and cost is looked for, and not the highest value.
     pareto: bool = False
+    #: Which of their requests are paid for already; None where that is not looked at.
+    shared: Shared | None = None
 
 
 #: So many points that were not tried, fewer where there are no more.

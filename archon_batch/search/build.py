@@ -176,6 +176,8 @@ class Draft:
 
     def __init__(self, builder: Builder) -> None:
         self.layers: list[Layer] = []
+        #: What arrives at each of them, leaves it and is asked there.
+        self.flows: list[Flow] = []
         #: Candidates after the last of them.
         self.leaving = Bounds(0, 0)
         #: At the most, when every reply can be read.
@@ -186,6 +188,7 @@ class Draft:
         layer = self._builder.layer(components)
         flow = self._builder.flow(layer, self.leaving)
         self.layers.append(layer)
+        self.flows.append(flow)
         self.leaving = flow.leaving
         self.calls += flow.calls.high
 

@@ -109,6 +109,13 @@ class Searches:
         with self._database.reading() as connection:
             return list(connection.scalars(query))
 
+    def by_job(self) -> dict[str, str]:
+        """The search of every job that is a search's, by the job's id."""
+        table = tables.search_jobs
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(table.c.job_id, table.c.search_id))
+            return {row.job_id: row.search_id for row in rows}
+
     def committed(self, search_id: str) -> int:
         """What its jobs have paid, keep back and may have paid, in nano-dollars."""
         jobs, own = tables.jobs, tables.search_jobs

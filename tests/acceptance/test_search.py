@@ -24,8 +24,13 @@ axes:
   fusions: [0, 1]
   review: [none, ranker]
 """
+#: As workers/ has them, with a process each.
+POOLS = {
+    "calls.yaml": "queues: [calls]\nconcurrency: 16\n",
+    "joins.yaml": "queues: [joins]\nconcurrency: 4\n",
+}
 #: An even chance, whatever is said.
-WORD = "the"
+WORD = "^(all|but|for|from|it|more)"
 
 
 @pytest.fixture
@@ -34,9 +39,9 @@ def provider() -> Iterator[Provider]:
         yield running
 
 
-def a_stage(folder: Path, provider: Provider) -> Stage:
+def a_stage(folder: Path, provider: Provider, **environment: str) -> Stage:
     folder.mkdir()
-    stage = Stage(folder)
+    stage = Stage(folder, **environment)
     rows = [
         json.dumps({"id": f"q{n}", "prompt": f"Say {n} words.", "answer": WORD}) for n in range(16)
     ]
@@ -60,7 +65,7 @@ def found(stage: Stage, *arguments: str) -> Any:
 
 def command(*more: str) -> tuple[str, ...]:
     return (
-        "search", "rows.jsonl", "--space", "space.yaml", "--metric", "contains", "--dev", "0.5",
+        "search", "rows.jsonl", "--space", "space.yaml", "--metric", "regex", "--dev", "0.5",
         "--trials", "5", "--at-once", "2", "--algorithm", "random", "-o", "found", *more,
     )  # fmt: skip
 
@@ -112,3 +117,27 @@ def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: Provider) -> 
     (one,) = found(stage, "search", "status")
     assert one["state"] == "paused"
     assert one["usd"] * 1e9 == pytest.approx(provider.bill)
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+@pytest.mark.timeout(1800)
+def test_workers_over_redis_and_postgres_find_what_one_machine_finds(
+    tmp_path: Path, provider: Provider, redis_url: str, postgres_url: str
+) -> None:
+    alone = found(a_stage(tmp_path / "alone", provider), *command("--budget", "1"))
+    asked, paid = provider.requests, provider.bill
+    many = a_stage(
+        tmp_path / "many", provider,
+        ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_DATABASE_URL=postgres_url,
+    )  # fmt: skip
+
+    with many.workers(POOLS):
+        ended(many, *command("--budget", "0.0003"), status=4)
+        assert provider.bill - paid <= 300_000
+        together = found(many, *command("--budget", "1"))
+
+    assert tried(together) == tried(alone)
+    assert together["result"]["winner"]["point"] == alone["result"]["winner"]["point"]
+    assert provider.requests == 2 * asked
+    assert together["usd"] == alone["usd"]

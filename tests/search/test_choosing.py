@@ -1,11 +1,11 @@
-"""The dev rows, who goes on to more of them, and the front."""
+"""The dev rows, the rungs of them, and the front."""
 
 from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.search import Standing, front, goes_on, rungs, split
+from archon_batch.search import front, rungs, split
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,6 @@ def test_the_split_does_not_go_by_the_order_of_the_rows() -> None:
 
     assert split(rows, 0.2, 1) == split(rows[::-1], 0.2, 1)
     assert split(rows, 0.2, 1) != split(rows, 0.2, 2)
-
-
-def test_the_best_third_goes_on() -> None:
-    there = [Standing(score, 10.0, n) for n, score in enumerate((0.5, 0.9, 0.1, 0.7, 0.2))]
-
-    assert [goes_on(ours, there) for ours in there] == [False, True, False, True, False]
-
-
-def test_of_alike_ones_the_cheaper_goes_on_and_then_the_earlier() -> None:
-    there = [Standing(0.0, 5.0, 0), Standing(0.0, 2.0, 1), Standing(0.0, 2.0, 2)]
-
-    assert [goes_on(ours, there) for ours in there] == [False, True, False]
-
-
-def test_whoever_is_alone_goes_on() -> None:
-    assert goes_on(Standing(0.0, 1.0, 0), [Standing(0.0, 1.0, 0)])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))

@@ -43,3 +43,13 @@ def test_a_search_has_committed_what_its_jobs_have(any_store: Store) -> None:
 def test_a_search_that_is_not_there_is_told(any_store: Store) -> None:
     with pytest.raises(JobNotFoundError, match="no search"):
         any_store.searches.find("nothing")
+
+
+def test_a_job_of_a_search_is_known_by_it(any_store: Store) -> None:
+    any_store.searches.begin("s1", "mine", {}, None)
+    job = a_job(any_store)
+    a_job(any_store, name="another")
+
+    any_store.searches.own("s1", [job.id])
+
+    assert any_store.searches.by_job() == {job.id: "s1"}

@@ -1,0 +1,145 @@
+"""Who is dropped after few rows: planted scores, over seeds."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from archon_batch.itas import Search, Trial
+from archon_batch.itas.objective import Objective
+from archon_batch.itas.race import best_to_beat, is_worse
+from archon_batch.ledger import NanoUsd
+from archon_batch.trials import Outcome, Outcomes, Tally, Wanted
+from tests.builders import an_architecture
+from tests.search.spaces import a_plan, a_space, cases
+
+SPACE = a_space(samples=[1, 2, 3, 4, 5], fusions=[1, 2], review=["none", "critic"])
+OBJECTIVE = Objective(a_plan(SPACE, dev=cases(50)))
+#: What the rule states of one as good as the best, over both looks.
+STATED = 0.25
+#: Trials before the first of the search itself.
+STAGE_0 = 5
+
+
+class Planted:
+    """Scores that a test plants; nothing is asked."""
+
+    left = None
+
+    def __init__(self, score: Callable[[Wanted, str], float]) -> None:
+        self.tally = Tally()
+        self._score = score
+
+    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = NanoUsd(0)) -> list[Outcomes]:  # noqa: B008
+        del keep
+        return [
+            {c.id: Outcome(self._score(one, c.id), 1, 0, 0.0) for c in one.cases} for one in wanted
+        ]
+
+
+def outcomes(scores: Sequence[float], usd: float = 0.0) -> Outcomes:
+    return {f"0/{n}": Outcome(score, 1, 0, usd) for n, score in enumerate(scores)}
+
+
+def a_trial(n: int, scores: Sequence[float], state: str = "done", usd: float = 0.0) -> Trial:
+    dev = outcomes(scores, usd)
+    return Trial(n, "trial", "", an_architecture("generator"), state=state, dev=dev)
+
+
+def worse(ours: Sequence[float], best: Sequence[float], seed: int = 0) -> bool:
+    return is_worse(outcomes(ours), outcomes(best), OBJECTIVE, seed)
+
+
+def test_whoever_fails_where_the_best_does_not_is_worse_after_five_rows() -> None:
+    assert worse([0, 0, 0, 0, 0], [1, 1, 1, 1, 1])
+    assert worse([0, 0, 1, 1, 0], [1, 1, 1, 1, 0])
+
+
+@pytest.mark.parametrize("rows", [5, 16])
+def test_whoever_is_like_the_best_or_a_row_behind_is_not_worse(rows: int) -> None:
+    best = [1.0] * rows
+
+    assert not any(worse(best, best, seed) for seed in range(20))
+    assert not any(worse([0.0, *best[1:]], best, seed) for seed in range(20))
+    assert not any(worse(best[::-1], best, seed) for seed in range(20))
+
+
+def test_gains_on_some_rows_speak_against_losses_on_others() -> None:
+    assert not worse([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])
+
+
+def test_one_as_good_as_the_best_is_dropped_as_seldom_as_is_stated() -> None:
+    for chance in (0.5, 0.8):
+        dropped = 0
+        for seed in range(600):
+            dice = random.Random(seed)  # noqa: S311
+            ours, best = ([float(dice.random() < chance) for _ in range(16)] for _ in range(2))
+            dropped += worse(ours[:5], best[:5], seed) or worse(ours, best, seed)
+        assert dropped / 600 <= STATED, chance
+
+
+def test_a_trial_is_held_against_the_best_that_saw_all_rows() -> None:
+    ours = a_trial(0, [0.5] * 5, "running")
+    beside, poor, good = (
+        a_trial(1, [1.0] * 5, "running"),
+        a_trial(2, [0.1] * 50),
+        a_trial(3, [0.4] * 50),
+    )
+
+    assert best_to_beat(ours, [ours, beside, poor, good], OBJECTIVE) is good
+    assert best_to_beat(ours, [ours, beside], OBJECTIVE) is beside
+    assert best_to_beat(ours, [ours], OBJECTIVE) is None
+
+
+def test_on_a_front_nobody_is_dropped_for_what_costs_more() -> None:
+    objective = Objective(a_plan(SPACE, dev=cases(50), pareto=True))
+    ours = a_trial(0, [0.5] * 5, "running", usd=2.0)
+    dear, cheap = a_trial(1, [0.9] * 50, usd=3.0), a_trial(2, [0.6] * 50, usd=1.0)
+
+    assert best_to_beat(ours, [ours, dear, cheap], objective) is cheap
+    assert best_to_beat(ours, [ours, dear], objective) is None
+
+
+def test_of_several_datasets_the_worst_is_compared_where_it_counts() -> None:
+    dev = [*cases(8), *cases(8, 1)]
+    scores = {"ours": (1.0, 0.4), "best": (0.6, 0.5)}
+    found = {
+        who: {c.id: Outcome(both[c.origin], 1, 0, 0.0) for c in dev} for who, both in scores.items()
+    }
+
+    mean, worst = (Objective(a_plan(SPACE, dev=dev, worst=worst)) for worst in (False, True))
+
+    assert not is_worse(found["ours"], found["best"], mean, 0)
+    assert is_worse(found["ours"], found["best"], worst, 0)
+
+
+def tried(score: Callable[[Wanted, str], float], seed: int = 0) -> list[Trial]:
+    plan = a_plan(SPACE, dev=cases(50), trials=8, at_once=4, seed=seed, finalists=1)
+    return [t for t in Search(Planted(score), plan).run().trials if t.stage == "trial"]
+
+
+def test_poor_architectures_see_few_rows_and_those_alike_see_all() -> None:
+    found = tried(lambda wanted, _row: float(len(wanted.architecture.layers) > 2))
+
+    rows = {(len(t.architecture.layers) > 2, t.state, len(t.dev)) for t in found}
+    assert rows == {(True, "done", 50), (False, "dropped", 5)}
+
+
+def test_the_best_is_dropped_by_noise_as_seldom_as_is_stated() -> None:
+    states: dict[float, list[str]] = {0.2: [], 0.6: [], 0.8: []}
+    for seed in range(16):
+        first = STAGE_0 + seed % 8
+
+        def chance(n: int, first: int = first) -> float:
+            return 0.8 if n == first else 0.2 if n % 2 else 0.6
+
+        def score(wanted: Wanted, row: str, seed: int = seed) -> float:
+            n = int(wanted.label.partition(".")[0])
+            return float(random.Random(f"{seed} {n} {row}").random() < chance(n))  # noqa: S311
+
+        for trial in tried(score, seed):
+            states[chance(trial.n)].append(trial.state)
+
+    assert len(states[0.8]) == 16
+    assert states[0.8].count("dropped") / 16 <= STATED
+    assert states[0.2].count("dropped") / len(states[0.2]) > 0.7

@@ -1,0 +1,52 @@
+"""What architectures ask alike: counted without asking, and the same as when they are run."""
+
+import pytest
+
+from archon_batch.search import ALGORITHMS, Builder, Ground, Point, Shared, Tried, census
+from archon_batch.trials import Wanted
+from tests.search.spaces import Played, a_space, cases
+
+# Of one model: in these tests all names are of the same one.
+SPACE = a_space({"generators": ["one"], "fusers": ["one"]}, generators=1, samples=[1, 2, 3, 4],
+                fusions=[0, 1, 2, 3], widths=1, review=["none", "critic", "both"],
+                top_k=[1, 2], evaluation=["none", "unit_tests", "verifier", "voter"])  # fmt: skip
+POINTS = census(SPACE).points
+
+
+def test_calls_are_counted_as_they_are_made_and_shared() -> None:
+    builder = Builder(SPACE)
+    shared, played = Shared(builder), Played()
+    tried: list[tuple[Point, float]] = []
+
+    for point in POINTS[::3]:
+        fresh = shared.fresh(point, shared.seen(tried))
+        paid = played.tally.paid
+        played.run([Wanted("", builder.build(point), cases(1))])
+        tried.append((point, 1.0))
+        # Replies that happen to be alike make the requests that follow from them alike too.
+        assert played.tally.paid - paid <= fresh
+        if not played.tally.found:
+            assert played.tally.paid - paid == fresh
+
+    assert played.tally.found
+
+
+def test_of_rows_that_were_not_looked_at_nothing_is_paid_yet() -> None:
+    shared, point = Shared(Builder(SPACE)), POINTS[-1]
+    whole = shared.fresh(point, {})
+
+    assert shared.fresh(point, shared.seen([(point, 0.1)])) == pytest.approx(0.9 * whole)
+    assert shared.fresh(point, shared.seen([(point, 0.1), (point, 1.0)])) == 0
+
+
+def test_bayes_prefers_what_is_paid_for_already() -> None:
+    shared = Shared(Builder(SPACE))
+    tried = [Tried(point, 0.5) for point in POINTS[::5]]
+    seen = shared.seen((one.point, one.share) for one in tried)
+
+    def fresh(ground: Ground) -> float:
+        return sum(shared.fresh(p, seen) for p in ALGORITHMS["bayes"](ground, tried, 4))
+
+    plain = sum(fresh(Ground(SPACE.choices, POINTS, seed)) for seed in range(4))
+    thrifty = sum(fresh(Ground(SPACE.choices, POINTS, seed, shared=shared)) for seed in range(4))
+    assert thrifty < 0.8 * plain
