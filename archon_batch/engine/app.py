@@ -69,8 +69,10 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_consumer="archon_batch.engine.consumer:Consumer",
     broker_connection_max_retries=None,
-    # Of RabbitMQ: a connection that says nothing for so many seconds is cut. Redis has keepalives.
-    broker_heartbeat=20,
+    # RabbitMQ cuts a connection that says nothing for one to two times so many seconds, and gives its
+    # messages to others. Until then it hands new ones to a frozen worker, also those that the
+    # sweeper sends again after 20 s. Redis has keepalives.
+    broker_heartbeat=10,
     # Threads that send at once: joins, and the calls' when they count.
     broker_pool_limit=32,
     # Ours is a program that logs through structlog, not Celery's root logger.
