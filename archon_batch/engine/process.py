@@ -32,6 +32,16 @@ _log = structlog.get_logger()
 class Process:
     def __init__(self, settings: Settings, gateway: Gateway | None = None) -> None:
         self.store = Store.open(settings.database_url, Path(settings.spool))
+        try:
+            # On record as living before any attempt is.
+            self.sweeper = Sweeper(self.store)
+            # Attempts of a process that has died would hold their calls back for good.
+            self.store.recover()
+        except BaseException:
+            # It is tried again, and each time would leave connections behind.
+            self.store.close()
+            raise
+        self.holding = self.sweeper.holding
         self._loop = Loop()
         self._gateway = gateway or Router(settings.call_timeout)
         self._placer = self._loop.run(self._make_placer(settings))
@@ -45,11 +55,6 @@ class Process:
         self.when_away: Callable[[], None] = lambda: None
         #: A job's architecture never changes, so it is read once.
         self.job = lru_cache(maxsize=64)(self._job)
-        # On record as living before any attempt is.
-        self.sweeper = Sweeper(self.store)
-        self.holding = self.sweeper.holding
-        # Attempts of a process that has died would hold their calls back for good.
-        self.store.recover()
         self._housekeeping = self._loop.begin(self._keep_house())
 
     @property
