@@ -25,11 +25,17 @@ elif settings.over_redis:
     _transport = {
         # One list for each of our priorities, and no more to be looked at.
         "priority_steps": list(range(len(queues.PRIORITIES))),
-        # A connection that a network has cut says nothing: the kernel asks, and gives it up in 25 s.
+        # A connection that a network has cut says nothing: the kernel asks, and gives it up in 25 s;
+        # the last is for one on which something was sent, after which it asks no more.
         "socket_keepalive": True,
         "socket_keepalive_options": {
-            getattr(socket, name): seconds
-            for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+            getattr(socket, name): value
+            for name, value in (
+                ("TCP_KEEPIDLE", 10),
+                ("TCP_KEEPINTVL", 5),
+                ("TCP_KEEPCNT", 3),
+                ("TCP_USER_TIMEOUT", 25_000),
+            )
             if hasattr(socket, name)
         },
         "socket_connect_timeout": 5,
