@@ -91,13 +91,21 @@ class Sweeper:
         self._renewed = at
 
     def _send(self) -> None:
-        """Send for lines that nobody works on and whose messages are not in the broker."""
+        """Send for lines that nobody works on and whose messages are not in the broker.
+
+        They are not where nothing waits, nor where what was sent later has been fetched already.
+        """
         still = self._store.lines.still(self._carrier, _STILL)
         if not still:
             return
         counts = waiting({queue for line in still for queue in line.queues})
-        lost = [one for one in still if one.idle > _LONG or not any(counts[q] for q in one.queues)]
-        self._store.lines.held([(one.turn.job, one.turn.line, one.turn.word) for one in lost])
+        lost = [
+            one
+            for one in still
+            if one.passed or one.idle > _LONG or not any(counts[q] for q in one.queues)
+        ]
+        turns = [(one.turn.job, one.turn.line, one.turn.word) for one in lost]
+        self._store.lines.held(turns, again=True)
         for one in lost:
             send_advance(self._store.jobs.get(one.turn.job), one.turn)
         for job_id, lines in Counter(one.turn.job for one in lost).items():

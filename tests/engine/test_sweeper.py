@@ -86,6 +86,21 @@ def test_after_long_it_is_sent_for_whatever_waits(here):
     assert sent() == 2
 
 
+def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetched(here):
+    lost(here, a_small_job(here, name="unlucky"))
+    aged(here, "lines", "sent")
+    job = a_small_job(here, name="lucky", questions=3, shard=1)
+    start(here.store, job)
+    one = next(s.turn for s in here.store.lines.still(carrier(), -60) if s.turn.job == job.id)
+
+    here.sweeper.look()
+    before = sent()
+    with here.holding(one.job, one.line, one.word):
+        here.sweeper.look()
+
+    assert (before, sent()) == (3, 4)
+
+
 def test_a_line_that_somebody_works_on_is_left_alone(here):
     (turn,) = lost(here, a_small_job(here))
 
