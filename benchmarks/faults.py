@@ -52,6 +52,7 @@ FAULTS = {
     "worker frozen": Fault(act=Fleet.freeze, twice=IN_FLIGHT),
     "clock 2 h ahead": Fault(first=AHEAD),
     "messages lost": Fault(act=Fleet.lose),
+    "5 messages lost": Fault(act=Fleet.lose_some),
     "messages twice": Fault(act=Fleet.repeat, brokers=["redis"]),
     "link cut": Fault(act=Fleet.cut, brokers=["redis"], first=WIRED),
 }
