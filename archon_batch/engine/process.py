@@ -123,14 +123,24 @@ class Process:
             self._placing.discard(placing)
 
     async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(_HOUSEKEEPING)
-            try:
-                await asyncio.to_thread(self.sweeper.look)
-            except ArchonBatchError as error:
-                _log.warning("housekeeping_failed", why=str(error))
-            except Exception:  # noqa: BLE001  (a process whose lease lapses is taken for dead)
-                _log.exception("housekeeping_failed")
+        async with asyncio.TaskGroup() as tasks:
+            looking: asyncio.Task[None] | None = None
+            while True:
+                await asyncio.sleep(_HOUSEKEEPING)
+                if looking is None or looking.done():
+                    looking = tasks.create_task(self._looked(self.sweeper.look))
+                else:
+                    # A broker that takes messages and says nothing keeps it. A process whose lease
+                    # lapses is taken for dead.
+                    await self._looked(self.sweeper.live)
+
+    async def _looked(self, look: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(look)
+        except ArchonBatchError as error:
+            _log.warning("housekeeping_failed", why=str(error))
+        except Exception:  # noqa: BLE001  (it has to go on)
+            _log.exception("housekeeping_failed")
 
     async def _landed(self) -> None:
         await asyncio.gather(*self._placing, return_exceptions=True)
