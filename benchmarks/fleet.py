@@ -55,6 +55,12 @@ class Fleet:
         time.sleep(AWAY)
         self.workers[0].send_signal(signal.SIGCONT)
 
+    def freeze_broker(self) -> None:
+        """It takes connections and answers nothing."""
+        self.broker.tell(signal.SIGSTOP)
+        time.sleep(AWAY)
+        self.broker.tell(signal.SIGCONT)
+
     def cut(self) -> None:
         """Let nothing pass between the first worker and the broker, and tell neither."""
         assert isinstance(self.broker, WiredRedis)

@@ -65,6 +65,11 @@ class Served:
         assert self._process.poll() is None, (self.folder / "output").read_text()
         return self.answers()
 
+    def tell(self, number: int) -> None:
+        """Send it to the whole server."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
