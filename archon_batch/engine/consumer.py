@@ -1,5 +1,6 @@
 """Celery's consumer, which begins again also when kombu finds its channel without a connection."""
 
+from contextlib import suppress
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
@@ -16,3 +17,13 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **more)
         known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
         self.connection_errors = (*known, AttributeError)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Let go of the connection, also when kombu cannot close what it has closed by half.
+
+        Closing gives messages back. If Redis is away while that is done, it is done a second time,
+        by a transport that is gone, and the AttributeError would end the worker. Redis gives them
+        again in its own time; the sweeper is sooner.
+        """
+        with suppress(AttributeError):
+            super().on_connection_error_after_connected(exc)
