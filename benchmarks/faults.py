@@ -72,6 +72,8 @@ class Ran:
     bill: int
     #: From the command's start to the job's end.
     seconds: float
+    #: Workers that ended though nobody killed them.
+    died: int = 0
     gap: float = 0.0
     row: float = 0.0
 
@@ -125,6 +127,7 @@ def _wrong(ran: Ran, alone: Ran, fault: Fault) -> Sequence[str]:
     checks = {
         "other answers": list(ran.answers) == list(alone.answers),
         "rows without an answer": ran.status["answered"] == len(alone.answers),
+        "a worker died": ran.died == 0,
         "paid twice": 0 <= ran.twice <= fault.twice,
         "requests that are not on the ledger": ran.status["attempts"] >= ran.requests,
         "another bill than the ledger's": sure <= ran.bill <= sure + most,
@@ -167,11 +170,13 @@ def _run(here: Fleet, fault: Fault, rows: int) -> Ran:
         # Its late answers resolve what was in doubt.
         until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, RECOVERED)
     heard = [at, *(entry.time for entry in provider.entries if entry.time > at), end]
+    died = sum(worker.poll() is not None for worker in here.workers) - (fault.act is Fleet.kill)
     row = _row_waited(provider.entries, at)
-    return _ran(stage, job, provider, seconds=seconds, gap=_longest(heard), row=row)
+    times = {"seconds": seconds, "gap": _longest(heard), "row": row}
+    return _ran(stage, job, provider, died=died, **times)
 
 
-def _ran(stage: Stage, job: str, provider: Provider, **times: float) -> Ran:
+def _ran(stage: Stage, job: str, provider: Provider, died: int = 0, **times: float) -> Ran:
     stage.run("verify", job)
     stage.run("export", job, "-o", "out.jsonl")
     return Ran(
@@ -180,6 +185,7 @@ def _ran(stage: Stage, job: str, provider: Provider, **times: float) -> Ran:
         cost=stage.json("cost", job, "--by", "layer"),
         requests=provider.requests,
         bill=provider.bill,
+        died=died,
         **times,
     )
 
