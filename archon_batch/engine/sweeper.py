@@ -44,6 +44,8 @@ class Sweeper:
         self._held: Counter[tuple[str, int, str]] = Counter()
         #: Since when, without a gap, this process has renewed its lease, and when it last did.
         self._since = self._renewed = time.monotonic()
+        #: Until when it does not lead, since it did not reach the broker.
+        self._shut_out = 0.0
         self.live()
 
     @contextmanager
@@ -68,7 +70,9 @@ class Sweeper:
             BrokerError: the broker cannot be reached.
         """
         self.live()
-        leads = self._store.leases.take(_LEADER + self._carrier, me(), _LEAD)
+        leads = time.monotonic() >= self._shut_out and self._store.leases.take(
+            _LEADER + self._carrier, me(), _LEAD
+        )
         # Who has not been able to renew cannot tell the dead from those it kept from renewing.
         knows = self._renewed - self._since > _LIFE + LOOK
         self._store.recover(lapsed=leads and knows)
@@ -78,7 +82,8 @@ class Sweeper:
                 self._send()
                 self._widen()
             except (BrokerError, OperationalError):
-                # It may be this process alone that is cut off: another shall try.
+                # It may be this process alone that is cut off: another shall try first.
+                self._shut_out = time.monotonic() + 2 * LOOK
                 self._store.leases.give_back(_LEADER + self._carrier, me())
                 raise
 
