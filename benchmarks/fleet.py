@@ -12,9 +12,10 @@ from pathlib import Path
 
 from kombu import Connection, Queue
 
+from archon_batch.store import Store
 from benchmarks.wire import WiredRedis
 from tests.acceptance.servers import PostgresServer, RabbitServer, RedisServer, absent, serving
-from tests.acceptance.stage import PRICES, Stage
+from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
 #: Calls that a worker may have in flight.
@@ -140,6 +141,8 @@ def fleet(broker: str, rows: int, latency: float, first: str = "") -> Iterator[F
             workers.append(
                 subprocess.Popen(line, cwd=folder, env=environment, stdout=log, stderr=log)
             )
+            if n == 0:
+                _until_it_leads(database.url)
         yield Fleet(stage, carrier, database, provider, workers)
 
 
@@ -160,6 +163,15 @@ def _odd(first: str, carrier: RedisServer | RabbitServer) -> dict[str, str]:
     if isinstance(carrier, WiredRedis):
         return {"ARCHON_BATCH_BROKER_URL": carrier.url_by_wire}
     return {}
+
+
+def _until_it_leads(url: str) -> None:
+    """The first worker is to be the leader: that it is harmed is the worst case."""
+    store = Store.open(url)
+    try:
+        until(lambda: any(name.startswith("sweeper of") for name in store.leases.all()), 120)
+    finally:
+        store.close()
 
 
 def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
