@@ -1,9 +1,13 @@
-"""Celery's consumer, which begins again also when kombu finds its channel without a connection."""
+"""Celery's consumer, which comes back from a broker that was away, soon and whatever kombu says."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+
+#: Seconds between two looks for a broker that is away, at most.
+_LONGEST = 5
 
 
 class Consumer(CeleryConsumer):
@@ -17,6 +21,13 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **more)
         known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
         self.connection_errors = (*known, AttributeError)
+
+    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  (a connection of kombu's)
+        """Wait for the broker, and look every few seconds: kombu comes to look every 30."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=1, interval_step=1, interval_max=_LONGEST
+        )
+        return super().ensure_connected(conn)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of the connection, also when kombu cannot close what it has closed by half.
