@@ -1,89 +1,85 @@
 """The same job under every fault: ``python -m benchmarks.faults --rows 1000``.
 
-Each line of the table is one run of the job by three workers, with servers of its own, and with one
-fault in the middle. ``gap`` is the longest time in which the provider heard nothing from the fault
-on: what recovery took. Nobody resumes anything. Every run has to answer every row as one process on
-SQLite does, and its ledger has to have every line of the provider's books.
+The first line is the job in one process on SQLite; each other line is one run of it by three
+workers, with servers of its own, and with one fault in the middle. Nobody resumes anything. A run
+has to answer every row as the first one does, on the same account, and its ledger has to have every
+line of the provider's books. Only what a killed or frozen worker had in flight may be paid twice.
+
+``gap`` is the longest time from the fault on in which the provider heard nothing, up to the job's
+end: what recovery took. Of a broker that is away it counts from where it is back. ``row`` is the longest that a row which had begun waited for its next call;
+most of it is the queue, as the run without a fault shows.
 """
 
 import argparse
 import itertools
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.acceptance.servers import PostgresServer, RabbitServer, RedisServer, Served, serving
+from benchmarks.fleet import AHEAD, IN_FLIGHT, WIRED, Fleet, fleet
+from benchmarks.wire import why_not
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import Entry, Provider, clock
 
+#: Calls of a row.
 CALLS = 8
-WORKERS = 3
+#: Seconds in which work has to go on after a fault.
+RECOVERED = 30.0
 _LONGEST = 1800.0
 
 
-@dataclass
-class World:
-    """A stage with its servers, its workers and its provider."""
-
-    stage: Stage
-    broker: RedisServer | RabbitServer
-    database: PostgresServer
-    provider: Provider
-    workers: list[subprocess.Popen[bytes]]
-
-    def flush(self) -> None:
-        assert isinstance(self.broker, RedisServer)
-        self.broker.client.flushall()
-
-    def restart_broker(self) -> None:
-        self.broker.stop()
-        self.broker.start()
-
-    def restart_database(self) -> None:
-        for _ in range(3):
-            self.database.restart_immediately()
-            time.sleep(4)
-
-    def kill(self) -> None:
-        self.workers[0].kill()
-
-    def freeze(self) -> None:
-        self.workers[0].send_signal(signal.SIGSTOP)
-
-    def lose(self) -> None:
-        """Take whatever waits, as between BRPOP and the note of it."""
-        assert isinstance(self.broker, RedisServer)
-        for _ in range(100):
-            for key in self.broker.client.scan_iter("[cj]*"):
-                self.broker.client.delete(key)
-            time.sleep(0.02)
-
-    def repeat(self) -> None:
-        """Put everything that waits there once more."""
-        assert isinstance(self.broker, RedisServer)
-        for key in self.broker.client.scan_iter("[cj]*"):
-            for message in self.broker.client.lrange(key, 0, -1):
-                self.broker.client.rpush(key, message)
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    act: Callable[[Fleet], None] = lambda _: None
+    #: Whether nothing can go on before its end.
+    stands: bool = False
+    brokers: Sequence[str] = ("redis", "rabbit")
+    #: What is odd about the first worker.
+    first: str = ""
+    #: Calls that may be paid twice.
+    twice: int = 0
 
 
-FAULTS: dict[str, Callable[[World], None]] = {
-    "none": lambda _: None,
-    "FLUSHALL": World.flush,
-    "broker killed": World.restart_broker,
-    "database killed x 3": World.restart_database,
-    "worker killed": World.kill,
-    "worker frozen": World.freeze,
-    "messages lost": World.lose,
-    "messages twice": World.repeat,
+FAULTS = {
+    "none": Fault(),
+    "FLUSHALL": Fault(act=Fleet.flush, brokers=["redis"]),
+    "broker killed": Fault(act=Fleet.restart_broker, stands=True),
+    "broker frozen": Fault(act=Fleet.freeze_broker, stands=True),
+    "database killed x 3": Fault(act=Fleet.restart_database),
+    "worker killed": Fault(act=Fleet.kill, twice=IN_FLIGHT),
+    "worker frozen": Fault(act=Fleet.freeze, twice=IN_FLIGHT),
+    "clock 2 h ahead": Fault(first=AHEAD),
+    "messages lost": Fault(act=Fleet.lose),
+    "5 messages lost": Fault(act=Fleet.lose_some),
+    "messages twice": Fault(act=Fleet.repeat, brokers=["redis"]),
+    "link cut": Fault(act=Fleet.cut, brokers=["redis"], first=WIRED),
 }
-#: What can be done to RabbitMQ from here.
-OVER_RABBIT = ("none", "broker killed", "database killed x 3", "worker killed", "worker frozen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A run of the job, as people and the provider saw it."""
+
+    status: dict[str, Any]
+    answers: Sequence[str]
+    cost: dict[str, Any]
+    requests: int
+    bill: int
+    #: From the command's start to the job's end.
+    seconds: float
+    #: Workers that ended though nobody killed them.
+    died: int = 0
+    gap: float = 0.0
+    row: float = 0.0
+
+    @property
+    def twice(self) -> int:
+        return self.requests - CALLS * len(self.answers)
 
 
 def main() -> None:
@@ -93,88 +89,118 @@ def main() -> None:
     options.add_argument("--brokers", nargs="+", default=["redis", "rabbit"])
     options.add_argument("--faults", nargs="+", default=list(FAULTS), choices=FAULTS)
     given = options.parse_args()
-    print(
-        f"{'broker':<8} {'fault':<20} {'answered':>8} {'requests':>8} {'in doubt':>8} {'gap s':>6}"
-    )
+    _tell("broker", "fault", ["answered", "requests", "twice", "in doubt", "s", "gap s", "row s"])
     with tempfile.TemporaryDirectory() as folder:
-        expected = _alone(Path(folder), given.rows)
+        alone = _alone(Path(folder), given.rows, given.latency)
+    _tell("none", "(SQLite)", _cells(alone))
+    failed = False
     for broker in given.brokers:
-        for fault in given.faults:
-            if broker == "rabbit" and fault not in OVER_RABBIT:
+        for name in given.faults:
+            fault = FAULTS[name]
+            if broker not in fault.brokers:
                 continue
-            with _world(broker, given.rows, given.latency) as world:
-                line = _run(world, fault, given.rows, expected)
-            print(f"{broker:<8} {fault:<20} {line}", flush=True)
+            if fault.first == WIRED and (why := why_not()):
+                print(f"{broker:<8} {name:<20} skipped: {why}", flush=True)
+                continue
+            with fleet(broker, given.rows, given.latency, fault.first) as here:
+                ran = _run(here, fault, given.rows)
+            wrong = list(_wrong(ran, alone, fault))
+            failed = failed or bool(wrong)
+            _tell(broker, name, [*_cells(ran), "; ".join(wrong)])
+    sys.exit(failed)
 
 
-def _alone(folder: Path, rows: int) -> Sequence[str]:
-    """The answers of one process."""
+def _tell(broker: str, fault: str, cells: Sequence[str]) -> None:
+    print(f"{broker:<8} {fault:<20} {' '.join(f'{cell:>8}' for cell in cells)}", flush=True)
+
+
+def _cells(ran: Ran) -> list[str]:
+    counts = (ran.status["answered"], ran.requests, ran.twice, ran.status["attempts_in_doubt"])
+    seconds = (ran.seconds, ran.gap, ran.row)
+    return [*map(str, counts), *(f"{each:.1f}" for each in seconds)]
+
+
+def _wrong(ran: Ran, alone: Ran, fault: Fault) -> Sequence[str]:
+    """What the run shows that must not be."""
+    sure, most = (round(ran.cost[name] * 10**9) for name in ("usd", "in_doubt_usd"))
+    paid_once = ran.twice > 0 or _account(ran) == _account(alone)
+    checks = {
+        "other answers": list(ran.answers) == list(alone.answers),
+        "rows without an answer": ran.status["answered"] == len(alone.answers),
+        "a worker died": ran.died == 0,
+        "paid twice": 0 <= ran.twice <= fault.twice,
+        "requests that are not on the ledger": ran.status["attempts"] >= ran.requests,
+        "another bill than the ledger's": sure <= ran.bill <= sure + most,
+        "another account": paid_once,
+        f"no recovery within {RECOVERED:.0f} s": ran.gap <= RECOVERED,
+    }
+    return [what for what, holds in checks.items() if not holds]
+
+
+def _account(ran: Ran) -> list[dict[str, Any]]:
+    """What each layer took and cost."""
+    return list(ran.cost["by"])
+
+
+def _alone(folder: Path, rows: int, latency: float) -> Ran:
+    """The job in one process, which is its own worker."""
     stage = Stage(folder)
     stage.dataset(rows)
-    with Provider(prices=PRICES) as provider:
+    with Provider(prices=PRICES, latency=latency) as provider:
         stage.architecture(provider.url)
-        command = stage.start("submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl")
-        _, err = command.communicate(timeout=_LONGEST)
-    assert command.returncode == 0, err
-    return [row["answer"] for row in stage.lines("out.jsonl")]
+        began = time.monotonic()
+        command = stage.start("submit", "rows.jsonl", "--arch", "night.yaml")
+        out, err = command.communicate(timeout=_LONGEST)
+        assert command.returncode == 0, err
+        return _ran(stage, out.strip(), provider, seconds=time.monotonic() - began)
 
 
-@contextmanager
-def _world(broker: str, rows: int, latency: float) -> Iterator[World]:
-    with ExitStack() as stack:
-        carrier = RedisServer() if broker == "redis" else RabbitServer()
-        database = PostgresServer()
-        servers: tuple[Served, ...] = (carrier, database)
-        stack.enter_context(serving(*servers))
-        provider = stack.enter_context(Provider(prices=PRICES, latency=latency))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stage = Stage(
-            folder,
-            ARCHON_BATCH_BROKER_URL=carrier.url,
-            ARCHON_BATCH_DATABASE_URL=database.url,
-            ARCHON_BATCH_MAX_IN_FLIGHT="16",
-        )
-        stage.dataset(rows)
-        stage.architecture(provider.url)
-        log = stack.enter_context((folder / "workers.log").open("w"))
-        workers: list[subprocess.Popen[bytes]] = []
-        stack.callback(_end, workers)
-        for n in range(WORKERS):
-            line = [
-                sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker",
-                "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
-                "--hostname", f"{n}@faults", "--loglevel", "warning",
-            ]  # fmt: skip
-            workers.append(
-                subprocess.Popen(line, cwd=folder, env=stage.environment, stdout=log, stderr=log)
-            )
-        yield World(stage, carrier, database, provider, workers)
-
-
-def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
-    for worker in workers:
-        worker.kill()
-        worker.wait()
-
-
-def _run(world: World, fault: str, rows: int, expected: Sequence[str]) -> str:
-    stage, provider = world.stage, world.provider
+def _run(here: Fleet, fault: Fault, rows: int) -> Ran:
+    """The job with the fault, once a quarter of its calls are made."""
+    stage, provider = here.stage, here.provider
+    began = time.monotonic()
     job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
     until(lambda: provider.requests >= rows * CALLS // 4, _LONGEST)
-    at = time.time()
-    FAULTS[fault](world)
+    at = clock()
+    fault.act(here)
+    at = clock() if fault.stands else at
     until(lambda: stage.json("status", job)["state"] != "running", _LONGEST)
-    if fault == "worker frozen":
-        world.workers[0].send_signal(signal.SIGCONT)
-        until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, _LONGEST)
-    status = stage.json("status", job)
+    seconds, end = time.monotonic() - began, clock()
+    if fault.act is Fleet.freeze:
+        # Its late answers resolve what was in doubt.
+        until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, RECOVERED)
+    heard = [at, *(entry.time for entry in provider.entries if entry.time > at), end]
+    died = sum(worker.poll() is not None for worker in here.workers) - (fault.act is Fleet.kill)
+    row = _row_waited(provider.entries, at)
+    times = {"seconds": seconds, "gap": _longest(heard), "row": row}
+    return _ran(stage, job, provider, died=died, **times)
+
+
+def _ran(stage: Stage, job: str, provider: Provider, died: int = 0, **times: float) -> Ran:
     stage.run("verify", job)
     stage.run("export", job, "-o", "out.jsonl")
-    assert [row["answer"] for row in stage.lines("out.jsonl")] == expected, "other answers"
-    assert status["attempts"] >= provider.requests, "requests that the ledger does not know"
-    heard = [at, *(entry.time for entry in provider.entries if entry.time > at)]
-    gap = max((b - a for a, b in itertools.pairwise(heard)), default=0.0)
-    return f"{status['answered']:>8} {provider.requests:>8} {status['attempts_in_doubt']:>8} {gap:>6.1f}"
+    return Ran(
+        status=stage.json("status", job),
+        answers=[row["answer"] for row in stage.lines("out.jsonl")],
+        cost=stage.json("cost", job, "--by", "layer"),
+        requests=provider.requests,
+        bill=provider.bill,
+        died=died,
+        **times,
+    )
+
+
+def _row_waited(entries: Sequence[Entry], at: float) -> float:
+    """The longest time between two requests of one row, of which the second was after the moment."""
+    rows: dict[str, list[float]] = defaultdict(list)
+    for entry in entries:
+        _, row, *_ = str(entry.client_request_id).split("/")
+        rows[row].append(entry.time)
+    return max(b - a for times in rows.values() for a, b in itertools.pairwise(times) if b > at)
+
+
+def _longest(times: Sequence[float]) -> float:
+    return max((b - a for a, b in itertools.pairwise(sorted(times))), default=0.0)
 
 
 if __name__ == "__main__":

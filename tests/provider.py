@@ -40,6 +40,9 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
     "too_long": (400, "context_length_exceeded", "This model's maximum context length is 9."),
     "refused": (400, "content_policy_violation", "The prompt goes against our policy."),
 }
+#: What the clock on the wall said when the other one began.
+_BEGAN = time.time() - time.monotonic()
+
 Body = dict[str, Any]
 Asked = tuple[Mapping[str, str], Body]
 
@@ -159,11 +162,16 @@ class Provider:
         nanousd = int((usd * 1000).to_integral_value(ROUND_CEILING))
         name = request.headers.get("X-Client-Request-Id")
         model = completion["model"]
-        entry = Entry(time.time(), status, name, model, prompt, said, nanousd, fault or None)
+        entry = Entry(clock(), status, name, model, prompt, said, nanousd, fault or None)
         self.entries.append(entry)
         if self.journal:
             with self.journal.open("a", encoding="utf-8") as journal:
                 journal.write(json.dumps(entry._asdict()) + "\n")
+
+
+def clock() -> float:
+    """Seconds since 1970 by a clock that nobody sets: what lies between two moments is true."""
+    return _BEGAN + time.monotonic()
 
 
 def reply_text(messages: Sequence[Mapping[str, str]], dice: random.Random) -> str:

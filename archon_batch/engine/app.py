@@ -25,11 +25,17 @@ elif settings.over_redis:
     _transport = {
         # One list for each of our priorities, and no more to be looked at.
         "priority_steps": list(range(len(queues.PRIORITIES))),
-        # A connection that a network has cut says nothing: the kernel asks, and gives it up in 25 s.
+        # A connection that a network has cut says nothing: the kernel asks, and gives it up in 25 s;
+        # the last is for one on which something was sent, after which it asks no more.
         "socket_keepalive": True,
         "socket_keepalive_options": {
-            getattr(socket, name): seconds
-            for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+            getattr(socket, name): value
+            for name, value in (
+                ("TCP_KEEPIDLE", 10),
+                ("TCP_KEEPINTVL", 5),
+                ("TCP_KEEPCNT", 3),
+                ("TCP_USER_TIMEOUT", 25_000),
+            )
             if hasattr(socket, name)
         },
         "socket_connect_timeout": 5,
@@ -69,8 +75,10 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_consumer="archon_batch.engine.consumer:Consumer",
     broker_connection_max_retries=None,
-    # Of RabbitMQ: a connection that says nothing for so many seconds is cut. Redis has keepalives.
-    broker_heartbeat=20,
+    # RabbitMQ cuts a connection that says nothing for one to two times so many seconds, and gives its
+    # messages to others. Until then it hands new ones to a frozen worker, also those that the
+    # sweeper sends again after 20 s. Redis has keepalives.
+    broker_heartbeat=10,
     # Threads that send at once: joins, and the calls' when they count.
     broker_pool_limit=32,
     # Ours is a program that logs through structlog, not Celery's root logger.

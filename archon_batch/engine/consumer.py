@@ -1,8 +1,13 @@
-"""Celery's consumer, which begins again also when kombu finds its channel without a connection."""
+"""Celery's consumer, which comes back from a broker that was away, soon and whatever kombu says."""
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+
+#: Seconds between two looks for a broker that is away, at most.
+_LONGEST = 5
 
 
 class Consumer(CeleryConsumer):
@@ -16,3 +21,20 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **more)
         known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
         self.connection_errors = (*known, AttributeError)
+
+    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  (a connection of kombu's)
+        """Wait for the broker, and look every few seconds: kombu comes to look every 30."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=1, interval_step=1, interval_max=_LONGEST
+        )
+        return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Let go of the connection, also when kombu cannot close what it has closed by half.
+
+        Closing gives messages back. If Redis is away while that is done, it is done a second time,
+        by a transport that is gone, and the AttributeError would end the worker. Redis gives them
+        again in its own time; the sweeper is sooner.
+        """
+        with suppress(AttributeError):
+            super().on_connection_error_after_connected(exc)

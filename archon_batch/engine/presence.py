@@ -23,7 +23,11 @@ _log = structlog.get_logger()
 
 
 class Presence:
-    """Says that the worker is there, from a thread of its own, until it is about to stop."""
+    """Says that the worker is there, from a thread of its own, until it is about to stop.
+
+    The first time makes the worker's ``Process``, and with it the sweeper: lines are looked after
+    before any message comes, and as soon as a database is there that was away at the start.
+    """
 
     def __init__(self, name: str, queues: frozenset[str]) -> None:
         self._name = name

@@ -37,6 +37,16 @@ class Process:
     def __init__(self, settings: Settings, gateway: Gateway | None = None) -> None:
         _collect_seldom()
         self.store = Store.open(settings.database_url, Path(settings.spool))
+        try:
+            # On record as living before any attempt is.
+            self.sweeper = Sweeper(self.store)
+            # Attempts of a process that has died would hold their calls back for good.
+            self.store.recover()
+        except BaseException:
+            # It is tried again, and each time would leave connections behind.
+            self.store.close()
+            raise
+        self.holding = self.sweeper.holding
         self._loop = Loop()
         self._gateway = gateway or Router(settings.call_timeout)
         self._placer = self._loop.run(self._make_placer(settings))
@@ -52,11 +62,6 @@ class Process:
         self.when_away: Callable[[], None] = lambda: None
         #: A job's architecture never changes, so it is read once.
         self.job = lru_cache(maxsize=64)(self._job)
-        # On record as living before any attempt is.
-        self.sweeper = Sweeper(self.store)
-        self.holding = self.sweeper.holding
-        # Attempts of a process that has died would hold their calls back for good.
-        self.store.recover()
         self._housekeeping = self._loop.begin(self._keep_house())
 
     @property
@@ -125,14 +130,24 @@ class Process:
             self._placing.discard(placing)
 
     async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(_HOUSEKEEPING)
-            try:
-                await asyncio.to_thread(self.sweeper.look)
-            except ArchonBatchError as error:
-                _log.warning("housekeeping_failed", why=str(error))
-            except Exception:  # noqa: BLE001  (a process whose lease lapses is taken for dead)
-                _log.exception("housekeeping_failed")
+        async with asyncio.TaskGroup() as tasks:
+            looking: asyncio.Task[None] | None = None
+            while True:
+                await asyncio.sleep(_HOUSEKEEPING)
+                if looking is None or looking.done():
+                    looking = tasks.create_task(self._looked(self.sweeper.look))
+                else:
+                    # A broker that takes messages and says nothing keeps it. A process whose lease
+                    # lapses is taken for dead.
+                    await self._looked(self.sweeper.live)
+
+    async def _looked(self, look: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(look)
+        except ArchonBatchError as error:
+            _log.warning("housekeeping_failed", why=str(error))
+        except Exception:  # noqa: BLE001  (it has to go on)
+            _log.exception("housekeeping_failed")
 
     async def _landed(self) -> None:
         await asyncio.gather(*self._placing, return_exceptions=True)

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from kombu.exceptions import OperationalError
 
 from archon_batch.engine import queues
 from archon_batch.engine.broker import carrier, waiting
 from archon_batch.engine.chords import send_advance
+from archon_batch.errors import BrokerError
 from archon_batch.store import Store, me
 
 #: Seconds between looks.
@@ -42,7 +44,9 @@ class Sweeper:
         self._held: Counter[tuple[str, int, str]] = Counter()
         #: Since when, without a gap, this process has renewed its lease, and when it last did.
         self._since = self._renewed = time.monotonic()
-        self._live()
+        #: Until when it does not lead, since it did not reach the broker.
+        self._shut_out = 0.0
+        self.live()
 
     @contextmanager
     def holding(self, job_id: str, line: int, word: str) -> Iterator[None]:
@@ -59,28 +63,41 @@ class Sweeper:
                     del self._held[turn]
 
     def look(self) -> None:
-        """Renew, and do what the leader does if this is the leader.
+        """Renew, and do what the leader does if this is the leader; a broker may hold it up.
 
         Raises:
             StoreError: the database cannot be reached.
             BrokerError: the broker cannot be reached.
         """
-        self._live()
-        leads = self._store.leases.take(_LEADER + self._carrier, me(), _LEAD)
+        self.live()
+        leads = time.monotonic() >= self._shut_out and self._store.leases.take(
+            _LEADER + self._carrier, me(), _LEAD
+        )
         # Who has not been able to renew cannot tell the dead from those it kept from renewing.
         knows = self._renewed - self._since > _LIFE + LOOK
         self._store.recover(lapsed=leads and knows)
         if leads:
             self._store.leases.forget()
-            self._send()
-            self._widen()
+            try:
+                self._send()
+                self._widen()
+            except (BrokerError, OperationalError):
+                # It may be this process alone that is cut off: another shall try first.
+                self._shut_out = time.monotonic() + 2 * LOOK
+                self._store.leases.give_back(_LEADER + self._carrier, me())
+                raise
 
     def close(self) -> None:
         """Lead no more, and live no more."""
         for name in (_LEADER + self._carrier, me()):
             self._store.leases.give_back(name, me())
 
-    def _live(self) -> None:
+    def live(self) -> None:
+        """Renew this process's lease, and say for which turns it works.
+
+        Raises:
+            StoreError: the database cannot be reached.
+        """
         self._store.leases.take(me(), me(), _LIFE)
         with self._lock:
             held = set(self._held)
@@ -91,13 +108,21 @@ class Sweeper:
         self._renewed = at
 
     def _send(self) -> None:
-        """Send for lines that nobody works on and whose messages are not in the broker."""
+        """Send for lines that nobody works on and whose messages are not in the broker.
+
+        They are not where nothing waits, nor where what was sent later has been fetched already.
+        """
         still = self._store.lines.still(self._carrier, _STILL)
         if not still:
             return
         counts = waiting({queue for line in still for queue in line.queues})
-        lost = [one for one in still if one.idle > _LONG or not any(counts[q] for q in one.queues)]
-        self._store.lines.held([(one.turn.job, one.turn.line, one.turn.word) for one in lost])
+        lost = [
+            one
+            for one in still
+            if one.passed or one.idle > _LONG or not any(counts[q] for q in one.queues)
+        ]
+        turns = [(one.turn.job, one.turn.line, one.turn.word) for one in lost]
+        self._store.lines.held(turns, again=True)
         for one in lost:
             send_advance(self._store.jobs.get(one.turn.job), one.turn)
         for job_id, lines in Counter(one.turn.job for one in lost).items():

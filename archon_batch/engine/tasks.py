@@ -1,11 +1,9 @@
 """The two tasks. A header never raises: that would leave its chord without a join."""
 
-import threading
-import time
 from logging import DEBUG, INFO
 
 import structlog
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from archon_batch import advance as road
 from archon_batch import log
@@ -17,7 +15,7 @@ from archon_batch.store import Turn
 
 #: Calls of a round that is not shared out.
 _ALL = 1 << 30
-#: Seconds until a shard is planned again, or a worker looks again for its database.
+#: Seconds until a shard is planned again.
 _AGAIN = 5
 
 _log = structlog.get_logger()
@@ -27,24 +25,6 @@ _log = structlog.get_logger()
 def _log_as_set(**_: object) -> None:
     """Log as the environment says, and not as Celery would."""
     log.configure(settings.log, settings.log_format)
-
-
-@worker_ready.connect
-def _keep_house(**_: object) -> None:
-    """Look after lines from the start, and not only when a first message has come."""
-    if not settings.embedded:
-        threading.Thread(target=_settle_in, name="settling-in", daemon=True).start()
-
-
-def _settle_in() -> None:
-    while True:
-        try:
-            process.current(settings)
-        except ArchonBatchError as error:
-            _log.warning("worker_waits", why=str(error))
-            time.sleep(_AGAIN)
-        else:
-            return
 
 
 @worker_shutting_down.connect

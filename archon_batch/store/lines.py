@@ -18,6 +18,9 @@ from archon_batch.store.database import Database
 from archon_batch.store.owner import is_dead
 from archon_batch.store.prepared import fetch
 
+#: Seconds by which messages of one line may be in a queue before those of a line on record earlier.
+_APART = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -37,6 +40,8 @@ class Still:
     queues: tuple[str, ...]
     #: Seconds since it last moved.
     idle: float
+    #: Whether messages have been fetched that were sent later to the same queue.
+    passed: bool
 
 
 class Lines:
@@ -116,8 +121,8 @@ class Lines:
             connection.execute(sa.delete(tables.lines).where(*_at()), here)
             return None
 
-    def held(self, turns: Collection[tuple[str, int, str]]) -> None:
-        """Somebody works on these turns: that counts as a move."""
+    def held(self, turns: Collection[tuple[str, int, str]], *, again: bool = False) -> None:
+        """Somebody works on these turns, or sends for them ``again``: that counts as a move."""
         if not turns:
             return
         own = tables.lines.c
@@ -127,7 +132,8 @@ class Lines:
             first = sa.select(own.line).where(which).order_by(own.job_id, own.line)
             connection.execute(first.with_for_update()).all()
             at = self._database.clock(connection)
-            connection.execute(sa.update(tables.lines).where(which).values(moved=at))
+            changes = {"moved": at, "sent": at} if again else {"moved": at}
+            connection.execute(sa.update(tables.lines).where(which).values(changes))
 
     def still(self, via: str, seconds: float) -> list[Still]:
         """The carrier's lines of running jobs that have not moved for so many seconds."""
@@ -135,7 +141,7 @@ class Lines:
         with self._database.reading() as connection:
             at = self._database.clock(connection)
             query = (
-                sa.select(tables.lines)
+                sa.select(tables.lines, _passed().label("passed"))
                 .join(tables.jobs, jobs.id == own.job_id)
                 .where(jobs.state == "running", own.via == via, own.moved < at - seconds)
                 .order_by(own.job_id, own.line)
@@ -145,6 +151,7 @@ class Lines:
                     Turn(row.job_id, row.line, row.turn, row.shard),
                     tuple(row.queues.split()),
                     at - row.moved,
+                    bool(row.passed),
                 )
                 for row in connection.execute(query)
             ]
@@ -169,8 +176,8 @@ class Lines:
             Turn(job_id, line, _word(), shard) for line, shard in zip(numbers, shards, strict=False)
         ]
         if turns:
-            moved = self._database.clock(connection)
-            row = {"via": via, "waiting": 0, "queues": queue, "moved": moved}
+            at = self._database.clock(connection)
+            row = {"via": via, "waiting": 0, "queues": queue, "moved": at, "sent": at}
             connection.execute(
                 sa.insert(tables.lines),
                 [
@@ -228,9 +235,26 @@ def _next(_sqlite: bool) -> Any:  # noqa: ANN401
     given = {"turn": "next", "shard": "shard", "waiting": "waiting", "queues": "queues"}
     values = {
         name: sa.bindparam(bind, type_=own[name].type)
-        for name, bind in {**given, "moved": "at"}.items()
+        for name, bind in {**given, "moved": "at", "sent": "at"}.items()
     }
     return sa.update(tables.lines).where(*_at()).values(values).returning(own.line)
+
+
+def _passed() -> sa.ColumnElement[bool]:
+    """Whether somebody works on what was sent later, to the line's one queue and as urgently.
+
+    A queue is served in order. Of a line whose messages wait in several nothing can be said.
+    """
+    own, jobs = tables.lines.c, tables.jobs.c
+    later, of = tables.lines.alias(), tables.jobs.alias()
+    return own.queues.not_like("% %") & sa.exists().where(
+        later.c.via == own.via,
+        later.c.queues == own.queues,
+        later.c.sent > own.sent + _APART,
+        later.c.moved > later.c.sent,
+        of.c.id == later.c.job_id,
+        of.c.priority == jobs.priority,
+    )
 
 
 def _untaken(connection: Connection, job_id: str, count: int) -> list[int]:

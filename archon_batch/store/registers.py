@@ -139,6 +139,8 @@ class Line(SQLModel, table=True):
     via: str = Field(max_length=100)
     #: When somebody last moved it or worked on it: seconds since 1970, by the shared clock.
     moved: float
+    #: When the turn's messages were last sent, by the same clock.
+    sent: float = Field(sa_column_kwargs={"server_default": "0"})
 
 
 class Lease(SQLModel, table=True):

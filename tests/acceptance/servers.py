@@ -65,6 +65,11 @@ class Served:
         assert self._process.poll() is None, (self.folder / "output").read_text()
         return self.answers()
 
+    def tell(self, number: int) -> None:
+        """Send it to the whole server."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
@@ -99,6 +104,51 @@ class RedisServer(Served):
             return bool(self.client.ping())
         except RedisError:
             return False
+
+
+class TlsRedisServer(RedisServer):
+    """It talks to nobody who does not encrypt; its certificate is its own authority."""
+
+    name = "tls"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    @property
+    def url(self) -> str:
+        trust = f"ssl_cert_reqs=required&ssl_ca_certs={self.certificate}"
+        return f"rediss://127.0.0.1:{self.port}/0?{trust}"
+
+    def command(self) -> tuple[list[str], Mapping[str, str], str | None]:
+        line, environment, user = super().command()
+        key = self.folder / "key.pem"
+        openssl = shutil.which("openssl") or absent("no openssl on this machine")
+        subprocess.run(
+            [
+                openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                "-keyout", key, "-out", self.certificate,
+            ],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        line[line.index("--port") + 1] = "0"
+        encrypt = {
+            "--tls-port": str(self.port),
+            "--tls-cert-file": str(self.certificate),
+            "--tls-key-file": str(key),
+            "--tls-ca-cert-file": str(self.certificate),
+            "--tls-auth-clients": "no",
+        }
+        return [*line, *(word for pair in encrypt.items() for word in pair)], environment, user
+
+    def start(self) -> None:
+        try:
+            super().start()
+        except AssertionError:
+            if "Bad directive" in (self.folder / "output").read_text():
+                absent("the redis-server of this machine was built without TLS")
+            raise
 
 
 class RabbitServer(Served):

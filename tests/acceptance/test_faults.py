@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
-from tests.acceptance.servers import RedisServer, absent, serving
+from tests.acceptance.servers import PostgresServer, RedisServer, absent, serving
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
@@ -130,6 +131,25 @@ def test_messages_that_are_lost_or_come_twice_change_nothing(
     assert before == 2 * (ROWS // 4 - 1)
     assert status["attempts"] == provider.requests == ROWS * CALLS
     assert stage.nano_usd(job) == provider.bill
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_a_worker_that_starts_before_its_database_mends_what_was_lost_when_it_is_there(
+    tmp_path: Path, redis_url: str
+) -> None:
+    database = PostgresServer()
+    with Provider(prices=PRICES, latency=0.02) as provider, serving(database):
+        stage = _stage(tmp_path, provider, redis_url, database.url)
+        job = _submitted(stage)
+        database.stop(signal.SIGINT)
+        Redis.from_url(redis_url).flushdb()
+        with workers(stage, 1):
+            until(lambda: "presence_untold" in (tmp_path / "workers.log").read_text(), 100)
+            database.start()
+            status = _done(stage, job)
+
+    assert status["attempts"] == provider.requests == ROWS * CALLS
 
 
 @pytest.mark.redis

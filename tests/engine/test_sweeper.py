@@ -6,12 +6,13 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.engine import queues
+from archon_batch.engine import process, queues, sweeper
 from archon_batch.engine.app import app
 from archon_batch.engine.broker import carrier, waiting
 from archon_batch.engine.embedded import embedded
 from archon_batch.engine.process import Process
 from archon_batch.engine.start import start
+from archon_batch.errors import BrokerError
 from archon_batch.settings import Settings
 from archon_batch.store import Started
 from archon_batch.store.owner import me
@@ -86,6 +87,21 @@ def test_after_long_it_is_sent_for_whatever_waits(here):
     assert sent() == 2
 
 
+def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetched(here):
+    lost(here, a_small_job(here, name="unlucky"))
+    aged(here, "lines", "sent")
+    job = a_small_job(here, name="lucky", questions=3, shard=1)
+    start(here.store, job)
+    one = next(s.turn for s in here.store.lines.still(carrier(), -60) if s.turn.job == job.id)
+
+    here.sweeper.look()
+    before = sent()
+    with here.holding(one.job, one.line, one.word):
+        here.sweeper.look()
+
+    assert (before, sent()) == (3, 4)
+
+
 def test_a_line_that_somebody_works_on_is_left_alone(here):
     (turn,) = lost(here, a_small_job(here))
 
@@ -120,6 +136,23 @@ def test_one_at_a_time_leads(here):
     here.sweeper.look()
 
     assert (before, sent()) == (0, 1)
+
+
+def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatch):
+    lost(here, a_small_job(here))
+
+    def cut_off(_names):
+        raise BrokerError("redis://elsewhere", "timed out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeper, "waiting", cut_off)
+        with pytest.raises(BrokerError):
+            here.sweeper.look()
+    # Its next look may be sooner than another's.
+    here.sweeper.look()
+
+    assert sent() == 0
+    assert here.store.leases.take(f"sweeper of {carrier()}", ELSEWHERE, 60)
 
 
 def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(here):
@@ -171,3 +204,18 @@ def test_what_started_twice_plans_no_shard_twice(here):
     # The first three messages find that their turn is over.
     assert sent() == 6
     assert len(here.store.lines.still(carrier(), -60)) == 3
+
+
+def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_HOUSEKEEPING", 0.01)
+    kept, lived = threading.Event(), threading.Semaphore(0)
+    monkeypatch.setattr(sweeper.Sweeper, "look", lambda _self: kept.wait(30))
+    monkeypatch.setattr(sweeper.Sweeper, "live", lambda _self: lived.release())
+
+    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    try:
+        # At its start, and while the look is at it.
+        assert [lived.acquire(timeout=30) for _ in range(4)] == [True] * 4
+    finally:
+        kept.set()
+        opened.close()

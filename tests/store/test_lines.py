@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import sqlalchemy as sa
 
 from archon_batch.archon import Answer
@@ -19,9 +20,10 @@ def at(store, turn):
 
 
 def aged(store, seconds):
-    """Let the lines have moved so much earlier."""
+    """Let the lines have moved so much earlier, and their messages been sent."""
     with store.database.writing() as connection:
-        connection.execute(sa.text("UPDATE lines SET moved = moved - :ago"), {"ago": seconds})
+        earlier = sa.text("UPDATE lines SET moved = moved - :ago, sent = sent - :ago")
+        connection.execute(earlier, {"ago": seconds})
 
 
 def test_lines_begin_at_the_first_open_shards(any_store):
@@ -134,6 +136,68 @@ def test_a_line_that_has_not_moved_stands_still_until_somebody_works_on_it(any_s
     assert 30 <= still.idle < 60
     assert any_store.lines.still(VIA, 120) == []
     assert any_store.lines.still("another carrier", 20) == []
+
+
+def passed(store):
+    return {(s.turn.job, s.turn.line) for s in store.lines.still(VIA, 20) if s.passed}
+
+
+@pytest.mark.parametrize(
+    ("queue", "priority", "seen"),
+    [("joins", "normal", True), ("calls", "normal", False), ("joins", "high", False)],
+)
+def test_a_line_is_passed_when_somebody_works_on_what_was_sent_later_to_its_queue(
+    any_store, queue, priority, seen
+):
+    job, other = (a_job(any_store, name=name) for name in ("one", "other"))
+    any_store.jobs.set_priority(other.id, priority)
+    (lost,) = begun(any_store, job)
+    aged(any_store, 30)
+    (later,) = any_store.lines.begin(other.id, 1, VIA, queue)
+    before = passed(any_store)
+
+    any_store.lines.held({(later.job, later.line, later.word)})
+
+    assert before == set()
+    assert passed(any_store) == ({(lost.job, lost.line)} if seen else set())
+
+
+def test_what_was_sent_at_nearly_the_same_time_passes_nobody(any_store):
+    job = a_job(any_store, questions=2, shard=1)
+    _, two = begun(any_store, job)
+    aged(any_store, 30)
+
+    any_store.lines.held({(two.job, two.line, two.word)})
+
+    assert len(any_store.lines.still(VIA, 20)) == 1
+    assert passed(any_store) == set()
+
+
+def test_of_messages_in_several_queues_nobody_knows_whether_they_were_passed(any_store):
+    job = a_job(any_store, questions=2, shard=1)
+    lines = begun(any_store, job)
+    turns = [any_store.lines.round(turn, 2, {"calls", "calls.openai"}) for turn in lines]
+    aged(any_store, 30)
+    any_store.lines.held({(job.id, turns[1].line, turns[1].word)}, again=True)
+    any_store.lines.held({(job.id, turns[1].line, turns[1].word)})
+
+    assert passed(any_store) == set()
+
+
+def test_what_is_sent_again_is_passed_by_nothing_from_before(any_store):
+    job = a_job(any_store, questions=2, shard=1)
+    one, two = begun(any_store, job)
+    aged(any_store, 60)
+    any_store.lines.held({(two.job, two.line, two.word)}, again=True)
+    any_store.lines.held({(two.job, two.line, two.word)})
+    before = passed(any_store)
+
+    any_store.lines.held({(one.job, one.line, one.word)}, again=True)
+    with any_store.database.writing() as connection:
+        connection.execute(sa.text("UPDATE lines SET moved = moved - 30 WHERE line = 0"))
+
+    assert before == {(one.job, one.line)}
+    assert passed(any_store) == set()
 
 
 def test_a_job_that_does_not_run_has_no_line_that_stands_still(any_store):

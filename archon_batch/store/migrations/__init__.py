@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 #: The newest migration, which this program needs.
-HEAD = "0009"
+HEAD = "0010"
 
 
 def upgrade(engine: Engine) -> None:

@@ -1,0 +1,87 @@
+"""A Redis at the far end of two links of the kernel's, of which one can be cut without a word.
+
+It runs in a network namespace: root and iproute2 are needed. Whoever reaches it by the second
+address is cut off by ``cut``: packets vanish, and nobody is told, as when a cable is pulled.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from tests.acceptance.servers import RedisServer
+
+#: Addresses of the two links, those of this side first; the network is kept for benchmarks.
+_LINKS = (("198.18.200.1", "198.18.200.2"), ("198.18.200.5", "198.18.200.6"))
+
+
+def why_not() -> str | None:
+    """Why no link can be made here; None when it can."""
+    if os.geteuid() != 0:
+        return "needs root, for a network namespace"
+    return None if shutil.which("ip") else "needs the program ip, of iproute2"
+
+
+class WiredRedis(RedisServer):
+    """A Redis in the namespace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._space = f"archon-{os.getpid()}"
+        #: Names of the links' ends, here and there.
+        self._ends = [(f"ab{os.getpid()}h{n}", f"ab{os.getpid()}n{n}") for n in range(len(_LINKS))]
+
+    @property
+    def url(self) -> str:
+        return f"redis://{_LINKS[0][1]}:{self.port}/0"
+
+    @property
+    def url_by_wire(self) -> str:
+        """By the link that can be cut."""
+        return f"redis://{_LINKS[1][1]}:{self.port}/0"
+
+    def command(self) -> tuple[list[str], Mapping[str, str], str | None]:
+        line, environment, user = super().command()
+        place = line.index("--bind")
+        # Nobody else is in the namespace.
+        bind = ["--bind", *(far for _, far in _LINKS), "--protected-mode", "no"]
+        line[place : place + 2] = bind
+        return ["ip", "netns", "exec", self._space, *line], environment, user
+
+    @contextmanager
+    def wired(self) -> Iterator[None]:
+        """The namespace and its links, while the body runs."""
+        _ip("netns", "add", self._space)
+        try:
+            for (near, far), (here, there) in zip(_LINKS, self._ends, strict=True):
+                _ip("link", "add", here, "type", "veth", "peer", "name", there)
+                _ip("link", "set", there, "netns", self._space)
+                _ip("addr", "add", f"{near}/30", "dev", here)
+                _ip("link", "set", here, "up")
+                self._there("addr", "add", f"{far}/30", "dev", there)
+                self._there("link", "set", there, "up")
+            yield
+        finally:
+            # The links go with it.
+            _ip("netns", "del", self._space)
+
+    def cut(self) -> None:
+        here, there = self._ends[1]
+        # Without the neighbour's address on record the kernel would find out and tell the sender.
+        address = self._there("-br", "link", "show", "dev", there).split()[2]
+        _ip("neigh", "replace", _LINKS[1][1], "lladdr", address, "dev", here, "nud", "permanent")
+        self._there("link", "set", there, "down")
+
+    def mend(self) -> None:
+        here, there = self._ends[1]
+        self._there("link", "set", there, "up")
+        _ip("neigh", "del", _LINKS[1][1], "dev", here)
+
+    def _there(self, *words: str) -> str:
+        return _ip("-netns", self._space, *words)
+
+
+def _ip(*words: str) -> str:
+    command = [shutil.which("ip") or "ip", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

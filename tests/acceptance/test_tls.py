@@ -1,0 +1,57 @@
+"""A Redis that is reached by ``rediss://`` only, with a certificate that is checked."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.servers import TlsRedisServer, serving
+from tests.acceptance.stage import PRICES, Stage
+from tests.provider import Provider
+
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+
+LIMITED = """\
+name: limited
+models:
+  one:
+    model: openai/stand-in
+    api_base: {url}
+    max_in_flight: 3
+    price: {{input: {input}, output: {output}}}
+defaults: {{model: one, max_tokens: 64}}
+layers: [{{type: generator, samples: 2}}, {{type: fuser}}]
+"""
+POOL = {"pool.yaml": "queues: [calls, joins]\nconcurrency: 8\n"}
+
+
+def test_workers_and_the_limits_of_models_go_over_tls(tmp_path: Path) -> None:
+    with serving(server := TlsRedisServer()), Provider(prices=PRICES, latency=0.02) as provider:
+        stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=server.url)
+        stage.dataset(12)
+        stage.architecture(provider.url, LIMITED)
+        with stage.workers(POOL):
+            job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow").strip()
+        limits = list(server.client.scan_iter("archon-batch:limits:*"))
+
+    assert (
+        stage.json(
+            "status",
+            job,
+        )["answered"]
+        == 12
+    )
+    assert provider.peak <= 3
+    assert len(limits) == 1
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(tmp_path: Path) -> None:
+    with serving(server := TlsRedisServer()):
+        address = server.url.partition("?")[0]
+        stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=f"{address}?ssl_cert_reqs=required")
+        stage.dataset(2)
+        stage.architecture("http://127.0.0.1:9/v1")
+        refused = stage.start("submit", "rows.jsonl", "--arch", "night.yaml")
+        _, err = refused.communicate(timeout=60)
+
+    assert refused.returncode != 0
+    assert "certificate verify failed" in err
