@@ -3,8 +3,8 @@
 Beside the plain win rate, the mean preference, stands the length-controlled one of Dubois et al.
 (arXiv 2404.04475): what a logistic regression expects where both answers are of one length. Theirs
 knows how hard each instruction is, and is held to sense by the answers of a model that was told to
-be short, and long; both are in the published ``df_gamed.csv``, and are used when it is there.
-Without it the regression knows the lengths alone.
+be short, and long; both are in the published ``df_gamed.csv``. Without that file there is no such
+rate: a regression that knows the lengths alone is far from the published figures.
 """
 
 import math
@@ -65,9 +65,10 @@ class AlpacaEval(Benchmark):
             for one in graded
             if one.score.value is not None
         ]
+        controlled = length_controlled(cases, gamed) if gamed else None
         return {
             **told([case.preference for case in cases]),
-            "length-controlled win rate, %": length_controlled(cases, gamed),
+            "length-controlled win rate, %": controlled,
         }
 
 
@@ -112,6 +113,8 @@ def told(preferences: Sequence[float]) -> Mapping[str, float | int | None]:
 
 def length_controlled(cases: Sequence[Compared], gamed: Sequence[Gamed] = ()) -> float | None:
     """The win rate in percent, were all answers as long as the baseline's; None of too few cases.
+
+    Comparable with published rates only with the ``gamed`` cases.
 
     The published formula: the hyperbolic tangent of the difference of the lengths, in standard
     deviations; the instruction's difficulty; a constant, which the gamed cases do not share.

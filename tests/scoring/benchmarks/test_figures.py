@@ -130,6 +130,15 @@ def test_published_difficulties_and_gamed_answers_move_the_controlled_rate() -> 
         benchmark.figures([], {"gamed": [Record("df_gamed.csv", 1, row)]}, 0)
 
 
+def test_there_is_no_length_controlled_rate_without_the_published_cases() -> None:
+    cases = [graded(n / 4) for n in range(4)]
+
+    figures = BENCHMARKS["alpaca-eval"]().figures(cases, {"gamed": []}, 0)
+
+    assert figures["length-controlled win rate, %"] is None
+    assert figures["lost"] == 2
+
+
 def test_bradley_terry_finds_the_strengths_that_made_the_wins() -> None:
     made = {"a": 0.9, "b": 0.0, "c": -0.9}
     wins = {
