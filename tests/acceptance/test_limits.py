@@ -37,8 +37,9 @@ def test_three_workers_over_redis_keep_to_one_rate_and_use_it(
 
     came = [entry.time for entry in provider.entries]
     assert len(came) == 300
-    # 30 a second, and what a busy machine may keep a request.
-    assert most_within(came, 5.0) <= 150 + 15
+    # 30 a second over all of it; in a part of it also those that a busy machine kept for a second.
+    assert came[-1] - came[0] > 9
+    assert most_within(came, 5.0) <= 150 + 30
     middle = [t for t in came if came[0] + 2 <= t < came[0] + 7]
     assert len(middle) >= 0.95 * 150 - 10
     assert (told["model"], told["rpm"], told["width"]) == ("openai/stand-in", 1800, None)
