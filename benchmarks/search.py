@@ -1,7 +1,7 @@
 """How well architectures are found, and for how many paid calls.
 
     python -m benchmarks.search PATH [--part N]
-    python -m benchmarks.search --paid [--trials N] [--rows N] [--algorithm A]
+    python -m benchmarks.search --paid [--trials N] [--rows N] [--algorithm A] [--seed S]
 
 PATH is JSONL whose rows have a prompt, the right answer (gold) and recorded answers of several
 models (candidates: model, output), such as those of five models to GSM8K.
@@ -64,9 +64,10 @@ def main() -> None:
     )
     options.add_argument("--rows", type=int, default=50, help="dev rows of --paid")
     options.add_argument("--algorithm", default="bayes", help="of --paid")
+    options.add_argument("--seed", type=int, default=0, help="of --paid")
     given = options.parse_args()
     if given.paid:
-        paid(given.trials, given.rows, given.algorithm)
+        paid(given.trials, given.rows, given.algorithm, given.seed)
         return
     if given.path is None:
         options.error("PATH, or --paid")
@@ -171,7 +172,7 @@ def _right(row: dict[str, Any], weights: Sequence[int], metric: Number) -> float
 # Paid calls over the paper's space
 
 
-def paid(trials: int, dev: int, algorithm: str) -> None:
+def paid(trials: int, dev: int, algorithm: str, seed: int) -> None:
     """Run the very command over the paper's axes, with a provider whose models are made up."""
     with tempfile.TemporaryDirectory() as name, taught() as url:
         folder = Path(name)
@@ -185,7 +186,7 @@ def paid(trials: int, dev: int, algorithm: str) -> None:
         (folder / "rows.jsonl").write_text("\n".join(data) + "\n")
         command = [*PROGRAM, "search", "rows.jsonl", "--space", "archon.yaml", "--metric", "number",
                    "--algorithm", algorithm, "--trials", str(trials), "--dev", "0.5",
-                   "--budget", "100"]  # fmt: skip
+                   "--seed", str(seed), "--budget", "100"]  # fmt: skip
         began = time.monotonic()
         subprocess.run(command, cwd=folder, check=True)
         with urllib.request.urlopen(url.removesuffix("/v1") + "/load", timeout=30) as said:  # noqa: S310

@@ -1,12 +1,12 @@
 """Bayesian optimisation by Optuna's Tree-structured Parzen Estimator.
 
 It proposes by Expected Improvement, the paper's acquisition (section 3.3): the ratio of densities
-that it maximises grows with EI (Bergstra et al., 2011). Of several such proposals the one is taken
-that asks least which was not asked before: improvement for its cost, as in Snoek et al. (2012),
-arXiv 1206.2944, section 3.2. A proposal that is no valid point, or was
-tried, is moved to the nearest that was not, so that no rejected one is ever scored.
+that it maximises grows with EI (Bergstra et al., 2011). A proposal that is no valid point, or was
+tried, is moved to the nearest that was not, so that no rejected one is ever scored; and where it is
+known what architectures ask alike, to the nearest of which most is paid for already.
 """
 
+import heapq
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 #: Points of the dice's before the first model: Optuna's own count, and fewer where axes are few.
 _STARTUP_BY_AXIS, _MOST_STARTUP = 2, 10
-#: Of so many one is taken: of proposals the one with the fewest new requests.
-_PROPOSALS = 16
+#: The most of a point's calls that may be new, where there is such a point near by.
+_NEW = 0.15
+#: Points that are near by.
+_NEAR = 256
 
 
 def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
@@ -36,7 +38,8 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
 
     startup = min(_MOST_STARTUP, _STARTUP_BY_AXIS * len(ground.axes.axes))
     if len(tried) < startup:
-        return _thrifty(ground, tried, count)
+        fallen = at_random(ground, tried, count)
+        return fallen if ground.shared is None else _moved(ground, tried, fallen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         directions=["maximize", "minimize"] if ground.pareto else ["maximize"],
@@ -53,48 +56,55 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
     left = dict.fromkeys(ground.points)
     for one in tried:
         left.pop(one.point, None)
-    shared = ground.shared
-    seen = [(one.point, one.share) for one in tried]
     found: list[Point] = []
     while left and len(found) < count:
-        proposed = [_proposed(ground, study, left) for _ in range(_PROPOSALS if shared else 1)]
-        point = proposed[0]
-        if shared is not None:
-            # Those of a batch are run side by side, and share what they ask alike.
-            known = shared.seen([*seen, *((p, 1.0) for p in found)])
-            point = min(proposed, key=lambda p: shared.fresh(p, known))
+        asked = study.ask()
+        proposed = ground.axes.walk(partial(_suggested, asked))
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        point = _near(ground, tried, found, left, proposed)
         del left[point]
         found.append(point)
         study.add_trial(_trial(ground, Tried(point, worst.value, worst.cost)))
     return found
 
 
-def _thrifty(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
-    """Points of the dice's: the first as it falls, then of several the one that shares most."""
-    shared = ground.shared
-    if shared is None:
-        return at_random(ground, tried, count)
-    fallen = at_random(ground, tried, count * _PROPOSALS)
-    seen = [(one.point, one.share) for one in tried]
+def _moved(ground: Ground, tried: Sequence[Tried], fallen: Sequence[Point]) -> list[Point]:
+    """Points of the dice's, each moved to where most is paid for."""
+    left = dict.fromkeys(ground.points)
+    for one in tried:
+        left.pop(one.point, None)
     found: list[Point] = []
-    while fallen and len(found) < count:
-        # Where few are left, each of the batch has its part of them.
-        part = min(_PROPOSALS, -(-len(fallen) // (count - len(found))))
-        some, fallen = fallen[:part], fallen[part:]
-        known = shared.seen([*seen, *((p, 1.0) for p in found)])
-        # By its share and not by its calls, since the small ones are not to be tried first.
-        found.append(min(some, key=lambda p: shared.fresh(p, known) / shared.fresh(p, {})))
+    for proposed in fallen:
+        point = _near(ground, tried, found, left, proposed)
+        del left[point]
+        found.append(point)
     return found
 
 
-def _proposed(ground: Ground, study: "optuna.Study", left: Collection[Point]) -> Point:
-    """What the model expects most of, or the nearest to it that is valid and was not tried."""
-    import optuna  # noqa: PLC0415
+def _near(
+    ground: Ground,
+    tried: Sequence[Tried],
+    found: Sequence[Point],
+    left: Collection[Point],
+    proposed: Point,
+) -> Point:
+    """The proposed point, or the nearest that is left of which most is paid for already.
 
-    asked = study.ask()
-    point = ground.axes.walk(partial(_suggested, asked))
-    study.tell(asked, state=optuna.trial.TrialState.FAIL)
-    return point if point in left else min(left, key=partial(ground.axes.apart, point))
+    Where none near by is, the one of which most is. The very first stays where it is.
+    """
+    apart, shared = partial(ground.axes.apart, proposed), ground.shared
+    if shared is None or not (tried or found):
+        return proposed if proposed in left else min(left, key=apart)
+    # Those of a batch are run side by side, and share what they ask alike.
+    known = shared.seen([*((t.point, t.share) for t in tried), *((p, 1.0) for p in found)])
+    best, least = proposed, float("inf")
+    for point in heapq.nsmallest(_NEAR, left, key=apart):
+        new = shared.new(point, known)
+        if new <= _NEW:
+            return point
+        if new < least:
+            best, least = point, new
+    return best
 
 
 def _suggested(trial: "optuna.Trial", axis: Axis) -> Value:

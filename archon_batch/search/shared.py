@@ -23,19 +23,26 @@ class Shared:
 
     def requests(self, point: Point) -> Mapping[Request, int]:
         """The calls of a row of the point's architecture, by the request."""
-        if point not in self._known:
-            self._known[point] = self._counted(point)
-        return self._known[point]
+        return self._known.get(point) or self._counted(point)
 
-    def fresh(self, point: Point, seen: Mapping[Request, float]) -> float:
-        """Calls a row that are yet to be paid for, where of each request a share of rows is."""
-        return sum(n * (1 - seen.get(r, 0.0)) for r, n in self.requests(point).items())
+    def new(self, point: Point, seen: Mapping[Request, float]) -> float:
+        """The share of the point's calls that are yet to be paid for.
+
+        Args:
+            point: of which the calls are.
+            seen: the share of rows on which each request was made.
+        """
+        requests = self.requests(point)
+        fresh = sum(n * (1 - seen.get(r, 0.0)) for r, n in requests.items())
+        return fresh / sum(requests.values())
 
     def seen(self, tried: Iterable[tuple[Point, float]]) -> dict[Request, float]:
         """The share of rows on which each request was made, of points and the shares they saw."""
         found: dict[Request, float] = {}
         for point, share in tried:
-            for request in self.requests(point):
+            if point not in self._known:
+                self._known[point] = self._counted(point)
+            for request in self._known[point]:
                 found[request] = max(found.get(request, 0.0), share)
         return found
 

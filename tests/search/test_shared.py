@@ -19,7 +19,8 @@ def test_calls_are_counted_as_they_are_made_and_shared() -> None:
     tried: list[tuple[Point, float]] = []
 
     for point in POINTS[::3]:
-        fresh = shared.fresh(point, shared.seen(tried))
+        calls = sum(shared.requests(point).values())
+        fresh = round(calls * shared.new(point, shared.seen(tried)))
         paid = played.tally.paid
         played.run([Wanted("", builder.build(point), cases(1))])
         tried.append((point, 1.0))
@@ -33,10 +34,10 @@ def test_calls_are_counted_as_they_are_made_and_shared() -> None:
 
 def test_of_rows_that_were_not_looked_at_nothing_is_paid_yet() -> None:
     shared, point = Shared(Builder(SPACE)), POINTS[-1]
-    whole = shared.fresh(point, {})
 
-    assert shared.fresh(point, shared.seen([(point, 0.1)])) == pytest.approx(0.9 * whole)
-    assert shared.fresh(point, shared.seen([(point, 0.1), (point, 1.0)])) == 0
+    assert shared.new(point, {}) == 1
+    assert shared.new(point, shared.seen([(point, 0.1)])) == pytest.approx(0.9)
+    assert shared.new(point, shared.seen([(point, 0.1), (point, 1.0)])) == 0
 
 
 def test_bayes_prefers_what_is_paid_for_already() -> None:
@@ -45,7 +46,7 @@ def test_bayes_prefers_what_is_paid_for_already() -> None:
     seen = shared.seen((one.point, one.share) for one in tried)
 
     def fresh(ground: Ground) -> float:
-        return sum(shared.fresh(p, seen) for p in ALGORITHMS["bayes"](ground, tried, 4))
+        return sum(shared.new(p, seen) for p in ALGORITHMS["bayes"](ground, tried, 4))
 
     plain = sum(fresh(Ground(SPACE.choices, POINTS, seed)) for seed in range(4))
     thrifty = sum(fresh(Ground(SPACE.choices, POINTS, seed, shared=shared)) for seed in range(4))
