@@ -151,10 +151,7 @@ class Jobs:
             JobNotFoundError: there is none.
         """
         with self._database.reading() as connection:
-            found = fetch(connection, _by_id, job=job_id)
-        if not found:
-            raise _nowhere(job_id)
-        return _job(found[0])
+            return _job(_one(connection, job_id))
 
     def move(
         self, job_id: str, state: str, *, only_from: Iterable[str], reason: str | None = None
@@ -183,18 +180,14 @@ def _of(job_id: str, update: sa.Update) -> sa.Update:
 
 
 def _one(connection: Connection, job_id: str) -> Record:
-    row = connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id)).first()
-    if row is None:
-        raise _nowhere(job_id)
-    return row
+    found = fetch(connection, _by_id, job=job_id)
+    if not found:
+        raise JobNotFoundError(job_id, "no job of that id; archon-batch jobs lists them")
+    return found[0]
 
 
 def _by_id(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(tables.jobs).where(tables.jobs.c.id == sa.bindparam("job"))
-
-
-def _nowhere(job_id: str) -> JobNotFoundError:
-    return JobNotFoundError(job_id, "no job of that id; archon-batch jobs lists them")
 
 
 def _job_row(job_id: str, new: NewJob) -> dict[str, Any]:
