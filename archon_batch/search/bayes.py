@@ -7,7 +7,7 @@ known what architectures ask alike, to the nearest of which most is paid for alr
 """
 
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -39,7 +39,7 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
     startup = min(_MOST_STARTUP, _STARTUP_BY_AXIS * len(ground.axes.axes))
     if len(tried) < startup:
         fallen = at_random(ground, tried, count)
-        return fallen if ground.shared is None else _moved(ground, tried, fallen)
+        return _placed(ground, tried, count, lambda found: fallen[len(found)])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         directions=["maximize", "minimize"] if ground.pareto else ["maximize"],
@@ -53,29 +53,31 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
     for one in tried:
         study.add_trial(_trial(ground, one))
     worst = min(tried, key=lambda one: one.value)
+
+    def proposed(found: Sequence[Point]) -> Point:
+        if found:
+            study.add_trial(_trial(ground, Tried(found[-1], worst.value, worst.cost)))
+        asked = study.ask()
+        point = ground.axes.walk(partial(_suggested, asked))
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        return point
+
+    return _placed(ground, tried, count, proposed)
+
+
+def _placed(
+    ground: Ground,
+    tried: Sequence[Tried],
+    count: int,
+    propose: Callable[[Sequence[Point]], Point],
+) -> list[Point]:
+    """So many points, each proposed by those found before, and put where it may be tried."""
     left = dict.fromkeys(ground.points)
     for one in tried:
         left.pop(one.point, None)
     found: list[Point] = []
     while left and len(found) < count:
-        asked = study.ask()
-        proposed = ground.axes.walk(partial(_suggested, asked))
-        study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        point = _near(ground, tried, found, left, proposed)
-        del left[point]
-        found.append(point)
-        study.add_trial(_trial(ground, Tried(point, worst.value, worst.cost)))
-    return found
-
-
-def _moved(ground: Ground, tried: Sequence[Tried], fallen: Sequence[Point]) -> list[Point]:
-    """Points of the dice's, each moved to where most is paid for."""
-    left = dict.fromkeys(ground.points)
-    for one in tried:
-        left.pop(one.point, None)
-    found: list[Point] = []
-    for proposed in fallen:
-        point = _near(ground, tried, found, left, proposed)
+        point = _near(ground, tried, found, left, propose(found))
         del left[point]
         found.append(point)
     return found
