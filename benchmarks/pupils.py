@@ -12,15 +12,11 @@ import asyncio
 import hashlib
 import json
 import re
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 
-from benchmarks.stand_in import ROOT, Connection, response
+from benchmarks.stand_in import Connection, response, running, serve
 
 _SUM = re.compile(r"What is (\d+) plus (\d+)\?")
 _RESPONSE = re.compile(
@@ -150,30 +146,10 @@ class School:
         connection.send(response(json.dumps(said).encode()))
 
 
-async def serve() -> None:
-    school = School()
-    loop = asyncio.get_running_loop()
-    listening = await loop.create_server(lambda: Connection(school), "127.0.0.1", 0, backlog=4096)
-    sys.stdout.write(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1\n")
-    sys.stdout.flush()
-    ended = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    await ended.wait()
-
-
-@contextmanager
-def taught() -> Iterator[str]:
+def taught() -> AbstractContextManager[str]:
     """The provider's address, while the body runs; it has a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.pupils"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
+    return running("benchmarks.pupils")
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(School))

@@ -22,7 +22,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +35,7 @@ from archon_batch.search import ALGORITHMS, Ground, Name, Point, Space, Tried, c
 from archon_batch.search.space import Choices, Roles
 from benchmarks.measure import PROGRAM, ROOT
 from benchmarks.pupils import question, taught
+from benchmarks.stand_in import load
 
 SEEDS = range(10)
 _COMPARED: tuple[Name, ...] = ("bayes", "greedy", "random")
@@ -189,8 +189,7 @@ def paid(trials: int, dev: int, algorithm: str, seed: int) -> None:
                    "--seed", str(seed), "--budget", "100"]  # fmt: skip
         began = time.monotonic()
         subprocess.run(command, cwd=folder, check=True)
-        with urllib.request.urlopen(url.removesuffix("/v1") + "/load", timeout=30) as said:  # noqa: S310
-            asked = json.load(said)["requests"]
+        asked = load(url)["requests"]
         print(f"the provider was asked {asked:,} times; {time.monotonic() - began:,.0f} seconds")
 
 

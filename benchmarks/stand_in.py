@@ -19,8 +19,8 @@ import sys
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -195,9 +195,10 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
 
-async def serve(given: argparse.Namespace) -> None:
+async def serve(provider: Callable[[], Asked]) -> None:
+    """Print the provider's URL, and have it answer until the process is told to end."""
     loop = asyncio.get_running_loop()
-    server = Server(given.latency, given.sigma, given.slots)
+    server = provider()
     listening = await loop.create_server(lambda: Connection(server), "127.0.0.1", 0, backlog=4096)
     sys.stdout.write(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1\n")
     sys.stdout.flush()
@@ -206,14 +207,20 @@ async def serve(given: argparse.Namespace) -> None:
     await ended.wait()
 
 
-@contextmanager
-def stand_in(latency: float, *, sigma: float = 0.0, slots: int = 100_000) -> Iterator[str]:
+def stand_in(
+    latency: float, *, sigma: float = 0.0, slots: int = 100_000
+) -> AbstractContextManager[str]:
     """Its address, while the body runs; it has a process of its own."""
-    flags = [f"--latency={latency}", f"--sigma={sigma}", f"--slots={slots}"]
+    flags = (f"--latency={latency}", f"--sigma={sigma}", f"--slots={slots}")
+    return running("benchmarks.stand_in", *flags)
+
+
+@contextmanager
+def running(module: str, *flags: str) -> Iterator[str]:
+    """The URL that the module prints first, while it runs as a process and the body does."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stand_in", *flags],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", module, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         yield process.stdout.readline().strip()
@@ -235,7 +242,8 @@ def main() -> None:
     options.add_argument("--latency", type=float, default=0.05, help="seconds; the median")
     options.add_argument("--sigma", type=float, default=0.0, help="of a lognormal latency")
     options.add_argument("--slots", type=int, default=100_000, help="served at once")
-    asyncio.run(serve(options.parse_args()))
+    given = options.parse_args()
+    asyncio.run(serve(lambda: Server(given.latency, given.sigma, given.slots)))
 
 
 if __name__ == "__main__":
