@@ -5,7 +5,7 @@ import gc
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import structlog
@@ -159,9 +159,11 @@ class Process:
         return running(self.store.jobs.get(job_id), self._kinds)
 
 
+@cache
 def _collect_seldom() -> None:
     """Have Python look for cycles seldom, and never among what the imports made.
 
+    Once: what is frozen again and again, as where a database is away at the start, stays for good.
     By its own settings it looks after each 700 objects, of which a call has hundreds alive while
     it is under way and hardly one in a cycle: that is a fifth of what a call costs.
     """
