@@ -9,16 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as lite
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.ledger import NanoUsd
 from archon_batch.store import tables
-from archon_batch.store.prepared import execute, fetch
-
-#: A row of a query.
-Record = Row[*tuple[Any, ...]]
+from archon_batch.store.prepared import Record, execute, fetch
 
 #: The outcome of an attempt whose process died.
 WORKER_DIED = "worker_died"

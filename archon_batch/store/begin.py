@@ -22,7 +22,6 @@ from archon_batch.store.attempts import (
     Found,
     Halted,
     Poisoned,
-    Record,
     Settled,
     Start,
     Started,
@@ -34,7 +33,7 @@ from archon_batch.store.attempts import (
     settled,
 )
 from archon_batch.store.moment import read
-from archon_batch.store.prepared import among, execute, fetch, listed
+from archon_batch.store.prepared import Record, among, execute, fetch, listed
 
 #: What is known of an attempt when it begins.
 _COLUMNS = (

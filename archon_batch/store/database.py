@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
 from archon_batch.store.migrations import HEAD, upgrade
 from archon_batch.store.moment import now
+from archon_batch.store.prepared import say
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 
@@ -90,9 +91,8 @@ class Database:
         with _translated(self.engine), self.engine.connect() as connection:
             if self.is_sqlite:
                 # Without it SQLite shows each statement another moment.
-                connection.exec_driver_sql("BEGIN")
+                say(connection, "BEGIN")
             yield connection
-            connection.rollback()
 
     @contextmanager
     def writing(self, *, lasting: bool = True) -> Iterator[Connection]:
@@ -104,21 +104,20 @@ class Database:
         # Threads that poll SQLite's lock starve one another.
         with self._turn, _translated(self.engine), self.engine.connect() as connection:
             if not self.is_sqlite:
-                if not lasting:
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                yield connection
-                connection.commit()
+                with connection.begin():
+                    if not lasting:
+                        say(connection, "SET LOCAL synchronous_commit = off")
+                    yield connection
                 return
             if not lasting:
-                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+                say(connection, "PRAGMA synchronous=NORMAL")
             try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                yield connection
-                connection.commit()
+                with connection.begin():
+                    say(connection, "BEGIN IMMEDIATE")
+                    yield connection
             finally:
                 if not lasting:
-                    connection.rollback()
-                    connection.exec_driver_sql("PRAGMA synchronous=FULL")
+                    say(connection, "PRAGMA synchronous=FULL")
 
     def clock(self, connection: Connection) -> float:
         """Seconds since 1970 by the clock that all processes share: the server's, or this machine's."""
@@ -241,17 +240,19 @@ def _version(connection: Connection) -> str | None:
 
 @contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
-    """Have what the driver raises leave as a StoreError."""
+    """Have what the driver raises, by itself or through SQLAlchemy, leave as a StoreError."""
+    driver = engine.dialect.loaded_dbapi
     try:
         yield
-    except sa.exc.DBAPIError as error:
-        away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-        first = str(error.orig).strip().splitlines()
-        why = f"database: {first[0] if first else type(error.orig).__name__}"
+    except (sa.exc.DBAPIError, driver.Error) as error:
+        raised = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        away = isinstance(raised, driver.OperationalError | driver.InterfaceError)
+        first = str(raised).strip().splitlines()
+        why = f"database: {first[0] if first else type(raised).__name__}"
         if engine.dialect.name == "sqlite":
             # Of a server the driver says which one it is.
             why = why.replace(": ", f": {engine.url.database}: ", 1)
-            why = "; ".join(filter(None, (why, _HINTS.get(str(error.orig)))))
+            why = "; ".join(filter(None, (why, _HINTS.get(str(raised)))))
         # Of the rest nothing is told: Postgres quotes the row.
         raise (StoreAwayError if away else StoreError)(why) from None
     except sa.exc.TimeoutError:

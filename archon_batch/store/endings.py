@@ -14,9 +14,9 @@ from archon_batch.errors import JobNotFoundError
 from archon_batch.scoring import Score
 from archon_batch.store import tables
 from archon_batch.store.accounts import Account, Accounts
-from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
 from archon_batch.store.moment import utc
+from archon_batch.store.prepared import Record
 from archon_batch.store.scores import Scores
 
 #: Rows that are read at once when a job is exported.

@@ -14,10 +14,9 @@ from archon_batch.archon import Question
 from archon_batch.errors import JobNotFoundError
 from archon_batch.ledger import NanoUsd, Price
 from archon_batch.store import tables
-from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now, read
-from archon_batch.store.prepared import fetch
+from archon_batch.store.prepared import Record, fetch
 from archon_batch.store.text import storable
 
 #: Rows that are inserted by one statement.

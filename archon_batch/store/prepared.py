@@ -1,60 +1,84 @@
-"""Statements that are compiled once an engine, and then run by the driver as they are.
+"""Statements that are compiled once an engine, and then run by the driver itself.
 
 What SQLAlchemy works out for each execution of a statement is most of what the ledger of a call
-would cost.
+would cost. What the driver raises leaves as it is; ``Database`` translates both.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import starmap
+from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Dialect, Engine, Row
+from sqlalchemy.engine import Connection, Dialect, Engine
 
 #: Makes a statement; on SQLite, or not.
 Build = Callable[[bool], sa.Executable]
+#: A row of a query, whose columns are its attributes.
+Record = Any
 
 _COMPILED: "WeakKeyDictionary[Engine, dict[Build, _Compiled]]" = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Compiled:
     sql: str
-    #: The parameters in their order, and what makes a value the driver's, if anything does.
-    names: tuple[str, ...]
-    binds: tuple[tuple[str, Callable[[Any], Any] | None], ...]
-    positional: bool
+    #: A row's parameters as the driver takes them, by place or by name.
+    values: Callable[[Mapping[str, Any]], Any]
+    #: Makes a record of columns; known once the driver has said their names.
+    record: Callable[..., Record] | None = None
 
     @classmethod
     def of(cls, statement: sa.Executable, dialect: Dialect) -> "_Compiled":
         compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         names = tuple(compiled.positiontup or compiled.binds)
-        binds = tuple(
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in names
-        )
-        return cls(str(compiled), names, binds, bool(compiled.positiontup))
+        if not compiled.positiontup:
+            # Postgres's driver takes all values as they are, and of a row just those it needs.
+            return cls(str(compiled), lambda row: row)
+        moments = [n for n, name in enumerate(names) if _is_moment(compiled.binds[name])]
+        pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
-    def values(self, row: Mapping[str, Any]) -> Any:  # noqa: ANN401  (as the driver takes them)
-        made = [(bind(row[name]) if bind else row[name]) for name, bind in self.binds]
-        return tuple(made) if self.positional else dict(zip(self.names, made, strict=True))
+        def values(row: Mapping[str, Any]) -> Sequence[Any]:
+            picked = list(pick(row))
+            for n in moments:
+                picked[n] = _text(picked[n])
+            return picked
+
+        return cls(str(compiled), values if moments else pick)
+
+
+def say(connection: Connection, sql: str) -> None:
+    """Have the driver run a statement without parameters or rows."""
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(sql)
 
 
 def execute(connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run the statement once for each row of its parameters."""
     if rows:
         compiled = _compiled(connection, build)
-        connection.exec_driver_sql(compiled.sql, [compiled.values(row) for row in rows])
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.executemany(compiled.sql, [compiled.values(row) for row in rows])
 
 
-def fetch(
-    connection: Connection, build: Build, **values: object
-) -> Sequence[Row[*tuple[Any, ...]]]:
+def fetch(connection: Connection, build: Build, **values: object) -> Sequence[Record]:
     """The rows of a query, as the driver has them: in SQLite moments are text."""
     compiled = _compiled(connection, build)
-    return connection.exec_driver_sql(compiled.sql, compiled.values(values)).all()
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(compiled.sql, compiled.values(values))
+        rows = cursor.fetchall()
+        if not rows:
+            return rows
+        if compiled.record is None:
+            compiled.record = _record([column[0] for column in cursor.description or ()])
+    return list(starmap(compiled.record, rows))
 
 
 def listed(values: Iterable[tuple[object, ...]]) -> str:
@@ -97,3 +121,17 @@ def _compiled(connection: Connection, build: Build) -> _Compiled:
         dialect = connection.dialect
         found = known[build] = _Compiled.of(build(dialect.name == "sqlite"), dialect)
     return found
+
+
+def _record(names: Sequence[str]) -> Callable[..., Record]:
+    return namedtuple("Record", names, rename=True)  # noqa: PYI024  (of types nothing is known)
+
+
+def _is_moment(bind: sa.BindParameter[Any]) -> bool:
+    return isinstance(bind.type, sa.DateTime)
+
+
+@lru_cache(maxsize=256)
+def _text(moment: datetime | None) -> str | None:
+    """As SQLAlchemy writes moments in SQLite, which has no type for them."""
+    return None if moment is None else moment.replace(tzinfo=None).isoformat(" ", "microseconds")

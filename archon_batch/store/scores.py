@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from archon_batch.scoring import Score
 from archon_batch.store import tables
-from archon_batch.store.attempts import Record
 from archon_batch.store.database import Database
+from archon_batch.store.prepared import Record
 from archon_batch.store.text import storable
 
 #: Rows that are inserted by one statement.
