@@ -23,8 +23,9 @@ from archon_batch.errors import (
 from archon_batch.gate import Gate, clock
 from archon_batch.gateway import Gateway
 from archon_batch.ledger import Again, Fail, Stop, decide
-from archon_batch.limiter import Line, Lines, Meters, Permit, StoredMeters
+from archon_batch.limiter import Line, Lines, Meters, StoredMeters
 from archon_batch.running import RunningJob
+from archon_batch.slots import Place, Slots
 from archon_batch.store import (
     Begun,
     BudgetReached,
@@ -78,7 +79,7 @@ class Placer:
         self._gateway = gateway
         #: Seconds that one attempt may take.
         self._timeout = timeout
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self._slots = Slots(max_in_flight)
         self._at_the_limit = asyncio.Lock()
         self._tray = Tray()
         self._gates: dict[tuple[str, str | None], Gate] = {}
@@ -115,48 +116,22 @@ class Placer:
         if self.stopping.is_set():
             return End.OPEN
         try:
-            async with self._slots:
-                permit = line.freely()
-                if permit is not None:
-                    return await self._permitted(gate, line, permit, job, ix, call, before)
-            # Who waits for a model must not hold a slot that others could use.
-            permit = await line.permit(_cost(line, call))
-            if permit is None:
+            place = await self._slots.place(line, _cost(line, call), call.key.layer)
+            if place is None:
                 return End.OPEN
             try:
-                await self._slots.acquire()
-            except BaseException:
-                line.back(permit)
-                raise
-            try:
-                return await self._permitted(gate, line, permit, job, ix, call, before)
+                # It may have been parked while this call waited for a place.
+                if before is None and gate.parks:
+                    return Again(0)
+                if self.stopping.is_set():
+                    return End.OPEN
+                return await self._attempt(gate, place, job, ix, call)
             finally:
-                self._slots.release()
+                place.leave()
         finally:
             # A probe of which nothing was heard, since there was nothing to send, is the next's.
             if before is not None and gate.breaker is taken:
                 gate.breaker = before
-
-    async def _permitted(
-        self,
-        gate: Gate,
-        line: Line,
-        permit: Permit,
-        job: RunningJob,
-        ix: int,
-        call: Call,
-        before: Breaker | None,
-    ) -> End | Again | Tight:
-        """Attempt it with a slot of the process and a permit of the model, which it gives back."""
-        try:
-            # It may have been parked while this call waited for a slot.
-            if before is None and gate.parks:
-                return Again(0)
-            if self.stopping.is_set():
-                return End.OPEN
-            return await self._attempt(gate, line, permit, job, ix, call)
-        finally:
-            line.back(permit)
 
     async def _parked(self, gate: Gate) -> Breaker | None:
         """Wait, without a slot, until a call may go; the breaker so far if it is the probe."""
@@ -172,7 +147,7 @@ class Placer:
             return before
 
     async def _attempt(
-        self, gate: Gate, line: Line, permit: Permit, job: RunningJob, ix: int, call: Call
+        self, gate: Gate, place: Place, job: RunningJob, ix: int, call: Call
     ) -> End | Again | Tight:
         """Begin an attempt, if there is to be one, and send it."""
         start = begins(job, ix, call, lasts=self._timeout + _GRACE)
@@ -183,7 +158,7 @@ class Placer:
             case Settled() | Found() | Poisoned():
                 return End.SETTLED
             case Started():
-                return await self._send(gate, line, permit, job, call, start, begun)
+                return await self._send(gate, place, job, call, start, begun)
             case Busy():
                 return Again(_LOOK)
             case Tight():
@@ -197,8 +172,7 @@ class Placer:
     async def _send(
         self,
         gate: Gate,
-        line: Line,
-        permit: Permit,
+        place: Place,
         job: RunningJob,
         call: Call,
         start: Start,
@@ -207,6 +181,7 @@ class Placer:
         """Send an attempt that is on record, settle it, and say what follows."""
         attempt = f"{job.id}/{start.call.ix}/{call.key}/{begun.n}"
         price = job.prices[call.model.model]
+        line, permit = place.line, place.permit
         try:
             await line.sends(permit, _cost(line, call))
             async with asyncio.timeout(self._timeout + _GRACE / 2):
@@ -226,6 +201,8 @@ class Placer:
             gate.answered()
             permit.used = _used(reply.usage)
             line.answered(reply.headroom)
+            # The next call begins in the commit that settles this one.
+            place.leave()
             await self._settle(answered(start, begun.n, reply, price))
             return End.SETTLED
         doubts = begun.in_doubt + (failed.billing is Billing.IN_DOUBT)

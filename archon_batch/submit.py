@@ -14,11 +14,14 @@ from archon_batch.gateway import limits_of, missing_for, price_of, why_unknown
 from archon_batch.ledger import NanoUsd, Price, usd
 from archon_batch.store import Job, NewItem, NewJob, Store
 
-#: Items in a shard: enough that a message costs little beside its calls.
+#: Items in a shard at most: enough that a message costs little beside its calls.
 SHARD = 16
 #: Shards under way at once: with five calls a row they hold some sixteen times as many calls as
 #: are in flight, so that a slow one leaves nobody idle.
 WIDTH = 32
+#: Shards of a small job for each that is under way: the rows of a shard wait for their slowest,
+#: and at the end of a job nobody else fills the time.
+_SPREAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,17 @@ class Submission:
     prices: dict[str, Price | None]
     name: str | None = None
     budget: NanoUsd | None = None
-    shard: int = SHARD
+    #: Items in a shard; by the number of rows when None.
+    shard: int | None = None
     #: Whether completions that were paid for before are taken.
     reuse: bool = True
     #: high, normal or low: whose messages workers fetch first.
     priority: str = "normal"
+
+
+def shard_of(rows: int) -> int:
+    """How many items of a job of so many rows travel together."""
+    return max(1, min(SHARD, rows // (_SPREAD * WIDTH)))
 
 
 def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
@@ -159,7 +168,7 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
         prices=submission.prices,
         # Frozen like the prices: what fits a prompt must not change while the job runs.
         options={"reuse": submission.reuse, "windows": dict(submission.architecture.windows)},
-        shard=submission.shard,
+        shard=submission.shard or shard_of(submission.dataset.count),
         width=WIDTH,
         budget=submission.budget,
         priority=submission.priority,

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from statistics import median
 
+from archon_batch.submit import SHARD
 from benchmarks.measure import PROGRAM, Used, desk, options, run, tell
 from benchmarks.stand_in import load, stand_in
 
@@ -95,6 +96,8 @@ def ran(name: str, url: str, in_flight: int, python: str | None, calls: int) -> 
         ARCHITECTURE, calls // CALLS_A_ROW, url=url, lane=OURS[name], model="openai/stand-in"
     ) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
+        # The same in the short run as in the long one.
+        command += ["--shard", str(SHARD)]
         return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight))
 
 

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=64, help="calls that the provider serves")
     parser.add_argument("--median", type=float, default=1.0, help="seconds of a call")
     parser.add_argument("--sigma", type=float, default=1.0)
-    parser.add_argument("--shard", type=int, default=16, help="rows that travel together")
+    parser.add_argument("--shard", type=int, help="rows that travel together")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     fields = {"lane": "direct", "model": "openai/stand-in"}
@@ -26,7 +26,8 @@ def main() -> None:
         desk(ARCHITECTURE, given.rows, url=url, **fields) as folder,
     ):
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
-        command += ["--processes", str(given.processes), "--shard", str(given.shard)]
+        command += ["--processes", str(given.processes)]
+        command += ["--shard", str(given.shard)] if given.shard else []
         used = run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(given.slots))
         told = load(url)
     if told["served"] < given.rows * CALLS_A_ROW:

@@ -112,6 +112,7 @@ def asked(component: Component, scene: Scene) -> tuple[Request, ...]:
 def a_call(
     query: str = "What is 2 + 2?",
     *,
+    layer: int = 0,
     slot: int = 0,
     model: Model | str = MODEL,
     sample: int = 0,
@@ -119,7 +120,7 @@ def a_call(
     form: Form | None = None,
 ) -> Call:
     return Call(
-        key=CallKey(0, 0, slot, 0),
+        key=CallKey(layer, 0, slot, 0),
         kind="generator",
         model=Model(model=model) if isinstance(model, str) else model,
         messages=(Message("user", query),),

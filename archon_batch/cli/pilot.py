@@ -22,7 +22,7 @@ from archon_batch.pilot import Piloted, extrapolated, places
 from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Account, Job, NewItem, NewJob, Progress, Store
-from archon_batch.submit import SHARD, WIDTH
+from archon_batch.submit import WIDTH, shard_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,7 @@ def _new(
         architecture=frozen,
         prices=prices,
         options={"reuse": True, "windows": dict(architecture.windows)},
-        # A few rows are to run beside each other, and not in step.
-        shard=max(1, min(SHARD, len(rows) // WIDTH)),
+        shard=shard_of(len(rows)),
         width=WIDTH,
         budget=budget,
     )

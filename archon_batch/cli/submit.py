@@ -19,7 +19,7 @@ from archon_batch.files import JobFile
 from archon_batch.ledger import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
-from archon_batch.submit import SHARD, Submission, refuse_small_budget
+from archon_batch.submit import Submission, refuse_small_budget
 from archon_batch.submit import submit as make
 
 
@@ -47,7 +47,10 @@ from archon_batch.submit import submit as make
 )
 @room.rows_options
 @click.option(
-    "--shard", type=click.IntRange(1, 1000), metavar="N", help="Rows that travel together."
+    "--shard",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Rows that travel together; by the number of rows, 16 at most, when not given.",
 )
 @click.option("-o", "--output", type=Path, metavar="FILE", help="Export to FILE when it is done.")
 @click.option("--force", is_flag=True, help="Replace FILE.")
@@ -97,7 +100,7 @@ def submit(
             refuse_unwritable(asked.output, force=over)
         job = _begun(settings, asked, night) if go_on and night is not None else None
         if job is None:
-            new = _Terms(shard or SHARD, reuse=not no_cache, allow_unpriced=allow_unpriced)
+            new = _Terms(shard, reuse=not no_cache, allow_unpriced=allow_unpriced)
             job = _submitted(settings, asked, new, night)
         _print(job, as_json=as_json)
         if settings.embedded and wait is False:
@@ -122,7 +125,7 @@ def submit(
 class _Terms:
     """What only the command line says of a submission."""
 
-    shard: int
+    shard: int | None
     reuse: bool
     allow_unpriced: bool
 

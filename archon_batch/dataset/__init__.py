@@ -36,8 +36,8 @@ class Dataset:
     def __init__(self, name: str, sources: Sequence[Source], reading: Reading) -> None:
         #: As it was given: a path, a pattern, or ``-``.
         self.name = name
-        #: The rows that ``check`` counted and could not accept.
-        self.bad = 0
+        #: The rows that ``check`` counted, and those of them that it could not accept.
+        self.count = self.bad = 0
         self._sources = sources
         self._reading = reading
         self._template = None if reading.template is None else Template.parse(reading.template)
@@ -96,21 +96,21 @@ class Dataset:
             DatasetError: a row cannot be accepted, and is not to be skipped; a file cannot be
                 read; there are no rows; or the file changed while it was read.
         """
-        digest, ids, rows, self.bad = hashlib.sha256(), _Ids(), 0, 0
+        digest, ids, self.count, self.bad = hashlib.sha256(), _Ids(), 0, 0
         for _, row in self._all():
-            rows += 1
+            self.count += 1
             self.bad += row.reason is not None
             ids.add(row.id)
             messages = [[m.role, m.content] for m in row.question.messages]
             digest.update(_canonical([row.id, messages, row.extras, row.reason]).encode())
-        if not rows:
+        if not self.count:
             file = self._sources[0].file if len(self._sources) == 1 else self.name
             raise DatasetError(file, 0, "no rows")
         self._repeated = ids.repeated()
         if self._repeated:
             self.bad = sum(row.reason is not None for _, row in self._distinct())
         self._digest = digest.hexdigest()
-        return rows
+        return self.count
 
     def rows(self) -> Iterator[Row]:
         """Every row in order; what is not checked is checked first.

@@ -1,7 +1,7 @@
 """The calls of one model in this process that wait until they may be sent."""
 
 import asyncio
-from collections import deque
+from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class Permit:
 @dataclass(slots=True, eq=False)
 class _Waiter:
     cost: int
+    #: The layer of its call: of those that wait the deepest goes first, as in ``Slots``.
+    depth: int
     #: Its attempt is on record: it goes first, and also when the process is about to stop.
     begun: bool
     future: "asyncio.Future[Permit | None]"
@@ -61,7 +63,7 @@ class Line:
         self._room = room
         self._stopping = stopping
         self._in_flight = 0
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: list[_Waiter] = []
         self._changed = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         #: Tokens to give back, and until when the provider wants nothing.
@@ -79,14 +81,14 @@ class Line:
         self._in_flight += 1
         return Permit()
 
-    async def permit(self, cost: int, *, begun: bool = False) -> Permit | None:
+    async def permit(self, cost: int, depth: int = 0, *, begun: bool = False) -> Permit | None:
         """Wait for a permit; None when the process is about to stop.
 
         Raises:
             StoreAwayError: whoever keeps the limits is away for long.
         """
-        waiter = _Waiter(cost, begun, asyncio.get_running_loop().create_future())
-        (self._waiting.appendleft if begun else self._waiting.append)(waiter)
+        waiter = _Waiter(cost, depth, begun, asyncio.get_running_loop().create_future())
+        insort(self._waiting, waiter, key=_rank)
         self._wake()
         try:
             return await waiter.future
@@ -162,7 +164,7 @@ class Line:
 
     def _give(self, permit: Permit, at: float = 0.0) -> None:
         """Let the first that waits go, at the permit's moment or at another."""
-        waiter = self._waiting.popleft()
+        waiter = self._waiting.pop(0)
         self._in_flight += 1
         at = permit.moment or at
         if at > _clock():
@@ -236,7 +238,7 @@ class Line:
     def _turn_away(self, error: StoreError | None) -> None:
         """Let those go home whose attempts are not begun; with an error, all."""
         waiting = list(self._waiting)
-        self._waiting = deque(w for w in waiting if w.begun and error is None)
+        self._waiting = [w for w in waiting if w.begun and error is None]
         for waiter in waiting:
             if waiter in self._waiting or waiter.future.done():
                 continue
@@ -286,6 +288,10 @@ class Line:
         self._contested = granted.contested
         self._on_record = wish.held + len(granted.moments) > 0 or len(granted.moments) < len(costs)
         return granted
+
+
+def _rank(waiter: _Waiter) -> tuple[bool, int]:
+    return not waiter.begun, -waiter.depth
 
 
 def _is_late(permit: Permit) -> bool:

@@ -259,3 +259,21 @@ def test_who_keeps_the_limits_may_be_away_for_a_while(store, monkeypatch):
     asyncio.run(run(0.2))
     with pytest.raises(StoreAwayError):
         asyncio.run(run(60))
+
+
+def test_of_those_that_wait_for_a_model_the_deepest_goes_first(store):
+    class Noting(Provider):
+        def __init__(self):
+            super().__init__(seconds=0.01)
+            self.layers: list[int] = []
+
+        async def answer(self, call, attempt):
+            self.layers.append(call.key.layer)
+            return await super().answer(call, attempt)
+
+    job, one = a_limited_job(store, max_in_flight=1), Noting()
+    wanted = [a_call(layer=layer, slot=n, sample=n) for n, layer in enumerate([0, 0, 2, 1, 2])]
+
+    placed(store, job, wanted, one)
+
+    assert sorted(one.layers[1:], reverse=True) == one.layers[1:]
