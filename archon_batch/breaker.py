@@ -54,7 +54,7 @@ class Breaker:
         return replace(self, since=since, until=now + LONGEST_WAIT, probing=True)
 
     def succeeded(self) -> "Breaker":
-        return Breaker(asked=self.asked)
+        return Breaker(asked=self.asked) if self.failures or self.openings else self
 
     def failed(self, error: GatewayError, now: float, jitter: float) -> "Breaker":
         """What is known after a call has ended with ``error``.

@@ -39,7 +39,7 @@ class Limits:
     max_in_flight: int | None = None
 
     def __bool__(self) -> bool:
-        return self != Limits()
+        return self.paced or self.max_in_flight is not None
 
     @property
     def paced(self) -> bool:

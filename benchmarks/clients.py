@@ -4,11 +4,13 @@
 """
 
 import asyncio
+import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 Ask = Callable[[str], Awaitable[None]]
@@ -117,20 +119,67 @@ async def by_litellm(url: str) -> AsyncIterator[Ask]:
 def curator(url: str, calls: int, in_flight: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"CURATOR_CACHE_DIR": folder, "TELEMETRY_ENABLED": "false"}
+        # It counts tokens with a table that it would fetch; litellm, which it needs, has one.
+        litellm = importlib.util.find_spec("litellm")
+        if litellm is not None and litellm.origin is not None:
+            tables = Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers"
+            os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(tables))
         from bespokelabs import curator as theirs  # type: ignore[import-not-found]  # noqa: PLC0415
 
         llm = theirs.LLM(
-            model_name="openai/stand-in",
+            # It knows how long the replies of a model may be, or fails.
+            model_name="gpt-4o-mini",
             backend="openai",
             backend_params={
                 "base_url": url, "max_retries": 1, "max_concurrent_requests": in_flight,
                 "max_requests_per_minute": 10_000_000, "max_tokens_per_minute": 10_000_000_000,
-                "in_mtok_cost": 0, "out_mtok_cost": 0,
             },
             generation_params=PARAMETERS,
         )  # fmt: skip
         answers = llm([prompt(number) for number in range(calls)])
         assert len(getattr(answers, "dataset", answers)) == calls
+
+
+def designer(url: str, calls: int, in_flight: int) -> None:
+    os.environ |= {"NEMO_TELEMETRY_ENABLED": "false"}
+    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
+    from data_designer import config as dd  # type: ignore[import-not-found]  # noqa: PLC0415
+    from data_designer.interface import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        DataDesigner,
+    )
+
+    parameters = dd.ChatCompletionInferenceParams(**PARAMETERS, max_parallel_requests=in_flight)
+    model = dd.ModelConfig(
+        alias="one", model="stand-in", provider="here", inference_parameters=parameters,
+        skip_health_check=True,
+    )  # fmt: skip
+    asked = dd.DataDesignerConfigBuilder(model_configs=[model])
+    rows = pd.DataFrame({"question": [prompt(number) for number in range(calls)]})
+    asked.with_seed_dataset(dd.DataFrameSeedSource(df=rows))
+    asked.add_column(
+        dd.LLMTextColumnConfig(name="answer", model_alias="one", prompt="{{ question }}")
+    )
+    here = dd.ModelProvider(name="here", endpoint=url, provider_type="openai", api_key="none")
+    with tempfile.TemporaryDirectory() as folder:
+        made = DataDesigner(artifact_path=folder, model_providers=[here])
+        assert len(made.create(asked, num_records=calls).load_dataset()) == calls
+
+
+def distilabel(url: str, calls: int, in_flight: int) -> None:
+    from distilabel import models, pipeline  # type: ignore[import-not-found]  # noqa: PLC0415
+    from distilabel.steps.tasks import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        TextGeneration,
+    )
+
+    parameters = {"temperature": 0.7, "max_new_tokens": 512}
+    with tempfile.TemporaryDirectory() as folder:
+        with pipeline.Pipeline(name="bench", cache_dir=folder) as made:
+            llm = models.OpenAILLM(
+                model="stand-in", base_url=url, api_key="none", generation_kwargs=parameters
+            )
+            TextGeneration(llm=llm, input_batch_size=in_flight)
+        rows = [{"instruction": prompt(number)} for number in range(calls)]
+        assert len(made.run(dataset=rows, use_cache=False)["default"]["train"]) == calls
 
 
 CLIENTS: dict[str, Client] = {
@@ -140,7 +189,9 @@ CLIENTS: dict[str, Client] = {
     "openai (aiohttp)": by_openai_fast,
     "litellm": by_litellm,
 }
-FRAMEWORKS: dict[str, Callable[[str, int, int], None]] = {"curator": curator}
+FRAMEWORKS: dict[str, Callable[[str, int, int], None]] = {
+    "curator": curator, "designer": designer, "distilabel": distilabel,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

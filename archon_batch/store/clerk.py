@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 _BATCH = 256
 #: Seconds that entries wait for others to share their commit, once they come in numbers: a call
 #: waits twice for it, and its disk and its database are asked a tenth as often.
-_GATHER, _FEW = 0.005, 4
+_GATHER, _FEW = 0.01, 4
 
 
 class Waits(Protocol):

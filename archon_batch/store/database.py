@@ -103,20 +103,22 @@ class Database:
         """
         # Threads that poll SQLite's lock starve one another.
         with self._turn, _translated(self.engine), self.engine.connect() as connection:
+            connection.begin()
             if not self.is_sqlite:
-                with connection.begin():
-                    if not lasting:
-                        say(connection, "SET LOCAL synchronous_commit = off")
-                    yield connection
+                if not lasting:
+                    say(connection, "SET LOCAL synchronous_commit = off")
+                yield connection
+                connection.commit()
                 return
             if not lasting:
                 say(connection, "PRAGMA synchronous=NORMAL")
             try:
-                with connection.begin():
-                    say(connection, "BEGIN IMMEDIATE")
-                    yield connection
+                say(connection, "BEGIN IMMEDIATE")
+                yield connection
+                connection.commit()
             finally:
                 if not lasting:
+                    connection.rollback()
                     say(connection, "PRAGMA synchronous=FULL")
 
     def clock(self, connection: Connection) -> float:

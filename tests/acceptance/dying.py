@@ -310,6 +310,9 @@ def _live(order: Order) -> None:
     vars(process).update(_HOUSEKEEPING=2 * _TOO_LONG)
     # One line of shards: then the end of one asks for the next.
     vars(submit).update(WIDTH=1)
+    if order.in_flight == 1:
+        # The end of a call and the beginning of the next share a commit or not, as it happens.
+        vars(clerk).update(_BATCH=1)
     points = _Points(order.at, order.signal)
     _install(points, order.latency)
     try:
