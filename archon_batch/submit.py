@@ -14,14 +14,14 @@ from archon_batch.gateway import limits_of, missing_for, price_of, why_unknown
 from archon_batch.ledger import NanoUsd, Price, usd
 from archon_batch.store import Job, NewItem, NewJob, Store
 
-#: Items in a shard at most: enough that a message costs little beside its calls.
-SHARD = 16
-#: Shards under way at once: with five calls a row they hold some sixteen times as many calls as
-#: are in flight, so that a slow one leaves nobody idle.
-WIDTH = 32
-#: Shards of a small job for each that is under way: the rows of a shard wait for their slowest,
-#: and at the end of a job nobody else fills the time.
-_SPREAD = 2
+#: Items in a shard at most: a message and its join then cost little beside the calls.
+SHARD = 64
+#: Shards that a job is cut into at least, if it has the rows: those of a shard wait for their
+#: slowest, and at the end of a job nobody else fills the time.
+_SHARDS = 64
+#: Items under way at once: with five calls a row they hold some forty times as many calls as are in
+#: flight, so that a slow shard leaves nobody idle; and shards, each of which takes a thread.
+_UNDER_WAY, _WIDEST = 512, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,12 @@ class Submission:
 
 def shard_of(rows: int) -> int:
     """How many items of a job of so many rows travel together."""
-    return max(1, min(SHARD, rows // (_SPREAD * WIDTH)))
+    return max(1, min(SHARD, rows // _SHARDS))
+
+
+def width_of(shard: int) -> int:
+    """How many shards of so many items are under way at once."""
+    return max(1, min(_WIDEST, _UNDER_WAY // shard))
 
 
 def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
@@ -160,6 +165,7 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
             raise InputError(
                 f"--name: {name!r} is job {namesake.id}, of another dataset or architecture"
             )
+    shard = submission.shard or shard_of(submission.dataset.count)
     new = NewJob(
         submit_key=key,
         name=name or f"{_label(submission.dataset)}-{submission.architecture.name}",
@@ -168,8 +174,8 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
         prices=submission.prices,
         # Frozen like the prices: what fits a prompt must not change while the job runs.
         options={"reuse": submission.reuse, "windows": dict(submission.architecture.windows)},
-        shard=submission.shard or shard_of(submission.dataset.count),
-        width=WIDTH,
+        shard=shard,
+        width=width_of(shard),
         budget=submission.budget,
         priority=submission.priority,
     )

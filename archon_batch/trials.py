@@ -13,15 +13,15 @@ from archon_batch.ledger import NanoUsd, Price
 from archon_batch.score import score
 from archon_batch.scoring import Metric
 from archon_batch.store import Account, Job, NewItem, NewJob, Store
-from archon_batch.submit import SHARD, WIDTH, windowed
+from archon_batch.submit import width_of, windowed
 
 #: Sees jobs through until none of them runs; whether it was not interrupted.
 Run = Callable[[Sequence[Job]], bool]
 Amount = Literal["usd", "calls", "tokens"]
 
 _NONE = NanoUsd(0)
-#: Shards that a trial's rows are spread over.
-_SPREAD = 8
+#: Shards that a trial's rows are spread over at least, and rows of a shard at most.
+_SPREAD, _LARGEST = 8, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Trials:
         frozen = architecture.as_data()
         ids = [case.id for case in wanted.cases]
         identity = json.dumps(["search", terms.search, {**frozen, "name": ""}, ids], sort_keys=True)
-        shard = max(1, min(SHARD, -(-len(ids) // _SPREAD)))
+        shard = max(1, min(_LARGEST, -(-len(ids) // _SPREAD)))
         new = NewJob(
             submit_key=hashlib.sha256(identity.encode()).hexdigest(),
             name=f"{terms.name}/{wanted.label}"[:200],
@@ -182,7 +182,7 @@ class Trials:
             | {m: p for m, p in terms.prices.items() if m in _models(architecture)},
             options={"reuse": True, "windows": dict(architecture.windows)},
             shard=shard,
-            width=WIDTH,
+            width=width_of(shard),
             # Nothing is sent before it has its part of the search's.
             budget=None if terms.budget is None else NanoUsd(0),
         )

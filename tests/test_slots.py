@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.slots import Slots
-from archon_batch.submit import SHARD, WIDTH, shard_of
+from archon_batch.submit import SHARD, shard_of, width_of
 
 
 def order(count: int, depths: list[int], *, cancelled: frozenset[int] = frozenset()) -> list[int]:
@@ -74,8 +74,13 @@ def test_a_slot_that_was_given_to_one_who_is_cancelled_goes_to_the_next():
 
 
 @pytest.mark.parametrize(
-    ("rows", "shard"), [(1, 1), (127, 1), (400, 6), (1_024, SHARD), (1_000_000, SHARD)]
+    ("rows", "shard", "width"),
+    [(1, 1, 32), (127, 1, 32), (400, 6, 32), (1_024, 16, 32), (4_096, 64, 8), (10**6, 64, 8)],
 )
-def test_a_small_job_has_small_shards_and_enough_of_them(rows, shard):
-    assert shard_of(rows) == shard
-    assert -(-rows // shard) >= min(rows, 2 * WIDTH)
+def test_a_small_job_has_small_shards_and_enough_of_them(rows, shard, width):
+    assert (shard_of(rows), width_of(shard)) == (shard, width)
+    assert -(-rows // shard) >= min(rows, 64)
+
+
+def test_shards_that_were_asked_for_have_no_more_rows_under_way_than_others():
+    assert [width_of(shard) for shard in (SHARD, 100, 1_000)] == [8, 5, 1]

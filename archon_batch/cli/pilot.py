@@ -22,7 +22,7 @@ from archon_batch.pilot import Piloted, extrapolated, places
 from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Account, Job, NewItem, NewJob, Progress, Store
-from archon_batch.submit import WIDTH, shard_of
+from archon_batch.submit import shard_of, width_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,7 @@ def _new(
     frozen = architecture.as_data()
     identity = json.dumps(["pilot", dataset.digest, frozen, len(rows)], sort_keys=True)
     label = "stdin" if dataset.name == "-" else Path(dataset.name).name.partition(".")[0]
+    shard = shard_of(len(rows))
     return NewJob(
         submit_key=hashlib.sha256(identity.encode()).hexdigest(),
         name=f"pilot-{len(rows)}-{label}-{architecture.name}",
@@ -146,8 +147,8 @@ def _new(
         architecture=frozen,
         prices=prices,
         options={"reuse": True, "windows": dict(architecture.windows)},
-        shard=shard_of(len(rows)),
-        width=WIDTH,
+        shard=shard,
+        width=width_of(shard),
         budget=budget,
     )
 

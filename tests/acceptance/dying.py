@@ -309,7 +309,7 @@ def _live(order: Order) -> None:
     # A slow run is to come to the same points as a fast one.
     vars(process).update(_HOUSEKEEPING=2 * _TOO_LONG)
     # One line of shards: then the end of one asks for the next.
-    vars(submit).update(WIDTH=1)
+    vars(submit).update(_WIDEST=1)
     if order.in_flight == 1:
         # The end of a call and the beginning of the next share a commit or not, as it happens.
         vars(clerk).update(_BATCH=1)
