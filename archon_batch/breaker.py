@@ -34,6 +34,11 @@ class Breaker:
     #: A probe is on its way.
     probing: bool = False
 
+    @property
+    def troubled(self) -> bool:
+        """Whether there is anything to wait for, now or before long: else no clock is asked."""
+        return self.openings > 0 or self.asked > -inf
+
     def waits(self, now: float) -> float:
         """Seconds before a call may go; 0 if one may go now."""
         return 0.0 if self._given_up(now) else max(0.0, self.until - now, self.asked - now)

@@ -22,11 +22,11 @@ class Gate:
 
     @property
     def parks(self) -> bool:
-        return self.breaker.parks(clock())
+        return self.breaker.troubled and self.breaker.parks(clock())
 
     def waits(self) -> float:
         """Seconds before a call may go; 0 if one may go now."""
-        return self.breaker.waits(clock())
+        return self.breaker.waits(clock()) if self.breaker.troubled else 0.0
 
     def answered(self) -> None:
         self._told_of(self.breaker.succeeded(), "")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from archon_batch.archon.model import Model
@@ -60,6 +61,7 @@ class CallKey(NamedTuple):
         return f"{self.layer}.{self.component}.{self.slot}.{self.again}"
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> "CallKey":
         layer, component, slot, again = map(int, text.split("."))
         return cls(layer, component, slot, again)

@@ -160,7 +160,8 @@ class Line:
         return within and self._lets() and not (self.limits.paced or self._contested)
 
     def _lets(self) -> bool:
-        return self._rest <= _clock() and self.width.lets(self._in_flight)
+        rests = self._rest > 0 and self._rest > _clock()
+        return not rests and self.width.lets(self._in_flight)
 
     def _give(self, permit: Permit, at: float = 0.0) -> None:
         """Let the first that waits go, at the permit's moment or at another."""

@@ -6,9 +6,14 @@ from functools import cache
 from pathlib import Path
 
 
+@cache
 def me() -> str:
     """``host:pid:start`` of this process: a later one with the same pid is another."""
-    return _named(os.getpid())
+    pid = os.getpid()
+    return f"{socket.gethostname()[:64]}:{pid}:{_start(pid)}"
+
+
+os.register_at_fork(after_in_child=me.cache_clear)
 
 
 def is_dead(owner: str) -> bool:
@@ -20,11 +25,6 @@ def is_dead(owner: str) -> bool:
 def is_here(owner: str) -> bool:
     """Whether the process is, or was, one of this machine."""
     return owner.rsplit(":", 2)[0] == socket.gethostname()[:64]
-
-
-@cache
-def _named(pid: int) -> str:
-    return f"{socket.gethostname()[:64]}:{pid}:{_start(pid)}"
 
 
 def _start(pid: int) -> str:
