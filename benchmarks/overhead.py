@@ -30,15 +30,20 @@ layers:
   - {{type: ranker, top_k: 3}}
   - {{type: fuser}}
 """
-#: Rounds of few and of many calls; what is dear is measured on fewer.
+#: What is dear is measured on fewer calls.
 _DEAR = ("litellm", "our litellm lane", "openai (httpx)")
-OURS = {"our direct lane": "direct", "our litellm lane": "litellm"}
+#: The lane, and processes; each has so many calls in flight as another client.
+OURS = {
+    "our direct lane": ("direct", 1),
+    "in two processes": ("direct", 2),
+    "our litellm lane": ("litellm", 1),
+}
 CLIENTS = ("aiohttp", "lane alone", "openai (httpx)", "litellm")
 
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--calls", type=int, default=4000, help="calls of the long run")
+    parser.add_argument("--calls", type=int, default=16_000, help="calls of the long run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.05, help="seconds")
@@ -51,7 +56,7 @@ def main() -> None:
     with stand_in(given.latency) as url:
         for _ in range(given.rounds):
             for name in names:
-                calls = given.calls // (4 if name in _DEAR else 1)
+                calls = given.calls // (8 if name in (*_DEAR, *peers) else 1)
                 work = partial(ran, name, url, given.in_flight, peers.get(name))
                 runs[name].append(a_call(work, url, calls))
     floors = runs.get("aiohttp", [])
@@ -92,13 +97,13 @@ def ran(name: str, url: str, in_flight: int, python: str | None, calls: int) -> 
     if name not in OURS:
         command = [python or sys.executable, "-m", "benchmarks.clients", name, url]
         return run([*command, str(calls), str(in_flight)])
-    with desk(
-        ARCHITECTURE, calls // CALLS_A_ROW, url=url, lane=OURS[name], model="openai/stand-in"
-    ) as folder:
-        command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
-        # The same in the short run as in the long one.
-        command += ["--shard", str(SHARD)]
-        return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight))
+    lane, processes = OURS[name]
+    fields = {"url": url, "lane": lane, "model": "openai/stand-in"}
+    with desk(ARCHITECTURE, calls // CALLS_A_ROW, **fields) as folder:
+        command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
+        # A large job's, in the short run as in the long one.
+        command += ["--processes", str(processes), "--shard", str(SHARD)]
+        return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight * processes))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Line:
             StoreAwayError: whoever keeps the limits is away for long.
         """
         waiter = _Waiter(cost, depth, begun, asyncio.get_running_loop().create_future())
-        insort(self._waiting, waiter, key=_rank)
+        insort(self._waiting, waiter, key=lambda one: (not one.begun, -one.depth))
         self._wake()
         try:
             return await waiter.future
@@ -160,8 +160,7 @@ class Line:
         return within and self._lets() and not (self.limits.paced or self._contested)
 
     def _lets(self) -> bool:
-        rests = self._rest > 0 and self._rest > _clock()
-        return not rests and self.width.lets(self._in_flight)
+        return not (self._rest and self._rest > _clock()) and self.width.lets(self._in_flight)
 
     def _give(self, permit: Permit, at: float = 0.0) -> None:
         """Let the first that waits go, at the permit's moment or at another."""
@@ -289,10 +288,6 @@ class Line:
         self._contested = granted.contested
         self._on_record = wish.held + len(granted.moments) > 0 or len(granted.moments) < len(costs)
         return granted
-
-
-def _rank(waiter: _Waiter) -> tuple[bool, int]:
-    return not waiter.begun, -waiter.depth
 
 
 def _is_late(permit: Permit) -> bool:

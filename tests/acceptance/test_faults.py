@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from archon_batch.store import Store
 from tests.acceptance.servers import PostgresServer, RedisServer, absent, serving
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
@@ -75,6 +76,14 @@ def _stage(folder: Path, provider: Provider, broker: str, database: str) -> Stag
 
 def _submitted(stage: Stage) -> str:
     return stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "4").strip()
+
+
+def _living(database: str) -> int:
+    store = Store.open(database)
+    try:
+        return len(store.workers.all())
+    finally:
+        store.close()
 
 
 def _done(stage: Stage, job: str, seconds: float = 200) -> dict[str, Any]:
@@ -161,8 +170,10 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
         stage = _stage(tmp_path, provider, redis_url, postgres_url)
         # Longer than it is frozen: its answers are there when it wakes.
         stage.environment["ARCHON_BATCH_CALL_TIMEOUT"] = "600"
-        job = _submitted(stage)
         with workers(stage, 2, (1, 5, 4)) as (one, _):
+            # One that has only just come would be frozen with nothing in flight.
+            until(lambda: _living(postgres_url) == 2, 150)
+            job = _submitted(stage)
             until(lambda: provider.requests >= 32, 150)
             one.send_signal(signal.SIGSTOP)
             status = _done(stage, job)
