@@ -201,9 +201,10 @@ class Placer:
             gate.answered()
             permit.used = _used(reply.usage)
             line.answered(reply.headroom)
-            # The next call begins in the commit that settles this one.
+            settled = self._settles(answered(start, begun.n, reply, price))
+            # After it is handed in: the next call begins in the commit that settles this one.
             place.leave()
-            await self._settle(answered(start, begun.n, reply, price))
+            await settled
             return End.SETTLED
         doubts = begun.in_doubt + (failed.billing is Billing.IN_DOUBT)
         gate.failed(failed)
@@ -212,7 +213,7 @@ class Placer:
             line.pushed(permit, failed)
         jitter = random.random()  # noqa: S311  (only jitter)
         verdict = decide(failed, begun.tried, doubts, jitter, gate.breaker.away(clock()))
-        await self._settle(failed_as(start, begun.n, failed, verdict))
+        await self._settles(failed_as(start, begun.n, failed, verdict))
         _log.debug(
             "attempt_failed",
             job=job.id, item=start.call.ix, call=str(call.key), n=begun.n,
@@ -227,11 +228,11 @@ class Placer:
                 await self._halt(job, "stopped", why)
                 return End.OPEN
 
-    async def _settle(self, finish: Finish) -> None:
-        # An answer that has reached us is put on record even if this task is cancelled.
+    def _settles(self, finish: Finish) -> "asyncio.Future[None]":
+        """Hand the end in, which is put on record even if this task is cancelled."""
         slip = self._tray.slip()
         self._store.clerk.settle_for(slip, finish)
-        await slip.future
+        return slip.future
 
     async def _halt(self, job: RunningJob, state: str, why: str) -> None:
         move = partial(self._store.jobs.move, job.id, state, only_from=["running"], reason=why)

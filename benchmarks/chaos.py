@@ -29,7 +29,6 @@ import sqlalchemy as sa
 
 from archon_batch.ledger import usd
 from archon_batch.store import Job, Store, tables
-from archon_batch.submit import SHARD
 from tests.acceptance.stage import PRICES, Stage
 from tests.provider import Provider
 
@@ -54,7 +53,7 @@ class Night:
     #: How often to kill; then the night is left alone.
     most_kills: int = 1000
     #: Rows that travel together, and wait for the slowest of their calls.
-    shard: int = SHARD
+    shard: int = 16
     #: Processes that make calls over the broker; 0 is the command itself, without one.
     workers: int = 0
     seed: int = 1

@@ -50,7 +50,7 @@ from archon_batch.submit import submit as make
     "--shard",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Rows that travel together; by the number of rows, 16 at most, when not given.",
+    help="Rows that travel together; by the number of rows, 64 at most, when not given.",
 )
 @click.option("-o", "--output", type=Path, metavar="FILE", help="Export to FILE when it is done.")
 @click.option("--force", is_flag=True, help="Replace FILE.")

@@ -42,7 +42,9 @@ class _Compiled:
         if not compiled.positiontup:
             # Postgres's driver takes all values as they are, and of a row just those it needs.
             return cls(str(compiled), lambda row: row)
-        moments = [n for n, name in enumerate(names) if _is_moment(compiled.binds[name])]
+        moments = [
+            n for n, name in enumerate(names) if isinstance(compiled.binds[name].type, sa.DateTime)
+        ]
         pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
         def values(row: Mapping[str, Any]) -> Sequence[Any]:
@@ -125,10 +127,6 @@ def _compiled(connection: Connection, build: Build) -> _Compiled:
 
 def _record(names: Sequence[str]) -> Callable[..., Record]:
     return namedtuple("Record", names, rename=True)  # noqa: PYI024  (of types nothing is known)
-
-
-def _is_moment(bind: sa.BindParameter[Any]) -> bool:
-    return isinstance(bind.type, sa.DateTime)
 
 
 @lru_cache(maxsize=256)
