@@ -64,10 +64,12 @@ def _program(_settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
-    store = Store.open(settings.database_url)
+    store = Store.open(settings.database_url, Path(settings.spool))
     try:
         jobs = store.jobs.all()
         yield True, f"{store.where}, {len(jobs)} jobs"
+        for fault in store.faults():
+            yield False, fault
         if late := [
             job for job in jobs if max(job.created_at, job.ended_at or job.created_at) > now()
         ]:

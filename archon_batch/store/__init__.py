@@ -109,6 +109,10 @@ class Store:
         # A password may also stand behind the question mark.
         return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
+    def faults(self) -> list[str]:
+        """What is wrong with the database, or waits in the spool for a person, in words."""
+        return [*self.database.faults(), *(self.spool.faults() if self.spool else ())]
+
     def recover(self, *, lapsed: bool = False) -> int:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
 

@@ -15,7 +15,7 @@ from archon_batch.store.codes import Meaning, meaning
 from archon_batch.store.migrations import HEAD, upgrade
 from archon_batch.store.moment import now
 from archon_batch.store.prepared import say
-from archon_batch.store.server import reconnect, served, settle_transaction
+from archon_batch.store.server import faults, reconnect, served, settle_transaction
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 
@@ -110,6 +110,11 @@ class Database:
                 if not lasting:
                     connection.rollback()
                     say(connection, "PRAGMA synchronous=FULL")
+
+    def faults(self) -> list[str]:
+        """What keeps the database from being written, or from keeping what is."""
+        with self.reading() as connection:
+            return [] if self.is_sqlite else faults(connection)
 
     def clock(self, connection: Connection) -> float:
         """Seconds since 1970 by the clock that all processes share: the server's, or this machine's."""

@@ -82,6 +82,23 @@ def settle_transaction(connection: Connection) -> None:
         say(connection, _OF_TRANSACTION)
 
 
+def faults(connection: Connection) -> list[str]:
+    """What is wrong with how the server is set up."""
+    found = connection.exec_driver_sql(
+        "SELECT current_setting('transaction_read_only'), current_setting('fsync'), "
+        "current_setting('full_page_writes')"
+    )
+    read_only, fsync, whole = found.one()
+    told = []
+    if read_only == "on":
+        told.append("the database is read-only: name the server that takes writes")
+    if "off" in (fsync, whole):
+        told.append(
+            "the server runs with fsync or full_page_writes off: a crash loses what was paid for"
+        )
+    return told
+
+
 def reconnect(engine: Engine, error: Any) -> None:  # noqa: ANN401  (of a driver that may be absent)
     """Have every connection made anew, since the server does not serve by those that there are."""
     if getattr(error, "sqlstate", None) in ("26000", "42P05"):

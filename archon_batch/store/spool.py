@@ -79,6 +79,15 @@ class Spool:
                 continue
             yield path, finishes
 
+    def faults(self) -> Iterator[str]:
+        """What nobody but a person can do something about."""
+        for folder, glob, what in (
+            (self.aside.folder, "*.json", "with ends that the ledger could not take in whole"),
+            (self.folder, "*.unreadable", "that cannot be read"),
+        ):
+            if files := len(list(folder.glob(glob))):
+                yield f"{folder} has {files} file{'s' * (files > 1)} {what}"
+
 
 def _plain(finish: Finish) -> dict[str, Any]:
     start = finish.start
