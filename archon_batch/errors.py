@@ -132,6 +132,8 @@ class TransientError(GatewayError):
         self.retry_after = retry_after
         #: What the provider said of its limits.
         self.headroom: Headroom | None = None
+        #: Why it is of no use to ask again for hours, and until when, in words.
+        self.lasting: str | None = None
 
 
 class RateLimitError(TransientError):

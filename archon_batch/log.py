@@ -1,10 +1,12 @@
 """Log lines: past-tense names with fields, on stderr; never a prompt, an answer or a key."""
 
+import io
 import logging
 import sys
+from contextlib import suppress
 from traceback import walk_tb
 from types import TracebackType
-from typing import TypeAlias
+from typing import TextIO, TypeAlias, cast
 
 import structlog
 
@@ -30,7 +32,7 @@ def configure(level: str, style: str) -> None:
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     # Libraries speak when something is wrong; below that they would name hosts and headers.
@@ -38,6 +40,25 @@ def configure(level: str, style: str) -> None:
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
     for handler in logging.root.handlers:
         handler.setFormatter(_Traced(logging.BASIC_FORMAT))
+
+
+class _Lossy(io.TextIOBase):
+    """A stream that loses what it cannot write: a terminal has gone, or a disk is full.
+
+    An attempt that is to be settled must not fail for the want of a line about it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def trace(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from types import FrameType
 from archon_batch import report
 from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside
+from archon_batch.engine import hangup
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
 
@@ -78,22 +79,30 @@ def _embedded(settings: Settings, job: Job) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once."""
-    asked = False
+    """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once.
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    SIGHUP interrupts too, and comes more than once when a terminal goes away: it ends nothing at once.
+    """
+    interrupted = asked = False
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted, asked
+        hangup.let_go()
+        if asked and number != signal.SIGHUP:
             # What is in flight is on record as sending, and will be found in doubt.
             os._exit(_INTERRUPTED)
-        asked = True
-        raise KeyboardInterrupt
+        asked = asked or number != signal.SIGHUP
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
 
     before = {
         number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
+    undo = hangup.heed(interrupt)
     try:
         yield
     finally:
+        undo()
         for number, handler in before.items():
             signal.signal(number, handler)

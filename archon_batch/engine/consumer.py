@@ -1,10 +1,15 @@
 """Celery's consumer, which comes back from a broker that was away, soon and whatever kombu says."""
 
+import os
+import signal
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+
+from archon_batch.engine import hangup
+from archon_batch.engine.app import settings
 
 #: Seconds between two looks for a broker that is away, at most.
 _LONGEST = 5
@@ -21,6 +26,12 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **more)
         known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
         self.connection_errors = (*known, AttributeError)
+
+    def start(self) -> None:
+        """Heed SIGHUP as SIGTERM: Celery ends at once by it, or starts the program again."""
+        if not settings.embedded:
+            hangup.heed(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        super().start()
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  (a connection of kombu's)
         """Wait for the broker, and look every few seconds: kombu comes to look every 30."""

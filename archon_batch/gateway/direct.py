@@ -20,9 +20,10 @@ from archon_batch.archon import Call, Model, Reply
 from archon_batch.errors import GatewayError, TransientError
 from archon_batch.gateway import completions
 from archon_batch.gateway.censor import repeatable
-from archon_batch.gateway.headers import headroom, patience
+from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.lanes import Target, target
 from archon_batch.gateway.outcomes import PROMPT_SAYINGS, SAYINGS, of_status, said
+from archon_batch.gateway.waits import patience, tell
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
 #: servers close theirs, since a request into one that is being closed is in doubt.
@@ -141,10 +142,9 @@ def _refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
         kind = said(text, prompts, sayings) or kind
     words = "a redirect, and none is followed" if status < _REFUSED else _message(text)
     why = f"{status}: {repeatable(words, prompts)}"[:200]
-    more = [patience(headers)] if issubclass(kind, TransientError) else []
-    refusal = kind(call.model.model, why, *more)
+    refusal = kind(call.model.model, why)
     if isinstance(refusal, TransientError):
-        refusal.headroom = headroom(headers)
+        tell(refusal, headers, text, prompts)
     return refusal
 
 

@@ -21,10 +21,11 @@ from archon_batch import errors
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import GatewayError, SettingsError, TransientError
 from archon_batch.gateway.censor import repeatable
-from archon_batch.gateway.headers import headroom, patience
+from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
 from archon_batch.gateway.outcomes import SAYINGS, of_status, said
+from archon_batch.gateway.waits import tell
 from archon_batch.limits import Headroom
 
 # Without it the import below fetches a price list, for up to nine seconds.
@@ -175,10 +176,10 @@ class LiveGateway:
             return _reply(response, headroom(wire.headers))
         except Exception as error:  # noqa: BLE001  (litellm's are of many kinds)
             kind, why = _meaning(error, call, wire), _why(error, call, wire)
-            wish = [patience(wire.headers)] if issubclass(kind, TransientError) else []
-            failed = kind(model.model, why, *wish)
+            failed = kind(model.model, why)
             if isinstance(failed, TransientError):
-                failed.headroom = headroom(wire.headers)
+                words = f"{error} {getattr(error, 'body', '')}"
+                tell(failed, wire.headers, words, (m.content for m in call.messages))
             # What it came from may quote the prompt or a key.
             raise failed from None
 

@@ -19,13 +19,13 @@ from archon_batch.store.attempts import (
     Start,
     Started,
     Tight,
-    lock,
 )
 from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
 from archon_batch.store.database import Database, bring, connect, is_there
 from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.intake import take_in
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.leases import Leases
@@ -39,7 +39,6 @@ from archon_batch.store.patience import patiently
 from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.searches import Search, Searches, TrialLine
 from archon_batch.store.settle import recover as _recover
-from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
 from archon_batch.store.workers import Worker, Workers
 
@@ -120,11 +119,8 @@ class Store:
 
         Return how many were put in doubt.
         """
-        for path, finishes in self.spool.kept() if self.spool else ():
-            with self.database.writing() as connection:
-                lock(connection, {finish.start.call.job for finish in finishes})
-                _settle(connection, finishes)
-            path.unlink(missing_ok=True)
+        if self.spool:
+            take_in(self.database, self.spool)
         at = now()
         # Asked for after the attempts are known: a process has its lease before its first.
         leases, gone = cache(self.leases.all), cache(is_dead)

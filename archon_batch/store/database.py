@@ -11,27 +11,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
+from archon_batch.store.codes import Meaning, meaning
 from archon_batch.store.migrations import HEAD, upgrade
 from archon_batch.store.moment import now
 from archon_batch.store.prepared import say
+from archon_batch.store.server import reconnect, served, settle_transaction
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 
 #: Milliseconds that a writer waits for another process's commit.
 _BUSY = 15_000
-
-#: Seconds that a transaction on Postgres may lie idle before the server ends it.
-_IDLE = 15
-
-#: How a connection to Postgres is noticed to be cut when nothing comes: libpq's words, in seconds,
-#: the last in milliseconds.
-_LOSSES = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
 
 #: What would do, where SQLite says only what is wrong.
 _HINTS = {
@@ -105,6 +94,7 @@ class Database:
         with self._turn, _translated(self.engine), self.engine.connect() as connection:
             connection.begin()
             if not self.is_sqlite:
+                settle_transaction(connection)
                 if not lasting:
                     say(connection, "SET LOCAL synchronous_commit = off")
                 yield connection
@@ -159,26 +149,11 @@ def connect(text: str) -> Engine:
             f"{url.drivername} is not supported; use sqlite:///FILE or postgresql+psycopg://...",
         )
     try:
-        engine = sa.create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=8,
-            max_overflow=24,
-            hide_parameters=True,
-            connect_args=_LOSSES,
-        )
+        return served(url, _VARIABLE)
     except ModuleNotFoundError:
         raise SettingsError(
             _VARIABLE, "Postgres needs: pip install archon-batch[postgres]"
         ) from None
-
-    @sa.event.listens_for(engine, "connect")
-    def _settle(connection: Any, _record: Any) -> None:  # noqa: ANN401
-        # A process that is frozen inside a transaction must not keep its locks from the others.
-        connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE}s'")
-        connection.commit()
-
-    return engine
 
 
 def bring(engine: Engine) -> None:
@@ -248,7 +223,10 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except (sa.exc.DBAPIError, driver.Error) as error:
         raised = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        away = isinstance(raised, driver.OperationalError | driver.InterfaceError)
+        means = meaning(raised, driver)
+        if means is Meaning.ELSEWHERE:
+            reconnect(engine, raised)
+        away = means in (Meaning.AWAY, Meaning.AGAIN, Meaning.ELSEWHERE)
         first = str(raised).strip().splitlines()
         why = f"database: {first[0] if first else type(raised).__name__}"
         if engine.dialect.name == "sqlite":

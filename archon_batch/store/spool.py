@@ -33,16 +33,23 @@ class Spool:
         """The part of a spool that is for the database of that name."""
         return cls(root / hashlib.sha256(database.encode()).hexdigest()[:16])
 
-    def keep(self, finishes: Sequence[Finish]) -> None:
+    @property
+    def aside(self) -> "Spool":
+        """Where ends are that nothing on record takes: for a person to look at."""
+        return Spool(self.folder / "aside")
+
+    def keep(self, finishes: Sequence[Finish], name: str | None = None) -> None:
         """Write the ends down; when this returns, they survive a loss of power.
+
+        What has the ``name`` already is replaced, so that it is safe to do again.
 
         Raises:
             OSError: they cannot be written.
         """
         # Answers are nobody else's business.
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = secrets.token_hex(8)
-        draft, whole = self.folder / f"{name}.draft", self.folder / f"{name}.json"
+        word = secrets.token_hex(8)
+        draft, whole = self.folder / f"{word}.draft", self.folder / f"{name or word}.json"
         try:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "w", encoding="ascii") as file:
