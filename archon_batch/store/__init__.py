@@ -116,8 +116,8 @@ class Store:
     def recover(self, *, lapsed: bool = False) -> int:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
 
-        A process is dead when this machine says so, or, with ``lapsed``, when its lease has lapsed:
-        to be asked for only by who knows that the database was there to renew it. Clocks of other
+        A process is dead when the kernel that counts it says so, or, with ``lapsed``, when its
+        lease has lapsed: to be asked for only by who knows that the database was there to renew it. Clocks of other
         machines are not compared: each process judges the age of its own attempts, and of the
         rest it counts only where a process has no lease.
 
@@ -127,12 +127,12 @@ class Store:
             take_in(self.database, self.spool)
         at = now()
         # Asked for after the attempts are known: a process has its lease before its first.
-        leases = cache(self.leases.all)
+        leases, gone = cache(self.leases.all), cache(is_dead)
 
         def is_lost(owner: str, expires: datetime) -> bool:
             if owner == me():
                 return expires < at
-            if is_dead(owner):
+            if gone(owner):
                 return True
             lives = leases().get(owner)
             return expires < at if lives is None else lapsed and not lives
