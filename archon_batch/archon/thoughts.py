@@ -113,7 +113,7 @@ def _ends_in_line(line: str) -> Iterator[int]:
             before += 1
         start, end = close.span()
         in_code = at < len(code) and code[at][0] < start
-        quoted = 0 < start and end < len(line) and {line[start - 1], line[end]} <= _QUOTES
+        quoted = start > 0 and end < len(line) and {line[start - 1], line[end]} <= _QUOTES
         # As in: between <think> and </think> there is ...
         named = before > 0 and first < openings[before - 1].start() and end < last
         if named:
