@@ -7,6 +7,9 @@ from types import TracebackType
 from typing import TypeAlias
 
 import structlog
+from structlog.typing import EventDict
+
+from archon_batch.text import in_a_line, visible
 
 _Error: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -27,7 +30,7 @@ def configure(level: str, style: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(lambda exc_info: trace(exc_info[1])),
-            last,
+            *((_shown, last) if style == "text" else (last,)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -38,6 +41,15 @@ def configure(level: str, style: str) -> None:
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
     for handler in logging.root.handlers:
         handler.setFormatter(_Traced(logging.BASIC_FORMAT))
+
+
+def _shown(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """Fields as a terminal may have them: each in its line, and with nothing that it would obey."""
+    traced = event.pop("exception", None)
+    told = {
+        key: in_a_line(value) if isinstance(value, str) else value for key, value in event.items()
+    }
+    return told if traced is None else {**told, "exception": visible(str(traced))}
 
 
 def trace(error: BaseException) -> str:
@@ -55,6 +67,9 @@ def trace(error: BaseException) -> str:
 
 class _Traced(logging.Formatter):
     """Lines of libraries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
     def formatException(self, ei: _Error | tuple[None, None, None]) -> str:  # noqa: N802
         return "" if ei[1] is None else trace(ei[1])
