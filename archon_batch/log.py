@@ -9,6 +9,9 @@ from types import TracebackType
 from typing import TextIO, TypeAlias, cast
 
 import structlog
+from structlog.typing import EventDict
+
+from archon_batch.text import in_a_line, visible
 
 _Error: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -29,7 +32,7 @@ def configure(level: str, style: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(lambda exc_info: trace(exc_info[1])),
-            last,
+            *((_shown, last) if style == "text" else (last,)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
@@ -61,6 +64,15 @@ class _Lossy(io.TextIOBase):
             self._stream.flush()
 
 
+def _shown(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """Fields as a terminal may have them: each in its line, and with nothing that it would obey."""
+    traced = event.pop("exception", None)
+    told = {
+        key: in_a_line(value) if isinstance(value, str) else value for key, value in event.items()
+    }
+    return told if traced is None else {**told, "exception": visible(str(traced))}
+
+
 def trace(error: BaseException) -> str:
     """Where it was raised, and what it came of, without its words: they may quote a prompt."""
     lines: list[str] = []
@@ -76,6 +88,9 @@ def trace(error: BaseException) -> str:
 
 class _Traced(logging.Formatter):
     """Lines of libraries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
     def formatException(self, ei: _Error | tuple[None, None, None]) -> str:  # noqa: N802
         return "" if ei[1] is None else trace(ei[1])

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from archon_batch.cli import room
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import print_json
 from archon_batch.errors import ArchonBatchError, SettingsError
 from archon_batch.settings import Settings, detours, odd_keys
@@ -42,7 +43,7 @@ def doctor(as_json: bool) -> int:
             click.secho(
                 "ok   " if line["ok"] else "WRONG", nl=False, fg="green" if line["ok"] else "red"
             )
-            click.echo(f" {line['what']}: {line['found']}")
+            say(f" {line['what']}: {line['found']}")
     return 0 if all(line["ok"] for line in found) else 3
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from archon_batch.cli import room
-from archon_batch.cli.page import counted, visible
+from archon_batch.cli.page import counted
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside
 from archon_batch.errors import InputError
@@ -129,9 +129,7 @@ def _none_fits(store: Store, job: Job, where: Iterable[Condition]) -> str:
         return f"{job.id} has no row that was given up or cancelled"
     counts = {status: sum(n for s, _, n in ends if s == status) for status in _STATUSES}
     there = ", ".join(f"{n:,} {status.replace('_', ' ')}" for status, n in counts.items() if n)
-    told = [
-        f"{n:,} x {visible(' '.join(reason.split()))[:_LONGEST]}" for _, reason, n in ends if reason
-    ]
+    told = [f"{n:,} x {' '.join(reason.split())[:_LONGEST]}" for _, reason, n in ends if reason]
     others = len(told) - _LISTED
     more = [f"and {counted(others, 'other reason')}"] if others > 0 else []
     listed = f" ({'; '.join(told[:_LISTED] + more)})" if told else ""

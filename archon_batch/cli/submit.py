@@ -10,6 +10,7 @@ from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.night import Night, kept
 from archon_batch.cli.order import Order, prepared, refuse_uncallable
+from archon_batch.cli.page import say
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Reading
@@ -168,7 +169,7 @@ def _print(job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json({"job": job.id, "name": job.name, "rows": job.rows})
     else:
-        click.echo(job.id)
+        say(job.id)
 
 
 def refuse_unready(settings: Settings, architecture: Architecture) -> None:

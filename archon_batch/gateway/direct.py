@@ -23,6 +23,7 @@ from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.lanes import Target, target
 from archon_batch.gateway.outcomes import PROMPT_SAYINGS, SAYINGS, of_status, said
+from archon_batch.gateway.resolver import Guard
 from archon_batch.gateway.waits import patience, tell
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
@@ -61,9 +62,10 @@ class DirectGateway:
         except UnicodeEncodeError:
             raise errors.BadCallError(name, "the prompt is no Unicode text") from None
         headers = {
-            "Authorization": f"Bearer {key}",
             "Content-Type": "application/json",
             "X-Client-Request-Id": attempt,
+            # A server without a key is asked without one: some refuse a word that is none.
+            **({"Authorization": f"Bearer {key}"} if key else {}),
         }
         heard: Mapping[str, str] = {}
         status, body = 0, b""
@@ -104,7 +106,9 @@ class DirectGateway:
             connect = min(_CONNECT, self._timeout / 2)
             self._session = aiohttp.ClientSession(
                 # No limit here: a call that waited for a connection would spend its deadline.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60),
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60, resolver=Guard()
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

@@ -25,6 +25,7 @@ from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
 from archon_batch.gateway.outcomes import SAYINGS, of_status, said
+from archon_batch.gateway.resolver import Guard
 from archon_batch.gateway.waits import tell
 from archon_batch.limits import Headroom
 
@@ -124,6 +125,8 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
 # On the class, where no client gets past it: not those made at the import, nor the spare ones made
 # when a connection fails.
 LiteLLMAiohttpTransport.handle_async_request = _watched  # type: ignore[method-assign]
+# litellm's sessions look hosts up by it.
+aiohttp.connector.DefaultResolver = Guard  # type: ignore[attr-defined,assignment]
 litellm.suppress_debug_info = True
 # pydantic warns of read-only fields that litellm declares, at their first use: in a call.
 warnings.filterwarnings("ignore", "Items? .+ on TypedDict class", UserWarning)
@@ -169,7 +172,8 @@ class LiveGateway:
                     # A model that takes no temperature gets none, rather than no call.
                     drop_params=True,
                     api_base=model.api_base,
-                    api_key=wire.bound.key if wire.bound else None,
+                    # Its clients want a word; of what is no key, no header is left.
+                    api_key=(wire.bound.key or "none") if wire.bound else None,
                     extra_headers={"X-Client-Request-Id": attempt},
                     response_format=response_format(call),
                 )

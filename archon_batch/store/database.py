@@ -1,9 +1,10 @@
 """The connection to SQLite or Postgres, and the settings without which SQLite loses updates."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,8 @@ def is_there(text: str) -> bool:
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError(_VARIABLE, "a database in memory is lost at the end; name a file")
-    folder = Path(url.database).absolute().parent
+    path = Path(url.database)
+    folder = path.absolute().parent
     if not folder.is_dir():
         raise SettingsError(_VARIABLE, f"no such folder: {folder}")
     engine = sa.create_engine(
@@ -198,6 +200,12 @@ def _sqlite(url: URL) -> Engine:
         # by every connection, as is the driver's way, are 40 MB after 10,000 calls.
         connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 24},
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _made(_dialect: Any, _record: Any, _args: Any, _more: Any) -> None:  # noqa: ANN401
+        # SQLite itself goes by the umask; its -wal and -shm have the rights of the file.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     @sa.event.listens_for(engine, "connect")
     def _settle(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401

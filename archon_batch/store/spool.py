@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from archon_batch import private
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.ledger import NanoUsd
@@ -46,13 +47,11 @@ class Spool:
         Raises:
             OSError: they cannot be written.
         """
-        # Answers are nobody else's business.
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.folder(self.folder)
         word = secrets.token_hex(8)
         draft, whole = self.folder / f"{word}.draft", self.folder / f"{name or word}.json"
         try:
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
+            with private.opened(draft, "x", encoding="ascii") as file:
                 json.dump([_plain(finish) for finish in finishes], file)
                 file.flush()
                 os.fsync(file.fileno())
