@@ -28,6 +28,9 @@ def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
         "no answer was lost", not books.unanswered, _how_many(books.unanswered, "paid answer")
     )
     yield Check("no call is sent twice at once", not books.twice, _how_many(books.twice, "call"))
+    yield _twice(books)
+    aside = store.aside(job.id)
+    yield Check("no end is kept aside", not aside, _how_many(aside, "end"))
     # Of a job that runs, the two would be of two moments.
     if job.state != "running":
         told, added = (
@@ -39,6 +42,14 @@ def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
         wrong = sum(told.get(key) != added.get(key) for key in told.keys() | added.keys())
         yield Check("accounts are what the entries come to", not wrong, _how_many(wrong, "account"))
     yield _ends(store, job, running)
+
+
+def _twice(books: Books) -> Check:
+    """Whether each call that is paid for twice was in doubt, or asked again by the operator."""
+    found = _how_many(books.paid_again, "call")
+    if books.paid_late:
+        found += f"; paid twice, since an answer came late: {books.paid_late}"
+    return Check("no call is paid twice without a reason", not books.paid_again, found)
 
 
 def _money(books: Books) -> Iterator[Check]:
@@ -60,7 +71,8 @@ def _rows(job: Job, books: Books) -> Iterator[Check]:
     yield Check("every row has one outcome or is open", count == books.rows, told or "no row")
     yield Check("outcomes are whole", not books.halves, _how_many(books.halves, "row"))
     left = books.items.get("open", 0)
-    yield Check("a job that is done has no open row", job.state != "done" or not left, job.state)
+    over = job.state in ("done", "cancelled")
+    yield Check("a job that is done or cancelled has no open row", not (over and left), job.state)
 
 
 def _ends(store: Store, job: Job, running: RunningJob) -> Check:

@@ -42,8 +42,9 @@ def settings(processes: int | None = None) -> Settings:
 
 
 @contextmanager
-def store(found: Settings | None = None) -> Iterator[Store]:
-    opened = Store.open((found or settings()).database_url)
+def store(found: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
+    given = found or settings()
+    opened = Store.open(given.database_url, Path(given.spool) if spool else None)
     try:
         yield opened
     finally:

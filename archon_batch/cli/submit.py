@@ -196,7 +196,5 @@ def made(store: Store, submission: Submission) -> Job:
 def _again(store: Store, job: Job, budget: NanoUsd | None) -> Job:
     """Set a job going that was stopped; or paused, if it has another budget now."""
     raised = budget is not None and budget != job.budget
-    if raised:
-        store.jobs.set_budget(job.id, budget)
-    store.jobs.move(job.id, "running", only_from=["stopped", "paused"] if raised else ["stopped"])
-    return store.jobs.get(job.id)
+    states = ["stopped", "paused"] if raised else ["stopped"]
+    return store.jobs.set_going(job.id, only_from=states, budget=budget if raised else None)

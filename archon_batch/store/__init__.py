@@ -113,6 +113,11 @@ class Store:
         """What is wrong with the database, or waits in the spool for a person, in words."""
         return [*self.database.faults(), *(self.spool.faults() if self.spool else ())]
 
+    def aside(self, job_id: str) -> int:
+        """How many ends of the job's attempts the ledger could not take in whole."""
+        kept = self.spool.aside.kept() if self.spool else ()
+        return sum(finish.start.call.job == job_id for _, some in kept for finish in some)
+
     def recover(self, *, lapsed: bool = False) -> int:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
 

@@ -14,6 +14,7 @@ from archon_batch.archon import Question
 from archon_batch.errors import JobNotFoundError
 from archon_batch.ledger import NanoUsd, Price
 from archon_batch.store import tables
+from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now, read
 from archon_batch.store.prepared import Record, fetch
@@ -164,6 +165,38 @@ class Jobs:
                 .values(state=state, reason=storable(reason), ended_at=now() if ends else None)
             )
             return changed.rowcount == 1
+
+    def set_going(
+        self, job_id: str, *, only_from: Iterable[str], budget: NanoUsd | None = None
+    ) -> Job:
+        """Have the job run if it is in one of those states, under a new budget if there is one.
+
+        Return the job as it is then.
+        """
+        table = tables.jobs
+        goes_on = _of(job_id, sa.update(table)).where(table.c.state.in_(list(only_from)))
+        with self._database.writing() as connection:
+            if budget is not None:
+                connection.execute(_of(job_id, sa.update(table)).values(budget=budget))
+            connection.execute(goes_on.values(state="running", reason=None, ended_at=None))
+            return _job(_one(connection, job_id))
+
+    def conclude(self, job_id: str) -> bool:
+        """The job is done, unless an item of it is open or it was cancelled.
+
+        Return whether no item is open.
+        """
+        items = tables.items.c
+        left = sa.select(items.ix).where(items.job_id == job_id, items.status == "open").limit(1)
+        with self._database.writing() as connection:
+            # Who opens rows again has it until they are open.
+            lock(connection, [job_id])
+            if connection.execute(left).first() is not None:
+                return False
+            over = tables.jobs.c.state.in_(["running", "paused", "stopped"])
+            done = {"state": "done", "reason": None, "ended_at": now()}
+            connection.execute(_of(job_id, sa.update(tables.jobs)).where(over).values(**done))
+            return True
 
     def set_budget(self, job_id: str, budget: NanoUsd | None) -> None:
         with self._database.writing() as connection:

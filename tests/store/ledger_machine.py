@@ -255,9 +255,11 @@ class Ledger(RuleBasedStateMachine):
             case "resume":
                 self.move(job, "running", ["paused", "stopped"])
             case "cancel":
-                self.move(job, "cancelled", ["running", "paused", "stopped"])
-                self.store.items.cancel(job)
-                self.books.cancelled(job)
+                over = self.books.jobs[job].state in ("done", "cancelled")
+                agree(f"{job} is cancelled", self.store.items.cancel(job), not over)
+                if not over:
+                    self.books.moved(job, "cancelled", ["running", "paused", "stopped"])
+                    self.books.cancelled(job)
             case "finish":
                 over = all(item.status != "open" for item in self.books.jobs[job].items)
                 agree(f"{job} is finished", finished(self.store, job), over)
@@ -301,7 +303,7 @@ class Ledger(RuleBasedStateMachine):
         agree("rows opened again", count, len(opened))
         self.opened |= {(job, ix) for ix in opened}
         if opened:
-            self.move(job, "running", ["done", "cancelled", "stopped", "paused"])
+            self.books.moved(job, "running", ["done", "cancelled", "stopped", "paused"])
 
     # The law.
 
