@@ -22,7 +22,7 @@ from archon_batch.errors import (
 )
 from archon_batch.gate import Gate, clock
 from archon_batch.gateway import Gateway
-from archon_batch.ledger import Again, Fail, Stop, decide
+from archon_batch.ledger import Again, Fail, Past, Stop, decide
 from archon_batch.limiter import Line, Lines, Meters, StoredMeters
 from archon_batch.running import RunningJob
 from archon_batch.slots import Place, Slots
@@ -206,13 +206,15 @@ class Placer:
             place.leave()
             await settled
             return End.SETTLED
-        doubts = begun.in_doubt + (failed.billing is Billing.IN_DOUBT)
-        gate.failed(failed)
-        permit.used = None if failed.billing is Billing.IN_DOUBT else 0
+        in_doubt = failed.billing is Billing.IN_DOUBT
+        refused = isinstance(failed, RateLimitError)
+        gate.failed(failed, line.in_flight - 1)
+        permit.used = None if in_doubt else 0
         if isinstance(failed, RateLimitError):
-            line.pushed(permit, failed)
+            line.pushed(permit, failed, gate.wish)
+        past = Past(begun.tried, begun.in_doubt + in_doubt, begun.refused + refused)
         jitter = random.random()  # noqa: S311  (only jitter)
-        verdict = decide(failed, begun.tried, doubts, jitter, gate.breaker.away(clock()))
+        verdict = decide(failed, past, jitter, gate.breaker.away(clock()))
         await self._settles(failed_as(start, begun.n, failed, verdict))
         _log.debug(
             "attempt_failed",

@@ -28,12 +28,18 @@ class Gate:
         """Seconds before a call may go; 0 if one may go now."""
         return self.breaker.waits(clock()) if self.breaker.troubled else 0.0
 
+    @property
+    def wish(self) -> float:
+        """Seconds for which the provider wants nothing of the model."""
+        return max(0.0, self.breaker.asked - clock())
+
     def answered(self) -> None:
         self._told_of(self.breaker.succeeded(), "")
 
-    def failed(self, error: GatewayError) -> None:
+    def failed(self, error: GatewayError, in_flight: int) -> None:
+        """A call has ended with ``error``; so many others are still out."""
         jitter = random.random()  # noqa: S311  (only jitter)
-        self._told_of(self.breaker.failed(error, clock(), jitter), error.reason)
+        self._told_of(self.breaker.failed(error, clock(), jitter, in_flight), error.reason)
 
     def _told_of(self, after: Breaker, reason: str) -> None:
         before, self.breaker = self.breaker, after

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NewType
 
 from archon_batch.archon import Call, ListPrice, Usage
-from archon_batch.errors import Billing, GatewayError, TransientError
+from archon_batch.errors import Billing, GatewayError, RateLimitError, TransientError
 
 NanoUsd = NewType("NanoUsd", int)
 
@@ -17,6 +17,9 @@ _MILLION = 1_000_000
 
 #: Attempts that one call may have, whatever they end with.
 MOST_ATTEMPTS = 6
+#: Times that one call may be turned away by a rate limit while its model answers others: each costs
+#: nothing, so they are no attempts of those above; but a call that is turned away for ever must end.
+MOST_REFUSALS = 100
 #: Attempts that one call may have when each might be on the bill.
 MOST_IN_DOUBT = 2
 #: Seconds before the second attempt; doubled for each one after.
@@ -24,6 +27,9 @@ FIRST_WAIT = 1.0
 #: The longest wait of our own choosing, and the longest that a provider may ask for.
 LONGEST_WAIT = 60.0
 LONGEST_RETRY_AFTER = 600.0
+#: The longest wait of our own choosing after a refusal of a model that answers others: there is no
+#: outage to sit out, and how much the model is asked is held down by its width.
+LONGEST_AMONG_ANSWERS = 20.0
 #: Seconds that calls wait for a model that answers none of them.
 LONGEST_OUTAGE = 900.0
 
@@ -80,6 +86,17 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """The attempts that a call has had and that count, with the last."""
+
+    tried: int
+    #: How many of them may be on the bill although no answer came.
+    in_doubt: int = 0
+    #: How many of them a rate limit turned away, which cost nothing.
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """Try once more, after so many seconds."""
 
@@ -101,14 +118,13 @@ class Stop:
 
 
 def decide(
-    error: GatewayError, tried: int, in_doubt: int, jitter: float, away: float | None = None
+    error: GatewayError, past: Past, jitter: float, away: float | None = None
 ) -> Again | Fail | Stop:
     """What follows an attempt that ended with ``error``: the one place that retries are decided.
 
     Args:
         error: how the last attempt ended.
-        tried: how many attempts the call has had, with the last.
-        in_doubt: how many of them may be on the bill although no answer came.
+        past: the attempts that the call has had, with the last.
         jitter: from 0 to 1, so that calls that failed together do not come back together.
         away: for how many seconds the model has answered no call at all; None if it does answer.
     """
@@ -116,18 +132,21 @@ def decide(
         return Stop(str(error))
     if not isinstance(error, TransientError):
         return Fail(f"{error.reason}: {error.why}")
+    if error.lasting and away is not None:
+        return Stop(f"{error}; {error.lasting}")
     if away is not None and away >= LONGEST_OUTAGE:
         return Fail(f"{error.reason}, no call answered for {away / 60:.0f} min: {error.why}")
     # An outage is not the call's: its probes do not use up the attempts that it has.
-    if tried >= MOST_ATTEMPTS and away is None:
-        return Fail(f"{error.reason} after {tried} attempts: {error.why}")
-    if in_doubt >= MOST_IN_DOUBT:
-        return Fail(f"{error.reason}, {in_doubt} attempts in doubt: {error.why}")
-    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tried - 1, MOST_ATTEMPTS)) * (
-        0.5 + jitter / 2
-    )
-    asked = min(LONGEST_RETRY_AFTER, error.retry_after or 0.0)
-    return Again(max(backoff, asked))
+    used = past.tried - past.refused
+    if away is None and (used >= MOST_ATTEMPTS or past.refused >= MOST_REFUSALS):
+        return Fail(f"{error.reason} after {past.tried} attempts: {error.why}")
+    if past.in_doubt >= MOST_IN_DOUBT:
+        return Fail(f"{error.reason}, {past.in_doubt} attempts in doubt: {error.why}")
+    answers = away is None and isinstance(error, RateLimitError)
+    longest = LONGEST_AMONG_ANSWERS if answers else LONGEST_WAIT
+    backoff = min(longest, FIRST_WAIT * 2 ** min(past.tried - 1, MOST_ATTEMPTS))
+    asked = 0.0 if error.lasting else min(LONGEST_RETRY_AFTER, error.retry_after or 0.0)
+    return Again(max(backoff * (0.5 + jitter / 2), asked))
 
 
 __all__ = [
@@ -135,6 +154,7 @@ __all__ = [
     "Billing",
     "Fail",
     "NanoUsd",
+    "Past",
     "Price",
     "Stop",
     "decide",

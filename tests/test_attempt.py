@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -675,21 +676,69 @@ def test_the_same_model_elsewhere_is_another(store):
     assert max(where) < provider.began + 100
 
 
-def test_the_patience_that_one_call_is_asked_for_is_had_by_all(store):
-    job, provider = a_priced_job(store), Outage(5, RateLimitError(MODEL, "patience", 100))
+class Busy(Outage):
+    """Turns so many requests away, all of them or those for the first call."""
+
+    def __init__(self, error: RateLimitError, times: int, *, of_first: bool = False):
+        super().__init__(0, error)
+        self.times, self.of_first = times, of_first
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        del attempt
+        is_down = self.refused < self.times and (call.key.slot == 0 or not self.of_first)
+        self.requests.append((passed(), call.model.model, is_down))
+        await asyncio.sleep(0.2)
+        if is_down:
+            raise self.error
+        return FOUR
+
+
+def test_the_patience_that_all_calls_are_asked_for_is_the_models(store):
+    refusal = RateLimitError(MODEL, "patience", 100)
+    job, provider = a_priced_job(store), Busy(refusal, MOST_FAILURES)
 
     ends = through(store, job, some_calls(30), provider, width=1)
 
     assert ends == [End.SETTLED] * 30
-    first, *others = (at for at, _, _ in provider.requests)
-    assert min(others) - first >= 100
+    assert failures(store, job) == []
+    when = [at for at, _, _ in provider.requests]
+    assert when[MOST_FAILURES] - when[MOST_FAILURES - 1] >= 100
+
+
+def test_a_call_that_is_turned_away_while_others_pass_is_tried_until_it_is_answered(store):
+    job = a_priced_job(store)
+    provider = Busy(RateLimitError(MODEL, "busy"), MOST_ATTEMPTS + 3, of_first=True)
+
+    ends = through(store, job, some_calls(20), provider, width=4)
+
+    assert ends == [End.SETTLED] * 20
+    assert failures(store, job) == []
+    outcomes = Counter(a.outcome for a in line(store, job).attempts)
+    assert outcomes == {"rate_limit": MOST_ATTEMPTS + 3, "ok": 1}
+
+
+def test_a_limit_of_a_day_stops_the_job_with_its_rows_open_after_a_few_refusals(store):
+    refusal = RateLimitError(MODEL, "free-models-per-day", 21_600)
+    refusal.lasting = "its limit lasts until noon"
+    job, provider = a_priced_job(store), Outage(1e9, refusal)
+
+    ends = through(store, job, some_calls(60), provider, width=4)
+
+    assert ends == [End.OPEN] * 60
+    assert failures(store, job) == []
+    stopped = store.jobs.get(job.id)
+    assert (stopped.state, stopped.reason) == (
+        "stopped",
+        f"{MODEL}: free-models-per-day; its limit lasts until noon",
+    )
+    assert len(provider.requests) <= MOST_FAILURES + 4
 
 
 @pytest.mark.parametrize("width", [1, 8])
 def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width):
     job, provider = (
         a_priced_job(store),
-        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=width),
+        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=max(width, MOST_FAILURES)),
     )
 
     async def place():
@@ -701,7 +750,7 @@ def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width
         return await asyncio.wait_for(placing, 10)
 
     assert asyncio.run(place()) == [End.OPEN] * 50
-    assert len(provider.requests) == width
+    assert len(provider.requests) == max(width, MOST_FAILURES)
 
 
 def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):

@@ -73,6 +73,11 @@ class Line:
         self._contested = False
         self._on_record = False
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that have a permit."""
+        return self._in_flight
+
     def freely(self) -> Permit | None:
         """A permit, if nothing limits the model now."""
         self.look()
@@ -131,17 +136,16 @@ class Line:
         self.width = self.width.answered(self._in_flight, self._room)
         self._heard(headroom)
 
-    def pushed(self, permit: Permit, error: RateLimitError) -> None:
-        """The provider turned a call away for going too fast."""
+    def pushed(self, permit: Permit, error: RateLimitError, wish: float) -> None:
+        """The provider turned a call away, and wants nothing of the model for so many seconds."""
         before = self.width.most
-        sent = permit.sent or 0.0
-        self.width = self.width.pushed(self._in_flight, sent, _clock())
-        if before is None:
-            _log.info("model_pushes_back", model=self.key.model, width=int(self.width.most or 0))
+        self.width = self.width.pushed(self._in_flight, permit.sent or 0.0, _clock())
+        if before is None and self.width.most is not None:
+            _log.info("model_pushes_back", model=self.key.model, width=int(self.width.most))
         self._heard(error.headroom)
-        if self.limits and error.retry_after:
+        if self.limits and wish:
             # Here the breaker sees to it; this is for the other processes.
-            self._heard(Headroom(requests=0, requests_reset=error.retry_after))
+            self._heard(Headroom(requests=0, requests_reset=wish))
 
     async def close(self) -> None:
         """Wait until nothing is held any more, and until that is on record."""

@@ -210,7 +210,7 @@ def test_a_permit_in_time_leaves_at_once_and_a_moment_that_was_not_used_is_the_n
 
 def test_a_provider_that_pushes_back_gets_fewer_at_once_and_then_more_again(store):
     job = a_limited_job(store, samples=90)
-    refusals = [RateLimitError(MODEL, "too fast") for _ in range(4)]
+    refusals = [RateLimitError(MODEL, "too fast") for _ in range(12)]
     provider = Provider(*refusals, seconds=0.05)
 
     with capture_logs() as logs:
