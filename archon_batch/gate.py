@@ -7,6 +7,7 @@ import structlog
 
 from archon_batch.breaker import Breaker
 from archon_batch.errors import GatewayError
+from archon_batch.ledger import Beyond
 
 _log = structlog.get_logger()
 
@@ -15,6 +16,8 @@ class Gate:
     def __init__(self, model: str) -> None:
         self.model = model
         self.breaker = Breaker()
+        #: What the model was seen to count beyond what it was asked for.
+        self.beyond: Beyond | None = None
         #: The first in the queue watches the breaker, and is the next probe.
         self.turn = asyncio.Lock()
         #: Since when it has been told that the model is parked.
@@ -32,6 +35,10 @@ class Gate:
     def wish(self) -> float:
         """Seconds for which the provider wants nothing of the model."""
         return max(0.0, self.breaker.asked - clock())
+
+    def counts(self, beyond: Beyond) -> None:
+        """Heed what the model was seen to count, here or by others before."""
+        self.beyond = beyond if self.beyond is None else self.beyond.with_(beyond)
 
     def answered(self) -> None:
         self._told_of(self.breaker.succeeded(), "")

@@ -3,7 +3,7 @@
 Money is an integer of nano-dollars, and None is *unpriced*: no price is known, which is not 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import NewType
 
@@ -48,6 +48,40 @@ def usd(money: int | None) -> Decimal | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Beyond:
+    """What a provider was seen to count beyond what it was asked for; all 0 when it never was."""
+
+    #: Tokens of a prompt above the most that its bytes can have.
+    prompt: int = 0
+    #: The most tokens of a reply that was too long, and what its call allowed.
+    completion: int = 0
+    allowed: int = 0
+
+    def seen(self, call: Call, usage: Usage) -> "Beyond":
+        """With what one more reply was counted."""
+        prompt = max(self.prompt, (usage.prompt or 0) - _most_of(call))
+        completion = usage.completion or 0
+        if completion <= max(call.max_tokens, self.completion):
+            return replace(self, prompt=prompt)
+        return Beyond(prompt, completion, call.max_tokens)
+
+    def with_(self, other: "Beyond") -> "Beyond":
+        """The more of both."""
+        longer = max(self, other, key=lambda one: one.completion)
+        return replace(longer, prompt=max(self.prompt, other.prompt))
+
+    def told(self, model: str) -> str:
+        """For people; nothing when there is nothing to tell."""
+        parts = []
+        if self.completion:
+            tokens = f"{self.completion:,} tokens for {self.allowed:,}"
+            parts.append(f"does not keep to max_tokens: {tokens}")
+        if self.prompt:
+            parts.append(f"counts {self.prompt:,} tokens more than a prompt can have")
+        return f"{model} {', and '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """Nano-dollars per million tokens, so that every listed price is a whole number."""
 
@@ -71,18 +105,27 @@ class Price:
         fresh = (usage.prompt - cached) * self.input
         return self._of(fresh + cached * apart, usage.completion)
 
-    def most(self, call: Call) -> NanoUsd:
+    def most(self, call: Call, beyond: Beyond | None = None) -> NanoUsd:
         """The most that the call can cost: what is kept back for it while it is in flight.
 
-        A byte-level tokenizer makes at most one token of a byte.
+        Args:
+            call: what is asked.
+            beyond: what its model was seen to count beyond what it was asked for.
         """
-        prompt = _WRAPPING + sum(
-            _WRAPPING + len(m.content.encode("utf-8", "surrogatepass")) for m in call.messages
-        )
-        return self._of(prompt * max(self.input, self.cached or 0), call.max_tokens)
+        prompt, completion = _most_of(call), call.max_tokens
+        if beyond is not None:
+            prompt, completion = prompt + beyond.prompt, max(completion, beyond.completion)
+        return self._of(prompt * max(self.input, self.cached or 0), completion)
 
     def _of(self, prompt: int, completion: int) -> NanoUsd:
         return NanoUsd(-(-(prompt + completion * self.output) // _MILLION))
+
+
+def _most_of(call: Call) -> int:
+    """The most tokens that the prompt can have: a byte-level tokenizer makes at most one of a byte."""
+    return _WRAPPING + sum(
+        _WRAPPING + len(m.content.encode("utf-8", "surrogatepass")) for m in call.messages
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +194,7 @@ def decide(
 
 __all__ = [
     "Again",
+    "Beyond",
     "Billing",
     "Fail",
     "NanoUsd",

@@ -121,6 +121,8 @@ class Meter:
     requests: float = 0.0
     tokens: float = 0.0
     holders: Mapping[str, Holder] = field(default_factory=dict)
+    #: When it was last asked.
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +159,15 @@ def unknown(now: float) -> Meter:
 
 
 def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, Grant]:
-    """Give out what there is. Said twice it is given out twice, and never more than there is."""
+    """Give out what there is. Said twice it is given out twice, and never more than there is.
+
+    A clock that was ahead and is right again has gone back: what it said is as much too late.
+    """
+    back = max(0.0, meter.at - now)
     others = {
-        name: holder
+        name: replace(holder, until=holder.until - back) if back else holder
         for name, holder in meter.holders.items()
-        if holder.until > now and name != wish.holder
+        if holder.until - back > now and name != wish.holder
     }
     hungry = sum(holder.hungry for holder in others.values())
     room: float = inf
@@ -169,8 +175,10 @@ def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, 
         taken = sum(holder.held for holder in others.values()) + wish.held
         share = -(-limits.max_in_flight // (1 + hungry))
         room = max(0, min(limits.max_in_flight - taken, share - wish.held))
-    requests = max(meter.requests, now + wish.rest) if wish.rest else meter.requests
-    tokens = meter.tokens - wish.back * limits.token
+    requests = meter.requests - back
+    if wish.rest:
+        requests = max(requests, now + wish.rest)
+    tokens = meter.tokens - back - wish.back * limits.token
     moments: list[float] = []
     wait = 0.0
     for cost in wish.costs:
@@ -187,7 +195,7 @@ def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, 
     if held or left or wish.width is not None or wish.parked:
         parked = now + wish.parked if wish.parked else 0.0
         others[wish.holder] = Holder(held, left, now + LEASE, wish.width, parked)
-    after = Meter(requests, tokens, others)
+    after = Meter(requests, tokens, others, now)
     return after, Grant(tuple(moments), wait, contested=hungry > 0)
 
 

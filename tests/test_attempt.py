@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from archon_batch import report
 from archon_batch.archon import Call, Model, Reply, Usage
 from archon_batch.attempt import End, Placer
 from archon_batch.breaker import MOST_FAILURES
@@ -27,7 +28,9 @@ from archon_batch.errors import (
     RefusedError,
     UnknownModelError,
 )
+from archon_batch.files import component_kinds
 from archon_batch.ledger import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
+from archon_batch.running import running
 from archon_batch.store import Started, tables
 from archon_batch.store.begin import MOST_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
@@ -252,6 +255,55 @@ def test_a_call_waits_while_calls_in_flight_hold_what_is_left_of_the_budget(stor
 
     assert ends == [End.SETTLED, End.SETTLED]
     assert (script.peak, money(store, job)) == (1, (30, 0, 0))
+
+
+#: Of calls that allow 100 tokens at most.
+LONG = replace(FOUR, usage=Usage(10, 5_000))
+
+
+def test_what_a_model_was_seen_to_count_is_kept_back_from_then_on(store):
+    call = a_call()
+    job = a_priced_job(store, budget=12_000)
+    script = Script(LONG)
+
+    with capture_logs() as logs:
+        ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=1)
+
+    # The first was let out for a hundredth; of the others, those that the budget covers.
+    assert PRICE.most(call) < 1_000
+    assert ends == [End.SETTLED] * 2 + [End.OPEN] * 7
+    assert money(store, job) == (2 * 5_010, 0, 0)
+    excess = f"{MODEL} does not keep to max_tokens: 5,000 tokens for {call.max_tokens}"
+    paused = store.jobs.get(job.id)
+    assert (paused.state, paused.reason) == ("paused", f"the budget is reached; {excess}")
+    assert [log["why"] for log in logs if log["event"] == "model_exceeds_what_was_asked"] == [
+        excess
+    ]
+    assert report.status(store, paused)["exceeding"] == [excess]
+
+
+def test_what_a_model_was_seen_to_count_is_known_to_the_next_process(store):
+    job, script = a_priced_job(store, budget=10_000), Script(LONG)
+    placed(store, job, [a_call()], script)
+
+    again = running(store.jobs.get(job.id), component_kinds())
+    ends = placed(store, again, [a_call(slot=1, sample=1)], script)
+
+    assert ends == [End.OPEN]
+    assert len(script.attempts) == 1
+    assert money(store, job) == (5_010, 0, 0)
+
+
+def test_tokens_that_no_prompt_of_that_length_has_are_kept_back_too(store):
+    hidden = replace(FOUR, usage=Usage(3_000, 5))
+    job, script = a_priced_job(store, budget=5_000), Script(hidden)
+
+    ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
+
+    assert ends == [End.SETTLED, End.OPEN, End.OPEN]
+    reason = store.jobs.get(job.id).reason or ""
+    assert "tokens more than a prompt can have" in reason
+    assert "max_tokens" not in reason
 
 
 def test_nothing_begins_when_the_process_is_about_to_stop(store):

@@ -31,6 +31,7 @@ from archon_batch.ledger import (
     MOST_IN_DOUBT,
     MOST_REFUSALS,
     Again,
+    Beyond,
     Fail,
     Past,
     Price,
@@ -153,6 +154,22 @@ def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
     kept = Price(1_000_000, 1_000_000).most(call)
 
     assert kept == 16 + (16 + 2) + (16 + 1) + 100
+
+
+@given(prompt=st.integers(0, 9_000), completion=st.integers(0, 9_000), more=st.integers(1, 99))
+def test_once_a_reply_was_counted_so_high_the_like_of_it_is_kept_back(prompt, completion, more):
+    call, price = a_call(max_tokens=more), Price(3, 5)
+    beyond = Beyond().seen(call, Usage(prompt, completion))
+
+    cost = price.cost(Usage(prompt, completion))
+
+    assert cost is not None
+    assert cost <= price.most(call, beyond)
+    assert price.most(call, beyond) >= price.most(call)
+    assert beyond.with_(Beyond()) == beyond == Beyond().with_(beyond)
+    assert beyond.seen(call, Usage(prompt, completion)) == beyond
+    # What is within its bounds teaches nothing.
+    assert Beyond().seen(call, Usage(10, more)) == Beyond()
 
 
 @pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])

@@ -91,6 +91,21 @@ def test_tokens_that_were_not_used_are_given_back():
     assert still.wait == pytest.approx(30 / 0.97 - 1 - AHEAD)
 
 
+@pytest.mark.parametrize("ahead", [0.0, 3.0, 86_400.0])
+def test_a_clock_that_was_ahead_and_is_right_again_holds_up_nothing(ahead):
+    limits = Limits(rpm=60, tpm=6_000, max_in_flight=3)
+    meter, first = grant(Meter(), limits, Wish("one", 0, [60, 60]), 1000.0 + ahead)
+    meter, other = grant(meter, limits, Wish("two", 0, [60], rest=9.0), 1000.1 + ahead)
+
+    meter, again = grant(meter, limits, Wish("one", 1, [60]), 1000.2)
+
+    # As if it had never been: places, paces and the provider's wish hold for as long as they did.
+    assert (len(first.moments), other.moments, again.moments) == (1, (), ())
+    assert again.wait == pytest.approx(9.0 - AHEAD - (0.0 if ahead else 0.1), abs=0.01)
+    lasts = {name: holder.until - LEASE for name, holder in meter.holders.items()}
+    assert lasts == pytest.approx({"one": 1000.2, "two": 1000.2 if ahead else 1000.1})
+
+
 def test_places_are_shared_by_those_who_wait_and_no_more_than_there_are():
     limits, meter = Limits(max_in_flight=4), Meter()
 
