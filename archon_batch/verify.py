@@ -60,9 +60,16 @@ def _money(books: Books) -> Iterator[Check]:
             found += f" by its entries, {usd(written):f} by the job"
         yield Check(f"money {name}", added == written, found)
     total = sum(books.added)
-    within = books.budget is None or total <= books.budget
     limit = "none" if books.budget is None else f"{usd(books.budget):f} USD"
-    yield Check("within the budget", within, f"{usd(total):f} of {limit}")
+    found = f"{usd(total):f} of {limit}"
+    over = 0 if books.budget is None else max(0, total - books.budget)
+    if over and over <= books.exceeded:
+        # What begins is within the budget by what is kept back; of the bill the provider decides.
+        found = (
+            f"over the budget by {usd(over):f} USD, since the provider billed more than was asked "
+            f"for: {_counted(books.exceeding, 'reply', 'replies')}"
+        )
+    yield Check("within the budget", over <= books.exceeded, found)
 
 
 def _rows(job: Job, books: Books) -> Iterator[Check]:
@@ -94,6 +101,10 @@ def _ends(store: Store, job: Job, running: RunningJob) -> Check:
     if wrong:
         found = f"{len(wrong)} of {seen} differ, such as row {wrong[0]}"
     return Check("answers follow from their replies", not wrong, found)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _how_many(count: int, what: str) -> str:

@@ -154,6 +154,29 @@ def test_a_cancelled_job_with_an_open_row_is_seen(here):
     assert wrong(here, job) == ["a job that is done or cancelled has no open row"]
 
 
+def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
+    done = a_done_job(here)
+    more = (
+        "UPDATE attempts SET cost = reserve + 70 WHERE key = '0.0.0.0'",
+        "UPDATE jobs SET spent = (SELECT SUM(cost) FROM attempts)",
+        "UPDATE jobs SET budget = spent - 70",
+    )
+    with here.store.database.writing() as connection:
+        for statement in more:
+            connection.execute(sa.text(statement))
+
+    found = {check.what: check for check in checks(here, done)}["within the budget"]
+
+    assert found.ok
+    assert found.found.startswith(
+        "over the budget by 0.00000007 USD, since the provider billed more"
+    )
+    assert found.found.endswith(": 1 reply")
+    with here.store.database.writing() as connection:
+        connection.execute(sa.text("UPDATE jobs SET budget = budget - 1"))
+    assert "within the budget" in wrong(here, done)
+
+
 def test_an_attempt_that_was_sent_twice_is_seen(here):
     done = a_done_job(here)
 

@@ -72,7 +72,8 @@ def account_lines(figures: Mapping[str, Any]) -> list[str]:
     if figures["budget_usd"] is not None:
         spent.append(f"of a budget of {money(figures['budget_usd'])}")
     tokens = f"{figures['prompt_tokens']:,} tokens in, {figures['completion_tokens']:,} out"
-    return [", ".join(rows), ", ".join(calls), tokens, ", ".join(spent)]
+    told = [visible(f"{one}: more was billed than asked for") for one in figures["exceeding"]]
+    return [", ".join(rows), ", ".join(calls), tokens, ", ".join(spent), *told]
 
 
 _ENDS = (("given_up", "given up"), ("open", "open"), ("cancelled", "cancelled"))

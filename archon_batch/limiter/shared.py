@@ -57,8 +57,8 @@ class RedisMeters:
             for name, value in found.items()
             if name.startswith("h:")
         }
-        meter = Meter(float(found.get("requests", 0)), float(found.get("tokens", 0)), holders)
-        return meter, seconds + micros / 1e6
+        requests, tokens, at = (float(found.get(name, 0)) for name in ("requests", "tokens", "at"))
+        return Meter(requests, tokens, holders, at), seconds + micros / 1e6
 
     def close(self) -> None:
         self._redis.close()

@@ -19,6 +19,9 @@ class Books:
     added: tuple[int, int, int]
     written: tuple[int, int, int]
     budget: int | None
+    #: Attempts that were billed more than was kept back for them, and by how much in all.
+    exceeding: int
+    exceeded: int
     #: The rows that the job took in, and its items by their status.
     rows: int
     items: dict[str, int]
@@ -64,10 +67,18 @@ class Audit:
                 (i.status == "given_up") != i.reason.is_not(None),
                 (i.status == "open") != i.ended_at.is_(None),
             )
+            beyond = a.cost - a.reserve
+            exceeding, exceeded = connection.execute(
+                sa.select(sa.func.count(), sa.func.sum(beyond)).where(
+                    a.job_id == job_id, beyond > 0
+                )
+            ).one()
             return Books(
                 added=_added(connection, job_id),
                 written=(job.spent, job.reserved, job.in_doubt),
                 budget=job.budget,
+                exceeding=exceeding,
+                exceeded=int(exceeded or 0),
                 rows=job.rows,
                 items=_by_status(connection, job_id),
                 halves=_count(connection, sa.select(i.ix).where(i.job_id == job_id, broken)),

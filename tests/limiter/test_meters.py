@@ -14,6 +14,7 @@ from archon_batch.limiter import Meters, StoredMeters, meters
 from archon_batch.limiter.shared import RedisMeters
 from archon_batch.limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
 from archon_batch.store import ModelKey, Store
+from archon_batch.store.database import Database
 from tests.test_limits import most_within
 
 KEY = ModelKey("openai/stand-in", "http://127.0.0.1:1/v1")
@@ -110,6 +111,27 @@ def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
 
     assert seen.holders["a"].width == 7
     assert seen.holders["a"].parked - now == pytest.approx(30.0, abs=5)
+
+
+def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
+    meter, addresses, monkeypatch
+) -> None:
+    limits = Limits(rpm=60)
+    if addresses[1]:
+        key = f"archon-batch:limits:{KEY.model} {KEY.api_base}"
+        redis = Redis.from_url(addresses[1])
+        redis.hset(key, "requests", f"{time.time() + 86_460}")
+        redis.hset(key, "at", f"{time.time() + 86_400}")
+    else:
+        clock = Database.clock
+        monkeypatch.setattr(Database, "clock", lambda *a: clock(*a) + 86_400)
+        meter.exchange(KEY, limits, Wish("b", 1, [0], rest=60.0))
+        monkeypatch.undo()
+
+    granted = meter.exchange(KEY, limits, Wish("a", 0, [0]))
+
+    # What the provider wanted is all that there is to wait for.
+    assert (granted.moments, round(granted.wait)) == ((), 60)
 
 
 def test_two_models_do_not_share(meter) -> None:
