@@ -26,6 +26,7 @@ from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
 from archon_batch.store.database import Database, bring, connect, is_there
 from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.installation import Installation
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.leases import Leases
@@ -63,6 +64,7 @@ class Store:
     searches: Searches
     lines: Lines
     leases: Leases
+    installation: Installation
     clerk: Clerk
     spool: Spool | None = None
 
@@ -95,6 +97,7 @@ class Store:
             Searches(database),
             Lines(database),
             Leases(database),
+            Installation(database),
             Clerk(database, kept),
             kept,
         )
@@ -175,6 +178,7 @@ __all__ = [
     "Finish",
     "Found",
     "Halted",
+    "Installation",
     "Items",
     "Job",
     "Kept",
