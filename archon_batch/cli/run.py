@@ -9,6 +9,7 @@ from functools import partial
 from types import FrameType
 
 from archon_batch import report
+from archon_batch.cli import unmanned
 from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside
 from archon_batch.engine import hangup
@@ -30,6 +31,8 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
         start(store, job)
         if wait:
             return follow(store, job)
+        if missing := unmanned.undrained(store, [job]):
+            aside.print(unmanned.notice(missing), style="bold")
     finally:
         store.close()
     aside.print(f"handed to the workers; archon-batch status {job.id} --follow")

@@ -4,11 +4,12 @@ Whoever may write to the broker may write anything. Celery and kombu take much o
 end, or connect again and again, where it is otherwise.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from kombu import compression
 from kombu.utils.json import loads
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from archon_batch.engine.chords import ADVANCE, PLACE
 
@@ -20,11 +21,21 @@ _OURS = {
     *("called_directly", "is_eager", "delivery_info", "hostname"),
 }
 
+
+def _soon(moment: str) -> str:
+    """A moment within a day: what Celery tries again, it does in seconds."""
+    at = datetime.fromisoformat(moment)
+    if at.tzinfo is None or at - datetime.now(UTC) > timedelta(days=1):
+        raise ValueError("no moment within a day")
+    return moment
+
+
 _Job = Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")]
 _Word = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 _Number = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Key = Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}\.\d{1,9}$")]
 _Text = Annotated[str, Field(max_length=5000)]
+_Moment = Annotated[str, AfterValidator(_soon)]
 _Turn = tuple[_Job, _Number, _Word]
 _Batch = list[tuple[_Number, list[_Key]]]
 _Nothing = Annotated[dict[str, Any], Field(max_length=0)]
@@ -58,7 +69,7 @@ class _Headers(_Strict):
     task: Literal["archon_batch.advance", "archon_batch.place"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
     retries: _Number = 0
-    eta: _Text | None = None
+    eta: _Moment | None = None
     expires: None = None
     timelimit: list[None] | None = None
     group: _Text | None = None

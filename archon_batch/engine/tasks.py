@@ -2,10 +2,9 @@
 
 import os
 from logging import DEBUG, INFO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from celery import Task
 from celery.exceptions import Retry
 from celery.signals import celeryd_init, setup_logging, worker_shutting_down
 
@@ -21,6 +20,9 @@ from archon_batch.errors import (
     JobNotFoundError,
 )
 from archon_batch.store import Turn
+
+if TYPE_CHECKING:
+    from celery import Task
 
 #: Calls of a round that is not shared out.
 _ALL = 1 << 30
