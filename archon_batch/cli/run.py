@@ -11,7 +11,7 @@ from types import FrameType
 from archon_batch import report
 from archon_batch.cli import unmanned
 from archon_batch.cli.follow import conclude, follow, watch
-from archon_batch.cli.tables import aside
+from archon_batch.cli.tables import aside, prepare
 from archon_batch.engine import hangup
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
@@ -21,6 +21,7 @@ _INTERRUPTED = 130
 
 def run(settings: Settings, job: Job, *, wait: bool) -> int:
     """See the job to its end, or on its way; return the exit status."""
+    prepare()
     # Celery takes a third of a second to import.
     from archon_batch.engine.start import start  # noqa: PLC0415
 

@@ -12,6 +12,7 @@ from celery.app.amqp import AMQP
 from celery.app.amqp import Queues as CeleryQueues
 from kombu import Exchange, Queue
 
+from archon_batch import log
 from archon_batch.engine import queues
 from archon_batch.errors import StoreAwayError
 from archon_batch.settings import Settings
@@ -35,7 +36,7 @@ def learn(settings: Settings) -> dict[str, Any]:
     """
     global _installation  # noqa: PLW0603
     if not settings.embedded:
-        _installation = _asked(settings.database_url)
+        _installation = _asked(settings)
     told: dict[str, Any] = {
         "task_queues": [_queue(full(name)) for name in queues.ALL],
         # Where remote control and events go.
@@ -78,11 +79,11 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name), routing_key=name)
 
 
-def _asked(url: str) -> str:
+def _asked(settings: Settings) -> str:
     said = -_SAY
     while True:
         try:
-            store = Store.open(url)
+            store = Store.open(settings.database_url)
             try:
                 return store.installation.id
             finally:
@@ -92,6 +93,8 @@ def _asked(url: str) -> str:
             if "celery.bin.celery" not in sys.modules:
                 raise
             if time.monotonic() - said > _SAY:
+                # Celery has not come to that yet.
+                log.configure(settings.log, settings.log_format)
                 _log.warning("database_awaited", why=str(error))
                 said = time.monotonic()
             time.sleep(_AGAIN)

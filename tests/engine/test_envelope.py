@@ -2,6 +2,7 @@
 
 import base64
 import json
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -77,7 +78,7 @@ def on_rabbitmq(url, queue):
                 base64.b64decode(one["body"]), application_headers=one["headers"],
                 content_type=one["content-type"], content_encoding=one["content-encoding"],
             )  # fmt: skip
-            with suppress(amqp.exceptions.FrameSyntaxError, OverflowError):
+            with suppress(amqp.exceptions.FrameSyntaxError, struct.error):
                 channel.basic_publish(message, exchange="", routing_key=queue)
                 count += 1
         channel.basic_publish(amqp.Message(b"bare"), exchange="", routing_key=queue)
