@@ -1,5 +1,6 @@
 """The commands, one file each. A command is imported when it is called: help needs no Celery."""
 
+import errno
 import importlib
 import io
 import os
@@ -107,8 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:  # noqa: BLE001  (nobody else tells of it)
-        from archon_batch.log import trace  # noqa: PLC0415
-
-        say(f"error: this should not happen; please report it:\n{trace(error)}", err=True)
         status = 1
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            say("error: too many files are open: raise ulimit -n", err=True)
+        else:
+            from archon_batch.log import trace  # noqa: PLC0415
+
+            why = f"this should not happen; please report it:\n{trace(error)}"
+            say(f"error: {why}", err=True)
     sys.exit(status if isinstance(status, int) else 0)

@@ -9,8 +9,9 @@ from functools import partial
 from types import FrameType
 
 from archon_batch import report
+from archon_batch.cli import unmanned
 from archon_batch.cli.follow import conclude, follow, watch
-from archon_batch.cli.tables import aside
+from archon_batch.cli.tables import aside, prepare
 from archon_batch.engine import hangup
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
@@ -20,6 +21,7 @@ _INTERRUPTED = 130
 
 def run(settings: Settings, job: Job, *, wait: bool) -> int:
     """See the job to its end, or on its way; return the exit status."""
+    prepare()
     # Celery takes a third of a second to import.
     from archon_batch.engine.start import start  # noqa: PLC0415
 
@@ -30,6 +32,8 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
         start(store, job)
         if wait:
             return follow(store, job)
+        if missing := unmanned.undrained(store, [job]):
+            aside.print(unmanned.notice(missing), style="bold")
     finally:
         store.close()
     aside.print(f"handed to the workers; archon-batch status {job.id} --follow")

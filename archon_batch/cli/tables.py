@@ -30,6 +30,14 @@ class _Aside(Console):
 aside = _Aside(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
+def prepare() -> None:
+    """Import what rich and the end of a command need, while there are files to open."""
+    import archon_batch.log  # noqa: F401, PLC0415
+
+    with aside.capture():
+        aside.print("", "ready", style="bold")
+
+
 def print_json(value: object) -> None:
     say(visible_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
