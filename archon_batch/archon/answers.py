@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from archon_batch.archon.quantity import Quantity, all_quantities, first_quantity, last_quantity
+
 _NUMBER = re.compile(
     # A sign, unless what stands before it makes it a minus or a dash: 10-15 ends with 15.
     r"(?:(?<![\w)\]}%])[-+\u2212])?[$\u20ac\xa3]?"
@@ -13,19 +15,33 @@ _NUMBER = re.compile(
     r"(?:(?<![/\d.,])\d{1,9}/\d{1,9}(?!/|\d|[.,]\d)"
     r"|(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)"
 )
-#: Where a text says that its answer comes, and the rest of the line; the surest sign first. After
-#: the last of them a sentence goes on, and its first number is meant, or what it sums up to.
+#: Where a text says that its answer comes; the surest sign first.
 _STATED = (
     re.compile(
-        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*)"|([^",}\n]+))', re.IGNORECASE
+        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*)"|([^"}\n]+))', re.IGNORECASE
     ),
-    re.compile(r"^####\s{0,9}(\S*\d\S*)[ \t]*$", re.MULTILINE),
+    re.compile(
+        r"^####\s{0,9}(\S{0,400}\d\S{0,400}(?: \d{3}(?!\d)){0,9}(?:(?<![.:)]) \w{1,20})?)[ \t]{0,99}$",
+        re.MULTILINE,
+    ),
+    re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE),
 )
-_SAID = re.compile(r"\banswer\W{0,9}(?:is|be|:)(?!\w)", re.IGNORECASE)
-#: A time of day, whose minutes are not its number.
-_MINUTES = re.compile(r"\b(\d{1,2}):\d\d(?=\s?[ap]\.?m)", re.IGNORECASE)
+_ANSWER = (
+    r"(?:\b(?:answer|antwort|respuesta|r\u00e9ponse|risposta|resposta|antwoord)"
+    r"|\u7b54\u6848|\u7b54\u3048|\u6b63\u89e3|\uc815\ub2f5|\ub2f5|\b\u043e\u0442\u0432\u0435\u0442)"
+)
+_IS = r"(?:(?:is|be|ist|lautet|es|est|\u00e8|\u00e9)(?!\w)|[:=\uff1a]|\u662f|\u4e3a|\u70ba|\u306f|\ub294|\uc740)"
+_SAID = re.compile(
+    rf"{_ANSWER}(?:[^\w\n]{{0,9}}{_IS}|[^\w\n]{{0,9}}\n)(?!\s{{0,9}}(?:not|never|neither)\b)",
+    re.IGNORECASE,
+)
 #: The end of a sentence, and not a decimal point.
-_END = re.compile(r"[.!?](?:\s|\Z)|;")
+_END = re.compile(r"[.!?](?:\s|\Z)|;|\u3002")
+#: A JSON object that never came to its answer.
+_OPEN_JSON = re.compile(r'\s{0,99}(?:```(?:json)?\s{0,9})?\{\s{0,9}"')
+_BRACE = re.compile("[{}]")
+#: What may stand before an answer, its emphasis and the line break that it follows.
+_MARKS_AND_BREAKS = " \t\n\r*_`#"
 _TEX_NOISE = re.compile(
     r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ()\[\]]|\\?[$%]"
     r"|\^(?:\\circ(?![A-Za-z])|\{\\circ\})|[~\s]"
@@ -53,46 +69,71 @@ _PART = re.compile(r"\s+|\S{1,200}")
 
 def boxed(text: str) -> str | None:
     r"""What the last ``\boxed{...}`` holds, braces within braces and all, without TeX's spacing."""
+    inside = _inside(text)
+    return (_plain_tex(inside) or None) if inside else None
+
+
+def _inside(text: str) -> str:
+    """The last box as it is written; empty when there is none, or it is never closed."""
     start = text.rfind("\\boxed{")
     if start < 0:
-        return None
+        return ""
     depth, begin = 0, start + len("\\boxed{")
-    for end in range(begin, len(text)):
-        if text[end] == "{":
+    for brace in _BRACE.finditer(text, begin):
+        if brace.group() == "{":
             depth += 1
-        elif text[end] == "}":
-            if depth == 0:
-                return _plain_tex(text[begin:end]) or None
+        elif depth == 0:
+            return text[begin : brace.start()]
+        else:
             depth -= 1
-    return None
+    return ""
+
+
+def _cut_json(text: str) -> bool:
+    """Whether the text is a JSON object that was cut off."""
+    begun = _OPEN_JSON.match(text)
+    return begun is not None and "}" not in text[begun.end() :].rstrip(" \n`")[-1:]
 
 
 def stated(text: str) -> str | None:
     """What a JSON field named answer holds, as it is written, or what follows ``####``."""
     for pattern in _STATED:
         if found := pattern.findall(text):
-            return found[-1] if isinstance(found[-1], str) else "".join(found[-1])
+            return (found[-1] if isinstance(found[-1], str) else "".join(found[-1])).strip(" ,")
     return None
 
 
 def number(text: str) -> str | None:
     """The number that the text says is its answer, else its last.
 
-    An answer is a JSON field of that name, what follows ``####``, what is boxed, or what "the
-    answer is". Written the shortest way: ``1,000.0`` and ``1000`` are one.
+    An answer is a JSON field of that name, what follows ``####``, what stands between ``<answer>``
+    tags, what is boxed, or what "the answer is", in the line below too. Written the shortest way:
+    ``1,000.0`` and ``1000`` are one. None when the number is a part of something else: see
+    ``quantity``; and when the text was cut off in its answer, or before.
     """
     told = stated(text)
-    if told is not None:
-        found = _NUMBER.findall(_MINUTES.sub(r"\1", told))
-        return _shortest(found[-1]) if found else None
+    if told is not None and boxed(told) is None:
+        return _value(last_quantity(told))
+    box = boxed(told or text)
+    if box is not None:
+        found = all_quantities(_after_equals(_inside(told or text)))
+        return found[0].value if len(found) == 1 and "!" not in box else None
+    if text.rfind("\\boxed{") >= 0 or _cut_json(text):
+        return None
     last = max(_SAID.finditer(text), key=re.Match.end, default=None)
-    after = text[last.end() :].partition("\n")[0] if last else ""
-    for said in (boxed(text) or "", after):
-        sentence = _END.split(_MINUTES.sub(r"\1", said), maxsplit=1)[0].rpartition("=")[2]
-        if found := _NUMBER.findall(sentence):
-            return _shortest(found[0])
-    found = _NUMBER.findall(text)
-    return _shortest(found[-1]) if found else None
+    if last:
+        line = text[last.end() :].lstrip(_MARKS_AND_BREAKS).partition("\n")[0]
+        if (first := first_quantity(_after_equals(_END.split(line, maxsplit=1)[0]))) is not None:
+            return first.value
+    return _value(last_quantity(text))
+
+
+def _value(found: Quantity | None) -> str | None:
+    return found.value if found else None
+
+
+def _after_equals(text: str) -> str:
+    return text.rpartition("=")[2]
 
 
 def letter(text: str) -> str | None:
