@@ -1,6 +1,15 @@
 """The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
 
-from archon_batch.archon.answers import EXTRACTORS, boxed, letter, matched, number, plain, stated
+from archon_batch.archon.answers import (
+    EXTRACTORS,
+    boxed,
+    expression,
+    letter,
+    matched,
+    number,
+    plain,
+    stated,
+)
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.code import code_of
@@ -101,6 +110,7 @@ __all__ = [
     "code_of",
     "enclosed",
     "estimated",
+    "expression",
     "fenced",
     "fitted",
     "flow_of",

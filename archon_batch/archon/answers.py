@@ -18,7 +18,7 @@ _NUMBER = re.compile(
 #: Where a text says that its answer comes; the surest sign first.
 _STATED = (
     re.compile(
-        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*)"|([^"}\n]+))', re.IGNORECASE
+        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*+)"|([^"}\n]+))', re.IGNORECASE
     ),
     re.compile(
         r"^####\s{0,9}(\S{0,400}\d\S{0,400}(?: \d{3}(?!\d)){0,9}(?:(?<![.:)]) \w{1,20})?)[ \t]{0,99}$",
@@ -39,6 +39,14 @@ _SAID = re.compile(
 _END = re.compile(r"[.!?](?:\s|\Z)|;|\u3002")
 #: A JSON object that never came to its answer.
 _OPEN_JSON = re.compile(r'\s{0,99}(?:```(?:json)?\s{0,9})?\{\s{0,9}"')
+#: Mathematics within a sentence.
+_TEX = re.compile(
+    r"\$\$?([^$]{1,500})\$|\\\(((?:[^\\]|\\(?!\))){1,500}+)\\\)|\\\[((?:[^\\]|\\(?!\])){1,500}+)\\\]"
+)
+#: Characters of a line that is looked through, and of a text that is nothing but an expression;
+#: what no expression has.
+_LINE, _BARE = 2_000, 200
+_PROSE = re.compile(r"\n|(?<![\\{A-Za-z])(?!(?:sqrt|sin|cos|tan|log|ln|exp|pi|infty)\b)[A-Za-z]{2}")
 _BRACE = re.compile("[{}]")
 #: What may stand before an answer, its emphasis and the line break that it follows.
 _MARKS_AND_BREAKS = " \t\n\r*_`#"
@@ -120,12 +128,45 @@ def number(text: str) -> str | None:
         return found[0].value if len(found) == 1 and "!" not in box else None
     if text.rfind("\\boxed{") >= 0 or _cut_json(text):
         return None
-    last = max(_SAID.finditer(text), key=re.Match.end, default=None)
-    if last:
-        line = text[last.end() :].lstrip(_MARKS_AND_BREAKS).partition("\n")[0]
-        if (first := first_quantity(_after_equals(_END.split(line, maxsplit=1)[0]))) is not None:
-            return first.value
+    sentence = _END.split(_said(text), maxsplit=1)[0]
+    if (first := first_quantity(_after_equals(sentence))) is not None:
+        return first.value
     return _value(last_quantity(text))
+
+
+def expression(text: str) -> str | None:
+    r"""What the text says is its answer, in LaTeX or plain; None when it says none.
+
+    What is stated, boxed, or behind "the answer is": an expression between dollars or TeX's
+    brackets, or a number. Else what the text ends with between such marks, or all of a text that is
+    nothing but an expression.
+    """
+    told = stated(text)
+    if told is not None:
+        # What a model writes into JSON is LaTeX with its backslashes doubled, or not.
+        told = told.replace("\\\\", "\\")
+        return _inside(told) or (None if "\\boxed{" in told else told.strip() or None)
+    if "\\boxed{" in text:
+        return _inside(text) or None
+    if _cut_json(text):
+        return None
+    if line := _said(text):
+        sentence = _END.split(line[:_LINE], maxsplit=1)[0]
+        if maths := _TEX.findall(sentence):
+            return "".join(maths[0]) if len(maths) == 1 else None
+        return _value(first_quantity(_after_equals(sentence)))
+    bare = text.strip()
+    if bare.isalpha() or (len(bare) <= _BARE and not _PROSE.search(bare)):
+        return bare.strip("$") or None
+    tail = bare[-_LINE:].rstrip(" .!*")
+    ends = [one for one in _TEX.finditer(tail) if one.end() == len(tail)]
+    return "".join(part or "" for part in ends[0].groups()) if ends else None
+
+
+def _said(text: str) -> str:
+    """The line that goes on where the text says for the last time that its answer comes."""
+    last = max(_SAID.finditer(text), key=re.Match.end, default=None)
+    return text[last.end() :].lstrip(_MARKS_AND_BREAKS).partition("\n")[0] if last else ""
 
 
 def _value(found: Quantity | None) -> str | None:

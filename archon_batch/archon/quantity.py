@@ -230,11 +230,11 @@ class _Reader:
 
     def _after_word(self, word: str, before: _Token, index: int) -> str:
         third, fourth = self._at(index - 2), self._at(index - 3)
-        measured = _UNIT.fullmatch(third.text) is not None and fourth.kind in _NUMBERS
         if third.kind in _NUMBERS:
             part = word in _JOINS or before.is_variable() or _UNIT.fullmatch(word) is not None
             return "part" if part else ""
-        return "part" if (measured and word == "and") or word.partition("_")[0] in _MATHS else ""
+        second = word == "and" and third.kind == "word" and fourth.kind in _NUMBERS
+        return "part" if second or word.partition("_")[0] in _MATHS else ""
 
     def _value(self, index: int, sign: str) -> tuple[str | None, int]:
         token, after = self._at(index), index + 1
@@ -343,9 +343,9 @@ class _Reader:
         if word in _JOINS:
             half = then.text.lower() == "a" and third.text.lower() in ("half", "third", "quarter")
             return then.kind in _NUMBERS or half
-        measured = _UNIT.fullmatch(word) is not None
-        joins = then.text.lower() == "and" and third.kind in _NUMBERS
-        return measured and (then.kind in _NUMBERS or joins)
+        if then.text.lower() == "and":
+            return third.kind in _NUMBERS
+        return _UNIT.fullmatch(word) is not None and then.kind in _NUMBERS
 
 
 def _bare(run: str) -> str | None:
