@@ -23,7 +23,7 @@ from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
 from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
+from archon_batch.archon.json_form import JsonReply, json_form, json_values, read_json
 from archon_batch.archon.model import ListPrice, Model
 from archon_batch.archon.planner import plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
@@ -119,6 +119,7 @@ __all__ = [
     "holds_tag",
     "is_reference",
     "json_form",
+    "json_values",
     "letter",
     "marked",
     "matched",

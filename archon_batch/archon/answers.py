@@ -57,18 +57,39 @@ _TEX_NOISE = re.compile(
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
 _TEX_FRACTION = re.compile(r"([-+]?)\\frac\{(\d{1,9})\}\{(\d{1,9})\}")
 
+# A letter ends before Chinese, Japanese and Korean, which part no words.
+_WORD = r"[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 # "A" and "I" are words too, unless a word follows that goes on about a choice.
 _CHOICE = (
     r"(?![AI]\s+(?!(?:and|as|because|but|by|due|for|from|given|in|is|since|which|with)\b)[a-z])"
-    r"([A-J])\b(?!['\u2019])"
+    rf"([A-J])(?!{_WORD}|['\u2019])"
 )
+_THEN = (
+    r"(?:[\W\u662f\u4e3a\u70ba\u9009\u9078\u9879\u306f\ub294\uc740]{0,12}"
+    r"(?i:(?:is|be|ist|lautet|es|est|\u00e8|\u00e9)\W{1,12})?)"
+)
+_OPTION = r"(?i:option|choice|opci\u00f3n|\u9009\u9879|\u9078\u9805)"
+_OPEN, _CLOSE = r"[(\[\uff08]", r"[)\]\uff09]"
 _LETTER = (
     # The more a model points at it, the more it is its answer: the last of the first kind found.
-    re.compile(rf"(?i:answer)\W{{0,12}}(?:(?i:is|be)\W{{1,12}})?{_CHOICE}"),
-    re.compile(rf"(?i:option|choice)\W{{0,12}}(?:(?i:is|be)\W{{1,12}})?{_CHOICE}"),
-    re.compile(r"\A\W{0,8}([A-J])\W{0,8}\Z"),
-    re.compile(r"(?:(?<!\w)[(\[*_]|\{)([A-J])[.:]?[)\]*_}]"),
-    re.compile(r"\b([A-J])(?=[.):](?:\s|\Z)|\s*\Z)"),
+    re.compile(
+        rf"(?i:{_ANSWER})(?:{_THEN}{_CHOICE}|{_THEN}{_OPEN}([a-j]){_CLOSE}"
+        r"|\W{0,8}[:\uff1a]\W{0,8}([a-j])[ \t*.]{0,9}$)",
+        re.MULTILINE,
+    ),
+    re.compile(rf"{_OPTION}{_THEN}{_CHOICE}"),
+    re.compile(r"\A\W{0,8}([A-Ja-j])\W{0,8}\Z"),
+    re.compile(r"\\boxed\{(?:\\text\{)?\(?([a-j])\)?\}"),
+    re.compile(rf"(?:(?<!{_WORD})(?:{_OPEN}|[*_])|\{{)([A-J])[.:]?(?:{_CLOSE}|[*_}}])"),
+    re.compile(
+        rf"(?<!not )(?<!n't )(?<!{_WORD})([A-J])(?=[.):\uff1a\u3002\u3001](?:\s|\Z|[^\x00-\x7f])|\s*\Z)"
+    ),
+)
+#: Words before a verdict that turn it round, or leave it open.
+_DENIAL = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|no|hardly|unlikely|without|fails?|far|wrong|false|than|instead"
+    r"|if|unless|whether|were)\b|n['\u2019]t\b",
+    re.IGNORECASE,
 )
 #: Ordering the accents of a word takes time that grows with the square of their number, and no
 #: language has so many: longer words are taken in parts.
@@ -180,9 +201,17 @@ def _after_equals(text: str) -> str:
 def letter(text: str) -> str | None:
     """The letter of a choice, A to J: after "answer" best, else by itself or in brackets."""
     for pattern in _LETTER:
-        if found := pattern.findall(text):
-            return str(found[-1])
+        last = None
+        for last in pattern.finditer(text):  # noqa: B007  (the last one is wanted)
+            pass
+        if last:
+            return "".join(part or "" for part in last.groups()).upper()
     return None
+
+
+def denied(before: str) -> bool:
+    """Whether what stands before a verdict on its line says that it is not that."""
+    return _DENIAL.search(before) is not None
 
 
 def plain(text: str) -> str | None:

@@ -84,6 +84,8 @@ _UNIT = re.compile(
     r"|degree|kg|g|km|m|cm|ft)s?|feet|foot|inch(?:es)?",
     re.IGNORECASE,
 )  # fmt: skip
+#: What may stand at a number's very end: km, th, cm2.
+_SUFFIX = re.compile(r"[^\W\d_]{2,20}\d?(?:\^\{?\d\}?)?")
 _NUMBERS = frozenset(["num", "frac", "part"])
 _RELATIONS = frozenset("<>\u2264\u2265\u2260\u00b1\u221a")
 _DIGIT = re.compile(r"[\d\u00bc-\u00be\u2150-\u215e]")
@@ -197,7 +199,8 @@ class _Reader:
                 return "part"
             case "{":
                 holds = before.kind == "cmd" and before.text not in _ENDS
-                return "part" if holds or before.text in ("^", "_") else ""
+                follows = mark.joined and before.text in ("^", "_", "}")
+                return "part" if holds or follows else ""
             case "(":
                 calls = is_word and (len(before.text) == 1 or before.text.lower() in _MATHS)
                 return "part" if mark.joined and (calls or before.kind in _NUMBERS) else ""
@@ -338,7 +341,7 @@ class _Reader:
         then, third = self._at(index + 1), self._at(index + 2)
         if word in _MATHS or word in _GOES_ON or token.is_variable():
             return True
-        if token.joined and len(word.partition("^")[0]) == 1:
+        if token.joined and not _SUFFIX.fullmatch(word):
             return True
         if word in _JOINS:
             half = then.text.lower() == "a" and third.text.lower() in ("half", "third", "quarter")
