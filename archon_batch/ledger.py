@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NewType
 
 from archon_batch.archon import Call, ListPrice, Usage
-from archon_batch.errors import Billing, GatewayError, TransientError
+from archon_batch.errors import Billing, GatewayError, ProviderFailedError, TransientError
 
 NanoUsd = NewType("NanoUsd", int)
 
@@ -17,7 +17,8 @@ _MILLION = 1_000_000
 
 #: Attempts that one call may have, whatever they end with.
 MOST_ATTEMPTS = 6
-#: Attempts that one call may have when each might be on the bill.
+#: Attempts that one call may have when each might be on the bill; of failures (5xx) of a model
+#: that answers nobody, as many as of any.
 MOST_IN_DOUBT = 2
 #: Seconds before the second attempt; doubled for each one after.
 FIRST_WAIT = 1.0
@@ -121,7 +122,10 @@ def decide(
     # An outage is not the call's: its probes do not use up the attempts that it has.
     if tried >= MOST_ATTEMPTS and away is None:
         return Fail(f"{error.reason} after {tried} attempts: {error.why}")
-    if in_doubt >= MOST_IN_DOUBT:
+    # Nor does it use up those that it may have in doubt, where a proxy has nobody to ask: then a
+    # probe is hardly ever served, and a row would be lost to minutes of it.
+    is_outage = away is not None and isinstance(error, ProviderFailedError)
+    if in_doubt >= (MOST_ATTEMPTS if is_outage else MOST_IN_DOUBT):
         return Fail(f"{error.reason}, {in_doubt} attempts in doubt: {error.why}")
     backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tried - 1, MOST_ATTEMPTS)) * (
         0.5 + jitter / 2

@@ -42,6 +42,7 @@ from archon_batch.archon.steps import (
 )
 from archon_batch.archon.story import ComponentStory, LayerStory, Story, story_of
 from archon_batch.archon.texts import texts
+from archon_batch.archon.thoughts import without_thoughts
 from archon_batch.archon.window import estimated, fitted, refuse_long
 
 __all__ = [
@@ -131,4 +132,5 @@ __all__ = [
     "together",
     "trace",
     "warnings",
+    "without_thoughts",
 ]
