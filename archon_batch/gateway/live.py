@@ -28,6 +28,7 @@ from archon_batch.gateway.faults import Fault, refusal
 from archon_batch.gateway.headers import headroom, patience
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
+from archon_batch.gateway.lanes import speaks_like_openai
 from archon_batch.gateway.refusals import Refusals
 from archon_batch.gateway.sayings import KEY, MODEL, QUOTA, UNSENT, said
 
@@ -181,7 +182,7 @@ class LiveGateway:
                     api_key=wire.bound.key if wire.bound else None,
                     extra_headers={"X-Client-Request-Id": attempt},
                     response_format=response_format(call),
-                    stream=False,
+                    extra_body={"stream": False} if speaks_like_openai(model) else None,
                 )
             came = _came(wire, call, response)
             if came is None:
