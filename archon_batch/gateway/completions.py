@@ -156,10 +156,10 @@ def _finish(word: object) -> str | None:
 
 def _why_not(message: Mapping[str, Any], finish: str | None, call: Call) -> str | None:
     """Why there is no text, if asking again in the same words would get none either."""
-    prompts = [m.content for m in call.messages]
-    refusal = message.get("refusal") or "".join(texts_of(message.get("refusal")))
-    if isinstance(refusal, str) and refusal.strip():
-        return f"refused: {repeatable(refusal, prompts)}"
+    refusal = message.get("refusal")
+    words = "".join(texts_of(refusal)) if isinstance(refusal, str | list) else ""
+    if words.strip():
+        return f"refused: {repeatable(words, [m.content for m in call.messages])}"
     if finish == "content_filter":
         return "refused: the provider's filter left no text (content_filter)"
     if message.get("tool_calls") or message.get("function_call"):
