@@ -29,17 +29,22 @@ def begins(
 
 
 def answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
-    cost = price.cost(reply.usage) if price else None
+    # A provider that says what it charged is believed before the list, which is what a call is
+    # expected to cost: with it goes what tokens do not tell, as a cheaper host or a fee.
+    cost = reply.usage.charged
+    if cost is None and price is not None:
+        cost = price.cost(reply.usage)
     # A provider that does not say what it counted is taken to have counted the most it could.
     estimated = price is not None and cost is None
+    outcome, _, why = (reply.failure or "ok").partition(": ")
     return Finish(
         start=start,
         n=n,
         billing=Billing.BILLED,
-        outcome="ok",
-        why=None,
+        outcome=outcome,
+        why=why or None,
         usage=reply.usage,
-        cost=start.reserve if estimated else cost,
+        cost=start.reserve if estimated else NanoUsd(cost) if cost is not None else None,
         estimated=estimated,
         reply=reply,
         at=now(),

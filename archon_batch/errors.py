@@ -12,6 +12,7 @@
     |   |   |-- RateLimitError
     |   |   |-- CallTimeoutError
     |   |   |-- BrokenReplyError
+    |   |   |-- ProviderFailedError
     |   |   `-- ProviderDownError
     |   |       `-- UnreachableError
     |   `-- PermanentError            another attempt would end alike; (model, why)
@@ -154,8 +155,17 @@ class BrokenReplyError(TransientError):
     billing = Billing.IN_DOUBT
 
 
+class ProviderFailedError(TransientError):
+    """The provider, or a proxy before it, failed (5xx) with the request in hand.
+
+    The model may have been at work, and it may be on the bill.
+    """
+
+    billing = Billing.IN_DOUBT
+
+
 class ProviderDownError(TransientError):
-    """The provider failed (5xx) or could not be reached."""
+    """The provider did not take the request up, or could not be reached."""
 
 
 class UnreachableError(ProviderDownError):

@@ -8,7 +8,13 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NewType
 
 from archon_batch.archon import Call, ListPrice, Usage
-from archon_batch.errors import Billing, GatewayError, RateLimitError, TransientError
+from archon_batch.errors import (
+    Billing,
+    GatewayError,
+    ProviderFailedError,
+    RateLimitError,
+    TransientError,
+)
 
 NanoUsd = NewType("NanoUsd", int)
 
@@ -20,7 +26,8 @@ MOST_ATTEMPTS = 6
 #: Times that one call may be turned away by a rate limit while its model answers others: each costs
 #: nothing, so they are no attempts of those above; but a call that is turned away for ever must end.
 MOST_REFUSALS = 100
-#: Attempts that one call may have when each might be on the bill.
+#: Attempts that one call may have when each might be on the bill; of failures (5xx) of a model
+#: that answers nobody, as many as of any.
 MOST_IN_DOUBT = 2
 #: Seconds before the second attempt; doubled for each one after.
 FIRST_WAIT = 1.0
@@ -183,7 +190,10 @@ def decide(
     used = past.tried - past.refused
     if away is None and (used >= MOST_ATTEMPTS or past.refused >= MOST_REFUSALS):
         return Fail(f"{error.reason} after {past.tried} attempts: {error.why}")
-    if past.in_doubt >= MOST_IN_DOUBT:
+    # Nor does it use up those that it may have in doubt, where a proxy has nobody to ask: then a
+    # probe is hardly ever served, and a row would be lost to minutes of it.
+    is_outage = away is not None and isinstance(error, ProviderFailedError)
+    if past.in_doubt >= (MOST_ATTEMPTS if is_outage else MOST_IN_DOUBT):
         return Fail(f"{error.reason}, {past.in_doubt} attempts in doubt: {error.why}")
     answers = away is None and isinstance(error, RateLimitError)
     longest = LONGEST_AMONG_ANSWERS if answers else LONGEST_WAIT

@@ -36,7 +36,9 @@ from tests.provider import Provider
 Record = sa.Row[Any]
 
 NAME = "chaos"
-FAULTS = {"429": 0.10, "500": 0.10, "reset": 0.05, "garbage": 0.02, "empty": 0.02}
+FAULTS = {
+    "429": 0.10, "overloaded": 0.08, "500": 0.02, "reset": 0.05, "garbage": 0.02, "empty": 0.02,
+}  # fmt: skip
 
 #: Seconds between looks, and until a night that does not end is given up.
 _LOOK, _LONGEST = 0.05, 1800.0

@@ -37,6 +37,7 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
     "401": (401, "invalid_api_key", "Incorrect API key provided."),
     "404": (404, "model_not_found", "The model does not exist."),
     "insufficient_quota": (429, "insufficient_quota", "You exceeded your current quota."),
+    "overloaded": (503, "overloaded", "The engine is currently overloaded."),
     "too_long": (400, "context_length_exceeded", "This model's maximum context length is 9."),
     "refused": (400, "content_policy_violation", "The prompt goes against our policy."),
 }

@@ -23,6 +23,7 @@ from archon_batch.errors import (
     GatewayError,
     PromptTooLongError,
     ProviderDownError,
+    ProviderFailedError,
     QuotaError,
     RateLimitError,
     RefusedError,
@@ -663,6 +664,34 @@ def test_an_outage_of_minutes_costs_a_few_requests_and_fails_no_call(store):
     assert [log["event"] for log in told] == ["model_parked"] * (len(told) - 1) + ["model_answers"]
     assert set(told[0]) == {"event", "log_level", "model", "seconds", "reason"}
     assert (told[0]["model"], told[0]["reason"]) == (MODEL, "provider_down")
+
+
+def test_an_outage_behind_a_proxy_fails_no_call_and_is_all_in_doubt(store):
+    job = a_priced_job(store)
+    provider = Outage(300, ProviderFailedError(MODEL, "502"))
+
+    ends = through(store, job, some_calls(60), provider)
+
+    assert ends == [End.SETTLED] * 60
+    assert failures(store, job) == []
+    assert provider.refused <= 8 + 5 + 12
+    # Whatever of it was served, the ledger has it.
+    attempts = [a for c in store.endings.calls(job.id, 0) for a in c.attempts]
+    assert sum(a.state == "in_doubt" for a in attempts) == provider.refused
+
+
+def test_a_call_that_alone_makes_its_server_fail_is_tried_twice(store):
+    class Poison(Outage):
+        async def answer(self, call: Call, attempt: str) -> Reply:
+            self.seconds = 1e9 if call.key.slot == 3 else 0.0
+            return await super().answer(call, attempt)
+
+    job, provider = a_priced_job(store), Poison(0, ProviderFailedError(MODEL, "500"))
+
+    through(store, job, some_calls(60), provider)
+
+    assert provider.refused == 2
+    assert failures(store, job) == ["provider_failed, 2 attempts in doubt: 500"]
 
 
 def test_a_call_by_itself_outlives_an_outage_though_it_makes_every_probe(store):

@@ -130,6 +130,7 @@ def test_an_error_has_the_exit_code_of_who_must_act(error, code):
         (errors.RateLimitError, "rate_limit", Billing.NOT_BILLED, False),
         (errors.CallTimeoutError, "call_timeout", Billing.IN_DOUBT, False),
         (errors.BrokenReplyError, "broken_reply", Billing.IN_DOUBT, False),
+        (errors.ProviderFailedError, "provider_failed", Billing.IN_DOUBT, False),
         (errors.ProviderDownError, "provider_down", Billing.NOT_BILLED, False),
         (errors.CredentialsError, "credentials", Billing.NOT_BILLED, True),
         (errors.UnknownModelError, "unknown_model", Billing.NOT_BILLED, True),

@@ -16,6 +16,7 @@ from archon_batch.errors import (
     PermanentError,
     PromptTooLongError,
     ProviderDownError,
+    ProviderFailedError,
     QuotaError,
     RateLimitError,
     RefusedError,
@@ -208,6 +209,8 @@ def test_what_would_end_alike_fails_at_once(error, why, tried):
         (BrokenReplyError, 5, 3, Fail("broken_reply, 3 attempts in doubt: no")),
         (CallTimeoutError, 6, 2, Fail("call_timeout after 6 attempts: no")),
         (ProviderDownError, 3, 2, Fail("provider_down, 2 attempts in doubt: no")),
+        (ProviderFailedError, 1, 1, Again(1.0)),
+        (ProviderFailedError, 2, 2, Fail("provider_failed, 2 attempts in doubt: no")),
     ],
 )
 def test_what_may_do_is_tried_again_within_its_bounds(error, tried, in_doubt, verdict):
@@ -296,3 +299,11 @@ def test_no_outage_lifts_the_bound_of_attempts_in_doubt(away):
     verdict = decide(CallTimeoutError("m", "no"), Past(2, 2), 1.0, away)
 
     assert verdict == Fail("call_timeout, 2 attempts in doubt: no")
+
+
+def test_a_failing_proxy_does_not_use_up_the_calls_of_a_model_that_answers_nobody():
+    failed = ProviderFailedError("m", "no")
+
+    assert decide(failed, Past(2, 2), 1.0, 0.0) == Again(2.0)
+    assert decide(failed, Past(5, 5), 1.0, 899.0) == Again(16.0)
+    assert decide(failed, Past(6, 6), 1.0, 899.0) == Fail("provider_failed, 6 attempts in doubt: no")

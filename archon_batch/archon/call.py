@@ -111,6 +111,8 @@ class Usage:
     cached: int | None = None
     #: The part of ``completion`` that was thought and not said.
     reasoning: int | None = None
+    #: What the provider says that the call has cost, in nano-dollars.
+    charged: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,15 @@ T = TypeVar("T")
 
 #: The most bytes of a reason that the model is told: it may hold what a model wrote.
 _REASON = 300
+#: What is told of a text that did not end by itself, and of a reply that cannot be read then.
+_CUT = {
+    "length": "a text ends where max_tokens did",
+    "content_filter": "a text ends where the provider's filter cut it off (content_filter)",
+}
+_ENDED = {
+    "length": "; it was cut off at its greatest length",
+    "content_filter": "; the provider's filter cut it off",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +62,7 @@ def ask(request: Request, reader: Callable[[str], T], retries: int) -> Steps[Rea
         try:
             return reader(_said(reply)), tuple(refused)
         except UnreadableError as error:
-            cut = "; it was cut off at its greatest length" if reply.finish == "length" else ""
-            refused.append(Remark("unreadable", f"{error}{cut}"))
+            refused.append(Remark("unreadable", f"{error}{_ENDED.get(reply.finish or '', '')}"))
     return None, tuple(refused)
 
 
@@ -67,8 +75,8 @@ def tell(request: Request, retries: int) -> Steps[Reading[str]]:
             return None, (*remarks, Remark("failed", reply.failure))
         text = (reply.text or "").strip()
         if text:
-            if reply.finish == "length":
-                remarks.append(Remark("cut", "a text ends where max_tokens did"))
+            if reply.finish in _CUT:
+                remarks.append(Remark("cut", _CUT[reply.finish]))
             return text, tuple(remarks)
         if reply.finish == "length":
             # It thought until it had no words left, and would again.

@@ -5,7 +5,6 @@ connection is not sent; a connection that ended without a whole answer is in dou
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from urllib.request import (  # type: ignore[attr-defined]  # undeclared, and documented
@@ -17,14 +16,14 @@ import aiohttp
 
 from archon_batch import errors
 from archon_batch.archon import Call, Model, Reply
-from archon_batch.errors import GatewayError, TransientError
 from archon_batch.gateway import completions
 from archon_batch.gateway.censor import repeatable
+from archon_batch.gateway.faults import Fault, refusal
 from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.lanes import Target, target
-from archon_batch.gateway.outcomes import PROMPT_SAYINGS, SAYINGS, of_status, said
+from archon_batch.gateway.refusals import Refusals
 from archon_batch.gateway.resolver import Guard
-from archon_batch.gateway.waits import patience, tell
+from archon_batch.gateway.waits import patience
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
 #: servers close theirs, since a request into one that is being closed is in doubt.
@@ -32,6 +31,8 @@ _CONNECT, _IDLE = 10.0, 4.0
 #: Bytes of an answer, unpacked; and of one about an error, of which no more is looked at.
 _MOST, _MOST_OF_ERROR = 1 << 26, 1 << 16
 _REFUSED, _SERVED = 400, 2
+_UNHEARD: Mapping[str, str] = {}
+_REDIRECT = Fault(None, "a redirect, and none is followed")
 _UNREACHED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -48,6 +49,7 @@ class DirectGateway:
         self._session: aiohttp.ClientSession | None = None
         self._proxies: dict[str, str | None] = {}
         self._targets: dict[tuple[str, str | None], Target] = {}
+        self._refusals = Refusals()
 
     async def answer(self, call: Call, attempt: str) -> Reply:
         """Make the call by one request, which carries the attempt's id.
@@ -67,8 +69,8 @@ class DirectGateway:
             # A server without a key is asked without one: some refuse a word that is none.
             **({"Authorization": f"Bearer {key}"} if key else {}),
         }
-        heard: Mapping[str, str] = {}
-        status, body = 0, b""
+        heard = _UNHEARD
+        status, body, charset = 0, b"", None
         try:
             async with (
                 asyncio.timeout(self._timeout),
@@ -76,24 +78,24 @@ class DirectGateway:
                     url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy(url)
                 ) as response,
             ):
-                status, heard = response.status, response.headers
+                status, heard, charset = response.status, response.headers, response.charset
                 body = await _read(response)
         except _UNREACHED as error:
             raise errors.UnreachableError(name, _line(error, call)) from None
         except aiohttp.InvalidURL:
             raise errors.BadCallError(name, "its address is none") from None
         except TimeoutError:
-            raise errors.CallTimeoutError(name, "no answer in time", patience(heard)) from None
+            if status < _REFUSED:
+                raise errors.CallTimeoutError(name, "no answer in time", patience(heard)) from None
         except Exception as error:  # noqa: BLE001  (whatever it was, the request may have arrived)
             if status < _REFUSED:
                 raise errors.BrokenReplyError(name, _line(error, call), patience(heard)) from None
-        if status // 100 != _SERVED:
-            raise _refusal(call, status, heard, body)
-        try:
-            return completions.reply(body, headroom(heard))
-        except ValueError:
-            why = f"{status}: its answer cannot be read"
-            raise errors.BrokenReplyError(name, why, patience(heard)) from None
+        came = _came(call, status, heard, body, charset)
+        if isinstance(came, Fault):
+            said = None if status // 100 == _SERVED else status
+            raise self._refusals.error(call, said, heard, came)
+        self._refusals.answered(call.model)
+        return came
 
     async def close(self) -> None:
         """Close all connections; a later call would open new ones."""
@@ -138,27 +140,16 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-    kind, text = of_status(status), body.decode("utf-8", "replace")
-    prompts = [message.content for message in call.messages]
-    if kind in {errors.BadCallError, errors.RateLimitError}:
-        sayings = SAYINGS if kind is errors.RateLimitError else {**SAYINGS, **PROMPT_SAYINGS}
-        kind = said(text, prompts, sayings) or kind
-    words = "a redirect, and none is followed" if status < _REFUSED else _message(text)
-    why = f"{status}: {repeatable(words, prompts)}"[:200]
-    refusal = kind(call.model.model, why)
-    if isinstance(refusal, TransientError):
-        tell(refusal, headers, text, prompts)
-    return refusal
-
-
-def _message(text: str) -> str:
-    """The words for people in an error's body, or all of it."""
+def _came(
+    call: Call, status: int, heard: Mapping[str, str], body: bytes, charset: str | None
+) -> Reply | Fault:
+    if status // 100 != _SERVED:
+        return _REDIRECT if status < _REFUSED else refusal(body)
     try:
-        error = json.loads(text)["error"]
-        return str(error if isinstance(error, str) else error["message"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return text
+        return completions.reply(body, call, headroom(heard), charset)
+    except ValueError:
+        why = f"{status}: its answer cannot be read"
+        raise errors.BrokenReplyError(call.model.model, why, patience(heard)) from None
 
 
 def _line(error: Exception, call: Call) -> str:

@@ -44,12 +44,16 @@ class Target(NamedTuple):
     key: str
 
 
+def speaks_like_openai(model: Model) -> bool:
+    return model.provider in _ALIKE
+
+
 def is_direct(model: Model) -> bool:
     """Whether the model's calls need no litellm; its own ``lane`` counts first."""
     if model.lane is not None:
         return model.lane == "direct"
     provider, _, name = model.model.partition("/")
-    if model.provider not in _ALIKE or "://" in name:
+    if not speaks_like_openai(model) or "://" in name:
         return False
     if provider == "openai":
         last = name.removeprefix("ft:").rpartition("/")[2]

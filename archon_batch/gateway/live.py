@@ -2,7 +2,8 @@
 
 litellm repeats requests in more ways than its settings reach, and says InternalServerError of a
 500, of a cut body and of a closed port alike. So every request is watched where it leaves: there a
-second one is stopped, and what was seen there decides what a failure means and may have cost.
+second one is stopped, and what was seen there decides what a failure means and may have cost. What
+came back in the words of OpenAI is read by the same reader as on the direct lane.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -18,16 +20,19 @@ import aiohttp
 import httpx
 
 from archon_batch import errors
-from archon_batch.archon import Call, Reply, Usage
-from archon_batch.errors import GatewayError, SettingsError, TransientError
+from archon_batch.archon import Call, Reply
+from archon_batch.errors import GatewayError, SettingsError
+from archon_batch.gateway import completions
 from archon_batch.gateway.censor import repeatable
+from archon_batch.gateway.faults import Fault, refusal
 from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
-from archon_batch.gateway.outcomes import SAYINGS, of_status, said
+from archon_batch.gateway.lanes import speaks_like_openai
+from archon_batch.gateway.refusals import Refusals
 from archon_batch.gateway.resolver import Guard
+from archon_batch.gateway.sayings import KEY, MODEL, QUOTA, UNSENT, said
 from archon_batch.gateway.waits import tell
-from archon_batch.limits import Headroom
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -58,8 +63,8 @@ _THEIRS: Mapping[type[GatewayError], str] = {
     errors.UnknownModelError: "LiteLLMUnknownProvider NotFoundError",
 }
 MEANINGS = {name: ours for ours, names in _THEIRS.items() for name in names.split()}
-#: These it also raises for what it does not know, or at a word in a body. The status says more.
-_VAGUE = {errors.BrokenReplyError, errors.ProviderDownError, errors.RateLimitError}
+#: What it reads out of words that ours do not know, such as Bedrock's.
+_FINER = {errors.PromptTooLongError, errors.RefusedError}
 #: Seconds to reach a host: fewer than a call has, lest one that is away seem to have been slow.
 _CONNECT = 10.0
 #: Headers that say who asks, and who pays.
@@ -81,6 +86,9 @@ class _Wire:
     reached: bool = True
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: What was served, if it came whole.
+    body: bytes | None = None
+    charset: str | None = None
     #: What went wrong below litellm.
     trouble: str = ""
 
@@ -109,7 +117,7 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
     try:
         response = await _send(self, request)
         wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
-        await response.aread()
+        wire.body, wire.charset = await response.aread(), response.charset_encoding
     except Exception as error:
         cause = error.__cause__
         unreached = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
@@ -130,6 +138,8 @@ aiohttp.connector.DefaultResolver = Guard  # type: ignore[attr-defined,assignmen
 litellm.suppress_debug_info = True
 # pydantic warns of read-only fields that litellm declares, at their first use: in a call.
 warnings.filterwarnings("ignore", "Items? .+ on TypedDict class", UserWarning)
+# And of contents and counts that are of another kind than litellm declares.
+warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
 for _name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
     # What they would say of a call is in the error it ends with, and there without the prompt.
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -141,6 +151,7 @@ class LiveGateway:
     def __init__(self, timeout: float) -> None:
         #: Seconds for a whole call, however slowly its answer drips.
         self._timeout = timeout
+        self._refusals = Refusals()
         if not AsyncHTTPHandler.should_use_aiohttp_transport():
             why = "must be unset: calls would leave unwatched, and could be paid for several times"
             raise SettingsError("DISABLE_AIOHTTP_TRANSPORT, LITELLM_HTTP2", why)
@@ -176,16 +187,32 @@ class LiveGateway:
                     api_key=(wire.bound.key or "none") if wire.bound else None,
                     extra_headers={"X-Client-Request-Id": attempt},
                     response_format=response_format(call),
+                    extra_body={"stream": False} if speaks_like_openai(model) else None,
                 )
-            return _reply(response, headroom(wire.headers))
+            came = _came(wire, call, response)
+            if came is None:
+                raise ValueError("no chat completion")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001  (litellm's are of many kinds)
-            kind, why = _meaning(error, call, wire), _why(error, call, wire)
-            failed = kind(model.model, why)
-            if isinstance(failed, TransientError):
-                words = f"{error} {getattr(error, 'body', '')}"
-                tell(failed, wire.headers, words, (m.content for m in call.messages))
-            # What it came from may quote the prompt or a key.
-            raise failed from None
+            came = _came(wire, call, None)
+            if came is None:
+                # What it came from may quote the prompt or a key.
+                raise self._failed(error, call, wire) from None
+        if isinstance(came, Fault):
+            raise self._refusals.error(call, None, wire.headers, came)
+        self._refusals.answered(model)
+        return came
+
+    def _failed(self, error: Exception, call: Call, wire: _Wire) -> GatewayError:
+        kind = _meaning(error, call, wire)
+        if kind is None and wire.status is not None:
+            told = Fault(None, wire.trouble) if wire.trouble else refusal(wire.body or b"")
+            finer = _FINER & {_of(error)}
+            return self._refusals.error(call, wire.status, wire.headers, told, *finer)
+        kind = kind or errors.BrokenReplyError
+        failed = kind(call.model.model, _why(error, call, wire))
+        if isinstance(failed, errors.TransientError):
+            tell(failed, wire.headers)
+        return failed
 
     async def close(self) -> None:
         """Close all connections; a later call would open new ones."""
@@ -201,51 +228,45 @@ def missing_keys(model: str) -> tuple[str, ...]:
     return tuple(name for name in names if not os.environ.get(name))
 
 
-def _reply(response: litellm.ModelResponse, left: Headroom | None) -> Reply:
-    choice = response.choices[0] if response.choices else None
-    text = (choice.message.content if choice else None) or ""
-    finish = choice.finish_reason if choice else None
-    usage = _usage(response, text)
-    return Reply(text, usage=usage, finish=finish, model=response.model, headroom=left)
+def _came(wire: _Wire, call: Call, response: object) -> Reply | Fault | None:
+    """What was served: by its own words where these are OpenAI's, else as litellm read it.
+
+    None is what neither of the two can read.
+    """
+    left, came = headroom(wire.headers), None
+    if wire.body is not None and wire.status is not None and wire.status // 100 == _SERVED:
+        with suppress(ValueError):
+            came = completions.reply(wire.body, call, left, wire.charset)
+    # A schema that litellm asked for as a tool comes back as the call of one.
+    is_tool = isinstance(came, Reply) and (came.failure or "").startswith("tool_call")
+    if isinstance(response, litellm.ModelResponse) and (came is None or is_tool):
+        return completions.reply_of(response.model_dump(warnings=False), call, left)
+    return came
 
 
-def _usage(response: litellm.ModelResponse, text: str) -> Usage:
-    """The tokens as reported: litellm writes 0 where nothing was, as no prompt or text can have."""
-    usage = getattr(response, "usage", None)
-    prompt = _count(usage, "prompt_tokens") or None
-    completion = _count(usage, "completion_tokens")
-    if completion == 0 and (text or prompt is None):
-        completion = None
-    return Usage(
-        prompt,
-        completion,
-        _count(getattr(usage, "prompt_tokens_details", None), "cached_tokens"),
-        _count(getattr(usage, "completion_tokens_details", None), "reasoning_tokens"),
-    )
-
-
-def _count(usage: object, name: str) -> int | None:
-    value = getattr(usage, name, None)
-    return value if isinstance(value, int) and value >= 0 else None
-
-
-def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError]:
+def _of(error: Exception) -> type[GatewayError]:
+    """What litellm's exception means, by itself."""
     names = (base.__name__ for base in type(error).__mro__)
-    kind = next((MEANINGS[name] for name in names if name in MEANINGS), errors.BrokenReplyError)
+    return next((MEANINGS[name] for name in names if name in MEANINGS), errors.BrokenReplyError)
+
+
+def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError] | None:
+    """What a failure means by how it came about; None where what was said under a status tells."""
+    kind = _of(error)
     if not wire.reached:
         return errors.UnreachableError
+    if wire.status is not None:
+        if wire.status // 100 != _SERVED:
+            return None
+        return kind if kind is errors.CallTimeoutError else errors.BrokenReplyError
     if kind is errors.CallTimeoutError:
         return kind
-    if wire.status is None and kind is errors.ProviderDownError:
+    if kind is errors.ProviderDownError:
         keyless = not (wire.bound or wire.posted) and missing_keys(call.model.model)
         kind = errors.CredentialsError if keyless else errors.BrokenReplyError
-    if wire.status is not None:
-        seen = of_status(wire.status)
-        kind = seen if kind in _VAGUE or seen is errors.BrokenReplyError else kind
-    if wire.status is None or kind in {errors.RateLimitError, errors.BadCallError}:
-        words = f"{error} {getattr(error, 'body', '')}"
-        return said(words, (message.content for message in call.messages), SAYINGS) or kind
-    return kind
+    words = f"{error} {getattr(error, 'body', '')}"
+    prompts = [message.content for message in call.messages]
+    return said(words, prompts, QUOTA, KEY, MODEL, UNSENT) or kind
 
 
 def _why(error: Exception, call: Call, wire: _Wire) -> str:

@@ -1,57 +1,98 @@
-"""What a status means, and the words under it: the same for both lanes to a provider."""
+"""What a status means for the call and for the bill: the same for both lanes to a provider.
 
-from collections.abc import Iterable, Mapping
+Two things decide: who has to act, and whether the request can have reached the model. If it can,
+the call may be on the bill, however the status is called, and is in doubt.
+"""
+
+from collections.abc import Mapping, Sequence
 
 from archon_batch import errors
 from archon_batch.errors import GatewayError
+from archon_batch.gateway.sayings import (
+    FILTER,
+    KEY,
+    MODEL,
+    OFTEN,
+    QUOTA,
+    UNSENT,
+    UNSERVED,
+    WINDOW,
+    said,
+)
 
-#: By the status itself or by its hundred; of a 2xx that is no answer, that it was served.
+#: By the status itself or by its hundred; of a 2xx that is no answer, that it was served. RFC 9110
+#: where nothing else is said.
 _STATUSES: Mapping[int, type[GatewayError]] = {
     2: errors.BrokenReplyError,
     3: errors.BadCallError,
     4: errors.BadCallError,
-    5: errors.ProviderDownError,
+    # A proxy says 500, 502 or 503 as well when it lost the model's server in the midst of its work.
+    5: errors.ProviderFailedError,
     401: errors.CredentialsError,
     402: errors.QuotaError,
-    403: errors.CredentialsError,
     404: errors.UnknownModelError,
+    405: errors.UnknownModelError,  # another path takes it, so this one never will
+    407: errors.CredentialsError,
     408: errors.CallTimeoutError,
-    409: errors.ProviderDownError,
+    409: errors.ProviderFailedError,
+    410: errors.UnknownModelError,
     413: errors.PromptTooLongError,
+    421: errors.ProviderDownError,  # "unable or unwilling to produce" a response, and produced none
+    424: errors.ProviderFailedError,  # TGI: it failed during generation
+    425: errors.ProviderDownError,  # RFC 8470: "unwilling to risk processing" it
     429: errors.RateLimitError,
+    451: errors.RefusedError,
+    498: errors.ProviderDownError,  # Groq, capacity exceeded: "the request won't be processed"
+    499: errors.ProviderFailedError,  # nginx: its client, a proxy of theirs, has gone; Google: cancelled
+    501: errors.BadCallError,
     504: errors.CallTimeoutError,
+    505: errors.BadCallError,
+    511: errors.ProviderDownError,  # RFC 6585: the network between wants a login
+    # Cloudflare, 5xx errors. 520: the server answered what is no HTTP. 522: no connection, or no
+    # sign of life for 90 s after the request was sent. 524: connected, and no answer in time.
+    521: errors.ProviderDownError,  # the server refused the connection
+    523: errors.ProviderDownError,  # no way leads to the server
+    524: errors.CallTimeoutError,
+    525: errors.ProviderDownError,  # no TLS with the server, before any request
+    526: errors.ProviderDownError,
+    529: errors.ProviderDownError,  # Anthropic: overloaded
+    530: errors.ProviderDownError,  # the server's name leads nowhere
+    598: errors.CallTimeoutError,  # proxies: no answer in time
+    599: errors.CallTimeoutError,
 }
-#: What is said under several statuses, or before there is one.
-SAYINGS: Mapping[str, type[GatewayError]] = {
-    "insufficient_quota": errors.QuotaError,
-    "insufficient balance": errors.QuotaError,
-    "credit balance is too low": errors.QuotaError,
-    "llm provider not provided": errors.UnknownModelError,
-    "no module named": errors.BadCallError,
-    "surrogates not allowed": errors.BadCallError,
-}
-#: What servers that speak like OpenAI's say of a prompt under a 400; litellm reads these itself.
-PROMPT_SAYINGS: Mapping[str, type[GatewayError]] = {
-    "context_length_exceeded": errors.PromptTooLongError,
-    "exceed_context_size": errors.PromptTooLongError,
-    "maximum context length": errors.PromptTooLongError,
-    "longer than the model's context length": errors.PromptTooLongError,
-    "prompt is too long": errors.PromptTooLongError,
-    "exceeds the available context size": errors.PromptTooLongError,
-    "content_policy_violation": errors.RefusedError,
-    "content management policy": errors.RefusedError,
-}
+_FORBIDDEN = 403
+#: Of any refusal that is not by its status what it is.
+_ANY = (UNSENT, QUOTA, KEY, MODEL, FILTER, WINDOW)
 
 
 def of_status(status: int) -> type[GatewayError]:
     """What the status means when nothing else is known."""
+    if status == _FORBIDDEN:
+        return errors.CredentialsError
     known = status if status in _STATUSES else status // 100
     return _STATUSES.get(known, errors.BrokenReplyError)
 
 
-def said(
-    words: str, prompts: Iterable[str], sayings: Mapping[str, type[GatewayError]]
-) -> type[GatewayError] | None:
-    """What the words say; a prompt that they quote has no say in it."""
-    words, prompt = words.lower(), " ".join(prompts).lower()
-    return next((sayings[s] for s in sayings if s in words and s not in prompt), None)
+def meaning(status: int | None, words: str, prompts: Sequence[str]) -> type[GatewayError] | None:
+    """What a refusal means, by its status and its words.
+
+    Args:
+        status: as it came, or as the body says; None when it says none.
+        words: all that was said.
+        prompts: what the call asks, which has no say.
+
+    Returns:
+        None when it may be this prompt, or all that is asked with this key.
+    """
+    if status is None:
+        return said(words, prompts, *_ANY, OFTEN) or errors.ProviderDownError
+    if status == _FORBIDDEN:
+        return said(words, prompts, QUOTA, KEY, MODEL, FILTER)
+    kind = of_status(status)
+    if kind is errors.BadCallError:
+        return said(words, prompts, *_ANY, OFTEN) or kind
+    if kind is errors.RateLimitError:
+        return said(words, prompts, QUOTA) or kind
+    if kind is errors.ProviderFailedError:
+        return said(words, prompts, UNSERVED, FILTER, WINDOW) or kind
+    return kind

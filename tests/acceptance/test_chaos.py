@@ -18,7 +18,8 @@ def _held(figures: Figures, night: Night) -> None:
     assert figures.answered > night.rows / 2
     # All that was to happen did happen, or the night proves nothing.
     assert figures.kills == night.most_kills
-    assert {"rate_limit", "provider_down", "broken_reply"} <= set(figures.outcomes)
+    outcomes = {"rate_limit", "provider_down", "provider_failed", "broken_reply"}
+    assert outcomes <= set(figures.outcomes)
     assert figures.in_flight_at_kills <= figures.kills * WIDTH
     assert figures.extra_paid_by_kills <= figures.in_flight_at_kills
 

@@ -128,7 +128,7 @@ def test_a_bad_night_ends_with_every_row_answered_and_every_attempt_on_record(
     stage: Stage,
 ) -> None:
     stage.dataset(8)
-    faults = {"429": 0.1, "500": 0.1, "reset": 0.03}
+    faults = {"429": 0.1, "overloaded": 0.1, "reset": 0.03}
 
     with Provider(prices=PRICES, faults=faults, seed=7) as provider:
         stage.architecture(provider.url, EVERY)

@@ -114,6 +114,12 @@ def test_a_reply_that_was_cut_off_is_told_so():
     assert "'mo' is no number; it was cut off at its greatest length." in told(rounds, 1)
 
 
+def test_a_reply_that_a_filter_cut_off_is_told_so():
+    rounds, _ = driven(ask(REQUEST, number, 1), Reply("mo", finish="content_filter"))
+
+    assert "'mo' is no number; the provider's filter cut it off." in told(rounds, 1)
+
+
 def test_a_reply_that_was_cut_off_and_can_be_read_is_taken():
     _, reading = driven(ask(REQUEST, number, 1), Reply("12", finish="length"))
 
@@ -177,6 +183,13 @@ def test_a_text_that_was_cut_off_is_taken_with_a_remark():
     _, reading = driven(tell(REQUEST, 2), Reply("and so", finish="length"))
 
     assert reading == ("and so", (Remark("cut", "a text ends where max_tokens did"),))
+
+
+def test_a_text_that_a_filter_cut_off_is_taken_with_a_remark():
+    _, reading = driven(tell(REQUEST, 2), Reply("and so", finish="content_filter"))
+
+    why = "a text ends where the provider's filter cut it off (content_filter)"
+    assert reading == ("and so", (Remark("cut", why),))
 
 
 def test_a_model_that_thought_to_the_end_is_not_asked_to_think_again():

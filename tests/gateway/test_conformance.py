@@ -10,6 +10,7 @@ from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.gateway import Router
+from tests.provider import Provider
 
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
@@ -34,6 +35,10 @@ def refused(status, code="x", message="No luck.", **headers):
     return http(status, {"error": {"message": message, "type": kind, "code": code}}, **headers)
 
 
+def told(code, message="No luck."):
+    return http(200, {"error": {"code": code, "message": message}})
+
+
 CUT_CHUNK = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"choices"'
 FOUR = completion({"content": "4"})
 SAID = Reply("4", usage=Usage(9, 7), finish="stop", model="m")
@@ -41,6 +46,23 @@ DETAILS = {
     "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {"reasoning_tokens": 3},
 }
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "two, two"}]},
+    {"type": "text", "text": "4"},
+]
+TOOL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+STREAM = "".join(
+    f"data: {json.dumps({**CHUNK, **part})}\n\n"
+    for part in (
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+        {"choices": [{"index": 0, "delta": {"content": "4"}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": USAGE},
+    )
+).encode()
+FILTERED = "refused: the provider's filter left no text (content_filter)"
+CALLED = "tool_call: it called a tool, and none was offered"
 LONG = "This model's maximum context length is 9 tokens."
 
 #: What is served, and the reply that it is.
@@ -54,13 +76,42 @@ REPLIES = {
         http(200, completion({"content": "4"}, "length")),
         Reply("4", usage=Usage(9, 7), finish="length", model="m"),
     ),
+    "length in other words": (
+        http(200, completion({"content": "4"}, "MAX_TOKENS")),
+        Reply("4", usage=Usage(9, 7), finish="length", model="m"),
+    ),
     "filtered": (
         http(200, completion({"content": ""}, "content_filter")),
-        Reply("", usage=Usage(9, 7), finish="content_filter", model="m"),
+        Reply(None, FILTERED, usage=Usage(9, 7), finish="content_filter", model="m"),
+    ),
+    "filtered in its midst": (
+        http(200, completion({"content": "4"}, "content_filter")),
+        Reply("4", usage=Usage(9, 7), finish="content_filter", model="m"),
     ),
     "refusal": (
         http(200, completion({"content": None, "refusal": "I cannot."})),
-        Reply("", usage=Usage(9, 7), finish="stop", model="m"),
+        Reply(None, "refused: I cannot.", usage=Usage(9, 7), finish="stop", model="m"),
+    ),
+    "tool": (
+        http(200, completion({"content": None, "tool_calls": [TOOL]}, "tool_calls")),
+        Reply(None, CALLED, usage=Usage(9, 7), finish="tool_calls", model="m"),
+    ),
+    "parts": (http(200, completion({"content": PARTS})), SAID),
+    "byte order mark": (http(200, b"\xef\xbb\xbf" + json.dumps(FOUR).encode()), SAID),
+    "UTF-16": (http(200, json.dumps(FOUR).encode("utf-16")), SAID),
+    "stream": (http(200, STREAM, "text/event-stream"), SAID),
+    "error null": (http(200, {**FOUR, "error": None}), SAID),
+    "thoughts beside the completion": (
+        http(200, completion({"content": "4"}, usage={**USAGE, "total_tokens": 616})),
+        Reply("4", usage=Usage(9, 607), finish="stop", model="m"),
+    ),
+    "usage that cannot be": (
+        http(200, completion({"content": "4"}, usage={**USAGE, "completion_tokens": 2**32 - 35})),
+        Reply("4", usage=Usage(9, None), finish="stop", model="m"),
+    ),
+    "cut in its thoughts": (
+        http(200, completion({"content": "<think>two, two"}, "length")),
+        Reply("", usage=Usage(9, 7), finish="length", model="m"),
     ),
     "reasoning": (http(200, completion({"content": "4", "reasoning_content": "two, two"})), SAID),
     "thoughts": (http(200, completion({"content": "<think>two, two</think>4"})), SAID),
@@ -88,8 +139,34 @@ FAILURES = {
     "not gzip": (http(200, b"{}", Content_Encoding="gzip"), errors.BrokenReplyError),
     "html": (http(200, b"<html>All is well</html>", "text/html"), errors.BrokenReplyError),
     "empty": (http(200), errors.BrokenReplyError),
-    "error under 200": (
-        http(200, {"error": {"code": 502, "message": "Provider returned error"}}),
+    "502 under 200": (told(502), errors.ProviderDownError),
+    "504 under 200": (told(504), errors.CallTimeoutError),
+    "429 under 200": (told(429), errors.RateLimitError),
+    "429 as text under 200": (told("429"), errors.RateLimitError),
+    "429 as a word under 200": (told("rate_limit_exceeded"), errors.RateLimitError),
+    "401 under 200": (told(401), errors.CredentialsError),
+    "403 under 200": (told(403, "Your input was flagged by moderation"), errors.RefusedError),
+    "wrong path under 200": (
+        http(200, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}),
+        errors.UnknownModelError,
+    ),
+    "a sentence under 200": (http(200, {"error": "Try later."}), errors.ProviderDownError),
+    "error beside no choices": (
+        http(200, {**FOUR, "choices": [], "error": {"code": 429, "message": "No luck."}}),
+        errors.RateLimitError,
+    ),
+    "error of a choice": (
+        http(200, {**FOUR, "choices": [{"message": {"content": ""}, "error": {"code": 502}}]}),
+        errors.ProviderFailedError,
+    ),
+    "error in a stream": (
+        http(200, b'data: {"error": {"code": 429}}\n\n', "text/event-stream"),
+        errors.RateLimitError,
+    ),
+    "stream cut": (http(200, STREAM[:200], "text/event-stream"), errors.BrokenReplyError),
+    "aborted": (http(200, completion({"content": "4"}, "abort")), errors.BrokenReplyError),
+    "ended in an error": (
+        http(200, completion({"content": "4"}, "error")),
         errors.BrokenReplyError,
     ),
     "307": (refused(307, Location="/elsewhere"), errors.BadCallError),
@@ -100,32 +177,55 @@ FAILURES = {
     "413": (refused(413), errors.PromptTooLongError),
     "policy": (refused(400, "content_policy_violation", "Against it."), errors.RefusedError),
     "401": (refused(401), errors.CredentialsError),
-    "403": (refused(403), errors.CredentialsError),
+    "403 for the key": (refused(403, "permission_denied"), errors.CredentialsError),
+    "403 for the prompt": (
+        refused(403, message="Your input was flagged by moderation"),
+        errors.RefusedError,
+    ),
+    "key refused with 400": (
+        http(400, [{"error": {"code": 400, "message": "API key not valid."}}]),
+        errors.CredentialsError,
+    ),
     "402": (refused(402), errors.QuotaError),
     "quota": (refused(429, "insufficient_quota"), errors.QuotaError),
     "404": (refused(404, "model_not_found"), errors.UnknownModelError),
     "408": (refused(408), errors.CallTimeoutError),
-    "409": (refused(409), errors.ProviderDownError),
+    "409": (refused(409), errors.ProviderFailedError),
+    "424": (refused(424), errors.ProviderFailedError),
+    "425": (refused(425), errors.ProviderDownError),
     "429": (refused(429), errors.RateLimitError),
-    "500": (refused(500), errors.ProviderDownError),
-    "502 of a proxy": (http(502, b"<html>Bad</html>", "text/html"), errors.ProviderDownError),
-    "503": (refused(503), errors.ProviderDownError),
+    "498": (refused(498), errors.ProviderDownError),
+    "499": (refused(499), errors.ProviderFailedError),
+    "500": (refused(500), errors.ProviderFailedError),
+    "502 of a proxy": (http(502, b"<html>Bad</html>", "text/html"), errors.ProviderFailedError),
+    "503": (refused(503), errors.ProviderFailedError),
+    "503 unserved": (
+        refused(503, message="The engine is currently overloaded."),
+        errors.ProviderDownError,
+    ),
+    "521": (http(521, b"<html>", "text/html"), errors.ProviderDownError),
+    "524": (http(524, b"<html>", "text/html"), errors.CallTimeoutError),
     "504": (refused(504), errors.CallTimeoutError),
     "529": (refused(529), errors.ProviderDownError),
 }
-IN_DOUBT = {errors.BrokenReplyError, errors.CallTimeoutError}
+IN_DOUBT = {errors.BrokenReplyError, errors.CallTimeoutError, errors.ProviderFailedError}
 
 
 async def came_of(lane, url, deadline=20.0, prompt=PROMPT, model="openai/m"):
+    router = Router(deadline)
+    try:
+        return await came_by(router, lane, url, prompt, model)
+    finally:
+        await router.close()
+
+
+async def came_by(router, lane, url, prompt=PROMPT, model="openai/m"):
     model = Model(model=model, api_base=url, lane=lane)
     call = Call(CallKey(0, 0, 0, 0), "ranker", model, (Message("user", prompt),), 0, 0.7, 100, None)
-    router = Router(deadline)
     try:
         return await router.answer(call, "job/1")
     except errors.GatewayError as error:
         return error
-    finally:
-        await router.close()
 
 
 def heard_and_answered(lane, response, **more):
@@ -182,6 +282,21 @@ def test_what_fails_is_one_request_one_class_and_one_bill(lane, behaviour):
 
 
 @lanes
+def test_a_403_that_does_not_say_why_is_the_rows_where_others_pass_and_else_the_keys(lane):
+    async def run(*faults):
+        router, left = Router(20.0), list(faults)
+        with Provider(faults=lambda _: left.pop(0)) as provider:
+            came = [await came_by(router, lane, provider.url) for _ in faults]
+        await router.close()
+        return [type(one) for one in came]
+
+    down, key, row = errors.ProviderDownError, errors.CredentialsError, errors.RefusedError
+    assert asyncio.run(run("", "403", "403")) == [Reply, row, row]
+    assert asyncio.run(run("403", "", "403")) == [down, Reply, row]
+    assert asyncio.run(run("403", "403", "403")) == [down, down, key]
+
+
+@lanes
 def test_silence_ends_at_the_deadline_in_doubt(lane):
     heard, came = heard_and_answered(lane, None, deadline=3.0)
     assert type(came) is errors.CallTimeoutError
@@ -210,7 +325,8 @@ def test_both_lanes_ask_alike(lane, monkeypatch):
     assert {b"authorization: bearer for-this-host", b"x-client-request-id: job/1"} <= lines
     assert b"canary" not in head
     messages = [{"role": "user", "content": PROMPT}]
-    assert body == {"model": "m", "messages": messages, "temperature": 0.7, "max_tokens": 100}
+    asked = {"model": "m", "messages": messages, "temperature": 0.7, "max_tokens": 100}
+    assert body == {**asked, "stream": False}
 
 
 @lanes

@@ -1,0 +1,154 @@
+"""Words of providers, in lower case, and who says them: what a status alone does not tell."""
+
+from collections.abc import Iterable, Mapping
+
+from archon_batch import errors
+from archon_batch.errors import GatewayError
+
+Sayings = Mapping[str, type[GatewayError]]
+
+
+def _meaning(kind: type[GatewayError], *words: str) -> dict[str, type[GatewayError]]:
+    return dict.fromkeys(words, kind)
+
+
+#: The account has no money left, which no other call will change.
+QUOTA: Sayings = _meaning(
+    errors.QuotaError,
+    "insufficient_quota",  # OpenAI, 429
+    "billing_not_active",  # OpenAI, 429
+    "billing hard limit",  # OpenAI, 400
+    "credit balance is too low",  # Anthropic, 400
+    "insufficient balance",  # DeepSeek, 402
+    "insufficient credits",  # OpenRouter, 402
+    "credit limit exceeded",  # Together, 429
+    "arrearage",  # DashScope, 400
+    "used all available credits",  # xAI, 429
+    "monthly included credits",  # Hugging Face, 402
+)
+#: The key, the account or the place that it is used from is not let in.
+KEY: Sayings = _meaning(
+    errors.CredentialsError,
+    "api key not valid",  # Gemini, 400
+    "api_key_invalid",  # Gemini, 400
+    "api key expired",  # Gemini, 400
+    "user location is not supported",  # Gemini, 400
+    "permission_denied",  # Google, 403
+    "incorrect api key",  # OpenAI, 401; xAI, 400
+    "invalid api key",  # Groq, Together, Fireworks
+    "invalid_api_key",  # OpenAI, Groq, DashScope's endpoint that speaks like OpenAI's
+    "invalidapikey",  # DashScope
+    "unsupported_country_region_territory",  # OpenAI, 403
+    "does not have access to",  # OpenAI, 403
+    "permission_error",  # Anthropic, 403
+    "no auth credentials",  # OpenRouter
+    "organization has been restricted",  # Groq, 400
+)
+#: There is no such model, or nothing at that path.
+MODEL: Sayings = _meaning(
+    errors.UnknownModelError,
+    "model_not_found",  # OpenAI, Groq
+    "model_decommissioned",  # Groq, 400
+    "is not a valid model id",  # OpenRouter, 400
+    "model not exist",  # DeepSeek, 400
+    "invalid model:",  # Mistral, 400
+    "unknown_model",  # GitHub, Azure's model inference
+    "model_not_available",  # Together, 400
+    "unexpected endpoint or method",  # LM Studio, 200
+    "no models loaded",  # LM Studio
+    "llm provider not provided",  # litellm
+)
+#: The filter is against this prompt.
+FILTER: Sayings = _meaning(
+    errors.RefusedError,
+    "content_policy_violation",  # OpenAI
+    "our safety system",  # OpenAI
+    "the safety system",  # OpenAI, Azure
+    "flagged as potentially violating",  # OpenAI's reasoning models
+    "content management policy",  # Azure
+    "responsibleaipolicyviolation",  # Azure
+    "content_filter",  # Azure, Moonshot
+    "considered high risk",  # Moonshot
+    "content filtering policy",  # Anthropic
+    "prohibited_content",  # Gemini
+    "blocked due to safety",  # Gemini
+    "flagged by moderation",  # OpenRouter, 403
+    "input flagged",  # OpenRouter, 403
+    "requires moderation",  # OpenRouter, 403
+    "content violates usage guidelines",  # xAI, 403
+    "data_inspection_failed",  # DashScope's endpoint that speaks like OpenAI's
+    "datainspectionfailed",  # DashScope
+    "inappropriate content",  # DashScope
+    "content exists risk",  # DeepSeek
+    "new_sensitive",  # MiniMax
+    "敏感内容",  # Zhipu
+    "blocked by our content filters",  # Bedrock
+    "blocked by guardrail",  # Bedrock, Databricks
+)
+#: The prompt, or the prompt and the reply that it may have, is more than the window takes.
+WINDOW: Sayings = _meaning(
+    errors.PromptTooLongError,
+    "context_length_exceeded",  # OpenAI, Groq, Cerebras
+    "maximum context length",  # OpenAI, Azure, Mistral, OpenRouter, DeepSeek, Fireworks, vLLM
+    "input tokens exceed the configured limit",  # OpenAI
+    "expected a string with maximum length",  # OpenAI
+    "prompt is too long",  # Anthropic, Fireworks
+    "exceed context limit",  # Anthropic
+    "input is too long",  # Bedrock
+    "exceeds the maximum number of tokens allowed",  # Gemini
+    "maximum prompt length",  # xAI
+    "reduce the length of the messages",  # Groq, OpenAI
+    "`inputs` tokens + `max_new_tokens` must be",  # TGI, Together
+    "`inputs` must have less than",  # TGI, Together
+    "longer than the maximum model length",  # vLLM
+    "max_tokens must be at least 1, got -",  # vLLM, newer: what the prompt leaves for the reply
+    "max_completion_tokens must be at least 1, got -",  # vLLM, newer
+    "longer than the model's context length",  # SGLang
+    "exceed_context_size",  # llama.cpp
+    "exceeds the available context size",  # llama.cpp
+    "trying to keep the first",  # LM Studio
+    "tokens to keep from the initial prompt",  # LM Studio
+    "exceeds the context length",  # Ollama
+    "too many tokens: ",  # Cohere
+    "range of input length should be",  # DashScope
+    "exceeded model token limit",  # Moonshot
+    "exceeds max length",  # Zhipu
+)
+#: Asked too often, told with a status that says something else.
+OFTEN: Sayings = _meaning(
+    errors.RateLimitError,
+    "too many requests",  # OpenRouter, 400, of the provider behind it
+    "rate limit exceeded",
+    "rate_limit_exceeded",
+)
+#: Nobody has taken the request up, so that there is nothing to pay for.
+UNSERVED: Sayings = _meaning(
+    errors.ProviderDownError,
+    "overloaded",  # OpenAI, Gemini, Together and DeepSeek, 503; Anthropic, 529
+    "slow down",  # OpenAI, 503
+    "experiencing high demand",  # Gemini, 503
+    "over capacity",  # Groq, 503
+    "no available model provider",  # OpenRouter, 503
+    "no instances available",  # OpenRouter, 503
+    "no available workers",  # SGLang's router, 503
+    "loading model",  # llama.cpp, 503
+    "is currently loading",  # Hugging Face, 503
+    "server busy",  # Ollama, 503
+    "no server is available",  # HAProxy, 503
+    "no healthy upstream",  # Envoy, 503
+    "reset reason: connection failure",  # Envoy, 503
+    "reset reason: overflow",  # Envoy, 503
+    "connection refused",  # proxies that tell why
+)
+#: What Python and litellm say of a call that was never sent.
+UNSENT: Sayings = _meaning(errors.BadCallError, "no module named", "surrogates not allowed")
+
+
+def said(words: str, prompts: Iterable[str], *tables: Sayings) -> type[GatewayError] | None:
+    """What the words say, by the first table that knows; a prompt that they quote has no say."""
+    words, prompt = words.lower(), " ".join(prompts).lower()
+    for sayings in tables:
+        for saying, kind in sayings.items():
+            if saying in words and saying not in prompt:
+                return kind
+    return None
