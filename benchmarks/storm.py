@@ -70,8 +70,8 @@ _LITTLE, _ENOUGH = "0.0006", "5"
 _JOBS = 3
 #: Commands of a round, seconds until the last of them is killed, and how many are.
 _AT_ONCE, _LIFE, _KILLED = 4, 3.0, 0.8
-#: How often a job is brought to its end after a round.
-_LED_OUT = 0.3
+#: How often a job is brought to its end after a round, and gets a budget for all of it before one.
+_LED_OUT, _RAISED = 0.3, 0.3
 #: Commands that a job may need to come to its end: it may be cancelled, and its budget reached.
 _TRIES = 4
 #: Seconds after which a command hangs.
@@ -111,6 +111,8 @@ class Storm:
         self.figures: Counter[str] = Counter()
         self.names = [f"job-{n}" for n in range(_JOBS)]
         self._count = _JOBS
+        #: Jobs whose budget is for all of them by now.
+        self.rich: set[str] = set()
         os.environ["ARCHON_BATCH_DATABASE_URL"] = url
         os.environ["ARCHON_BATCH_SPOOL"] = str(folder / "spool")
         (folder / "storm.yaml").write_text(ARCHITECTURE)
@@ -135,6 +137,8 @@ class Storm:
         self.figures.update(json.loads(self._told(lambda: _outcomes(self.url))))
 
     def _round(self) -> None:
+        # A budget that is lowered below what was paid would be exceeded, and rightly so.
+        self.rich |= {name for name in self.names if self.dice.random() < _RAISED}
         began = time.monotonic()
         living: list[tuple[float, int, list[str]]] = []
         for _ in range(_AT_ONCE):
@@ -159,14 +163,14 @@ class Storm:
             rows.write_text("".join(f"{json.dumps(row)}\n" for row in each))
         alone = ["--processes", "1"]
         submit = ["submit", rows.name, "--arch", "storm.yaml", "--name", name, "--shard", "2"]
-        budget = ["--budget", self.dice.choice([_LITTLE, _ENOUGH, _ENOUGH])]
+        budget = ["--budget", _ENOUGH if name in self.rich else _LITTLE]
         return self.dice.choice(
             [
                 [*submit, *alone, *budget, "-o", f"{name}.out.jsonl", "--force"],
                 [*submit, *alone, *budget],
                 [*submit, *budget, "--detach"],
                 ["resume", name, *alone],
-                ["resume", name, *alone, "--budget", _ENOUGH],
+                ["resume", name, *alone, *budget],
                 ["resume", name, *alone, *budget],
                 ["retry", name, *alone],
                 ["retry", name, *alone, "--where", "status=cancelled"],
@@ -182,6 +186,7 @@ class Storm:
             state = self._state(name)
             if state in (None, "done"):
                 return state is not None
+            self.rich.add(name)
             again = (
                 ["retry", name] if state == "cancelled" else ["resume", name, "--budget", _ENOUGH]
             )

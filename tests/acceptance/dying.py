@@ -43,7 +43,15 @@ from archon_batch.store.lines import Lines
 #: What a command imports when it needs it, and a child is to find here.
 _NEEDED = (
     "alembic.command",
+    "archon_batch.cli.cache",
+    "archon_batch.cli.db",
+    "archon_batch.cli.export",
+    "archon_batch.cli.limits",
+    "archon_batch.cli.plan",
+    "archon_batch.cli.rehearse",
     "archon_batch.cli.resume",
+    "archon_batch.cli.score",
+    "archon_batch.cli.search",
     "archon_batch.cli.submit",
     "celery.app.amqp",
     "celery.app.control",
@@ -247,6 +255,7 @@ def _install(points: _Points, latency: float) -> None:
     commits.within(database, "upgrade", "the tables")
     commits.within(Jobs, "add", "the job and its rows")
     commits.within(Jobs, "move", lambda _jobs, _id, state: f"the job's move to {state}")
+    commits.within(Jobs, "conclude", "the job's move to done")
     commits.within(Items, "end", "a row's end")
     commits.within(Lines, "begin", "the lines")
     for name in ("round", "arrived", "go_on", "held"):

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -132,7 +132,12 @@ class Night:
         self, at: Point | None = None, number: int = signal.SIGKILL, resume: bool = False
     ) -> int:
         """The exit status of the command, which gets the signal when it comes there."""
-        arguments = ("resume", "night") if resume else self.job.submit
+        return self.do(("resume", "night") if resume else self.job.submit, at, number)
+
+    def do(
+        self, arguments: Sequence[str], at: Point | None = None, number: int = signal.SIGKILL
+    ) -> int:
+        """The same of any command."""
         job = self.job
         return self._runs(
             Order(str(self.folder), arguments, at, number, job.in_flight, job.latency)

@@ -1,0 +1,231 @@
+"""Every command that writes may die at each of its commits: it can be done again, and leads on.
+
+What is checked is the database, read without the program's help, after the same command, or the one
+that leads out, has been run once more.
+"""
+
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from archon_batch.store import migrations
+from tests.acceptance.dying import Point, Runs
+from tests.acceptance.test_crash_sweep import IN_LINE, Night, note_death, told
+
+pytestmark = pytest.mark.timeout(180)
+
+SUBMIT = ("submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night", "--shard", "1")
+STORED = (*SUBMIT, "--budget", "0.01", "--detach")
+DONE = (*SUBMIT, "--budget", "0.01")
+#: Pays for a part of a row.
+PAUSED = (*SUBMIT, "--budget", "0.00025")
+JOB = """\
+dataset: rows.jsonl
+architecture: small.yaml
+name: night
+budget_usd: 0.01
+when: "0 1 * * *"
+export: out.jsonl
+on_failure: ["true"]
+"""
+SPACE = """\
+name: small
+models: {one: {model: scripted/plausible, price: {input: 1, output: 1}}}
+roles: {generators: [one], fusers: [one], ranker: one}
+axes: {generators: 1, samples: [1, 2], fusions: 0}
+"""
+SEARCH = (
+    "search", "rows.jsonl", "--space", "space.yaml", "--metric", "exact", "--reference", "id",
+    "-o", "found", "--dev", "0.5", "--trials", "2",
+)  # fmt: skip
+#: Where a job stands, and its rows; where it runs, it does so to the same end.
+STANDS = "SELECT state, budget FROM jobs ORDER BY name"
+ROWS = "SELECT status, answer FROM items ORDER BY job_id, ix"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command, what was done before it, and what it comes to."""
+
+    line: Sequence[str]
+    before: Sequence[Sequence[str]] = ()
+    #: What leads on if the command, done again, says that there is nothing to do.
+    out: Sequence[str] | None = None
+    #: The last point that is its own: from there on it is a run like any other.
+    until: str = "after the commit of the lines"
+    #: Points that are died at, at most.
+    most: int = 16
+    #: What it comes to, as the database says it.
+    comes_to: Sequence[str] = (STANDS, ROWS)
+    ends: int = 0
+
+
+COMMANDS = {
+    "cancel": Command(line=("cancel", "night"), before=[STORED]),
+    "retry": Command(
+        line=("retry", "night"), before=[STORED, ("cancel", "night")], out=("resume", "night")
+    ),
+    "retry some": Command(
+        line=("retry", "night", "--where", "id=q1"),
+        before=[STORED, ("cancel", "night")],
+        out=("resume", "night"),
+    ),
+    "resume": Command(line=("resume", "night"), before=[STORED]),
+    "resume with a budget": Command(
+        line=("resume", "night", "--budget", "0.02"), before=[PAUSED], out=("resume", "night")
+    ),
+    "submit with a budget": Command(
+        line=(*SUBMIT, "--budget", "0.02", "--priority", "low"),
+        before=[PAUSED],
+        comes_to=(STANDS, ROWS, "SELECT priority FROM jobs"),
+    ),
+    "export": Command(line=("export", "night", "-o", "out.jsonl", "--force"), before=[DONE]),
+    "cache purge": Command(
+        line=("cache", "purge", "--older-than", "0s"),
+        before=[DONE],
+        comes_to=(STANDS, ROWS, "SELECT count(*) FROM completions"),
+    ),
+    "limits": Command(
+        line=("limits", "scripted/plausible", "--rpm", "600", "--max-in-flight", "3"),
+        before=[STORED],
+        comes_to=(STANDS, "SELECT model, rpm, tpm, max_in_flight FROM limits"),
+    ),
+    "score": Command(
+        line=("score", "night", "--metric", "contains", "--reference", "id"),
+        before=[DONE],
+        comes_to=(STANDS, "SELECT metric, ix, value, read FROM scores ORDER BY ix"),
+    ),
+    "a night": Command(
+        line=("submit", "--job", "night.yaml", "--date", "2026-11-30", "--follow"),
+        until="before the exit",
+        comes_to=(STANDS, ROWS, "SELECT day, state, reason, job_id FROM nights"),
+    ),
+    "a pilot": Command(
+        line=("plan", "rows.jsonl", "--arch", "small.yaml", "--pilot", "2", "--budget", "0.01"),
+        until="before the exit",
+    ),
+    "rehearse": Command(
+        line=("rehearse", "What is 2 + 2?", "--arch", "small.yaml"), until="before the exit"
+    ),
+    "search": Command(
+        line=SEARCH,
+        until="before the exit",
+        comes_to=("SELECT state FROM searches", "SELECT stage FROM trials", ROWS),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    with Runs() as opened:
+        yield opened
+
+
+def points(night: Night, command: Command) -> list[Point]:
+    """The commits of the command's own, and what is around the files that it writes."""
+    own: list[Point] = []
+    for point in night.reached:
+        if "commit" in point.name or "export" in point.name:
+            own.append(point)
+        if point.name == command.until:
+            break
+    every = max(1, -(-len(own) // command.most))
+    return own[::every]
+
+
+def sound(night: Night) -> None:
+    """What holds of the books at every moment."""
+    attempts, bill = night.attempts(), night.bill
+    assert {entry for entry, _ in bill} <= set(attempts), "sent, and not on record"
+    assert len(bill) == len(dict(bill)), "one attempt, and two requests"
+    for job in night.ask("SELECT * FROM jobs"):
+        own = [a for a in attempts.values() if a["job_id"] == job["id"]]
+        assert job["spent"] == sum(a["cost"] or 0 for a in own)
+        for money, state in (("reserved", "sending"), ("in_doubt", "in_doubt")):
+            kept = sum(a["reserve"] for a in own if a["state"] == state)
+            assert job[money] == kept, f"{money} is not the sum of its attempts"
+        (left,) = night.ask(
+            f"SELECT count(*) FROM items WHERE job_id = '{job['id']}' AND status = 'open'"  # noqa: S608
+        )
+        assert job["state"] not in ("done", "cancelled") or not left[0], "an end with open rows"
+
+
+def comes_to(night: Night, command: Command) -> list[list[tuple[object, ...]]]:
+    return [[tuple(row) for row in night.ask(query)] for query in command.comes_to]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_dies_at_a_commit_is_done_again(
+    runs: Runs, tmp_path: Path, name: str
+) -> None:
+    command = COMMANDS[name]
+    before = Night(tmp_path / "before", runs, IN_LINE)
+    (before.folder / "night.yaml").write_text(JOB)
+    (before.folder / "space.yaml").write_text(SPACE)
+    for line in command.before:
+        before.do(line)
+    whole = before.again(tmp_path / "whole")
+    with told("undisturbed", whole):
+        assert whole.do(command.line) == command.ends
+        sound(whole)
+
+    at = points(whole, command)
+    for number, point in enumerate(at):
+        night = before.again(tmp_path / str(number))
+        with told(f"died {point}", night):
+            assert night.do(command.line, point) == -signal.SIGKILL
+            note_death(night)
+            sound(night)
+            status = night.do(command.line)
+            if status == 2 and command.out:
+                assert night.do(command.out) == command.ends
+            else:
+                # To be done already is no way on only where there is nothing left to do.
+                assert status == command.ends or (status == 2 and name == "cancel")
+            sound(night)
+            assert comes_to(night, command) == comes_to(whole, command)
+
+    assert len(at) >= 2
+
+
+def test_an_upgrade_that_dies_at_its_commit_is_done_again(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Night(tmp_path / "before", runs, IN_LINE)
+    engine = sa.create_engine(f"sqlite:///{before.folder}/archon-batch.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "HEAD", "0001")
+        migrations.upgrade(engine)
+    engine.dispose()
+    whole = before.again(tmp_path / "whole")
+    assert whole.do(("db", "upgrade")) == 0
+
+    at = [point for point in whole.reached if "commit" in point.name]
+    for number, point in enumerate(at):
+        night = before.again(tmp_path / str(number))
+        with told(f"died {point}", night):
+            assert night.do(("db", "upgrade"), point) == -signal.SIGKILL
+            assert night.do(("db", "upgrade")) == 0
+            schema = "SELECT sql FROM sqlite_master ORDER BY name"
+            assert night.ask(schema) == whole.ask(schema)
+            assert night.run() == 0
+
+    assert len(at) >= 2
+
+
+def test_every_command_is_here_or_writes_nothing() -> None:
+    """A command that is added is swept, or said to write nothing."""
+    from archon_batch.cli import archon_batch  # noqa: PLC0415
+
+    reads = {"check", "status", "jobs", "cost", "show", "verify", "report", "doctor"}
+    #: Of processes and of other commands: a worker's tasks, a beat's commands, a benchmark's jobs.
+    made_of_others = {"worker", "beat", "bench"}
+    swept = {command.line[0] for command in COMMANDS.values()} | {"db", "retry", "plan"}
+
+    assert swept | reads | made_of_others == set(archon_batch.list_commands(None))  # type: ignore[arg-type]
+    assert json.dumps(sorted(reads & swept)) == "[]"
