@@ -12,13 +12,21 @@ from archon_batch.archon.answers import (
 )
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
-from archon_batch.archon.code import code_of
+from archon_batch.archon.code import called_in, code_of
 from archon_batch.archon.component import Bounds, Component, ModelComponent, Scene, Work
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.course import Answer, Ask, Course, Done, GaveUp, Passed
 from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
+from archon_batch.archon.execution import (
+    LEAST_SECONDS,
+    MOST_SECONDS,
+    SANDBOX,
+    SECONDS,
+    Execution,
+    Result,
+    Results,
+)
 from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
 from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
@@ -57,8 +65,11 @@ from archon_batch.archon.window import estimated, fitted, refuse_long
 __all__ = [
     "EXTRACTORS",
     "KINDS",
+    "LEAST_SECONDS",
+    "MOST_SECONDS",
     "SANDBOX",
     "SCALES",
+    "SECONDS",
     "Answer",
     "Architecture",
     "Ask",
@@ -105,6 +116,7 @@ __all__ = [
     "Work",
     "ask",
     "boxed",
+    "called_in",
     "calls",
     "checked",
     "code_of",

@@ -1,34 +1,282 @@
-"""The program in an answer."""
+"""The program in an answer.
+
+Its blocks are those of CommonMark (0.31, section 4.5, fenced code blocks), read as models write them: a
+fence may be indented or quoted by any amount, and the list or the quote that it stands in need not
+go on. Nothing is parsed as Python: what can be is for whoever runs it to say, by its version.
+All of it takes time in proportion to the text.
+"""
 
 import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from keyword import kwlist
 
-#: A line that opens a block of Markdown; what follows the mark is a word for people.
-_OPENS = re.compile(r" {0,3}(`{3,}|~{3,})[^`]*")
+#: A line that opens a block, with what stands before the mark: quotes, spaces, items of lists.
+_FENCE = re.compile(
+    r"(?P<before>(?:[ \t]*+>){0,8}+[ \t]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++){0,8}+)"
+    r"(?P<mark>`{3,}+|~{3,}+)(?P<info>.*)"
+)
+#: The first word behind the mark, without what other tools put before it: ``{.python #id}``.
+_TAG = re.compile(r"[^\w\s]{0,4}+[ \t]*+([\w+#.-]*)")
+_PYTHON = re.compile(r"(?:i?python|py)[\d.]*")
+#: A session at a prompt, which is no program.
+_SESSION = re.compile(r"(?:>>>|\.\.\.|In \[\d*\]:|\$) ")
+
+_FUNCTION = re.compile(r"(?:async[ \t]++)?(?:def|class)[ \t]++(\w++)")
+_ASSIGNED = re.compile(r"(\w++)[ \t]*+(?::[^=]*+)?=(?!=)")
+_IMPORT = re.compile(r"(?:from[ \t]++[\w.]++[ \t]++)?import[ \t(]")
+_WORD = re.compile(r"[^\W\d]\w*+")
+_CALLED = re.compile(r"(?<![\w.])([^\W\d]\w*+)[ \t]*+\(")
+_DEFINED = re.compile(r"(?<!\w)(?:def|class)[ \t]++(\w++)")
+#: How a statement may begin at the margin, where text does not.
+_STATEMENT = re.compile(
+    r"(?:import|from)[ \t]++[\w.]++(?:[ \t]++(?:import|as)\b|[ \t]*+(?:,|$))|@\w|#|[\"')\]}]"
+    r"|(?:async[ \t]++)?(?:def|class)[ \t]++\w++[ \t]*+[(:]|(?:for\b.*\bin|while|with|if|elif)\b.*:"
+    r"|(?:else|try|finally)[ \t]*+:|except\b.*:|assert\b"
+    r"|[\w.\[\]]++(?:[ \t]*+,[ \t]*+[\w.\[\]]++)*+[ \t]*+(?::[^=]*+)?[-+*/%&|^]?=(?!=)"
+    r"|[\w.]++\(.*[)\](,\[{:\\][ \t]*+$"
+)
+#: An indentation from which on a line, by CommonMark, is no fence.
+_DEEP = 4
+#: Of a definition: all of it, of a block that is closed; all; by a value; by an import; its head.
+_WHOLE, _CUT, _VALUE, _IMPORTED, _HEAD = 5, 4, 3, 2, 1
 
 
-def code_of(text: str) -> str:
-    """The last block of Markdown in the text that is not blank, else all of it.
+@dataclass(slots=True)
+class _Block:
+    #: Its place among the blocks of the text.
+    at: int
+    tag: str
+    lines: list[str] = field(default_factory=list)
+    closed: bool = False
+    #: What it defines at the margin, and how well.
+    defines: dict[str, int] = field(default_factory=dict)
+    #: It does nothing else.
+    only_defines: bool = True
 
-    A block that is never closed goes to the end, as in a reply that was cut off. Blank lines around
-    the code go; its indentation stays, since it may be the body of a function.
+    def may_be_python(self) -> bool:
+        is_python = not self.tag or _PYTHON.fullmatch(self.tag) is not None
+        return is_python and not _SESSION.match(self.lines[0])
+
+    def read(self) -> None:
+        """Find out what it defines."""
+        lines = self.lines = _dedented(self.lines)
+        for at, line in enumerate(lines):
+            if not line or line[0] in " \t#@)]}\"'":
+                continue
+            if found := _FUNCTION.match(line):
+                whole = _WHOLE if self.closed else _CUT
+                names, how = [found[1]], whole if _has_body(lines, at) else _HEAD
+            elif _IMPORT.match(line):
+                names, how = _imported(line), _IMPORTED
+            elif found := _ASSIGNED.match(line):
+                names, how = [found[1]], _VALUE
+                self.only_defines &= "input(" not in line
+            else:
+                names, how = [], 0
+                self.only_defines = False
+            for name in names:
+                self.defines[name] = max(how, self.defines.get(name, 0))
+
+    def words(self) -> Iterator[str]:
+        for line in self.lines:
+            yield from _WORD.findall(line.partition("#")[0])
+
+
+def code_of(text: str, names: Collection[str] = ()) -> str:
+    """The program of an answer.
+
+    It is the block that defines the names that are asked for, with the blocks that define what it
+    uses: of several the last, but rather one that is whole than one that is cut off or a mere head.
+    Where none does, or none is asked for, the last block of Python counts, and where there is no
+    block the text without what is no Python around it. Blank lines around the code go; its
+    indentation stays where it may be the body of a function.
+
+    Args:
+        text: what a model has written.
+        names: what the tests, or an entry point, call.
     """
-    mark, block, last = "", list[str](), list[str]()
     lines = text.replace("\r\n", "\n").split("\n")
+    blocks = list(_blocks(lines))
+    programs = [block for block in blocks if block.may_be_python()] or blocks
+    chosen = _defining(programs, names) or _defining(blocks, names)
+    if not chosen and (bare := _outside(lines, names)):
+        return "\n".join(bare)
+    if not programs:
+        return "\n".join(_trimmed(lines))
+    if not chosen:
+        chosen = ([block for block in programs if block.tag] or programs)[-1:]
+        if names:
+            # The body of a function, most likely.
+            return "\n".join(chosen[0].lines)
+    return "\n".join(line for block in _with_uses(programs, chosen) for line in block.lines)
+
+
+def blocks_of(text: str) -> tuple[str, ...]:
+    """The blocks of a text that may be Python, in their order."""
+    blocks = _blocks(text.replace("\r\n", "\n").split("\n"))
+    return tuple("\n".join(block.lines) for block in blocks if block.may_be_python())
+
+
+def called_in(tests: Iterable[str]) -> frozenset[str]:
+    """The names that tests call and do not define: those that a program has to define are among them."""
+    called, defined = set[str](), set[str]()
+    for test in tests:
+        called.update(_CALLED.findall(test))
+        defined.update(_DEFINED.findall(test))
+    return frozenset(called - defined - set(kwlist))
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
+    """The blocks that hold anything, each without the indentation of its fence."""
+    block: _Block | None = None
+    mark, quotes, width, count = "", 0, 0, 0
     for line in lines:
-        bare = line.strip()
-        if not mark:
-            opens = _OPENS.fullmatch(line)
-            mark, block = (opens.group(1), []) if opens else ("", block)
-        elif len(bare) >= len(mark) and not bare.strip(mark[0]):
-            last, mark = _trimmed(block) or last, ""
-        else:
-            block.append(line)
-    if mark:
-        last = _trimmed(block) or last
-    return "\n".join(last or _trimmed(lines))
+        found = _opening(line)
+        inner = _unquoted(line, quotes)
+        bare = inner.strip()
+        if block is not None and _indentation(inner) < width + _DEEP:
+            # A fence with a word behind it is no line of a program: the one before was left open.
+            reopens = found and found["info"].strip() and found["mark"].startswith(mark)
+            block.closed = bool(reopens) or (len(bare) >= len(mark) and not bare.strip(mark[0]))
+            if block.closed:
+                yield from _ended(block, width)
+                block, count = None, count + 1
+                if not reopens:
+                    continue
+        if block is not None:
+            block.lines.append(inner)
+        elif found:
+            before, mark = found["before"], found["mark"]
+            quotes, width = before.count(">"), len(before.rpartition(">")[2])
+            tag = _TAG.match(found["info"].strip())
+            block = _Block(count, tag[1].lower() if tag else "")
+    if block is not None:
+        yield from _ended(block, width)
 
 
-def _trimmed(lines: list[str]) -> list[str]:
+def _ended(block: _Block, width: int) -> Iterator[_Block]:
+    """The block without the indentation of its fence, as far as its first line has it."""
+    block.lines = _trimmed(block.lines)
+    if block.lines:
+        width = min(width, _indentation(block.lines[0]))
+        block.lines = [line[min(width, _indentation(line)) :] for line in block.lines]
+        block.read()
+        yield block
+
+
+def _opening(line: str) -> re.Match[str] | None:
+    if "```" not in line and "~~~" not in line:
+        return None
+    found = _FENCE.fullmatch(line)
+    # Else it is code within a line of text.
+    return None if found is None or (found["mark"][0] == "`" and "`" in found["info"]) else found
+
+
+def _unquoted(line: str, quotes: int) -> str:
+    """The line without the marks of quotes that its fence has before it, as far as it has them."""
+    for _ in range(quotes):
+        bare = line.lstrip(" \t")
+        if not bare.startswith(">"):
+            break
+        line = bare[1:]
+    return line
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip(" \t"))
+
+
+def _trimmed(lines: Sequence[str]) -> list[str]:
     """The lines without blank ones at both ends."""
     said = [number for number, line in enumerate(lines) if line.strip()]
-    return lines[said[0] : said[-1] + 1] if said else []
+    return list(lines[said[0] : said[-1] + 1]) if said else []
+
+
+def _dedented(lines: list[str]) -> list[str]:
+    """The lines at the margin, where they are definitions and not the body of one."""
+    bare = lines[0].lstrip() if lines else ""
+    width = len(lines[0]) - len(bare) if lines else 0
+    if not width or not (bare.startswith("@") or _FUNCTION.match(bare)):
+        return lines
+    stands_out = any(line[:width].strip() for line in lines)
+    return lines if stands_out else [line[width:] for line in lines]
+
+
+def _has_body(lines: Sequence[str], at: int) -> bool:
+    """Whether the definition that begins in that line does anything."""
+    end = at + 1
+    while end < len(lines) and (not lines[end] or lines[end][0] in " \t)]}#"):
+        end += 1
+    said = [line.partition("#")[0].strip() for line in lines[at:end]]
+    head = next((n for n, line in enumerate(said) if line.endswith(":")), None)
+    if head is None:
+        # All of it in one line.
+        return "):" in said[0].replace(" ", "") or said[0].startswith("class")
+    body = "\n".join(said[head + 1 :]).strip()
+    if not said[0].startswith("class"):
+        for quotes in ('"""', "'''"):
+            if body.lstrip("rRuU").startswith(quotes):
+                _, _, body = body.partition(quotes)[2].partition(quotes)
+    return any(line not in ("", "...", "pass") for line in body.split("\n")) or (
+        said[0].startswith("class") and bool(body)
+    )
+
+
+def _imported(line: str) -> list[str]:
+    """The names that an import of one line binds."""
+    parts = line.rpartition("import")[2].partition("#")[0].strip("() \t").split(",")
+    words = [_WORD.findall(part) for part in parts]
+    # ``a.b`` binds a, and ``a as b`` binds b.
+    return [
+        found[-1 if " as " in part else 0]
+        for part, found in zip(parts, words, strict=True)
+        if found
+    ]
+
+
+def _defining(blocks: Sequence[_Block], names: Collection[str]) -> list[_Block]:
+    """Of the blocks those that define the names, each the best and then the last that does."""
+    best = dict[str, _Block]()
+    for block in blocks:
+        for name in block.defines.keys() & set(names):
+            if name not in best or block.defines[name] >= best[name].defines[name]:
+                best[name] = block
+    # A name that is but imported, or a head, where another is defined: it is not the program's.
+    well = {name for name, block in best.items() if block.defines[name] >= _VALUE}
+    return [block for name, block in best.items() if not well or name in well]
+
+
+def _with_uses(blocks: Sequence[_Block], chosen: Iterable[_Block]) -> list[_Block]:
+    """These blocks and those that define what they use, in their order."""
+    best = dict[str, _Block]()
+    for block in blocks:
+        for name, how in block.defines.items():
+            if how == _HEAD or (how == _VALUE and not block.only_defines):
+                continue
+            if name not in best or how >= best[name].defines[name]:
+                best[name] = block
+    left = {block.at: block for block in chosen}
+    taken = dict[int, _Block]()
+    while left:
+        _, block = left.popitem()
+        taken[block.at] = block
+        for word in block.words():
+            used = None if word in block.defines else best.get(word)
+            if used is not None and used.at not in taken:
+                left[used.at] = used
+    return [taken[at] for at in sorted(taken)]
+
+
+def _outside(lines: Sequence[str], names: Collection[str]) -> list[str]:
+    """The text before the first block, where it defines one of the names: without what is no Python."""
+    first = next((at for at, line in enumerate(lines) if _opening(line)), len(lines))
+    block = _Block(0, "", _trimmed(lines[:first]), closed=True)
+    block.read()
+    if not any(block.defines.get(name, 0) >= _VALUE for name in names):
+        return []
+    begins = [at for at, line in enumerate(block.lines) if _STATEMENT.match(line)]
+    said = {at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()}
+    # What begins with an indented line is the body of a function.
+    begin = 0 if 0 in said or not begins else begins[0]
+    return block.lines[begin : max(said | set(begins), default=len(block.lines)) + 1]

@@ -8,15 +8,17 @@ from dataclasses import replace
 from functools import cache
 from typing import Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.call import Form, Message
-from archon_batch.archon.code import code_of
+from archon_batch.archon.code import called_in, code_of
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.steps import Request, UnreadableError
 
 #: The model that runs Python, by its name in architectures.
 SANDBOX = "sandbox/python"
+#: Seconds of the clock that a test may take: when nothing is said, at the least, at the most.
+SECONDS, LEAST_SECONDS, MOST_SECONDS = 3.0, 0.1, 60.0
 
 
 class Execution(JsonReply):
@@ -24,6 +26,8 @@ class Execution(JsonReply):
 
     program: str
     tests: list[str]
+    #: Of the clock, for one test.
+    seconds: float = Field(default=SECONDS, ge=LEAST_SECONDS, le=MOST_SECONDS, allow_inf_nan=False)
 
 
 class Result(JsonReply):
@@ -38,10 +42,15 @@ class Results(JsonReply):
     results: list[Result]
 
 
-def execution(slot: int, answer: str, tests: tuple[str, ...]) -> Request:
-    """The request to run the code of the answer against the tests."""
+def execution(
+    slot: int, answer: str, tests: tuple[str, ...], seconds: float | None = None
+) -> Request:
+    """The request to run the code of the answer against the tests, each for so long at the most."""
+    program: dict[str, object] = {"program": code_of(answer, called_in(tests)), "tests": tests}
+    if seconds is not None:
+        program["seconds"] = seconds
     # As json writes it: a lone surrogate has no other bytes.
-    told = json.dumps({"program": code_of(answer), "tests": tests})
+    told = json.dumps(program)
     return Request(slot, (Message("user", told),), form(len(tests)))
 
 

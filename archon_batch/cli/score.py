@@ -36,7 +36,7 @@ _LONGEST = 300
     required=True,
     metavar="NAME[:ARG]",
     help="exact, normalized, contains, regex[:PATTERN], choice, number, math, label, "
-    "json[:@SCHEMA], code, judge-single, judge-pairwise, or one of a package's.",
+    "json[:@SCHEMA], code[:SECONDS], judge-single, judge-pairwise, or one of a package's.",
 )
 @click.option("--reference", metavar="FIELD", help="The row's field with what is right.")
 @click.option("--by", metavar="FIELD", help="The mean for each value of a field, too.")

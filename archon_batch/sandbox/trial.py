@@ -12,12 +12,12 @@ from typing import IO, Literal, TypeAlias
 
 from archon_batch.sandbox.box import opened
 
-#: Seconds of the clock for one test (the default, and at the most), for all tests of one program, and
-#: for a box to start, which on a busy machine is no fault of the program.
-SECONDS, MOST_SECONDS, ALL_SECONDS, _START = 3.0, 60.0, 120.0, 30.0
+#: Seconds of the clock for one test, for all tests of one program, and for a box to start, which on a
+#: busy machine is no fault of the program.
+SECONDS, ALL_SECONDS, _START = 3.0, 120.0, 30.0
 #: Bytes of a report that are read, and of a script's output beyond what is right.
 _REPORT, _SPARE = 4096, 65_536
-_LATE = "its time is up"
+LATE = "its time is up"
 #: What a report says before its first test: its boxes have begun, the program is loaded.
 _WORDS = ("begun", "loaded")
 
@@ -67,13 +67,13 @@ class Sandbox:
         is_late = False
         while done < len(tests):
             if is_late or time.monotonic() >= until:
-                yield from [Outcome("failed", _LATE)] * (len(tests) - done)
+                yield from [Outcome("failed", LATE)] * (len(tests) - done)
                 return
             with self._pair(programs, tests, done) as report:
                 for outcome in self._outcomes(report, len(tests) - done, until):
                     done += 1
                     yield outcome
-                is_late = report.why == _LATE
+                is_late = report.why == LATE
 
     def printed(self, programs: Sequence[str], given: str, right: str) -> Outcome:
         """Whether the program, run as a script, prints what is right for what it is given."""
@@ -169,7 +169,7 @@ class Reading:
         """Whether there was more to read."""
         left = until - time.monotonic()
         if left <= 0 or not self._poll.poll(left * 1000):
-            self.why = _LATE
+            self.why = LATE
             return False
         got = os.read(self._file, 65_536)
         self.ended = not got

@@ -181,6 +181,29 @@ def test_a_box_has_what_honest_programs_want(sandbox):
     assert sandbox.printed([reads], "a ", "a a").verdict == "passed"
 
 
+def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(monkeypatch):
+    read = box._text
+    monkeypatch.setattr(
+        box, "_text", lambda name: "raise SystemExit(1)" if name == "launch.py" else read(name)
+    )
+    box.opened.cache_clear()
+    writes = (
+        "import os\ndef write():\n    open('/tmp/x', 'w')\ndef here():\n    return os.getcwd()\n"
+    )
+
+    try:
+        found = list(
+            Sandbox().tested([writes], [Check("assert here() == '/tmp'"), Check("write()")])
+        )
+    except SettingsError:
+        pytest.skip("no sandbox here")
+    finally:
+        box.opened.cache_clear()
+
+    assert [o.verdict for o in found] == ["passed", "failed"]
+    assert found[1].why.startswith("OSError: [Errno 30]")
+
+
 def test_every_process_of_a_box_has_limits(sandbox):
     program = (
         "import resource, os\nNAMES = [n for n in dir(resource) if n.startswith('RLIMIT_')]\n"

@@ -44,6 +44,12 @@ class Never:
         ("return math.sqrt(x)", HUMANEVAL, 1),
         ("y = x ** 0.5\nreturn y", HUMANEVAL, 1),
         ("y = x ** 0.5\n    return y", HUMANEVAL, 1),
+        (
+            "```python\ndef root(x):\n    return x ** 0.5\n```\n```bash\npython a.py\n```",
+            HUMANEVAL,
+            1,
+        ),
+        ("```python\ndef root(x):\n    return x ** 0.5\n```\n```python\nroot(4)\n```", MBPP, 1),
         ("I cannot.", HUMANEVAL, 0),
         ("root = lambda x: x ** 0.5", MBPP, 1),
         ("root = lambda x: 2", json.dumps(MBPP), 0),
@@ -68,6 +74,20 @@ def test_a_program_is_right_when_it_passes_every_test(sandbox, answer, reference
 def test_a_reference_without_tests_is_refused_with_what_would_do(reference):
     with pytest.raises(ValueError, match="tests: an object with entry_point and test"):
         METRICS["code"]().prepared(reference)
+
+
+def test_a_test_may_have_more_or_less_time(sandbox):
+    del sandbox
+    waits = "import time\ndef root(x):\n    time.sleep(0.5)\n    return x ** 0.5"
+    hasty, patient = METRICS["code"].of("0.2"), METRICS["code"].of("20")
+
+    found = [one.score(waits, one.prepared(MBPP["test_list"][1:])) for one in (hasty, patient)]
+
+    assert [score.value for score in found] == [0, 1]
+    assert found[0].read == "test 1: its time is up"
+    for text in ("0", "61", "nan", "soon", ""):
+        with pytest.raises(ValueError, match=r"seconds for a test, from 0\.1 to 60"):
+            METRICS["code"].of(text)
 
 
 def test_an_answer_without_code_is_told_apart():

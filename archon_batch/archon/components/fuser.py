@@ -63,7 +63,7 @@ class Fuser(UsesCritiques, ModelComponent):
             *([_CRITIQUES] if critiques else []),
             *([_LENGTH] if self.length_control else []),
             fenced(shown, critiques=critiques),
-            f"The request once more:\n{scene.query}",
+            f"The request once more:\n{scene.question.query}",
         )
 
     def calls(self, candidates: int) -> Bounds:

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work, numbered
-from archon_batch.archon.execution import SANDBOX, execution
+from archon_batch.archon.execution import LEAST_SECONDS, MOST_SECONDS, SANDBOX, execution
 from archon_batch.archon.execution import read as read_executed
 from archon_batch.archon.fence import fenced
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
@@ -73,8 +73,14 @@ class UnitTestEvaluator(ModelComponent):
     format: Literal["text", "json"] = "text"
     #: Run the candidates' code against tests that are code, in a sandbox; no model is asked.
     execute: Literal["sandbox"] | None = None
-    #: Rank candidates that pass the same tests by how many they are times how many these are.
-    agreement: Literal["dual"] | None = None
+    #: Rank candidates that pass the same tests by how many they are times how many these are; it is
+    #: what ``execute`` does unless it is told not to, or to stop at ``first_k``. Alone, the tests
+    #: that models write choose worse than chance: those that are wrong have as much to say.
+    agreement: Literal["dual", "none"] | None = None
+    #: Seconds of the clock that a program has for a test; when it is late once it has failed the rest.
+    seconds: float | None = Field(
+        default=None, ge=LEAST_SECONDS, le=MOST_SECONDS, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -86,15 +92,22 @@ class UnitTestEvaluator(ModelComponent):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.execute is None:
-            if self.agreement is not None:
-                raise ValueError("agreement goes with execute: sandbox")
+            for key in ("agreement", "seconds"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} goes with execute: sandbox")
             if self.model.startswith("sandbox/"):
                 raise ValueError("another model; what runs in the sandbox has execute: sandbox")
         elif self.samples > 1:
             raise ValueError("samples: 1 with execute: a program passes its tests or does not")
-        if self.agreement is not None and self.first_k is not None:
+        if self.agreement == "dual" and self.first_k is not None:
             raise ValueError("either agreement, which needs every candidate, or first_k")
         return self
+
+    @property
+    def _is_dual(self) -> bool:
+        return self.agreement == "dual" or (
+            self.agreement is None and self.execute is not None and self.first_k is None
+        )
 
     def demands(self) -> frozenset[str]:
         return self.needs if self.execute is None else self.needs | {"code_tests"}
@@ -112,11 +125,13 @@ class UnitTestEvaluator(ModelComponent):
         best = found.passed
         if self.first_k is None or len(best) < self.first_k:
             # Whoever has no verdict is not known to pass anything; ties go to the earlier.
-            key = _passed if self.agreement is None else _agreed
+            key = _agreed if self._is_dual else _passed
             best = tuple(sorted(arrived, key=lambda c: key(verdicts, c.id), reverse=True))
             best = best[: self.top_k]
+        kept, dropped = self._kept(tests, verdicts)
         contribution = Contribution(
             candidates=best,
+            unit_tests=kept,
             tests={
                 of: tuple(Verdict(test, passed) for test, passed in zip(tests, given, strict=True))
                 for of, given in verdicts.items()
@@ -125,18 +140,36 @@ class UnitTestEvaluator(ModelComponent):
         )
         # Of a test that is no Python every candidate's reply tells.
         once = found.remarks if self.execute is None else tuple(dict.fromkeys(found.remarks))
-        return contribution, once
+        return contribution, (*once, *dropped)
+
+    def _kept(
+        self, tests: tuple[str, ...], verdicts: Mapping[str, Verdicts]
+    ) -> tuple[tuple[str, ...] | None, tuple[Remark, ...]]:
+        """The tests that later layers are told; None where all of them are.
+
+        An executed test that nobody passes is wrong more often than not. A statement that nobody
+        makes true may be just what a fuser has to mend.
+        """
+        if self.execute is None or not verdicts:
+            return None, ()
+        passed = [any(given[n] for given in verdicts.values()) for n in range(len(tests))]
+        if all(passed):
+            return None, ()
+        failed = ", ".join(str(n) for n, one in enumerate(passed, 1) if not one)
+        why = f"later layers are not told unit tests that nobody passes: {failed} of {len(tests)}"
+        kept = tuple(test for test, one in zip(tests, passed, strict=True) if one)
+        return kept, (Remark("without", why),)
 
     def _scores(self, verdicts: Mapping[str, Verdicts], of: str) -> dict[str, float]:
         scores = {"unit_tests": sum(verdicts[of]) / len(verdicts[of])}
-        if self.agreement is not None:
+        if self._is_dual:
             scores["agreement"] = float(_agreed(verdicts, of)[0])
         return scores
 
     def _executed(self, scene: Scene, index: int, candidate: Candidate) -> Steps[Reading[Verdicts]]:
         """What the sandbox says of a candidate; a test that is no Python is passed by nobody."""
         tests = scene.state.unit_tests
-        request = execution(index, candidate.text, tests)
+        request = execution(index, candidate.text, tests, self.seconds)
         results, told = yield from ask(
             request, lambda reply: read_executed(reply, len(tests)), self.retries
         )

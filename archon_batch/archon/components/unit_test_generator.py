@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.call import Form, Message
-from archon_batch.archon.code import code_of
+from archon_batch.archon.code import blocks_of
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.state import Contribution, Remark
@@ -133,15 +133,17 @@ def read_tests(text: str, count: int | None) -> tuple[str, ...]:
 
 
 def read_code(text: str, count: int | None) -> tuple[str, ...]:
-    """The tests of a block of Python, each with the imports that stand before it.
+    """The tests of a text's blocks of Python, each with the imports that stand before it.
 
-    An assert begins at the margin and goes to the next line there. Whether it is Python, whoever
+    Blocks without a test are passed over. An assert begins at the margin and goes to the next line there. Whether it is Python, whoever
     executes it will tell: that hangs on its version.
     """
     tests: list[str] = []
     imports: list[str] = []
     open_: list[str] | None = None
-    for line in code_of(text).split("\n"):
+    blocks = blocks_of(text) or (text,)
+    tested = [block for block in blocks if re.search(r"^assert\b", block, re.MULTILINE)] or blocks
+    for line in "\n".join(tested).split("\n"):
         if line.startswith(("import ", "from ")):
             imports.append(line)
             open_ = None

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
-from archon_batch.archon import code_of
+from archon_batch.archon import LEAST_SECONDS, MOST_SECONDS, SECONDS, called_in, code_of
 from archon_batch.sandbox import Check, Outcome, Sandbox
 from archon_batch.scoring.score import Metric, Score, Scored, right, unread
 from archon_batch.scoring.statistics import pass_at_k
@@ -35,6 +35,8 @@ class Exam:
     #: What stands before a program that is the body of a function, and the function's name.
     prompt: str = ""
     entry_point: str = ""
+    #: What the tests call: the program has to define some of it.
+    names: frozenset[str] = frozenset()
 
     def programs(self, code: str) -> list[str]:
         """What to run of the code: the first of these that is Python."""
@@ -52,7 +54,8 @@ class Exam:
 class Code(Metric):
     """Every test of the reference is passed. Only plain values are compared, outside the program.
 
-    The code is the answer's last block, or all of it. The references are those of HumanEval (Chen
+    The code is what defines the names that the tests call. ``code:SECONDS`` is what a test may take of
+    the clock, else three. The references are those of HumanEval (Chen
     et al., arXiv 2107.03374), MBPP (Austin et al., arXiv 2108.07732) and CodeContests (Li et al.,
     arXiv 2203.07814), by their own keys.
 
@@ -65,8 +68,18 @@ class Code(Metric):
         "tests: an object with entry_point and test, with test_list, or with input and output"
     )
 
-    def __init__(self, runs: Runs | None = None) -> None:
-        self._runs = runs
+    def __init__(self, runs: Runs | None = None, seconds: float = SECONDS) -> None:
+        self._runs, self._seconds = runs, seconds
+
+    @classmethod
+    def of(cls, argument: str | None = None) -> Self:
+        try:
+            seconds = SECONDS if argument is None else float(argument)
+        except ValueError:
+            seconds = 0
+        if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+            raise ValueError(f"seconds for a test, from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+        return cls(seconds=seconds)
 
     def prepared(self, reference: object) -> Exam:
         if isinstance(reference, str):
@@ -80,11 +93,11 @@ class Code(Metric):
         return exam
 
     def score(self, answer: str, reference: Exam) -> Score:
-        code = code_of(answer)
+        code = code_of(answer, reference.names)
         if not code:
             return unread("there is no code in the answer")
         if self._runs is None:
-            self._runs = Sandbox()
+            self._runs = Sandbox(self._seconds)
         programs, passed = reference.programs(code), 0
         for outcome in self._outcomes(programs, reference):
             if outcome.verdict != "passed":
@@ -120,16 +133,20 @@ class Code(Metric):
 
 def _exam(told: Mapping[str, Any]) -> Exam | None:
     match told:
-        case {"entry_point": str(name), "test": str(check)} if name.isidentifier():
+        case {"entry_point": str(name), "test": str(test)} if name.isidentifier():
             prompt = told.get("prompt") or ""
             if not isinstance(prompt, str):
                 return None
             names = ((name, name), ("candidate", name))
-            code = f"{check}\ncheck(candidate)\n"
-            return Exam((Check(code, prompt and f"{prompt}\n    pass\n", names),), (), prompt, name)
+            code = f"{test}\ncheck(candidate)\n"
+            check = Check(code, prompt and f"{prompt}\n    pass\n", names)
+            return Exam((check,), (), prompt, name, frozenset({name}))
         case {"test_list": [*tests]} if tests and _all_texts(tests):
             setup = told.get("test_setup_code") or ""
-            return Exam(tuple(Check(t, setup) for t in tests)) if isinstance(setup, str) else None
+            if not isinstance(setup, str):
+                return None
+            checks = tuple(Check(test, setup) for test in tests)
+            return Exam(checks, names=called_in([*tests, setup]))
         case {"input": [*given], "output": [*wanted]}:
             if given and len(given) == len(wanted) and _all_texts([*given, *wanted]):
                 return Exam(talks=tuple(zip(given, wanted, strict=True)))

@@ -73,9 +73,9 @@ def test_the_sandbox_is_asked_once_for_each_candidate_with_its_code_and_the_test
     assert an_evaluator().calls(2).high == 2
 
 
-def test_candidates_are_ranked_by_the_tests_that_they_pass():
+def test_without_agreement_candidates_are_ranked_by_the_tests_that_they_pass():
     play = answered(
-        an_evaluator(top_k=2),
+        an_evaluator(top_k=2, agreement="none"),
         a_scene("a", "b", "c"),
         results({"a": {0}, "b": {0, 1, 2}, "c": {1, 2}}),
     )
@@ -89,13 +89,18 @@ def test_candidates_are_ranked_by_the_tests_that_they_pass():
 def test_dual_agreement_prefers_many_candidates_that_pass_the_same_to_one_that_passes_more():
     passed = {"a": {0, 1, 2}, "b": {0, 1}, "c": {0, 1}, "d": {2}}
 
-    plain = answered(an_evaluator(), a_scene(*"abcd"), results(passed))
-    dual = answered(an_evaluator(agreement="dual"), a_scene(*"abcd"), results(passed))
+    plain = answered(an_evaluator(agreement="none"), a_scene(*"abcd"), results(passed))
+    dual = answered(an_evaluator(), a_scene(*"abcd"), results(passed))
 
     assert ids(plain) == ["0", "1", "2", "3"]
     # 2 x 2 beats 1 x 3.
     assert ids(dual) == ["1", "2", "0", "3"]
     assert dual.contribution.scores["0.0.1"] == {"unit_tests": 2 / 3, "agreement": 4.0}
+    told_so = an_evaluator(agreement="dual")
+    assert answered(told_so, a_scene(*"abcd"), results(passed)).contribution == dual.contribution
+    # One that stops at the first to pass does not see whom to agree with.
+    first = an_evaluator(first_k=1)
+    assert answered(first, a_scene("b", "a"), results(passed)).contribution.candidates
 
 
 @given(st.lists(st.frozensets(st.integers(0, 2)), min_size=1, max_size=6))
@@ -118,8 +123,41 @@ def test_the_best_by_agreement_has_the_greatest_product(passed):
 def test_a_test_that_is_no_python_is_told_of_once():
     play = played(an_evaluator(), a_scene("a", "b"), told("passed", "broken", "failed"))
 
-    (remark,) = play.remarks
-    assert remark.why.startswith("unit test 2 is no Python")
+    broken, dropped = play.remarks
+    assert broken.why.startswith("unit test 2 is no Python")
+    assert dropped.why.endswith("tests that nobody passes: 2, 3 of 3")
+
+
+def test_later_layers_are_told_once_of_the_executed_tests_that_somebody_passes():
+    play = answered(an_evaluator(), a_scene("a", "b"), results({"a": {0}, "b": {0, 2}}))
+    after = a_scene("a", "b").state.after([play.contribution])
+    none = answered(an_evaluator(), a_scene("a"), results({"a": set()}))
+    (lost,) = [played(an_evaluator(), a_scene("a"), Reply(None, failure="down"))]
+
+    (request,) = asked(a_component("fuser"), Scene(a_question(), after, "3.0"))
+
+    assert after.unit_tests == (TESTS[0], TESTS[2])
+    # The verdicts stay whole.
+    assert [v.passed for v in after.candidates[0].tests or ()] == [True, False, True]
+    prompt = request.messages[-1].content
+    assert [prompt.count(test) for test in TESTS] == [1, 0, 1]
+    assert none.contribution.unit_tests == ()
+    # Where nothing was run, nothing is known of the tests.
+    assert lost.contribution.unit_tests is None
+
+
+def test_the_program_is_what_defines_the_names_that_the_tests_call():
+    answer = "```python\ndef f(x):\n    return x\n```\nRun it:\n```bash\npython f.py\n```"
+
+    (request,) = asked(an_evaluator(), a_scene(answer))
+
+    assert json.loads(request.messages[-1].content)["program"] == "def f(x):\n    return x"
+
+
+def test_seconds_go_along_with_the_program():
+    (request,) = asked(an_evaluator(seconds=0.5), a_scene("x"))
+
+    assert json.loads(request.messages[-1].content)["seconds"] == 0.5
 
 
 def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
@@ -129,7 +167,7 @@ def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
 
     assert ids(play) == ["0", "1"]
     assert "0.0.0" not in play.contribution.scores
-    assert [r.kind for r in play.remarks] == ["failed", "without"]
+    assert [r.kind for r in play.remarks] == ["failed", "without", "without"]
 
 
 @pytest.mark.parametrize("text", ["", "yes", told(), told("passed", "passed"), '{"results": [1]}'])
@@ -156,6 +194,10 @@ def test_the_form_of_results_is_read(count):
         (
             "assert a()\nimport math\nassert f(1) == math.pi",
             ["assert a()", "import math\nassert f(1) == math.pi"],
+        ),
+        (
+            "```python\ndef f(x): return x\n```\n```python\nassert f(1) == 1\n```\nEdges:\n```python\nassert f(0) == 0\n```\nOutput:\n```\nOK\n```",
+            ["assert f(1) == 1", "assert f(0) == 0"],
         ),
         ("assert f('a  b') == 'a  b'\nassert f('a  b') == 'a  b'", ["assert f('a  b') == 'a  b'"]),
     ],
@@ -192,6 +234,9 @@ def test_a_block_with_another_number_of_tests_is_refused():
         ({"samples": 2}, "samples: 1 with execute"),
         ({"agreement": "dual", "first_k": 1}, "either agreement"),
         ({"execute": None, "agreement": "dual"}, "agreement goes with execute"),
+        ({"execute": None, "seconds": 5}, "seconds goes with execute"),
+        ({"seconds": 0}, "seconds"),
+        ({"seconds": 61}, "seconds"),
         ({"execute": None, "model": SANDBOX}, "what runs in the sandbox has execute"),
         ({"model": "scripted/plausible"}, "it asks sandbox/python; leave this out"),
     ],
