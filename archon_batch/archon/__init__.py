@@ -19,11 +19,12 @@ from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.course import Answer, Ask, Course, Done, GaveUp, Passed
 from archon_batch.archon.critiques import UsesCritiques
 from archon_batch.archon.execution import SANDBOX, Execution, Result, Results
-from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
+from archon_batch.archon.fence import fenced, shuffled
 from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
 from archon_batch.archon.json_form import JsonReply, json_form, json_values, read_json
+from archon_batch.archon.marks import enclosed, marked
 from archon_batch.archon.model import ListPrice, Model
 from archon_batch.archon.planner import plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
