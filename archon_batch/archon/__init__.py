@@ -26,6 +26,7 @@ from archon_batch.archon.interpreter import run
 from archon_batch.archon.json_form import JsonReply, json_form, json_values, read_json
 from archon_batch.archon.marks import enclosed, marked
 from archon_batch.archon.model import ListPrice, Model
+from archon_batch.archon.pattern import PatternError, UserPattern, user_pattern
 from archon_batch.archon.planner import plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
 from archon_batch.archon.rules import refuse_broken, warnings
@@ -86,6 +87,7 @@ __all__ = [
     "Note",
     "NoteKind",
     "Passed",
+    "PatternError",
     "Question",
     "Reading",
     "Remark",
@@ -101,6 +103,7 @@ __all__ = [
     "Told",
     "UnreadableError",
     "Usage",
+    "UserPattern",
     "UsesCritiques",
     "Verdict",
     "Work",
@@ -143,6 +146,7 @@ __all__ = [
     "texts",
     "together",
     "trace",
+    "user_pattern",
     "warnings",
     "without_thoughts",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from archon_batch.archon.pattern import UserPattern
 from archon_batch.archon.quantity import Quantity, all_quantities, first_quantity, last_quantity
 
 _NUMBER = re.compile(
@@ -223,12 +224,13 @@ def plain(text: str) -> str | None:
     return joined.strip(" .,:;!?\"'`*_()[]{}") or joined or None
 
 
-def matched(pattern: re.Pattern[str], text: str) -> str | None:
-    """The last match of the pattern: of its first group if it has one, else of all of it."""
-    found = None
-    for match in pattern.finditer(text):
-        part = match.group(1) if pattern.groups else match.group()
-        found = part if part is not None else found
+def matched(pattern: UserPattern, text: str) -> str | None:
+    """The last match of the pattern: of its first group if it has one, else of all of it.
+
+    Raises:
+        PatternError: it took too long.
+    """
+    found = pattern.last(text)
     return None if found is None else plain(found)
 
 
