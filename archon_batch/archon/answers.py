@@ -21,8 +21,10 @@ _STATED = (
     re.compile(
         r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*+)"|([^"}\n]+))', re.IGNORECASE
     ),
+    # Digits without a space, or in groups of three, and a unit; a heading of a list is none.
     re.compile(
-        r"^####\s{0,9}(\S{0,400}\d\S{0,400}(?: \d{3}(?!\d)){0,9}(?:(?<![.:)]) \w{1,20})?)[ \t]{0,99}$",
+        r"^####[ \t]{0,9}([^\s\d]{0,9}+\d[^\s]{0,400}+(?: \d{3}(?!\d)){0,9}+(?:(?<![.:)]) [^\W\d]{1,20}+)?)"
+        r"[ \t]{0,99}+$",
         re.MULTILINE,
     ),
     re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE),
