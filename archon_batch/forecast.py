@@ -51,7 +51,7 @@ class Load:
     rows: int = 0
     query: int = 0
     earlier: int = 0
-    #: The part of ``earlier`` that is system messages, which few components show.
+    #: The part of ``earlier`` that is system messages, which components show apart.
     system: int = 0
 
     @classmethod
@@ -125,8 +125,8 @@ class _Case:
     #: Whether everything is asked for as often as it may be.
     insists: bool
     bytes_per_token: int
-    #: Whether a row has no system message, so that a component may bring one.
-    bare: bool
+    #: Whether components say the most of their own that they may say beside a row's messages.
+    most: bool
 
 
 def forecast(
@@ -150,10 +150,12 @@ def _layers(
         query, earlier, system = (
             _copies(asked.messages, mark) for mark in (_QUERY, _EARLIER, _SYSTEM)
         )
-        if case.bare:
-            own = _bytes(without.messages) - (_WRAPPING + 1) * (query + earlier)
-        else:
-            own = _bytes(asked.messages) - (_WRAPPING + 1) * (query + earlier + system)
+        bare_own = _bytes(without.messages) - (_WRAPPING + 1) * (query + earlier)
+        other_own = _bytes(asked.messages) - (_WRAPPING + 1) * (query + earlier + system)
+        own = bare_own
+        if load.system:
+            # A row brings a system message, or the component its own; beside a row's it says more.
+            own = (max if case.most else min)(bare_own, other_own)
         prompt = (
             load.rows * own
             + load.query * query
@@ -266,7 +268,7 @@ _LOW = _Case(
     left=lambda _before, after, leaves: replace(after, candidates=after.candidates[: leaves.low]),
     insists=False,
     bytes_per_token=_LEAN,
-    bare=False,
+    most=False,
 )
 _EXPECTED = _Case(
     reply=lambda component, form, word: _sized(
@@ -276,7 +278,7 @@ _EXPECTED = _Case(
     left=None,
     insists=False,
     bytes_per_token=_USUAL,
-    bare=True,
+    most=True,
 )
 _HIGH = _Case(
     reply=lambda component, form, word: _longest(form, component.max_tokens, word),
@@ -284,5 +286,5 @@ _HIGH = _Case(
     left=_longest_left,
     insists=True,
     bytes_per_token=1,
-    bare=True,
+    most=True,
 )

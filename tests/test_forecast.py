@@ -126,16 +126,16 @@ def test_turns_before_the_query_are_in_every_prompt_once():
     assert with_them - without == 3 * 4_000 // 4
 
 
-def test_system_messages_are_in_the_prompts_of_generators_that_take_one():
+def test_system_messages_are_in_every_prompt_once():
     takers = [{"type": "generator"}, {"type": "generator", "no_system": True}]
     architecture = an_architecture(takers, "critic", "fuser")
 
-    without = total(forecast(architecture, PRICES, Load(1, 100, 400))).expected.prompt_tokens
-    with_it = total(
-        forecast(architecture, PRICES, Load(1, 100, 4_400, system=4_000))
-    ).expected.prompt_tokens
+    short, long = (
+        total(forecast(architecture, PRICES, Load(1, 100, 400 + size, system=size)))
+        for size in (400, 4_400)
+    )
 
-    assert with_it - without == 4_000 // 4
+    assert long.expected.prompt_tokens - short.expected.prompt_tokens == 4 * 4_000 // 4
 
 
 def test_what_is_asked_again_has_its_prompt_a_reason_and_a_reply_each_time():

@@ -32,7 +32,9 @@ from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
 from archon_batch.archon.json_form import JsonReply, json_form, json_values, read_json
+from archon_batch.archon.marks import enclosed, marked
 from archon_batch.archon.model import ListPrice, Model
+from archon_batch.archon.pattern import PatternError, UserPattern, user_pattern
 from archon_batch.archon.planner import plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
 from archon_batch.archon.rules import refuse_broken, warnings
@@ -96,6 +98,7 @@ __all__ = [
     "Note",
     "NoteKind",
     "Passed",
+    "PatternError",
     "Question",
     "Reading",
     "Remark",
@@ -111,6 +114,7 @@ __all__ = [
     "Told",
     "UnreadableError",
     "Usage",
+    "UserPattern",
     "UsesCritiques",
     "Verdict",
     "Work",
@@ -154,6 +158,7 @@ __all__ = [
     "texts",
     "together",
     "trace",
+    "user_pattern",
     "warnings",
     "without_thoughts",
 ]

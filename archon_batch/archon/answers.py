@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from archon_batch.archon.pattern import UserPattern
 from archon_batch.archon.quantity import Quantity, all_quantities, first_quantity, last_quantity
 
 _NUMBER = re.compile(
@@ -20,8 +21,10 @@ _STATED = (
     re.compile(
         r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*+)"|([^"}\n]+))', re.IGNORECASE
     ),
+    # Digits without a space, or in groups of three, and a unit; a heading of a list is none.
     re.compile(
-        r"^####\s{0,9}(\S{0,400}\d\S{0,400}(?: \d{3}(?!\d)){0,9}(?:(?<![.:)]) \w{1,20})?)[ \t]{0,99}$",
+        r"^####[ \t]{0,9}([^\s\d]{0,9}+\d[^\s]{0,400}+(?: \d{3}(?!\d)){0,9}+(?:(?<![.:)]) [^\W\d]{1,20}+)?)"
+        r"[ \t]{0,99}+$",
         re.MULTILINE,
     ),
     re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE),
@@ -223,12 +226,13 @@ def plain(text: str) -> str | None:
     return joined.strip(" .,:;!?\"'`*_()[]{}") or joined or None
 
 
-def matched(pattern: re.Pattern[str], text: str) -> str | None:
-    """The last match of the pattern: of its first group if it has one, else of all of it."""
-    found = None
-    for match in pattern.finditer(text):
-        part = match.group(1) if pattern.groups else match.group()
-        found = part if part is not None else found
+def matched(pattern: UserPattern, text: str) -> str | None:
+    """The last match of the pattern: of its first group if it has one, else of all of it.
+
+    Raises:
+        PatternError: it took too long.
+    """
+    found = pattern.last(text)
     return None if found is None else plain(found)
 
 

@@ -21,6 +21,20 @@ class Message:
     content: str
 
 
+def without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages for a model whose template takes no system message.
+
+    What they say stands before the first of the user's, in their order.
+    """
+    told = [m.content for m in messages if m.role == "system"]
+    if not told:
+        return messages
+    others = [m for m in messages if m.role != "system"]
+    first = next(index for index, m in enumerate(others) if m.role == "user")
+    others[first] = Message("user", "\n\n".join((*told, others[first].content)))
+    return tuple(others)
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What a reply has to look like, for models that can be held to it and for stand-ins."""

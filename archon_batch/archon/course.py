@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from archon_batch.archon.architecture import Architecture
-from archon_batch.archon.call import Call, CallKey, Reply
+from archon_batch.archon.call import Call, CallKey, Reply, without_system
 from archon_batch.archon.component import Component, ModelComponent, Scene
 from archon_batch.archon.execution import SANDBOX
 from archon_batch.archon.guard import guarded
@@ -212,11 +212,12 @@ class _Part:
 def _call(
     architecture: Architecture, component: ModelComponent, key: CallKey, request: Request
 ) -> Call:
+    model = architecture.model(component.model)
     return Call(
         key=key,
         kind=component.type,
-        model=architecture.model(component.model),
-        messages=request.messages,
+        model=model,
+        messages=without_system(request.messages) if model.no_system else request.messages,
         sample=request.sample + architecture.sample_offsets[key.layer, key.component],
         temperature=component.temperature,
         max_tokens=component.max_tokens,

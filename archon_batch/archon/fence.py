@@ -1,24 +1,11 @@
 """Candidates as text inside a prompt, so that none can pass for another or for an instruction."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from archon_batch.archon.component import Scene
+from archon_batch.archon.marks import nonce_of
 from archon_batch.archon.state import Candidate
-
-
-def marked(name: str, text: str) -> str:
-    """A text of a model's between marks that hold a nonce of its own."""
-    return enclosed({name: text})
-
-
-def enclosed(texts: Mapping[str, str]) -> str:
-    """Texts under their names, each between marks, with one nonce: none can write another's."""
-    nonce = _nonce([(text, None) for text in texts.values()])
-    return "\n\n".join(
-        f"<<<{name} | {nonce}>>>\n{text}\n<<<end of {name} | {nonce}>>>"
-        for name, text in texts.items()
-    )
 
 
 def fenced(candidates: Sequence[Candidate], *, critiques: bool = False, beside: str = "") -> str:
@@ -32,7 +19,7 @@ def fenced(candidates: Sequence[Candidate], *, critiques: bool = False, beside: 
     and their marks without it.
     """
     shown = [(c.text, c.critique if critiques else None) for c in candidates]
-    nonce = _nonce([*shown, (beside, None)] if beside else shown)
+    nonce = nonce_of([*shown, (beside, None)] if beside else shown)
     blocks = []
     for number, (text, critique) in enumerate(shown, 1):
         name = f"response {number} of {len(shown)} | {nonce}"
@@ -56,11 +43,3 @@ def shuffled(candidates: tuple[Candidate, ...], scene: Scene, sample: int) -> tu
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()
 
     return tuple(sorted(candidates, key=draw))
-
-
-def _nonce(shown: Sequence[tuple[str, str | None]]) -> str:
-    digest = hashlib.sha256()
-    for pair in shown:
-        for text in (part or "" for part in pair):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()[:8]

@@ -70,6 +70,9 @@ class Model(BaseModel):
     context: int | None = Field(default=None, ge=1)
     #: Whether it can be held to a JSON schema; None leaves it to litellm's list.
     json_schema: bool | None = None
+    #: Send no system messages, which the templates of some models refuse (Gemma's): what they say
+    #: stands before the first of the user's.
+    no_system: bool = False
     #: The way its calls go; None leaves it to the gateway.
     lane: Literal["direct", "litellm"] | None = None
 

@@ -20,6 +20,11 @@ class Question:
         return self.messages[-1].content
 
     @property
+    def instructions(self) -> str:
+        """What the system messages say; empty when there are none."""
+        return "\n\n".join(m.content for m in self.messages if m.role == "system")
+
+    @property
     def earlier(self) -> tuple[Message, ...]:
         """The turns before the query, without system messages."""
         return tuple(m for m in self.messages[:-1] if m.role != "system")

@@ -1,6 +1,5 @@
 """What a component did, in a few words."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
 from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.course import Done
+from archon_batch.archon.pattern import user_pattern
 from archon_batch.archon.scale import read_tag
 from archon_batch.archon.state import Contribution, State
 
@@ -108,7 +108,7 @@ def _voted(deed: _Deed) -> str:
     answer = (
         EXTRACTORS[voter.extract](best.text)
         if voter.pattern is None
-        else matched(re.compile(voter.pattern), best.text)
+        else matched(user_pattern(voter.pattern), best.text)
     )
     return f"{votes} for {_short(answer or '')}"
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from archon_batch.archon import EXTRACTORS, matched, without_thoughts
+from archon_batch.archon import (
+    EXTRACTORS,
+    PatternError,
+    UserPattern,
+    matched,
+    user_pattern,
+    without_thoughts,
+)
 
 Reader = Callable[[str], str | None]
 
@@ -64,7 +71,9 @@ def reader_of(architecture: Mapping[str, Any], metric: str | None) -> tuple[Read
     voters = [c for layer in architecture["layers"] for c in layer if c["type"] == "voter"]
     for voter in voters:
         if voter.get("pattern") is not None:
-            return partial(matched, re.compile(voter["pattern"])), "what the voter's pattern finds"
+            return partial(
+                _matched, user_pattern(voter["pattern"])
+            ), "what the voter's pattern finds"
         if voter.get("extract") in EXTRACTORS:
             return EXTRACTORS[voter["extract"]], _TOLD[voter["extract"]]
     kind = re.match(r"\w*", metric or "")
@@ -85,3 +94,11 @@ def said(drafts: Sequence[tuple[str, str]], answer: str | None, read: Reader) ->
         made, alike = models.get(model, (0, 0))
         models[model] = made + 1, alike + (reading is not None and reading == final)
     return Said(len(readings), max(counts.values(), default=min(1, len(readings))), models)
+
+
+def _matched(pattern: UserPattern, text: str) -> str | None:
+    """As the voter does: a pattern that takes too long finds nothing."""
+    try:
+        return matched(pattern, text)
+    except PatternError:
+        return None

@@ -59,8 +59,11 @@ class Case:
 
 def brief(case: Case, *, swapped: bool = False) -> str:
     """The question to a judge; ``swapped`` shows the baseline's answer as A."""
-    *earlier, request = case.messages
+    *before, request = case.messages
+    earlier = [m for m in before if m.role != "system"]
     parts: dict[str, str] = {}
+    if instructions := "\n\n".join(m.content for m in before if m.role == "system"):
+        parts["the instructions that the request was made under"] = instructions
     if earlier:
         parts["the conversation before"] = "\n\n".join(f"{m.role}: {m.content}" for m in earlier)
     parts["the request"] = request.content

@@ -1,7 +1,5 @@
 """Final answers, as they are compared."""
 
-import re
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,6 +13,7 @@ from archon_batch.archon.answers import (
     number,
     plain,
 )
+from archon_batch.archon.pattern import user_pattern
 from tests.archon.components.hostile import slow
 
 
@@ -349,7 +348,7 @@ def test_marks_alone_are_a_text_and_nothing_is_none(text, answer):
     ],
 )
 def test_a_pattern_takes_its_last_match_and_of_that_the_first_group(pattern, text, answer):
-    assert matched(re.compile(pattern), text) == answer
+    assert matched(user_pattern(pattern), text) == answer
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
@@ -407,4 +406,4 @@ def test_no_text_takes_long(name):
 
 
 def test_a_pattern_of_words_is_compared_quickly_whatever_it_matches():
-    assert slow(lambda text: matched(re.compile(r"(?s)(.+)"), text)) == []
+    assert slow(lambda text: matched(user_pattern(r"(?s)(.+)"), text)) == []

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from archon_batch.archon.call import Message
+from archon_batch.archon.call import Message, without_system
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
 from archon_batch.archon.state import Contribution
 from archon_batch.archon.steps import Request
@@ -23,7 +23,8 @@ class Generator(ModelComponent):
     type: Literal["generator"]
     #: How many candidates it makes, each by a call of its own.
     samples: int = Field(default=1, ge=1, le=1000)
-    #: Send no system message, for models that take none.
+    #: Send no system message of our own, and the row's with its first message; ``no_system`` of a
+    #: model does so for all components.
     no_system: bool = False
 
     def steps(self, scene: Scene) -> Work:
@@ -37,7 +38,7 @@ class Generator(ModelComponent):
         *earlier, last = scene.question.messages
         messages = (*earlier, replace(last, content=scene.query))
         if self.no_system:
-            return tuple(m for m in messages if m.role != "system")
+            return without_system(messages)
         if any(m.role == "system" for m in messages):
             return messages
         return (Message("system", _SYSTEM), *messages)

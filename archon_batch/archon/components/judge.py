@@ -13,7 +13,7 @@ from pydantic import Field
 
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.fence import enclosed
+from archon_batch.archon.marks import enclosed
 from archon_batch.archon.scale import SCALES, ScaleName, read_tag
 from archon_batch.archon.state import Candidate, Contribution
 from archon_batch.archon.steps import Request, ask
@@ -72,7 +72,11 @@ class Judge(ModelComponent):
     def _messages(self, scene: Scene, opinions: Sequence[Candidate]) -> tuple[Message, ...]:
         last = scene.question.messages[-1]
         named = {f"opinion {number}": c.text for number, c in enumerate(opinions, 1)}
-        parts = [last.content, *([_OPINIONS, enclosed(named)] if named else [])]
+        parts = [
+            *scene.instructions(last.content),
+            last.content,
+            *([_OPINIONS, enclosed(named)] if named else []),
+        ]
         content = "\n\n".join((*parts, f"{_END} {_TAGS[self.scale]}"))
         return (
             Message("system", _ROLE),

@@ -9,9 +9,10 @@ from pydantic import Field, TypeAdapter
 from archon_batch.archon.answers import denied
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.fence import fenced, marked
+from archon_batch.archon.fence import fenced
 from archon_batch.archon.json_form import JsonReply, json_form, read_json
 from archon_batch.archon.judging import judged, looked_at, majority
+from archon_batch.archon.marks import marked
 from archon_batch.archon.state import Candidate, Contribution, Remark
 from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, ask, tell, together
 from archon_batch.archon.window import fitted

@@ -3,13 +3,14 @@
 Self-consistency (Wang et al., arXiv 2203.11171): the final answer that most samples come to.
 """
 
-import re
+from contextlib import suppress
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from archon_batch.archon.answers import EXTRACTORS, matched
 from archon_batch.archon.component import Bounds, Component, Scene, Work
+from archon_batch.archon.pattern import PatternError, user_pattern
 from archon_batch.archon.state import Contribution, Remark
 
 
@@ -28,8 +29,8 @@ class Voter(Component):
         if (self.extract == "regex") != (self.pattern is not None):
             raise ValueError("a pattern with extract: regex, and only then")
         try:
-            re.compile(self.pattern or "")
-        except (re.error, OverflowError, RecursionError) as error:
+            user_pattern(self.pattern or "")
+        except PatternError as error:
             raise ValueError(f"a pattern that can be compiled ({error})") from None
         return self
 
@@ -58,7 +59,10 @@ class Voter(Component):
 
     def _answer(self, text: str) -> str | None:
         if self.pattern is not None:
-            return matched(re.compile(self.pattern), text)
+            # One that takes too long finds no answer.
+            with suppress(PatternError):
+                return matched(user_pattern(self.pattern), text)
+            return None
         return EXTRACTORS[self.extract](text)
 
     def calls(self, candidates: int) -> Bounds:

@@ -20,6 +20,8 @@ _SHORT = re.compile(
     r"(?:\b(?i:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|jr|sr|no|inc|ltd|u\.s)"
     r"|(?<![\w'\u2019])[A-HJ-Z])\.\Z"
 )
+#: Characters at a part's end that tell whether it ends with such a word.
+_ENDING = 10
 _ASTERISKS = re.compile(r"\s?\*{3}\s?")
 _REPLIES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
@@ -55,16 +57,16 @@ def loosened(response: str) -> Sequence[str]:
 def sentences(text: str) -> int:
     """How many sentences there are; a list's lines count as they are punctuated."""
     parts = [part.strip() for part in _SENTENCE_END.split(text)]
-    found, open_ = 0, ""
+    found, says = 0, False
     for part in parts:
         if not part:
             continue
-        open_ = f"{open_} {part}".strip()
-        if _SHORT.search(open_):
+        says = says or _WORD.search(part) is not None
+        if _SHORT.search(part[-_ENDING:]):
             continue
-        found += _WORD.search(open_) is not None
-        open_ = ""
-    return found + (_WORD.search(open_) is not None)
+        found += says
+        says = False
+    return found + says
 
 
 def _compares(found: int, keys: Keys, relation: str, limit: str) -> bool:
@@ -118,10 +120,8 @@ def _words(text: str, keys: Keys) -> bool:
 def _paragraphs(text: str, keys: Keys) -> bool:
     """Between lines of three asterisks; one between two of those is not to be empty."""
     parts = [part.strip() for part in _ASTERISKS.split(text)]
-    while parts and not parts[0]:
-        parts = parts[1:]
-    while parts and not parts[-1]:
-        parts = parts[:-1]
+    full = [place for place, part in enumerate(parts) if part]
+    parts = parts[full[0] : full[-1] + 1] if full else []
     return all(parts) and len(parts) == int(keys["num_paragraphs"])
 
 
@@ -137,7 +137,12 @@ def _nth_first_word(text: str, keys: Keys) -> bool:
 
 
 def _placeholders(text: str, keys: Keys) -> bool:
-    return len(re.findall(r"\[[^\n]*?\]", text)) >= int(keys["num_placeholders"])
+    found = 0
+    for line in text.split("\n"):
+        begin = line.find("[")
+        while begin >= 0 and (end := line.find("]", begin)) >= 0:
+            found, begin = found + 1, line.find("[", end)
+    return found >= int(keys["num_placeholders"])
 
 
 def _postscript(text: str, keys: Keys) -> bool:
@@ -152,7 +157,8 @@ def _postscript(text: str, keys: Keys) -> bool:
 
 def _bullets(text: str, keys: Keys) -> bool:
     """Lines that begin with an asterisk or a dash: just so many. Bold text begins no bullet."""
-    found = re.findall(r"^\s*(?:\*(?!\*)|-)[^\n]*\S", text, re.MULTILINE)
+    lines = [line.strip() for line in text.split("\n")]
+    found = [s for s in lines if len(s) > 1 and s[0] in "*-" and s[:2] != "**"]
     return len(found) == int(keys["num_bullets"])
 
 
@@ -177,9 +183,12 @@ def _sections(text: str, keys: Keys) -> bool:
 def _json(text: str, keys: Keys) -> bool:
     """All of it, or all within one fence."""
     del keys
-    fenced = re.fullmatch(r"```(?:json)?\s*\n?(.*?)\n?```", text.strip(), re.DOTALL | re.IGNORECASE)
+    bare = text.strip()
+    if len(bare) >= 2 * len("```") and bare.startswith("```") and bare.endswith("```"):
+        bare = bare.strip("`")
+        bare = bare[len("json") :] if bare[:4].lower() == "json" else bare
     try:
-        json.loads(fenced[1] if fenced else text)
+        json.loads(bare)
     except (ValueError, RecursionError):
         return False
     return True
@@ -187,7 +196,8 @@ def _json(text: str, keys: Keys) -> bool:
 
 def _title(text: str, keys: Keys) -> bool:
     del keys
-    return any(found.strip("<> ") for found in re.findall(r"<<[^\n]+>>", text))
+    lines = [line for line in text.split("\n") if "<<" in line]
+    return any(line[line.find("<<") : line.rfind(">>") + 2].strip("<> ") for line in lines)
 
 
 def _two_responses(text: str, keys: Keys) -> bool:

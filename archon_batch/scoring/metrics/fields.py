@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from archon_batch.archon import json_values, number, plain
+from archon_batch.archon import PatternError, json_values, number, plain, user_pattern
 from archon_batch.scoring.score import Metric, Score, unread
 
 #: Characters that are told of an object, or of what is wrong with it.
@@ -49,7 +49,11 @@ class Fields(Metric):
         found = _object_in(answer)
         if found is None:
             return unread("there is no JSON object in the answer")
-        if self._schema is not None and (broken := next(self._schema.iter_errors(found), None)):
+        try:
+            broken = next(self._schema.iter_errors(found), None) if self._schema else None
+        except PatternError as error:
+            return unread(str(error))
+        if broken:
             return Score(0.0, f"{broken.json_path}: {broken.message}"[:_LONGEST])
         if not reference:
             return Score(1.0, json.dumps(found, ensure_ascii=False)[:_LONGEST])
@@ -74,7 +78,30 @@ def _validator(text: str) -> Any:  # noqa: ANN401
     except (ValueError, RecursionError, jsonschema.exceptions.SchemaError) as error:
         first = str(error).partition("\n")[0]
         raise ValueError(f"a JSON schema, or @FILE that holds one ({first})") from None
-    return kind(schema, registry=registry)
+    bounded = {"pattern": _pattern(jsonschema), "patternProperties": _pattern_properties}
+    return jsonschema.validators.extend(kind, bounded)(schema, registry=registry)
+
+
+def _pattern(jsonschema: Any) -> Any:  # noqa: ANN401
+    """A schema's patterns are its user's: their searches end in time."""
+
+    def checked(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:  # noqa: ANN401
+        if validator.is_type(value, "string") and user_pattern(pattern).first(value) is None:
+            yield jsonschema.exceptions.ValidationError(f"{value!r} does not match {pattern!r}")
+
+    return checked
+
+
+def _pattern_properties(
+    validator: Any,  # noqa: ANN401
+    patterns: Mapping[str, Any],
+    value: Any,  # noqa: ANN401
+    _schema: Any,  # noqa: ANN401
+) -> Iterator[Any]:
+    for pattern, schema in patterns.items() if validator.is_type(value, "object") else ():
+        for name, inner in value.items():
+            if user_pattern(pattern).first(name) is not None:
+                yield from validator.descend(inner, schema, path=name, schema_path=pattern)
 
 
 def _object_in(answer: str) -> Mapping[str, Any] | None:

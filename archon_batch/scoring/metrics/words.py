@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-from archon_batch.archon import matched, plain
+from archon_batch.archon import PatternError, UserPattern, matched, plain, user_pattern
 from archon_batch.scoring.score import Metric, Score, right, unread
 
 
@@ -62,14 +62,17 @@ class Pattern(Metric):
     def of(cls, argument: str | None = None) -> Metric:
         return cls() if argument is None else Matched(compiled(argument, cls.wants))
 
-    def prepared(self, reference: object) -> re.Pattern[str]:
+    def prepared(self, reference: object) -> UserPattern:
         if not isinstance(reference, str):
             raise ValueError(self.wants)  # noqa: TRY004
         return compiled(reference, self.wants)
 
-    def score(self, answer: str, reference: re.Pattern[str]) -> Score:
-        found = reference.search(answer)
-        return right(found.group() if found else "", is_right=found is not None)
+    def score(self, answer: str, reference: UserPattern) -> Score:
+        try:
+            found = reference.first(answer)
+        except PatternError as error:
+            return unread(str(error))
+        return right(found or "", is_right=found is not None)
 
 
 class Matched(Exact):
@@ -77,21 +80,24 @@ class Matched(Exact):
 
     name: ClassVar[str] = "regex"
 
-    def __init__(self, pattern: re.Pattern[str]) -> None:
+    def __init__(self, pattern: UserPattern) -> None:
         self._pattern = pattern
 
     def score(self, answer: str, reference: tuple[str, ...]) -> Score:
-        read = matched(self._pattern, answer)
+        try:
+            read = matched(self._pattern, answer)
+        except PatternError as error:
+            return unread(str(error))
         if read is None:
             return unread("the pattern matches nothing in the answer")
         return right(read, is_right=read in {plain(text) for text in reference})
 
 
-def compiled(pattern: str, wants: str) -> re.Pattern[str]:
+def compiled(pattern: str, wants: str) -> UserPattern:
     try:
         if pattern:
-            return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+            return user_pattern(pattern)
+    except PatternError as error:
         raise ValueError(f"{wants} ({error})") from None
     raise ValueError(wants)
 

@@ -55,7 +55,15 @@ def test_it_never_looks_at_the_candidates(shown):
         ((SYSTEM, QUERY), False, (SYSTEM, QUERY)),
         ((*EARLIER, SYSTEM, QUERY), False, (*EARLIER, SYSTEM, QUERY)),
         ((QUERY,), True, (QUERY,)),
-        ((SYSTEM, *EARLIER, QUERY), True, (*EARLIER, QUERY)),
+        (
+            (SYSTEM, *EARLIER, QUERY),
+            True,
+            (
+                Message("user", f"{SYSTEM.content}\n\n{EARLIER[0].content}"),
+                *EARLIER[1:],
+                QUERY,
+            ),
+        ),
         (
             (*EARLIER, QUERY),
             False,
