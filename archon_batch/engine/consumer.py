@@ -28,7 +28,7 @@ class Consumer(CeleryConsumer):
     AttributeError is no connection error to Celery, which ends the worker with calls in flight.
     """
 
-    channel_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...] = ()
     conninfo: Any
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401

@@ -98,7 +98,7 @@ def _pass_by(here: process.Process, task: "Task[..., None]", job_id: str, line: 
         last = settings.embedded or task.request.retries >= _HANDED_BACK
         _log.warning("message_of_unknown_job", job=job_id, handed_back=not last)
         if not last:
-            task.retry(countdown=_AGAIN, max_retries=None)
+            task.retry(countdown=_AGAIN, max_retries=_HANDED_BACK)
     else:
         _log.debug("message_stale", job=job_id, line=line)
 

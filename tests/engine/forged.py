@@ -9,6 +9,7 @@ from typing import Any
 TURN = ["abcdef012345", 0, "0123456789abcdef"]
 EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 GONE = object()
+_ODD: tuple[Any, ...] = (None, 5, [], "text", {})
 
 
 def honest(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]:
@@ -95,11 +96,11 @@ def texts() -> Iterator[tuple[str, bytes]]:
 def headers() -> Iterator[tuple[str, dict[str, Any]]]:
     for name in ("task", "id"):
         yield f"no {name}", {f"headers__{name}": GONE}
-        for value in (None, 5, [], {}, ""):
+        for value in (*_ODD[:3], {}, ""):
             yield f"{name}: {value!r}", {f"headers__{name}": value}
     yield "another task", {"headers__task": "celery.backend_cleanup"}
     yield "a task that is none", {"headers__task": "os.system"}
-    for name, values in {
+    odd: dict[str, list[Any]] = {
         "eta": [
             "soon",
             5,
@@ -126,7 +127,8 @@ def headers() -> Iterator[tuple[str, dict[str, Any]]]:
         "called_directly": [True],
         "delivery_info": [5],
         "hostname": [5],
-    }.items():
+    }
+    for name, values in odd.items():
         for value in values:
             yield f"{name}: {value!r}", {f"headers__{name}": value}
 
@@ -135,16 +137,16 @@ def properties() -> Iterator[tuple[str, dict[str, Any]]]:
     """What only a broker without properties of its own can have wrong."""
     for name in ("properties", "headers", "body", "content_type", "content_encoding"):
         yield f"no {name}", {name: GONE}
-        for value in (None, 5, [], "text"):
+        for value in _ODD[:4]:
             yield f"{name}: {value!r}", {name: value}
     for name in ("delivery_tag", "delivery_info", "body_encoding"):
         yield f"no {name}", {f"properties__{name}": GONE}
-        for value in (None, 5, [], {}, "\x00", "hex"):
+        for value in (*_ODD, "\x00", "hex"):
             if name != "delivery_tag" or not isinstance(value, str):
                 yield f"{name}: {value!r}", {f"properties__{name}": value}
     yield "no routing key", {"properties__delivery_info": {"exchange": ""}}
     yield "an exchange: []", {"properties__delivery_info": {"exchange": [], "routing_key": "x"}}
-    for value in ("high", [], {}, -5, 1.5):
+    for value in ("high", *_ODD[2:3], -5, 1.5):
         yield f"priority: {value!r}", {"properties__priority": value}
     yield "body: no base64", {"body": "%%%"}
 

@@ -3,8 +3,11 @@
 from itertools import pairwise
 
 import pytest
+from amqp.exceptions import AccessRefused
 from celery.worker.consumer import Consumer as CeleryConsumer
+from structlog.testing import capture_logs
 
+from archon_batch.engine import consumer as module
 from archon_batch.engine.app import app
 from archon_batch.engine.consumer import Consumer
 
@@ -43,3 +46,21 @@ def test_a_broker_that_is_away_is_looked_for_every_few_seconds(monkeypatch):
         consumer.ensure_connected(connection)
 
     assert max(b - a for a, b in pairwise(looks)) == 5
+
+
+def test_a_broker_that_refuses_is_told_of_and_given_a_moment(monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr("archon_batch.engine.consumer.time.sleep", slept.append)
+    consumer = Consumer.__new__(Consumer)
+    consumer.conninfo = app.connection_for_read("amqp://guest:word@broker//")
+
+    with capture_logs() as logs:
+        consumer.on_connection_error_before_connected(AccessRefused("Login was refused"))
+
+    assert slept == [module._REFUSED]
+    assert [log["event"] for log in logs] == ["broker_refused"]
+    assert "word@" not in logs[0]["why"]
+
+
+def test_what_a_channel_refuses_is_tried_again():
+    assert app.conf.broker_channel_error_retry

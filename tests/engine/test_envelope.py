@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 
 import amqp
 import pytest
@@ -66,7 +67,8 @@ def on_redis(url, queue):
 def on_rabbitmq(url, queue):
     """Every kind that AMQP can carry; return how many."""
     count = 0
-    with Connection(url) as connection, connection.channel() as channel:
+    with Connection(url) as connection:
+        channel: Any = connection.channel()
         made = [forged.honest(**one) for _, one in (*forged.headers(), *forged.contents())]
         encoded = [json.dumps(body).encode() for _, body in forged.bodies()]
         made += [

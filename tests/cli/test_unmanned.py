@@ -1,0 +1,73 @@
+"""A job that a broker carries and nobody works on."""
+
+import time
+
+import pytest
+
+from archon_batch.cli import unmanned
+from archon_batch.cli.follow import watch
+from tests.builders import a_job
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(unmanned, "_GRACE", 0.0)
+    monkeypatch.setattr(unmanned, "_LOOK", 0.0)
+
+
+def carried(store, via="broker"):
+    job = a_job(store)
+    store.lines.begin(job.id, 1, via, "joins")
+    return job
+
+
+def looked(store, job, capsys):
+    watch = unmanned.Watch(store, [job])
+
+    def look():
+        watch.look()
+        return capsys.readouterr().err.strip().partition(":")[0]
+
+    return look
+
+
+@pytest.mark.usefixtures("at_once")
+def test_it_is_said_once_and_again_when_it_is_so_again(store, capsys):
+    look = looked(store, carried(store), capsys)
+
+    assert (look(), look()) == ("no worker drains calls, joins", "")
+    store.workers.here("joins-1@a", {"joins"})
+    assert (look(), look()) == ("no worker drains calls", "")
+    store.workers.here("calls-1@a", {"calls"})
+    assert look() == ""
+    store.workers.gone("joins-1@a")
+    assert look() == "no worker drains joins"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_calls_that_have_a_queue_of_their_own_need_no_other(store, capsys):
+    look = looked(store, carried(store), capsys)
+    store.workers.here("own@a", {"joins", "calls.scripted"})
+
+    assert look() == ""
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_command_that_runs_the_job_itself_is_no_broker(store, capsys):
+    assert looked(store, carried(store, "here:1:1"), capsys)() == ""
+
+
+def test_a_worker_may_take_a_moment_to_come(store, capsys):
+    assert looked(store, carried(store), capsys)() == ""
+
+
+def test_it_is_looked_for_while_a_job_is_followed(store):
+    job, looks = carried(store), []
+
+    def look():
+        looks.append(time.monotonic())
+        store.jobs.move(job.id, "done", only_from=["running"])
+
+    watch(store, job, look)
+
+    assert len(looks) == 1

@@ -1,0 +1,49 @@
+"""Messages whose turn is over, and messages of somebody else's."""
+
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from archon_batch.engine import process, tasks
+from archon_batch.engine.app import settings
+from archon_batch.engine.process import Process
+from archon_batch.settings import Settings
+from tests.builders import a_job
+
+TURN = (0, "0123456789abcdef")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "settings", replace(settings, broker_url="redis://elsewhere/0"))
+    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    process.install(opened)
+    yield opened
+    process.install(None)
+    opened.close()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("task", "more"), [(tasks.advance, []), (tasks.place, [[[0, ["0.0.0.0"]]]])]
+)
+def test_a_message_of_an_unknown_job_is_told_and_handed_back_a_few_times(task, more):
+    with capture_logs() as logs:
+        task.apply(args=("abcdef012345", *TURN, *more))
+
+    told = [log for log in logs if log["event"] == "message_of_unknown_job"]
+    assert [log["handed_back"] for log in told] == [True] * 5 + [False]
+    assert {log["log_level"] for log in told} == {"warning"}
+
+
+@pytest.mark.parametrize(
+    ("task", "more"), [(tasks.advance, []), (tasks.place, [[[0, ["0.0.0.0"]]]])]
+)
+def test_a_message_whose_turn_is_over_does_nothing(here, task, more):
+    job = a_job(here.store)
+
+    with capture_logs() as logs:
+        assert task.apply(args=(job.id, *TURN, *more)).state == "SUCCESS"
+
+    assert [log["event"] for log in logs] == ["message_stale"]
