@@ -36,8 +36,9 @@ of use. Every field is positional, so that pickle and Celery's JSON keep it. A r
 read is none of these: it is a reply, and the component asks again or does without.
 """
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from archon_batch.limits import Headroom
@@ -62,6 +63,29 @@ class InputError(ArchonBatchError):
     """What the operator wrote is wrong; nothing was stored, sent or paid."""
 
     exit_code = 2
+    #: What else is wrong with the same file, as far as it is told; and how much there is beyond it.
+    others: "tuple[InputError, ...]" = ()
+    more: int = 0
+
+    def told(self) -> Iterator[str]:
+        """A line for each, and one for those that are not told."""
+        yield f"error: {self}"
+        yield from (f"error: {other}" for other in self.others)
+        if self.more:
+            yield f"and {self.more:,} more"
+
+
+E = TypeVar("E", bound=InputError)
+
+#: Errors of a file that are told at once.
+TOLD = 10
+
+
+def together(errors: Sequence[E], more: int = 0) -> E:
+    """The first error with the others of its file; ``more`` are beyond those that are given."""
+    first, *others = errors
+    first.others, first.more = tuple(others[: TOLD - 1]), more + len(others[TOLD - 1 :])
+    return first
 
 
 class _PlacedError(InputError):

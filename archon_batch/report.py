@@ -1,5 +1,7 @@
 """What people ask of a job, as plain data: the shapes of ``--json``."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args
@@ -26,6 +28,9 @@ from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Sto
 #: How often what did not go as asked, by layer, component and kind.
 Notes = Mapping[tuple[int, int, str], int]
 
+#: What is a request's own in an error's words.
+_OWN = re.compile(r"[\w-]*\d[\w-]*")
+
 _KINDS: tuple[str, ...] = get_args(NoteKind)
 
 
@@ -36,13 +41,34 @@ def dollars(nano: int | None) -> float | None:
 
 
 def status(store: Store, job: Job) -> dict[str, Any]:
+    progress = store.accounts.progress(job.id)
     return {
         **head(job),
-        **rows(store.accounts.progress(job.id)),
+        **rows(progress),
         **_money(store.accounts.total(job.id)),
         "in_flight_usd": dollars(job.reserved),
         "exceeding": [seen.told(model) for model, seen in sorted(job.beyond.items())],
+        "all_failed": all_failed(store, job, progress),
     }
+
+
+def all_failed(store: Store, job: Job, progress: Progress) -> str | None:
+    """Why no row of a job has an answer, where all of them were given up; else None.
+
+    Reasons are alike but for numbers and ids in them, which providers give to each request.
+    """
+    if not progress.given_up or progress.given_up < job.rows:
+        return None
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for _, reason, count in store.items.reasons(job.id):
+        alike = _OWN.sub("", reason or "")
+        first.setdefault(alike, reason or "no reason is on record")
+        counts[alike] += count
+    ((most, count),) = counts.most_common(1)
+    if count == job.rows:
+        return f"all {job.rows:,} rows failed: {first[most]}"
+    return f"all {job.rows:,} rows failed, {count:,} of them: {first[most]}"
 
 
 def cost(store: Store, job: Job, by: By) -> dict[str, Any]:

@@ -171,12 +171,21 @@ def detours(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _address(text: str) -> str:
     """The text, whose password is told to nobody, least of all as a port that is no number."""
-    try:
-        _ = urlsplit(text).port
-    except ValueError:
-        raise ValueError(
-            "not a URL; write / : ? # and @ in a password as %2F %3A %3F %23 and %40"
-        ) from None
+    wrong = ValueError(
+        "not a URL; write / : ? # ; and @ in a password as %2F %3A %3F %23 %3B and %40"
+    )
+    # kombu takes several, divided by semicolons.
+    for one in text.split(";"):
+        try:
+            parts = urlsplit(one)
+            _ = parts.port
+        except ValueError:
+            raise wrong from None
+        # What a password's own sign has cut off would be told as a path, or as a host.
+        if not parts.scheme or "@" in one.removeprefix(f"{parts.scheme}://{parts.netloc}"):
+            raise wrong
+        if "@" in parts.netloc.rpartition("@")[0]:
+            raise wrong
     return text
 
 

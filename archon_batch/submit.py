@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from archon_batch.archon import Architecture
+from archon_batch.archon import Architecture, nearest
 from archon_batch.dataset import Dataset
-from archon_batch.errors import ArchitectureError, InputError, SettingsError
+from archon_batch.errors import ArchitectureError, InputError, SettingsError, together
 from archon_batch.forecast import Load, forecast, total
 from archon_batch.gateway import limits_of, missing_for, price_of, why_unknown
 from archon_batch.ledger import NanoUsd, Price, usd
@@ -56,28 +56,34 @@ def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str,
         ArchitectureError: nobody knows a model, or its price.
     """
     prices: dict[str, Price | None] = {}
-    wrong: dict[str, tuple[str, str]] = {}
+    wrong: dict[str, ArchitectureError] = {}
     for depth, place, component in architecture.asking:
         at = f"layers[{depth}][{place}].model"
         model = architecture.model(component.model)
         known = price_of(model)
         why = why_unknown(model, unpriced=allow_unpriced)
+        if why is not None and (hint := _alias_meant(component.model, architecture)):
+            why = hint
         if why is None and known is None and not allow_unpriced:
             why = (
                 "no price is known; give it one under models (price: {input: 0.15, output: 0.60}), "
                 "or pass --allow-unpriced"
             )
         if why is not None:
-            wrong.setdefault(model.model, (at, why))
+            wrong.setdefault(model.model, ArchitectureError("", at, f"{model.model}: {why}"))
         price = Price.of(known) if known else None
         if prices.setdefault(model.model, price) != price:
             raise ArchitectureError("", at, f"{model.model} has two prices")
     if wrong:
-        first, *others = wrong
-        at, why = wrong[first]
-        more = f"; nor can be taken: {', '.join(others)}" if others else ""
-        raise ArchitectureError("", at, f"{first}: {why}{more}")
+        raise together(list(wrong.values()))
     return prices
+
+
+def _alias_meant(name: str, architecture: Architecture) -> str | None:
+    """What to say of a name that is no alias and no model's, where an alias is like it."""
+    if name in architecture.models or "/" in name or not architecture.models:
+        return None
+    return f"no alias under models is called so; {nearest(name, architecture.models)}"
 
 
 def windowed(architecture: Architecture) -> Architecture:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import unicodedata
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import Message
-from archon_batch.dataset import Dataset, Reading, Row
+from archon_batch.dataset import Dataset, Reading, Row, source
 from archon_batch.errors import DatasetError, SettingsError
 
 PLAIN = Reading()
@@ -136,7 +136,6 @@ def test_a_limit_takes_the_first_rows_and_looks_no_further(file):
         ("{{text}} {{{text}}}", "{text} {so good}"),
         ("{n} {list} {none}", '12 ["é"] null'),
         ("{text.__class__}", "a key like any other"),
-        ("no key at all", "no key at all"),
     ],
 )
 def test_a_template_is_filled_from_the_row(file, template, prompt):
@@ -167,6 +166,12 @@ def test_a_lone_brace_in_a_template_is_refused_before_any_row_is_read(file, temp
         read(path, Reading(template=template))
 
 
+@pytest.mark.parametrize("template", ["no key at all", "{{text}}", ""])
+def test_a_template_without_a_key_is_refused_before_any_row_is_read(file, template):
+    with pytest.raises(SettingsError, match="all rows would ask the same"):
+        read(file("rubbish"), Reading(template=template))
+
+
 def test_a_template_may_not_come_out_blank(file):
     assert why(file(jsonl({"t": " "})), Reading(template="{t}")) == "FILE:1: template: empty"
 
@@ -182,7 +187,7 @@ BAD_ROWS = [
         "prompt: missing; keys found: id, question, answer (try --prompt-field question)",
     ),
     ('{"n": 1}', "prompt: missing; keys found: n"),
-    ('{"a\\u001b": "x"}', r"prompt: missing; keys found: 'a\x1b' (try --prompt-field 'a\x1b')"),
+    ('{"a\\u001b": "x"}', r"prompt: missing; keys found: 'a\x1b'"),
     ('{"prompt": null}', "prompt: expected text, found null"),
     ('{"prompt": ""}', "prompt: empty"),
     ('{"prompt": " \\n"}', "prompt: empty"),
@@ -258,7 +263,7 @@ BAD_ROWS = [
     ('{"prompt" "a"}', "not JSON at column 11: expecting ':' delimiter"),
     ('{"prompt": "a\tb"}', "not JSON at column 14: invalid control character"),
     ("# a comment", "not JSON at column 1: expecting value"),
-    (b'{"prompt": "\xff"}', "not UTF-8 at byte 13 (0xff)"),
+    (b'{"prompt": "\xff"}', "not UTF-8 at byte 13 (0xff); save it as UTF-8"),
 ]
 
 
@@ -612,7 +617,7 @@ BAD_CSV = [
     ("prompt\ra\r", "FILE:1: not CSV: new-line character seen in unquoted field"),
     (b"prompt\na\n\xff\n", "FILE:3: not UTF-8 at byte 1 (0xff)"),
     ("prompt\na\0\n", "FILE:2: prompt: U+0000 at character 2"),
-    ("x\na\n", "FILE:2: prompt: missing; keys found: x (try --prompt-field x)"),
+    ("x\na\n", "FILE:2: prompt: missing; keys found: x"),
     (b"prompt\n" + b"a" * (9 << 20), "FILE:2: the line is longer than 8 MiB"),
     (b'prompt\n"' + (b"a" * 999 + b"\n") * 9_000, "FILE:2: not CSV: field larger than field limit"),
 ]
@@ -661,13 +666,217 @@ def test_parquet_has_a_row_a_record(parquet):
     ("cell", "reason"),
     [
         (float("inf"), "FILE:1: x: infinity is no JSON number"),
-        (b"a", "FILE:1: x: a bytes cannot be written as JSON"),
-        ([{"y": b"a"}], "FILE:1: x: a bytes cannot be written as JSON"),
+        (timedelta(1), "FILE:1: x: a timedelta cannot be written as JSON"),
         ("a\0", "FILE:1: x: U+0000 at character 2"),
     ],
 )
 def test_a_cell_of_parquet_that_json_cannot_hold_names_its_column(parquet, cell, reason):
     assert why(parquet({"prompt": ["a"], "x": [cell]})) == reason
+
+
+def test_bytes_of_parquet_that_are_text_are_text(parquet):
+    (row,) = read(parquet({"prompt": ["é?".encode()], "x": [[{"y": b"a"}]]}))
+
+    assert (row.question.query, row.extras) == ("é?", {"x": [{"y": "a"}]})
+
+
+IMAGE = b"\x89PNG\0"
+
+
+@pytest.mark.parametrize("cell", [IMAGE, [IMAGE], {"bytes": IMAGE, "path": "a.png"}, b"a\0"])
+def test_other_bytes_of_parquet_are_left_out_and_told_where_nothing_asks_for_them(parquet, cell):
+    path = parquet({"prompt": ["a", "b"], "image": [cell, cell], "x": [1, 2]})
+
+    with Dataset.open(path) as dataset:
+        dataset.check()
+        assert [row.extras for row in dataset.rows()] == [{"x": 1}, {"x": 2}]
+        assert dataset.unread == {"image"}
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [Reading(prompt_field="image"), Reading(template="{image}"), Reading(id_field="image")],
+)
+def test_other_bytes_of_parquet_are_refused_where_something_asks_for_them(parquet, reading):
+    path = parquet({"prompt": ["a"], "image": [IMAGE]})
+
+    assert why(path, reading) == "FILE:1: image: bytes that are no UTF-8 text"
+
+
+def test_a_column_of_parquet_that_is_there_twice_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], ["prompt"] * 2)
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "rows.parquet")
+
+    assert why(tmp_path / "rows.parquet") == "FILE: the column 'prompt' appears twice"
+
+
+def test_nanoseconds_of_parquet_are_iso_text(parquet):
+    pyarrow = pytest.importorskip("pyarrow")
+    at, plain = 1_700_000_000_123_456_789, pyarrow.timestamp("ns")
+    columns = {
+        "nine": pyarrow.array([at], plain),
+        "six": pyarrow.array([at // 1000 * 1000], plain),
+        "none": pyarrow.array([-(10**9)], plain),
+        "zone": pyarrow.array([at], pyarrow.timestamp("ns", "+02:00")),
+        "void": pyarrow.array([None], plain),
+        "time": pyarrow.array([3_661_000_000_001], pyarrow.time64("ns")),
+        "list": pyarrow.array([[at, None]], pyarrow.list_(plain)),
+        "within": pyarrow.array(
+            [{"at": at, "n": 1}], pyarrow.struct([("at", plain), ("n", "int64")])
+        ),
+    }
+
+    (row,) = read(parquet({"prompt": ["a"], **columns}))
+
+    assert row.extras == {
+        "nine": "2023-11-14T22:13:20.123456789",
+        "six": "2023-11-14T22:13:20.123456",
+        "none": "1969-12-31T23:59:59",
+        "zone": "2023-11-15T00:13:20.123456789+02:00",
+        "void": None,
+        "time": "01:01:01.000000001",
+        "list": ["2023-11-14T22:13:20.123456789", None],
+        "within": {"at": "2023-11-14T22:13:20.123456789", "n": 1},
+    }
+
+
+# What divides cells
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("\ufeffid;prompt;gold\r\n1;What is 2+2, 3?;4\r\n", "rows.csv"),
+        ("sep=;\r\nid;prompt;gold\r\n1;What is 2+2, 3?;4\r\n", "rows.csv"),
+        ("\n\nid\tprompt\tgold\n1\tWhat is 2+2, 3?\t4\n", "rows.tsv"),
+        ("id\tprompt\tgold\n1\tWhat is 2+2, 3?\t4\n", "rows.csv"),
+        ("id|prompt|gold\n1|What is 2+2, 3?|4\n", "rows.csv"),
+        ('"id","prompt","gold"\n1,"What is 2+2, 3?",4\n', "rows.tsv"),
+    ],
+)
+def test_cells_are_divided_as_the_header_is(file, content, name):
+    (row,) = read(file(content, name))
+
+    assert (row.id, row.question.query, row.extras) == ("1", "What is 2+2, 3?", {"gold": "4"})
+
+
+def test_a_name_in_quotes_divides_nothing(file):
+    (row,) = read(file('prompt,"a;b","c ""d"" \t"\nWhy?,1,2\n', "rows.csv"))
+
+    assert row.extras == {"a;b": "1", 'c "d" \t': "2"}
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [("id;prompt,x;gold", "commas and by semicolons"), ("a\tb,c", "commas and by tabs")],
+)
+def test_a_header_that_may_be_divided_in_two_ways_is_refused(file, header, found):
+    assert why(file(f"{header}\n1;2,3\t4\n", "rows.csv")) == (
+        f"FILE:1: the header is divided by {found}; put a name that has one of them in quotes"
+    )
+
+
+def test_a_table_in_utf_16_is_told_as_such(file):
+    content = "id\tprompt\n1\tWhy?\n".encode("utf-16")
+
+    assert why(file(content, "rows.csv")).startswith(
+        "FILE:1: not UTF-8 at byte 1 (0xff): it is UTF-16"
+    )
+
+
+def test_a_spreadsheet_of_the_old_kind_is_told_as_such(file):
+    assert "a spreadsheet of the old kind" in why(file(b"\xd0\xcf\x11\xe0 and so on", "rows.xls"))
+
+
+# What was meant
+
+
+@pytest.mark.parametrize(
+    ("row", "reading", "hint"),
+    [
+        ({"id": "1", "review": "a", "label": "b"}, Reading(prompt_field="reveiw"), "review"),
+        ({"id": "1", "label": "b"}, Reading(prompt_field="reveiw"), None),
+        ({"id": "1", "label": "b"}, PLAIN, None),
+        ({"id": "1", "question": "a", "label": "b"}, PLAIN, "question"),
+        ({"id": "1", "question": "a"}, Reading(prompt_field="reveiw"), None),
+        ({"id;prompt;gold": "1;a;b"}, PLAIN, None),
+    ],
+)
+def test_what_is_advised_is_never_the_id_or_the_gold_answer(file, row, reading, hint):
+    said = why(file(jsonl(row)), reading)
+
+    keys = ", ".join(row)
+    assert said.endswith(
+        f"missing; keys found: {keys}" + (f" (try --prompt-field {hint})" if hint else "")
+    )
+
+
+def test_a_misspelt_id_field_is_told_with_the_nearest(file):
+    said = why(file(jsonl({"key": 1, "prompt": "a"})), Reading(id_field="keey"))
+
+    assert said == "FILE:1: keey: missing; keys found: key, prompt (try --id-field key)"
+
+
+# Many errors at once
+
+
+def test_up_to_ten_kinds_of_wrong_rows_are_told_each_with_its_lines(file):
+    rows = [
+        json.dumps({"prompt": "a"}),
+        *(f'{{"prompt": "a", "k{n}": 1, "k{n}": 2}}' for n in range(14)),
+    ]
+    rows += [json.dumps({"prompt": 3})] * 15
+    rows[1], rows[2] = rows[-1], rows[-1]
+
+    with pytest.raises(DatasetError) as caught, Dataset.open(file("\n".join(rows))) as dataset:
+        dataset.check()
+
+    first, *others = caught.value.told()
+    lines = "3, 16, 17, 18, 19, 20, 21, 22, 23"
+    assert first.endswith(
+        f":2: prompt: expected text, found a number; also on lines {lines} and 7 more"
+    )
+    assert len(others) == 10
+    assert others[0].endswith(":4: the key k2 appears twice")
+    assert others[-1] == "and 3 more"
+
+
+def test_what_ends_the_reading_comes_after_the_rows_before_it(file):
+    with (
+        pytest.raises(DatasetError) as caught,
+        Dataset.open(file('prompt,x\na\n"b"c,d\n', "rows.csv")) as dataset,
+    ):
+        dataset.check()
+
+    first, second = caught.value.told()
+    assert first.endswith(":2: 1 cells, and the header has 2")
+    assert ":3: not CSV" in second
+
+
+# Patterns
+
+
+@pytest.mark.parametrize(
+    "pattern", ["/**/*.nothing-is-called-so", "/*/*/*/*/*/*.nothing-is-called-so"]
+)
+def test_a_pattern_over_the_whole_disk_is_refused_in_time(pattern, monkeypatch):
+    monkeypatch.setattr(source, "_MOST_FOLDERS", 300)
+
+    said = why(pattern)
+
+    assert "the pattern leads through over 300 folders; name fewer" in said
+
+
+def test_a_pattern_within_few_folders_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "_MOST_FOLDERS", 3)
+    for place in ("a/b", "a/c"):
+        (tmp_path / place).mkdir(parents=True)
+    for n in range(20):
+        (tmp_path / f"a/c/deep{n}").mkdir()
+    (tmp_path / "a/c/x.jsonl").write_text(jsonl({"prompt": "c"}))
+
+    assert prompts(read(f"{tmp_path}/a/*/*.jsonl")) == ["c"]
 
 
 def test_what_is_no_parquet_is_no_dataset(file):

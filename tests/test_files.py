@@ -132,8 +132,8 @@ def test_a_document_is_plain_data_without_the_surprises_of_yaml(file, text, expe
         ('a: "\\0"', "math.yaml:1:4: U+0000 and unpaired surrogates are not allowed"),
         ('a: "\\ud800"', "math.yaml:1:4: U+0000 and unpaired surrogates are not allowed"),
         ('a: "\\UFFFFFFFF"', "math.yaml: not YAML: an escape or a directive is out of range"),
-        (b"a: 1\nb: \xff", "math.yaml:2: not UTF-8 at byte 9 (0xff)"),
-        ("a: 1".encode("utf-16"), "math.yaml:1: not UTF-8 at byte 1 (0xff)"),
+        (b"a: 1\nb: \xff", "math.yaml:2: not UTF-8 at byte 9 (0xff); save it as UTF-8"),
+        ("a: 1".encode("utf-16"), "math.yaml:1: not UTF-8 at byte 1 (0xff): it is UTF-16; save it as UTF-8"),
         (" " * (1024 * 1024 + 1), "math.yaml: larger than 1 MiB"),
         ("a: {api_key: x}", ("math.yaml:1: a.api_key: keys do not belong in files; set the "
          "provider's variable, such as OPENAI_API_KEY, in the environment or in .env")),

@@ -27,7 +27,7 @@ from archon_batch.archon.execution import (
     Result,
     Results,
 )
-from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
+from archon_batch.archon.fence import fenced, shuffled
 from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run

@@ -1,23 +1,27 @@
-"""From the plain data of an architecture file to an Architecture, or to the first thing wrong."""
+"""From the plain data of an architecture file to an Architecture, or to all that is wrong."""
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from archon_batch.archon.architecture import Architecture, Layer
 from archon_batch.archon.component import Component
 from archon_batch.archon.components import KINDS
 from archon_batch.archon.model import Model
-from archon_batch.errors import ArchitectureError
+from archon_batch.errors import ArchitectureError, together
 
 M = TypeVar("M", bound=BaseModel)
 
 _TOP = ("name", "models", "defaults", "layers")
 
 _SECRET = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
+#: A key that counts tokens, as it is often misspelt.
+_COUNT = re.compile(r"(max|min|new|num|n|completion|output|prompt|input)_?token$", re.IGNORECASE)
 #: A key; an address with a name and a password; an address with a key among its parameters.
 _KEYS = re.compile(
     r"\bsk-[A-Za-z0-9_-]{12,}|^\w+://[^/?#]*@|^\w+://.*[?&](?:\w*key|\w*token|sig|code)=",
@@ -37,46 +41,96 @@ def read_architecture(
     """
     top = _mapping(data, "", "a mapping with layers")
     refuse_secrets(top, "")
-    _known(top, _TOP, "")
-    if "layers" not in top:
-        raise ArchitectureError("", "layers", "missing; an architecture is a list of layers")
-    models = {
-        _alias(alias): checked(Model, spec, f"models.{alias}")
-        for alias, spec in _mapping(_or_none(top, "models"), "models").items()
-    }
-    defaults = _mapping(_or_none(top, "defaults"), "defaults")
-    _known(
-        defaults, sorted({f for k in kinds.values() for f in k.model_fields} - {"type"}), "defaults"
-    )
-    layers = _layers(top["layers"], defaults, kinds)
+    wrong = _Wrong()
+    models: dict[str, Model] = {}
+    defaults: dict[str, Any] = {}
+    layers: tuple[Layer, ...] = ()
+    wrong.add(_unknown(top, _TOP, ""))
+    with wrong.kept():
+        for alias, spec in _mapping(_or_none(top, "models"), "models").items():
+            with wrong.kept():
+                models[_alias(alias)] = checked(Model, spec, f"models.{alias}")
+    with wrong.kept():
+        defaults = _mapping(_or_none(top, "defaults"), "defaults")
+        known = sorted({f for k in kinds.values() for f in k.model_fields} - {"type"})
+        wrong.add(_unknown(defaults, known, "defaults"))
+    if "layers" in top:
+        with wrong.kept():
+            layers = _layers(top["layers"], defaults, kinds)
+    elif not any(_meant(key, _TOP) == "layers" for key in top):
+        why = "missing; an architecture is a list of layers"
+        wrong.add([ArchitectureError("", "layers", why)])
     called = top.get("name", name)
     if not isinstance(called, str) or not called:
-        raise ArchitectureError("", "name", f"expected text, found {_said(called)}")
+        wrong.add([ArchitectureError("", "name", f"expected text, found {_said(called)}")])
+    wrong.refuse()
     windows = {n: m.context for n, m in models.items() if m.context is not None}
     return Architecture(called, models, layers, windows)
 
 
 def checked(kind: type[M], data: object, place: str) -> M:
-    """The model of that kind that ``data`` describes, or the first thing wrong with it.
+    """The model of that kind that ``data`` describes, or what is wrong with it.
 
     Raises:
         ArchitectureError: ``place`` says where, beginning with the one that is given.
     """
     entry = _mapping(data, place)
-    _known(entry, list(kind.model_fields), place)
+    known = list(kind.model_fields)
+    found = list(_unknown(entry, known, place))
+    meant = {_meant(key, known) for key in entry if key not in known}
     try:
-        return kind.model_validate(entry)
+        model = kind.model_validate({key: entry[key] for key in entry if key in known})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        at = place
-        for part in first["loc"]:
-            at += f"[{part}]" if isinstance(part, int) else f".{part}" if at else part
-        if first["type"] == "missing":
-            raise ArchitectureError("", at, "missing") from None
-        if not first["loc"]:
-            # Keys that do not go together: there is no one value to show.
-            raise ArchitectureError("", at, _wanted(first["msg"])) from None
-        raise ArchitectureError("", at, _expected(first["msg"], first["input"])) from None
+        # A key that is misspelt is not missing besides.
+        found += [
+            _of_pydantic(one, place)
+            for one in error.errors(include_url=False)
+            if not (one["type"] == "missing" and one["loc"][0] in meant)
+        ]
+    else:
+        if not found:
+            return model
+    # A value that may be of several kinds is wrong once.
+    raise together(list({one.place: one for one in reversed(found)}.values())[::-1])
+
+
+def _of_pydantic(found: ErrorDetails, place: str) -> ArchitectureError:
+    at = place
+    for part in found["loc"]:
+        at += f"[{part}]" if isinstance(part, int) else f".{part}" if at else part
+    if found["type"] == "missing":
+        return ArchitectureError("", at, "missing")
+    if not found["loc"]:
+        # Keys that do not go together: there is no one value to show.
+        return ArchitectureError("", at, _wanted(found["msg"]))
+    return ArchitectureError("", at, _expected(found["msg"], found["input"]))
+
+
+def _all(error: ArchitectureError) -> list[ArchitectureError]:
+    return [one for one in (error, *error.others) if isinstance(one, ArchitectureError)]
+
+
+class _Wrong:
+    """What is wrong with a file, all of which is looked for before any of it is told."""
+
+    def __init__(self) -> None:
+        self._found: list[ArchitectureError] = []
+        self._more = 0
+
+    def add(self, errors: Iterable[ArchitectureError]) -> None:
+        self._found += errors
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        except ArchitectureError as error:
+            self._found += _all(error)
+            self._more += error.more
+
+    def refuse(self) -> None:
+        if self._found:
+            raise together(self._found, self._more)
 
 
 def refuse_secrets(value: object, place: str) -> None:
@@ -88,7 +142,7 @@ def refuse_secrets(value: object, place: str) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             at = f"{place}.{key}" if place else str(key)
-            if isinstance(key, str) and _SECRET.search(key) and inner is not None:
+            if isinstance(key, str) and _is_secret(key, inner):
                 raise ArchitectureError(
                     "", at, "keys do not belong in files; set the provider's variable, "
                     "such as OPENAI_API_KEY, in the environment or in .env"
@@ -101,11 +155,20 @@ def refuse_secrets(value: object, place: str) -> None:
         raise ArchitectureError("", place, "this looks like a key; keys do not belong in files")
 
 
+def _is_secret(key: str, value: object) -> bool:
+    counts = _COUNT.search(key) or (key.lower().endswith("token") and isinstance(value, int))
+    return value is not None and _SECRET.search(key) is not None and not counts
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """A hint at the known word that is closest, or at all of them."""
     words = list(known)
-    close = difflib.get_close_matches(str(word), words, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(words)}"
+    meant = _meant(word, words)
+    return f"did you mean {meant!r}?" if meant else f"known are {', '.join(words)}"
+
+
+def _meant(word: object, known: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(str(word), known, n=1)), None)
 
 
 def _layers(
@@ -113,19 +176,21 @@ def _layers(
 ) -> tuple[Layer, ...]:
     if not isinstance(data, list):
         raise ArchitectureError("", "layers", f"expected a list of layers, found {_said(data)}")
-    layers = []
+    wrong = _Wrong()
+    layers: list[Layer] = []
     for depth, layer in enumerate(data):
         place = f"layers[{depth}]"
         # One component may stand for the layer it is alone in.
         entries = [layer] if isinstance(layer, dict) else layer
-        if not isinstance(entries, list):
-            raise ArchitectureError("", place, f"expected components, found {_said(layer)}")
-        layers.append(
-            tuple(
-                _component(entry, defaults, kinds, f"{place}[{index}]")
-                for index, entry in enumerate(entries)
-            )
-        )
+        components: list[Component] = []
+        with wrong.kept():
+            if not isinstance(entries, list):
+                raise ArchitectureError("", place, f"expected components, found {_said(layer)}")
+            for index, entry in enumerate(entries):
+                with wrong.kept():
+                    components.append(_component(entry, defaults, kinds, f"{place}[{index}]"))
+        layers.append(tuple(components))
+    wrong.refuse()
     return tuple(layers)
 
 
@@ -143,10 +208,13 @@ def _component(
     try:
         component = checked(kind, {**fitting, **entry}, place)
     except ArchitectureError as error:
-        key = error.place.removeprefix(f"{place}.")
-        if key in fitting and key not in entry:
-            raise ArchitectureError("", f"defaults.{key}", error.why) from None
-        raise
+
+        def placed(one: ArchitectureError) -> ArchitectureError:
+            key = one.place.removeprefix(f"{place}.")
+            of_default = key in fitting and key not in entry
+            return ArchitectureError("", f"defaults.{key}" if of_default else one.place, one.why)
+
+        raise together([placed(one) for one in _all(error)], error.more) from None
     asked = getattr(component, "model", None)
     if "model" in entry and asked != entry["model"]:
         why = f"as it is written it asks {asked}; leave this out"
@@ -171,11 +239,13 @@ def _or_none(top: Mapping[str, Any], key: str) -> object:
     return {} if top.get(key) is None else top[key]
 
 
-def _known(data: Mapping[str, object], known: Iterable[str], place: str) -> None:
+def _unknown(
+    data: Mapping[str, object], known: Sequence[str], place: str
+) -> Iterator[ArchitectureError]:
     for key in data:
         if key not in known:
             at = f"{place}.{_shown(key)}" if place else _shown(key)
-            raise ArchitectureError("", at, f"unknown key; {nearest(key, known)}")
+            yield ArchitectureError("", at, f"unknown key; {nearest(key, known)}")
 
 
 def _shown(key: str) -> str:

@@ -1,5 +1,6 @@
 """The commands, one file each. A command is imported when it is called: help needs no Celery."""
 
+import difflib
 import errno
 import importlib
 import io
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from archon_batch.errors import ArchonBatchError
+from archon_batch.errors import ArchonBatchError, InputError
 
 #: Each command with the module that holds it and what it is for, in the order of a first day.
 _COMMANDS = {
@@ -63,6 +64,17 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if close := difflib.get_close_matches(args[0], _COMMANDS, n=1):
+                why = f"No such command {args[0]!r}. Did you mean {close[0]!r}?"
+                raise click.UsageError(why, ctx) from None
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -98,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(words.getvalue(), err=True, nl=False)
         status = error.exit_code
     except ArchonBatchError as error:
-        say(f"error: {error}", err=True)
+        for line in error.told() if isinstance(error, InputError) else (f"error: {error}",):
+            say(line, err=True)
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         say("interrupted", err=True)

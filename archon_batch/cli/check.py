@@ -1,6 +1,7 @@
 """``archon-batch check``."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from archon_batch.cli.graph import graph
 from archon_batch.cli.layers import print_layers
 from archon_batch.cli.order import priced, prices_of, warn
 from archon_batch.cli.page import say
-from archon_batch.errors import ArchitectureError, InputError
+from archon_batch.dataset import Template
+from archon_batch.errors import ArchitectureError, InputError, JobFileError, SettingsError
 from archon_batch.files import (
     kind_of,
     load_architecture,
@@ -22,6 +24,7 @@ from archon_batch.files import (
 )
 from archon_batch.forecast import Load
 from archon_batch.itas import everyone_in, foreseen_by
+from archon_batch.ledger import Price
 from archon_batch.search import census
 from archon_batch.submit import price_list
 
@@ -31,7 +34,9 @@ _PROMPT = Load(rows=1, query=400)
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--allow-unpriced", is_flag=True, help="Accept models whose price nobody knows.")
+@click.option(
+    "--allow-unpriced", is_flag=True, help="Say nothing of models whose price nobody knows."
+)
 @click.option("--graph", "drawn", is_flag=True, help="Draw the layers instead of the table.")
 @click.option("--convert", is_flag=True, help="Write one architecture, of either form, as YAML.")
 @click.option("-o", "--output", type=Path, metavar="FILE", help="Write --convert's YAML to FILE.")
@@ -64,7 +69,8 @@ def check(
             _check(file, allow_unpriced=allow_unpriced, drawn=drawn)
         except InputError as error:
             wrong += 1
-            say(f"error: {error}", err=True)
+            for line in error.told():
+                say(line, err=True)
     return 2 if wrong else 0
 
 
@@ -74,7 +80,10 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
     kind = kind_of(path) if os.path.isfile(path) else "architecture"  # noqa: PTH113
     if kind == "job":
         job = read_job_file(path, datetime.now(UTC).date())
-        architecture, _ = priced(job.architecture, allow_unpriced=allow_unpriced)
+        architecture, prices = priced(job.architecture, allow_unpriced=True)
+        _tell_unpriced(job.architecture, prices, allow_unpriced=allow_unpriced)
+        if job.template is not None:
+            _refuse_template(path, job.template)
         say(f"{file}: a job: {job.dataset} through {architecture.name}")
     elif kind == "pool":
         pool = read_pool_file(path)
@@ -91,14 +100,34 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
         else:
             print_layers(found.architecture)
         warn(found)
-        prices_of(found, allow_unpriced=allow_unpriced)
+        _, prices = prices_of(found, allow_unpriced=True)
+        _tell_unpriced(file, prices, allow_unpriced=allow_unpriced)
+
+
+def _tell_unpriced(file: str, prices: Mapping[str, Price | None], *, allow_unpriced: bool) -> None:
+    """Whoever reads a file pays nothing yet: what a submission refuses is a warning here."""
+    unpriced = ", ".join(model for model, price in prices.items() if price is None)
+    if unpriced and not allow_unpriced:
+        say(
+            f"warning: {file}: no price is known of {unpriced}, and submit refuses it so: give a price "
+            "under models (price: {input: 0.15, output: 0.60}), or pass --allow-unpriced",
+            err=True,
+        )
+
+
+def _refuse_template(file: Path, template: str) -> None:
+    try:
+        Template.parse(template)
+    except SettingsError as error:
+        raise JobFileError(str(file), "template", error.why) from None
 
 
 def _check_space(path: Path, *, allow_unpriced: bool) -> None:
     space, document = read_space(path)
     with document.blamed(ArchitectureError):
-        prices = price_list(everyone_in(space), allow_unpriced=allow_unpriced)
+        prices = price_list(everyone_in(space), allow_unpriced=True)
         found = census(space, foreseen_by(space, prices, _PROMPT))
+    _tell_unpriced(str(path), prices, allow_unpriced=allow_unpriced)
     say(
         f"{path}: a search space: {space.name}: {len(found.points):,} valid architectures of "
         f"{found.combinations:,} combinations"

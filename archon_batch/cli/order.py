@@ -131,4 +131,7 @@ def prepared(
         dataset.check()
         if dataset.bad:
             aside.print(f"warning: {dataset.bad} rows cannot be accepted and count as given up")
+        if dataset.unread:
+            names = ", ".join(sorted(dataset.unread))
+            aside.print(f"warning: {dataset.name}: bytes that are no text are left out: {names}")
         yield dataset, architecture, prices

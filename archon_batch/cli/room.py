@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -16,6 +15,7 @@ from archon_batch import log
 from archon_batch.cli.page import say
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
+from archon_batch.files import text_of
 from archon_batch.ledger import NanoUsd, nano
 from archon_batch.settings import Settings, misspelt
 from archon_batch.store import Store
@@ -26,8 +26,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MOST = Decimal(10_000_000)
 #: Digits as people write them, down to the nano-dollar.
 _AMOUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
-#: Bytes of a template.
-_LARGEST = 8 * 1024 * 1024
 
 
 def settings(processes: int | None = None) -> Settings:
@@ -111,7 +109,7 @@ def rows_options(command: F) -> F:
         reading = Reading(
             prompt_field=prompt_field or Reading().prompt_field,
             id_field=id_field or Reading().id_field,
-            template=_text(template),
+            template=_template(template),
             limit=limit,
             skip_bad_rows=skip_bad_rows,
         )
@@ -128,19 +126,8 @@ def rows_options(command: F) -> F:
     return cast("F", reads)
 
 
-def _text(given: str | None) -> str | None:
-    """The text, or what the file holds that ``@FILE`` names."""
-    if given is None or not given.startswith("@"):
-        return given
+def _template(given: str | None) -> str | None:
     try:
-        with Path(given[1:]).open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise InputError(f"--template: {given[1:]} is larger than {_LARGEST >> 20} MiB")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        where = f"byte {error.start + 1} (0x{error.object[error.start]:02x})"
-        raise InputError(f"--template: {given[1:]}: not UTF-8 at {where}") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"--template: cannot read {given[1:]}: {why.lower()}") from None
+        return None if given is None else text_of(given)
+    except ValueError as error:
+        raise InputError(f"--template: {error}") from None

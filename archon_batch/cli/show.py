@@ -4,6 +4,7 @@ import click
 
 from archon_batch import report
 from archon_batch.cli import room
+from archon_batch.cli.page import say
 from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import print_json, print_table
 from archon_batch.store import Job, Store
@@ -47,6 +48,8 @@ def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
         (_first_line(a["id"]), a["status"], _first_line(a["answer"] or a["reason"]))
         for a in answers
     ]
+    if failed := report.all_failed(store, job, store.accounts.progress(job.id)):
+        say(failed)
     print_table(("row", "status", "answer"), rows)
 
 

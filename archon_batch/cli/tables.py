@@ -70,7 +70,7 @@ def money(usd: float | None, unpriced: int = 0) -> str:
 
 
 def account_lines(figures: Mapping[str, Any]) -> list[str]:
-    """The end of a job in a few lines."""
+    """The end of a job in a few lines; what nobody would look for comes first."""
     rows = [f"{figures['answered']} of {figures['rows']} rows answered"]
     rows += [f"{figures[k]} {w}" for k, w in _ENDS if figures[k]]
     calls = [f"{figures['calls']} calls"]
@@ -81,7 +81,8 @@ def account_lines(figures: Mapping[str, Any]) -> list[str]:
         spent.append(f"of a budget of {money(figures['budget_usd'])}")
     tokens = f"{figures['prompt_tokens']:,} tokens in, {figures['completion_tokens']:,} out"
     told = [visible(f"{one}: more was billed than asked for") for one in figures["exceeding"]]
-    return [", ".join(rows), ", ".join(calls), tokens, ", ".join(spent), *told]
+    failed = [figures["all_failed"]] if figures.get("all_failed") else []
+    return [*failed, ", ".join(rows), ", ".join(calls), tokens, ", ".join(spent), *told]
 
 
 _ENDS = (("given_up", "given up"), ("open", "open"), ("cancelled", "cancelled"))

@@ -22,9 +22,9 @@ from archon_batch.archon import Question
 from archon_batch.dataset.row import Reading, Row, read_row
 from archon_batch.dataset.source import Source, sources
 from archon_batch.dataset.template import Template
-from archon_batch.errors import DatasetError
+from archon_batch.errors import TOLD, DatasetError, together
 
-__all__ = ["Dataset", "Reading", "Row"]
+__all__ = ["Dataset", "Reading", "Row", "Template"]
 
 _PLAIN = Reading()
 _canonical = json.JSONEncoder(separators=(",", ":")).encode
@@ -44,6 +44,8 @@ class Dataset:
         #: Empty before ``check``.
         self._digest = ""
         self._repeated: frozenset[int] = frozenset()
+        #: Columns of which bytes that are no text were left out, after ``check``.
+        self.unread: set[str] = set()
 
     @classmethod
     @contextmanager
@@ -97,18 +99,29 @@ class Dataset:
                 read; there are no rows; or the file changed while it was read.
         """
         digest, ids, self.count, self.bad = hashlib.sha256(), _Ids(), 0, 0
-        for _, row in self._all():
-            self.count += 1
-            self.bad += row.reason is not None
-            ids.add(row.id)
-            messages = [[m.role, m.content] for m in row.question.messages]
-            digest.update(_canonical([row.id, messages, row.extras, row.reason]).encode())
+        wrong = _Wrong()
+        try:
+            for source, row in self._all():
+                self.count += 1
+                self.bad += row.reason is not None
+                if row.reason is not None and not self._reading.skip_bad_rows:
+                    wrong.add(source.file, row.line, row.reason)
+                    continue
+                ids.add(row.id)
+                messages = [[m.role, m.content] for m in row.question.messages]
+                digest.update(_canonical([row.id, messages, row.extras, row.reason]).encode())
+        except DatasetError as error:
+            # The file ends here; what was found before is told before.
+            wrong.refuse(error)
+            raise
+        wrong.refuse()
         if not self.count:
             file = self._sources[0].file if len(self._sources) == 1 else self.name
             raise DatasetError(file, 0, "no rows")
         self._repeated = ids.repeated()
         if self._repeated:
-            self.bad = sum(row.reason is not None for _, row in self._distinct())
+            self.bad = sum(row.reason is not None for _, row in self._distinct(wrong))
+            wrong.refuse()
         self._digest = digest.hexdigest()
         return self.count
 
@@ -120,10 +133,12 @@ class Dataset:
         """
         if not self._digest:
             self.check()
-        for _, row in self._distinct():
+        wrong = _Wrong()
+        for _, row in self._distinct(wrong):
+            wrong.refuse()
             yield row
 
-    def _distinct(self) -> Iterator[tuple[Source, Row]]:
+    def _distinct(self, wrong: "_Wrong") -> Iterator[tuple[Source, Row]]:
         """Every row with its source; one that has the id of an earlier row is a bad one."""
         seen: dict[str, tuple[Source, int]] = {}
         for source, row in self._all():
@@ -135,7 +150,7 @@ class Dataset:
             where = "" if first[0] is source else f" of {first[0].file}"
             why = f"id {row.id!r} is on line {first[1]}{where} too"
             if not self._reading.skip_bad_rows:
-                raise DatasetError(source.file, row.line, why)
+                wrong.add(source.file, row.line, why)
             row_id = f"line {source.unnamed}{row.line}"
             question, reason = Question(row_id, ()), row.reason or why
             yield source, replace(row, id=row_id, question=question, reason=reason)
@@ -148,11 +163,54 @@ class Dataset:
     def _unbounded(self) -> Iterator[tuple[Source, Row]]:
         reading, template = self._reading, self._template
         for source in self._sources:
-            for line, record in source.records():
-                row = read_row(record, line, source.unnamed, reading, template)
-                if row.reason is not None and not reading.skip_bad_rows:
-                    raise DatasetError(source.file, line, row.reason)
-                yield source, row
+            for line, record in source.records(self._asked, self.unread):
+                yield source, read_row(record, line, source.unnamed, reading, template)
+
+    def _asked(self, column: str) -> bool:
+        """Whether something asks for the column: what cannot be read there is no row."""
+        reading = self._reading
+        if self._template is not None:
+            return column == reading.id_field or column in self._template.keys
+        return column in (reading.id_field, reading.prompt_field, "messages")
+
+
+class _Wrong:
+    """What rows cannot be accepted: the same words once, with the lines that they are of."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], list[int]] = {}
+        self._more: Counter[tuple[str, str]] = Counter()
+        self._beyond = 0
+
+    def add(self, file: str, line: int, why: str) -> None:
+        key = (file, why)
+        if key not in self._lines and len(self._lines) >= TOLD:
+            self._beyond += 1
+        elif len(lines := self._lines.setdefault(key, [])) < TOLD:
+            lines.append(line)
+        else:
+            self._more[key] += 1
+
+    def refuse(self, last: DatasetError | None = None) -> None:
+        """Refuse the rows, if there is any; ``last`` is what ended the reading.
+
+        Raises:
+            DatasetError: the first, with the others.
+        """
+        if not self._lines:
+            return
+        errors = [DatasetError(file, lines[0], self._words(file, why, lines))
+                  for (file, why), lines in self._lines.items()]  # fmt: skip
+        raise together([*errors, *([last] if last else [])], self._beyond) from None
+
+    def _words(self, file: str, why: str, lines: Sequence[int]) -> str:
+        first, *others = lines
+        del first
+        if not others:
+            return why
+        beyond = self._more[file, why]
+        more = f" and {beyond:,} more" if beyond else ""
+        return f"{why}; also on line{'s' if len(others) > 1 or beyond else ''} {', '.join(map(str, others))}{more}"
 
 
 class _Ids:

@@ -1,5 +1,6 @@
 """A row: one record of a dataset, read strictly, as the question that it asks."""
 
+import difflib
 import json
 import math
 import re
@@ -11,6 +12,7 @@ from typing import Literal, NoReturn, cast
 from archon_batch.archon import Message, Question
 from archon_batch.dataset.template import Template
 from archon_batch.errors import DatasetError
+from archon_batch.text import why_not_utf8
 
 #: What a source hands over: a line of JSON, the cells of a row by their columns, or what is wrong.
 Record = bytes | Mapping[str, object] | DatasetError
@@ -22,6 +24,8 @@ _DEEPEST = 64
 #: Keys that an error lists at most, and characters of each.
 _KEYS, _KEY = 12, 40
 
+#: How alike two names have to be for one to be a slip of the other.
+_NEAR = 0.75
 #: What datasets call the prompt.
 _LIKELY = ("question", "instruction", "problem", "query", "input", "text")
 
@@ -117,7 +121,7 @@ def _from_json(line: bytes) -> dict[str, object]:
     except UnicodeDecodeError as error:
         if error.start and error.reason == "unexpected end of data":
             _refuse(_ENDS_EARLY)
-        _refuse(f"not UTF-8 at byte {error.start + 1} (0x{line[error.start]:02x})")
+        _refuse(why_not_utf8(error))
     except json.JSONDecodeError as error:
         _refuse(_why_not_json(error))
     except RecursionError:
@@ -200,7 +204,9 @@ def _id(fields: Mapping[str, object], unnamed: str, key: str) -> str:
     value = fields.get(key)
     if value is None:
         if key != "id":
-            _refuse(f"{key}: missing; {_keys(fields)}")
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=_NEAR)
+            hint = "".join(f" (try --id-field {_shown(name)})" for name in near)
+            _refuse(f"{key}: missing; {_keys(fields)}{hint}")
         value = unnamed
     if isinstance(value, bool) or not isinstance(value, str | int):
         _refuse(f"{key}: expected text or a whole number, found {_said(value)}")
@@ -226,8 +232,10 @@ def _messages(
     if key in fields:
         _refuse(f"{key}: expected text, found null")
     texts = [name for name, value in fields.items() if isinstance(value, str)]
-    likely = next((name for name in _LIKELY if name in texts), "".join(texts[:1]))
-    hint = f" (try --prompt-field {_shown(likely)})" if likely else ""
+    # One that is neither like it nor called as prompts are may be the gold answer, or an id.
+    near = difflib.get_close_matches(key, texts, n=1, cutoff=_NEAR)
+    likely = [name for name in _LIKELY if name in texts] if key == Reading().prompt_field else []
+    hint = "".join(f" (try --prompt-field {_shown(name)})" for name in [*near, *likely][:1])
     _refuse(f"{key}: missing; {_keys(fields)}{hint}")
 
 

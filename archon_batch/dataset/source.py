@@ -1,25 +1,25 @@
 """A source: one file of a dataset, and the records in it, one at a time."""
 
 import csv
-import datetime as dt
-import decimal
 import glob
 import gzip
-import importlib
-import math
 import os
+import re
 import stat
+import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from archon_batch.dataset.parquet import Plain, parquet_rows
 from archon_batch.dataset.row import Record
 from archon_batch.errors import DatasetError
+from archon_batch.text import why_not_utf8
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -31,6 +31,7 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 #: What else a file may be by its first bytes, and what would do.
 _OTHERS = {
+    b"\xd0\xcf\x11\xe0": "a spreadsheet of the old kind; save it as CSV",
     b"PK\x03\x04": "a zip archive (or a spreadsheet); unpack it, or save it as CSV",
     b"\x28\xb5\x2f\xfd": "compressed with zstd; gzip is read, or the file unpacked",
     b"BZh": "compressed with bzip2; gzip is read, or the file unpacked",
@@ -38,8 +39,11 @@ _OTHERS = {
     b"PAR1": "a Parquet file, whose name must end in .parquet",
     _GZIP: "compressed twice; unpack it once",
 }
-#: Rows of a Parquet file that are in memory at once.
-_BATCH = 256
+#: Folders that a pattern may lead through, and the seconds that it may take.
+_MOST_FOLDERS, _LONGEST_LOOK = 10_000, 10.0
+#: What divides cells, in words.
+_DIVIDERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_QUOTED, _SEP = re.compile(r'"(?:[^"]|"")*"?'), re.compile(r"(?i)sep=([,;\t|])")
 
 Records = Iterator[tuple[int, Record]]
 
@@ -73,8 +77,14 @@ class Source:
         if _state(self.file, self.path) != self.state:
             raise DatasetError(self.file, 0, "changed while it was being read")
 
-    def records(self) -> Records:
+    def records(
+        self, asked: Callable[[str], bool] = lambda _column: True, unread: set[str] | None = None
+    ) -> Records:
         """Every record with its line.
+
+        Args:
+            asked: whether a column is needed. Of others, bytes that are no text are left out.
+            unread: takes the names of the columns of which something was left out.
 
         Raises:
             DatasetError: the file cannot be read, or not as what its suffix says.
@@ -83,10 +93,11 @@ class Source:
             with _opened(self.path) as handle:
                 suffix = Path(self.path.name.lower().removesuffix(".gz")).suffix
                 if suffix == ".parquet":
-                    yield from _parquet(self.file, handle)
+                    plain = Plain(asked, set() if unread is None else unread)
+                    yield from parquet_rows(self.file, handle, plain)
                     return
                 _refuse_binary(self.file, handle)
-                yield from (_csv if suffix == ".csv" else _jsonl)(self.file, handle)
+                yield from (_csv if suffix in (".csv", ".tsv") else _jsonl)(self.file, handle)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             raise DatasetError(self.file, 0, "the gzip data is damaged or cut off") from None
         except OSError as error:
@@ -101,8 +112,7 @@ def sources(text: str) -> tuple[Source, ...]:
     """
     if not glob.has_magic(text) or os.path.lexists(text):
         return (Source.of(Path(text)),)
-    found = glob.glob(text, recursive=True)  # noqa: PTH207  (the pattern may be absolute)
-    paths = sorted(path for path in map(Path, found) if path.is_file())
+    paths = sorted(path for path in map(Path, _found(text)) if path.is_file())
     if not paths:
         raise DatasetError(text, 0, "no file fits the pattern")
     if len(paths) == 1:
@@ -113,6 +123,33 @@ def sources(text: str) -> tuple[Source, ...]:
         Source.of(path, unnamed=f"{path.absolute().relative_to(root).as_posix()}:")
         for path in paths
     )
+
+
+def _found(pattern: str) -> Iterator[str]:
+    """What fits the pattern.
+
+    Raises:
+        DatasetError: it leads over the whole disk, of which glob itself would tell nothing.
+    """
+    began = time.monotonic()
+    plain, magic, rest = _split(pattern)
+    deepest = None if "**" in magic + rest else rest.count("/")
+    for seen, (folder, inner, _) in enumerate(os.walk(plain or "."), 1):
+        if seen > _MOST_FOLDERS or time.monotonic() - began > _LONGEST_LOOK:
+            why = f"the pattern leads through over {seen - 1:,} folders; name fewer"
+            raise DatasetError(pattern, 0, why)
+        below = os.path.relpath(folder, plain or ".")
+        if deepest is not None and (0 if below == "." else below.count("/") + 1) >= deepest:
+            inner.clear()
+    yield from glob.iglob(pattern, recursive=True)  # noqa: PTH207  (the pattern may be absolute)
+
+
+def _split(pattern: str) -> tuple[str, str, str]:
+    """The folder before the first part that stands for several, that part, and the rest."""
+    parts = pattern.split("/")
+    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    before = "/".join(parts[:first]) + "/" if first else ""
+    return before, parts[first], "/".join(["", *parts[first + 1 :]])
 
 
 def _state(file: str, path: Path) -> tuple[int, int, int]:
@@ -187,7 +224,9 @@ def _csv(file: str, handle: BinaryIO) -> Records:
     """The rows below the header. Broken quoting is the file's fault: what follows cannot be told."""
     # The limit is the csv module's, and so the process's; by default it is 128 KiB.
     csv.field_size_limit(LONGEST)
-    reader = csv.reader(_decoded(file, handle), strict=True)
+    lines = _decoded(file, handle)
+    head, divided = _divided(file, lines)
+    reader = csv.reader(chain(head, lines), delimiter=divided, strict=True)
     header: list[str] = []
     while True:
         line = reader.line_num + 1
@@ -211,6 +250,30 @@ def _csv(file: str, handle: BinaryIO) -> Records:
             yield line, DatasetError("", 0, why)
 
 
+def _divided(file: str, lines: Iterator[str]) -> tuple[list[str], str]:
+    """The lines up to the header, and what divides its cells: spreadsheets go by the country.
+
+    The line ``sep=;``, which some write for others, is left empty.
+
+    Raises:
+        DatasetError: the header may be divided in more than one way.
+    """
+    head: list[str] = []
+    for line in lines:
+        head.append(line)
+        if said := _SEP.fullmatch(line.strip()):
+            head[-1] = "\n"
+            return head, said[1]
+        if line.strip():
+            break
+    there = [sign for sign in _DIVIDERS if sign in _QUOTED.sub("", head[-1] if head else "")]
+    if len(there) > 1:
+        names = " and by ".join(_DIVIDERS[sign] for sign in there)
+        why = f"the header is divided by {names}; put a name that has one of them in quotes"
+        raise DatasetError(file, len(head), why)
+    return head, there[0] if there else ","
+
+
 def _decoded(file: str, handle: BinaryIO) -> Iterator[str]:
     for number, line in _lines(handle):
         if len(line) > LONGEST:
@@ -218,50 +281,4 @@ def _decoded(file: str, handle: BinaryIO) -> Iterator[str]:
         try:
             yield line.decode()
         except UnicodeDecodeError as error:
-            where = f"byte {error.start + 1} (0x{line[error.start]:02x})"
-            raise DatasetError(file, number, f"not UTF-8 at {where}") from None
-
-
-def _parquet(file: str, handle: BinaryIO) -> Records:
-    try:
-        pyarrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError:
-        raise DatasetError(file, 0, "Parquet needs: pip install archon-batch[parquet]") from None
-    line = 0
-    try:
-        for batch in parquet.ParquetFile(handle).iter_batches(batch_size=_BATCH):
-            for cells in batch.to_pylist():
-                line += 1
-                yield line, _plain_row(cells)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DatasetError(file, 0, f"not a Parquet file that can be read: {first}") from None
-
-
-def _plain_row(cells: Mapping[str, object]) -> Record:
-    try:
-        return {column: _plain(cell, column) for column, cell in cells.items()}
-    except DatasetError as error:
-        return error
-
-
-def _plain(value: object, column: str) -> object:
-    """The value as JSON has it, so that a row comes back the same from the database."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            if math.isinf(value):
-                raise DatasetError("", 0, f"{column}: infinity is no JSON number")
-            # Tables write a missing number as NaN.
-            return None if math.isnan(value) else value
-        case list() | tuple():
-            return [_plain(inner, column) for inner in value]
-        case dict():
-            return {str(key): _plain(inner, column) for key, inner in value.items()}
-        case dt.date() | dt.time():
-            return value.isoformat()
-        case decimal.Decimal():
-            return str(value)
-    raise DatasetError("", 0, f"{column}: a {type(value).__name__} cannot be written as JSON")
+            raise DatasetError(file, number, why_not_utf8(error)) from None

@@ -21,12 +21,16 @@ class Template:
     #: Text and, after it, the key whose value follows; the last has none.
     parts: tuple[tuple[str, str | None], ...]
 
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(key for _, key in self.parts if key is not None)
+
     @classmethod
     def parse(cls, text: str) -> "Template":
         """Read a template.
 
         Raises:
-            SettingsError: a brace stands alone.
+            SettingsError: a brace stands alone, or there is no key.
         """
         parts: list[tuple[str, str | None]] = []
         before, at = "", 0
@@ -45,6 +49,9 @@ class Template:
                     f"a lone {found} at character {piece.start() + 1}; "
                     f"write {found * 2} for a brace, {{key}} for a value",
                 )
+        if not parts:
+            why = "no {key} in it, so that all rows would ask the same"
+            raise SettingsError("template", why)
         return cls((*parts, (before + text[at:], None)))
 
     def fill(self, fields: Mapping[str, object]) -> str:

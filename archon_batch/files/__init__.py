@@ -7,6 +7,7 @@ from archon_batch.files.architectures import (
     load_architecture,
     read_architecture_file,
 )
+from archon_batch.files.beside import text_of
 from archon_batch.files.document import Document, kind_of, load
 from archon_batch.files.jobs import JobFile, read_job_file
 from archon_batch.files.metrics import metric_kinds, metric_of
@@ -31,5 +32,6 @@ __all__ = [
     "read_job_file",
     "read_pool_file",
     "read_space",
+    "text_of",
     "yaml_text",
 ]

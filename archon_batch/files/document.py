@@ -1,5 +1,6 @@
 """A document: the plain data of one YAML or JSON file, and the line that each part stands on."""
 
+import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,8 @@ from typing import Literal
 import yaml
 
 from archon_batch.archon import refuse_secrets
-from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError
+from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError, together
+from archon_batch.text import why_not_utf8
 
 #: The error of each kind of file, all with (file, place, why).
 Wrong = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]
@@ -55,7 +57,10 @@ class Document:
         try:
             yield
         except ArchitectureError as error:
-            raise wrong(self.where(error.place), error.place, error.why) from None
+            found = [e for e in (error, *error.others) if isinstance(e, ArchitectureError)]
+            raise together(
+                [wrong(self.where(one.place), one.place, one.why) for one in found], error.more
+            ) from None
 
 
 def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
@@ -107,7 +112,8 @@ def kind_of(path: Path) -> Literal["architecture", "job", "pool", "space"]:
     Raises:
         ArchitectureError: it cannot be read, or is none of them.
     """
-    value = load(path).value
+    document = load(path)
+    value = document.value
     keys = value if isinstance(value, dict) else {}
     if "layers" in keys:
         return "architecture"
@@ -117,12 +123,15 @@ def kind_of(path: Path) -> Literal["architecture", "job", "pool", "space"]:
         return "pool"
     if "axes" in keys:
         return "space"
-    raise ArchitectureError(
-        str(path),
-        "",
+    why = (
         "it has no layers (an architecture), no dataset (a job), no queues (a pool), no axes (a "
-        "search space)",
+        "search space)"
     )
+    for key in keys:
+        if meant := difflib.get_close_matches(key, ("layers", "dataset", "queues", "axes"), n=1):
+            why = f"unknown key; did you mean {meant[0]!r}?"
+            raise ArchitectureError(f"{path}:{document.lines[key]}", key, why)
+    raise ArchitectureError(str(path), "", why)
 
 
 class _Loader(yaml.SafeLoader):
@@ -174,8 +183,7 @@ def _text(path: Path, wrong: Wrong) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        where = f"byte {error.start + 1} (0x{error.object[error.start]:02x})"
-        raise wrong(f"{path}:{line}", "", f"not UTF-8 at {where}") from None
+        raise wrong(f"{path}:{line}", "", why_not_utf8(error)) from None
 
 
 def _value(node: yaml.Node, place: str, lines: dict[str, int]) -> object:

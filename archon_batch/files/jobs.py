@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from archon_batch.archon import checked
 from archon_batch.errors import JobFileError
+from archon_batch.files.beside import text_of
 from archon_batch.files.cron import refuse_bad
 from archon_batch.files.document import Document, load
 
@@ -83,7 +84,7 @@ class JobFile(BaseModel):
 
 
 def read_job_file(path: Path, today: date) -> JobFile:
-    """The job file, with ``{date}`` and ``{name}`` filled in where it has them.
+    """The job file, with ``{date}`` and ``{name}`` filled in, and its template read, where it has them.
 
     Raises:
         JobFileError: something in it is wrong; ``file`` has the line.
@@ -97,6 +98,7 @@ def read_job_file(path: Path, today: date) -> JobFile:
     filled = job.model_copy(
         update={
             "name": name,
+            "template": _template(document, job.template),
             "dataset": _filled(document, "dataset", job.dataset, day),
             "export": _filled(document, "export", job.export, known),
         }
@@ -105,6 +107,14 @@ def read_job_file(path: Path, today: date) -> JobFile:
         why = "it needs a name with {date}, or every night after the first is the same job"
         raise JobFileError(document.where("when"), "when", why)
     return filled
+
+
+def _template(document: Document, given: str | None) -> str | None:
+    """The template, which may stand in a file beside the job file."""
+    try:
+        return None if given is None else text_of(given, document.path.parent)
+    except ValueError as error:
+        raise JobFileError(document.where("template"), "template", str(error)) from None
 
 
 def _filled(

@@ -2,18 +2,14 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from pathlib import Path
 
 from archon_batch.archon import nearest
 from archon_batch.errors import InputError
+from archon_batch.files.beside import text_of
 from archon_batch.scoring import METRICS, Metric
 
 #: Where packages register metrics, each under its name.
 GROUP = "archon_batch.metrics"
-
-
-#: Bytes of a file that stands behind a metric's name.
-_LARGEST = 1 << 20
 
 
 def metric_of(text: str) -> Metric:
@@ -26,27 +22,15 @@ def metric_of(text: str) -> Metric:
     name, colon, argument = text.partition(":")
     if name not in kinds:
         raise InputError(f"--metric: no metric {name!r:.60}; {nearest(name, kinds)}")
-    if argument.startswith("@"):
-        argument = _read(Path(argument[1:]))
+    try:
+        argument = text_of(argument)
+    except ValueError as error:
+        raise InputError(f"--metric: {error}") from None
     try:
         return kinds[name].of(argument if colon else None)
     except ValueError as error:
         found = f"; found {argument[:60]!r}" if colon else ""
         raise InputError(f"--metric: {name} wants {error}{found}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise InputError(f"--metric: {path} is larger than {_LARGEST >> 20} MiB")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"--metric: {path} is not UTF-8") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"--metric: cannot read {path}: {why.lower()}") from None
 
 
 def metric_kinds() -> Mapping[str, type[Metric]]:

@@ -146,9 +146,11 @@ def connect(text: str) -> Engine:
         ) from None
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite(url)
-    if "@" in (url.host or ""):
-        # The end of a password, which the driver would repeat as a host that it cannot find.
+    # The end of a password would be told as a host, or as the name of the database.
+    if text.count("@") > 1:
         raise SettingsError(_VARIABLE, "more than one @; write one in a password as %40")
+    if "#" in (url.host or ""):
+        raise SettingsError(_VARIABLE, "a # in the host; write one in a password as %23")
     if url.drivername != "postgresql+psycopg":
         raise SettingsError(
             _VARIABLE,

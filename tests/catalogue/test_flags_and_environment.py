@@ -330,6 +330,26 @@ def test_a_broker_out_of_reach_is_told_in_time_and_without_its_password(
     assert not (desk.folder / DATABASE).exists()
 
 
+@pytest.mark.parametrize("variable", ["BROKER_URL", "RESULT_URL", "DATABASE_URL"])
+@pytest.mark.parametrize(
+    "sign", ["#", "?", "/", ":", "@", "%", ";", "[", "]", "&", "=", "#@", "@/", "@#", "@?"]
+)
+def test_no_sign_in_a_password_shows_a_part_of_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, variable: str, sign: str
+) -> None:
+    scheme = "postgresql+psycopg" if variable == "DATABASE_URL" else "redis"
+    monkeypatch.setattr(doctor, "_CHECKS", {k: doctor._CHECKS[k] for k in ("database", "broker")})
+    for password in (f"walrus{sign}sesame", f"12{sign}sesame"):
+        address = f"{scheme}://me:{password}@127.0.0.1:1/0"
+        monkeypatch.setenv(f"ARCHON_BATCH_{variable}", address)
+
+        looked = desk.run("doctor")
+
+        said = looked.out + looked.err
+        assert not re.search("walrus|sesame", said)
+        assert "should not happen" not in said
+
+
 def test_c15_prices_are_the_job_s_and_not_those_of_whoever_runs_it(desk: Desk) -> None:
     job = desk.takes()
     desk.write("arch.yaml", ARCH.replace("input: 1, output: 1", "input: 900, output: 900"))

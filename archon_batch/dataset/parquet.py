@@ -1,0 +1,142 @@
+"""Parquet: its rows as JSON has them, so that each comes back the same from the database."""
+
+import datetime as dt
+import decimal
+import importlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from archon_batch.dataset.row import Record
+from archon_batch.errors import DatasetError
+
+#: Rows that are in memory at once.
+_BATCH = 256
+#: Units in a second, of those that Python's own times have no room for.
+_NANO, _MICRO = 1_000_000_000, 1_000
+
+
+class _NoTextError(Exception):
+    """Bytes that are no text, in a column that nothing asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Makes values plain, column by column."""
+
+    asked: Callable[[str], bool]
+    #: The columns of which something was left out.
+    unread: set[str]
+
+    def row(self, cells: Mapping[str, object]) -> Record:
+        plain: dict[str, object] = {}
+        try:
+            for column, cell in cells.items():
+                try:
+                    plain[column] = self._value(cell, column)
+                except _NoTextError:
+                    self.unread.add(column)
+        except DatasetError as error:
+            return error
+        return plain
+
+    def _value(self, value: object, column: str) -> object:
+        match value:
+            case None | bool() | int() | str():
+                return value
+            case float():
+                if math.isinf(value):
+                    raise DatasetError("", 0, f"{column}: infinity is no JSON number")
+                # Tables write a missing number as NaN.
+                return None if math.isnan(value) else value
+            case list() | tuple():
+                return [self._value(inner, column) for inner in value]
+            case dict():
+                return {str(key): self._value(inner, column) for key, inner in value.items()}
+            case dt.date() | dt.time():
+                return value.isoformat()
+            case decimal.Decimal():
+                return str(value)
+            case bytes():
+                return self._text(value, column)
+        raise DatasetError("", 0, f"{column}: a {type(value).__name__} cannot be written as JSON")
+
+    def _text(self, value: bytes, column: str) -> str:
+        """What some programs write as bytes is text all the same."""
+        try:
+            if b"\0" not in value:
+                return value.decode()
+        except UnicodeDecodeError:
+            pass
+        if self.asked(column):
+            raise DatasetError("", 0, f"{column}: bytes that are no UTF-8 text")
+        raise _NoTextError
+
+
+def parquet_rows(file: str, handle: BinaryIO, plain: Plain) -> Iterator[tuple[int, Record]]:
+    """The rows, counted from 1.
+
+    Raises:
+        DatasetError: it is no Parquet file, a column is there twice, or pyarrow is not installed.
+    """
+    try:
+        pyarrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError:
+        raise DatasetError(file, 0, "Parquet needs: pip install archon-batch[parquet]") from None
+    line = 0
+    try:
+        opened = parquet.ParquetFile(handle)
+        names = opened.schema_arrow.names
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            # As one mapping, the later column would win without a word.
+            raise DatasetError(file, 0, f"the column {twice[0]!r} appears twice")
+        for batch in opened.iter_batches(batch_size=_BATCH):
+            columns = [_cells(pyarrow, column) for column in batch.columns]
+            for cells in zip(*columns, strict=True):
+                line += 1
+                yield line, plain.row(dict(zip(names, cells, strict=True)))
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DatasetError(file, 0, f"not a Parquet file that can be read: {first}") from None
+
+
+def _cells(pyarrow: Any, column: Any) -> list[object]:  # noqa: ANN401
+    """The column's values; pyarrow itself makes no nanoseconds without pandas."""
+    if "[ns" not in str(column.type):
+        values: list[object] = column.to_pylist()
+        return values
+    return [_of(pyarrow, scalar) for scalar in column]
+
+
+def _of(pyarrow: Any, scalar: Any) -> object:  # noqa: ANN401
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
+        seconds, nanos = divmod(scalar.value, _NANO)
+        moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
+        if kind.tz is not None:
+            moment = scalar.cast(pyarrow.timestamp("s", kind.tz), safe=False).as_py()
+        text = moment.replace(microsecond=0, tzinfo=moment.tzinfo if kind.tz else None).isoformat()
+        return _with_nanos(text, nanos, "T")
+    if pyarrow.types.is_time64(kind) and kind.unit == "ns":
+        seconds, nanos = divmod(scalar.value, _NANO)
+        hour, rest = divmod(seconds, 3600)
+        return _with_nanos(dt.time(hour, *divmod(rest, 60)).isoformat(), nanos, "")
+    if pyarrow.types.is_struct(kind):
+        return {name: _of(pyarrow, scalar[name]) for name in scalar}
+    if hasattr(scalar, "values") and pyarrow.types.is_nested(kind):
+        return [_of(pyarrow, inner) for inner in scalar.values]
+    return scalar.as_py()
+
+
+def _with_nanos(text: str, nanos: int, after: str) -> str:
+    """ISO text with as many digits after its seconds as are there: none, six or nine."""
+    if not nanos:
+        return text
+    digits = f"{nanos // _MICRO:06d}" if nanos % _MICRO == 0 else f"{nanos:09d}"
+    at = text.index(after) + len("T00:00:00") if after else len("00:00:00")
+    return f"{text[:at]}.{digits}{text[at:]}"
