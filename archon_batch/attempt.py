@@ -23,7 +23,7 @@ from archon_batch.errors import (
 from archon_batch.excess import Excess, reasons
 from archon_batch.gate import Gate, clock
 from archon_batch.gateway import Gateway
-from archon_batch.ledger import Again, Beyond, Fail, Past, Stop, decide
+from archon_batch.ledger import LONGEST_RETRY_AFTER, Again, Beyond, Fail, Past, Stop, decide
 from archon_batch.limiter import Line, Lines, Meters, StoredMeters
 from archon_batch.running import RunningJob
 from archon_batch.slots import Place, Slots
@@ -274,7 +274,7 @@ class Placer:
     async def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than until the process is about to stop."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(seconds, LONGEST_RETRY_AFTER)):
                 await self.stopping.wait()
         except TimeoutError:
             pass

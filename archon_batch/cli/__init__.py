@@ -121,12 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:  # noqa: BLE001  (nobody else tells of it)
+        say(_unforeseen(error), err=True)
         status = 1
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
-            say("error: too many files are open: raise ulimit -n", err=True)
-        else:
-            from archon_batch.log import trace  # noqa: PLC0415
-
-            why = f"this should not happen; please report it:\n{trace(error)}"
-            say(f"error: {why}", err=True)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _unforeseen(error: Exception) -> str:
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return "error: too many files are open: raise ulimit -n"
+    from archon_batch.log import trace  # noqa: PLC0415
+
+    return f"error: this should not happen; please report it:\n{trace(error)}"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.progress import (
@@ -18,12 +19,14 @@ from archon_batch.cli import unmanned
 from archon_batch.cli.tables import account_lines, aside, money
 from archon_batch.store import Job, Store, patiently
 
-#: Seconds between looks at the database, and between lines where there is no terminal.
+#: Seconds between looks at whether the job still runs, which cost next to nothing.
 _LOOK = 0.25
-#: How many times as long as a look the pause after it is.
-_SHARE = 50
+#: How many times as long as it took to add up the job the pause after it is, and seconds that it is
+#: at most: a look that a lock held up says nothing about the next.
+_SHARE, _LONGEST = 50, 30.0
 #: Tokens from which on they are told in thousands.
 _THOUSANDS = 10_000
+#: Seconds between lines where there is no terminal.
 _LINE = 10.0
 
 #: How a command ends by the state of its job; done is 0, or 1 with rows given up.
@@ -41,20 +44,19 @@ def watch(store: Store, job: Job, beside: Callable[[], None] = lambda: None) -> 
 
     ``beside`` is done after each look that finds it running.
     """
-
-    def look() -> tuple[dict[str, Any], float]:
-        began = time.monotonic()
-        return report.status(store, store.jobs.get(job.id)), time.monotonic() - began
-
     with _shown(job) as show:
+        due = 0.0
         while True:
-            figures, took = patiently(look)
-            show(figures)
-            if figures["state"] != "running":
+            found = patiently(partial(store.jobs.get, job.id))
+            runs, began = found.state == "running", time.monotonic()
+            if not runs or began >= due:
+                show(patiently(partial(report.status, store, found)))
+                # It adds up the whole job; of a large one it is to cost no more than a small share.
+                due = time.monotonic() + min(_LONGEST, _SHARE * (time.monotonic() - began))
+            if not runs:
                 return
             beside()
-            # A look adds up the whole job; it is to cost a large one no more than a small share.
-            time.sleep(max(_LOOK, _SHARE * took))
+            time.sleep(_LOOK)
 
 
 def conclude(figures: dict[str, Any]) -> int:

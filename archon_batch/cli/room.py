@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click

@@ -235,7 +235,7 @@ class Line:
     async def _quiet(self, seconds: float) -> None:
         """Sleep until something changes."""
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            async with asyncio.timeout(min(seconds, _AGAIN)):
                 await self._changed.wait()
         except TimeoutError:
             pass

@@ -23,7 +23,14 @@ NOTHING = {
     "budget_usd": None,
     "prompt_tokens": 1_000,
     "completion_tokens": 10,
+    "exceeding": [],
 }
+
+
+def test_an_account_tells_of_a_model_that_bills_more_than_it_is_asked_for() -> None:
+    (told,) = account_lines(NOTHING | {"exceeding": ["m exceeds"]})[len(account_lines(NOTHING)) :]
+
+    assert told == "m exceeds: more was billed than asked for"
 
 
 def test_an_account_says_what_asking_again_cost_when_it_cost_something() -> None:
