@@ -76,7 +76,7 @@ def test_an_answer_that_has_no_thoughts_or_is_about_them_stays_as_it_is(text):
         "<|channel|>", "<|channel|>final", "<think>`</think>", "analysisA", "[THINK]</think>",
     ],
 )  # fmt: skip
-def test_a_megabyte_of_marks_takes_no_longer_than_its_length(part):
+def test_a_text_of_marks_alone_takes_no_longer_than_its_length(part):
     def seconds(size):
         text = f"<think>{part * (size // len(part))}"
         began = process_time()
@@ -84,4 +84,5 @@ def test_a_megabyte_of_marks_takes_no_longer_than_its_length(part):
         without_thoughts(text[7:])
         return process_time() - began
 
-    assert seconds(1_000_000) < 5
+    # Were it by the square, it would be minutes.
+    assert seconds(200_000) < 4
