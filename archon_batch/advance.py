@@ -96,10 +96,7 @@ def advance(
 
 def finished(store: Store, job_id: str) -> bool:
     """Whether no item of the job is open; the job is then done, also if it was halted."""
-    if store.items.has_open(job_id):
-        return False
-    store.jobs.move(job_id, "done", only_from=["running", "paused", "stopped"])
-    return True
+    return not store.items.has_open(job_id) and store.jobs.conclude(job_id)
 
 
 def missing(store: Store, job: RunningJob, batch: Batch) -> list[tuple[int, Call]]:

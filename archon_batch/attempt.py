@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from archon_batch.archon import Call, Model, Usage, estimated
+from archon_batch.archon import Call, Model, Reply, Usage, estimated
 from archon_batch.breaker import Breaker
 from archon_batch.entry import answered, begins
 from archon_batch.entry import failed as failed_as
@@ -20,9 +20,10 @@ from archon_batch.errors import (
     StoreAwayError,
     UnreachableError,
 )
+from archon_batch.excess import Excess, reasons
 from archon_batch.gate import Gate, clock
 from archon_batch.gateway import Gateway
-from archon_batch.ledger import Again, Fail, Stop, decide
+from archon_batch.ledger import Again, Beyond, Fail, Past, Stop, decide
 from archon_batch.limiter import Line, Lines, Meters, StoredMeters
 from archon_batch.running import RunningJob
 from archon_batch.slots import Place, Slots
@@ -83,6 +84,7 @@ class Placer:
         self._at_the_limit = asyncio.Lock()
         self._tray = Tray()
         self._gates: dict[tuple[str, str | None], Gate] = {}
+        self._excess = Excess(store)
         #: Set when the process is about to stop: nothing more begins, what is in flight lands.
         self.stopping = asyncio.Event()
         self._lines = Lines(
@@ -92,6 +94,8 @@ class Placer:
     async def place(self, job: RunningJob, ix: int, call: Call) -> End:
         """See to it that the call has a reply: found, or paid for once."""
         gate = self._gate_of(call.model)
+        if job.beyond and (seen := job.beyond.get(gate.model)):
+            gate.counts(seen)
         line = await self._lines.of(call.model, job.id)
         line.parked = gate.waits
         while not self.stopping.is_set():
@@ -150,7 +154,7 @@ class Placer:
         self, gate: Gate, place: Place, job: RunningJob, ix: int, call: Call
     ) -> End | Again | Tight:
         """Begin an attempt, if there is to be one, and send it."""
-        start = begins(job, ix, call, lasts=self._timeout + _GRACE)
+        start = begins(job, ix, call, lasts=self._timeout + _GRACE, beyond=gate.beyond)
         slip = self._tray.slip()
         self._store.clerk.begin_for(slip, start)
         begun: Begun = await slip.future
@@ -166,7 +170,7 @@ class Placer:
             case Halted():
                 return End.OPEN
             case BudgetReached():
-                await self._halt(job, "paused", "the budget is reached")
+                await self._halt(job, "paused", "; ".join(reasons(self._gates.values(), job)))
                 return End.OPEN
 
     async def _send(
@@ -180,39 +184,25 @@ class Placer:
     ) -> Again | End:
         """Send an attempt that is on record, settle it, and say what follows."""
         attempt = f"{job.id}/{start.call.ix}/{call.key}/{begun.n}"
-        price = job.prices[call.model.model]
         line, permit = place.line, place.permit
-        try:
-            await line.sends(permit, _cost(line, call))
-            async with asyncio.timeout(self._timeout + _GRACE / 2):
-                reply = await self._gateway.answer(call, attempt)
-        except GatewayError as error:
-            failed: GatewayError = error
-        except StoreAwayError as error:
-            failed = UnreachableError(call.model.model, str(error))
-        except TimeoutError:
-            failed = CallTimeoutError(call.model.model, f"no answer in {self._timeout:.0f} s")
-        except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
-            # Of its words nothing is told: they may quote the prompt.
-            _log.error("gateway_broke", attempt=attempt, error=type(error).__name__)
-            _log.debug("gateway_broke_here", attempt=attempt, exc_info=True)
-            failed = BrokenReplyError(call.model.model, f"{type(error).__name__} in the gateway")
-        else:
+        came = await self._came_of(place, call, attempt)
+        if isinstance(came, Reply):
             gate.answered()
-            permit.used = _used(reply.usage)
-            line.answered(reply.headroom)
-            settled = self._settles(answered(start, begun.n, reply, price))
-            # After it is handed in: the next call begins in the commit that settles this one.
-            place.leave()
-            await settled
+            permit.used = _used(came.usage)
+            line.answered(came.headroom)
+            finish = answered(start, begun.n, came, job.prices[call.model.model])
+            await self._keep(gate, place, job, call, finish)
             return End.SETTLED
-        doubts = begun.in_doubt + (failed.billing is Billing.IN_DOUBT)
-        gate.failed(failed)
-        permit.used = None if failed.billing is Billing.IN_DOUBT else 0
+        failed = came
+        in_doubt = failed.billing is Billing.IN_DOUBT
+        refused = isinstance(failed, RateLimitError)
+        gate.failed(failed, line.in_flight - 1)
+        permit.used = None if in_doubt else 0
         if isinstance(failed, RateLimitError):
-            line.pushed(permit, failed)
+            line.pushed(permit, failed, gate.wish)
+        past = Past(begun.tried, begun.in_doubt + in_doubt, begun.refused + refused)
         jitter = random.random()  # noqa: S311  (only jitter)
-        verdict = decide(failed, begun.tried, doubts, jitter, gate.breaker.away(clock()))
+        verdict = decide(failed, past, jitter, gate.breaker.away(clock()))
         await self._settles(failed_as(start, begun.n, failed, verdict))
         _log.debug(
             "attempt_failed",
@@ -227,6 +217,39 @@ class Placer:
             case Stop(why):
                 await self._halt(job, "stopped", why)
                 return End.OPEN
+
+    async def _came_of(self, place: Place, call: Call, attempt: str) -> Reply | GatewayError:
+        """Send the call at its moment, and wait for what comes of it."""
+        model = call.model.model
+        try:
+            await place.line.sends(place.permit, _cost(place.line, call))
+            async with asyncio.timeout(self._timeout + _GRACE / 2):
+                return await self._gateway.answer(call, attempt)
+        except GatewayError as error:
+            return error
+        except StoreAwayError as error:
+            return UnreachableError(model, str(error))
+        except TimeoutError:
+            return CallTimeoutError(model, f"no answer in {self._timeout:.0f} s")
+        except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
+            # Of its words nothing is told: they may quote the prompt.
+            _log.error("gateway_broke", attempt=attempt, error=type(error).__name__)
+            _log.debug("gateway_broke_here", attempt=attempt, exc_info=True)
+            return BrokenReplyError(model, f"{type(error).__name__} in the gateway")
+
+    async def _keep(
+        self, gate: Gate, place: Place, job: RunningJob, call: Call, finish: Finish
+    ) -> None:
+        """Settle an attempt that was answered."""
+        exceeds = (finish.cost or 0) > (finish.start.reserve or 0)
+        if exceeds:
+            gate.counts((gate.beyond or Beyond()).seen(call, finish.usage))
+        settled = self._settles(finish)
+        # After it is handed in: the next call begins in the commit that settles this one.
+        place.leave()
+        await settled
+        if exceeds:
+            await self._excess.tell(gate, job)
 
     def _settles(self, finish: Finish) -> "asyncio.Future[None]":
         """Hand the end in, which is put on record even if this task is cancelled."""

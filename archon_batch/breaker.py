@@ -1,13 +1,21 @@
-"""The breaker of a model: when nobody answers, its calls wait, and one at a time finds out."""
+"""The breaker of a model: when nobody answers, its calls wait, and one at a time finds out.
+
+A refusal of a rate limit is the refused call's own affair, and so is the wait that it asks for, as
+long as others pass; decision 30 has the reasons.
+"""
 
 from dataclasses import dataclass, replace
 from math import inf
 
-from archon_batch.errors import GatewayError, TransientError
+from archon_batch.errors import GatewayError, RateLimitError, TransientError
 from archon_batch.ledger import FIRST_WAIT, LONGEST_OUTAGE, LONGEST_RETRY_AFTER, LONGEST_WAIT
 
 #: Failures in a row, of whichever calls, after which the model is taken to be away.
 MOST_FAILURES = 5
+
+#: Rate limits in a row that mean the same: of a provider that turns away two of three calls at
+#: random, five in a row are no news.
+MOST_REFUSALS = 16
 
 #: Doubled more often, a wait would still be the longest.
 _MOST_DOUBLINGS = 10
@@ -61,27 +69,31 @@ class Breaker:
     def succeeded(self) -> "Breaker":
         return Breaker(asked=self.asked) if self.failures or self.openings else self
 
-    def failed(self, error: GatewayError, now: float, jitter: float) -> "Breaker":
+    def failed(
+        self, error: GatewayError, now: float, jitter: float, in_flight: int = 0
+    ) -> "Breaker":
         """What is known after a call has ended with ``error``.
 
         Args:
             error: how it ended.
             now: when.
             jitter: from 0 to 1, so that processes do not probe together.
+            in_flight: how many other calls are still out, any of which may be answered.
         """
         if not isinstance(error, TransientError):
             # A refusal is an answer.
             return self.succeeded()
         if self._given_up(now):
             return replace(self, until=now)
-        asked = min(LONGEST_RETRY_AFTER, error.retry_after or 0.0)
+        known = replace(self, failures=self.failures + 1)
+        asked = 0.0 if error.lasting else min(LONGEST_RETRY_AFTER, error.retry_after or 0.0)
         # Below that, a call's own wait is longer.
-        patience = now + asked if asked >= FIRST_WAIT else -inf
-        known = replace(self, failures=self.failures + 1, asked=max(self.asked, patience))
+        if asked >= FIRST_WAIT and _are_all(known.failures, MOST_FAILURES, in_flight):
+            known = replace(known, asked=max(self.asked, now + asked))
         if self.openings and not self.probing:
             # It was sent before the breaker opened.
             return known
-        if known.failures < MOST_FAILURES and patience < now and not self.openings:
+        if not self.openings and not _opens(error, known.failures, in_flight):
             return known
         doubled = FIRST_WAIT * 2 ** min(known.openings + 1, _MOST_DOUBLINGS)
         return replace(
@@ -99,3 +111,17 @@ class Breaker:
 
     def _idle(self, now: float) -> bool:
         return now - self.until > LONGEST_OUTAGE
+
+
+def _opens(error: TransientError, failures: int, in_flight: int) -> bool:
+    if not isinstance(error, RateLimitError):
+        return failures >= MOST_FAILURES
+    return _are_all(failures, MOST_FAILURES if error.lasting else MOST_REFUSALS, in_flight)
+
+
+def _are_all(failures: int, most: int, in_flight: int) -> bool:
+    """Whether not just some calls are refused: so many in a row, and as many as are still out.
+
+    A refusal comes sooner than an answer, so of calls that were sent together those come first.
+    """
+    return failures >= max(most, in_flight)

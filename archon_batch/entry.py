@@ -2,20 +2,25 @@
 
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import Billing, GatewayError
-from archon_batch.ledger import Again, Fail, NanoUsd, Price, Stop
+from archon_batch.ledger import Again, Beyond, Fail, NanoUsd, Price, Stop
 from archon_batch.running import RunningJob
 from archon_batch.store import CallId, Finish, Start, me, now
 
 
-def begins(job: RunningJob, ix: int, call: Call, *, lasts: float) -> Start:
-    """An attempt that wants to begin, and is over after so many seconds."""
+def begins(
+    job: RunningJob, ix: int, call: Call, *, lasts: float, beyond: Beyond | None = None
+) -> Start:
+    """An attempt that wants to begin, and is over after so many seconds.
+
+    Its model was seen to count so much ``beyond`` what it was asked for.
+    """
     price = job.prices[call.model.model]
     return Start(
         call=CallId(job.id, ix, call.key),
         kind=call.kind,
         model=call.model.model,
         fingerprint=call.fingerprint,
-        reserve=price.most(call) if price else None,
+        reserve=price.most(call, beyond) if price else None,
         lasts=lasts,
         reuse=job.reuse,
         owner=me(),

@@ -28,6 +28,8 @@
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
         `-- BrokerError               (url without its password, why)
+            `-- BrokerAwayError         it cannot be reached now
+                `-- BrokerBusyError       it says that it cannot yet: a start, a failover, a full memory
 
 Two questions decide a class: who must act (the operator, nobody, the provider), and is another try
 of use. Every field is positional, so that pickle and Celery's JSON keep it. A reply that cannot be
@@ -133,6 +135,8 @@ class TransientError(GatewayError):
         self.retry_after = retry_after
         #: What the provider said of its limits.
         self.headroom: Headroom | None = None
+        #: Why it is of no use to ask again for hours, and until when, in words.
+        self.lasting: str | None = None
 
 
 class RateLimitError(TransientError):
@@ -244,3 +248,11 @@ class BrokerError(EngineError):
 
     def __str__(self) -> str:
         return f"broker {self.url}: {self.why}"
+
+
+class BrokerAwayError(BrokerError):
+    """The broker cannot be reached; it may be later."""
+
+
+class BrokerBusyError(BrokerAwayError):
+    """The broker says that it cannot do yet what was asked of it."""

@@ -20,7 +20,9 @@ from typing import Any, BinaryIO, cast
 
 from archon_batch.errors import InputError
 from archon_batch.ledger import usd
+from archon_batch.private import opened
 from archon_batch.store import Ending, Job, Store
+from archon_batch.text import visible_json
 
 Record = Mapping[str, object]
 #: The fields of a row, and what is in them.
@@ -54,9 +56,6 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
-
-#: Line ends of Unicode, at which some readers of lines would cut a row in two.
-_LINE_ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 
 
 def export(store: Store, job: Job, target: Path | None = None, *, force: bool = False) -> int:
@@ -157,13 +156,15 @@ def _why(error: OSError | ValueError) -> str:
 def whole(target: Path) -> Iterator[BinaryIO]:
     """A file beside the target, which takes its place once all of it is on the disk.
 
+    Its owner alone may read it.
+
     Raises:
         InputError: it cannot be written.
     """
     part = target.with_name(f".archon-batch-{secrets.token_hex(8)}.part")
     try:
-        with part.open("xb") as file:
-            yield file
+        with opened(part, "xb") as file:
+            yield cast("BinaryIO", file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
@@ -207,9 +208,8 @@ def _jsonl_gz(records: Iterable[Record], file: BinaryIO, columns: Columns) -> in
 def _json_line(record: Record) -> bytes:
     members = (f'"{name}": {_json(value)}' for name, value in record.items())
     line = f"{{{', '.join(members)}}}\n"
-    for end, escaped in _LINE_ENDS.items():
-        line = line.replace(end, escaped)
-    return line.encode()
+    # Some readers of lines would cut a row at Unicode's line ends, and a terminal obeys others.
+    return visible_json(line).encode()
 
 
 def _json(value: object) -> str:
@@ -224,7 +224,7 @@ def _csv(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
     writer.writerow(names)
     rows = 0
     for record in records:
-        writer.writerow([_cell(record[name]) for name in names])
+        writer.writerow([cell(record[name]) for name in names])
         rows += 1
     return rows
 
@@ -239,7 +239,8 @@ class _Utf8:
         return self._file.write(text.encode())
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """The value as a cell that no spreadsheet runs."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else _json(value)

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from archon_batch import private
 from archon_batch.errors import InputError
+from archon_batch.export import cell
 from archon_batch.files import yaml_text
 from archon_batch.itas import Found, Trial, apart, told
 from archon_batch.trials import mean_calls, mean_usd
@@ -82,9 +84,10 @@ def write(
         head = "".join(f"# {line}\n" for line in about)
         files["winner.yaml"] = head + yaml_text(architecture)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.folder(folder)
         for file, text in files.items():
-            (folder / file).write_text(text, encoding="utf-8")
+            with private.opened(folder / file, "w", encoding="utf-8") as new:
+                new.write(text)
         return [*files, *_drawn(folder, found)]
     except OSError as error:
         why = (error.strerror or str(error)).lower()
@@ -100,7 +103,7 @@ def _csv(trials: Sequence[Mapping[str, Any]]) -> str:
         for part in ("dev", "choice", "held_out"):
             row |= {f"{part}_{key}": value for key, value in (trial[part] or {}).items()}
         row["point"] = json.dumps(trial["point"]) if trial["point"] else ""
-        table.writerow(row)
+        table.writerow({name: cell(value) for name, value in row.items() if name in _COLUMNS})
     return out.getvalue()
 
 
@@ -135,7 +138,8 @@ def _drawn(folder: Path, found: Found) -> list[str]:
         so_far.append(best)
     right.plot(range(1, len(so_far) + 1), so_far)
     right.set(xlabel="trials", ylabel="best so far, dev rows")
-    figure.savefig(folder / "search.png", dpi=120)
+    with private.opened(folder / "search.png", "wb") as picture:
+        figure.savefig(picture, format="png", dpi=120)
     return ["search.png"]
 
 

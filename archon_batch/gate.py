@@ -7,6 +7,7 @@ import structlog
 
 from archon_batch.breaker import Breaker
 from archon_batch.errors import GatewayError
+from archon_batch.ledger import Beyond
 
 _log = structlog.get_logger()
 
@@ -15,6 +16,8 @@ class Gate:
     def __init__(self, model: str) -> None:
         self.model = model
         self.breaker = Breaker()
+        #: What the model was seen to count beyond what it was asked for.
+        self.beyond: Beyond | None = None
         #: The first in the queue watches the breaker, and is the next probe.
         self.turn = asyncio.Lock()
         #: Since when it has been told that the model is parked.
@@ -28,12 +31,22 @@ class Gate:
         """Seconds before a call may go; 0 if one may go now."""
         return self.breaker.waits(clock()) if self.breaker.troubled else 0.0
 
+    @property
+    def wish(self) -> float:
+        """Seconds for which the provider wants nothing of the model."""
+        return max(0.0, self.breaker.asked - clock())
+
+    def counts(self, beyond: Beyond) -> None:
+        """Heed what the model was seen to count, here or by others before."""
+        self.beyond = beyond if self.beyond is None else self.beyond.with_(beyond)
+
     def answered(self) -> None:
         self._told_of(self.breaker.succeeded(), "")
 
-    def failed(self, error: GatewayError) -> None:
+    def failed(self, error: GatewayError, in_flight: int) -> None:
+        """A call has ended with ``error``; so many others are still out."""
         jitter = random.random()  # noqa: S311  (only jitter)
-        self._told_of(self.breaker.failed(error, clock(), jitter), error.reason)
+        self._told_of(self.breaker.failed(error, clock(), jitter, in_flight), error.reason)
 
     def _told_of(self, after: Breaker, reason: str) -> None:
         before, self.breaker = self.breaker, after

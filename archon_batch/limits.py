@@ -25,6 +25,9 @@ UNKNOWN = 1.0
 MOST_WISHES = 256
 
 _MINUTE = 60.0
+#: Calls by which the share that is turned away is judged, unless more are in flight; and what of
+#: them may be turned away without a meaning, and what is as good as none.
+_LAST, _FEW, _NONE = 32, 0.2, 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Meter:
     requests: float = 0.0
     tokens: float = 0.0
     holders: Mapping[str, Holder] = field(default_factory=dict)
+    #: When it was last asked.
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +159,15 @@ def unknown(now: float) -> Meter:
 
 
 def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, Grant]:
-    """Give out what there is. Said twice it is given out twice, and never more than there is."""
+    """Give out what there is. Said twice it is given out twice, and never more than there is.
+
+    A clock that was ahead and is right again has gone back: what it said is as much too late.
+    """
+    back = max(0.0, meter.at - now)
     others = {
-        name: holder
+        name: replace(holder, until=holder.until - back) if back else holder
         for name, holder in meter.holders.items()
-        if holder.until > now and name != wish.holder
+        if holder.until - back > now and name != wish.holder
     }
     hungry = sum(holder.hungry for holder in others.values())
     room: float = inf
@@ -166,8 +175,10 @@ def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, 
         taken = sum(holder.held for holder in others.values()) + wish.held
         share = -(-limits.max_in_flight // (1 + hungry))
         room = max(0, min(limits.max_in_flight - taken, share - wish.held))
-    requests = max(meter.requests, now + wish.rest) if wish.rest else meter.requests
-    tokens = meter.tokens - wish.back * limits.token
+    requests = meter.requests - back
+    if wish.rest:
+        requests = max(requests, now + wish.rest)
+    tokens = meter.tokens - back - wish.back * limits.token
     moments: list[float] = []
     wait = 0.0
     for cost in wish.costs:
@@ -184,7 +195,7 @@ def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, 
     if held or left or wish.width is not None or wish.parked:
         parked = now + wish.parked if wish.parked else 0.0
         others[wish.holder] = Holder(held, left, now + LEASE, wish.width, parked)
-    after = Meter(requests, tokens, others)
+    after = Meter(requests, tokens, others, now)
     return after, Grant(tuple(moments), wait, contested=hungry > 0)
 
 
@@ -192,31 +203,39 @@ def grant(meter: Meter, limits: Limits, wish: Wish, now: float) -> tuple[Meter, 
 class Width:
     """How many calls a process lets out at once: fewer when a provider pushes back.
 
-    It is halved at a push and grows by one in the time in which as many are answered.
+    It is halved when more than a few of the calls are turned away, and grows by one in the time in
+    which as many are answered. A few may be turned away at any width, and are no reason.
     """
 
     #: None is as many as there are.
     most: float | None = None
     #: When it was last halved.
     cut: float = -inf
+    #: The part of the last calls that was turned away.
+    share: float = 0.0
 
     def lets(self, in_flight: int) -> bool:
         return self.most is None or in_flight < int(self.most)
 
     def pushed(self, in_flight: int, sent: float, now: float) -> "Width":
         """After a call that was sent at ``sent`` was turned away, with so many in flight."""
-        if sent < self.cut:
-            # It left before the last cut, which has answered it.
-            return self
+        share = self.share + (1 - self.share) / max(_LAST, in_flight)
+        if share <= _FEW or sent < self.cut:
+            # Or it left before the last cut, which has answered it.
+            return replace(self, share=share)
         most = in_flight if self.most is None else min(self.most, in_flight)
-        return Width(max(1.0, most / 2), now)
+        return Width(max(1.0, most / 2), now, share)
 
     def answered(self, in_flight: int, room: int) -> "Width":
         """After an answer; of a width that nobody uses nothing is learnt."""
-        if self.most is None or in_flight + 1 < int(self.most):
+        if self.most is None and not self.share:
             return self
-        most = self.most + 1 / self.most
-        return Width() if most >= room else replace(self, most=most)
+        share = self.share * (1 - 1 / max(_LAST, in_flight))
+        most = self.most
+        if most is not None and in_flight + 1 >= int(most):
+            most += 1 / most
+        share = share if share > _NONE else 0.0
+        return Width(None if most is None or most >= room else most, self.cut, share)
 
 
 def _lower(one: int | None, other: int | None) -> int | None:

@@ -41,6 +41,7 @@ def status(store: Store, job: Job) -> dict[str, Any]:
         **rows(store.accounts.progress(job.id)),
         **_money(store.accounts.total(job.id)),
         "in_flight_usd": dollars(job.reserved),
+        "exceeding": [seen.told(model) for model, seen in sorted(job.beyond.items())],
     }
 
 

@@ -1,10 +1,10 @@
 """A job as placing and planning its calls need it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from archon_batch.archon import Architecture, Component, read_architecture
-from archon_batch.ledger import Price
+from archon_batch.ledger import Beyond, Price
 from archon_batch.store import Job
 
 
@@ -17,6 +17,8 @@ class RunningJob:
     prices: Mapping[str, Price | None]
     #: Whether completions that were paid for before are taken.
     reuse: bool
+    #: What its models were seen to count beyond what they were asked for, when it came here.
+    beyond: Mapping[str, Beyond] = field(default_factory=dict)
 
 
 def running(job: Job, kinds: Mapping[str, type[Component]]) -> RunningJob:
@@ -32,4 +34,5 @@ def running(job: Job, kinds: Mapping[str, type[Component]]) -> RunningJob:
         architecture=replace(architecture, windows=job.options.get("windows", {})),
         prices=job.prices,
         reuse=bool(job.options.get("reuse", True)),
+        beyond=job.beyond,
     )

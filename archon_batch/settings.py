@@ -1,5 +1,6 @@
 """What the operator sets in the environment."""
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,37 @@ from archon_batch.errors import SettingsError
 
 T = TypeVar("T")
 
-_PREFIX = "ARCHON_BATCH_"
+PREFIX = "ARCHON_BATCH_"
+#: The settings; each is described in docs/formats.md.
+NAMES = (
+    "DATABASE_URL", "BROKER_URL", "RESULT_URL", "MAX_IN_FLIGHT", "PROCESSES", "CALL_TIMEOUT", "SPOOL",
+    "METRICS", "LOG", "LOG_FORMAT", "ALLOW_LINK_LOCAL",
+)  # fmt: skip
+#: What commands of ``on_failure`` are told by their environment, and hand to those they start.
+_FACTS = frozenset(PREFIX + name for name in ("JOB", "NAME", "STATE", "REASON", "FILE", "DATE"))
 _LEVELS = ("debug", "info", "warning", "error")
 _MOST_IN_FLIGHT = 100_000
 _DAY = 86_400
 _LAST_PORT = 65_535
 
+#: What of providers' accounts a folder's .env may say; litellm reads these. Files that name programs
+#: (AWS_CONFIG_FILE) and addresses of logins are not among them.
+_ACCOUNTS = re.compile(
+    r"""[A-Z][A-Z0-9_]*_( API_?(KEY|BASE|TOKEN|URL|VERSION|SECRET|TYPE) | APIKEY | AUTH_TOKEN
+        | BASE_URL )
+    | AWS_(ACCESS_KEY_ID | SECRET_ACCESS_KEY | SESSION_TOKEN | BEARER_TOKEN_BEDROCK | PROFILE
+        | (DEFAULT_)?REGION(_NAME)? | ROLE_ARN)
+    | AZURE_(AD_TOKEN | CLIENT_ID | CLIENT_SECRET | TENANT_ID | USERNAME | PASSWORD | SCOPE)
+    | VERTEX(AI)?_(PROJECT | LOCATION | CREDENTIALS)
+    | GOOGLE_(APPLICATION_CREDENTIALS | CLOUD_PROJECT)
+    | HF_TOKEN | HUGGINGFACE_TOKEN | (AIMLAPI | COMETAPI)_KEY | SCW_SECRET_KEY
+    | OPENAI_(ORGANIZATION | ORG_ID | PROJECT) | OR_(SITE_URL | APP_NAME)
+    | (CLOUDFLARE | FIREWORKS | SNOWFLAKE)_ACCOUNT_ID | SNOWFLAKE_JWT | PREDIBASE_TENANT_ID
+    | DATABRICKS_CLIENT_(ID | SECRET) | DATAROBOT_ENDPOINT | GIGACHAT_(CREDENTIALS | SCOPE)
+    | (WATSONX | WX)_(APIKEY | ZENAPIKEY | URL | PROJECT_ID | REGION | SPACE_ID | DEPLOYMENT_SPACE_ID)
+    """,
+    re.VERBOSE,
+)
 #: Variables with the key of a provider, or of a host.
 _KEY = re.compile(r"_API_KEY$|^ARCHON_BATCH_KEY_")
 #: What a key has none of, and what it is called.
@@ -76,14 +102,14 @@ class Settings:
         given = os.environ if environ is None else environ
 
         def read(name: str, parse: Callable[[str], T], default: T) -> T:
-            text = given.get(_PREFIX + name, "").strip()
+            text = given.get(PREFIX + name, "").strip()
             if not text:
                 return default
             try:
                 return parse(text)
             except ValueError as error:
                 found = "" if parse is _address else f"; found {text!r}"
-                raise SettingsError(_PREFIX + name, f"{error}{found}") from None
+                raise SettingsError(PREFIX + name, f"{error}{found}") from None
 
         return cls(
             database_url=read("DATABASE_URL", str, cls.database_url),
@@ -97,6 +123,30 @@ class Settings:
             log=read("LOG", lambda text: _among(text.lower(), _LEVELS), "info"),
             log_format=read("LOG_FORMAT", lambda text: _among(text, ("text", "json")), "text"),
         )
+
+
+def is_known(variable: str) -> bool:
+    """Whether a folder's .env may set it: a setting of ours, or a provider's key or account."""
+    if variable.startswith(PREFIX):
+        return variable.removeprefix(PREFIX) in NAMES or variable.startswith(f"{PREFIX}KEY_")
+    return _ACCOUNTS.fullmatch(variable) is not None
+
+
+def why_unknown(variable: str) -> str:
+    """Why a variable is not taken, and what would do."""
+    names = [PREFIX + name for name in NAMES]
+    if close := difflib.get_close_matches(variable, names, n=1, cutoff=0.8):
+        return f"did you mean {close[0]}?"
+    if variable.startswith(PREFIX):
+        return f"known are {', '.join(names)} and {PREFIX}KEY_HOST"
+    return "it is no setting, and no provider's key; set it in the environment if it is meant"
+
+
+def misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Variables that begin as ours do, and mean nothing, with what was meant."""
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in _FACTS and not is_known(name):
+            yield f"{name} means nothing: {why_unknown(name)}"
 
 
 def odd_keys(environ: Mapping[str, str]) -> dict[str, str]:

@@ -154,9 +154,8 @@ class Trials:
     def _share(self, jobs: Sequence[Job], keep: NanoUsd) -> None:
         """Give each an equal part of what is left: together they cannot spend more."""
         for job, part in zip(jobs, self._parts(len(jobs), keep), strict=True):
-            if part is not None:
-                self.store.jobs.set_budget(job.id, NanoUsd(_own(job) + part))
-            self.store.jobs.move(job.id, "running", only_from=["paused", "stopped"])
+            budget = None if part is None else NanoUsd(_own(job) + part)
+            self.store.jobs.set_going(job.id, only_from=["paused", "stopped"], budget=budget)
 
     def _parts(self, count: int, keep: NanoUsd) -> list[int | None]:
         if self.terms.budget is None:

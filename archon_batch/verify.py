@@ -28,6 +28,9 @@ def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
         "no answer was lost", not books.unanswered, _how_many(books.unanswered, "paid answer")
     )
     yield Check("no call is sent twice at once", not books.twice, _how_many(books.twice, "call"))
+    yield _twice(books)
+    aside = store.aside(job.id)
+    yield Check("no end is kept aside", not aside, _how_many(aside, "end"))
     # Of a job that runs, the two would be of two moments.
     if job.state != "running":
         told, added = (
@@ -41,6 +44,14 @@ def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
     yield _ends(store, job, running)
 
 
+def _twice(books: Books) -> Check:
+    """Whether each call that is paid for twice was in doubt, or asked again by the operator."""
+    found = _how_many(books.paid_again, "call")
+    if books.paid_late:
+        found += f"; paid twice, since an answer came late: {books.paid_late}"
+    return Check("no call is paid twice without a reason", not books.paid_again, found)
+
+
 def _money(books: Books) -> Iterator[Check]:
     names = ("spent", "in flight", "in doubt")
     for name, added, written in zip(names, books.added, books.written, strict=True):
@@ -49,9 +60,16 @@ def _money(books: Books) -> Iterator[Check]:
             found += f" by its entries, {usd(written):f} by the job"
         yield Check(f"money {name}", added == written, found)
     total = sum(books.added)
-    within = books.budget is None or total <= books.budget
     limit = "none" if books.budget is None else f"{usd(books.budget):f} USD"
-    yield Check("within the budget", within, f"{usd(total):f} of {limit}")
+    found = f"{usd(total):f} of {limit}"
+    over = 0 if books.budget is None else max(0, total - books.budget)
+    if over and over <= books.exceeded:
+        # What begins is within the budget by what is kept back; of the bill the provider decides.
+        found = (
+            f"over the budget by {usd(over):f} USD, since the provider billed more than was asked "
+            f"for: {_counted(books.exceeding, 'reply', 'replies')}"
+        )
+    yield Check("within the budget", over <= books.exceeded, found)
 
 
 def _rows(job: Job, books: Books) -> Iterator[Check]:
@@ -60,7 +78,8 @@ def _rows(job: Job, books: Books) -> Iterator[Check]:
     yield Check("every row has one outcome or is open", count == books.rows, told or "no row")
     yield Check("outcomes are whole", not books.halves, _how_many(books.halves, "row"))
     left = books.items.get("open", 0)
-    yield Check("a job that is done has no open row", job.state != "done" or not left, job.state)
+    over = job.state in ("done", "cancelled")
+    yield Check("a job that is done or cancelled has no open row", not (over and left), job.state)
 
 
 def _ends(store: Store, job: Job, running: RunningJob) -> Check:
@@ -82,6 +101,10 @@ def _ends(store: Store, job: Job, running: RunningJob) -> Check:
     if wrong:
         found = f"{len(wrong)} of {seen} differ, such as row {wrong[0]}"
     return Check("answers follow from their replies", not wrong, found)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _how_many(count: int, what: str) -> str:

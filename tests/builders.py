@@ -186,6 +186,12 @@ def a_start(job: Job | RunningJob, ix: int = 0, slot: int = 0, **changes: Any) -
     return replace(start, **changes)
 
 
+def a_dead_process() -> str:
+    """One that had this process's number before this process began."""
+    host, pid, _, kernel, random = me().rsplit(":", 4)
+    return f"{host}:{pid}:1:{kernel}:{random}"
+
+
 def a_finish(start: Start, n: int = 1, text: str | None = "four", **changes: Any) -> Finish:
     """How the attempt ended: with an answer for 60 nano-dollars, unless it is said otherwise."""
     finish = Finish(

@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from archon_batch import report
 from archon_batch.archon import Call, Model, Reply, Usage
 from archon_batch.attempt import End, Placer
 from archon_batch.breaker import MOST_FAILURES
@@ -27,7 +29,9 @@ from archon_batch.errors import (
     RefusedError,
     UnknownModelError,
 )
+from archon_batch.files import component_kinds
 from archon_batch.ledger import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
+from archon_batch.running import running
 from archon_batch.store import Started, tables
 from archon_batch.store.begin import MOST_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
@@ -252,6 +256,55 @@ def test_a_call_waits_while_calls_in_flight_hold_what_is_left_of_the_budget(stor
 
     assert ends == [End.SETTLED, End.SETTLED]
     assert (script.peak, money(store, job)) == (1, (30, 0, 0))
+
+
+#: Of calls that allow 100 tokens at most.
+LONG = replace(FOUR, usage=Usage(10, 5_000))
+
+
+def test_what_a_model_was_seen_to_count_is_kept_back_from_then_on(store):
+    call = a_call()
+    job = a_priced_job(store, budget=12_000)
+    script = Script(LONG)
+
+    with capture_logs() as logs:
+        ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=1)
+
+    # The first was let out for a hundredth; of the others, those that the budget covers.
+    assert PRICE.most(call) < 1_000
+    assert ends == [End.SETTLED] * 2 + [End.OPEN] * 7
+    assert money(store, job) == (2 * 5_010, 0, 0)
+    excess = f"{MODEL} does not keep to max_tokens: 5,000 tokens for {call.max_tokens}"
+    paused = store.jobs.get(job.id)
+    assert (paused.state, paused.reason) == ("paused", f"the budget is reached; {excess}")
+    assert [log["why"] for log in logs if log["event"] == "model_exceeds_what_was_asked"] == [
+        excess
+    ]
+    assert report.status(store, paused)["exceeding"] == [excess]
+
+
+def test_what_a_model_was_seen_to_count_is_known_to_the_next_process(store):
+    job, script = a_priced_job(store, budget=10_000), Script(LONG)
+    placed(store, job, [a_call()], script)
+
+    again = running(store.jobs.get(job.id), component_kinds())
+    ends = placed(store, again, [a_call(slot=1, sample=1)], script)
+
+    assert ends == [End.OPEN]
+    assert len(script.attempts) == 1
+    assert money(store, job) == (5_010, 0, 0)
+
+
+def test_tokens_that_no_prompt_of_that_length_has_are_kept_back_too(store):
+    hidden = replace(FOUR, usage=Usage(3_000, 5))
+    job, script = a_priced_job(store, budget=5_000), Script(hidden)
+
+    ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
+
+    assert ends == [End.SETTLED, End.OPEN, End.OPEN]
+    reason = store.jobs.get(job.id).reason or ""
+    assert "tokens more than a prompt can have" in reason
+    assert "max_tokens" not in reason
 
 
 def test_nothing_begins_when_the_process_is_about_to_stop(store):
@@ -704,21 +757,69 @@ def test_the_same_model_elsewhere_is_another(store):
     assert max(where) < provider.began + 100
 
 
-def test_the_patience_that_one_call_is_asked_for_is_had_by_all(store):
-    job, provider = a_priced_job(store), Outage(5, RateLimitError(MODEL, "patience", 100))
+class Busy(Outage):
+    """Turns so many requests away, all of them or those for the first call."""
+
+    def __init__(self, error: RateLimitError, times: int, *, of_first: bool = False):
+        super().__init__(0, error)
+        self.times, self.of_first = times, of_first
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        del attempt
+        is_down = self.refused < self.times and (call.key.slot == 0 or not self.of_first)
+        self.requests.append((passed(), call.model.model, is_down))
+        await asyncio.sleep(0.2)
+        if is_down:
+            raise self.error
+        return FOUR
+
+
+def test_the_patience_that_all_calls_are_asked_for_is_the_models(store):
+    refusal = RateLimitError(MODEL, "patience", 100)
+    job, provider = a_priced_job(store), Busy(refusal, MOST_FAILURES)
 
     ends = through(store, job, some_calls(30), provider, width=1)
 
     assert ends == [End.SETTLED] * 30
-    first, *others = (at for at, _, _ in provider.requests)
-    assert min(others) - first >= 100
+    assert failures(store, job) == []
+    when = [at for at, _, _ in provider.requests]
+    assert when[MOST_FAILURES] - when[MOST_FAILURES - 1] >= 100
+
+
+def test_a_call_that_is_turned_away_while_others_pass_is_tried_until_it_is_answered(store):
+    job = a_priced_job(store)
+    provider = Busy(RateLimitError(MODEL, "busy"), MOST_ATTEMPTS + 3, of_first=True)
+
+    ends = through(store, job, some_calls(20), provider, width=4)
+
+    assert ends == [End.SETTLED] * 20
+    assert failures(store, job) == []
+    outcomes = Counter(a.outcome for a in line(store, job).attempts)
+    assert outcomes == {"rate_limit": MOST_ATTEMPTS + 3, "ok": 1}
+
+
+def test_a_limit_of_a_day_stops_the_job_with_its_rows_open_after_a_few_refusals(store):
+    refusal = RateLimitError(MODEL, "free-models-per-day", 21_600)
+    refusal.lasting = "its limit lasts until noon"
+    job, provider = a_priced_job(store), Outage(1e9, refusal)
+
+    ends = through(store, job, some_calls(60), provider, width=4)
+
+    assert ends == [End.OPEN] * 60
+    assert failures(store, job) == []
+    stopped = store.jobs.get(job.id)
+    assert (stopped.state, stopped.reason) == (
+        "stopped",
+        f"{MODEL}: free-models-per-day; its limit lasts until noon",
+    )
+    assert len(provider.requests) <= MOST_FAILURES + 4
 
 
 @pytest.mark.parametrize("width", [1, 8])
 def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width):
     job, provider = (
         a_priced_job(store),
-        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=width),
+        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=max(width, MOST_FAILURES)),
     )
 
     async def place():
@@ -730,7 +831,7 @@ def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width
         return await asyncio.wait_for(placing, 10)
 
     assert asyncio.run(place()) == [End.OPEN] * 50
-    assert len(provider.requests) == width
+    assert len(provider.requests) == max(width, MOST_FAILURES)
 
 
 def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):

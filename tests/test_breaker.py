@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.breaker import MOST_FAILURES, Breaker
+from archon_batch.breaker import MOST_FAILURES, MOST_REFUSALS, Breaker
 from archon_batch.errors import (
     BadCallError,
     BrokenReplyError,
@@ -21,9 +21,14 @@ from archon_batch.errors import (
 from archon_batch.ledger import LONGEST_OUTAGE, LONGEST_RETRY_AFTER, LONGEST_WAIT
 
 DOWN = ProviderDownError("m", "down")
+#: The failures in a row after which it opens.
 TRANSIENT = [
-    ProviderDownError, UnreachableError, CallTimeoutError, BrokenReplyError, RateLimitError
-]  # fmt: skip
+    (ProviderDownError, MOST_FAILURES),
+    (UnreachableError, MOST_FAILURES),
+    (CallTimeoutError, MOST_FAILURES),
+    (BrokenReplyError, MOST_FAILURES),
+    (RateLimitError, MOST_REFUSALS),
+]
 
 jitters = st.floats(0, 1)
 
@@ -41,11 +46,11 @@ def opened(now: float = 0.0) -> Breaker:
     return after(*[DOWN] * MOST_FAILURES, now=now)
 
 
-@pytest.mark.parametrize("error", TRANSIENT)
-def test_it_opens_after_so_many_failures_in_a_row_and_not_before(error):
+@pytest.mark.parametrize(("error", "most"), TRANSIENT)
+def test_it_opens_after_so_many_failures_in_a_row_and_not_before(error, most):
     failure = error("m", "no")
 
-    nearly = after(*[failure] * (MOST_FAILURES - 1))
+    nearly = after(*[failure] * (most - 1))
 
     assert (nearly.waits(0), nearly.parks(0), nearly.away(0)) == (0, False, None)
     full = nearly.failed(failure, 0, 1.0)
@@ -53,7 +58,8 @@ def test_it_opens_after_so_many_failures_in_a_row_and_not_before(error):
 
 
 def test_the_bounds_are_these():
-    assert (MOST_FAILURES, LONGEST_WAIT, LONGEST_RETRY_AFTER, LONGEST_OUTAGE) == (5, 60, 600, 900)
+    assert (MOST_FAILURES, MOST_REFUSALS) == (5, 16)
+    assert (LONGEST_WAIT, LONGEST_RETRY_AFTER, LONGEST_OUTAGE) == (60, 600, 900)
 
 
 @pytest.mark.parametrize("answer", [None, RefusedError, BadCallError, CredentialsError])
@@ -115,24 +121,63 @@ def test_an_answer_closes_it(known):
     assert known.succeeded() == Breaker()
 
 
+def refused(times: int, asked: float | None, in_flight: int = 0) -> Breaker:
+    """What is known when so many are refused at once, while others are still out."""
+    known = Breaker()
+    for _ in range(times):
+        known = known.failed(asks(asked), 0, 1.0, in_flight)
+    return known
+
+
+@pytest.mark.parametrize("asked", [None, 1.0, 30.0])
+def test_the_wish_that_comes_with_one_refusal_is_that_calls_own(asked):
+    known = refused(MOST_FAILURES - 1, asked)
+
+    assert (known.waits(0), known.parks(0), known.away(0)) == (0, False, None)
+
+
 @pytest.mark.parametrize(
     ("asked", "waits"), [(1.0, 1), (30.0, 30), (1e9, 600), (float("inf"), 600)]
 )
-def test_a_providers_wish_opens_it_at_once_for_that_long(asked, waits):
-    breaker = after(asks(asked))
+def test_when_none_passes_the_providers_wish_is_the_whole_models(asked, waits):
+    breaker = refused(MOST_FAILURES, asked)
 
-    assert breaker.waits(0) == max(2, waits)
+    assert breaker.waits(0) == waits
     assert breaker.parks(0)
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, 0.5, -9.0])
-def test_a_wish_that_a_calls_own_wait_grants_anyway_is_a_failure_like_others(asked):
-    assert not after(asks(asked)).parks(0)
-    assert after(*[asks(asked)] * MOST_FAILURES).parks(0)
+def test_a_wish_that_a_calls_own_wait_grants_anyway_is_a_refusal_like_others(asked):
+    assert not refused(MOST_REFUSALS - 1, asked).parks(0)
+    assert refused(MOST_REFUSALS, asked).parks(0)
+
+
+def test_refusals_are_all_only_when_they_are_as_many_as_the_calls_still_out():
+    # Of 64 calls that were sent together, these came first.
+    assert not refused(40, 30.0, in_flight=41).parks(0)
+    assert refused(41, 30.0, in_flight=41).waits(0) == 30
+
+
+def test_calls_that_fail_otherwise_open_it_however_many_are_out():
+    known = Breaker()
+    for _ in range(MOST_FAILURES):
+        known = known.failed(DOWN, 0, 1.0, 500)
+
+    assert known.parks(0)
+
+
+def test_a_limit_that_lasts_opens_it_soon_and_its_hours_are_not_waited_for():
+    error = asks(21_600)
+    error.lasting = "its limit lasts until noon"
+
+    nearly, full = (after(*[error] * n) for n in (MOST_FAILURES - 1, MOST_FAILURES))
+
+    assert (nearly.away(0), full.away(0)) == (None, 0)
+    assert full.waits(0) == 2
 
 
 def test_an_answer_to_an_earlier_call_leaves_the_providers_wish_in_force():
-    breaker = after(asks(30)).succeeded()
+    breaker = refused(5, 30).succeeded()
 
     assert (breaker.waits(10), breaker.parks(10)) == (20, True)
     # Then all go: that it answers is known.
@@ -140,15 +185,15 @@ def test_an_answer_to_an_earlier_call_leaves_the_providers_wish_in_force():
 
 
 def test_without_an_answer_a_probe_goes_first_when_the_providers_wish_is_over():
-    breaker = after(asks(30))
+    breaker = refused(MOST_REFUSALS, 30)
 
     assert (breaker.waits(30), breaker.parks(30)) == (0, True)
     assert breaker.probed(30).waits(30) == LONGEST_WAIT
 
 
 def test_a_longer_wish_of_a_call_sent_earlier_is_heeded_and_a_shorter_one_shortens_nothing():
-    assert after(asks(30), asks(50)).waits(0) == 50
-    assert after(asks(30), asks(5)).waits(0) == 30
+    assert refused(5, 30).failed(asks(50), 0, 1.0).waits(0) == 50
+    assert refused(5, 30).failed(asks(5), 0, 1.0).waits(0) == 30
 
 
 def failing(breaker: Breaker, seconds: float) -> tuple[Breaker, float]:

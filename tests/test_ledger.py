@@ -24,13 +24,17 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.ledger import (
+    LONGEST_AMONG_ANSWERS,
     LONGEST_OUTAGE,
     LONGEST_RETRY_AFTER,
     LONGEST_WAIT,
     MOST_ATTEMPTS,
     MOST_IN_DOUBT,
+    MOST_REFUSALS,
     Again,
+    Beyond,
     Fail,
+    Past,
     Price,
     Stop,
     decide,
@@ -153,10 +157,26 @@ def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
     assert kept == 16 + (16 + 2) + (16 + 1) + 100
 
 
+@given(prompt=st.integers(0, 9_000), completion=st.integers(0, 9_000), more=st.integers(1, 99))
+def test_once_a_reply_was_counted_so_high_the_like_of_it_is_kept_back(prompt, completion, more):
+    call, price = a_call(max_tokens=more), Price(3, 5)
+    beyond = Beyond().seen(call, Usage(prompt, completion))
+
+    cost = price.cost(Usage(prompt, completion))
+
+    assert cost is not None
+    assert cost <= price.most(call, beyond)
+    assert price.most(call, beyond) >= price.most(call)
+    assert beyond.with_(Beyond()) == beyond == Beyond().with_(beyond)
+    assert beyond.seen(call, Usage(prompt, completion)) == beyond
+    # What is within its bounds teaches nothing.
+    assert Beyond().seen(call, Usage(10, more)) == Beyond()
+
+
 @pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])
 @pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
 def test_what_every_call_would_end_with_stops_the_job(error, tried):
-    assert decide(error("m", "no"), tried, 0, 0.5) == Stop("m: no")
+    assert decide(error("m", "no"), Past(tried), 0.5) == Stop("m: no")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +190,7 @@ def test_what_every_call_would_end_with_stops_the_job(error, tried):
 )
 @pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
 def test_what_would_end_alike_fails_at_once(error, why, tried):
-    assert decide(error("m", "no"), tried, 0, 0.5) == Fail(why)
+    assert decide(error("m", "no"), Past(tried), 0.5) == Fail(why)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +203,8 @@ def test_what_would_end_alike_fails_at_once(error, why, tried):
         (ProviderDownError, 5, 1, Again(16.0)),
         (CallTimeoutError, 1, 1, Again(1.0)),
         (BrokenReplyError, 3, 1, Again(4.0)),
-        (RateLimitError, 6, 0, Fail("rate_limit after 6 attempts: no")),
-        (RateLimitError, 7, 0, Fail("rate_limit after 7 attempts: no")),
+        (ProviderDownError, 6, 0, Fail("provider_down after 6 attempts: no")),
+        (ProviderDownError, 7, 0, Fail("provider_down after 7 attempts: no")),
         (CallTimeoutError, 2, 2, Fail("call_timeout, 2 attempts in doubt: no")),
         (BrokenReplyError, 5, 3, Fail("broken_reply, 3 attempts in doubt: no")),
         (CallTimeoutError, 6, 2, Fail("call_timeout after 6 attempts: no")),
@@ -194,16 +214,49 @@ def test_what_would_end_alike_fails_at_once(error, why, tried):
     ],
 )
 def test_what_may_do_is_tried_again_within_its_bounds(error, tried, in_doubt, verdict):
-    assert decide(error("m", "no"), tried, in_doubt, 1.0) == verdict
+    assert decide(error("m", "no"), Past(tried, in_doubt), 1.0) == verdict
 
 
 def test_the_bounds_are_these():
-    assert (MOST_ATTEMPTS, MOST_IN_DOUBT) == (6, 2)
+    assert (MOST_ATTEMPTS, MOST_IN_DOUBT, MOST_REFUSALS) == (6, 2, 100)
+
+
+@pytest.mark.parametrize("refused", [6, 7, 99])
+def test_a_refusal_uses_up_no_attempt_while_the_model_answers_others(refused):
+    error = RateLimitError("m", "no")
+
+    assert decide(error, Past(refused, refused=refused), 1.0) == Again(LONGEST_AMONG_ANSWERS)
+    # Nor does it when something else comes in between.
+    others = Past(refused + 5, refused=refused)
+    assert isinstance(decide(error, others, 1.0), Again)
+    assert isinstance(decide(ProviderDownError("m", "no"), others, 1.0), Again)
+    last = replace(others, tried=others.tried + 1)
+    assert decide(ProviderDownError("m", "no"), last, 1.0) == Fail(
+        f"provider_down after {last.tried} attempts: no"
+    )
+
+
+def test_a_call_that_is_refused_for_ever_while_others_pass_ends():
+    verdict = decide(RateLimitError("m", "no"), Past(100, refused=100), 1.0)
+
+    assert verdict == Fail("rate_limit after 100 attempts: no")
+
+
+@pytest.mark.parametrize("error", [RateLimitError, ProviderDownError])
+def test_a_limit_that_lasts_stops_the_job_when_the_model_answers_nobody(error):
+    refusal = error("m", "429: no", 21_600.0)
+    refusal.lasting = "its limit lasts until noon"
+
+    assert decide(refusal, Past(5, refused=5), 1.0, 0.0) == Stop(
+        "m: 429: no; its limit lasts until noon"
+    )
+    # Others pass: who knows whose limit it is. Nor is it waited for, which would be for hours.
+    assert decide(refusal, Past(1, refused=1), 1.0) == Again(1.0)
 
 
 @given(tried=st.integers(1, MOST_ATTEMPTS - 1), jitter=st.floats(0, 1))
 def test_a_wait_doubles_and_is_spread_over_its_upper_half(tried, jitter):
-    verdict = decide(ProviderDownError("m", "no"), tried, 0, jitter)
+    verdict = decide(ProviderDownError("m", "no"), Past(tried), jitter)
 
     assert isinstance(verdict, Again)
     assert 2 ** (tried - 1) / 2 <= verdict.seconds <= 2 ** (tried - 1)
@@ -214,7 +267,7 @@ def test_a_wait_doubles_and_is_spread_over_its_upper_half(tried, jitter):
     [(None, 1.0), (0.0, 1.0), (-5.0, 1.0), (0.2, 1.0), (7.5, 7.5), (600.0, 600.0), (1e9, 600.0)],
 )
 def test_a_providers_own_wish_is_obeyed_and_capped(asked, seconds):
-    assert decide(RateLimitError("m", "no", asked), 1, 0, 1.0) == Again(seconds)
+    assert decide(RateLimitError("m", "no", asked), Past(1, refused=1), 1.0) == Again(seconds)
 
 
 @given(
@@ -223,7 +276,7 @@ def test_a_providers_own_wish_is_obeyed_and_capped(asked, seconds):
     jitter=st.floats(0, 1),
 )
 def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
-    verdict = decide(RateLimitError("m", "no", asked), tried, 0, jitter)
+    verdict = decide(RateLimitError("m", "no", asked), Past(tried), jitter)
 
     assert isinstance(verdict, Again)
     assert 0 < verdict.seconds <= max(LONGEST_WAIT, LONGEST_RETRY_AFTER)
@@ -231,19 +284,19 @@ def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
 
 @pytest.mark.parametrize(("tried", "seconds"), [(6, 32.0), (7, LONGEST_WAIT), (9999, LONGEST_WAIT)])
 def test_a_call_outlives_its_attempts_while_its_model_answers_nobody(tried, seconds):
-    assert decide(ProviderDownError("m", "no"), tried, 1, 1.0, 899.0) == Again(seconds)
+    assert decide(ProviderDownError("m", "no"), Past(tried, 1), 1.0, 899.0) == Again(seconds)
 
 
 @pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
 def test_a_call_fails_when_its_model_has_answered_nobody_for_long(tried):
-    verdict = decide(ProviderDownError("m", "no"), tried, 0, 1.0, LONGEST_OUTAGE)
+    verdict = decide(ProviderDownError("m", "no"), Past(tried), 1.0, LONGEST_OUTAGE)
 
     assert verdict == Fail("provider_down, no call answered for 15 min: no")
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 899.0])
 def test_no_outage_lifts_the_bound_of_attempts_in_doubt(away):
-    verdict = decide(CallTimeoutError("m", "no"), 2, 2, 1.0, away)
+    verdict = decide(CallTimeoutError("m", "no"), Past(2, 2), 1.0, away)
 
     assert verdict == Fail("call_timeout, 2 attempts in doubt: no")
 
@@ -251,6 +304,6 @@ def test_no_outage_lifts_the_bound_of_attempts_in_doubt(away):
 def test_a_failing_proxy_does_not_use_up_the_calls_of_a_model_that_answers_nobody():
     failed = ProviderFailedError("m", "no")
 
-    assert decide(failed, 2, 2, 1.0, 0.0) == Again(2.0)
-    assert decide(failed, 5, 5, 1.0, 899.0) == Again(16.0)
-    assert decide(failed, 6, 6, 1.0, 899.0) == Fail("provider_failed, 6 attempts in doubt: no")
+    assert decide(failed, Past(2, 2), 1.0, 0.0) == Again(2.0)
+    assert decide(failed, Past(5, 5), 1.0, 899.0) == Again(16.0)
+    assert decide(failed, Past(6, 6), 1.0, 899.0) == Fail("provider_failed, 6 attempts in doubt: no")

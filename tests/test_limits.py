@@ -91,6 +91,21 @@ def test_tokens_that_were_not_used_are_given_back():
     assert still.wait == pytest.approx(30 / 0.97 - 1 - AHEAD)
 
 
+@pytest.mark.parametrize("ahead", [0.0, 3.0, 86_400.0])
+def test_a_clock_that_was_ahead_and_is_right_again_holds_up_nothing(ahead):
+    limits = Limits(rpm=60, tpm=6_000, max_in_flight=3)
+    meter, first = grant(Meter(), limits, Wish("one", 0, [60, 60]), 1000.0 + ahead)
+    meter, other = grant(meter, limits, Wish("two", 0, [60], rest=9.0), 1000.1 + ahead)
+
+    meter, again = grant(meter, limits, Wish("one", 1, [60]), 1000.2)
+
+    # As if it had never been: places, paces and the provider's wish hold for as long as they did.
+    assert (len(first.moments), other.moments, again.moments) == (1, (), ())
+    assert again.wait == pytest.approx(9.0 - AHEAD - (0.0 if ahead else 0.1), abs=0.01)
+    lasts = {name: holder.until - LEASE for name, holder in meter.holders.items()}
+    assert lasts == pytest.approx({"one": 1000.2, "two": 1000.2 if ahead else 1000.1})
+
+
 def test_places_are_shared_by_those_who_wait_and_no_more_than_there_are():
     limits, meter = Limits(max_in_flight=4), Meter()
 
@@ -166,11 +181,34 @@ def test_a_provider_with_nothing_left_is_left_alone_until_its_reset(headroom, re
     assert headroom.rest == rest
 
 
+def pushed(width: Width, times: int, in_flight: int, sent: float, now: float) -> Width:
+    for _ in range(times):
+        width = width.pushed(in_flight, sent, now)
+    return width
+
+
 def test_the_width_is_halved_once_for_all_that_left_before():
-    pushed = Width().pushed(64, sent=1.0, now=5.0)
-    assert pushed == Width(32.0, 5.0)
-    assert pushed.pushed(63, sent=4.0, now=6.0) is pushed
-    assert pushed.pushed(32, sent=5.5, now=7.0).most == 16.0
+    width = pushed(Width(), 40, 64, sent=1.0, now=5.0)
+    assert (width.most, width.cut) == (32.0, 5.0)
+    assert width.pushed(63, sent=4.0, now=6.0).most == 32.0
+    assert width.pushed(32, sent=5.5, now=7.0).most == 16.0
+
+
+@pytest.mark.parametrize("in_flight", [4, 64, 500])
+def test_a_few_that_are_turned_away_are_no_reason_to_narrow(in_flight):
+    width = pushed(Width(), max(32, in_flight) // 5, in_flight, sent=1.0, now=5.0)
+
+    assert width.most is None
+    assert pushed(width, max(32, in_flight) // 5, in_flight, sent=1.0, now=5.0).most is not None
+
+
+def test_what_was_turned_away_is_forgotten_as_others_are_answered():
+    width = Width().pushed(8, sent=1.0, now=2.0)
+
+    for _ in range(120):
+        width = width.answered(8, room=64)
+
+    assert width == Width()
 
 
 def test_the_width_grows_by_one_as_often_as_it_is_filled():
@@ -187,6 +225,6 @@ def test_the_width_grows_by_one_as_often_as_it_is_filled():
 def test_a_width_that_nobody_fills_stays_and_one_as_wide_as_the_process_is_none():
     assert Width(8.0).answered(3, room=128) == Width(8.0)
     assert Width(8.0).answered(8, room=8) == Width()
-    assert Width(1.0).pushed(1, sent=2.0, now=3.0).most == 1.0
+    assert pushed(Width(1.0), 40, 1, sent=2.0, now=3.0).most == 1.0
     assert not Width(1.9).lets(1)
     assert Width(1.9).lets(0)

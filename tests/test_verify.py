@@ -8,7 +8,7 @@ from archon_batch.engine.rehearsal import rehearse
 from archon_batch.ledger import Price
 from archon_batch.settings import Settings
 from archon_batch.verify import verify
-from tests.builders import a_job, a_question, an_architecture
+from tests.builders import a_finish, a_job, a_question, a_start, an_architecture, in_doubt
 
 #: What is done to the books, and the check that no longer holds.
 TAMPERED = [
@@ -30,7 +30,9 @@ TAMPERED = [
 
 @pytest.fixture
 def here(tmp_path):
-    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened = Process(
+        Settings(database_url=f"sqlite:///{tmp_path}/store.db", spool=str(tmp_path / "spool"))
+    )
     yield opened
     opened.close()
 
@@ -73,6 +75,106 @@ def test_books_that_were_tampered_with_do_not_pass(here, statement, what):
         connection.execute(sa.text(statement))
 
     assert any(name.startswith(what) for name in wrong(here, done))
+
+
+def again(here, **changed):
+    """Put a second attempt on record for each call of the first layer, on the bill as the first."""
+    kept = [
+        "job_id", "ix", "key", "layer", "component", "kind", "model", "fingerprint", "owner",
+        "state", "outcome", "why", "reserve", "estimated", "counts", "begun_at", "expires_at",
+    ]  # fmt: skip
+    values = ", ".join(changed.get(name, name) for name in kept)
+    with here.store.database.writing() as connection:
+        connection.execute(
+            sa.text(
+                f"INSERT INTO attempts ({', '.join(kept)}, n, cost) "  # noqa: S608
+                f"SELECT {values}, n + 1, 0 FROM attempts WHERE layer = 0"
+            )
+        )
+
+
+def test_a_call_that_was_paid_for_again_although_it_had_its_answer_is_seen(here):
+    done = a_done_job(here)
+
+    again(here)
+
+    assert wrong(here, done) == ["no call is paid twice without a reason"]
+    found = {check.what: check.found for check in checks(here, done)}
+    assert found["no call is paid twice without a reason"].startswith("2 calls")
+
+
+@pytest.mark.parametrize(
+    "explained",
+    [
+        "UPDATE attempts SET counts = false WHERE n = 1",
+        "UPDATE attempts SET why = 'late: it was in doubt' WHERE n = 1",
+        "UPDATE attempts SET outcome = 'broken_reply' WHERE n = 1 AND layer = 0",
+        "UPDATE attempts SET state = 'not_billed' WHERE n = 2",
+    ],
+    ids=["a retry", "a late answer", "no answer", "not billed"],
+)
+def test_a_call_that_was_paid_twice_for_a_reason_passes(here, explained):
+    done = a_done_job(here)
+
+    again(here)
+    with here.store.database.writing() as connection:
+        connection.execute(sa.text(explained))
+
+    assert "no call is paid twice without a reason" not in wrong(here, done)
+
+
+def test_a_late_answer_is_why_its_call_is_paid_twice(here):
+    job = a_job(here.store)
+    start = a_start(job)
+    here.store.clerk.begin(start).result(30)
+    here.store.clerk.settle(in_doubt(start)).result(30)
+    second = a_start(job)
+    here.store.clerk.begin(second).result(30)
+    here.store.clerk.settle(a_finish(second, 2)).result(30)
+    here.store.clerk.settle(a_finish(start, 1)).result(30)
+
+    found = {check.what: check for check in checks(here, job)}
+
+    assert found["no call is paid twice without a reason"].ok
+    assert found["no call is paid twice without a reason"].found.endswith("came late: 1")
+
+
+def test_an_end_that_the_ledger_could_not_take_in_whole_is_told(here):
+    done = a_done_job(here)
+    here.store.spool.aside.keep([a_finish(a_start(done))])
+
+    assert wrong(here, done) == ["no end is kept aside"]
+    assert [fault for fault in here.store.faults() if "aside" in fault]
+
+
+def test_a_cancelled_job_with_an_open_row_is_seen(here):
+    job = a_job(here.store)
+    here.store.jobs.move(job.id, "cancelled", only_from=["running"])
+
+    assert wrong(here, job) == ["a job that is done or cancelled has no open row"]
+
+
+def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
+    done = a_done_job(here)
+    more = (
+        "UPDATE attempts SET cost = reserve + 70 WHERE key = '0.0.0.0'",
+        "UPDATE jobs SET spent = (SELECT SUM(cost) FROM attempts)",
+        "UPDATE jobs SET budget = spent - 70",
+    )
+    with here.store.database.writing() as connection:
+        for statement in more:
+            connection.execute(sa.text(statement))
+
+    found = {check.what: check for check in checks(here, done)}["within the budget"]
+
+    assert found.ok
+    assert found.found.startswith(
+        "over the budget by 0.00000007 USD, since the provider billed more"
+    )
+    assert found.found.endswith(": 1 reply")
+    with here.store.database.writing() as connection:
+        connection.execute(sa.text("UPDATE jobs SET budget = budget - 1"))
+    assert "within the budget" in wrong(here, done)
 
 
 def test_an_attempt_that_was_sent_twice_is_seen(here):

@@ -1,6 +1,15 @@
 """The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
 
-from archon_batch.archon.answers import EXTRACTORS, boxed, letter, matched, number, plain, stated
+from archon_batch.archon.answers import (
+    EXTRACTORS,
+    boxed,
+    expression,
+    letter,
+    matched,
+    number,
+    plain,
+    stated,
+)
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Form, Message, Reply, Usage
 from archon_batch.archon.code import code_of
@@ -14,7 +23,7 @@ from archon_batch.archon.fence import enclosed, fenced, marked, shuffled
 from archon_batch.archon.flow import Flow, calls, flow_of, flows
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.interpreter import run
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
+from archon_batch.archon.json_form import JsonReply, json_form, json_values, read_json
 from archon_batch.archon.model import ListPrice, Model
 from archon_batch.archon.planner import plan, trace
 from archon_batch.archon.reference import Told, is_reference, read_reference
@@ -101,6 +110,7 @@ __all__ = [
     "code_of",
     "enclosed",
     "estimated",
+    "expression",
     "fenced",
     "fitted",
     "flow_of",
@@ -109,6 +119,7 @@ __all__ = [
     "holds_tag",
     "is_reference",
     "json_form",
+    "json_values",
     "letter",
     "marked",
     "matched",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from archon_batch.archon.quantity import Quantity, all_quantities, first_quantity, last_quantity
+
 _NUMBER = re.compile(
     # A sign, unless what stands before it makes it a minus or a dash: 10-15 ends with 15.
     r"(?:(?<![\w)\]}%])[-+\u2212])?[$\u20ac\xa3]?"
@@ -13,19 +15,41 @@ _NUMBER = re.compile(
     r"(?:(?<![/\d.,])\d{1,9}/\d{1,9}(?!/|\d|[.,]\d)"
     r"|(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)"
 )
-#: Where a text says that its answer comes, and the rest of the line; the surest sign first. After
-#: the last of them a sentence goes on, and its first number is meant, or what it sums up to.
+#: Where a text says that its answer comes; the surest sign first.
 _STATED = (
     re.compile(
-        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*)"|([^",}\n]+))', re.IGNORECASE
+        r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*+)"|([^"}\n]+))', re.IGNORECASE
     ),
-    re.compile(r"^####\s{0,9}(\S*\d\S*)[ \t]*$", re.MULTILINE),
+    re.compile(
+        r"^####\s{0,9}(\S{0,400}\d\S{0,400}(?: \d{3}(?!\d)){0,9}(?:(?<![.:)]) \w{1,20})?)[ \t]{0,99}$",
+        re.MULTILINE,
+    ),
+    re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE),
 )
-_SAID = re.compile(r"\banswer\W{0,9}(?:is|be|:)(?!\w)", re.IGNORECASE)
-#: A time of day, whose minutes are not its number.
-_MINUTES = re.compile(r"\b(\d{1,2}):\d\d(?=\s?[ap]\.?m)", re.IGNORECASE)
+_ANSWER = (
+    r"(?:\b(?:answer|antwort|respuesta|r\u00e9ponse|risposta|resposta|antwoord)"
+    r"|\u7b54\u6848|\u7b54\u3048|\u6b63\u89e3|\uc815\ub2f5|\ub2f5|\b\u043e\u0442\u0432\u0435\u0442)"
+)
+_IS = r"(?:(?:is|be|ist|lautet|es|est|\u00e8|\u00e9)(?!\w)|[:=\uff1a]|\u662f|\u4e3a|\u70ba|\u306f|\ub294|\uc740)"
+_SAID = re.compile(
+    rf"{_ANSWER}(?:[^\w\n]{{0,9}}{_IS}|[^\w\n]{{0,9}}\n)(?!\s{{0,9}}(?:not|never|neither)\b)",
+    re.IGNORECASE,
+)
 #: The end of a sentence, and not a decimal point.
-_END = re.compile(r"[.!?](?:\s|\Z)|;")
+_END = re.compile(r"[.!?](?:\s|\Z)|;|\u3002")
+#: A JSON object that never came to its answer.
+_OPEN_JSON = re.compile(r'\s{0,99}(?:```(?:json)?\s{0,9})?\{\s{0,9}"')
+#: Mathematics within a sentence.
+_TEX = re.compile(
+    r"\$\$?([^$]{1,500})\$|\\\(((?:[^\\]|\\(?!\))){1,500}+)\\\)|\\\[((?:[^\\]|\\(?!\])){1,500}+)\\\]"
+)
+#: Characters of a line that is looked through, and of a text that is nothing but an expression;
+#: what no expression has.
+_LINE, _BARE = 2_000, 200
+_PROSE = re.compile(r"\n|(?<![\\{A-Za-z])(?!(?:sqrt|sin|cos|tan|log|ln|exp|pi|infty)\b)[A-Za-z]{2}")
+_BRACE = re.compile("[{}]")
+#: What may stand before an answer, its emphasis and the line break that it follows.
+_MARKS_AND_BREAKS = " \t\n\r*_`#"
 _TEX_NOISE = re.compile(
     r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ()\[\]]|\\?[$%]"
     r"|\^(?:\\circ(?![A-Za-z])|\{\\circ\})|[~\s]"
@@ -33,18 +57,39 @@ _TEX_NOISE = re.compile(
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
 _TEX_FRACTION = re.compile(r"([-+]?)\\frac\{(\d{1,9})\}\{(\d{1,9})\}")
 
+# A letter ends before Chinese, Japanese and Korean, which part no words.
+_WORD = r"[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 # "A" and "I" are words too, unless a word follows that goes on about a choice.
 _CHOICE = (
     r"(?![AI]\s+(?!(?:and|as|because|but|by|due|for|from|given|in|is|since|which|with)\b)[a-z])"
-    r"([A-J])\b(?!['\u2019])"
+    rf"([A-J])(?!{_WORD}|['\u2019])"
 )
+_THEN = (
+    r"(?:[\W\u662f\u4e3a\u70ba\u9009\u9078\u9879\u306f\ub294\uc740]{0,12}"
+    r"(?i:(?:is|be|ist|lautet|es|est|\u00e8|\u00e9)\W{1,12})?)"
+)
+_OPTION = r"(?i:option|choice|opci\u00f3n|\u9009\u9879|\u9078\u9805)"
+_OPEN, _CLOSE = r"[(\[\uff08]", r"[)\]\uff09]"
 _LETTER = (
     # The more a model points at it, the more it is its answer: the last of the first kind found.
-    re.compile(rf"(?i:answer)\W{{0,12}}(?:(?i:is|be)\W{{1,12}})?{_CHOICE}"),
-    re.compile(rf"(?i:option|choice)\W{{0,12}}(?:(?i:is|be)\W{{1,12}})?{_CHOICE}"),
-    re.compile(r"\A\W{0,8}([A-J])\W{0,8}\Z"),
-    re.compile(r"(?:(?<!\w)[(\[*_]|\{)([A-J])[.:]?[)\]*_}]"),
-    re.compile(r"\b([A-J])(?=[.):](?:\s|\Z)|\s*\Z)"),
+    re.compile(
+        rf"(?i:{_ANSWER})(?:{_THEN}{_CHOICE}|{_THEN}{_OPEN}([a-j]){_CLOSE}"
+        r"|\W{0,8}[:\uff1a]\W{0,8}([a-j])[ \t*.]{0,9}$)",
+        re.MULTILINE,
+    ),
+    re.compile(rf"{_OPTION}{_THEN}{_CHOICE}"),
+    re.compile(r"\A\W{0,8}([A-Ja-j])\W{0,8}\Z"),
+    re.compile(r"\\boxed\{(?:\\text\{)?\(?([a-j])\)?\}"),
+    re.compile(rf"(?:(?<!{_WORD})(?:{_OPEN}|[*_])|\{{)([A-J])[.:]?(?:{_CLOSE}|[*_}}])"),
+    re.compile(
+        rf"(?<!not )(?<!n't )(?<!{_WORD})([A-J])(?=[.):\uff1a\u3002\u3001](?:\s|\Z|[^\x00-\x7f])|\s*\Z)"
+    ),
+)
+#: Words before a verdict that turn it round, or leave it open.
+_DENIAL = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|no|hardly|unlikely|without|fails?|far|wrong|false|than|instead"
+    r"|if|unless|whether|were)\b|n['\u2019]t\b",
+    re.IGNORECASE,
 )
 #: Ordering the accents of a word takes time that grows with the square of their number, and no
 #: language has so many: longer words are taken in parts.
@@ -53,54 +98,120 @@ _PART = re.compile(r"\s+|\S{1,200}")
 
 def boxed(text: str) -> str | None:
     r"""What the last ``\boxed{...}`` holds, braces within braces and all, without TeX's spacing."""
+    inside = _inside(text)
+    return (_plain_tex(inside) or None) if inside else None
+
+
+def _inside(text: str) -> str:
+    """The last box as it is written; empty when there is none, or it is never closed."""
     start = text.rfind("\\boxed{")
     if start < 0:
-        return None
+        return ""
     depth, begin = 0, start + len("\\boxed{")
-    for end in range(begin, len(text)):
-        if text[end] == "{":
+    for brace in _BRACE.finditer(text, begin):
+        if brace.group() == "{":
             depth += 1
-        elif text[end] == "}":
-            if depth == 0:
-                return _plain_tex(text[begin:end]) or None
+        elif depth == 0:
+            return text[begin : brace.start()]
+        else:
             depth -= 1
-    return None
+    return ""
+
+
+def _cut_json(text: str) -> bool:
+    """Whether the text is a JSON object that was cut off."""
+    begun = _OPEN_JSON.match(text)
+    return begun is not None and "}" not in text[begun.end() :].rstrip(" \n`")[-1:]
 
 
 def stated(text: str) -> str | None:
     """What a JSON field named answer holds, as it is written, or what follows ``####``."""
     for pattern in _STATED:
         if found := pattern.findall(text):
-            return found[-1] if isinstance(found[-1], str) else "".join(found[-1])
+            return (found[-1] if isinstance(found[-1], str) else "".join(found[-1])).strip(" ,")
     return None
 
 
 def number(text: str) -> str | None:
     """The number that the text says is its answer, else its last.
 
-    An answer is a JSON field of that name, what follows ``####``, what is boxed, or what "the
-    answer is". Written the shortest way: ``1,000.0`` and ``1000`` are one.
+    An answer is a JSON field of that name, what follows ``####``, what stands between ``<answer>``
+    tags, what is boxed, or what "the answer is", in the line below too. Written the shortest way:
+    ``1,000.0`` and ``1000`` are one. None when the number is a part of something else: see
+    ``quantity``; and when the text was cut off in its answer, or before.
+    """
+    told = stated(text)
+    if told is not None and boxed(told) is None:
+        return _value(last_quantity(told))
+    box = boxed(told or text)
+    if box is not None:
+        found = all_quantities(_after_equals(_inside(told or text)))
+        return found[0].value if len(found) == 1 and "!" not in box else None
+    if text.rfind("\\boxed{") >= 0 or _cut_json(text):
+        return None
+    sentence = _END.split(_said(text), maxsplit=1)[0]
+    if (first := first_quantity(_after_equals(sentence))) is not None:
+        return first.value
+    return _value(last_quantity(text))
+
+
+def expression(text: str) -> str | None:
+    r"""What the text says is its answer, in LaTeX or plain; None when it says none.
+
+    What is stated, boxed, or behind "the answer is": an expression between dollars or TeX's
+    brackets, or a number. Else what the text ends with between such marks, or all of a text that is
+    nothing but an expression.
     """
     told = stated(text)
     if told is not None:
-        found = _NUMBER.findall(_MINUTES.sub(r"\1", told))
-        return _shortest(found[-1]) if found else None
+        # What a model writes into JSON is LaTeX with its backslashes doubled, or not.
+        told = told.replace("\\\\", "\\")
+        return _inside(told) or (None if "\\boxed{" in told else told.strip() or None)
+    if "\\boxed{" in text:
+        return _inside(text) or None
+    if _cut_json(text):
+        return None
+    if line := _said(text):
+        sentence = _END.split(line[:_LINE], maxsplit=1)[0]
+        if maths := _TEX.findall(sentence):
+            return "".join(maths[0]) if len(maths) == 1 else None
+        return _value(first_quantity(_after_equals(sentence)))
+    bare = text.strip()
+    if bare.isalpha() or (len(bare) <= _BARE and not _PROSE.search(bare)):
+        return bare.strip("$") or None
+    tail = bare[-_LINE:].rstrip(" .!*")
+    ends = [one for one in _TEX.finditer(tail) if one.end() == len(tail)]
+    return "".join(part or "" for part in ends[0].groups()) if ends else None
+
+
+def _said(text: str) -> str:
+    """The line that goes on where the text says for the last time that its answer comes."""
     last = max(_SAID.finditer(text), key=re.Match.end, default=None)
-    after = text[last.end() :].partition("\n")[0] if last else ""
-    for said in (boxed(text) or "", after):
-        sentence = _END.split(_MINUTES.sub(r"\1", said), maxsplit=1)[0].rpartition("=")[2]
-        if found := _NUMBER.findall(sentence):
-            return _shortest(found[0])
-    found = _NUMBER.findall(text)
-    return _shortest(found[-1]) if found else None
+    return text[last.end() :].lstrip(_MARKS_AND_BREAKS).partition("\n")[0] if last else ""
+
+
+def _value(found: Quantity | None) -> str | None:
+    return found.value if found else None
+
+
+def _after_equals(text: str) -> str:
+    return text.rpartition("=")[2]
 
 
 def letter(text: str) -> str | None:
     """The letter of a choice, A to J: after "answer" best, else by itself or in brackets."""
     for pattern in _LETTER:
-        if found := pattern.findall(text):
-            return str(found[-1])
+        last = None
+        for last in pattern.finditer(text):  # noqa: B007  (the last one is wanted)
+            pass
+        if last:
+            return "".join(part or "" for part in last.groups()).upper()
     return None
+
+
+def denied(before: str) -> bool:
+    """Whether what stands before a verdict on its line says that it is not that."""
+    return _DENIAL.search(before) is not None
 
 
 def plain(text: str) -> str | None:

@@ -1,15 +1,17 @@
 """The course of an item through its architecture: what it has been told, and what it needs next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Reply
 from archon_batch.archon.component import Component, ModelComponent, Scene
+from archon_batch.archon.execution import SANDBOX
 from archon_batch.archon.guard import guarded
 from archon_batch.archon.state import Contribution, Note, Question, Remark, State
 from archon_batch.archon.steps import Request
+from archon_batch.archon.thoughts import without_thoughts
 from archon_batch.archon.window import OverflowedError
 
 
@@ -172,7 +174,7 @@ class _Part:
                     late = True
                     some = tuple(replies[key] for key in self._keys)
                     told.update(zip(self._keys, some, strict=True))
-                    self._requests = self._steps.send(some)
+                    self._requests = self._steps.send(self._heard(some))
                 else:
                     return self._ask(replies)
                 self._keys = [
@@ -187,6 +189,16 @@ class _Part:
 
     def close(self) -> None:
         self._steps.close()
+
+    def _heard(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
+        """The replies without their models' thoughts, and blank if they never left them."""
+        if cast("ModelComponent", self._component).model == SANDBOX:
+            return replies
+        said = [without_thoughts(reply.text or "") or "" for reply in replies]
+        return tuple(
+            reply if text == (reply.text or "") else replace(reply, text=text)
+            for reply, text in zip(replies, said, strict=True)
+        )
 
     def _ask(self, replies: Mapping[CallKey, Reply]) -> Ask:
         # Whoever asks has a model: the guard sees to it.

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import TypeVar
 
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 #: The line that begins a block of Markdown.
 _BLOCK = re.compile(r"```[A-Za-z]{0,10}\s*")
+#: What a value begins with, and how many of them are tried.
+_OPENS = re.compile(r"[{\[]")
+_TRIES = 20
+_DECODER = json.JSONDecoder()
 
 
 class JsonReply(BaseModel):
@@ -40,19 +45,54 @@ def _schema(kind: type[JsonReply]) -> str:
 
 
 def read_json(kind: TypeAdapter[T], text: str) -> T:
-    """The value that the text, or the one block of Markdown in it, holds.
+    """The value that the text is, or the one value of that kind in it.
 
     Raises:
-        UnreadableError: it is no JSON, or not of that kind.
+        UnreadableError: it holds none, or several.
     """
     try:
-        return kind.validate_json(_bare(text).encode("utf-8", "replace"), strict=True)
+        return _read(kind, _bare(text))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the JSON"
-        # A key may be the model's own, and of any length and kind.
-        plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in at[:100])
-        raise UnreadableError(f"{plain}: {first['msg'].lower()}"[:200]) from None
+        wrong = error
+    found: list[T] = []
+    for part in json_values(text):
+        try:
+            value = _read(kind, part)
+        except ValidationError as error:
+            wrong = error
+            continue
+        found.append(value)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnreadableError("it holds several replies in JSON; there must be one")
+    first = wrong.errors(include_url=False, include_input=False)[0]
+    at = ".".join(str(part) for part in first["loc"]) or "the JSON"
+    # A key may be the model's own, and of any length and kind.
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in at[:100])
+    raise UnreadableError(f"{plain}: {first['msg'].lower()}"[:200])
+
+
+def json_values(text: str) -> Iterator[str]:
+    """The objects and lists in a text, the outermost, as they are written.
+
+    It looks at a bounded number of brackets, so that what is nested without end takes no longer.
+    """
+    at = 0
+    for _ in range(_TRIES):
+        opens = _OPENS.search(text, at)
+        if opens is None:
+            return
+        try:
+            _, at = _DECODER.raw_decode(text, opens.start())
+        except (ValueError, RecursionError):
+            at = opens.end()
+        else:
+            yield text[opens.start() : at]
+
+
+def _read(kind: TypeAdapter[T], text: str) -> T:
+    return kind.validate_json(text.encode("utf-8", "replace"), strict=True)
 
 
 def _bare(text: str) -> str:

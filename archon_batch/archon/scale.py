@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from archon_batch.archon.answers import denied
 from archon_batch.archon.steps import UnreadableError
 
 ScaleName = Literal["rating", "grade", "comparison", "preference"]
@@ -20,7 +21,6 @@ SCALES: Mapping[ScaleName, Mapping[str, float]] = MappingProxyType({
 })  # fmt: skip
 
 _TAG = re.compile(r"\[\[([^\[\]\n]{1,40})\]\]")
-_NOT = re.compile(r"\bnot\W{0,8}\Z", re.IGNORECASE)
 
 
 def read_tag(text: str, scale: ScaleName) -> str:
@@ -38,7 +38,7 @@ def read_tag(text: str, scale: ScaleName) -> str:
     after = last[found[0].end() :] if found else ""
     if len(found) != 1 or tag not in known or re.search(r"\w", after):
         raise UnreadableError(f"it must end with a line of one tag, {_some(scale)}")
-    if _NOT.search(last[: found[0].start()]):
+    if denied(last[: found[0].start()]):
         raise UnreadableError("its last line says what the verdict is not")
     others = {_bare(one) for one in _TAG.finditer(text)} & known.keys() - {tag}
     if others:

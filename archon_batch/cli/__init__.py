@@ -1,10 +1,12 @@
 """The commands, one file each. A command is imported when it is called: help needs no Celery."""
 
+import errno
 import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -75,43 +77,43 @@ def archon_batch() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, or these arguments, and end with its exit status."""
-    from dotenv import load_dotenv  # noqa: PLC0415  (not before the command line is entered)
+    # Not before the command line is entered.
+    from archon_batch.cli.dotenv_file import take  # noqa: PLC0415
+    from archon_batch.cli.page import say  # noqa: PLC0415
 
-    # The keys of providers, and our own settings, of the folder that the command is run in.
-    load_dotenv(os.path.join(os.getcwd(), ".env"))  # noqa: PTH109, PTH118
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Prompts and answers are in any script, whatever the locale has letters for.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
+        take(Path(".env"))
         status = archon_batch.main(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help())
+        say(error.ctx.get_help())
         status = 0
     except click.ClickException as error:
-        from archon_batch.cli.page import visible  # noqa: PLC0415
-
         # It quotes what was typed, or what a script passed on.
         words = io.StringIO()
         error.show(words)
-        click.echo(visible(words.getvalue()), err=True, nl=False)
+        say(words.getvalue(), err=True, nl=False)
         status = error.exit_code
     except ArchonBatchError as error:
-        from archon_batch.cli.page import visible  # noqa: PLC0415
-
-        # It may quote a file, and a terminal obeys what it is sent.
-        click.echo(f"error: {visible(str(error))}", err=True)
+        say(f"error: {error}", err=True)
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         status = 130
     except BrokenPipeError:
         # Whoever read us has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:  # noqa: BLE001  (nobody else tells of it)
-        from archon_batch.log import trace  # noqa: PLC0415
-
-        click.echo(f"error: this should not happen; please report it:\n{trace(error)}", err=True)
         status = 1
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            say("error: too many files are open: raise ulimit -n", err=True)
+        else:
+            from archon_batch.log import trace  # noqa: PLC0415
+
+            why = f"this should not happen; please report it:\n{trace(error)}"
+            say(f"error: {why}", err=True)
     sys.exit(status if isinstance(status, int) else 0)

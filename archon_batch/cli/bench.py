@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from archon_batch import bench as road
+from archon_batch import private
 from archon_batch.cli import room
 from archon_batch.cli.judging import Bench, judging_architecture
 from archon_batch.cli.order import priced
-from archon_batch.cli.page import visible
+from archon_batch.cli.page import say
 from archon_batch.cli.sitting import Sitting
 from archon_batch.cli.submit import refuse_unready
 from archon_batch.cli.tables import aside, money, print_json, print_table
@@ -157,7 +158,7 @@ def _court(benchmark: Benchmark, judge: str | None, *, allow_unpriced: bool) -> 
 
 def _refuse_unwritable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.folder(folder)
     except OSError as error:
         raise InputError(f"--output: {folder}: {(error.strerror or str(error)).lower()}") from None
 
@@ -170,7 +171,9 @@ def _write(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
     }
     try:
         for suffix, text in texts.items():
-            path.with_name(path.name + suffix).write_text(text, encoding="utf-8")
+            beside = path.with_name(path.name + suffix)
+            with private.opened(beside, "w", encoding="utf-8") as file:
+                file.write(text)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     return [f"{path}{suffix}" for suffix in texts]
@@ -178,28 +181,26 @@ def _write(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
 
 def _print(figures: Mapping[str, Any]) -> None:
     figure = figures["figure"]
-    click.echo(visible(f"{figures['title']}: {figures['architecture']}"))
+    say(f"{figures['title']}: {figures['architecture']}")
     rows = [(figure["name"], *_cells(figure))]
     rows += [(name, _number(value), "", "") for name, value in figures["figures"].items()]
     print_table(("figure", "value", "95 % interval", "n"), rows)
     for field, groups in figures["by"].items():
-        click.echo()
+        say()
         of_each = [(name, *_cells(group)) for name, group in groups.items()]
         print_table((field, figure["name"], "95 % interval", "n"), of_each)
-    click.echo()
+    say()
     if unread := figures["unread"]:
         why = list(figures["unread_why"].items())[:_TOLD]
-        click.echo(
-            visible(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
-        )
+        say(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
     if figures["given_up"]:
-        click.echo(f"{figures['given_up']:,} given up, which count as the least")
+        say(f"{figures['given_up']:,} given up, which count as the least")
     if suspect := figures["suspect"]:
         some = ", ".join(suspect[:_TOLD])
-        click.echo(visible(f"{len(suspect):,} may be talking to the judge; look at {some}"))
-    click.echo(f"{money(figures['usd'])} paid for {figures['calls']:,} calls")
+        say(f"{len(suspect):,} may be talking to the judge; look at {some}")
+    say(f"{money(figures['usd'])} paid for {figures['calls']:,} calls")
     if judge := figures["judge"]:
-        click.echo(visible(f"{money(judge['usd'])} paid for judging by {judge['name']}"))
+        say(f"{money(judge['usd'])} paid for judging by {judge['name']}")
 
 
 def _cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from archon_batch.cli import room
 from archon_batch.cli.graph import graph
 from archon_batch.cli.layers import print_layers
 from archon_batch.cli.order import priced, prices_of, warn
-from archon_batch.cli.page import visible
+from archon_batch.cli.page import say
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.files import (
     kind_of,
@@ -64,7 +64,7 @@ def check(
             _check(file, allow_unpriced=allow_unpriced, drawn=drawn)
         except InputError as error:
             wrong += 1
-            click.echo(f"error: {visible(str(error))}", err=True)
+            say(f"error: {error}", err=True)
     return 2 if wrong else 0
 
 
@@ -75,19 +75,19 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
     if kind == "job":
         job = read_job_file(path, datetime.now(UTC).date())
         architecture, _ = priced(job.architecture, allow_unpriced=allow_unpriced)
-        click.echo(f"{file}: a job: {job.dataset} through {architecture.name}")
+        say(f"{file}: a job: {job.dataset} through {architecture.name}")
     elif kind == "pool":
         pool = read_pool_file(path)
         queues = ", ".join(pool.queues)
-        click.echo(f"{file}: a pool: {pool.processes} x {pool.concurrency} threads for {queues}")
+        say(f"{file}: a pool: {pool.processes} x {pool.concurrency} threads for {queues}")
     elif kind == "space":
         _check_space(path, allow_unpriced=allow_unpriced)
     else:
         found = load_architecture(file)
-        click.echo(f"{file}: an architecture: {found.architecture.name}")
+        say(f"{file}: an architecture: {found.architecture.name}")
         # It is there to see before a model or a price is missed.
         if drawn:
-            click.echo("\n".join(graph(found.architecture)))
+            say("\n".join(graph(found.architecture)))
         else:
             print_layers(found.architecture)
         warn(found)
@@ -99,12 +99,12 @@ def _check_space(path: Path, *, allow_unpriced: bool) -> None:
     with document.blamed(ArchitectureError):
         prices = price_list(everyone_in(space), allow_unpriced=allow_unpriced)
         found = census(space, foreseen_by(space, prices, _PROMPT))
-    click.echo(
+    say(
         f"{path}: a search space: {space.name}: {len(found.points):,} valid architectures of "
         f"{found.combinations:,} combinations"
     )
     for why, count in found.left_out.items():
-        click.echo(f"  {count:,} left out: {why}")
+        say(f"  {count:,} left out: {why}")
 
 
 def _convert(file: str, output: Path | None, *, force: bool) -> None:
@@ -112,7 +112,7 @@ def _convert(file: str, output: Path | None, *, force: bool) -> None:
     text = yaml_text(found.architecture, found.document.path.name)
     warn(found)
     if output is None or str(output) == "-":
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     try:
         with output.open("w" if force else "x", encoding="utf-8") as new:
@@ -122,4 +122,4 @@ def _convert(file: str, output: Path | None, *, force: bool) -> None:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{output}: cannot be written: {why.lower()}") from None
-    click.echo(f"{found.architecture.name} is in {output}", err=True)
+    say(f"{found.architecture.name} is in {output}", err=True)

@@ -7,6 +7,7 @@ import click
 from archon_batch import report
 from archon_batch.archon import NoteKind
 from archon_batch.cli import room
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import money, print_json, print_table
 
 #: Figures that a job may well have none of: a column is shown when some group has it.
@@ -54,7 +55,7 @@ def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) ->
     print_table((*header, *rare_money.values()), rows)
     noted = [(_place(group), notes) for group in figures["by"] if (notes := _notes(group))]
     if noted:
-        click.echo()
+        say()
         print_table((by, "what did not go as asked"), noted)
 
 

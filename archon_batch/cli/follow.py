@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 from archon_batch import report
+from archon_batch.cli import unmanned
 from archon_batch.cli.tables import account_lines, aside, money
 from archon_batch.store import Job, Store, patiently
 
@@ -31,12 +32,15 @@ _EXIT = {"paused": 4, "stopped": 2, "cancelled": 1}
 
 def follow(store: Store, job: Job) -> int:
     """Watch until the job runs no longer; print its account; return the exit status."""
-    watch(store, job)
+    watch(store, job, unmanned.Watch(store, [job]).look)
     return conclude(patiently(lambda: report.status(store, store.jobs.get(job.id))))
 
 
-def watch(store: Store, job: Job) -> None:
-    """Show how far the job is until it runs no longer; wait for a database that is away."""
+def watch(store: Store, job: Job, beside: Callable[[], None] = lambda: None) -> None:
+    """Show how far the job is until it runs no longer; wait for a database that is away.
+
+    ``beside`` is done after each look that finds it running.
+    """
 
     def look() -> tuple[dict[str, Any], float]:
         began = time.monotonic()
@@ -48,6 +52,7 @@ def watch(store: Store, job: Job) -> None:
             show(figures)
             if figures["state"] != "running":
                 return
+            beside()
             # A look adds up the whole job; it is to cost a large one no more than a small share.
             time.sleep(max(_LOOK, _SHARE * took))
 

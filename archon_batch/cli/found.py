@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import click
-
-from archon_batch.cli.page import visible
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import money, print_table
 
 #: Trials that are listed, the best first.
@@ -14,7 +12,7 @@ _SHOWN = 10
 
 def print_status(told: Sequence[Mapping[str, Any]]) -> None:
     if not told:
-        click.echo("there is no search")
+        say("there is no search")
         return
     columns = ("search", "name", "state", "trials", "paid", "budget")
     print_table(
@@ -37,7 +35,7 @@ def print_found(told: Mapping[str, Any]) -> None:
     if scored:
         _print_best(scored)
     for line in _lines(told, result) if result else [f"{told['state']}: {told['reason'] or '-'}"]:
-        click.echo(visible(line))
+        say(line)
 
 
 def _print_best(scored: Sequence[Mapping[str, Any]]) -> None:

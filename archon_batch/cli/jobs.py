@@ -7,7 +7,7 @@ import click
 
 from archon_batch import roster
 from archon_batch.cli import room
-from archon_batch.cli.page import visible
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import money, print_json, print_table
 
 
@@ -25,7 +25,7 @@ def jobs(every: bool, as_json: bool) -> None:
         print_json(listed)
         return
     if not listed:
-        click.echo("no jobs yet; archon-batch submit makes one")
+        say("no jobs yet; archon-batch submit makes one")
         return
     print_table(
         ("job", "name", "state", "rows", "answered", "given up", "paid"),
@@ -43,11 +43,11 @@ def jobs(every: bool, as_json: bool) -> None:
         ],
     )
     for line in _troubles(listed):
-        click.echo(line)
+        say(line)
 
 
 def _troubles(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for night in (one["night"] for one in listed if one["night"]):
         if night["reason"] is not None and night["state"] != "cancelled":
             why = " ".join(night["reason"].split())
-            yield visible(f"{night['file']} of {night['date']} {night['state']}: {why}")
+            yield f"{night['file']} of {night['date']} {night['state']}: {why}"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from archon_batch.cli import room
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import aside, print_json, print_table
 from archon_batch.errors import InputError
 from archon_batch.limiter import Meters, figures, meters
@@ -62,7 +63,7 @@ def limits(
         print_json(told)
         return
     if not told:
-        click.echo("no limits are set, and no job is running")
+        say("no limits are set, and no job is running")
         return
     header = ("model", "at", "rpm", "tpm", "at once", "in flight", "width", "parked", "set here")
     print_table(header, [_row(one) for one in told])

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-import click
-
 from archon_batch.archon import Architecture, warnings
-from archon_batch.cli.page import visible
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import InputError, SettingsError
@@ -97,7 +95,7 @@ def warn(file: ArchitectureFile) -> None:
     for why, at in places.items():
         more = f" (the first of {len(at)} places)" if len(at) > 1 else ""
         # Names in it are somebody's, and a terminal obeys what it is sent.
-        click.echo(visible(f"warning: {file.where(at[0])}: {at[0]}: {why}{more}"), err=True)
+        say(f"warning: {file.where(at[0])}: {at[0]}: {why}{more}", err=True)
 
 
 def refuse_uncallable(architecture: Architecture) -> None:
@@ -114,7 +112,7 @@ def refuse_uncallable(architecture: Architecture) -> None:
     refuse_unready(architecture)
     if not all(model.is_here for model in models):
         for detour in detours(os.environ):
-            click.echo(visible(f"warning: {detour}"), err=True)
+            say(f"warning: {detour}", err=True)
 
 
 @contextmanager

@@ -1,34 +1,27 @@
 """A page of text as wide as the terminal, on which models' words stand as text and nothing else."""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import click
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from archon_batch.text import visible
+
 #: Columns where there is no terminal.
 _WIDTH = 80
-
-#: What moves a cursor, turns the order of letters, or is half of one; not tabs and new lines.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 #: Words, or words with a style of rich's.
 Words = str | tuple[str, str]
 
 
-def visible(text: str) -> str:
-    """The text with its control characters spelt out: a terminal shows them, and obeys none."""
-    return _HIDDEN.sub(_spelt, text.replace("\r\n", "\n"))
-
-
-def _spelt(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode("ascii")
+def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print the text of whomever: a terminal shows all of it, and obeys none."""
+    click.echo(visible(text), err=err, nl=nl)  # noqa: TID251  (here it is)
 
 
 def counted(count: int, what: str) -> str:

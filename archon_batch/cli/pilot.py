@@ -162,7 +162,5 @@ def _made(store: Store, new: NewJob, rows: Iterable[Row]) -> Job:
     if job.state == "cancelled":
         raise InputError(f"{job.id} is cancelled; archon-batch retry {job.id} opens its rows again")
     raised = new.budget is not None and new.budget != job.budget
-    if raised:
-        store.jobs.set_budget(job.id, new.budget)
-    store.jobs.move(job.id, "running", only_from=["stopped", "paused"] if raised else ["stopped"])
-    return store.jobs.get(job.id)
+    states = ["stopped", "paused"] if raised else ["stopped"]
+    return store.jobs.set_going(job.id, only_from=states, budget=new.budget if raised else None)

@@ -9,7 +9,7 @@ import click
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.order import Order, prepared
-from archon_batch.cli.page import counted
+from archon_batch.cli.page import counted, say
 from archon_batch.cli.pilot import Judged, judged_by, run_pilot
 from archon_batch.cli.tables import money, print_json, print_table
 from archon_batch.dataset import Reading
@@ -102,23 +102,21 @@ def _print(
         shown.append(_row(f"by the pilot of {len(judged.rows)}", judged.rest))
     print_table(("layer", "calls", "tokens in", "tokens out", "low", "expected", "high"), shown)
     if found.calls:
-        click.echo(f"{found.calls:,} calls are paid for already; {found.rows:,} rows cost nothing")
+        say(f"{found.calls:,} calls are paid for already; {found.rows:,} rows cost nothing")
     if judged is None:
         return
     told = _of_pilot(judged)
-    click.echo(
+    say(
         f"the pilot of {counted(told['rows'], 'row')} cost {money(told['usd'], told['unpriced_calls'])}",
         nl=False,
     )
     if judged.rest is None:
-        click.echo(f"; it is {told['state']}, so the others are not judged by it")
+        say(f"; it is {told['state']}, so the others are not judged by it")
         return
     rest = told["rest"]
-    click.echo(f", {money(told['per_row_usd'])} a row, what was found included")
-    click.echo(
-        f"the rest: {_interval(*(rest[case]['usd'] for case in ('expected', 'low', 'high')))}"
-    )
-    click.echo(f"together: {_interval(*(told[f'{c}_usd'] for c in ('expected', 'low', 'high')))}")
+    say(f", {money(told['per_row_usd'])} a row, what was found included")
+    say(f"the rest: {_interval(*(rest[case]['usd'] for case in ('expected', 'low', 'high')))}")
+    say(f"together: {_interval(*(told[f'{c}_usd'] for c in ('expected', 'low', 'high')))}")
 
 
 def _interval(expected: float | None, low: float | None, high: float | None) -> str:

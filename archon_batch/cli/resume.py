@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from archon_batch.cli import room
-from archon_batch.cli.page import counted, visible
+from archon_batch.cli.page import counted
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside
 from archon_batch.errors import InputError
@@ -31,15 +31,12 @@ def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool |
             raise InputError(
                 f"{found.id} is {found.state}; archon-batch retry opens its rows again"
             )
-        if budget is not None:
-            store.jobs.set_budget(found.id, budget)
-        elif found.state == "paused" and found.budget is not None:
+        if budget is None and found.state == "paused" and found.budget is not None:
             raise InputError(
                 f"{found.id} has reached its budget of {usd(found.budget):f} USD; "
                 "give it a larger one with --budget"
             )
-        store.jobs.move(found.id, "running", only_from=["paused", "stopped"])
-        found = store.jobs.get(found.id)
+        found = store.jobs.set_going(found.id, only_from=["paused", "stopped"], budget=budget)
     return run(settings, found, wait=bool(wait))
 
 
@@ -103,7 +100,6 @@ def retry(job: str, where: tuple[Condition, ...], processes: int | None, wait: b
         opened = _reopened(store, found, where)
         if not opened:
             raise InputError(_none_fits(store, found, where))
-        store.jobs.move(found.id, "running", only_from=["done", "cancelled", "stopped", "paused"])
         aside.print(f"{opened} rows opened again")
         found = store.jobs.get(found.id)
     return run(settings, found, wait=bool(wait))
@@ -129,9 +125,7 @@ def _none_fits(store: Store, job: Job, where: Iterable[Condition]) -> str:
         return f"{job.id} has no row that was given up or cancelled"
     counts = {status: sum(n for s, _, n in ends if s == status) for status in _STATUSES}
     there = ", ".join(f"{n:,} {status.replace('_', ' ')}" for status, n in counts.items() if n)
-    told = [
-        f"{n:,} x {visible(' '.join(reason.split()))[:_LONGEST]}" for _, reason, n in ends if reason
-    ]
+    told = [f"{n:,} x {' '.join(reason.split())[:_LONGEST]}" for _, reason, n in ends if reason]
     others = len(told) - _LISTED
     more = [f"and {counted(others, 'other reason')}"] if others > 0 else []
     listed = f" ({'; '.join(told[:_LISTED] + more)})" if told else ""
@@ -146,8 +140,6 @@ def cancel(job: str) -> None:
     """End JOB: nothing more is begun, calls in flight land, what was paid for stays."""
     with room.store() as store:
         found = store.jobs.find(job)
-        states = ["running", "paused", "stopped"]
-        if not store.jobs.move(found.id, "cancelled", only_from=states):
+        if not store.items.cancel(found.id):
             raise InputError(f"{found.id} is {store.jobs.get(found.id).state} already")
-        store.items.cancel(found.id)
     aside.print(f"cancelled {found.id}")

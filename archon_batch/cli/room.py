@@ -1,5 +1,6 @@
 """What commands have in common: settings, the store, the job that an argument names, options."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from typing import Any, TypeVar, cast
 import click
 
 from archon_batch import log
+from archon_batch.cli.page import say
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
 from archon_batch.ledger import NanoUsd, nano
-from archon_batch.settings import Settings
+from archon_batch.settings import Settings, misspelt
 from archon_batch.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,12 +36,15 @@ def settings(processes: int | None = None) -> Settings:
     if processes is not None:
         found = replace(found, processes=processes)
     log.configure(found.log, found.log_format)
+    for words in misspelt(os.environ):
+        say(f"warning: {words}", err=True)
     return found
 
 
 @contextmanager
-def store(found: Settings | None = None) -> Iterator[Store]:
-    opened = Store.open((found or settings()).database_url)
+def store(found: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
+    given = found or settings()
+    opened = Store.open(given.database_url, Path(given.spool) if spool else None)
     try:
         yield opened
     finally:

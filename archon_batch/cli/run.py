@@ -9,8 +9,10 @@ from functools import partial
 from types import FrameType
 
 from archon_batch import report
+from archon_batch.cli import unmanned
 from archon_batch.cli.follow import conclude, follow, watch
-from archon_batch.cli.tables import aside
+from archon_batch.cli.tables import aside, prepare
+from archon_batch.engine import hangup
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
 
@@ -19,6 +21,7 @@ _INTERRUPTED = 130
 
 def run(settings: Settings, job: Job, *, wait: bool) -> int:
     """See the job to its end, or on its way; return the exit status."""
+    prepare()
     # Celery takes a third of a second to import.
     from archon_batch.engine.start import start  # noqa: PLC0415
 
@@ -29,6 +32,8 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
         start(store, job)
         if wait:
             return follow(store, job)
+        if missing := unmanned.undrained(store, [job]):
+            aside.print(unmanned.notice(missing), style="bold")
     finally:
         store.close()
     aside.print(f"handed to the workers; archon-batch status {job.id} --follow")
@@ -78,22 +83,30 @@ def _embedded(settings: Settings, job: Job) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once."""
-    asked = False
+    """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once.
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    SIGHUP interrupts too, and comes more than once when a terminal goes away: it ends nothing at once.
+    """
+    interrupted = asked = False
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted, asked
+        hangup.let_go()
+        if asked and number != signal.SIGHUP:
             # What is in flight is on record as sending, and will be found in doubt.
             os._exit(_INTERRUPTED)
-        asked = True
-        raise KeyboardInterrupt
+        asked = asked or number != signal.SIGHUP
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
 
     before = {
         number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
+    undo = hangup.heed(interrupt)
     try:
         yield
     finally:
+        undo()
         for number, handler in before.items():
             signal.signal(number, handler)

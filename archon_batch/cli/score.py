@@ -10,7 +10,7 @@ from archon_batch import judge as road
 from archon_batch.archon import SCALES, ScaleName
 from archon_batch.cli import room
 from archon_batch.cli.judging import Bench, judge_through
-from archon_batch.cli.page import counted, visible
+from archon_batch.cli.page import counted, say
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.errors import InputError
 from archon_batch.files import metric_of
@@ -162,22 +162,20 @@ def _account(store: Store, job: Job) -> dict[str, Any]:
 
 
 def _print(figures: dict[str, Any]) -> None:
-    click.echo(visible(f"{figures['name']}: {figures['metric']}"))
-    click.echo(_line(figures))
+    say(f"{figures['name']}: {figures['metric']}")
+    say(_line(figures))
     for line in (*_counts(figures), *_money(figures)):
-        click.echo(visible(line))
+        say(line)
     if "compared" in figures:
         other = figures["compared"]
-        click.echo(
-            visible(
-                f"against {other['name']}: {_line(other, sign='+')}; "
-                f"better in {other['better']:,}, worse in {other['worse']:,}"
-            )
+        say(
+            f"against {other['name']}: {_line(other, sign='+')}; "
+            f"better in {other['better']:,}, worse in {other['worse']:,}"
         )
     if "confusion" in figures:
         _print_matrix(figures["confusion"])
     if "by" in figures:
-        click.echo()
+        say()
         field = next(iter(figures["by"][0]), "") if figures["by"] else ""
         print_table(
             (field, "rows", "mean", "low", "high"),
@@ -229,7 +227,7 @@ def _money(figures: dict[str, Any]) -> Iterator[str]:
 
 def _print_matrix(confusion: Mapping[str, Mapping[str, int]]) -> None:
     said = sorted({label for row in confusion.values() for label in row})
-    click.echo()
+    say()
     print_table(
         ("reference \\ answer", *said),
         [(label, *(row.get(one, 0) for one in said)) for label, row in confusion.items()],

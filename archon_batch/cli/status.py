@@ -5,6 +5,7 @@ import click
 from archon_batch import report
 from archon_batch.cli import room
 from archon_batch.cli.follow import follow
+from archon_batch.cli.page import say
 from archon_batch.cli.tables import account_lines, print_json
 
 
@@ -22,9 +23,9 @@ def status(job: str, wait: bool, as_json: bool) -> int:
         print_json(figures)
     if as_json or wait:
         return ended
-    click.echo(f"{figures['job']}  {figures['name']}  {figures['state']}")
+    say(f"{figures['job']}  {figures['name']}  {figures['state']}")
     if figures["reason"]:
-        click.echo(figures["reason"])
+        say(figures["reason"])
     for line in account_lines(figures):
-        click.echo(line)
+        say(line)
     return 0

@@ -10,6 +10,7 @@ from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.night import Night, kept
 from archon_batch.cli.order import Order, prepared, refuse_uncallable
+from archon_batch.cli.page import say
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Reading
@@ -168,7 +169,7 @@ def _print(job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json({"job": job.id, "name": job.name, "rows": job.rows})
     else:
-        click.echo(job.id)
+        say(job.id)
 
 
 def refuse_unready(settings: Settings, architecture: Architecture) -> None:
@@ -176,9 +177,9 @@ def refuse_unready(settings: Settings, architecture: Architecture) -> None:
     if settings.embedded:
         refuse_uncallable(architecture)
         return
-    from archon_batch.engine.broker import reached  # noqa: PLC0415
+    from archon_batch.engine.broker import patiently, reached  # noqa: PLC0415
 
-    reached()
+    patiently(reached)
 
 
 def made(store: Store, submission: Submission) -> Job:
@@ -195,7 +196,5 @@ def made(store: Store, submission: Submission) -> Job:
 def _again(store: Store, job: Job, budget: NanoUsd | None) -> Job:
     """Set a job going that was stopped; or paused, if it has another budget now."""
     raised = budget is not None and budget != job.budget
-    if raised:
-        store.jobs.set_budget(job.id, budget)
-    store.jobs.move(job.id, "running", only_from=["stopped", "paused"] if raised else ["stopped"])
-    return store.jobs.get(job.id)
+    states = ["stopped", "paused"] if raised else ["stopped"]
+    return store.jobs.set_going(job.id, only_from=states, budget=budget if raised else None)

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from archon_batch.cli.page import visible
+from archon_batch.cli.page import say
+from archon_batch.text import visible, visible_json
 
 #: USD below which an amount is shown to the nano-dollar.
 _SMALL = 0.01
@@ -19,12 +19,27 @@ _FIGURE = re.compile(r"^(\$?[\d.,-]+( \+ .*)?|unpriced|None|)$")
 #: Columns of a table that goes into a pipe.
 _PIPE = 200
 
+
+class _Aside(Console):
+    def print(self, *objects: Any, **how: Any) -> None:  # noqa: ANN401
+        """What is text is made visible first: it may be a provider's, or a file's name."""
+        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **how)
+
+
 #: Beside the data, which is on standard output.
-aside = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+aside = _Aside(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def prepare() -> None:
+    """Import what rich and the end of a command need, while there are files to open."""
+    import archon_batch.log  # noqa: F401, PLC0415
+
+    with aside.capture():
+        aside.print("", "ready", style="bold")
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    say(visible_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def print_table(
@@ -35,7 +50,9 @@ def print_table(
     given = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numbers = all(_is_number(row[index]) for row in given)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(
+            Text(visible(column)), justify="right" if numbers else "left", overflow="fold"
+        )
     for row in given:
         # What a dataset or a provider wrote is text, never markup.
         table.add_row(*(Text(visible(_said(cell))) for cell in row))
@@ -63,7 +80,8 @@ def account_lines(figures: Mapping[str, Any]) -> list[str]:
     if figures["budget_usd"] is not None:
         spent.append(f"of a budget of {money(figures['budget_usd'])}")
     tokens = f"{figures['prompt_tokens']:,} tokens in, {figures['completion_tokens']:,} out"
-    return [", ".join(rows), ", ".join(calls), tokens, ", ".join(spent)]
+    told = [visible(f"{one}: more was billed than asked for") for one in figures["exceeding"]]
+    return [", ".join(rows), ", ".join(calls), tokens, ", ".join(spent), *told]
 
 
 _ENDS = (("given_up", "given up"), ("open", "open"), ("cancelled", "cancelled"))

@@ -19,7 +19,7 @@ def verify(job: str, as_json: bool) -> int:
 
     Exit status 3 when something does not hold; nothing is changed.
     """
-    with room.store() as store:
+    with room.store(spool=True) as store:
         found = store.jobs.find(job)
         checks = list(checks_of(store, found, running(found, component_kinds())))
     if as_json:

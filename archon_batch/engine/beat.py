@@ -6,12 +6,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 from celery.beat import ScheduleEntry, Scheduler, Service
 from celery.schedules import crontab
 
+from archon_batch.engine import hangup
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.nights import Nights
 from archon_batch.errors import InputError
@@ -157,15 +158,21 @@ def _next(cron: crontab, moment: datetime) -> datetime:
 
 
 def run(folder: Path) -> int:
-    """Start the nights of the folder's job files at their hours, until SIGTERM or SIGINT.
+    """Start the nights of the folder's job files at their hours, until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
         InputError: a file in the folder is wrong.
     """
-    signal.signal(signal.SIGTERM, _leave)
+    leaving = False
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        # A second order kills the nights; a terminal that goes away gives one several times.
+        nonlocal leaving
+        again, leaving = leaving, True
+        if not (again and number == signal.SIGHUP):
+            raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    hangup.heed(leave)
     Service(app, scheduler_cls=NightScheduler, schedule_filename=str(folder)).start()
     return 0
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)

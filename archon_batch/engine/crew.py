@@ -16,6 +16,7 @@ from types import FrameType
 import structlog
 
 from archon_batch import log
+from archon_batch.engine import hangup
 from archon_batch.engine.app import settings as set_up
 from archon_batch.engine.broker import carrier
 from archon_batch.engine.embedded import embedded
@@ -136,6 +137,7 @@ def _heed(dismissed: threading.Event) -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    hangup.heed(lambda *_: dismissed.set())
 
 
 def _cores() -> int:

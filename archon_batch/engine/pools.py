@@ -9,7 +9,10 @@ from types import FrameType
 
 import structlog
 
+from archon_batch.engine import hangup
 from archon_batch.engine.app import settings
+from archon_batch.engine.broker import reached
+from archon_batch.errors import BrokerAwayError
 from archon_batch.files import PoolFile
 from archon_batch.store import Store
 
@@ -51,15 +54,17 @@ class _Pool:
         self._names = [f"{name}-{index + 1}" for index in range(pool.processes)]
         self._commands = [command(pool, worker) for worker in self._names]
         self._environments = [environment(pool, index) for index in range(pool.processes)]
-        self._stopping = False
+        self._stopping = self._asked = False
         self._workers: list[subprocess.Popen[bytes]] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        hangup.heed(self._stop)
 
-    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """Let calls in flight land; when asked again, leave them in doubt."""
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        """Let calls in flight land; when asked again, and not by SIGHUP, leave them in doubt."""
+        again, self._asked = self._asked, self._asked or number != signal.SIGHUP
         for worker in self._workers:
-            worker.kill() if self._stopping else worker.terminate()
+            worker.kill() if again and number != signal.SIGHUP else worker.terminate()
         self._stopping = True
 
     def run(self) -> int:
@@ -86,7 +91,18 @@ class _Pool:
 
 
 def run(pool: PoolFile, name: str) -> int:
-    """Run the pool's processes until SIGTERM or SIGINT; return their worst status."""
-    # Refuse a database that cannot be used here, once, and not in every worker over and over.
+    """Run the pool's processes until SIGTERM, SIGINT or SIGHUP; return their worst status.
+
+    A database or a broker that cannot be used is refused here, once, and not in every worker over
+    and over; for a broker that is away the workers wait.
+
+    Raises:
+        StoreError: the database cannot be reached or used.
+        BrokerError: the broker refuses.
+    """
     Store.open(settings.database_url).close()
+    try:
+        reached()
+    except BrokerAwayError as error:
+        _log.warning("broker_away", why=str(error))
     return _Pool(pool, name).run()

@@ -13,6 +13,7 @@ import structlog
 from archon_batch.advance import Batch, Courses
 from archon_batch.archon import Call
 from archon_batch.attempt import End, Placer
+from archon_batch.engine.files import fitting
 from archon_batch.engine.loop import Loop
 from archon_batch.engine.sweeper import LOOK, Sweeper
 from archon_batch.errors import ArchonBatchError, StoreError
@@ -112,7 +113,7 @@ class Process:
         return Placer(
             self.store,
             self._gateway,
-            max_in_flight=settings.max_in_flight,
+            max_in_flight=fitting(settings.max_in_flight),
             timeout=settings.call_timeout,
             meters=meters(self.store, settings.result_url, settings.broker_url),
         )

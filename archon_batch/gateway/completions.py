@@ -103,7 +103,7 @@ def reply_of(served: Any, call: Call, left: Headroom | None = None) -> Reply | F
     if not said.isascii():
         # Half a pair, which JSON can write and no database can hold.
         said = said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text, finish = without_thoughts(said), _finish(choice.get("finish_reason"))
+    text, finish = without_thoughts(said) or "", _finish(choice.get("finish_reason"))
     told = fault(choice) or fault(served)
     if told or finish in _FAILED:
         told = told or Fault(None, f"it ended with {finish}")

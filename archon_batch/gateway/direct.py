@@ -19,9 +19,11 @@ from archon_batch.archon import Call, Model, Reply
 from archon_batch.gateway import completions
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.faults import Fault, refusal
-from archon_batch.gateway.headers import headroom, patience
+from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.lanes import Target, target
 from archon_batch.gateway.refusals import Refusals
+from archon_batch.gateway.resolver import Guard
+from archon_batch.gateway.waits import patience
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
 #: servers close theirs, since a request into one that is being closed is in doubt.
@@ -62,9 +64,10 @@ class DirectGateway:
         except UnicodeEncodeError:
             raise errors.BadCallError(name, "the prompt is no Unicode text") from None
         headers = {
-            "Authorization": f"Bearer {key}",
             "Content-Type": "application/json",
             "X-Client-Request-Id": attempt,
+            # A server without a key is asked without one: some refuse a word that is none.
+            **({"Authorization": f"Bearer {key}"} if key else {}),
         }
         heard = _UNHEARD
         status, body, charset = 0, b"", None
@@ -105,7 +108,9 @@ class DirectGateway:
             connect = min(_CONNECT, self._timeout / 2)
             self._session = aiohttp.ClientSession(
                 # No limit here: a call that waited for a connection would spend its deadline.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60),
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60, resolver=Guard()
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

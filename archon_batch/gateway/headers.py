@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from math import isfinite, isnan
 
 from archon_batch.limits import Headroom
@@ -31,17 +30,6 @@ def headroom(headers: Mapping[str, str]) -> Headroom | None:
         _reset(headers, "tokens"),
     )
     return None if found == Headroom() else found
-
-
-def patience(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After, which may also be a date; None of any other words."""
-    words = headers.get("retry-after", "")
-    try:
-        if words.isdecimal():
-            return float(words[:9])
-        return max(0.0, parsedate_to_datetime(words).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _count(headers: Mapping[str, str], what: str) -> int | None:

@@ -11,19 +11,26 @@ _HOST = re.compile(r"[a-z0-9.:-]+")
 
 
 class Bound(NamedTuple):
-    """A key, and the only host that may see it."""
+    """A key, which may be empty, and the only host that may see it."""
 
     host: str
     key: str
 
 
 def bound(api_base: str) -> Bound:
-    """The address's host, and its key; a word that is no key where the operator bound none.
+    """The address's host, and its key; none where the operator bound none.
 
     litellm would send a provider's key to any address.
     """
     host = urlsplit(api_base).hostname or ""
-    return Bound(host, os.environ.get(variable(host), "") or "none")
+    return Bound(host, os.environ.get(variable(host), ""))
+
+
+def unbound(api_base: str | None) -> str | None:
+    """The variable that would hold the key of an address that has none; None where it has one."""
+    if api_base is None or bound(api_base).key:
+        return None
+    return variable(urlsplit(api_base).hostname or "") or None
 
 
 def variable(host: str) -> str:

@@ -25,12 +25,14 @@ from archon_batch.errors import GatewayError, SettingsError
 from archon_batch.gateway import completions
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.faults import Fault, refusal
-from archon_batch.gateway.headers import headroom, patience
+from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
 from archon_batch.gateway.lanes import speaks_like_openai
 from archon_batch.gateway.refusals import Refusals
+from archon_batch.gateway.resolver import Guard
 from archon_batch.gateway.sayings import KEY, MODEL, QUOTA, UNSENT, said
+from archon_batch.gateway.waits import tell
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -131,6 +133,8 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
 # On the class, where no client gets past it: not those made at the import, nor the spare ones made
 # when a connection fails.
 LiteLLMAiohttpTransport.handle_async_request = _watched  # type: ignore[method-assign]
+# litellm's sessions look hosts up by it.
+aiohttp.connector.DefaultResolver = Guard  # type: ignore[attr-defined,assignment]
 litellm.suppress_debug_info = True
 # pydantic warns of read-only fields that litellm declares, at their first use: in a call.
 warnings.filterwarnings("ignore", "Items? .+ on TypedDict class", UserWarning)
@@ -179,7 +183,8 @@ class LiveGateway:
                     # A model that takes no temperature gets none, rather than no call.
                     drop_params=True,
                     api_base=model.api_base,
-                    api_key=wire.bound.key if wire.bound else None,
+                    # Its clients want a word; of what is no key, no header is left.
+                    api_key=(wire.bound.key or "none") if wire.bound else None,
                     extra_headers={"X-Client-Request-Id": attempt},
                     response_format=response_format(call),
                     extra_body={"stream": False} if speaks_like_openai(model) else None,
@@ -206,8 +211,7 @@ class LiveGateway:
         kind = kind or errors.BrokenReplyError
         failed = kind(call.model.model, _why(error, call, wire))
         if isinstance(failed, errors.TransientError):
-            failed.retry_after = patience(wire.headers)
-            failed.headroom = headroom(wire.headers)
+            tell(failed, wire.headers)
         return failed
 
     async def close(self) -> None:

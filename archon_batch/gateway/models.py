@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from archon_batch.archon import SANDBOX, ListPrice, Model
+from archon_batch.gateway.hosts import why_not_called
 from archon_batch.gateway.lanes import is_direct, missing_key, why_not_direct
 from archon_batch.gateway.prices import listed, nearest, providers
 from archon_batch.gateway.scripted import MODELS as SCRIPTED
@@ -50,6 +51,8 @@ def why_unknown(model: Model, *, unpriced: bool = False) -> str | None:
     takes it without one (``unpriced``), is taken to know it.
     """
     if why := why_not_direct(model):
+        return why
+    if model.api_base is not None and (why := why_not_called(model.api_base)):
         return why
     if model.provider == "scripted":
         return (

@@ -8,8 +8,8 @@ from archon_batch.archon import Call, Model
 from archon_batch.errors import GatewayError, TransientError
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.faults import Fault
-from archon_batch.gateway.headers import headroom, patience
 from archon_batch.gateway.outcomes import meaning
+from archon_batch.gateway.waits import tell
 
 #: Unexplained 403s of a model that has answered nobody, before they are taken to be the key's.
 _MOST_FORBIDDEN = 3
@@ -59,7 +59,7 @@ class Refusals:
         why = f"{shown}: {repeatable(fault.words, prompts)}"[:_LONGEST]
         error = kind(call.model.model, why)
         if isinstance(error, TransientError):
-            error.retry_after, error.headroom = patience(headers), headroom(headers)
+            tell(error, headers, fault.text, prompts)
         return error
 
     def _unexplained(self, model: Model) -> type[GatewayError]:

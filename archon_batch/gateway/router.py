@@ -3,7 +3,9 @@
 import asyncio
 
 from archon_batch.archon import Call, Reply
-from archon_batch.errors import SettingsError, UnknownModelError
+from archon_batch.errors import CredentialsError, SettingsError, UnknownModelError
+from archon_batch.gateway.hosts import why_not_called
+from archon_batch.gateway.keys import unbound
 from archon_batch.gateway.lanes import is_direct
 from archon_batch.gateway.scripted import ScriptedGateway
 from archon_batch.gateway.seam import Gateway
@@ -17,9 +19,12 @@ class Router:
         self._timeout = timeout
         self._open: dict[str, Gateway] = {}
         self._opening = asyncio.Lock()
+        self._places: dict[str, str | None] = {}
 
     async def answer(self, call: Call, attempt: str) -> Reply:
-        kind = call.model.provider
+        kind, place = call.model.provider, call.model.api_base
+        if place is not None and (why := self._refused(place)):
+            raise UnknownModelError(call.model.model, why)
         if not call.model.is_here:
             kind = "direct" if is_direct(call.model) else "live"
         gateway = self._open.get(kind)
@@ -30,7 +35,18 @@ class Router:
                     # Importing litellm takes two seconds, which the loop must not stand still for.
                     gateway = await asyncio.to_thread(self._opened, kind, call.model.model)
                     self._open[kind] = gateway
-        return await gateway.answer(call, attempt)
+        try:
+            return await gateway.answer(call, attempt)
+        except CredentialsError as error:
+            if lacking := unbound(call.model.api_base):
+                raise CredentialsError(error.model, f"{error.why}; {lacking} is not set") from None
+            raise
+
+    def _refused(self, api_base: str) -> str | None:
+        """Why no call may go there; asked once, as it is the same for all."""
+        if api_base not in self._places:
+            self._places[api_base] = why_not_called(api_base)
+        return self._places[api_base]
 
     async def close(self) -> None:
         for gateway in self._open.values():

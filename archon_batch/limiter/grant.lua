@@ -1,5 +1,5 @@
 -- The same as limits.grant, in one step of the server's and by its clock.
--- KEYS[1]: the model's meter, a hash: requests, tokens, and a field for each holder.
+-- KEYS[1]: the model's meter, a hash: requests, tokens, at, and a field for each holder.
 -- ARGV: holder, held, back, rest, width or '', parked,
 --       seconds a request, seconds a token, max_in_flight or '', ahead, lease, unknown, costs ...
 local time = redis.call('TIME')
@@ -11,16 +11,22 @@ local most, ahead, lease = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[
 
 local found = redis.call('HGETALL', KEYS[1])
 local requests, tokens = now + tonumber(ARGV[12]), 0
+-- A clock that was ahead has gone back since: what it said is as much too late.
+local back_by = math.max(0, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) - now)
 local taken, hungry = held, 0
 for i = 1, #found, 2 do
   local name, value = found[i], found[i + 1]
   if name == 'requests' then
-    requests = tonumber(value)
+    requests = tonumber(value) - back_by
   elseif name == 'tokens' then
-    tokens = tonumber(value)
-  elseif name ~= me then
-    local theirs, waits, till = string.match(value, '^(%S+) (%S+) (%S+)')
-    if tonumber(till) > now then
+    tokens = tonumber(value) - back_by
+  elseif name ~= me and name ~= 'at' then
+    local theirs, waits, till, rest_of_it = string.match(value, '^(%S+) (%S+) (%S+) (.*)')
+    if tonumber(till) - back_by > now then
+      if back_by > 0 then
+        redis.call('HSET', KEYS[1], name,
+          string.format('%s %s %.6f %s', theirs, waits, tonumber(till) - back_by, rest_of_it))
+      end
       taken, hungry = taken + tonumber(theirs), hungry + tonumber(waits)
     else
       redis.call('HDEL', KEYS[1], name)
@@ -49,7 +55,7 @@ held = held + #moments
 local left = #moments < #ARGV - 12
 -- Written with every digit: Lua's own would round a moment to a tenth of a millisecond.
 redis.call('HSET', KEYS[1], 'requests', string.format('%.6f', requests),
-  'tokens', string.format('%.6f', tokens))
+  'tokens', string.format('%.6f', tokens), 'at', string.format('%.6f', now))
 local parked = tonumber(ARGV[6])
 if held > 0 or left or ARGV[5] ~= '' or parked > 0 then
   local till = parked > 0 and now + parked or 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from archon_batch.errors import RateLimitError, StoreAwayError, StoreError
+from archon_batch.gate import clock
 from archon_batch.limiter.seam import Meters
 from archon_batch.limits import LATE, MOST_WISHES, RENEW, Grant, Headroom, Limits, Width, Wish
 from archon_batch.store import ModelKey
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two exchanges at least: what comes in between shares the next.
 _SLICE = 0.2
-#: Seconds before a meter is asked again that was away, and before its calls are given up.
-_AGAIN, _PATIENCE = 1.0, 60.0
+#: Seconds before a meter is asked again that was away, and before its calls are given up; and for
+#: which a process that is about to stop waits for the moment of an attempt that is on record.
+_AGAIN, _PATIENCE, _LANDING = 1.0, 60.0, 5.0
 
 _log = structlog.get_logger()
 
@@ -62,7 +64,8 @@ class Line:
         #: Calls that this process may have in flight.
         self._room = room
         self._stopping = stopping
-        self._in_flight = 0
+        #: Calls that have a permit.
+        self.in_flight = 0
         self._waiting: list[_Waiter] = []
         self._changed = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -78,7 +81,7 @@ class Line:
         self.look()
         if self.limits or self._waiting or not self._lets():
             return None
-        self._in_flight += 1
+        self.in_flight += 1
         return Permit()
 
     async def permit(self, cost: int, depth: int = 0, *, begun: bool = False) -> Permit | None:
@@ -105,19 +108,19 @@ class Line:
         """See to it that a call whose attempt is on record leaves at its moment."""
         while self.limits.paced and _is_late(permit):
             # What kept it may have kept many, and together they would be too many.
-            self._in_flight -= 1
+            self.in_flight -= 1
             try:
                 again = await self.permit(cost, begun=True)
             except BaseException:
-                self._in_flight += 1
+                self.in_flight += 1
                 raise
             if again is not None:
                 permit.moment, permit.cost = again.moment, again.cost
-        permit.sent = _clock()
+        permit.sent = clock()
 
     def back(self, permit: Permit) -> None:
         """Take the permit's place back, and what it did not use of its moment and its tokens."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         if permit.sent is not None:
             if permit.used is not None:
                 self._back += permit.cost - permit.used
@@ -128,20 +131,19 @@ class Line:
         self._wake()
 
     def answered(self, headroom: Headroom | None) -> None:
-        self.width = self.width.answered(self._in_flight, self._room)
+        self.width = self.width.answered(self.in_flight, self._room)
         self._heard(headroom)
 
-    def pushed(self, permit: Permit, error: RateLimitError) -> None:
-        """The provider turned a call away for going too fast."""
+    def pushed(self, permit: Permit, error: RateLimitError, wish: float) -> None:
+        """The provider turned a call away, and wants nothing of the model for so many seconds."""
         before = self.width.most
-        sent = permit.sent or 0.0
-        self.width = self.width.pushed(self._in_flight, sent, _clock())
-        if before is None:
-            _log.info("model_pushes_back", model=self.key.model, width=int(self.width.most or 0))
+        self.width = self.width.pushed(self.in_flight, permit.sent or 0.0, clock())
+        if before is None and self.width.most is not None:
+            _log.info("model_pushes_back", model=self.key.model, width=int(self.width.most))
         self._heard(error.headroom)
-        if self.limits and error.retry_after:
+        if self.limits and wish:
             # Here the breaker sees to it; this is for the other processes.
-            self._heard(Headroom(requests=0, requests_reset=error.retry_after))
+            self._heard(Headroom(requests=0, requests_reset=wish))
 
     async def close(self) -> None:
         """Wait until nothing is held any more, and until that is on record."""
@@ -151,23 +153,23 @@ class Line:
 
     def _heard(self, headroom: Headroom | None) -> None:
         if headroom is not None and headroom.rest:
-            self._rest = max(self._rest, _clock() + headroom.rest)
+            self._rest = max(self._rest, clock() + headroom.rest)
 
     def _keeps(self) -> bool:
         """Whether a place that came free stays in this process."""
         most = self.limits.max_in_flight
-        within = most is None or self._in_flight < most
+        within = most is None or self.in_flight < most
         return within and self._lets() and not (self.limits.paced or self._contested)
 
     def _lets(self) -> bool:
-        return not (self._rest and self._rest > _clock()) and self.width.lets(self._in_flight)
+        return not (self._rest and self._rest > clock()) and self.width.lets(self.in_flight)
 
     def _give(self, permit: Permit, at: float = 0.0) -> None:
         """Let the first that waits go, at the permit's moment or at another."""
         waiter = self._waiting.pop(0)
-        self._in_flight += 1
+        self.in_flight += 1
         at = permit.moment or at
-        if at > _clock():
+        if at > clock():
             asyncio.get_running_loop().call_at(at, self._let_go, waiter, permit)
         else:
             self._let_go(waiter, permit)
@@ -196,23 +198,26 @@ class Line:
     def _tells(self) -> bool:
         """Whether there is something that other processes, or an operator, should know."""
         noteworthy = bool(self.limits) or self.width.most is not None or self.parked() > 0
-        return self._on_record or (noteworthy and self._in_flight > 0)
+        return self._on_record or (noteworthy and self.in_flight > 0)
 
     async def _run(self) -> None:
         away: float | None = None
+        stopping: float | None = None
         try:
             while self._waiting or self._tells:
                 self._changed.clear()
                 self.look()
                 if self._stopping.is_set():
-                    self._turn_away(None)
+                    stopping = stopping or clock()
+                    late = clock() - stopping > _LANDING
+                    self._turn_away(StoreAwayError("the process stops") if late else None)
                 try:
                     pause = await self._served()
                 except StoreError as error:
-                    away = away or _clock()
-                    if _clock() - away > _PATIENCE:
+                    away = away or clock()
+                    if clock() - away > _PATIENCE:
                         self._turn_away(error)
-                    if not self._waiting and (self._stopping.is_set() or not self._in_flight):
+                    if not self._waiting and (self._stopping.is_set() or not self.in_flight):
                         return
                     _log.warning("limits_unreachable", model=self.key.model, why=str(error))
                     pause = _AGAIN
@@ -254,10 +259,10 @@ class Line:
                 self._give(Permit(cost=0))
             if self._tells:
                 await self._exchange([])
-            return min(RENEW, max(_SLICE, self._rest - _clock()))
+            return min(RENEW, max(_SLICE, self._rest - clock()))
         most = MOST_WISHES
         if self.width.most is not None:
-            most = max(0, int(self.width.most) - self._in_flight)
+            most = max(0, int(self.width.most) - self.in_flight)
         granted = await self._exchange([waiter.cost for waiter in self._waiting][:most])
         return RENEW if not granted.wait else max(_SLICE, min(granted.wait, RENEW))
 
@@ -265,10 +270,10 @@ class Line:
         back, self._back = self._back, 0
         wish = Wish(
             self._holder,
-            self._in_flight,
+            self.in_flight,
             costs,
             back,
-            max(0.0, self._rest - _clock()),
+            max(0.0, self._rest - clock()),
             None if self.width.most is None else int(self.width.most),
             self.parked(),
         )
@@ -277,7 +282,7 @@ class Line:
         except BaseException:
             self._back += back
             raise
-        now = _clock()
+        now = clock()
         paced = self.limits.paced
         for cost, seconds in zip(costs, granted.moments, strict=False):
             if self._waiting:
@@ -291,8 +296,4 @@ class Line:
 
 
 def _is_late(permit: Permit) -> bool:
-    return permit.moment is None or _clock() > permit.moment + LATE
-
-
-def _clock() -> float:
-    return asyncio.get_running_loop().time()
+    return permit.moment is None or clock() > permit.moment + LATE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from archon_batch.archon import EXTRACTORS, matched
+from archon_batch.archon import EXTRACTORS, matched, without_thoughts
 
 Reader = Callable[[str], str | None]
 
@@ -77,7 +77,7 @@ def said(drafts: Sequence[tuple[str, str]], answer: str | None, read: Reader) ->
 
     One that cannot be read agrees with no other.
     """
-    readings = [(model, read(text)) for model, text in drafts]
+    readings = [(model, read(without_thoughts(text) or "")) for model, text in drafts]
     counts = Counter(reading for _, reading in readings if reading is not None)
     final = None if answer is None else read(answer)
     models: dict[str, tuple[int, int]] = {}

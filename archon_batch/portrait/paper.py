@@ -14,6 +14,7 @@ from archon_batch.portrait import plates, words
 from archon_batch.portrait.figures import Figures
 from archon_batch.portrait.spread import Spread
 from archon_batch.store import now
+from archon_batch.text import visible
 
 _HERE = Path(__file__).parent
 
@@ -21,7 +22,7 @@ _HERE = Path(__file__).parent
 def page(figures: Figures) -> str:
     """The portrait as HTML that needs nothing else: no script, no network, no other file.
 
-    What models and datasets say is escaped wherever it stands; a policy in the page forbids
+    What models and datasets say is escaped and visible wherever it stands; a policy in the page forbids
     everything but the one style, by its hash.
     """
     style = (_HERE / "style.css").read_text(encoding="utf-8")
@@ -29,6 +30,7 @@ def page(figures: Figures) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -64,6 +66,11 @@ def page(figures: Figures) -> str:
     )
     # The macros above the page leave empty lines.
     return text.lstrip()
+
+
+def _shown(value: object) -> object:
+    """What is text is made visible, so that none of it turns the letters after it."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _drawing(svg: str) -> Markup:

@@ -3,6 +3,8 @@
 import re
 from xml.etree import ElementTree as ET
 
+from archon_batch.text import visible
+
 #: Colours that stand for those of the page, which has two sets of them, light and dark.
 INK, MUTED, LINE = "#010101", "#020202", "#030303"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
@@ -41,5 +43,7 @@ def themed(svg: str, title: str) -> str:
                 element.set(name.strip(), _PAGE.get(value.strip(), value.strip()))
     box = root.get("viewBox", "")
     root.attrib.clear()
-    root.attrib.update({"viewBox": box, "class": "chart", "role": "img", "aria-label": title})
+    root.attrib.update(
+        {"viewBox": box, "class": "chart", "role": "img", "aria-label": visible(title)}
+    )
     return ET.tostring(root, encoding="unicode")

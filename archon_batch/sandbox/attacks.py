@@ -10,7 +10,8 @@ from functools import partial
 from typing import NamedTuple
 
 from archon_batch.sandbox.box import opened
-from archon_batch.sandbox.hostile import FORGERIES, REACHES
+from archon_batch.sandbox.forgeries import FORGERIES, TRICKS
+from archon_batch.sandbox.hostile import REACHES
 from archon_batch.sandbox.trial import Check, Outcome, Sandbox
 
 #: Seconds that one attack has, and that the last process of a box has to die.
@@ -47,6 +48,8 @@ def _attacks(sandbox: Sandbox) -> Iterator[Callable[[], Attacked]]:
         yield partial(_judged, name, sandbox, program, test)
     for name, program in FORGERIES.items():
         yield partial(_judged, name, sandbox, program, _RIGHT)
+    for name, (program, test) in TRICKS.items():
+        yield partial(_judged, name, sandbox, program, test)
     yield partial(_judged, "never ends", Sandbox(_ENDLESS), _LOOP, _THROUGH)
     yield partial(_flooded, sandbox)
     yield _outlived
@@ -85,12 +88,15 @@ os.write(1, b"there")
 def _outlived() -> Attacked:
     """Whether a process in a session of its own is there when its box is gone."""
     read, write = os.pipe()
+    begun = os.dup(write)
     try:
-        program = {"programs": [_DAEMON]}
-        box = opened().running("script", program, pipes=(write,), stdout=subprocess.PIPE)
+        program = {"programs": [_DAEMON], "begun": begun}
+        box = opened().running("script", program, pipes=(write, begun), stdout=subprocess.PIPE)
         with box as process:
             os.close(write)
+            os.close(begun)
             there = process.stdout is not None and process.stdout.read(5) == b"there"
+            there = there and os.read(read, 1) == b"\n"
         # The pipe ends when nobody is left who holds it.
         poll = select.poll()
         poll.register(read, select.POLLIN | select.POLLHUP)

@@ -11,20 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from archon_batch.errors import SettingsError
+from archon_batch.sandbox.launch import PLACE
 from archon_batch.sandbox.seccomp import seccomp_filter
 
 #: Who a box runs as when we are root: the number of processes of root cannot be bounded.
 _NOBODY = 65534
-#: Bytes of its /tmp, the only place where it can write.
-_DISK = 16 << 20
+#: Bytes and files of its /tmp, the only place where it can write.
+_DISK, _FILES = 16 << 20, 256
 #: Seconds that the first box may take to start.
 _START = 30.0
-#: What runs in a box, and the module that it imports, whose text goes along.
-_INSIDE, _PEER = "inside.py", "archon_batch.sandbox.peer"
+#: What runs in a box, the module that it imports, whose text goes along, and what runs before.
+_INSIDE, _PEER, _LAUNCH = "inside.py", "archon_batch.sandbox.peer", "launch.py"
 _INSTALL = "install bubblewrap 0.8 or newer (apt-get install bubblewrap)"
 
 
@@ -33,6 +35,7 @@ class Box:
     """How a box is made here; each one that is started is a fresh one."""
 
     command: tuple[str, ...]
+    bwrap: str
 
     @contextmanager
     def running(
@@ -51,21 +54,21 @@ class Box:
             kind: a function of ``inside.py``, and ``told`` what it is called with.
             told: see there.
             pipes: files that stay open in it.
-            given: what it reads from its standard input.
+            given: what it reads from its standard input, or from /dev/stdin.
             stdout: a file, or ``PIPE``.
             stderr: likewise.
         """
         root = os.geteuid() == 0
         job = _file(json.dumps({"kind": kind, **told}).encode("ascii"))
-        stdin, rules = _file(given), _file(seccomp_filter() or b"")
+        stdin, again, rules = _file(given), _file(given), _file(seccomp_filter() or b"")
         try:
             process = subprocess.Popen(  # noqa: S603  (our own command, and no shell)
-                [*self._wrapped(rules), str(job)],
+                [*self._told("--seccomp", rules, "--ro-bind-data", again, "/dev/stdin"), str(job)],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=(job, rules, *pipes),
-                # Whatever is in our environment could be read in the box's /proc/1/environ.
+                pass_fds=(job, again, rules, *pipes),
+                # Whatever is in our environment is in the memory of the box's first process.
                 env={},
                 cwd="/",
                 start_new_session=True,
@@ -74,17 +77,20 @@ class Box:
                 extra_groups=() if root else None,
             )
         finally:
-            for file in (job, stdin, rules):
+            for file in (job, stdin, again, rules):
                 os.close(file)
         with process:
             try:
                 yield process
             finally:
-                # The box's first process dies with bubblewrap, and everyone in it with that one.
+                # The box's first process dies with bubblewrap, since seccomp does not let it out of
+                # that, and everyone in the box with that one.
                 process.send_signal(signal.SIGKILL)
 
-    def _wrapped(self, rules: int) -> list[str]:
-        return [self.command[0], "--seccomp", str(rules), *self.command[1:]]
+    def _told(self, *options: str | int) -> list[str]:
+        """The command with more options for bubblewrap."""
+        bwrap = self.command.index(self.bwrap) + 1
+        return [*self.command[:bwrap], *map(str, options), *self.command[bwrap:]]
 
 
 @cache
@@ -100,8 +106,8 @@ def opened() -> Box:
     if seccomp_filter() is None:
         raise SettingsError("sandbox", "no system calls are known for this kind of machine")
     why = "no Python that it could run is readable for everyone; install python3"
-    for python in _pythons():
-        box = Box(_command(bwrap, python))
+    for python, has_tmp in product(_pythons(), (True, False)):
+        box = Box(_command(bwrap, python, has_tmp=has_tmp), bwrap)
         failed = _failure(box)
         if failed is None:
             return box
@@ -111,13 +117,16 @@ def opened() -> Box:
 
 def _failure(box: Box) -> str | None:
     """None when a box runs a program; else what bubblewrap said, which may be nothing."""
-    program = {"programs": ["print(6 * 7)"]}
     pipe = subprocess.PIPE
-    try:
-        with box.running("script", program, stdout=pipe, stderr=pipe) as process:
-            out, err = process.communicate(timeout=_START)
-    except (OSError, subprocess.SubprocessError) as error:
-        return str(error)
+    with open(os.devnull, "wb") as begun:  # noqa: PTH123
+        program = {"programs": ["print(6 * 7)"], "begun": begun.fileno()}
+        try:
+            with box.running(
+                "script", program, pipes=(begun.fileno(),), stdout=pipe, stderr=pipe
+            ) as process:
+                out, err = process.communicate(timeout=_START)
+        except (OSError, subprocess.SubprocessError) as error:
+            return str(error)
     if out == b"42\n":
         return None
     return err.decode("utf-8", "replace").strip().partition("\n")[0][:200]
@@ -131,34 +140,46 @@ def _pythons() -> Iterator[Path]:
             yield python.resolve()
 
 
-def _command(bwrap: str, python: Path) -> tuple[str, ...]:
+def _command(bwrap: str, python: Path, *, has_tmp: bool) -> tuple[str, ...]:
+    """What starts a box. Where a file system cannot be made for it, it has nothing to write to."""
     lib = python.parent.parent / "lib"
+    options = f"size={_DISK},nr_inodes={_FILES},mode=0700"
     return (
+        *((str(python), "-ISBc", _text(_LAUNCH), options) if has_tmp else ()),
         bwrap,
         *("--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-net"),
         *("--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"),
+        # Its first process is the one that sets limits for itself: so nobody is without. It is told
+        # what to do once it has, and there is no /proc by which one could write into another.
+        "--as-pid-1",
         *("--clearenv", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)),
         *("--hostname", "box"),
         # Libraries and the one program; neither a shell nor anything in /etc, /home or /root.
         *(word for folder in ("lib", "lib64") for word in _library(folder)),
         *("--ro-bind", str(lib), str(lib), "--ro-bind", str(python), str(python)),
         *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
-        *("--proc", "/proc", "--dev", "/dev"),
-        *("--size", str(_DISK), "--tmpfs", "/tmp", "--chdir", "/tmp"),  # noqa: S108  (its own)
-        # Memory that no limit of a process counts.
-        *("--remount-ro", "/dev", "--remount-ro", "/"),
+        # Of /dev/zero one could map memory that no limit counts; nor are there terminals.
+        *(word for name in ("null", "random", "urandom") for word in _device(name)),
+        *(("--bind", PLACE, "/tmp") if has_tmp else ("--dir", "/tmp")),  # noqa: S108  (its own)
+        *("--chdir", "/tmp", "--remount-ro", "/"),  # noqa: S108
         *("--setenv", "PYTHONHASHSEED", "0", "--"),
         *(str(python), "-sSB", "-c", _program()),
     )
 
 
 def _program() -> str:
-    here = Path(__file__).parent
-    peer = here.joinpath("peer.py").read_text(encoding="utf-8")
     return (
         f"import sys, types\npeer = sys.modules[{_PEER!r}] = types.ModuleType({_PEER!r})\n"
-        f"exec({peer!r}, peer.__dict__)\n" + here.joinpath(_INSIDE).read_text(encoding="utf-8")
+        f"exec({_text('peer.py')!r}, peer.__dict__)\n" + _text(_INSIDE)
     )
+
+
+def _text(module: str) -> str:
+    return Path(__file__).with_name(module).read_text(encoding="utf-8")
+
+
+def _device(name: str) -> tuple[str, str, str]:
+    return "--dev-bind", f"/dev/{name}", f"/dev/{name}"
 
 
 def _library(folder: str) -> Iterator[str]:

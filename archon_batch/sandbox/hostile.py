@@ -1,17 +1,12 @@
 """Programs that try what a sandbox must not let them.
 
-The first kind defines ``attack``, or ``use``, and returns ``"through"`` where it reached what it must
-not. The second is wrong, and tries to pass the test of a right program all the same.
+Each defines ``attack``, or ``use``, and returns ``"through"`` where it reached what it must not.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_LIBC = """\
-import ctypes, os, platform
-libc = ctypes.CDLL(None, use_errno=True)
-here = platform.machine() == "x86_64"
-"""
+from archon_batch.sandbox.hoards import HOARDS, LIBC
 
 #: By what each tries.
 REACHES: Mapping[str, str] = MappingProxyType(
@@ -22,7 +17,7 @@ def attack():
     socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     return "through"
 """,
-        "sends a datagram, past Python": _LIBC
+        "sends a datagram, past Python": LIBC
         + """\
 def attack():
     return "through" if libc.socket(2, 2, 0) >= 0 else "held"
@@ -82,22 +77,22 @@ def attack():
     os.kill(1, 9)
     return "held"
 """,
-        "traces its first process": _LIBC
+        "traces its first process": LIBC
         + """\
 def attack():
     return "through" if libc.ptrace(16, 1, 0, 0) == 0 else "held"
 """,
-        "mounts a file system": _LIBC
+        "mounts a file system": LIBC
         + """\
 def attack():
     return "through" if libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0 else "held"
 """,
-        "makes a user of its own": _LIBC
+        "makes a user of its own": LIBC
         + """\
 def attack():
     return "through" if libc.unshare(0x10000000) == 0 else "held"
 """,
-        "makes a process with a user of its own": _LIBC
+        "makes a process with a user of its own": LIBC
         + """\
 def attack():
     made = libc.syscall(56 if here else 220, 0x10000000 | 17, 0, 0, 0, 0)
@@ -105,129 +100,39 @@ def attack():
         os._exit(0)
     return "through" if made > 0 else "held"
 """,
-        "reads the keys of the session": _LIBC
+        "reads the keys of the session": LIBC
         + """\
 def attack():
     return "through" if libc.syscall(250 if here else 219, 0, -3, 1) >= 0 else "held"
 """,
-        "takes memory between processes": _LIBC
+        "writes into its first process": """\
+def attack():
+    with open("/proc/1/mem", "r+b"):
+        return "through"
+""",
+        "reads what the machine does": """\
+import os
+def attack():
+    return "through" if os.path.exists("/proc/meminfo") else "held"
+""",
+        "opens a pair of sockets": LIBC
         + """\
 def attack():
-    return "through" if libc.shmget(0, 1 << 20, 0o1600) >= 0 else "held"
+    return "through" if libc.socketpair(1, 1, 0, (ctypes.c_int * 2)()) == 0 else "held"
 """,
-        "takes memory as a file": _LIBC
+        "makes a process that is no part of the box": LIBC
         + """\
 def attack():
-    return "through" if libc.syscall(319 if here else 279, b"x", 0) >= 0 else "held"
-""",
-        "takes a gigabyte": """\
-def attack():
-    return "through" if len(bytearray(1 << 30)) else "held"
-""",
-        "lifts its own limits": """\
-import resource
-def attack():
-    for limit in (resource.RLIMIT_AS, resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE):
-        try:
-            resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            return "through"
-        except (OSError, ValueError):
-            pass
-    return "held"
-""",
-        "forks without end": """\
-import os, time
-def attack():
-    for made in range(1000):
-        if os.fork() == 0:
-            time.sleep(60)
-            os._exit(0)
-        if made > 32:
-            return "through"
-""",
-        "starts threads without end": """\
-import threading, time
-def attack():
-    for _ in range(64):
-        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-    return "through"
-""",
-        "fills the disk": """\
-def attack():
-    for n in range(64):
-        with open(f"/tmp/{n}", "wb") as file:
-            file.write(bytes(1 << 20))
-    return "through"
+    told = (ctypes.c_uint64 * 8)(0x20000000, 0, 0, 0, 17, 0, 0, 0)
+    made = libc.syscall(435, ctypes.byref(told), ctypes.sizeof(told))
+    if made == 0:
+        os._exit(0)
+    return "through" if made > 0 or ctypes.get_errno() != 38 else "held"
 """,
         "reaches into what a test hands to it": """\
 def use(given):
     return "through" if given.__globals__ else "held"
 """,
-    }
-)
-
-#: Programs that are to add two numbers, by how they would pass without.
-FORGERIES: Mapping[str, str] = MappingProxyType(
-    {
-        "ends with success": """\
-import os
-def add(a, b):
-    os._exit(0)
-""",
-        "reports success itself": """\
-import os
-def add(a, b):
-    for number in range(64):
-        for line in (b'["passed", ""]', b'["loaded", ""]', b'OK', b'["value", true]'):
-            try:
-                os.write(number, line + bytes([10]))
-            except OSError:
-                pass
-    os._exit(0)
-""",
-        "equals everything": """\
-class Anything(int):
-    __eq__ = __le__ = __ge__ = lambda self, other: True
-    __ne__ = lambda self, other: False
-    __hash__ = int.__hash__
-def add(a, b):
-    return Anything(7)
-""",
-        "is nothing but equal": """\
-class Anything:
-    __eq__ = lambda self, other: True
-    __class__ = property(lambda self: int)
-def add(a, b):
-    return Anything()
-""",
-        "patches what tests stand on": """\
-import builtins, json, operator, sys
-def abs(x):
-    return 0
-builtins.AssertionError = type("Quiet", (Exception,), {})
-operator.eq = lambda a, b: True
-json.loads = lambda text: 5
-sys.settrace(None)
-def add(a, b):
-    return 7
-""",
-        "looks for the answer": """\
-import gc, sys
-def add(a, b):
-    # Put together here, so that it does not find itself.
-    wanted = " ".join(("assert", "add(2,", "3)"))
-    frame, found = sys._getframe().f_back, gc.get_objects()
-    while frame:
-        found += frame.f_locals.values()
-        frame = frame.f_back
-    return 5 if any(wanted in x for x in map(repr, found[:20_000])) else 7
-""",
-        "returns what cannot be read": """\
-def add(a, b):
-    value = []
-    for _ in range(100_000):
-        value = [value]
-    return value
-""",
+        **HOARDS,
     }
 )

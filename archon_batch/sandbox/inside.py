@@ -5,6 +5,7 @@ values, and never an object that the program has made. A third kind of box runs 
 script, and the host reads what it prints.
 """
 
+import ast
 import builtins
 import dis
 import json
@@ -14,28 +15,35 @@ import sys
 import types
 from typing import Any
 
-from archon_batch.sandbox.peer import DEEDS, WHY, Far, Peer, said, told
+from archon_batch.sandbox.peer import BUILT_IN, DEEDS, WHY, Far, Peer, said, told
 
 _MEGA = 1 << 20
-#: What one process may have. Seconds of the processor say the same on a busy machine; those of the
-#: clock, which a program that sleeps would use up, are the host's to watch.
+#: What one process may have, and with it each that it starts. Of the processor it is the most that
+#: all tests of a program may take of the clock, which the host watches.
 _LIMITS = {
     resource.RLIMIT_AS: 512 * _MEGA,
-    resource.RLIMIT_CPU: 20,
+    resource.RLIMIT_CPU: 120,
     resource.RLIMIT_FSIZE: 16 * _MEGA,
     resource.RLIMIT_NOFILE: 64,
     resource.RLIMIT_NPROC: 8,
-    resource.RLIMIT_CORE: 0,
+    # 0 does not keep a kernel from handing a core to a program of the machine; 1 does.
+    resource.RLIMIT_CORE: 1,
+    resource.RLIMIT_MEMLOCK: 0,
+    resource.RLIMIT_MSGQUEUE: 0,
+    resource.RLIMIT_SIGPENDING: 64,
+    resource.RLIMIT_NICE: 0,
+    resource.RLIMIT_RTPRIO: 0,
 }
 
 
 def hold(programs: list[str], read: int, write: int) -> None:
     """Be the program: load the first text that is Python, and do what the tests ask."""
-    peer = Peer(read, write, serves=frozenset(DEEDS))
+    peer = Peer(read, write, serves=frozenset(DEEDS), takes=BUILT_IN)
+    peer.send(["value", []])
     module = types.ModuleType("program")
     sys.modules["program"] = module
     try:
-        exec(_compiled(programs), module.__dict__)  # noqa: S102  (it is what a box is for)
+        exec(_loaded(programs), module.__dict__)  # noqa: S102  (it is what a box is for)
         names = {str(name): value for name, value in vars(module).items()}
         peer.lent.update(names)
         peer.send(["value", list(names)])
@@ -50,19 +58,20 @@ def test(tests: list[dict[str, Any]], first: int, read: int, write: int) -> None
     """Be the tests, from number ``first`` on: a line of JSON tells of each, and one goes before."""
     report = os.fdopen(os.dup(1), "w", encoding="ascii")
     _quiet()
-    peer = Peer(read, write, serves=frozenset({"call"}))
-    failed, defined = "", set()
-    try:
-        kind, *rest = peer.receive()
-        if kind == "value":
-            defined = set(map(str, rest[0]))
-        else:
-            failed = f"{rest[0]}: {rest[1]}"
-    except Exception as error:  # noqa: BLE001  (whatever a program may have sent)
-        failed = said(error)
-    print(json.dumps(["loaded", ""]), file=report, flush=True)
+    peer = Peer(read, write, serves=frozenset({"call"}), takes=frozenset())
+    failed, defined = "", set[str]()
+    for word in ("begun", "loaded"):
+        if not failed:
+            try:
+                defined = set(map(str, peer.answer()))
+            except Exception as error:  # noqa: BLE001  (whatever a program may have sent)
+                failed = said(error)
+        print(json.dumps([word, ""]), file=report, flush=True)
     for each in tests[first:]:
         outcome = ("failed", failed[:WHY]) if failed else _tried(peer, each, defined)
+        if outcome[0] == "passed" and peer.lost:
+            # A test that forgives every error does not forgive that nobody answers.
+            outcome = ("failed", "the program has ended")
         print(json.dumps(outcome), file=report, flush=True)
         if peer.lost and not failed:
             # The host makes another pair of boxes for the tests that are left.
@@ -78,12 +87,15 @@ def _tried(peer: Peer, each: dict[str, Any], defined: set[str]) -> tuple[str, st
     loaded, stored = _names(codes)
     if each["names"] is None:
         ours = set(dir(builtins)) | sys.stdlib_module_names
-        # What Python has is the program's only in a test that names nothing else of it: a program
-        # must not pass by an abs() of its own.
-        wanted = (loaded - stored - ours) or (loaded - stored) & defined
+        wanted = loaded - stored - ours
+        if not wanted:
+            # What Python has is the program's only in a test that names nothing else of it, and then
+            # the innermost of them alone: a program must not pass by an abs() of its own.
+            wanted = _innermost(each["code"], (loaded - stored) & defined)
         far = {name: Far(peer, name) for name in wanted}
     else:
         far = {here: Far(peer, there) for here, there in each["names"]}
+    peer.begin(frozenset(loaded - stored - set(far)))
     try:
         for name in (loaded & sys.stdlib_module_names) - stored - set(far):
             space[name] = __import__(name)
@@ -95,6 +107,19 @@ def _tried(peer: Peer, each: dict[str, Any], defined: set[str]) -> tuple[str, st
     except BaseException as error:  # noqa: BLE001
         return "failed", said(error)
     return "passed", ""
+
+
+def _innermost(code: str, names: set[str]) -> set[str]:
+    """Of these names the one that is called first, if any is; else all."""
+    if len(names) < 2:  # noqa: PLR2004
+        return names
+    called = [
+        call.func.id
+        for call in ast.walk(ast.parse(code))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names
+    ]
+    # The walk goes from the outside in.
+    return {called[-1]} if called else names
 
 
 def _names(codes: list[types.CodeType]) -> tuple[set[str], set[str]]:
@@ -111,10 +136,45 @@ def _names(codes: list[types.CodeType]) -> tuple[set[str], set[str]]:
     return loaded, stored
 
 
-def script(programs: list[str]) -> None:
-    """Be a program that reads what it is given and prints."""
+def script(programs: list[str], begun: int) -> None:
+    """Be a program that reads what it is given and prints; the host is told when it begins."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    exec(_compiled(programs), {"__name__": "__main__"})  # noqa: S102
+    os.write(begun, b"\n")
+    os.close(begun)
+    exec(_loaded(programs), {"__name__": "__main__"})  # noqa: S102
+
+
+def _loaded(programs: list[str]) -> types.CodeType:
+    """The code of the first text that is Python, with what a box lacks for it."""
+    if any("asyncio" in program for program in programs):
+        _wake_by_a_pipe()
+    return _compiled(programs)
+
+
+def _wake_by_a_pipe() -> None:
+    """Wake the loop of asyncio, which takes a pair of sockets for it, by a pipe: there are none."""
+    import socket  # noqa: PLC0415  (few programs want it)
+
+    class End:
+        def __init__(self, file: int) -> None:
+            self._file = file
+
+        def fileno(self) -> int:
+            return self._file
+
+        def setblocking(self, blocks: bool) -> None:
+            os.set_blocking(self._file, blocks)
+
+        def recv(self, most: int) -> bytes:
+            return os.read(self._file, most)
+
+        def send(self, data: bytes) -> int:
+            return os.write(self._file, data)
+
+        def close(self) -> None:
+            os.close(self._file)
+
+    socket.__dict__["socketpair"] = lambda: tuple(map(End, os.pipe()))
 
 
 def _compiled(programs: list[str]) -> types.CodeType:
@@ -132,17 +192,19 @@ def _quiet() -> None:
 
 
 def main(job: int) -> None:
+    for limit, wanted in _LIMITS.items():
+        _, most = resource.getrlimit(limit)
+        bound = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(limit, (bound, bound))
     with os.fdopen(job, "rb") as file:
-        wanted = json.loads(file.read())
-    for limit, most in _LIMITS.items():
-        resource.setrlimit(limit, (most, most))
-    match wanted.pop("kind"):
+        told = json.loads(file.read())
+    match told.pop("kind"):
         case "hold":
-            hold(**wanted)
+            hold(**told)
         case "test":
-            test(**wanted)
+            test(**told)
         case "script":
-            script(**wanted)
+            script(**told)
 
 
 if __name__ == "__main__":

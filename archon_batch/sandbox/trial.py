@@ -12,11 +12,14 @@ from typing import IO, Literal, TypeAlias
 
 from archon_batch.sandbox.box import opened
 
-#: Seconds of the clock for one test, and for all tests of one program.
-SECONDS, ALL_SECONDS = 60.0, 120.0
+#: Seconds of the clock for one test (the default, and at the most), for all tests of one program, and
+#: for a box to start, which on a busy machine is no fault of the program.
+SECONDS, MOST_SECONDS, ALL_SECONDS, _START = 3.0, 60.0, 120.0, 30.0
 #: Bytes of a report that are read, and of a script's output beyond what is right.
 _REPORT, _SPARE = 4096, 65_536
 _LATE = "its time is up"
+#: What a report says before its first test: its boxes have begun, the program is loaded.
+_WORDS = ("begun", "loaded")
 
 #: ``broken`` is the fault of the test, which is no Python.
 Verdict: TypeAlias = Literal["passed", "failed", "broken"]
@@ -54,28 +57,41 @@ class Sandbox:
     ) -> Generator[Outcome, None, None]:
         """How each test ends, one after the other; whoever has seen enough may stop.
 
+        A program that is late once fails the tests that are left, too: it would be late again.
+
         Args:
             programs: texts of which the first that is Python is the program.
             tests: each is run in a namespace of its own.
         """
         done, until = 0, time.monotonic() + self._all
+        is_late = False
         while done < len(tests):
-            if time.monotonic() >= until:
+            if is_late or time.monotonic() >= until:
                 yield from [Outcome("failed", _LATE)] * (len(tests) - done)
                 return
             with self._pair(programs, tests, done) as report:
                 for outcome in self._outcomes(report, len(tests) - done, until):
                     done += 1
                     yield outcome
+                is_late = report.why == _LATE
 
     def printed(self, programs: Sequence[str], given: str, right: str) -> Outcome:
         """Whether the program, run as a script, prints what is right for what it is given."""
-        told = {"programs": list(programs)}
         most = len(right) * 4 + _SPARE
         stdin = given.encode("utf-8", "replace")
-        until = time.monotonic() + self._seconds
-        with self._box.running("script", told, given=stdin, stdout=subprocess.PIPE) as process:
-            said = Reading(process.stdout, most)
+        read, write = os.pipe()
+        with ExitStack() as stack:
+            stack.callback(os.close, read)
+            try:
+                told = {"programs": list(programs), "begun": write}
+                box = self._box.running(
+                    "script", told, pipes=(write,), given=stdin, stdout=subprocess.PIPE
+                )
+                process = stack.enter_context(box)
+            finally:
+                os.close(write)
+            Reading(read, 1).more(time.monotonic() + _START)
+            said, until = Reading(_number(process.stdout), most), time.monotonic() + self._seconds
             while said.more(until):
                 pass
         if not said.ended:
@@ -106,23 +122,23 @@ class Sandbox:
                 # Only the boxes have them now, so that each sees when the other is gone.
                 for end in ends:
                     os.close(end)
-            yield Reading(process.stdout, _REPORT * (len(tests) + 1))
+            yield Reading(_number(process.stdout), _REPORT * (len(tests) + 2))
 
     def _outcomes(self, report: "Reading", most: int, until: float) -> Iterator[Outcome]:
         """What the report tells, at least of one test: the first that does not end is the last."""
-        loaded = told = 0
+        told = -len(_WORDS)
         while told < most:
-            line = report.line(min(time.monotonic() + self._seconds, until))
-            if line is None and report.ended and told:
+            seconds = self._seconds if told > -len(_WORDS) else _START
+            line = report.line(min(time.monotonic() + seconds, until))
+            if line is None and report.ended and told > 0:
                 # The program has ended itself, and the next test wants a fresh one.
                 return
             if line is None:
                 yield Outcome("failed", report.why or "its tests have ended without a word")
                 return
-            if loaded:
-                told += 1
+            if told >= 0:
                 yield _outcome(line)
-            loaded = 1
+            told += 1
 
 
 def _outcome(line: bytes) -> Outcome:
@@ -140,10 +156,8 @@ def _outcome(line: bytes) -> Outcome:
 class Reading:
     """What a box says, until it ends, its time is up, or it has said too much."""
 
-    def __init__(self, pipe: IO[bytes] | None, most: int) -> None:
-        if pipe is None:
-            raise ValueError("no pipe")
-        self._file = pipe.fileno()
+    def __init__(self, file: int, most: int) -> None:
+        self._file = file
         self._most = most
         self._poll = select.poll()
         self._poll.register(self._file, select.POLLIN)
@@ -172,3 +186,9 @@ class Reading:
                 return None
         line, _, self.text = self.text.partition(b"\n")
         return line
+
+
+def _number(pipe: IO[bytes] | None) -> int:
+    if pipe is None:
+        raise ValueError("no pipe")
+    return pipe.fileno()

@@ -19,13 +19,14 @@ from archon_batch.store.attempts import (
     Start,
     Started,
     Tight,
-    lock,
 )
 from archon_batch.store.audit import Audit, Books
 from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
 from archon_batch.store.database import Database, bring, connect, is_there
 from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.installation import Installation
+from archon_batch.store.intake import take_in
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.leases import Leases
@@ -39,7 +40,6 @@ from archon_batch.store.patience import patiently
 from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.searches import Search, Searches, TrialLine
 from archon_batch.store.settle import recover as _recover
-from archon_batch.store.settle import settle as _settle
 from archon_batch.store.spool import Spool
 from archon_batch.store.workers import Worker, Workers
 
@@ -63,6 +63,7 @@ class Store:
     searches: Searches
     lines: Lines
     leases: Leases
+    installation: Installation
     clerk: Clerk
     spool: Spool | None = None
 
@@ -95,6 +96,7 @@ class Store:
             Searches(database),
             Lines(database),
             Leases(database),
+            Installation(database),
             Clerk(database, kept),
             kept,
         )
@@ -110,29 +112,35 @@ class Store:
         # A password may also stand behind the question mark.
         return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
+    def faults(self) -> list[str]:
+        """What is wrong with the database, or waits in the spool for a person, in words."""
+        return [*self.database.faults(), *(self.spool.faults() if self.spool else ())]
+
+    def aside(self, job_id: str) -> int:
+        """How many ends of the job's attempts the ledger could not take in whole."""
+        kept = self.spool.aside.kept() if self.spool else ()
+        return sum(finish.start.call.job == job_id for _, some in kept for finish in some)
+
     def recover(self, *, lapsed: bool = False) -> int:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
 
-        A process is dead when this machine says so, or, with ``lapsed``, when its lease has lapsed:
-        to be asked for only by who knows that the database was there to renew it. Clocks of other
+        A process is dead when the kernel that counts it says so, or, with ``lapsed``, when its
+        lease has lapsed: to be asked for only by who knows that the database was there to renew it. Clocks of other
         machines are not compared: each process judges the age of its own attempts, and of the
         rest it counts only where a process has no lease.
 
         Return how many were put in doubt.
         """
-        for path, finishes in self.spool.kept() if self.spool else ():
-            with self.database.writing() as connection:
-                lock(connection, {finish.start.call.job for finish in finishes})
-                _settle(connection, finishes)
-            path.unlink(missing_ok=True)
+        if self.spool:
+            take_in(self.database, self.spool)
         at = now()
         # Asked for after the attempts are known: a process has its lease before its first.
-        leases = cache(self.leases.all)
+        leases, gone = cache(self.leases.all), cache(is_dead)
 
         def is_lost(owner: str, expires: datetime) -> bool:
             if owner == me():
                 return expires < at
-            if is_dead(owner):
+            if gone(owner):
                 return True
             lives = leases().get(owner)
             return expires < at if lives is None else lapsed and not lives
@@ -175,6 +183,7 @@ __all__ = [
     "Finish",
     "Found",
     "Halted",
+    "Installation",
     "Items",
     "Job",
     "Kept",

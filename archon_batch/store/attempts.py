@@ -17,8 +17,8 @@ from archon_batch.ledger import NanoUsd
 from archon_batch.store import tables
 from archon_batch.store.prepared import Record, execute, fetch
 
-#: The outcome of an attempt whose process died.
-WORKER_DIED = "worker_died"
+#: The outcome of an attempt whose process died, and of one that a rate limit turned away.
+WORKER_DIED, RATE_LIMIT = "worker_died", "rate_limit"
 
 #: The money of a job that moves.
 _MONEY = ("spent", "reserved", "in_doubt")
@@ -64,6 +64,8 @@ class Started:
     tried: int
     #: How many of those before are in doubt.
     in_doubt: int
+    #: How many of those before a rate limit turned away.
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

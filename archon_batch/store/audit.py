@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from archon_batch.store import tables
 from archon_batch.store.attempts import CALL
 from archon_batch.store.database import Database
+from archon_batch.store.settle import LATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,9 @@ class Books:
     added: tuple[int, int, int]
     written: tuple[int, int, int]
     budget: int | None
+    #: Attempts that were billed more than was kept back for them, and by how much in all.
+    exceeding: int
+    exceeded: int
     #: The rows that the job took in, and its items by their status.
     rows: int
     items: dict[str, int]
@@ -29,6 +33,10 @@ class Books:
     unanswered: int
     #: Calls with several attempts under way.
     twice: int
+    #: Calls with an attempt on the bill that was made although an answer was on record; and those
+    #: with several on the bill because an answer came late, to an attempt that was in doubt.
+    paid_again: int
+    paid_late: int
     #: Attempts under way, and those among them whose time is over.
     sending: int
 
@@ -59,10 +67,18 @@ class Audit:
                 (i.status == "given_up") != i.reason.is_not(None),
                 (i.status == "open") != i.ended_at.is_(None),
             )
+            beyond = a.cost - a.reserve
+            exceeding, exceeded = connection.execute(
+                sa.select(sa.func.count(), sa.func.sum(beyond)).where(
+                    a.job_id == job_id, beyond > 0
+                )
+            ).one()
             return Books(
                 added=_added(connection, job_id),
                 written=(job.spent, job.reserved, job.in_doubt),
                 budget=job.budget,
+                exceeding=exceeding,
+                exceeded=int(exceeded or 0),
                 rows=job.rows,
                 items=_by_status(connection, job_id),
                 halves=_count(connection, sa.select(i.ix).where(i.job_id == job_id, broken)),
@@ -79,10 +95,31 @@ class Audit:
                     ),
                 ),
                 twice=_count(connection, twice),
+                paid_again=_count(connection, _answered_before(job_id, late=False)),
+                paid_late=_count(connection, _answered_before(job_id, late=True)),
                 sending=_count(
                     connection, sa.select(a.key).where(a.job_id == job_id, a.state == "sending")
                 ),
             )
+
+
+def _answered_before(job_id: str, *, late: bool) -> sa.Select[tuple[object, ...]]:
+    """Calls with an answer that was paid for before another attempt that was paid for too.
+
+    Both count: who retries begins a new count.
+    """
+    first, later = tables.attempts.alias(), tables.attempts.alias()
+    of_call = (later.c[name] == first.c[name] for name in ("job_id", "ix", "key"))
+    again = sa.exists().where(
+        *of_call, later.c.n > first.c.n, later.c.counts, later.c.state == "billed"
+    )
+    is_late = sa.func.coalesce(first.c.why, "") == LATE
+    return (
+        sa.select(first.c.ix, first.c.key)
+        .where(first.c.job_id == job_id, first.c.counts, first.c.state == "billed")
+        .where(first.c.outcome == "ok", is_late if late else ~is_late, again)
+        .distinct()
+    )
 
 
 def _added(connection: Connection, job_id: str) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from archon_batch.store import tables
 from archon_batch.store.attempts import (
     CALL,
+    RATE_LIMIT,
     WORKER_DIED,
     Begun,
     BudgetReached,
@@ -127,7 +128,9 @@ def _is_mine(facts: _Facts, start: Start) -> bool:
 
 def _started(before: Sequence[Record], n: int) -> Started:
     counted = [a for a in before if a.counts and a.n < n]
-    return Started(n, len(counted) + 1, sum(a.state == "in_doubt" for a in counted))
+    in_doubt = sum(a.state == "in_doubt" for a in counted)
+    refused = sum(a.state == "not_billed" and a.outcome == RATE_LIMIT for a in counted)
+    return Started(n, len(counted) + 1, in_doubt, refused)
 
 
 def _affordable(job: Record, more: int, reserve: int | None) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Boolean, Index, false, text
 from sqlmodel import Field, SQLModel
 
-from archon_batch.store.columns import moment, money, words
+from archon_batch.store.columns import count, moment, money, words
 
 
 class Job(SQLModel, table=True):
@@ -144,10 +144,10 @@ class Attempt(SQLModel, table=True):
     cost: int | None = money(null=True)
     #: The cost is the highest possible, since the provider did not report the tokens.
     estimated: bool = Field(default=False, sa_type=Boolean)
-    prompt_tokens: int | None = Field(default=None, nullable=True)
-    completion_tokens: int | None = Field(default=None, nullable=True)
-    cached_tokens: int | None = Field(default=None, nullable=True)
-    reasoning_tokens: int | None = Field(default=None, nullable=True)
+    prompt_tokens: int | None = count()
+    completion_tokens: int | None = count()
+    cached_tokens: int | None = count()
+    reasoning_tokens: int | None = count()
     #: Counts against the bound of attempts; ``retry`` begins a new count.
     counts: bool = Field(default=True, sa_type=Boolean)
     #: It made a candidate of which nothing is in the item's answer.
@@ -195,7 +195,7 @@ class Completion(SQLModel, table=True):
     model: str = Field(max_length=200)
     text: str = words()
     finish: str | None = Field(default=None, max_length=64, nullable=True)
-    prompt_tokens: int | None = Field(default=None, nullable=True)
-    completion_tokens: int | None = Field(default=None, nullable=True)
+    prompt_tokens: int | None = count()
+    completion_tokens: int | None = count()
     cost: int | None = money(null=True)
     made_at: datetime = moment()

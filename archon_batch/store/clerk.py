@@ -4,6 +4,7 @@ import os
 import queue
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +15,9 @@ from archon_batch.errors import StoreAwayError
 from archon_batch.store.attempts import Begun, Finish, Start, lock
 from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
+from archon_batch.store.intake import lay_aside
 from archon_batch.store.patience import patiently
+from archon_batch.store.resort import put
 from archon_batch.store.settle import settle
 from archon_batch.store.spool import Spool
 
@@ -57,7 +60,8 @@ class Clerk:
 
     A beginning that was answered is on the disk, so it may be sent; an end that was answered is
     paid for once and for all. Entries that arrive while a commit is under way share the next one.
-    Ends that the database is not there to take go into the spool.
+    Ends that the database is not there to take go into the spool; of those that it refuses, as
+    much is put on record as it takes.
     """
 
     def __init__(self, database: Database, spool: Spool | None = None) -> None:
@@ -134,30 +138,58 @@ class Clerk:
         starts = [entry for entry in batch if isinstance(entry, _Beginning)]
         ends = [entry for entry in batch if isinstance(entry, _End)]
         try:
-            verdicts = patiently(
+            verdicts, strays = patiently(
                 partial(self._commit_all, [e.work for e in starts], [e.work for e in ends])
             )
         except BaseException as error:  # noqa: BLE001  (whoever waits must hear of it)
-            if isinstance(error, StoreAwayError) and ends and self._spool:
-                for start in starts:
-                    start.future.set_exception(error)
-                self._keep(self._spool, ends)
-                return
-            if len(batch) > 1 and not isinstance(error, StoreAwayError):
-                # One of them cannot be done; the others are no worse for it.
-                for entry in batch:
-                    self._commit([entry])
-                return
-            for entry in batch:
-                entry.future.set_exception(error)
+            self._failed(starts, ends, error)
             return
+        lay_aside(self._spool, strays)
         for start, verdict in zip(starts, verdicts, strict=True):
             start.future.set_result(verdict)
         for end in ends:
             end.future.set_result(None)
 
-    def _keep(self, spool: Spool, ends: list[_End]) -> None:
+    def _failed(self, starts: list[_Beginning], ends: list[_End], error: BaseException) -> None:
+        batch: list[_Entry] = [*starts, *ends]
+        if len(batch) > 1 and not isinstance(error, StoreAwayError):
+            # One of them cannot be done; the others are no worse for it.
+            for entry in batch:
+                self._commit([entry])
+            return
+        for start in starts:
+            start.future.set_exception(error)
+        if ends and isinstance(error, StoreAwayError):
+            self._keep(ends, error)
+        elif ends and isinstance(error, Exception):
+            self._lessen(ends[0], error)
+        else:
+            for end in ends:
+                end.future.set_exception(error)
+
+    def _lessen(self, end: _End, refused: Exception) -> None:
+        """Put on record what can be of an end that was refused; what cannot is kept."""
+        try:
+            if not put(self._database, end.work, refused) and self._spool:
+                self._spool.aside.keep([end.work])
+        except (StoreAwayError, OSError) as error:
+            self._keep([end], error)
+        except Exception as error:  # noqa: BLE001  (whoever waits must hear of it)
+            # Not of the end alone: it is taken in when the database takes any.
+            with suppress(OSError):
+                if self._spool:
+                    self._spool.keep([end.work])
+            end.future.set_exception(error)
+        else:
+            end.future.set_result(None)
+
+    def _keep(self, ends: list[_End], away: Exception) -> None:
         """Put the ends into the spool, or wait until there is any place for them."""
+        spool = self._spool
+        if spool is None:
+            for end in ends:
+                end.future.set_exception(away)
+            return
         while True:
             try:
                 spool.keep([end.work for end in ends])
@@ -177,12 +209,16 @@ class Clerk:
         for end in ends:
             end.future.set_result(None)
 
-    def _commit_all(self, starts: list[Start], ends: list[Finish]) -> list[Begun]:
-        """Both are safe to do again, also when only the confirmation of a commit was lost."""
+    def _commit_all(
+        self, starts: list[Start], ends: list[Finish]
+    ) -> tuple[list[Begun], list[Finish]]:
+        """The verdicts, and the ends of no attempt on record.
+
+        Both are safe to do again, also when only the confirmation of a commit was lost.
+        """
         jobs = {work.call.job for work in starts} | {work.start.call.job for work in ends}
         with self._database.writing() as connection:
             lock(connection, jobs)
             # Ends first: the money that they free may let a beginning through.
-            if ends:
-                settle(connection, ends)
-            return begin(connection, starts) if starts else []
+            strays = settle(connection, ends) if ends else []
+            return begin(connection, starts) if starts else [], strays

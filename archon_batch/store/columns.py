@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, DateTime, Text
+from sqlalchemy import BigInteger, DateTime, Integer, Text
 from sqlmodel import Field
 
 
@@ -13,6 +13,13 @@ def words(*, null: bool = False) -> Any:  # noqa: ANN401  (SQLModel's Field is A
 def money(*, null: bool = False) -> Any:  # noqa: ANN401
     """Nano-dollars."""
     return Field(default=None if null else 0, sa_type=BigInteger, nullable=null)
+
+
+def count() -> Any:  # noqa: ANN401
+    """Tokens as a provider reports them, who may report anything; null where it does not."""
+    # SQLite's have one width, and a column of it is only renamed by writing the whole table anew.
+    wide = BigInteger().with_variant(Integer(), "sqlite")
+    return Field(default=None, sa_type=cast("Any", wide), nullable=True)
 
 
 def moment(*, null: bool = False) -> Any:  # noqa: ANN401

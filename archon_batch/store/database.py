@@ -1,9 +1,10 @@
 """The connection to SQLite or Postgres, and the settings without which SQLite loses updates."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
+from archon_batch.store.codes import Meaning, meaning
 from archon_batch.store.migrations import HEAD, upgrade
 from archon_batch.store.moment import now
 from archon_batch.store.prepared import say
+from archon_batch.store.server import faults, reconnect, served, settle_transaction
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 
 #: Milliseconds that a writer waits for another process's commit.
 _BUSY = 15_000
-
-#: Seconds that a transaction on Postgres may lie idle before the server ends it.
-_IDLE = 15
-
-#: How a connection to Postgres is noticed to be cut when nothing comes: libpq's words, in seconds,
-#: the last in milliseconds.
-_LOSSES = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
 
 #: What would do, where SQLite says only what is wrong.
 _HINTS = {
@@ -105,6 +95,7 @@ class Database:
         with self._turn, _translated(self.engine), self.engine.connect() as connection:
             connection.begin()
             if not self.is_sqlite:
+                settle_transaction(connection)
                 if not lasting:
                     say(connection, "SET LOCAL synchronous_commit = off")
                 yield connection
@@ -120,6 +111,11 @@ class Database:
                 if not lasting:
                     connection.rollback()
                     say(connection, "PRAGMA synchronous=FULL")
+
+    def faults(self) -> list[str]:
+        """What keeps the database from being written, or from keeping what is."""
+        with self.reading() as connection:
+            return [] if self.is_sqlite else faults(connection)
 
     def clock(self, connection: Connection) -> float:
         """Seconds since 1970 by the clock that all processes share: the server's, or this machine's."""
@@ -159,26 +155,11 @@ def connect(text: str) -> Engine:
             f"{url.drivername} is not supported; use sqlite:///FILE or postgresql+psycopg://...",
         )
     try:
-        engine = sa.create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=8,
-            max_overflow=24,
-            hide_parameters=True,
-            connect_args=_LOSSES,
-        )
+        return served(url, _VARIABLE)
     except ModuleNotFoundError:
         raise SettingsError(
             _VARIABLE, "Postgres needs: pip install archon-batch[postgres]"
         ) from None
-
-    @sa.event.listens_for(engine, "connect")
-    def _settle(connection: Any, _record: Any) -> None:  # noqa: ANN401
-        # A process that is frozen inside a transaction must not keep its locks from the others.
-        connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE}s'")
-        connection.commit()
-
-    return engine
 
 
 def bring(engine: Engine) -> None:
@@ -205,7 +186,8 @@ def is_there(text: str) -> bool:
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError(_VARIABLE, "a database in memory is lost at the end; name a file")
-    folder = Path(url.database).absolute().parent
+    path = Path(url.database)
+    folder = path.absolute().parent
     if not folder.is_dir():
         raise SettingsError(_VARIABLE, f"no such folder: {folder}")
     engine = sa.create_engine(
@@ -218,6 +200,12 @@ def _sqlite(url: URL) -> Engine:
         # by every connection, as is the driver's way, are 40 MB after 10,000 calls.
         connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 24},
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _made(_dialect: Any, _record: Any, _args: Any, _more: Any) -> None:  # noqa: ANN401
+        # SQLite itself goes by the umask; its -wal and -shm have the rights of the file.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     @sa.event.listens_for(engine, "connect")
     def _settle(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
@@ -248,7 +236,10 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except (sa.exc.DBAPIError, driver.Error) as error:
         raised = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        away = isinstance(raised, driver.OperationalError | driver.InterfaceError)
+        means = meaning(raised, driver)
+        if means is Meaning.ELSEWHERE:
+            reconnect(engine, raised)
+        away = means in (Meaning.AWAY, Meaning.AGAIN, Meaning.ELSEWHERE)
         first = str(raised).strip().splitlines()
         why = f"database: {first[0] if first else type(raised).__name__}"
         if engine.dialect.name == "sqlite":

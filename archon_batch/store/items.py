@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,15 +91,24 @@ class Items:
         with self._database.reading() as connection:
             return list(connection.scalars(query))
 
-    def cancel(self, job_id: str) -> None:
-        """End what is open; what was paid for stays on record."""
+    def cancel(self, job_id: str) -> bool:
+        """End the job with all that is open of it; what was paid for stays on record.
+
+        Return whether there was anything to end.
+        """
         table = tables.items
         with self._database.writing() as connection:
-            connection.execute(
+            state = lock(connection, [job_id])[job_id].state
+            if state == "done":
+                return False
+            if state != "cancelled":
+                _moved(connection, job_id, "cancelled", now())
+            left = connection.execute(
                 sa.update(table)
                 .where(table.c.job_id == job_id, table.c.status == "open")
                 .values(status="cancelled", ended_at=now())
             )
+            return state != "cancelled" or left.rowcount > 0
 
     def reasons(self, job_id: str) -> list[tuple[str, str | None, int]]:
         """How many items ended without an answer, by status and reason, the most first."""
@@ -123,6 +133,8 @@ class Items:
     ) -> int:
         """Open items again that ended so, and forget their failed calls; return how many.
 
+        The job runs again, if there are any.
+
         Of those, only items that fit all of ``reasons`` (a part of the item's own, whatever its
         case, or how the last attempt of a failed call ended), all of ``layers`` (where the item
         was given up) and all of ``rows``.
@@ -132,7 +144,10 @@ class Items:
         """
         items, attempts, scores = tables.items, tables.attempts, tables.scores
         with self._database.writing() as connection:
-            lock(connection, [job_id])
+            state = lock(connection, [job_id])[job_id].state
+            # A program that was killed may have left some open, when to end a job took two commits.
+            over = state in ("done", "cancelled")
+            left = len(fetch(connection, _open, job=job_id)) if over else 0
             ixs = list(
                 connection.scalars(
                     sa.select(items.c.ix).where(
@@ -161,7 +176,14 @@ class Items:
                     .where(items.c.job_id == job_id, items.c.ix.in_(some))
                     .values(status="open", answer=None, reason=None, notes=None, ended_at=None)
                 )
-            return len(ixs)
+            if (ixs or left) and state != "running":
+                _moved(connection, job_id, "running", None)
+            return len(ixs) + left
+
+
+def _moved(connection: Connection, job_id: str, state: str, at: datetime | None) -> None:
+    job = sa.update(tables.jobs).where(tables.jobs.c.id == job_id)
+    connection.execute(job.values(state=state, reason=None, ended_at=at))
 
 
 def _items() -> sa.Select[*tuple[Any, ...]]:
@@ -185,6 +207,13 @@ def _replies(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     c = tables.calls.c
     query = sa.select(c.ix, c.key, c.text, c.failure, c.finish)
     return among(query, [c.job_id, c.ix], "items", sqlite=sqlite)
+
+
+def _open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = tables.items.c
+    return sa.select(c.ix).where(
+        c.job_id == sa.bindparam("job"), c.status == sa.literal_column("'open'")
+    )
 
 
 def _any_open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:

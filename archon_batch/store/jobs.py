@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -12,8 +12,9 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Question
 from archon_batch.errors import JobNotFoundError
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.ledger import Beyond, NanoUsd, Price
 from archon_batch.store import tables
+from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now, read
 from archon_batch.store.prepared import Record, fetch
@@ -75,6 +76,8 @@ class Job:
     ended_at: datetime | None
     #: high, normal or low.
     priority: str = "normal"
+    #: What its models were seen to count beyond what they were asked for.
+    beyond: Mapping[str, Beyond] = field(default_factory=dict)
 
 
 class Jobs:
@@ -165,9 +168,54 @@ class Jobs:
             )
             return changed.rowcount == 1
 
+    def set_going(
+        self, job_id: str, *, only_from: Iterable[str], budget: NanoUsd | None = None
+    ) -> Job:
+        """Have the job run if it is in one of those states, under a new budget if there is one.
+
+        Return the job as it is then.
+        """
+        table = tables.jobs
+        goes_on = _of(job_id, sa.update(table)).where(table.c.state.in_(list(only_from)))
+        with self._database.writing() as connection:
+            if budget is not None:
+                connection.execute(_of(job_id, sa.update(table)).values(budget=budget))
+            connection.execute(goes_on.values(state="running", reason=None, ended_at=None))
+            return _job(_one(connection, job_id))
+
+    def conclude(self, job_id: str) -> bool:
+        """The job is done, unless an item of it is open or it was cancelled.
+
+        Return whether no item is open.
+        """
+        items = tables.items.c
+        left = sa.select(items.ix).where(items.job_id == job_id, items.status == "open").limit(1)
+        with self._database.writing() as connection:
+            # Who opens rows again has it until they are open.
+            lock(connection, [job_id])
+            if connection.execute(left).first() is not None:
+                return False
+            over = tables.jobs.c.state.in_(["running", "paused", "stopped"])
+            done = {"state": "done", "reason": None, "ended_at": now()}
+            connection.execute(_of(job_id, sa.update(tables.jobs)).where(over).values(**done))
+            return True
+
     def set_budget(self, job_id: str, budget: NanoUsd | None) -> None:
         with self._database.writing() as connection:
             connection.execute(_of(job_id, sa.update(tables.jobs)).values(budget=budget))
+
+    def exceeded(self, job_id: str, model: str, seen: Beyond) -> None:
+        """Keep what the model was seen to count beyond what it was asked for, with the job."""
+        own = tables.jobs.c
+        with self._database.writing() as connection:
+            lock(connection, [job_id])
+            query = sa.select(own.options).where(own.id == job_id)
+            options = json.loads(connection.execute(query).scalar_one())
+            known = _beyond(options)
+            known[model] = known.get(model, Beyond()).with_(seen)
+            options["beyond"] = {name: astuple(one) for name, one in known.items()}
+            changed = sa.update(tables.jobs).values(options=json.dumps(options))
+            connection.execute(_of(job_id, changed))
 
     def set_priority(self, job_id: str, priority: str) -> None:
         with self._database.writing() as connection:
@@ -226,15 +274,19 @@ def _item_row(job_id: str, ix: int, shard: int, item: NewItem) -> dict[str, Any]
     }
 
 
+def _beyond(options: Mapping[str, Any]) -> dict[str, Beyond]:
+    return {model: Beyond(*seen) for model, seen in options.get("beyond", {}).items()}
+
+
 def _job(row: Record) -> Job:
-    prices = json.loads(row.prices).items()
+    prices, options = json.loads(row.prices).items(), json.loads(row.options)
     return Job(
         id=row.id,
         name=row.name,
         dataset=row.dataset,
         architecture=json.loads(row.architecture),
         prices={model: None if pair is None else Price(*pair) for model, pair in prices},
-        options=json.loads(row.options),
+        options=options,
         rows=row.rows,
         shard=row.shard,
         width=row.width,
@@ -247,4 +299,5 @@ def _job(row: Record) -> Job:
         created_at=read(row.created_at),
         ended_at=row.ended_at and read(row.ended_at),
         priority=row.priority,
+        beyond=_beyond(options),
     )

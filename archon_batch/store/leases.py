@@ -9,6 +9,8 @@ from archon_batch.store.database import Database
 
 #: Seconds that a lapsed lease is remembered.
 _REMEMBERED = 86_400.0
+#: Seconds that no lease is taken for: one that runs for longer was taken by a clock that was ahead.
+_LONGEST = 300.0
 
 
 class Leases:
@@ -21,7 +23,7 @@ class Leases:
         with self._database.writing(lasting=False) as connection:
             at = self._database.clock(connection)
             values = {"holder": holder, "until": at + seconds}
-            mine = sa.or_(own.holder == holder, own.until < at)
+            mine = sa.or_(own.holder == holder, own.until < at, own.until > at + _LONGEST)
             renewed = sa.update(tables.leases).where(own.name == name, mine).values(**values)
             if connection.execute(renewed).rowcount:
                 return True
@@ -45,7 +47,7 @@ class Leases:
         with self._database.reading() as connection:
             at = self._database.clock(connection)
             rows = connection.execute(sa.select(own.name, own.until)).all()
-        return {row.name: row.until >= at for row in rows}
+        return {row.name: at <= row.until <= at + _LONGEST for row in rows}
 
     def forget(self) -> None:
         """Remove leases that lapsed long ago."""

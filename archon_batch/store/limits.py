@@ -122,7 +122,7 @@ def _update(key: ModelKey) -> sa.Update:
 def _meter(row: Record) -> Meter:
     said = json.loads(row.meter)
     holders = {name: Holder(*fields) for name, fields in said.get("holders", {}).items()}
-    return Meter(said.get("requests", 0.0), said.get("tokens", 0.0), holders)
+    return Meter(said.get("requests", 0.0), said.get("tokens", 0.0), holders, said.get("at", 0.0))
 
 
 def _written(meter: Meter) -> str:
@@ -130,4 +130,5 @@ def _written(meter: Meter) -> str:
         name: [one.held, one.hungry, one.until, one.width, one.parked]
         for name, one in meter.holders.items()
     }
-    return json.dumps({"requests": meter.requests, "tokens": meter.tokens, "holders": holders})
+    moments = {"requests": meter.requests, "tokens": meter.tokens, "at": meter.at}
+    return json.dumps({**moments, "holders": holders})

@@ -1,49 +1,98 @@
 """Which process an attempt belongs to, and whether that process is dead."""
 
+import hashlib
 import os
+import secrets
 import socket
+import sys
+import uuid
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+_PROC = Path("/proc")
+#: Characters of a machine's name; the column has room for the rest.
+_HOST = 40
+#: Of an address that ``uuid.getnode`` made up, since it found none.
+_RANDOM_NODE = 1 << 40
 
 
 @cache
 def me() -> str:
-    """``host:pid:start`` of this process: a later one with the same pid is another."""
-    pid = os.getpid()
-    return f"{socket.gethostname()[:64]}:{pid}:{_start(pid)}"
+    """The name of this process, which no other has: ``host:pid:start:kernel:random``.
+
+    One with the same pid, later, has another start; one with the same host name, pid and start in
+    another container, or on another machine, has another kernel.
+    """
+    own = f"{_host()}:{os.getpid()}:{_fields('self')[1]}"
+    return f"{own}:{_kernel()}:{secrets.token_hex(4)}"
 
 
 os.register_at_fork(after_in_child=me.cache_clear)
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the process is known to be gone. Of another host nothing is known."""
-    host, pid, start = owner.rsplit(":", 2)
-    return host == socket.gethostname() and _start(int(pid)) != start
+    """Whether the process is surely gone, as only the kernel that counts its pids can tell.
+
+    Of a process of another machine or container, and of one that an earlier version of this program
+    put on record (``host:pid:start``), nothing is known here: its lease decides.
+    """
+    if not is_here(owner):
+        return False
+    _, pid, start, _, _ = owner.rsplit(":", 4)
+    try:
+        # Unlike /proc, it answers for processes that are hidden from this user.
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    state, began = _fields(pid)
+    return state == "Z" or ("" not in (began, start) and began != start)
 
 
 def is_here(owner: str) -> bool:
-    """Whether the process is, or was, one of this machine."""
-    return owner.rsplit(":", 2)[0] == socket.gethostname()[:64]
+    """Whether the process is, or was, one that this kernel counts beside this one."""
+    parts = owner.rsplit(":", 4)
+    return len(parts) == 5 and _kernel() != "" and (parts[0], parts[3]) == (_host(), _kernel())  # noqa: PLR2004
 
 
-def _start(pid: int) -> str:
-    """When the process began, in the kernel's ticks; empty when there is no such process."""
+def _host() -> str:
+    return socket.gethostname()[:_HOST]
+
+
+@cache
+def _kernel() -> str:
+    """A hash of what counts the pids that are seen here; empty where nothing tells.
+
+    Two containers have one boot id, and two machines may have one namespace's number; the start of
+    a process is counted from the boot that its time namespace has.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return "" if Path("/proc/self").exists() else _alive(pid)
+        told = [(_PROC / "sys/kernel/random/boot_id").read_text(), _namespace("pid")]
+    except OSError:
+        if sys.platform == "linux" or uuid.getnode() & _RANDOM_NODE:
+            return ""
+        # Elsewhere a machine has no containers, and its network card tells it from others.
+        return f"{uuid.getnode():x}"
+    with suppress(OSError):  # a kernel older than these
+        told.append(_namespace("time"))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def _namespace(kind: str) -> str:
+    return str((_PROC / "self/ns" / kind).readlink())
+
+
+def _fields(pid: str) -> tuple[str, str]:
+    """The state of a process, and its start in the kernel's ticks; empty where nothing tells."""
+    try:
+        # A /proc of another namespace shows other processes under our numbers.
+        if pid != "self" and (_PROC / "self").readlink() != Path(str(os.getpid())):
+            return "", ""
+        stat = (_PROC / pid / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "", ""
     # The name, in brackets, may hold anything; the start is the twentieth field after it.
     state, *fields = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else fields[18]
-
-
-def _alive(pid: int) -> str:
-    """Where there is no /proc: a pid that answers is taken for the same process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "0"
+    return state, fields[18]

@@ -2,14 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from archon_batch.archon import Reply
+from archon_batch.archon import Reply, Usage
 from archon_batch.errors import Billing
+from archon_batch.ledger import NanoUsd
 from archon_batch.store import tables
 from archon_batch.store.attempts import (
     CALL,
@@ -24,10 +26,12 @@ from archon_batch.store.attempts import (
 )
 from archon_batch.store.moment import utc
 from archon_batch.store.prepared import among, execute, fetch, listed
-from archon_batch.store.text import storable
+from archon_batch.store.text import is_cost, storable, tokens
 
 #: Characters of a provider's word for why it stopped.
 _FINISH = 64
+#: Of an answer to an attempt that was in doubt when it came: why its call may have two that are paid.
+LATE = "late: it was in doubt"
 #: What is known of an attempt only when it has ended.
 _END = (
     "state", "outcome", "why", "cost", "estimated", "prompt_tokens", "completion_tokens",
@@ -43,23 +47,30 @@ class _Before(NamedTuple):
     counts: bool
 
 
-def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
+def settle(connection: Connection, finishes: Sequence[Finish]) -> list[Finish]:
     """Put the ends of attempts on record, move their money, and settle the calls they answer.
 
     An attempt that is settled already stays as it is, unless it was in doubt: then the answer that
     came after all resolves it. The first reply to a call stays.
+
+    Return the ends of which the attempt is not on record: they change nothing.
     """
     states = _states(connection, finishes)
     money: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     ends: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     completions: list[dict[str, Any]] = []
-    for finish in finishes:
-        start = finish.start
-        attempt = (*start.call.row, finish.n)
+    strays: list[Finish] = []
+    for given in finishes:
+        start = given.start
+        attempt = (*start.call.row, given.n)
         before = states.get(attempt)
-        if before is None or before.state not in ("sending", "in_doubt"):
+        if before is None:
+            strays.append(given)
             continue
+        if before.state not in ("sending", "in_doubt"):
+            continue
+        finish = _fitting(given, before)
         # The next end of it in this batch is judged as if it came in a commit of its own.
         states[attempt] = before._replace(state=finish.billing.value)
         moved = money[start.call.job]
@@ -81,6 +92,7 @@ def settle(connection: Connection, finishes: Sequence[Finish]) -> None:
     completions.sort(key=lambda row: str(row["fingerprint"]))
     execute(connection, _completed, completions)
     move(connection, money)
+    return strays
 
 
 def recover(connection: Connection, is_lost: Callable[[str, datetime], bool], at: datetime) -> int:
@@ -109,6 +121,19 @@ def recover(connection: Connection, is_lost: Callable[[str, datetime], bool], at
             money[row.job_id]["in_doubt"] += row.reserve
     move(connection, money)
     return found
+
+
+def _fitting(finish: Finish, before: _Before) -> Finish:
+    """The end with counts that can be. A cost that cannot be is the most that was kept back."""
+    given = finish.usage
+    usage = Usage(*map(tokens, (given.prompt, given.completion, given.cached, given.reasoning)))
+    if usage != given:
+        finish = replace(finish, usage=usage)
+    if finish.cost is not None and not is_cost(finish.cost):
+        finish = replace(finish, cost=NanoUsd(before.reserve), estimated=True)
+    if before.state == "in_doubt" and finish.billing is Billing.BILLED and finish.why is None:
+        finish = replace(finish, why=LATE)
+    return finish
 
 
 def _states(

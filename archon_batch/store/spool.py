@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from archon_batch import private
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.ledger import NanoUsd
@@ -33,19 +34,24 @@ class Spool:
         """The part of a spool that is for the database of that name."""
         return cls(root / hashlib.sha256(database.encode()).hexdigest()[:16])
 
-    def keep(self, finishes: Sequence[Finish]) -> None:
+    @property
+    def aside(self) -> "Spool":
+        """Where ends are that nothing on record takes: for a person to look at."""
+        return Spool(self.folder / "aside")
+
+    def keep(self, finishes: Sequence[Finish], name: str | None = None) -> None:
         """Write the ends down; when this returns, they survive a loss of power.
+
+        What has the ``name`` already is replaced, so that it is safe to do again.
 
         Raises:
             OSError: they cannot be written.
         """
-        # Answers are nobody else's business.
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = secrets.token_hex(8)
-        draft, whole = self.folder / f"{name}.draft", self.folder / f"{name}.json"
+        private.folder(self.folder)
+        word = secrets.token_hex(8)
+        draft, whole = self.folder / f"{word}.draft", self.folder / f"{name or word}.json"
         try:
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
+            with private.opened(draft, "x", encoding="ascii") as file:
                 json.dump([_plain(finish) for finish in finishes], file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -71,6 +77,15 @@ class Spool:
                 _log.error("spooled_ends_unreadable", file=str(path.with_suffix(".unreadable")))
                 continue
             yield path, finishes
+
+    def faults(self) -> Iterator[str]:
+        """What nobody but a person can do something about."""
+        for folder, glob, what in (
+            (self.aside.folder, "*.json", "with ends that the ledger could not take in whole"),
+            (self.folder, "*.unreadable", "that cannot be read"),
+        ):
+            if files := len(list(folder.glob(glob))):
+                yield f"{folder} has {files} file{'s' * (files > 1)} {what}"
 
 
 def _plain(finish: Finish) -> dict[str, Any]:

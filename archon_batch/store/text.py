@@ -1,6 +1,10 @@
-"""Text as databases take it."""
+"""What comes from outside, as databases take it."""
 
 from typing import overload
+
+#: The most tokens that are a count, and the most nano-dollars that are a cost: millions of them
+#: still fit the sums, whose columns have 63 bits.
+_MOST_TOKENS, _MOST_COST = 1 << 40, 1 << 53
 
 
 @overload
@@ -12,3 +16,13 @@ def storable(text: str | None) -> str | None:
     if text is None:
         return None
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def tokens(count: object) -> int | None:
+    """The count, if it is one: a provider reports whatever it likes."""
+    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None
+
+
+def is_cost(amount: object) -> bool:
+    """Whether the amount is one that an attempt can have cost, in nano-dollars."""
+    return type(amount) is int and 0 <= amount <= _MOST_COST

@@ -52,7 +52,8 @@ class Workers:
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(tables.workers).order_by(tables.workers.c.name))
             found, now = rows.all(), self._database.clock(connection)
-        return [Worker(r.name, tuple(json.loads(r.queues)), max(0.0, now - r.seen)) for r in found]
+        # What was said in the future was said by a clock that was ahead, as long ago as that.
+        return [Worker(r.name, tuple(json.loads(r.queues)), abs(now - r.seen)) for r in found]
 
     def drained(self) -> frozenset[str]:
         """The queues that some living worker drains."""

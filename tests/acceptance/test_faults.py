@@ -154,7 +154,7 @@ def test_a_worker_that_starts_before_its_database_mends_what_was_lost_when_it_is
         database.stop(signal.SIGINT)
         Redis.from_url(redis_url).flushdb()
         with workers(stage, 1):
-            until(lambda: "presence_untold" in (tmp_path / "workers.log").read_text(), 100)
+            until(lambda: "database_awaited" in (tmp_path / "workers.log").read_text(), 100)
             database.start()
             status = _done(stage, job)
 

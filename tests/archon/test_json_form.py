@@ -51,12 +51,10 @@ def test_a_block_within_a_text_stays_in_it():
     ("text", "why"),
     [
         ("", "the JSON: invalid json"),
-        (f"Here it is: {ONE}", "the JSON: invalid json"),
-        (f"{ONE}\n{ONE}", "the JSON: invalid json"),
-        (f"```\n{ONE}\n```\n```\n{ONE}\n```", "the JSON: invalid json"),
-        (f"```\n{ONE}\nand more", "the JSON: invalid json"),
-        (f"```[1]\n{ONE}\n```", "the JSON: invalid json"),
-        (f"```{ONE}```", "the JSON: invalid json"),
+        (f"{ONE}\n{ONE}", "several replies in JSON"),
+        (f"```\n{ONE}\n```\n```\n{ONE}\n```", "several replies in JSON"),
+        (f"Such as {ONE}, but with {ONE.replace('1', '2')}", "several replies in JSON"),
+        (f"Here it is: {ONE[:-1]}", "the JSON: invalid json"),
         ("```\n```", "the JSON: invalid json"),
         ("```", "the JSON: invalid json"),
         ('{"text": "so"}', "^count: field required"),
@@ -75,6 +73,21 @@ def test_a_block_within_a_text_stays_in_it():
 def test_anything_else_is_refused_with_its_place_and_reason(text, why):
     with pytest.raises(UnreadableError, match=why):
         read_json(KIND, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Here it is: {ONE}",
+        f"Here is my reply:\n\n```json\n{ONE}\n```\n\nI hope that it helps.",
+        f"```\n{ONE}\nand more",
+        f"```{ONE}```",
+        # Other brackets are no replies, and neither is other JSON.
+        f"Of [1] and {{x}}, as in {{}}, I say: {ONE} [2]",
+    ],
+)
+def test_the_one_reply_behind_a_sentence_is_read(text):
+    assert read_json(KIND, text) == read_json(KIND, ONE)
 
 
 def test_the_place_within_a_list_is_told():

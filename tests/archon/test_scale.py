@@ -29,6 +29,8 @@ def test_a_tag_at_the_end_is_read(scale, tag, text):
         ("comparison", "[[A>B]] [[A>B]]"),
         ("comparison", "[[A>B]] is what I would say"),
         ("comparison", "It is not [[A>B]]"),
+        ("comparison", "It isn't [[A>B]]"),
+        ("rating", "It cannot be more than [[7]]"),
         ("comparison", "[[A>C]]"),
         ("comparison", "[[a>b]]"),
         ("comparison", "[[A\uff1eB]]"),

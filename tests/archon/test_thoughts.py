@@ -1,88 +1,167 @@
-"""What is taken out of a reply's text, and what is left in it."""
-
-from time import process_time
+"""No candidate holds what its model thought."""
 
 import pytest
 
-from archon_batch.archon import without_thoughts
+from archon_batch.archon import (
+    Answer,
+    Ask,
+    CallKey,
+    GaveUp,
+    Question,
+    Reply,
+    plan,
+    without_thoughts,
+)
+from archon_batch.archon.call import Message
+from tests.archon.components.hostile import slow
+from tests.builders import an_architecture
 
-THOUGHTS = {
-    "a pair": ("<think>17?</think>42", "42"),
-    "white space before": ("\n <think>\n17?\n</think>\n\n42", "42"),
-    "no opening mark": ("Let me think: 17.\n</think>\n\n42", "42"),
-    "no opening mark and one line": ("Let me think: 17.</think>42", "42"),
-    "a lone mark at the very start": ("</think>\n\n42", "42"),
-    "two pairs": ("<think>a</think>\n<think>b</think>42", "42"),
-    "a pair, then a lone mark": ("<think>a</think>b\n</think>\n42", "42"),
-    "a thought that quotes the mark": ("<think>So `</think>` ends it.\n</think>\n42", "42"),
-    "a thought whose code is not closed": ("<think>\n```py\nx = 1\n</think>\n42", "42"),
-    "nothing said after": ("<think>17?</think>\n", ""),
-    "never closed": ("<think>\nmaybe 17", ""),
-    "never closed the second time": ("<think>a</think><think>b", ""),
-    "an answer about marks": (
-        "<think>Hm.</think>R1 writes <think>its thoughts</think> first.",
-        "R1 writes <think>its thoughts</think> first.",
-    ),
-    "thinking": ("<thinking>17?</thinking>\n\n42", "42"),
-    "thought": ("<thought>17</thought>42", "42"),
-    "reasoning": ("<reasoning>\n17\n</reasoning>\n<answer>42</answer>", "<answer>42</answer>"),
-    "Seed": ("<seed:think>17</seed:think>42", "42"),
-    "Magistral": ("[THINK]17?[/THINK]42", "42"),
-    "Kimi": ("◁think▷17◁/think▷42", "42"),
-    "OpenThinker": ("<|begin_of_thought|>\n17\n<|end_of_thought|>\n\n42", "42"),
-    "Command A": ("<|START_THINKING|>17<|END_THINKING|>42", "42"),
-    "gpt-oss": (
-        "<|channel|>analysis<|message|>17?<|end|><|start|>assistant<|channel|>final<|message|>42<|return|>",
-        "42",
-    ),
-    "gpt-oss held to JSON": (
-        "<|channel|>analysis<|message|>?<|end|><|channel|>final <|constrain|>json<|message|>[42]",
-        "[42]",
-    ),
-    "gpt-oss cut in its thoughts": ("<|channel|>analysis<|message|>17? Or", ""),
-    "gpt-oss without its special tokens": ("analysisWe add: 42.assistantfinal42", "42"),
-}
-ANSWERS = [
-    "",
-    "42",
-    "  42\n",
-    "Its thoughts stand between <think> and </think>, and the answer after.",
-    "Write `</think>` to end them.",
-    'The mark "</think>" ends them.',
-    "A template:\n\n```\n{{ thoughts }}\n</think>\n{{ answer }}\n```\n\nThat is all.",
-    "~~~\n<think>\n</think>\n~~~",
-    "First the pair <think>a</think>\nand then the rest.",
-    "To open: <think>",
-    "In `<|channel|>final<|message|>` the answer stands.",
-    "analysis of the case: assistantfinal is no word",
-]
+QUESTION = Question("q", (Message("user", "3 + 4?"),))
 
 
-@pytest.mark.parametrize("case", THOUGHTS)
-def test_thoughts_are_taken_out(case):
-    text, left = THOUGHTS[case]
-    assert without_thoughts(text) == left
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>3 and 4, so 12?</think>7",
+        "\n <think>\n12?\n</think>\n\n7",
+        "<Thinking>12?</Thinking> 7",
+        "<thought>12?</thought>\n7",
+        "<reasoning>12?</reasoning>\n7",
+        "<seed:think>12?</seed:think>7",
+        "[THINK]12?[/THINK]7",
+        "◁think▷12?◁/think▷7",
+        "<|START_THINKING|>12?<|END_THINKING|><|START_RESPONSE|>7<|END_RESPONSE|>",
+        "<|begin_of_thought|>12?<|end_of_thought|>\n<|begin_of_solution|>7<|end_of_solution|>",
+        "<|inner_prefix|>12?<|inner_suffix|>7",
+        "<|channel>thought\n12?<channel|>7",
+        "<|channel|>analysis<|message|>12?<|end|><|start|>assistant<|channel|>final<|message|>7",
+        "<|channel|>commentary<|message|>12?<|channel|>final <|constrain|>json<|message|>7<|return|>",
+        "<|channel|>final<|message|>7<|return|>",
+        "analysisWe add 3 and 4.assistantfinal7",
+        "Here is my thought process: 12? Here is my response: 7",
+        # The template wrote the opening mark into the prompt.
+        "12? No, 7.\n</think>\n\n7",
+        "12?[/THINK]7",
+        # It thought twice, and of thinking itself.
+        "<think>12?</think>\n<think>No.</think>7",
+        "<think>I will close with </think>, then </think>7",
+        "<think></think>7",
+        "<think>Let me see.\n```python\n12?\n</think>\n7",
+        "Let me see.\n```python\n3 + 4\n</think>7",
+        "Sure.\n<think>12?</think>\n7",
+    ],
+)
+def test_what_a_text_says_comes_after_its_thoughts(text):
+    assert without_thoughts(text) == "7"
 
 
-@pytest.mark.parametrize("text", ANSWERS)
-def test_an_answer_that_has_no_thoughts_or_is_about_them_stays_as_it_is(text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>a</think>```python\nb\n```", "```python\nb\n```"),
+        ("a\n```python\nb\n</think>\n```python\nc\n```", "```python\nc\n```"),
+        ("<think>a</think>\nWrite:\n```\n</think>\n```", "Write:\n```\n</think>\n```"),
+        ("a</think>`b` is it, and `c`", "`b` is it, and `c`"),
+    ],
+)
+def test_code_of_the_answer_stays_with_it(text, said):
+    assert without_thoughts(text) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("7", "", " \n", "a < b, c > d", "</b>", "I think: 7", "[think] 7"),
+        "The model ends its thoughts with `</think>`, as in `<think>a</think>b`.",
+        "It prints:\n```\n<think>\na\n</think>\n```\nand then its answer.",
+        "- one\n   ~~~text\n   a</think>\n   ~~~\n- two",
+        'It prints "</think>" first.',
+        "Between <think> and </think> there is nothing.",
+        "Here is my thought process: first I add.",
+        "analysis of the sum: 7",
+    ],
+)
+def test_a_text_that_only_speaks_of_thoughts_stays_as_it_is(text):
     assert without_thoughts(text) == text
 
 
 @pytest.mark.parametrize(
-    "part",
+    "text",
     [
-        "<think>", "</think>", "<think></think>", "`</think>`", "x </think> ", "</think>\n", "```\n",
-        "<|channel|>", "<|channel|>final", "<think>`</think>", "analysisA", "[THINK]</think>",
+        *("<think>\nMaybe 12. Or", "\n<thinking>", "[THINK]12", "◁think▷", "<|START_THINKING|>12"),
+        "<|channel|>analysis<|message|>12",
+        *("12</think>", "<think>12</think>\n", "<think>12</think><think>7"),
     ],
-)  # fmt: skip
-def test_a_text_of_marks_alone_takes_no_longer_than_its_length(part):
-    def seconds(size):
-        text = f"<think>{part * (size // len(part))}"
-        began = process_time()
-        without_thoughts(text)
-        without_thoughts(text[7:])
-        return process_time() - began
+)
+def test_a_text_that_never_left_its_thoughts_is_none(text):
+    assert without_thoughts(text) is None
 
-    # Were it by the square, it would be minutes.
-    assert seconds(200_000) < 4
+
+def test_no_text_takes_long_to_look_through():
+    assert slow(without_thoughts) == []
+    assert slow(lambda text: without_thoughts(f"<think>{text}</think>\n{text}")) == []
+
+
+REPLIES = {
+    CallKey(0, 0, 0, 0): Reply("<think>12</think>7"),
+    CallKey(0, 0, 1, 0): Reply("12, no, 7</think>7"),
+    CallKey(0, 0, 2, 0): Reply("12"),
+}
+
+
+def test_a_vote_counts_what_is_said_and_not_what_was_thought():
+    architecture = an_architecture(
+        {"type": "generator", "samples": 3}, {"type": "voter", "extract": "text"}
+    )
+
+    end = plan(architecture, QUESTION, REPLIES)
+
+    assert isinstance(end, Answer)
+    assert (end.text, end.candidate) == ("7", "0.0.0")
+
+
+def test_no_prompt_of_a_later_layer_has_thoughts():
+    architecture = an_architecture({"type": "generator", "samples": 2}, {"type": "fuser"})
+
+    ask = plan(architecture, QUESTION, REPLIES)
+
+    assert isinstance(ask, Ask)
+    shown = "".join(m.content for call in ask.calls for m in call.messages)
+    assert "7" in shown
+    assert "12" not in shown
+
+
+def test_a_verdict_in_thoughts_is_no_verdict():
+    architecture = an_architecture({"type": "generator"}, {"type": "verifier", "retries": 0})
+    replies = {
+        CallKey(0, 0, 0, 0): Reply("7"),
+        CallKey(1, 0, 0, 0): Reply("<think>It is.</think>It holds."),
+        CallKey(1, 0, 1, 0): Reply("<think>\n[Correct]"),
+    }
+
+    end = plan(architecture, QUESTION, replies)
+
+    assert isinstance(end, Answer)
+    assert "the reply was empty" in [note.why for note in end.notes]
+
+
+@pytest.mark.parametrize(
+    ("finish", "why"),
+    [("length", "all of max_tokens went before a word"), ("stop", "the reply was empty")],
+)
+def test_a_reply_that_never_left_its_thoughts_is_no_candidate(finish, why):
+    architecture = an_architecture({"type": "generator", "retries": 0})
+
+    end = plan(architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12", finish=finish)})
+
+    assert isinstance(end, GaveUp)
+    assert end.why == why
+
+
+def test_a_reply_that_only_thought_and_stopped_is_asked_for_again():
+    architecture = an_architecture({"type": "generator", "retries": 1})
+
+    step = plan(architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12")})
+
+    assert isinstance(step, Ask)
+    assert [call.key for call in step.calls] == [CallKey(0, 0, 0, 1)]

@@ -52,7 +52,7 @@ def test_a_key_goes_to_its_own_host_only(monkeypatch):
         "https://api.openai.com/v1/chat/completions",
         CANARY,
     )
-    assert target(Model(model="openai/gpt-4o", api_base=BASE)).key == "none"
+    assert target(Model(model="openai/gpt-4o", api_base=BASE)).key == ""
     monkeypatch.setenv("OPENAI_BASE_URL", BASE)
     with pytest.raises(errors.UnknownModelError, match="OPENAI_BASE_URL"):
         target(Model(model="openai/gpt-4o"))

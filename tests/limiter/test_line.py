@@ -157,6 +157,39 @@ def test_who_waits_for_a_rate_goes_home_when_the_process_is_to_stop(store):
     assert sorted(end.name for end in ends) == ["OPEN"] * 4 + ["SETTLED"]
 
 
+def test_an_attempt_on_record_whose_moment_is_far_away_ends_unsent_when_the_process_stops(
+    store, monkeypatch
+):
+    monkeypatch.setattr(line, "_LANDING", 0.3)
+    job, provider = a_limited_job(store, rpm=1), Provider()
+
+    # Its moment has passed, and the next is a minute away.
+    monkeypatch.setattr(line, "_is_late", lambda permit: permit.sent is None)
+
+    async def run():
+        placer = Placer(store, provider, max_in_flight=8, timeout=30)
+        one = await placer._lines.of(Model(model=MODEL), job.id)
+        begun, sends = asyncio.Event(), one.sends
+
+        async def noted(permit, cost):
+            begun.set()
+            await sends(permit, cost)
+
+        monkeypatch.setattr(one, "sends", noted)
+        placing = asyncio.create_task(placer.place(job, 0, a_call()))
+        async with asyncio.timeout(20):
+            await begun.wait()
+            placer.stopping.set()
+            end = await placing
+            await placer.close()
+        return end
+
+    assert asyncio.run(run()) is End.OPEN
+    assert provider.came == []
+    (call,) = store.endings.calls(job.id, 0)
+    assert [(a.state, a.outcome) for a in call.attempts] == [("not_sent", "unreachable")]
+
+
 async def a_permit(one: Line) -> Permit:
     found = await one.permit(0)
     assert found is not None
@@ -210,7 +243,7 @@ def test_a_permit_in_time_leaves_at_once_and_a_moment_that_was_not_used_is_the_n
 
 def test_a_provider_that_pushes_back_gets_fewer_at_once_and_then_more_again(store):
     job = a_limited_job(store, samples=90)
-    refusals = [RateLimitError(MODEL, "too fast") for _ in range(4)]
+    refusals = [RateLimitError(MODEL, "too fast") for _ in range(12)]
     provider = Provider(*refusals, seconds=0.05)
 
     with capture_logs() as logs:

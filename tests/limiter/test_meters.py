@@ -14,6 +14,7 @@ from archon_batch.limiter import Meters, StoredMeters, meters
 from archon_batch.limiter.shared import RedisMeters
 from archon_batch.limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
 from archon_batch.store import ModelKey, Store
+from archon_batch.store.database import Database
 from tests.test_limits import most_within
 
 KEY = ModelKey("openai/stand-in", "http://127.0.0.1:1/v1")
@@ -112,6 +113,27 @@ def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
     assert seen.holders["a"].parked - now == pytest.approx(30.0, abs=5)
 
 
+def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
+    meter, addresses, monkeypatch
+) -> None:
+    limits = Limits(rpm=60)
+    if addresses[1]:
+        key = f"archon-batch:limits:{KEY.model} {KEY.api_base}"
+        redis = Redis.from_url(addresses[1])
+        redis.hset(key, "requests", f"{time.time() + 86_460}")
+        redis.hset(key, "at", f"{time.time() + 86_400}")
+    else:
+        clock = Database.clock
+        monkeypatch.setattr(Database, "clock", lambda *a: clock(*a) + 86_400)
+        meter.exchange(KEY, limits, Wish("b", 1, [0], rest=60.0))
+        monkeypatch.undo()
+
+    granted = meter.exchange(KEY, limits, Wish("a", 0, [0]))
+
+    # What the provider wanted is all that there is to wait for.
+    assert (granted.moments, round(granted.wait)) == ((), 60)
+
+
 def test_two_models_do_not_share(meter) -> None:
     meter.exchange(KEY, Limits(max_in_flight=1), Wish("a", 0, [0]))
 
@@ -141,9 +163,9 @@ _STEPS = st.lists(
 @given(rpm=_LIMIT, tpm=_LIMIT, most=st.none() | st.integers(1, 9), steps=_STEPS)
 def test_the_script_and_the_arithmetic_are_one(redis_url, rpm, tpm, most, steps) -> None:
     Redis.from_url(redis_url).flushdb()
-    limits, theirs = Limits(rpm, tpm, most), RedisMeters(redis_url)
+    limits, theirs = Limits(rpm, tpm, most), RedisMeters(redis_url, "here")
     # A meter that is known, and whose beginning is long ago.
-    theirs._redis.hset("archon-batch:limits:m ", mapping={"requests": "0", "tokens": "0"})
+    theirs._redis.hset("archon-batch:limits:here:m ", mapping={"requests": "0", "tokens": "0"})
     ours = Meter()
     for name, held, costs, back, rest, width in steps:
         wish = Wish(name, held, costs, back, rest, width)
@@ -174,7 +196,7 @@ def _near_the_edge(one: Grant, other: Grant) -> bool:
 def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_over(
     redis_url,
 ) -> None:
-    meter = RedisMeters(redis_url)
+    meter = RedisMeters(redis_url, "here")
     meter.exchange(KEY, Limits(), Wish("first", 0))
     time.sleep(UNKNOWN)
     given_out = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
@@ -192,7 +214,7 @@ def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_
 
 
 def test_a_redis_that_is_away_is_told_without_its_password() -> None:
-    meter = RedisMeters("redis://:secret@127.0.0.1:1/0")
+    meter = RedisMeters("redis://:secret@127.0.0.1:1/0", "here")
 
     with pytest.raises(StoreAwayError) as caught:
         meter.exchange(KEY, Limits(), Wish("a", 0))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from archon_batch.sandbox import attacked
-from archon_batch.sandbox.hostile import FORGERIES, REACHES
+from archon_batch.sandbox.forgeries import FORGERIES, TRICKS
+from archon_batch.sandbox.hostile import REACHES
 
 ROOT = Path(__file__).parents[2]
 #: Attacks that do no harm where nothing holds them.
@@ -23,11 +24,21 @@ HARMLESS = (
     "reads the environment of every process",
     "looks for the processes of others",
     "makes a process with a user of its own",
+    "reads what the machine does",
+    "opens a pair of sockets",
     "takes memory between processes",
     "takes memory as a file",
+    "keeps what it has unmapped",
+    "keeps pages in a pipe",
+    "makes its pipes larger",
+    "locks a file of the machine",
+    "watches the files of the machine",
+    "takes the asynchronous I/O of all",
+    "finds a process without limits",
+    "outlives who has started it",
     "reaches into what a test hands to it",
 )
-ALL = len(REACHES) + len(FORGERIES) + 3
+ALL = len(REACHES) + len(FORGERIES) + len(TRICKS) + 3
 
 
 @pytest.mark.timeout(300)
@@ -38,7 +49,7 @@ def test_every_hostile_program_is_held(monkeypatch):
     found = list(attacked())
 
     assert [attack for attack in found if not attack.held] == []
-    assert len(found) == ALL > 30
+    assert len(found) == ALL > 60
 
 
 @pytest.mark.timeout(300)
@@ -96,3 +107,12 @@ def test_a_forgery_passes_where_the_program_is_its_own_judge(name):
     program = f"{FORGERIES[name]}\nassert add(2, 3) == 5"
 
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_trick_passes_where_the_program_is_its_own_judge(name):
+    program, test = TRICKS[name]
+
+    told = subprocess.run([sys.executable, "-c", f"{program}\n{test}"], check=False, timeout=60)
+
+    assert told.returncode == 0

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,46 @@ def test_objects_stay_where_they_are_and_can_be_used(sandbox):
     assert found == ["passed"] * 4 + ["failed"]
 
 
+def test_an_error_is_of_its_class_for_a_test_that_names_it_or_what_it_is_a_kind_of(sandbox):
+    fails = "def fail():\n    raise KeyError('k')\n"
+    catch = "try:\n    fail()\nexcept {} as error:\n    assert {}\nelse:\n    assert False"
+
+    found = verdicts(
+        sandbox,
+        fails,
+        catch.format("LookupError", "type(error) is KeyError"),
+        catch.format("Exception", "str(error) == repr('k')"),
+        catch.format("(ValueError, TypeError)", "True"),
+    )
+
+    assert found == ["passed", "passed", "failed"]
+
+
+@pytest.mark.parametrize("handed", ["type", "object", "super", "int", "len", "eval"])
+def test_what_is_of_python_comes_from_a_program_only_where_the_test_names_a_class_of_values(
+    sandbox, handed
+):
+    gives = f"def give():\n    return {handed}\n"
+
+    named, unnamed = verdicts(sandbox, gives, f"assert give() is {handed}", "assert give() != 1")
+
+    assert named == ("passed" if handed == "int" else "failed")
+    # What is no class of Python's is a thing of the program's, and equals nothing.
+    assert unnamed == ("passed" if handed in ("len", "eval") else "failed")
+
+
+def test_what_a_test_hands_over_is_out_of_reach_for_the_next(sandbox):
+    keeps = (
+        "kept = []\ndef use(given):\n    kept.append(given)\n    return [one(1) for one in kept]\n"
+    )
+
+    found = verdicts(
+        sandbox, keeps, "assert use(lambda x: x + 1) == [2]", "assert use(lambda x: x) == [2, 1]"
+    )
+
+    assert found == ["passed", "failed"]
+
+
 def test_setup_is_run_before_each_test_and_may_use_the_program(sandbox):
     found = verdicts(
         sandbox, ADD, "x.append(add(1, 1))\nassert x == [2]", "assert x == []", setup="x = []"
@@ -98,14 +139,59 @@ def test_a_program_that_ends_fails_one_test_and_is_there_for_the_next(sandbox):
     assert verdicts(sandbox, program, "f(0)", "f(1)", "f(0)") == ["passed", "failed", "passed"]
 
 
-def test_a_program_that_hangs_fails_one_test_and_all_when_there_is_no_time_left():
+def test_a_program_that_hangs_ends_at_its_first_time_out():
     program = "def f(x):\n    while x:\n        pass\n"
+    begun = time.monotonic()
 
-    patient = verdicts(Sandbox(seconds=2), program, "f(1)")
+    patient = list(Sandbox(seconds=1).tested([program], [Check(f"f({n})") for n in (0, *[1] * 9)]))
     hasty = list(Sandbox(all_seconds=0).tested([program], [Check("f(0)")]))
 
-    assert patient == ["failed"]
+    assert [o.verdict for o in patient] == ["passed"] + ["failed"] * 9
+    assert {o.why for o in patient[1:]} == {"its time is up"}
+    # Nine tests of a second each, and what the boxes take to start.
+    assert time.monotonic() - begun < 8
     assert [(o.verdict, o.why) for o in hasty] == [("failed", "its time is up")]
+
+
+def test_a_box_has_what_honest_programs_want(sandbox):
+    files = (
+        "import sqlite3, tempfile\ndef kept(text):\n"
+        "    with tempfile.NamedTemporaryFile('w+') as file:\n"
+        "        file.write(text)\n        file.seek(0)\n        text = file.read()\n"
+        "    with sqlite3.connect('/tmp/x.db') as base:\n"
+        "        base.execute('CREATE TABLE t (v)')\n"
+        "        base.execute('INSERT INTO t VALUES (?)', (text,))\n"
+        "        return base.execute('SELECT v FROM t').fetchone()[0]\n"
+    )
+    waits = (
+        "import asyncio\nasync def one(x):\n    await asyncio.sleep(0.01)\n"
+        "    return await asyncio.to_thread(lambda: x)\n"
+        "async def both(x):\n    return await asyncio.gather(one(x), one(x))\n"
+        "def wait(x):\n    return asyncio.run(both(x))\n"
+    )
+    starts = (
+        "import subprocess, sys\ndef start():\n"
+        "    return subprocess.run([sys.executable, '-c', 'print(1)'], capture_output=True).stdout\n"
+    )
+
+    assert verdicts(sandbox, files, "assert kept('a') == 'a'") == ["passed"]
+    assert verdicts(sandbox, waits, "assert wait(3) == [3, 3]") == ["passed"]
+    assert verdicts(sandbox, starts, "assert start() == b'1\\n'") == ["passed"]
+    reads = "print(open('/dev/stdin').read() * 2)"
+    assert sandbox.printed([reads], "a ", "a a").verdict == "passed"
+
+
+def test_every_process_of_a_box_has_limits(sandbox):
+    program = (
+        "import resource, os\nNAMES = [n for n in dir(resource) if n.startswith('RLIMIT_')]\n"
+        "def limits():\n    return {n: resource.getrlimit(getattr(resource, n))[1] for n in NAMES}\n"
+        "def first():\n    return os.getpid()\n"
+    )
+    wanted = {"AS": 512 << 20, "NPROC": 8, "NOFILE": 64, "MEMLOCK": 0, "MSGQUEUE": 0}
+    checks = [f"assert limits()['RLIMIT_{n}'] <= {most}" for n, most in wanted.items()]
+
+    # Nobody has started its first process but the one who has set limits for it.
+    assert set(verdicts(sandbox, program, "assert first() == 1", *checks)) == {"passed"}
 
 
 def test_what_python_has_is_not_the_programs_where_that_would_help_it(sandbox):
@@ -117,6 +203,9 @@ def test_what_python_has_is_not_the_programs_where_that_would_help_it(sandbox):
     lied = verdicts(sandbox, liar, "assert abs(f(1) - 1) < 0.1", "assert math.isclose(f(1), 1)")
 
     assert lied == ["failed", "failed"]
+    # Nor does it help to define two of them.
+    both = "def sum(values):\n    return 4\nabs = lambda x: 0\n"
+    assert verdicts(sandbox, both, "assert abs(sum([2, 3]) - 5) < 0.1") == ["failed"]
     # Of published tests some call a function by the name of one of Python's.
     assert verdicts(sandbox, honest, "assert sum(10, 15) == 25") == ["passed"]
 

@@ -43,7 +43,6 @@ def scored(name, answer, reference):
         ("number", "0.5", "1/2", 1),
         ("number", "#### 18", "so he has 18 eggs\n#### 18", 1),
         ("number", "17", 18, 0),
-        ("number", "1/0", 1, 0),
         ("label", "Negative.", "negative", 1),
         ("label", "It is clearly negative", "negative", 1),
         ("json", 'Here:\n```json\n{"a": "X", "b": 2.0, "c": 1}\n```', {"a": "x", "b": 2}, 1),

@@ -89,6 +89,8 @@ class Try:
     #: Attempts of the call so far, with this one, and those before it that are in doubt.
     tried: int
     doubts: int
+    #: Those before it that a rate limit turned away, which use up nothing.
+    refused: int
     state: str = "sending"
     outcome: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -223,8 +225,8 @@ class Books:
         verdict = self.verdict(start)
         row = start.call.row
         match verdict:
-            case Started(n, tried, doubts) if n > len(self.tries[row]):
-                self.tries[row].append(Try(start, call, price, n, tried, doubts))
+            case Started(n, tried, doubts, refused) if n > len(self.tries[row]):
+                self.tries[row].append(Try(start, call, price, n, tried, doubts, refused))
             case Found():
                 text, cost = self.completions[start.fingerprint]
                 self.replies[row] = Kept(start, text, found=True, saved=cost)
@@ -254,7 +256,8 @@ class Books:
         if fate.final is not None:
             return fate.final
         doubts = attempt.doubts + (fate.state == "in_doubt")
-        return attempt.tried >= MOST_TRIES or doubts >= MOST_IN_DOUBT
+        refused = attempt.refused + (fate is RATE_LIMITED)
+        return attempt.tried - refused >= MOST_TRIES or doubts >= MOST_IN_DOUBT
 
     def recovered(self, dead: Callable[[str], bool], at: datetime) -> int:
         """Put in doubt what nobody will tell the end of; return how many."""
@@ -351,7 +354,8 @@ def charge(price: Price, usage: Usage) -> int:
 
 def _started(tries: Sequence[Try], n: int) -> Started:
     before = [t for t in tries if t.counts and t.n < n]
-    return Started(n, len(before) + 1, sum(t.state == "in_doubt" for t in before))
+    doubts = sum(t.state == "in_doubt" for t in before)
+    return Started(n, len(before) + 1, doubts, sum(t.outcome == "rate_limit" for t in before))
 
 
 def _layer(row: CallRow) -> int:

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from archon_batch.advance import finished
 from archon_batch.archon import Answer, Call, CallKey, GaveUp, Reply, Usage
 from archon_batch.entry import answered, failed
-from archon_batch.ledger import NanoUsd, Price, decide
+from archon_batch.ledger import NanoUsd, Past, Price, decide
 from archon_batch.store import Begun, By, CallId, Finish, NewItem, NewJob, Start, Started, Store
 from archon_batch.store.begin import begin
 from archon_batch.store.clerk import _Beginning, _End, _Entry
@@ -198,7 +198,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(
         name=JOBS, ix=IXS, key=st.sampled_from(list(MODELS)), retried=st.booleans(),
-        fate=st.sampled_from([RATE_LIMITED, TIMED_OUT, DIED]),
+        fate=st.sampled_from([UNREACHABLE, TIMED_OUT, DIED]),
     )  # fmt: skip
     def call_is_tried_in_vain(
         self, name: str, ix: int, key: CallKey, retried: bool, fate: Fate
@@ -255,9 +255,11 @@ class Ledger(RuleBasedStateMachine):
             case "resume":
                 self.move(job, "running", ["paused", "stopped"])
             case "cancel":
-                self.move(job, "cancelled", ["running", "paused", "stopped"])
-                self.store.items.cancel(job)
-                self.books.cancelled(job)
+                over = self.books.jobs[job].state in ("done", "cancelled")
+                agree(f"{job} is cancelled", self.store.items.cancel(job), not over)
+                if not over:
+                    self.books.moved(job, "cancelled", ["running", "paused", "stopped"])
+                    self.books.cancelled(job)
             case "finish":
                 over = all(item.status != "open" for item in self.books.jobs[job].items)
                 agree(f"{job} is finished", finished(self.store, job), over)
@@ -301,7 +303,7 @@ class Ledger(RuleBasedStateMachine):
         agree("rows opened again", count, len(opened))
         self.opened |= {(job, ix) for ix in opened}
         if opened:
-            self.move(job, "running", ["done", "cancelled", "stopped", "paused"])
+            self.books.moved(job, "running", ["done", "cancelled", "stopped", "paused"])
 
     # The law.
 
@@ -404,7 +406,8 @@ class Ledger(RuleBasedStateMachine):
             return answered(start, n, Reply(word.text, usage=word.usage), attempt.price)
         error = word.fate.error(start.model, "no")
         doubts = attempt.doubts + (error.billing == "in_doubt")
-        return failed(start, n, error, decide(error, attempt.tried, doubts, 0.5))
+        past = Past(attempt.tried, doubts, attempt.refused + (word.fate is RATE_LIMITED))
+        return failed(start, n, error, decide(error, past, 0.5))
 
     def is_tried(self, place: Place, end: End) -> bool:
         """Begin an attempt of the call and end it; whether there was one."""
@@ -446,7 +449,8 @@ class Ledger(RuleBasedStateMachine):
     def was_within_bounds(self, job: str, before: Sequence[Try]) -> None:
         """See that one more attempt of a call was not one too many."""
         assert self.books.jobs[job].state == "running", f"begun in {job}, which does not run"
-        told = [t for t in before if t.outcome not in (DIED.outcome, NO_QUOTA.outcome)]
+        free = (DIED.outcome, NO_QUOTA.outcome, RATE_LIMITED.outcome)
+        told = [t for t in before if t.outcome not in free]
         assert len(told) < MOST_TRIES, f"an attempt after {len(told)}"
         doubts = sum(t.outcome == TIMED_OUT.outcome for t in told)
         assert doubts < MOST_IN_DOUBT, f"an attempt after {doubts} in doubt"

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from archon_batch.archon import GaveUp
-from tests.store.ledger_books import ANSWERED, DIED, NO_QUOTA, RATE_LIMITED, REFUSED, TIMED_OUT
+from tests.store.ledger_books import (
+    ANSWERED,
+    DIED,
+    NO_QUOTA,
+    RATE_LIMITED,
+    REFUSED,
+    TIMED_OUT,
+    UNREACHABLE,
+)
 from tests.store.ledger_machine import CHEAP, DEAR, LATER, End, Ledger
 
 JOB = "afresh"
@@ -96,8 +104,12 @@ def a_job_is_submitted_again_in_each_state(stage: Stage) -> None:
 
 
 def a_call_is_tried_as_often_as_may_be(stage: Stage) -> None:
-    for key, fate in ((CHEAP, RATE_LIMITED), (DEAR, TIMED_OUT), (LATER, RATE_LIMITED)):
+    for key, fate in ((CHEAP, UNREACHABLE), (DEAR, TIMED_OUT), (LATER, UNREACHABLE)):
         stage.call_is_tried_in_vain(JOB, 0, key, retried=True, fate=fate)
+
+
+def a_call_is_turned_away_more_often_than_it_may_be_tried(stage: Stage) -> None:
+    stage.tried(CHEAP, *[RATE_LIMITED, UNREACHABLE] * 4, *[RATE_LIMITED] * 3, ANSWERED)
 
 
 def a_provider_counts_no_tokens(stage: Stage) -> None:
@@ -133,6 +145,7 @@ PLAYS: list[Callable[[Stage], None]] = [
     blank_answers_are_asked_for_again,
     a_job_is_submitted_again_in_each_state,
     a_call_is_tried_as_often_as_may_be,
+    a_call_is_turned_away_more_often_than_it_may_be_tried,
     a_provider_counts_no_tokens,
     an_answer_is_found_again,
     a_budget_is_spent_to_its_last_nano_dollar,

@@ -496,6 +496,8 @@ JOBS_AND_ITEMS = [
 #: Of prices, of retries, and of what an end means for the bill.
 RULES = [
     Bug("a call is tried once more", ledger.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
+    Bug("a refusal uses up an attempt", ledger.decide, "past.tried - past.refused", "past.tried"),
+    Bug("refusals are forgotten", begin._started, "== RATE_LIMIT", '== "never"'),
     Bug("a call is doubted once more", ledger.decide, ">= MOST_IN_DOUBT", "> MOST_IN_DOUBT"),
     Bug(
         "what fails for good is tried again",

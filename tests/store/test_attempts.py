@@ -1,7 +1,5 @@
 """Attempts: nothing is sent that is not on record, nothing is paid that the budget does not cover."""
 
-import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,10 +35,9 @@ from archon_batch.store import (
 )
 from archon_batch.store.begin import MOST_DEATHS, begin
 from archon_batch.store.settle import settle
-from tests.builders import a_finish, a_job, a_start, in_doubt
+from tests.builders import a_dead_process, a_finish, a_job, a_start, in_doubt
 
-#: This process's number with another beginning: the process that had it before is dead.
-DEAD = f"{socket.gethostname()}:{os.getpid()}:1"
+DEAD = a_dead_process()
 #: Of another host nothing is known.
 ELSEWHERE = "elsewhere:1:1"
 
@@ -293,7 +290,8 @@ def test_what_was_not_billed_frees_its_money_and_leaves_the_call_open(any_store,
 
     assert money(any_store, job) == (0, 0, 0)
     assert states(any_store, job) == [billing.value]
-    assert begun(any_store, replace(start, at=now())) == Started(n=2, tried=2, in_doubt=0)
+    refused = int(billing is Billing.NOT_BILLED)
+    assert begun(any_store, replace(start, at=now())) == Started(2, 2, 0, refused)
 
 
 def test_what_is_in_doubt_stays_counted_and_leaves_the_call_open(any_store):

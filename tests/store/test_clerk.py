@@ -1,6 +1,5 @@
 """The clerk: commits together what comes together, and answers after the commit."""
 
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,8 +10,7 @@ import sqlalchemy as sa
 
 from archon_batch.archon import CallKey
 from archon_batch.errors import StoreAwayError
-from archon_batch.store import CallId, Settled, Started, Store, me, now, tables
-from archon_batch.store.owner import is_dead
+from archon_batch.store import CallId, Settled, Started, Store, now, tables
 from tests.builders import a_finish, a_job, a_start
 
 ROOT = Path(__file__).parents[2]
@@ -221,32 +219,6 @@ def test_four_processes_that_add_to_one_sum_lose_nothing(any_store):
     after = any_store.jobs.get(job.id)
     assert (after.spent, after.reserved) == (4 * 10 * 2 * 60, 0)
     assert any_store.accounts.total(job.id).attempts == 4 * 10 * 2
-
-
-def test_this_process_is_alive_and_one_that_ended_is_not():
-    host, _, _ = me().rsplit(":", 2)
-    with subprocess.Popen(
-        [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
-    ) as child:
-        stat = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8")
-        owner = f"{host}:{child.pid}:{stat.rpartition(')')[2].split()[19]}"
-        alive = is_dead(owner)
-        child.kill()
-        # It has ended, and nobody has asked how: its number is still taken.
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        ended = is_dead(owner)
-
-    assert (alive, ended, is_dead(owner)) == (False, True, True)
-    assert not is_dead(me())
-
-
-@pytest.mark.parametrize(
-    ("owner", "dead"),
-    [("elsewhere:1:1", False), ("else:where:1:1", False), (f"{me().rsplit(':', 1)[0]}:1", True)],
-    ids=["elsewhere", "with-a-colon", "here"],
-)
-def test_of_another_host_nothing_is_known(owner, dead):
-    assert is_dead(owner) is dead
 
 
 def test_moments_come_back_as_they_were_written(any_store):

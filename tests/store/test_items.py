@@ -361,3 +361,45 @@ def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
     verdicts = [any_store.clerk.begin(a_start(job, slot=slot)).result(30) for slot in (0, 1)]
 
     assert verdicts == [Settled(), Halted()]
+
+
+@pytest.mark.parametrize("state", ["running", "paused", "stopped"])
+def test_to_cancel_ends_the_job_with_its_items(any_store, state):
+    job = a_job(any_store)
+    any_store.jobs.move(job.id, state, only_from=["running"])
+
+    assert any_store.items.cancel(job.id)
+
+    assert any_store.jobs.get(job.id).state == "cancelled"
+    assert any_store.accounts.progress(job.id).cancelled == 2
+    assert not any_store.items.cancel(job.id)
+
+
+@pytest.mark.parametrize("state", ["cancelled", "done"])
+def test_what_was_left_open_of_an_ended_job_can_be_ended_and_opened(any_store, state):
+    job = a_job(any_store)
+    any_store.jobs.move(job.id, state, only_from=["running"])
+
+    assert any_store.items.cancel(job.id) is (state == "cancelled")
+    assert any_store.items.reopen(job.id, ["cancelled"]) == 2
+
+    assert any_store.jobs.get(job.id).state == "running"
+    assert any_store.accounts.progress(job.id).open == 2
+
+
+def test_a_job_is_not_done_while_an_item_is_open(any_store):
+    job = a_job(any_store)
+
+    assert not any_store.jobs.conclude(job.id)
+    assert any_store.jobs.get(job.id).state == "running"
+
+
+@pytest.mark.parametrize("state", ["paused", "done", "cancelled"])
+def test_a_job_is_set_going_with_its_budget_in_one_commit(any_store, state):
+    job = a_job(any_store, budget=5)
+    any_store.jobs.move(job.id, state, only_from=["running"])
+
+    after = any_store.jobs.set_going(job.id, only_from=["paused"], budget=9)
+
+    assert (after.state, after.budget) == ("running" if state == "paused" else state, 9)
+    assert after == any_store.jobs.get(job.id)

@@ -40,6 +40,16 @@ def test_a_lease_that_lapsed_or_was_given_back_is_anybodys(any_store):
     assert leases.all() == {"sweeper": True}
 
 
+def test_a_lease_that_a_clock_took_which_was_a_day_ahead_is_anybodys(any_store):
+    leases = any_store.leases
+    leases.take("sweeper", "one", 20)
+    aged(any_store, -86_400)
+
+    assert leases.all() == {"sweeper": False}
+    assert leases.take("sweeper", "two", 20)
+    assert leases.all() == {"sweeper": True}
+
+
 def test_leases_are_forgotten_long_after_they_lapsed(any_store):
     any_store.leases.take("sweeper", "one", 20)
     any_store.leases.forget()

@@ -138,6 +138,14 @@ def test_a_line_that_has_not_moved_stands_still_until_somebody_works_on_it(any_s
     assert any_store.lines.still("another carrier", 20) == []
 
 
+def test_a_line_that_a_clock_moved_which_was_a_day_ahead_stands_still(any_store):
+    job = a_job(any_store, questions=1)
+    (one,) = begun(any_store, job)
+    aged(any_store, -86_400)
+
+    assert [still.turn for still in any_store.lines.still(VIA, 20)] == [one]
+
+
 def passed(store):
     return {(s.turn.job, s.turn.line) for s in store.lines.still(VIA, 20) if s.passed}
 

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from archon_batch.store import Night, Store
-from tests.builders import a_job
+from tests.builders import a_dead_process, a_job
 
 FILE = "/srv/night/jobs/labels.yaml"
 DAY = date(2026, 1, 31)
@@ -24,10 +24,11 @@ def test_a_night_is_open_and_attended_once_it_is_begun(begun: Night, any_store: 
     assert any_store.nights.unfinished() == [begun]
 
 
-def test_a_night_of_a_process_that_died_is_abandoned(begun: Night, any_store: Store) -> None:
+@pytest.mark.usefixtures("begun")
+def test_a_night_of_a_process_that_died_is_abandoned(any_store: Store) -> None:
     with any_store.database.writing() as connection:
-        host = begun.owner.rsplit(":", 2)[0]
-        connection.exec_driver_sql(f"UPDATE nights SET owner = '{host}:1:0'")  # noqa: S608
+        dead = a_dead_process()
+        connection.exec_driver_sql(f"UPDATE nights SET owner = '{dead}'")  # noqa: S608
 
     (night,) = any_store.nights.unfinished()
 

@@ -41,6 +41,15 @@ def test_a_silent_worker_is_not_counted_on_until_it_says_that_it_is_there(any_st
     assert any_store.workers.drained() == {"calls", "joins"}
 
 
+def test_a_worker_that_was_heard_of_by_a_clock_a_day_ahead_is_not_counted_on(
+    any_store: Store,
+) -> None:
+    any_store.workers.here("one", {"calls"})
+    _ages(any_store, -86_400)
+
+    assert any_store.workers.drained() == frozenset()
+
+
 def test_a_worker_that_was_silent_for_a_day_is_forgotten(any_store: Store) -> None:
     any_store.workers.here("one", {"calls"})
     _ages(any_store, 86_401)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from archon_batch.archon.answers import denied
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
 from archon_batch.archon.critiques import UsesCritiques
@@ -113,6 +114,8 @@ def read(text: str, count: int) -> tuple[int, ...]:
     orders = _ORDER.findall(lines[-1])
     if len(orders) != 1:
         raise UnreadableError("its last line holds more than one ranking")
+    if denied(lines[-1].partition(orders[0])[0]):
+        raise UnreadableError("its last line says what the order is not")
     return _each_once([int(number) for number in re.findall(r"\d+", orders[0])], count)
 
 

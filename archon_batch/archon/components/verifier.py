@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from archon_batch.archon.answers import denied
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
 from archon_batch.archon.fence import fenced, marked
@@ -35,7 +36,7 @@ Give your reasons in short. End with a line that holds nothing but your verdict:
 _JSON = """\
 Reply with a JSON object of two keys: "reasoning", a short text, and "correct", true or false."""
 
-_VERDICT = re.compile(r"(\bnot\W{1,8})?\[(correct|incorrect)\]", re.IGNORECASE)
+_VERDICT = re.compile(r"\[(correct|incorrect)\]", re.IGNORECASE)
 
 
 class Finding(JsonReply):
@@ -137,10 +138,12 @@ def read(text: str) -> bool:
     """
     lines = [line for line in text.splitlines() if re.search(r"\w", line)]
     found = _VERDICT.search(lines[-1]) if lines else None
-    # "[Correct] or [Incorrect]" is none, and neither is "not [Correct]".
-    if found is None or found.group(1) or re.search(r"\w", lines[-1][found.end() :]):
+    # "[Correct] or [Incorrect]" is none, and neither is "[Correct]?".
+    if found is None or re.search(r"[\w?]", lines[-1][found.end() :]):
         raise UnreadableError("it must end with a line of either [Correct] or [Incorrect]")
-    return found.group(2).lower() == "correct"
+    if denied(lines[-1][: found.start()]):
+        raise UnreadableError("its last line says what the response is not")
+    return found.group(1).lower() == "correct"
 
 
 def read_finding(text: str) -> bool:

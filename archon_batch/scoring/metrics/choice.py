@@ -19,6 +19,9 @@ class Choice(Metric):
     wants: ClassVar[str] = "a letter from A to J, or the choice's place as a number from 0"
 
     def prepared(self, reference: object) -> str:
+        if isinstance(reference, float) and reference.is_integer():
+            # As a column of numbers with a gap has them.
+            reference = int(reference)
         if isinstance(reference, int) and not isinstance(reference, bool):
             reference = _LETTERS[reference] if 0 <= reference < len(_LETTERS) else ""
         bare = reference.strip(" ().:").upper() if isinstance(reference, str) else ""

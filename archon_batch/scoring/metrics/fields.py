@@ -2,16 +2,16 @@
 
 import importlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from archon_batch.archon import number, plain
+from archon_batch.archon import json_values, number, plain
 from archon_batch.scoring.score import Metric, Score, unread
 
 #: Characters that are told of an object, or of what is wrong with it.
 _LONGEST = 500
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+#: Fences that are looked into.
+_FENCES = 10
 
 
 class Fields(Metric):
@@ -78,16 +78,29 @@ def _validator(text: str) -> Any:  # noqa: ANN401
 
 
 def _object_in(answer: str) -> Mapping[str, Any] | None:
-    """The object that the answer is, or the last one in a fence, or from first brace to last."""
+    """The object that the answer is, or the last one in a fence, or the only one there is."""
     first, last = answer.find("{"), answer.rfind("}")
-    for text in (answer, *reversed(_FENCE.findall(answer)), answer[first : last + 1]):
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
+    for text in (answer, *_fenced(answer), answer[first : last + 1]):
+        if (found := _object(text)) is not None:
             return found
-    return None
+    # By its text: of two that differ neither is known to be meant.
+    among = {text: found for text in json_values(answer) if (found := _object(text)) is not None}
+    return next(iter(among.values())) if len(among) == 1 else None
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _fenced(answer: str) -> Iterator[str]:
+    """What the answer's last fences hold, the last first."""
+    parts = answer.split("```")[-2 * _FENCES - 1 :]
+    for inside in reversed(parts[1::2] if len(parts) % 2 else parts[0::2]):
+        yield inside.strip().removeprefix("json")
 
 
 def _alike(found: Any, reference: Any) -> bool:  # noqa: ANN401

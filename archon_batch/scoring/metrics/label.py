@@ -5,11 +5,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from archon_batch.archon import plain
+from archon_batch.archon import number, plain
+from archon_batch.scoring.metrics.words import standing
 from archon_batch.scoring.score import Metric, Score, Scored, right, unread
 
 #: What stands for an answer without a label in the confusion matrix.
 NONE = "(none)"
+
+
+_NUMBER = re.compile(r"[-+\u2212]?\d{1,30}(?:\.\d{1,30})?")
 
 
 class Label(Metric):
@@ -22,14 +26,15 @@ class Label(Metric):
         self._labels: dict[str, re.Pattern[str]] = {}
 
     def prepared(self, reference: object) -> str:
-        label = plain(str(reference)) if isinstance(reference, str | int | float) else None
+        label = _plain(str(reference)) if isinstance(reference, str | int | float) else None
         if label is None:
             raise ValueError(self.wants)
-        self._labels.setdefault(label, re.compile(rf"(?<!\w){re.escape(label)}(?!\w)"))
+        if label not in self._labels:
+            self._labels[label] = standing(label)
         return label
 
     def score(self, answer: str, reference: str) -> Score:
-        said = plain(answer)
+        said = _plain(answer)
         if said in self._labels:
             return right(said, is_right=said == reference)
         named = [label for label, pattern in self._labels.items() if pattern.search(said or "")]
@@ -55,6 +60,12 @@ class Label(Metric):
                 for label in labels
             },
         }
+
+
+def _plain(text: str) -> str | None:
+    """The label as it is compared: 1.0 and 1 are one, as a column of numbers may have either."""
+    said = plain(text)
+    return (number(said) or said) if said and _NUMBER.fullmatch(said) else said
 
 
 def _f1(matrix: Mapping[tuple[Any, str], int], label: str) -> float:

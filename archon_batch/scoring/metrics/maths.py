@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cache
 from typing import IO, Any, ClassVar
 
-from archon_batch.archon import boxed, stated
+from archon_batch.archon import boxed, expression
 from archon_batch.errors import InputError
 from archon_batch.scoring.score import Metric, Score, right, unread
 
@@ -25,7 +25,8 @@ _LONGEST = 2_000
 class Maths(Metric):
     r"""Equal as values: ``\frac{1}{2}`` is ``0.5``, sets and intervals are themselves in any order.
 
-    The answer is what is boxed, a JSON field of that name, or the last expression.
+    The answer is what is boxed, a JSON field of that name, or the expression that the answer is said
+    to be; it is compared as a whole or not at all.
     """
 
     name: ClassVar[str] = "math"
@@ -38,24 +39,21 @@ class Maths(Metric):
         if not text or len(text) > _LONGEST:
             raise ValueError(self.wants)
         # A whole solution has its answer in a box.
-        return text if boxed(text) else _in_a_box(text)
+        return _in_a_box((expression(text) if boxed(text) else None) or text)
 
     def score(self, answer: str, reference: str) -> Score:
-        # What a model writes into JSON is LaTeX with its backslashes doubled, or not.
-        told = (stated(answer) or "").replace("\\\\", "\\").strip()
         if not answer.strip():
             return unread("the answer is empty")
-        said = told or answer
-        if boxed(said):
-            # Of several boxes the last one counts.
-            said = said[said.rfind("\\boxed{") :]
-        elif told:
-            said = _in_a_box(told)
-        verdict = _child().asked({"answer": said[-_LONGEST:], "reference": reference})
+        said = expression(answer)
+        if said is None:
+            return unread("it says no expression that is its answer, or was cut off before")
+        if len(said) > _LONGEST:
+            return unread(f"an expression of more than {_LONGEST:,} characters")
+        verdict = _child().asked({"answer": _in_a_box(said), "reference": reference})
         if verdict is None:
             return unread(f"no verdict in {_PATIENCE:.0f} s")
         if verdict["read"] is None:
-            return unread("there is no expression in the answer")
+            return unread("its expression cannot be parsed as a whole")
         return right(verdict["read"], is_right=verdict["right"])
 
 

@@ -30,11 +30,17 @@ def _compared(math_verify: Any, answer: str, reference: str) -> dict[str, Any]: 
     if not said:
         return {"read": None, "right": False}
     is_right = math_verify.verify(_parsed(math_verify, reference), said, timeout_seconds=None)
-    return {"read": str(said[-1])[:200], "right": bool(is_right)}
+    # A text alone is what could not be parsed; it is right if it is the reference's own.
+    is_parsed = not all(isinstance(one, str) for one in said)
+    read = str(said[-1])[:200] if is_right or is_parsed else None
+    return {"read": read, "right": bool(is_right)}
 
 
 def _parsed(math_verify: Any, text: str) -> list[Any]:  # noqa: ANN401
-    return list(math_verify.parse(text, parsing_timeout=None))
+    """The one expression in the box: without others of the text where it cannot be parsed."""
+    latex = math_verify.LatexExtractionConfig(boxed_match_priority=0)
+    config, mode = [latex], "first_match"
+    return list(math_verify.parse(text, config, extraction_mode=mode, parsing_timeout=None))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Contains(Normalized):
         if read is None:
             return unread("the answer is empty")
         found = next(
-            (text for text in map(plain, reference) if text and _stands_in(text, read)), None
+            (text for text in map(plain, reference) if text and standing(text).search(read)), None
         )
         return right(found or "", is_right=found is not None)
 
@@ -100,11 +100,24 @@ def texts(reference: object, wants: str) -> tuple[str, ...]:
     """One text or several, of which one will do."""
     several = reference if isinstance(reference, list) else [reference]
     good = [r for r in several if isinstance(r, str | int | float) and not isinstance(r, bool)]
-    found = tuple(str(text).strip() for text in good)
+    found = tuple(form for text in good for form in _written(text))
     if len(good) < len(several) or not all(found) or not found:
         raise ValueError(wants)
     return found
 
 
-def _stands_in(text: str, answer: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", answer) is not None
+def _written(text: str | float) -> tuple[str, ...]:
+    """A whole number in a column of decimals is written without them too."""
+    if isinstance(text, float) and text.is_integer():
+        return str(text), str(int(text))
+    return (str(text).strip(),)
+
+
+def standing(text: str) -> re.Pattern[str]:
+    """The text as whole words, and as whole numbers: 1 stands in "1.0", not in "1.5" or "-1"."""
+    before = r"(?<![\w\u2212-])(?<!\d[.,])" if text[0].isdigit() else r"(?<!\w)"
+    after = r"(?!\w)"
+    if text[-1].isdigit():
+        zeros = "" if "." in text else r"(?:\.0{1,9})?"
+        after = rf"{zeros}(?!\w|[.,]\d)"
+    return re.compile(f"{before}{re.escape(text)}{after}")

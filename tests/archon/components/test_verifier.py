@@ -242,8 +242,7 @@ def test_the_verdict_that_a_text_ends_with_is_read(text, correct):
         # It weighs the two, or says the opposite.
         "Is it [Correct] or [Incorrect]?",
         "[Correct] [Correct]",
-        "It is not [Correct]",
-        "It is **not** [Correct].",
+        "So, [Correct]?",
     ],
 )
 def test_a_text_that_ends_with_no_single_verdict_is_refused(text):
@@ -252,9 +251,28 @@ def test_a_text_that_ends_with_no_single_verdict_is_refused(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "It is not [Correct]",
+        "It is **not** [Correct].",
+        "This isn't [Correct]",
+        "It isn\u2019t [Incorrect].",
+        "It cannot be called [Correct]",
+        "It is far from [Correct]",
+        "I would never say [Correct]",
+        "If the sum held, it were [Correct]",
+    ],
+)
+def test_a_verdict_that_its_line_denies_is_refused(text):
+    with pytest.raises(UnreadableError, match="what the response is not"):
+        read(text)
+
+
+@pytest.mark.parametrize(
     ("text", "correct"),
     [
         ('{"reasoning": "[Incorrect]", "correct": true}', True),
+        ('I looked at it.\n```json\n{"reasoning": "", "correct": false}\n```', False),
         ('```json\n{"correct": false, "reasoning": ""}\n```', False),
     ],
 )

@@ -1,0 +1,337 @@
+"""Commands that are killed at random instants, several at once: ``python -m benchmarks.storm``.
+
+Processes submit, resume, retry, cancel, export and purge on one database, each on jobs of the
+others, and most of them are killed with -9. After each round nobody runs, and every job's books
+are verified, every request that the provider has booked is looked up on the ledger, and one job is
+brought to its end by the command for it: there has to be one, wherever the others died.
+
+Each command is forked from a process that has imported the program, so that a kill falls into its
+work and not into its start. With ``--database postgres`` it makes a database of its own on the
+server at 127.0.0.1.
+"""
+
+import argparse
+import asyncio
+import faulthandler
+import gc
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+import sqlalchemy as sa
+
+from archon_batch.archon import Call, Reply
+from archon_batch.cli import follow
+from archon_batch.cli import main as command
+from archon_batch.engine import process
+from archon_batch.errors import CallTimeoutError, RateLimitError
+from archon_batch.files import component_kinds
+from archon_batch.gateway import ScriptedGateway
+from archon_batch.ledger import Price
+from archon_batch.running import running
+from archon_batch.store import Job, Store, tables
+from archon_batch.verify import verify
+
+#: What commands import when they need it, and a fork is to find here.
+_NEEDED = (
+    "alembic.command", "archon_batch.cli.cache", "archon_batch.cli.export",
+    "archon_batch.cli.resume", "archon_batch.cli.submit", "celery.app.amqp", "celery.app.control",
+    "celery.app.events", "celery.backends.cache", "celery.concurrency.thread",
+    "celery.loaders.app", "celery.worker.components",
+    "celery.worker.consumer.delayed_delivery", "celery.worker.strategy", "dotenv.main",
+    "encodings.utf_8_sig", "kombu.pidbox", "kombu.transport.memory",
+)  # fmt: skip
+ARCHITECTURE = """\
+name: storm
+models: {one: {model: scripted/plausible, price: {input: 0.1503, output: 0.6007}}}
+defaults: {model: one, max_tokens: 64}
+layers:
+  - {type: generator, samples: 2}
+  - {type: ranker}
+  - {type: fuser}
+"""
+_ROWS = 16
+#: Dollars: for a part of a job, and for more than all of it.
+_LITTLE, _ENOUGH = "0.0006", "5"
+#: Jobs that are stormed at a time; one that is brought to its end is followed by another.
+_JOBS = 3
+#: Commands of a round, seconds until the last of them is killed, and how many are.
+_AT_ONCE, _LIFE, _KILLED = 4, 3.0, 0.8
+#: How often a job is brought to its end after a round.
+_LED_OUT = 0.3
+#: Commands that a job may need to come to its end: it may be cancelled, and its budget reached.
+_TRIES = 4
+#: Seconds after which a command hangs.
+_LONGEST = 120.0
+_SERVER = "postgresql+psycopg://postgres@127.0.0.1/"
+
+
+class _Provider:
+    """Books a request on the disk before it answers, fails to, or is left alone with it."""
+
+    def __init__(self) -> None:
+        self._scripted = ScriptedGateway()
+        self._bill = os.open("bill.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._dice = random.Random()  # noqa: S311
+
+    async def answer(self, call: Call, attempt: str) -> Reply:
+        chance = self._dice.random()
+        if chance < 0.03:  # noqa: PLR2004
+            raise RateLimitError(call.model.model, "not now", 0.01)
+        reply = await self._scripted.answer(call, attempt)
+        assert call.model.price
+        entry = {"attempt": attempt, "nano_usd": Price.of(call.model.price).cost(reply.usage)}
+        os.write(self._bill, f"{json.dumps(entry)}\n".encode())
+        await asyncio.sleep(self._dice.uniform(0, 0.3))
+        if chance > 0.97:  # noqa: PLR2004
+            raise CallTimeoutError(call.model.model, "no answer")
+        return reply
+
+    async def close(self) -> None:
+        os.close(self._bill)
+
+
+class Storm:
+    def __init__(self, folder: Path, url: str, seed: int) -> None:
+        self.folder, self.url = folder, url
+        self.dice = random.Random(seed)  # noqa: S311
+        self.figures: Counter[str] = Counter()
+        self.names = [f"job-{n}" for n in range(_JOBS)]
+        self._count = _JOBS
+        os.environ["ARCHON_BATCH_DATABASE_URL"] = url
+        os.environ["ARCHON_BATCH_SPOOL"] = str(folder / "spool")
+        (folder / "storm.yaml").write_text(ARCHITECTURE)
+
+    def run(self, kills: int) -> None:
+        """Storm until so many were killed; at the end bring every job to its own."""
+        while self.figures["kills"] < kills:
+            self._round()
+            self._checked()
+            name = self.dice.choice(self.names)
+            if self.dice.random() < _LED_OUT and self._brought_to_its_end(name):
+                self.names.remove(name)
+                self.names.append(f"job-{self._count}")
+                self._count += 1
+            sys.stdout.write(f"\r{dict(self.figures)}    ")
+            sys.stdout.flush()
+        for name in self.names:
+            self._brought_to_its_end(name)
+        self._checked()
+        bill = self.folder / "bill.jsonl"
+        self.figures["requests"] = len(bill.read_text().splitlines())
+        self.figures.update(json.loads(self._told(lambda: _outcomes(self.url))))
+
+    def _round(self) -> None:
+        began = time.monotonic()
+        living: list[tuple[float, int, list[str]]] = []
+        for _ in range(_AT_ONCE):
+            arguments = self._command(self.dice.choice(self.names))
+            life = self.dice.uniform(0, _LIFE) if self.dice.random() < _KILLED else _LONGEST
+            living.append((began + life, self._fork(partial(command, arguments)), arguments))
+        for until, pid, arguments in sorted(living):
+            time.sleep(max(0.0, min(until, began + _LIFE) - time.monotonic()))
+            if until < began + _LONGEST:
+                os.kill(pid, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            self.figures["commands"] += 1
+            self.figures["kills"] += status == -signal.SIGKILL
+            # Refused, since another command has changed the job, is an end like another.
+            if status not in (-signal.SIGKILL, 0, 1, 2, 4):
+                self._fail(f"{arguments} ended with {status}")
+
+    def _command(self, name: str) -> list[str]:
+        rows = self.folder / f"{name}.jsonl"
+        if not rows.exists():
+            each = ({"id": f"{name}-{n}", "prompt": f"{name}: {n} + {n}?"} for n in range(_ROWS))
+            rows.write_text("".join(f"{json.dumps(row)}\n" for row in each))
+        alone = ["--processes", "1"]
+        submit = ["submit", rows.name, "--arch", "storm.yaml", "--name", name, "--shard", "2"]
+        budget = ["--budget", self.dice.choice([_LITTLE, _ENOUGH, _ENOUGH])]
+        return self.dice.choice(
+            [
+                [*submit, *alone, *budget, "-o", f"{name}.out.jsonl", "--force"],
+                [*submit, *alone, *budget],
+                [*submit, *budget, "--detach"],
+                ["resume", name, *alone],
+                ["resume", name, *alone, "--budget", _ENOUGH],
+                ["resume", name, *alone, *budget],
+                ["retry", name, *alone],
+                ["retry", name, *alone, "--where", "status=cancelled"],
+                ["cancel", name],
+                ["export", name, "-o", f"{name}.out.jsonl", "--force"],
+                ["cache", "purge", "--older-than", "0s"],
+            ]
+        )
+
+    def _brought_to_its_end(self, name: str) -> bool:
+        """Whether there is such a job; then it is done when this returns."""
+        for attempt in range(_TRIES):
+            state = self._state(name)
+            if state in (None, "done"):
+                return state is not None
+            again = (
+                ["retry", name] if state == "cancelled" else ["resume", name, "--budget", _ENOUGH]
+            )
+            pid = self._fork(partial(command, [*again, "--processes", "1"]))
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            self.figures["ways out"] += 1
+            # Of a cancelled job the budget may be reached: then resume raises it.
+            if status not in (0, 1, 4):
+                self._fail(f"no way out of {state}, try {attempt}: {again} ended with {status}")
+        return self._fail(f"{name} does not come to its end")
+
+    def _state(self, name: str) -> str | None:
+        return self._told(lambda: _state(self.url, name)) or None
+
+    def _told(self, what: Callable[[], str]) -> str:
+        """What a process of its own finds out: a store has threads, and a fork has none."""
+        file = self.folder / "told"
+        file.unlink(missing_ok=True)
+        os.waitpid(self._fork(lambda: file.write_text(what())), 0)
+        return file.read_text() if file.exists() else self._fail("a look failed; see said.txt")
+
+    def _checked(self) -> None:
+        wrong = self._told(lambda: "\n".join(_wrong(self.url, self.folder)))
+        if wrong:
+            self._fail(wrong)
+        self.figures["checks"] += 1
+
+    def _fork(self, what: Callable[[], object]) -> int:
+        assert threading.active_count() == 1, "a fork has one thread, and these would be missing"
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 1
+        try:
+            os.chdir(self.folder)
+            said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            for number in (1, 2):
+                os.dup2(said, number)
+            faulthandler.dump_traceback_later(_LONGEST, exit=True)
+            vars(process).update(Router=lambda _timeout: _Provider())
+            vars(follow).update(_LOOK=0.05, _SHARE=0)
+            what()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()
+            status = 99
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _fail(self, why: str) -> NoReturn:
+        kept = tempfile.mkdtemp(prefix="storm-")
+        os.system(f"cp -r {self.folder}/. {kept}")  # noqa: S605
+        sys.exit(f"\n{why}\n{dict(self.figures)}; kept in {kept}, {self.url}")
+
+
+def _state(url: str, name: str) -> str:
+    store = Store.open(url)
+    found = store.jobs.named(name)
+    store.close()
+    return found.state if found else ""
+
+
+def _outcomes(url: str) -> str:
+    """How many attempts ended in which way, as JSON."""
+    store = Store.open(url)
+    with store.database.reading() as connection:
+        found = connection.execute(sa.select(tables.attempts.c.state, tables.attempts.c.outcome))
+        counts = Counter(f"{row.state} {row.outcome}" for row in found)
+    store.close()
+    return json.dumps(counts)
+
+
+def _wrong(url: str, folder: Path) -> Iterator[str]:
+    """What does not hold of any job, and of the provider's bill."""
+    store = Store.open(url, folder / "spool")
+    try:
+        for job in store.jobs.all():
+            yield from _wrong_books(store, job)
+        yield from _wrong_bill(store, folder / "bill.jsonl")
+    finally:
+        store.close()
+
+
+def _wrong_books(store: Store, job: Job) -> Iterator[str]:
+    for check in verify(store, job, running(job, component_kinds())):
+        if not check.ok:
+            yield f"{job.name} ({job.state}): {check.what}: {check.found}"
+
+
+def _wrong_bill(store: Store, bill: Path) -> Iterator[str]:
+    with store.database.reading() as connection:
+        rows = connection.execute(sa.select(tables.attempts)).all()
+    attempts = {f"{row.job_id}/{row.ix}/{row.key}/{row.n}": row for row in rows}
+    seen: set[str] = set()
+    for line in bill.read_text().splitlines() if bill.exists() else ():
+        entry = json.loads(line)
+        name, cost = entry["attempt"], entry["nano_usd"]
+        row = attempts.get(name)
+        if name in seen:
+            yield f"{name} was sent twice"
+        seen.add(name)
+        if row is None:
+            yield f"{name} was sent, and is not on record"
+        elif row.state == "billed" and row.cost != cost:
+            yield f"{name} is booked at {row.cost}, and cost {cost}"
+        elif row.state in ("sending", "in_doubt") and row.reserve < cost:
+            yield f"{name} may have cost more than is kept back"
+        elif row.state not in ("billed", "sending", "in_doubt"):
+            yield f"{name} is {row.state}, and was paid for"
+
+
+@contextmanager
+def _database(word: str, folder: Path) -> Iterator[str]:
+    if word == "sqlite":
+        yield f"sqlite:///{folder}/storm.db"
+        return
+    if word != "postgres":
+        yield word
+        return
+    name = f"archon_batch_storm_{os.getpid()}"
+    server = sa.create_engine(f"{_SERVER}postgres", isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    # A fork must not have this connection.
+    server.dispose()
+    yield f"{_SERVER}{name}"
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--kills", type=int, default=500)
+    options.add_argument("--database", default="sqlite", help="sqlite, postgres, or a URL")
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    for name in _NEEDED:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
+    with tempfile.TemporaryDirectory() as name, _database(given.database, Path(name)) as url:
+        storm = Storm(Path(name), url, given.seed)
+        storm.run(given.kills)
+        sys.stdout.write(f"\nthe books hold: {dict(storm.figures)}\n")
+
+
+if __name__ == "__main__":
+    main()

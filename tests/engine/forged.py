@@ -1,0 +1,174 @@
+"""Messages that are none of ours, in every way that we could think of, and one that is."""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+TURN = ["abcdef012345", 0, "0123456789abcdef"]
+EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+GONE = object()
+
+
+def honest(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]:
+    """The message of a turn that is over, as Redis has it; ``headers__eta=...`` changes a part."""
+    one = str(uuid.uuid4())
+    args = [*TURN, [[0, ["0.0.0.0"]]]] if task.endswith("place") else TURN
+    message: dict[str, Any] = {
+        "body": [args, {}, dict(EMBEDDED)],
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py", "task": task, "id": one, "shadow": None, "eta": None, "expires": None,
+            "group": None, "group_index": None, "retries": 0, "timelimit": [None, None],
+            "root_id": one, "parent_id": None, "argsrepr": "n", "kwargsrepr": "join",
+            "origin": "gen1@here", "ignore_result": None, "replaced_task_nesting": 0,
+            "stamped_headers": None, "stamps": {},
+        },
+        "properties": {
+            "correlation_id": one, "reply_to": one, "delivery_mode": 2, "priority": 1,
+            "delivery_info": {"exchange": "", "routing_key": "joins"}, "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }  # fmt: skip
+    for path, value in changes.items():
+        *way, last = path.replace("content_", "content-").split("__")
+        place = message
+        for step in way:
+            place = place[step]
+        if value is GONE:
+            del place[last]
+        else:
+            place[last] = value
+    if isinstance(message.get("body"), list):
+        body = json.dumps(message["body"]).encode()
+        message["body"] = base64.b64encode(body).decode()
+    return message
+
+
+def bodies() -> Iterator[tuple[str, Any]]:
+    """Bodies in the place of the three parts that one has."""
+    for name, args in {
+        "no args": [], "too many": [*TURN, 1, 2], "a mapping": {"job": 1}, "none": None,
+        "numbers": [1, 2, 3], "a line below 0": [TURN[0], -1, TURN[2]],
+        "a line beyond all": [TURN[0], 1 << 70, TURN[2]], "NUL in the job": ["a\0b", 0, TURN[2]],
+        "a word that is none": [TURN[0], 0, "x" * 16], "a long job": ["a" * 5000, 0, TURN[2]],
+        "truth for a line": [TURN[0], True, TURN[2]],
+    }.items():  # fmt: skip
+        yield f"args: {name}", [args, {}, EMBEDDED]
+    yield "kwargs that no task has", [TURN, {"x": 1}, EMBEDDED]
+    yield "kwargs: a list", [TURN, [], EMBEDDED]
+    yield "nothing embedded", [TURN, {}]
+    yield "embedded: a text", [TURN, {}, "chord"]
+    yield "callbacks", [TURN, {}, EMBEDDED | {"callbacks": [{"task": "celery.chain"}]}]
+    yield "errbacks", [TURN, {}, EMBEDDED | {"errbacks": [5]}]
+    yield "chain", [TURN, {}, EMBEDDED | {"chain": [{"task": "x"}]}]
+    for name, chord in {
+        "a number": 7, "empty": {}, "another task": {"task": "x", "args": TURN, "options": {}},
+        "no options": {"task": "archon_batch.advance", "args": TURN},
+        "options that nest": {
+            "task": "archon_batch.advance", "args": TURN,
+            "options": {"link": [{"task": "archon_batch.place"}]},
+        },
+        "args of another": {"task": "archon_batch.advance", "args": [1], "options": {}},
+    }.items():  # fmt: skip
+        yield f"chord: {name}", [TURN, {}, EMBEDDED | {"chord": chord}]
+    yield "a number", 5
+    yield "a text", "text"
+    yield "a mapping", {"args": TURN, "kwargs": {}, "task": "archon_batch.advance", "id": "x"}
+    yield "nothing", None
+    yield "a type of kombu's", {"__type__": "uuid", "__value__": 5}
+
+
+def texts() -> Iterator[tuple[str, bytes]]:
+    """Bodies that are no JSON, or too much of it."""
+    yield "no JSON", b"{not json"
+    yield "no UTF-8", b"\xff\xfe\x00"
+    yield "empty", b""
+    yield "deep", b"[" * 200_000
+    yield "huge", json.dumps(["x" * (2 << 20)]).encode()
+    yield "not a number", b"[[NaN], {}, {}]"
+    yield "a large number", b"[[" + b"9" * 5000 + b"], {}, {}]"
+
+
+def headers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in ("task", "id"):
+        yield f"no {name}", {f"headers__{name}": GONE}
+        for value in (None, 5, [], {}, ""):
+            yield f"{name}: {value!r}", {f"headers__{name}": value}
+    yield "another task", {"headers__task": "celery.backend_cleanup"}
+    yield "a task that is none", {"headers__task": "os.system"}
+    for name, values in {
+        "eta": [
+            "soon",
+            5,
+            [],
+            {"a": 1},
+            True,
+            "",
+            "9999-12-31T23:59:59+00:00",
+            "2026-01-01T00:00:00",
+        ],
+        "expires": ["never", 5, [], "1970-01-01T00:00:00+00:00"],
+        "retries": ["x", -1, None, [], 1 << 70],
+        "timelimit": [5, "x", [1], [0.001, 0.001], ["a", "b"]],
+        "stamped_headers": ["x", 5, ["x"]],
+        "stamps": [5, {"x": 1}],
+        "group": [5, {}],
+        "root_id": [5, []],
+        "argsrepr": [5, {}],
+        "shadow": [5],
+        "origin": [5],
+        "compression": ["gzip", "application/x-bz2", "nonesuch", 5],
+        "chord": [{"task": "archon_batch.advance"}],
+        "callbacks": [[5]],
+        "called_directly": [True],
+        "delivery_info": [5],
+        "hostname": [5],
+    }.items():
+        for value in values:
+            yield f"{name}: {value!r}", {f"headers__{name}": value}
+
+
+def properties() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What only a broker without properties of its own can have wrong."""
+    for name in ("properties", "headers", "body", "content_type", "content_encoding"):
+        yield f"no {name}", {name: GONE}
+        for value in (None, 5, [], "text"):
+            yield f"{name}: {value!r}", {name: value}
+    for name in ("delivery_tag", "delivery_info", "body_encoding"):
+        yield f"no {name}", {f"properties__{name}": GONE}
+        for value in (None, 5, [], {}, "\x00", "hex"):
+            if name != "delivery_tag" or not isinstance(value, str):
+                yield f"{name}: {value!r}", {f"properties__{name}": value}
+    yield "no routing key", {"properties__delivery_info": {"exchange": ""}}
+    yield "an exchange: []", {"properties__delivery_info": {"exchange": [], "routing_key": "x"}}
+    for value in ("high", [], {}, -5, 1.5):
+        yield f"priority: {value!r}", {"properties__priority": value}
+    yield "body: no base64", {"body": "%%%"}
+
+
+def contents() -> Iterator[tuple[str, dict[str, Any]]]:
+    for kind in ("application/x-python-serialize", "application/data", "text/plain", "yaml", ""):
+        yield f"content type {kind!r}", {"content_type": kind}
+    for kind in ("binary", "utf-16", "nonesuch", ""):
+        yield f"content encoding {kind!r}", {"content_encoding": kind}
+
+
+def items() -> Iterator[tuple[str, bytes]]:
+    """Every kind, as bytes of a list in Redis."""
+    for name, made in (*headers(), *properties(), *contents()):
+        yield name, json.dumps(honest(**made)).encode()
+    for name, body in bodies():
+        encoded = base64.b64encode(json.dumps(body).encode()).decode()
+        yield f"body: {name}", json.dumps(honest() | {"body": encoded}).encode()
+    for name, text in texts():
+        encoded = base64.b64encode(text).decode()
+        yield f"body: {name}", json.dumps(honest() | {"body": encoded}).encode()
+        yield f"item: {name}", text
+    for kind in ("datetime", "uuid", "decimal", "bytes", "nonesuch"):
+        typed = {"__type__": kind, "__value__": {"hex": 5}}
+        yield f"item: of the type {kind}", json.dumps(typed).encode()
+    yield "item: a list", b"[]"
+    yield "item: nothing", b"null"

@@ -1,0 +1,126 @@
+"""Where an api_base may lead, and which key is shown there, by both lanes."""
+
+import asyncio
+import socket
+
+import pytest
+
+from archon_batch import errors
+from archon_batch.archon import Model
+from archon_batch.gateway import Router, why_unknown
+from archon_batch.gateway.hosts import VARIABLE, why_refused
+from tests.builders import a_call
+from tests.provider import Provider
+
+LANES = pytest.mark.parametrize("lane", ["direct", "litellm"])
+#: Ways to write 169.254.169.254, and what else a cloud tells of its machine at.
+LINK_LOCAL = [
+    "169.254.169.254",
+    "169.254.169.254.",
+    "2852039166",
+    "0xa9fea9fe",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "169.16689662",
+    "169.254.43518",
+    "[::ffff:169.254.169.254]",
+    "[::ffff:a9fe:a9fe]",
+    "[::a9fe:a9fe]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[2002:a9fe:a9fe::]",
+    "[fe80::1]",
+    "[FE80::a9fe:a9fe]",
+    "[fd00:ec2::254]",
+    "169.254.1.1",
+    "metadata.google.internal",
+    "METADATA.Google.Internal.",
+    "instance-data",
+    "100.100.100.200",
+]
+OTHERS = "127.0.0.1 localhost [::1] 10.0.0.1 192.168.1.1 169.253.1.1 [fd00::1] llm.example.org"
+
+
+def asked(model):
+    """What comes of one call of the model."""
+
+    async def run():
+        router = Router(timeout=20.0)
+        try:
+            return await router.answer(a_call(model=model), "attempt-1")
+        except errors.GatewayError as error:
+            return error
+        finally:
+            await router.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("host", LINK_LOCAL)
+def test_a_link_local_address_is_refused_by_any_spelling_unless_it_is_allowed(host, monkeypatch):
+    model = Model(model="openai/m", api_base=f"http://{host}/v1")
+
+    assert f"{VARIABLE}=1 lets calls go there" in str(why_unknown(model, unpriced=True))
+
+    monkeypatch.setenv(VARIABLE, "yes")
+    assert why_unknown(model, unpriced=True) is None
+
+
+@pytest.mark.parametrize("host", OTHERS.split())
+def test_no_other_address_is_refused(host):
+    assert why_unknown(Model(model="openai/m", api_base=f"http://{host}/v1"), unpriced=True) is None
+
+
+@LANES
+def test_a_job_that_names_one_by_another_way_stops_unsent(lane):
+    error = asked(Model(model="openai/m", api_base="http://169.254.169.254/v1", lane=lane))
+
+    assert isinstance(error, errors.UnknownModelError)
+    assert error.stops_job
+    assert VARIABLE in str(error)
+
+
+@LANES
+def test_a_name_that_leads_there_is_refused_when_it_is_looked_up(lane, monkeypatch):
+    monkeypatch.setenv("AIOHTTP_TRUST_ENV", "")
+    look_up = socket.getaddrinfo
+
+    def led(host, *more, **how):
+        return look_up("169.254.169.254" if host == "llm.example.org" else host, *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", led)
+
+    error = asked(Model(model="openai/m", api_base="http://llm.example.org/v1", lane=lane))
+
+    assert isinstance(error, errors.UnreachableError)
+    assert error.billing is errors.Billing.NOT_SENT
+    assert "link-local" in str(error)
+
+
+@LANES
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_server_without_a_key_is_asked_without_one(lane, bound, monkeypatch):
+    if bound:
+        monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-host")
+    with Provider() as provider:
+        asked(Model(model="openai/m", api_base=provider.url, lane=lane))
+
+    ((headers, _),) = provider.asked
+    assert headers.get("Authorization") == ("Bearer mine" if bound else None)
+    assert "none" not in headers.values()
+
+
+@LANES
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_refused_login_names_the_variable_of_a_host_without_a_key(lane, bound, monkeypatch):
+    if bound:
+        monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
+    with Provider(faults=lambda _n: "401") as provider:
+        error = asked(Model(model="openai/m", api_base=provider.url, lane=lane))
+
+    assert isinstance(error, errors.CredentialsError)
+    assert ("ARCHON_BATCH_KEY_127_0_0_1 is not set" in str(error)) is not bound
+
+
+def test_a_host_is_told_as_it_was_written():
+    assert str(why_refused("2852039166")).startswith("2852039166 is link-local")

@@ -1,0 +1,292 @@
+"""What a database's errors mean, as its server or its library raises them."""
+
+import select
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from archon_batch.errors import StoreAwayError, StoreError
+from archon_batch.store import Settled, Store, patience, patiently, upgrade
+from archon_batch.store.codes import SQLSTATES, Meaning
+from archon_batch.store.database import connect
+from tests.builders import a_finish, a_job, a_start
+
+#: A code of each class that there is, and what it is to mean.
+CODES = {
+    "08000": Meaning.AWAY,
+    "08P01": Meaning.AWAY,
+    "0A000": Meaning.ELSEWHERE,
+    "22001": Meaning.REFUSED,
+    "22003": Meaning.REFUSED,
+    "22021": Meaning.REFUSED,
+    "22P05": Meaning.REFUSED,
+    "23502": Meaning.REFUSED,
+    "23503": Meaning.REFUSED,
+    "23505": Meaning.REFUSED,
+    "25006": Meaning.ELSEWHERE,
+    "25P02": Meaning.REFUSED,
+    "25P03": Meaning.AGAIN,
+    "25P04": Meaning.AGAIN,
+    "26000": Meaning.ELSEWHERE,
+    "28000": Meaning.MISTAKE,
+    "28P01": Meaning.MISTAKE,
+    "3D000": Meaning.MISTAKE,
+    "3F000": Meaning.MISTAKE,
+    "40001": Meaning.AGAIN,
+    "40002": Meaning.REFUSED,
+    "40003": Meaning.AGAIN,
+    "40P01": Meaning.AGAIN,
+    "42501": Meaning.MISTAKE,
+    "42703": Meaning.MISTAKE,
+    "42P01": Meaning.MISTAKE,
+    "42P05": Meaning.ELSEWHERE,
+    "53100": Meaning.AWAY,
+    "53200": Meaning.AWAY,
+    "53300": Meaning.AWAY,
+    "53400": Meaning.AWAY,
+    "54000": Meaning.REFUSED,
+    "54001": Meaning.REFUSED,
+    "55006": Meaning.AGAIN,
+    "55P03": Meaning.AGAIN,
+    "57014": Meaning.AGAIN,
+    "57P01": Meaning.AWAY,
+    "57P02": Meaning.AWAY,
+    "57P03": Meaning.AWAY,
+    "57P04": Meaning.MISTAKE,
+    "57P05": Meaning.AWAY,
+    "58000": Meaning.AWAY,
+    "58030": Meaning.AWAY,
+    "72000": Meaning.AGAIN,
+    "F0000": Meaning.MISTAKE,
+    "P0001": Meaning.REFUSED,
+    "XX000": Meaning.MISTAKE,
+    "XX001": Meaning.MISTAKE,
+    "XX002": Meaning.MISTAKE,
+}
+WAITED_FOR = {Meaning.AWAY, Meaning.AGAIN, Meaning.ELSEWHERE}
+
+
+@pytest.fixture
+def served(request):
+    """A store on Postgres."""
+    opened = Store.open(request.getfixturevalue("_shared_postgres_url"))
+    yield opened
+    opened.close()
+
+
+def test_every_class_in_the_table_has_a_code_here():
+    assert all(any(code.startswith(known) for code in CODES) for known in SQLSTATES)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("code", "means"), CODES.items())
+def test_what_a_server_raises_is_waited_for_or_not(served, code, means):
+    raised = f"DO $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{code}'; END $$"
+
+    with pytest.raises(StoreError, match="it is so") as refusal:  # noqa: SIM117
+        with served.database.writing() as connection:
+            connection.exec_driver_sql(raised)
+
+    assert isinstance(refusal.value, StoreAwayError) is (means in WAITED_FOR)
+    # Whatever it was, the next transaction has a connection that is good.
+    assert served.jobs.all() is not None
+
+
+def _read_only(connection):
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.exec_driver_sql("UPDATE jobs SET rows = 0")
+
+
+def _ended(connection):
+    connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+    connection.exec_driver_sql("SELECT 1")
+
+
+def _idle(connection):
+    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 1")
+    raw = connection.connection.driver_connection
+    # Until the server has ended it.
+    select.select([raw.fileno()], [], [], 20)
+    connection.exec_driver_sql("SELECT 1")
+
+
+def _slow(connection):
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 1")
+    connection.exec_driver_sql("SELECT pg_sleep(20)")
+
+
+def _locked(connection):
+    with connection.engine.connect() as other:
+        other.exec_driver_sql("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        connection.exec_driver_sql("LOCK TABLE jobs NOWAIT")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("befalls", [_read_only, _ended, _idle, _slow, _locked])
+def test_what_befalls_a_transaction_is_waited_for(served, befalls):
+    with pytest.raises(StoreAwayError), served.database.writing() as connection:
+        befalls(connection)
+
+    assert served.jobs.all() is not None
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("SET ROLE nobody_of_that_name", "nobody_of_that_name"),
+        ("SELECT 1/0", "division"),
+    ],
+)
+def test_what_no_waiting_mends_is_told_at_once(served, statement, why):
+    with pytest.raises(StoreError, match=why) as refusal, served.database.writing() as connection:
+        connection.exec_driver_sql(statement)
+
+    assert type(refusal.value) is StoreError
+
+
+@contextmanager
+def altered(url, setting):
+    """The database of that address with a setting of its own."""
+    server = sa.create_engine(
+        connect(url).url.set(database="postgres"), isolation_level="AUTOCOMMIT"
+    )
+    name = connect(url).url.database
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET {setting}")
+        # Those that are connected have it as it was: they are ended, as a failover ends them.
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        yield
+        connection.exec_driver_sql(f"ALTER DATABASE {name} RESET {setting.partition(' ')[0]}")
+    server.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("patient", [True, False])
+def test_an_answer_outlives_a_database_that_is_read_only(
+    postgres_url, tmp_path, monkeypatch, patient
+):
+    monkeypatch.setattr(patience, "PATIENCE", 60.0 if patient else 0.5)
+    store = Store.open(postgres_url, tmp_path)
+    job = a_job(store)
+    start = a_start(job)
+    store.clerk.begin(start).result(30)
+
+    with altered(postgres_url, "default_transaction_read_only = on"):
+        end = store.clerk.settle(a_finish(start))
+        if not patient:
+            assert end.exception(30) is None
+            assert store.jobs.get(job.id).spent == 0
+
+    assert end.exception(30) is None
+    # What was connected in the meantime is told by its first write.
+    patiently(store.recover)
+    assert store.jobs.get(job.id).spent == 60
+    assert store.clerk.begin(start).result(30) == Settled()
+    assert not list(tmp_path.rglob("*.json"))
+    store.close()
+
+
+@pytest.mark.postgres
+def test_a_read_only_database_is_told_by_its_faults(postgres_url):
+    Store.open(postgres_url).close()
+
+    with altered(postgres_url, "default_transaction_read_only = on"):
+        store = Store.open(postgres_url)
+        faults = store.faults()
+        store.close()
+
+    assert [fault for fault in faults if "read-only" in fault]
+
+
+def shown(connection, name):
+    return connection.exec_driver_sql(f"SHOW {name}").scalar()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("asked", "held_to"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply",) * 2]
+)
+def test_a_commit_is_on_the_disk_whatever_the_database_is_set_to(postgres_url, asked, held_to):
+    with altered(postgres_url, f"synchronous_commit = {asked}"):
+        store = Store.open(postgres_url)
+        with store.database.writing() as connection:
+            found = shown(connection, "synchronous_commit")
+        with store.database.writing(lasting=False) as connection:
+            loose = shown(connection, "synchronous_commit")
+        store.close()
+
+    assert (found, loose) == (held_to, "off")
+
+
+@pytest.mark.postgres
+def test_rows_are_read_after_they_are_locked_whatever_the_database_is_set_to(postgres_url):
+    with altered(postgres_url, "default_transaction_isolation = 'serializable'"):
+        store = Store.open(postgres_url)
+        with store.database.writing() as connection:
+            found = shown(connection, "transaction_isolation")
+        store.close()
+
+    assert found == "read committed"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused(postgres_url, encoding):
+    url = connect(postgres_url).url
+    server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    name = f"{url.database}_narrow"
+    with server.connect() as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' "
+            "TEMPLATE template0"
+        )
+    narrow = url.set(database=name).render_as_string(hide_password=False)
+
+    try:
+        for use in (Store.open, upgrade):
+            with pytest.raises(StoreError, match=f"{encoding}; make one with UTF8") as refusal:
+                use(narrow)
+            assert type(refusal.value) is StoreError
+    finally:
+        with server.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        server.dispose()
+
+
+def _no_table(connection):
+    connection.exec_driver_sql("SELECT * FROM nowhere")
+
+
+def _may_not(connection):
+    connection.exec_driver_sql("PRAGMA query_only = 1")
+    connection.exec_driver_sql("UPDATE jobs SET rows = 0")
+
+
+def _is_full(connection):
+    (pages,) = connection.exec_driver_sql("PRAGMA page_count").one()
+    connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    connection.exec_driver_sql("CREATE TABLE large AS SELECT randomblob(100000)")
+
+
+@pytest.mark.parametrize(
+    ("befalls", "away"), [(_no_table, False), (_may_not, True), (_is_full, True)]
+)
+def test_what_befalls_a_file_is_waited_for_or_told_at_once(store, befalls, away):
+    with pytest.raises(StoreError) as refusal, store.database.writing() as connection:
+        befalls(connection)
+
+    assert isinstance(refusal.value, StoreAwayError) is away
+
+
+def test_a_file_that_another_has_locked_is_waited_for(store, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreAwayError), store.database.reading() as connection:  # noqa: PT012
+            connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+            connection.exec_driver_sql("UPDATE jobs SET rows = 0")

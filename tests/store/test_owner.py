@@ -1,0 +1,175 @@
+"""A process counts as dead only where the kernel that counts it says so; its lease tells the rest."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from archon_batch.store import Store, me, owner
+from archon_batch.store.owner import is_dead, is_here
+from tests.builders import a_dead_process, a_job
+
+ROOT = Path(__file__).parents[2]
+SAYS_ITS_NAME = """
+import sys
+from archon_batch.store.owner import is_dead, me
+print(me(), *[is_dead(name) for name in sys.argv[1:]], flush=True)
+sys.stdin.read()
+"""
+#: Begins a call, renews its lease once, and waits.
+SENDS = """
+import sys
+from archon_batch.store import Store, me
+from tests.builders import a_start
+store = Store.open(sys.argv[1])
+store.leases.take(me(), me(), 20)
+print(store.clerk.begin(a_start(store.jobs.find("nightly"))).result(30).n, me(), flush=True)
+sys.stdin.read()
+"""
+APART = ["unshare", "-pf", "--mount-proc", "--kill-child"]
+#: As another user, who sees no process but its own.
+HIDDEN = [
+    "unshare", "-m", "sh", "-c",
+    'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"',
+    "sh",
+]  # fmt: skip
+
+
+@contextmanager
+def running(script: str, *arguments: str, within: list[str]) -> Iterator[tuple[str, ...]]:
+    """What the script says first; it ends with the body."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("only root of a Linux makes namespaces")
+    line = [*within, sys.executable, "-c", script, *arguments]
+    with subprocess.Popen(
+        line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        yield tuple(child.stdout.readline().split())
+        child.kill()
+
+
+def test_a_process_is_alive_until_it_ends() -> None:
+    line = [sys.executable, "-c", SAYS_ITS_NAME]
+    with subprocess.Popen(
+        line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        name = child.stdout.readline().strip()
+        alive = is_dead(name)
+        child.kill()
+        # It has ended, and nobody has asked how: its number is still taken.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        ended = is_dead(name)
+
+    assert (alive, ended, is_dead(name)) == (False, True, True)
+    assert not is_dead(me())
+    assert is_dead(a_dead_process())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "elsewhere:1:1",
+        "else:where:1:1",
+        f"{socket.gethostname()}:{os.getpid()}:1",
+        f"{socket.gethostname()}:999999999:1",
+        f"{socket.gethostname()}:{os.getpid()}:1:0123456789abcdef:00000000",
+        f"{socket.gethostname()}:{os.getpid()}:1::00000000",
+        "",
+    ],
+    ids=["elsewhere", "with a colon", "of an earlier version", "gone", "apart", "untold", "nobody"],
+)
+def test_of_a_process_that_this_kernel_does_not_count_nothing_is_known(name: str) -> None:
+    assert not is_here(name)
+    assert not is_dead(name)
+
+
+def test_where_no_kernel_is_told_nobody_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "_PROC", tmp_path)
+    owner._kernel.cache_clear()
+    me.cache_clear()
+    try:
+        other = re.sub(r":\d+:", ":999999999:", me(), count=1)
+        assert other.rsplit(":", 2)[1] == ""
+        assert not is_dead(other)
+    finally:
+        monkeypatch.undo()
+        owner._kernel.cache_clear()
+        me.cache_clear()
+
+
+def test_a_name_has_room_in_every_column_and_is_nobody_elses(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "h" * 64)
+    me.cache_clear()
+    first = me()
+    me.cache_clear()
+    second = me()
+    me.cache_clear()
+
+    assert first != second
+    for table, column in {
+        "attempts": "owner", "nights": "owner", "leases": "holder", "lines": "via",
+    }.items():  # fmt: skip
+        with store.database.reading() as connection:
+            width = sa.inspect(connection).get_columns(table)
+        (length,) = [c["type"].length for c in width if c["name"] == column]
+        assert len(first) <= length
+    assert len(f"sweeper of {first}") <= 110
+
+
+def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_store) -> None:
+    job = a_job(any_store)
+    url = any_store.database.engine.url.render_as_string(hide_password=False)
+    with running(SENDS, url, within=APART) as (n, name):
+        # The same host name; and here its number is another process's, or nobody's.
+        assert name.split(":")[0] == me().split(":")[0]
+        while_it_lives = [any_store.recover(lapsed=lapsed) for lapsed in (False, True)]
+    gone = any_store.recover()
+    with any_store.database.writing() as connection:
+        connection.execute(sa.text("UPDATE leases SET until = until - 30"))
+    lapsed = any_store.recover(lapsed=True)
+
+    assert n == "1"
+    assert (while_it_lives, gone, lapsed) == ([0, 0], 0, 1)
+    assert any_store.jobs.get(job.id).in_doubt == 100
+
+
+def test_a_process_in_a_namespace_does_not_take_the_others_for_dead() -> None:
+    with running(SAYS_ITS_NAME, me(), within=APART) as (name, dead):
+        assert dead == "False"
+        assert not is_dead(name)
+
+
+def test_a_namespace_with_the_proc_of_another_is_not_misled() -> None:
+    # Its own numbers are other processes' there.
+    with running(SAYS_ITS_NAME, me(), within=["unshare", "-pf", "--kill-child"]) as (name, dead):
+        assert dead == "False"
+        assert not is_dead(name)
+
+
+def test_processes_that_are_hidden_from_a_user_are_not_dead_until_they_are() -> None:
+    with running(SAYS_ITS_NAME, me(), a_dead_process(), within=HIDDEN) as said:
+        name, alive, once = said
+        # Of a number that is taken again by a process that cannot be looked at, nothing is known.
+        assert (alive, once) == ("False", "False")
+        assert not is_dead(name)
+    with subprocess.Popen(
+        [sys.executable, "-c", SAYS_ITS_NAME], cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        name = child.stdout.readline().strip()
+    with running(SAYS_ITS_NAME, name, within=HIDDEN) as said:
+        assert said[1] == "True"

@@ -1,0 +1,50 @@
+"""Text of others: shown, and obeyed by nothing."""
+
+import io
+import json
+import logging
+import re
+import sys
+
+import pytest
+import structlog
+
+from archon_batch import log
+from archon_batch.text import in_a_line, visible, visible_json
+
+#: What turns letters or moves a cursor.
+OBEYED = [*map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))), *"\u061c\u200e\u200f\u2028\u2029",
+          *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]  # fmt: skip
+
+
+@pytest.mark.parametrize("letter", OBEYED, ids=ascii)
+def test_no_such_letter_is_left(letter: str) -> None:
+    text = f"a{letter}b"
+
+    assert letter not in visible(text)
+    assert visible(text).encode().decode("unicode_escape") == text
+    encoded = visible_json(json.dumps(text, ensure_ascii=False))
+    assert letter not in encoded
+    assert json.loads(encoded) == text
+
+
+def test_a_line_stays_one_line() -> None:
+    assert in_a_line("a\nerror: forged\r\nb\tc") == r"a\nerror: forged\nb" + "\tc"
+
+
+def test_log_lines_hold_nothing_that_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    log.configure("info", "text")
+
+    structlog.get_logger().warning(
+        "job_halted", why="429: \x1b]0;t\x07\u202e\n2026-01-01 [error] forged", many=3
+    )
+    logging.getLogger("a.library").warning("it said \x1b[2J%s", "\u2066")
+    logging.root.handlers.clear()
+
+    said = re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue())
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
+    assert "x1b]0;t" in said
+    assert "2026-01-01 [error] forged" in said
+    assert said.count("\n") == 2
