@@ -29,11 +29,7 @@ def begins(
 
 
 def answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
-    # A provider that says what it charged is believed before the list, which is what a call is
-    # expected to cost: with it goes what tokens do not tell, as a cheaper host or a fee.
-    cost = reply.usage.charged
-    if cost is None and price is not None:
-        cost = price.cost(reply.usage)
+    cost = price.cost(reply.usage) if price else _charged(reply.usage)
     # A provider that does not say what it counted is taken to have counted the most it could.
     estimated = price is not None and cost is None
     outcome, _, why = (reply.failure or "ok").partition(": ")
@@ -44,11 +40,15 @@ def answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
         outcome=outcome,
         why=why or None,
         usage=reply.usage,
-        cost=start.reserve if estimated else NanoUsd(cost) if cost is not None else None,
+        cost=start.reserve if estimated else cost,
         estimated=estimated,
         reply=reply,
         at=now(),
     )
+
+
+def _charged(usage: Usage) -> NanoUsd | None:
+    return None if usage.charged is None else NanoUsd(usage.charged)
 
 
 def failed(start: Start, n: int, error: GatewayError, verdict: Again | Fail | Stop) -> Finish:

@@ -103,7 +103,13 @@ class Price:
         return cls(nano(listed.input), nano(listed.output), cached)
 
     def cost(self, usage: Usage) -> NanoUsd | None:
-        """What the tokens cost, rounded up to a whole nano-dollar; None if they are not known."""
+        """What the call cost, rounded up to a whole nano-dollar; None if that is not known.
+
+        A provider that says what it charged is believed before the list, which is what a call is
+        expected to cost: with it goes what tokens do not tell, as a cheaper host or a fee.
+        """
+        if usage.charged is not None:
+            return NanoUsd(usage.charged)
         if usage.prompt is None or usage.completion is None:
             return None
         # A provider cannot have read more from its cache than there was.

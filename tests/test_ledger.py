@@ -306,4 +306,6 @@ def test_a_failing_proxy_does_not_use_up_the_calls_of_a_model_that_answers_nobod
 
     assert decide(failed, Past(2, 2), 1.0, 0.0) == Again(2.0)
     assert decide(failed, Past(5, 5), 1.0, 899.0) == Again(16.0)
-    assert decide(failed, Past(6, 6), 1.0, 899.0) == Fail("provider_failed, 6 attempts in doubt: no")
+    assert decide(failed, Past(6, 6), 1.0, 899.0) == Fail(
+        "provider_failed, 6 attempts in doubt: no"
+    )

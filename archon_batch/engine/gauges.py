@@ -72,7 +72,7 @@ class Counted:
         with gauges.in_flight.labels(model).track_inprogress():
             try:
                 reply = await self._gateway.answer(call, attempt)
-                outcome = "ok"
+                outcome = (reply.failure or "ok").partition(":")[0]
             except GatewayError as error:
                 outcome = error.reason
                 raise

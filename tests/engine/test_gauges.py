@@ -88,3 +88,13 @@ def test_an_answer_without_usage_costs_the_most_and_one_without_a_price_nothing(
 
     assert unpriced is None
     assert value(gauges, "usd_total", model=model) == pytest.approx(PRICE.most(call) / 10**9)
+
+
+def test_a_reply_without_a_text_is_counted_by_its_reason_and_by_what_was_charged(gauges):
+    call = a_call()
+    model = call.model.model
+
+    place(gauges, call, Reply(None, "refused: no", usage=Usage(1000, 200, charged=500)))
+
+    assert value(gauges, "calls_total", model=model, outcome="refused") == 1
+    assert value(gauges, "usd_total", model=model) == pytest.approx(500 / 10**9)
