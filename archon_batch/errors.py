@@ -27,6 +27,8 @@
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
         `-- BrokerError               (url without its password, why)
+            `-- BrokerAwayError         it cannot be reached now
+                `-- BrokerBusyError       it says that it cannot yet: a start, a failover, a full memory
 
 Two questions decide a class: who must act (the operator, nobody, the provider), and is another try
 of use. Every field is positional, so that pickle and Celery's JSON keep it. A reply that cannot be
@@ -236,3 +238,11 @@ class BrokerError(EngineError):
 
     def __str__(self) -> str:
         return f"broker {self.url}: {self.why}"
+
+
+class BrokerAwayError(BrokerError):
+    """The broker cannot be reached; it may be later."""
+
+
+class BrokerBusyError(BrokerAwayError):
+    """The broker says that it cannot do yet what was asked of it."""

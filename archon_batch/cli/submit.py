@@ -177,9 +177,9 @@ def refuse_unready(settings: Settings, architecture: Architecture) -> None:
     if settings.embedded:
         refuse_uncallable(architecture)
         return
-    from archon_batch.engine.broker import reached  # noqa: PLC0415
+    from archon_batch.engine.broker import patiently, reached  # noqa: PLC0415
 
-    reached()
+    patiently(reached)
 
 
 def made(store: Store, submission: Submission) -> Job:

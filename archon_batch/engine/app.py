@@ -4,16 +4,27 @@ import socket
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
-from archon_batch.engine import queues
+from archon_batch.engine import names, queues
 from archon_batch.settings import Settings
 
 _HOURS = 3600
 
 settings = Settings.from_environment()
 
-app = Celery("archon_batch", set_as_current=True)
+
+class App(Celery):
+    amqp_cls = "archon_batch.engine.names:Amqp"
+
+    def on_configure(self) -> None:  # type: ignore[override]
+        """Take the names from the database, when the first of the settings is asked for."""
+        told = names.learn(settings)
+        told["broker_transport_options"] = _transport | told.get("broker_transport_options", {})
+        self.conf.update(told)
+
+
+app = App("archon_batch", set_as_current=True)
 # Chords look up the current application in whichever thread they are joined.
 app.set_default()
 
@@ -22,6 +33,9 @@ if settings.embedded:
     # Seconds between two looks of the in-process broker at its queues.
     _transport = {"polling_interval": 0.01}
 elif settings.over_redis:
+    TRANSPORT_ALIASES.update(
+        dict.fromkeys(("redis", "rediss"), "archon_batch.engine.wire:Transport")
+    )
     _transport = {
         # One list for each of our priorities, and no more to be looked at.
         "priority_steps": list(range(len(queues.PRIORITIES))),
@@ -58,7 +72,6 @@ app.conf.update(
     result_serializer="json",
     accept_content=["json"],
     result_accept_content=["json"],
-    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in queues.ALL],
     task_default_queue=queues.JOINS,
     task_create_missing_queues=True,
     # For RabbitMQ, which orders by priority only in queues that were declared for it.
@@ -70,11 +83,12 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     # Replies are in the database; nobody reads a task's result.
     task_ignore_result=True,
-    broker_transport_options=_transport,
     # A worker waits for its broker for as long as it takes; the default gives up in the end.
     broker_connection_retry_on_startup=True,
     worker_consumer="archon_batch.engine.consumer:Consumer",
     broker_connection_max_retries=None,
+    # A Redis that is read-only for a while, or full, or a login that somebody mends: it waits as well.
+    broker_channel_error_retry=True,
     # RabbitMQ cuts a connection that says nothing for one to two times so many seconds, and gives its
     # messages to others. Until then it hands new ones to a frozen worker, also those that the
     # sweeper sends again after 20 s. Redis has keepalives.

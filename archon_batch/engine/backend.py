@@ -3,13 +3,12 @@
 from typing import Any
 
 import structlog
-from celery import Signature
 from celery.backends.base import DisabledBackend
-from kombu.exceptions import OperationalError
 
 from archon_batch.engine import process
-from archon_batch.engine.app import app, settings
-from archon_batch.errors import StoreError
+from archon_batch.engine.app import settings
+from archon_batch.engine.chords import send_join
+from archon_batch.errors import BrokerError, StoreError
 from archon_batch.store import patiently
 
 _log = structlog.get_logger()
@@ -34,7 +33,7 @@ class LedgerBackend(DisabledBackend):
             lines = process.current(settings).store.lines
             # A batch that is counted twice brings its join early, which then finds what is missing.
             if patiently(lambda: lines.arrived(*request.chord["args"])):
-                Signature.from_dict(request.chord, app=app).apply_async()
-        except (StoreError, OperationalError) as error:
+                send_join(request.chord["args"], request.chord["options"])
+        except (StoreError, BrokerError) as error:
             # The line stands still now, and the sweeper sends for it.
             _log.warning("batch_uncounted", why=str(error))

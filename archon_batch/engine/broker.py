@@ -1,17 +1,59 @@
-"""Whether the broker answers, and what waits in it."""
+"""Whether the broker answers, what waits in it, and what its refusals mean."""
 
-from collections.abc import Iterable, Iterator
+import errno
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
+import structlog
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from archon_batch.engine import queues
 from archon_batch.engine.app import app, settings
-from archon_batch.errors import BrokerError
+from archon_batch.errors import BrokerAwayError, BrokerBusyError, BrokerError
 from archon_batch.store import me
 
+_T = TypeVar("_T")
+
 _SECONDS = 3
+#: Seconds for which a command waits for a broker that says that it cannot yet; between two tries.
+_PATIENCE, _AGAIN = 60.0, 1.0
+
+_VARIABLE = "ARCHON_BATCH_BROKER_URL"
+#: What brokers say that passes by itself, or with room that is made, and what would do.
+_PASSES = {
+    r"OutOfMemory|\bOOM\b|used memory": "its memory is full: raise maxmemory, or start workers",
+    r"ReadOnly|read.?only replica": f"it is a replica: name the primary in {_VARIABLE}",
+    r"\bMISCONF\b": "it cannot write its snapshots: make room on its disk",
+    r"BusyLoading|\bLOADING\b": "it is starting",
+    r"MasterDown|\bMASTERDOWN\b|\bNOREPLICAS\b": "its primary or its replicas are away",
+    r"max number of clients": "it takes no more connections: raise maxclients",
+    r"RESOURCE_LOCKED": "another process has the queue for itself",
+    r"CONNECTION_FORCED|\bINTERNAL_ERROR\b": "it is stopping, or had an error: see its log",
+}
+#: What it says until somebody mends it, and what would do.
+_STAYS = {
+    r"ACCESS_REFUSED - Login|Authentication|AuthorizationError|\bWRONGPASS\b|\bNOAUTH\b"
+    r"|invalid.*password|without any password": f"mend user and password in {_VARIABLE}",
+    r"NoPermission|\bNOPERM\b|ACCESS_REFUSED|has no permissions": (
+        "give its user the right to: docs/operate.md says which"
+    ),
+    r"vhost|NOT_ALLOWED": f"add the virtual host, or mend it in {_VARIABLE}",
+    r"PRECONDITION_FAILED": "a queue of that name has other arguments: delete it",
+    r"DB index|Database is int": f"mend the database's number in {_VARIABLE}",
+    r"Cluster|\bCLUSTERDOWN\b|Moved|\bMOVED\b|Ask(ing)?Error|CROSSSLOT": (
+        "a Redis Cluster is no broker: name a Redis that stands alone"
+    ),
+    r"\bDENIED\b|protected mode": "it talks to its own machine only: give it a password",
+    r"CERTIFICATE|certificate": "its certificate is not trusted: ssl_ca_certs=FILE names who signed",
+    r"SSL|WRONG_VERSION": "rediss:// and amqps:// are for brokers with TLS, redis:// and amqp:// not",
+}
+
+_log = structlog.get_logger()
 
 
 def carrier() -> str:
@@ -20,12 +62,13 @@ def carrier() -> str:
 
 
 def reached() -> str:
-    """The broker's address without its password, after it has answered.
+    """The broker's address without its password, after it has answered and taken a queue.
 
     Raises:
         BrokerError: it does not.
     """
-    with _connected() as connection:
+    with _connected() as connection, connection.channel() as channel:
+        app.amqp.queues[queues.JOINS](channel).declare()
         return connection.as_uri()
 
 
@@ -36,21 +79,81 @@ def waiting(names: Iterable[str]) -> dict[str, int]:
         BrokerError: the broker cannot be reached.
     """
     with _connected() as connection:
-        counts: dict[str, int] = {}
-        for name in names:
-            # A channel that was told of a queue that is not there is closed.
-            try:
-                with connection.channel() as channel:
-                    counts[name] = _told_of(channel, name).message_count
-            except connection.channel_errors:
-                counts[name] = 0
-            except connection.connection_errors as error:
-                raise BrokerError(connection.as_uri(), str(error)) from None
-        return counts
+        return {name: count(connection, name) for name in names}
+
+
+def count(connection: Connection, name: str) -> int:
+    """How many messages wait in the queue; what is not there is empty, to Redis."""
+    # A channel that was told of a queue that is not there is closed.
+    try:
+        with connection.channel() as channel:
+            return int(_told_of(channel, name).message_count)
+    except connection.channel_errors:
+        return 0
+
+
+@contextmanager
+def sending() -> Iterator[None]:
+    """Have every error of the broker's leave as a BrokerError.
+
+    Raises:
+        BrokerError: it refuses, or cannot be reached.
+    """
+    try:
+        yield
+    except _errors() as error:
+        raise refusal(error, app.connection_for_write().as_uri()) from None
+
+
+def patiently(what: Callable[[], _T]) -> _T:
+    """Do it, again and again while the broker says that it cannot yet.
+
+    Raises:
+        BrokerError: it refuses, or could not for a minute.
+    """
+    end, told = time.monotonic() + _PATIENCE, False
+    while True:
+        try:
+            return what()
+        except BrokerBusyError as error:
+            if time.monotonic() > end:
+                raise
+            if not told:
+                _log.warning("broker_awaited", why=str(error))
+                told = True
+            time.sleep(_AGAIN)
+
+
+def refusal(error: BaseException, url: str) -> BrokerError:
+    """The error in words that say what would do; ``url`` is without its password."""
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return BrokerAwayError(url, "too many files are open on this machine: raise ulimit -n")
+    # What was sent stands before it, and is nobody's business.
+    said = str(error).rpartition("caused error: ")[2].strip() or type(error).__name__
+    known = f"{type(error).__name__}: {said}"
+    for kind, hints in ((BrokerBusyError, _PASSES), (BrokerError, _STAYS)):
+        for pattern, hint in hints.items():
+            if re.search(pattern, known):
+                return kind(url, f"{said.rstrip('.')}; {hint}")
+    away = isinstance(error, OperationalError | OSError)
+    return (BrokerAwayError if away else BrokerError)(url, said)
+
+
+@cache
+def _errors() -> tuple[type[Exception], ...]:
+    """What the transport raises; a KeyError, which Redis's counts in, is an error of ours."""
+    transport = app.connection_for_write()
+    known = {*transport.connection_errors, *transport.channel_errors, OperationalError, OSError}
+    return tuple(known - {KeyError})
+
+
+def _wrong() -> tuple[type[Exception], ...]:
+    """What opening a connection raises, of an address that is none or a client that is missing too."""
+    return *_errors(), ValueError, ImportError
 
 
 def _told_of(channel: Any, name: str) -> Any:  # noqa: ANN401  (a channel of any transport's)
-    return channel.queue_declare(name, passive=True)
+    return channel.queue_declare(app.amqp.queues[name].name, passive=True)
 
 
 @contextmanager
@@ -66,5 +169,5 @@ def _connected() -> Iterator[Connection]:
         except KeyError:
             scheme = settings.broker_url.partition(":")[0]
             raise BrokerError(f"{scheme}://...", "no broker of Celery's is called so") from None
-        except (OperationalError, OSError, ValueError, ImportError) as error:
-            raise BrokerError(connection.as_uri(), str(error)) from None
+        except _wrong() as error:
+            raise refusal(error, connection.as_uri()) from None

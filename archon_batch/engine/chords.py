@@ -1,5 +1,6 @@
 """A round as a chord: its batches side by side, then the join that plans again."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from celery import Signature, chord
@@ -7,6 +8,7 @@ from celery import Signature, chord
 from archon_batch.advance import Round
 from archon_batch.engine import queues, titles
 from archon_batch.engine.app import app, settings
+from archon_batch.engine.broker import sending
 from archon_batch.store import Store, Turn
 
 #: Task names are part of what travels: they stay when modules move.
@@ -22,8 +24,13 @@ class Travelling(titles.Named, Protocol):
 
 
 def send_advance(job: Travelling, turn: Turn) -> None:
-    """Ask for the line's shard to be planned; its end asks for the next of the job."""
-    _advance(job, turn).apply_async()
+    """Ask for the line's shard to be planned; its end asks for the next of the job.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses.
+    """
+    with sending():
+        _advance(job, turn).apply_async()
 
 
 def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> None:
@@ -31,6 +38,9 @@ def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> Non
 
     The line's next turn is on record before anything is sent. Whoever comes second, with a copy of
     the message that led here, sends nothing.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses.
     """
     waits_in = {parcel.queue for parcel in missing.parcels}
     following = store.lines.round(turn, len(missing.parcels), waits_in)
@@ -47,7 +57,21 @@ def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> Non
         )
         for parcel in missing.parcels
     ]
-    chord(header)(_advance(job, following))
+    with sending():
+        chord(header)(_advance(job, following))
+
+
+def send_join(args: Sequence[object], options: Mapping[str, object]) -> None:
+    """Send the join that a batch has with it; what else stands there is not sent.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses.
+    """
+    shown = {key: options.get(key) for key in ("priority", "argsrepr", "kwargsrepr")}
+    with sending():
+        app.signature(
+            ADVANCE, args=tuple(args), immutable=True, queue=queues.JOINS, **shown
+        ).apply_async()
 
 
 def _advance(job: Travelling, turn: Turn) -> Signature[None]:

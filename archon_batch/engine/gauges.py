@@ -4,16 +4,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any
 
 import structlog
-from kombu import Connection
 from kombu.exceptions import OperationalError
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 from archon_batch.archon import Call, Reply
 from archon_batch.engine.app import app
+from archon_batch.engine.broker import count
 from archon_batch.errors import GatewayError
 from archon_batch.gateway import Gateway
 from archon_batch.ledger import Price, usd
@@ -110,19 +109,8 @@ class Depths:
         # A broker that is away has no depth; it is not 0.
         with suppress(OperationalError, OSError), self._lock, app.connection_for_read() as broker:
             for queue in self._queues:
-                depth.add_metric([queue], _waiting(broker, queue))
+                depth.add_metric([queue], count(broker, queue))
         yield depth
-
-
-def _waiting(broker: Connection, queue: str) -> int:
-    # A refusal closes a channel of AMQP's, so each look has its own.
-    channel: Any = broker.channel()
-    try:
-        found = channel.queue_declare(queue, passive=True)
-        return int(found.message_count)
-    except broker.channel_errors:
-        # What is empty is not there, to Redis.
-        return 0
 
 
 @cache

@@ -11,6 +11,8 @@ import structlog
 
 from archon_batch.engine import hangup
 from archon_batch.engine.app import settings
+from archon_batch.engine.broker import reached
+from archon_batch.errors import BrokerAwayError
 from archon_batch.files import PoolFile
 from archon_batch.store import Store
 
@@ -89,7 +91,18 @@ class _Pool:
 
 
 def run(pool: PoolFile, name: str) -> int:
-    """Run the pool's processes until SIGTERM or SIGINT; return their worst status."""
-    # Refuse a database that cannot be used here, once, and not in every worker over and over.
+    """Run the pool's processes until SIGTERM, SIGINT or SIGHUP; return their worst status.
+
+    A database or a broker that cannot be used is refused here, once, and not in every worker over
+    and over; for a broker that is away the workers wait.
+
+    Raises:
+        StoreError: the database cannot be reached or used.
+        BrokerError: the broker refuses.
+    """
     Store.open(settings.database_url).close()
+    try:
+        reached()
+    except BrokerAwayError as error:
+        _log.warning("broker_away", why=str(error))
     return _Pool(pool, name).run()

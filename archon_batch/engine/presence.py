@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from archon_batch.engine import process
+from archon_batch.engine import names, process
 from archon_batch.engine.app import app, settings
 from archon_batch.errors import ArchonBatchError
 from archon_batch.store import Store, Workers
@@ -88,7 +88,7 @@ def _arrive(sender: object = None, **_: object) -> None:
     # The workers inside a command drain what that command sends, and nothing else.
     if settings.embedded:
         return
-    queues = frozenset(app.amqp.queues.consume_from)
+    queues = frozenset(map(names.short, app.amqp.queues.consume_from))
     _present.append(Presence(str(getattr(sender, "hostname", "")), queues))
     if settings.metrics is not None:
         from archon_batch.engine import gauges  # noqa: PLC0415  (a twentieth of a second)

@@ -1,10 +1,11 @@
 """Sets a job's shards going, and ends what can be ended of one that was halted."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from archon_batch.advance import advance, finished
 from archon_batch.engine import queues
-from archon_batch.engine.broker import carrier, reached
+from archon_batch.engine.broker import carrier, patiently, reached
 from archon_batch.engine.chords import send_advance
 from archon_batch.running import RunningJob
 from archon_batch.store import Job, Store, Turn
@@ -18,9 +19,9 @@ def start(store: Store, job: Job, of: int = 1) -> int:
     processes that carry their own messages begins its share of the lines.
 
     Raises:
-        BrokerError: the broker cannot be reached.
+        BrokerError: the broker cannot be reached, or refuses.
     """
-    reached()
+    patiently(reached)
     # Attempts of processes that are dead would hold calls back until they expire.
     store.recover()
     turns = _sent(job, store.lines.begin(job.id, _lines(job, of), carrier(), queues.JOINS))
@@ -43,7 +44,7 @@ def take_up(store: Store, job: Job) -> int:
 
 def _sent(job: Job, turns: Sequence[Turn]) -> int:
     for turn in turns:
-        send_advance(job, turn)
+        patiently(partial(send_advance, job, turn))
     return len(turns)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from kombu.exceptions import OperationalError
 
 from archon_batch.engine import queues
 from archon_batch.engine.broker import carrier, waiting
@@ -81,7 +80,7 @@ class Sweeper:
             try:
                 self._send()
                 self._widen()
-            except (BrokerError, OperationalError):
+            except BrokerError:
                 # It may be this process alone that is cut off: another shall try first.
                 self._shut_out = time.monotonic() + 2 * LOOK
                 self._store.leases.give_back(_LEADER + self._carrier, me())

@@ -1,22 +1,33 @@
-"""The two tasks. A header never raises: that would leave its chord without a join."""
+"""The two tasks. A header never fails: that would leave its chord without a join."""
 
+import os
 from logging import DEBUG, INFO
+from typing import Any
 
 import structlog
-from celery.signals import setup_logging, worker_shutting_down
+from celery import Task
+from celery.exceptions import Retry
+from celery.signals import celeryd_init, setup_logging, worker_shutting_down
 
 from archon_batch import advance as road
 from archon_batch import log
 from archon_batch.engine import presence, process, queues
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
-from archon_batch.errors import ArchitectureError, ArchonBatchError, EngineError
+from archon_batch.errors import (
+    ArchitectureError,
+    ArchonBatchError,
+    EngineError,
+    JobNotFoundError,
+)
 from archon_batch.store import Turn
 
 #: Calls of a round that is not shared out.
 _ALL = 1 << 30
-#: Seconds until a shard is planned again.
+#: Seconds until a shard is planned again, or a message looked at that was handed back.
 _AGAIN = 5
+#: How often a message is handed back whose job is in another database, if in any.
+_HANDED_BACK = 5
 
 _log = structlog.get_logger()
 
@@ -27,36 +38,67 @@ def _log_as_set(**_: object) -> None:
     log.configure(settings.log, settings.log_format)
 
 
+@celeryd_init.connect
+def _be_one_of_a_kind(instance: Any = None, **_: object) -> None:  # noqa: ANN401
+    """Have a name that no other process has: RabbitMQ gives a worker's mailbox to one of a name."""
+    instance.hostname = f"{instance.hostname}.{os.getpid()}"
+
+
 @worker_shutting_down.connect
 def _begin_no_more(**_: object) -> None:
     """On SIGTERM calls in flight land; those that wait are left to other workers."""
     process.stop()
 
 
-@app.task(name=ADVANCE, autoretry_for=(Exception,), max_retries=None, default_retry_delay=_AGAIN)
-def advance(job_id: str, line: int, word: str) -> None:
+@app.task(
+    name=ADVANCE,
+    bind=True,
+    autoretry_for=(Exception,),
+    max_retries=None,
+    default_retry_delay=_AGAIN,
+)
+def advance(self: "Task[..., None]", job_id: str, line: int, word: str) -> None:
     """Plan a line's shard: begin its next round, or go on to the next shard of the job.
 
     It waits for a database that is away; nothing is paid for by trying again. A message whose turn
     is over does nothing.
     """
     try:
-        _advance(job_id, line, word)
-    except ArchonBatchError:
+        _advance(self, job_id, line, word)
+    except (ArchonBatchError, Retry):
         raise
     except Exception as error:  # noqa: BLE001
         # Celery tells the broker and Flower why a task is tried again; its words may quote a row.
         raise EngineError(f"the shard is not planned: {log.trace(error)}") from None
 
 
-def _advance(job_id: str, line: int, word: str) -> None:
+def _advance(task: "Task[..., None]", job_id: str, line: int, word: str) -> None:
     here = process.current(settings)
     shard = here.store.lines.shard(job_id, line, word)
     if shard is None:
-        _log.debug("message_stale", job=job_id, line=line)
+        _pass_by(here, task, job_id, line)
         return
     with here.holding(job_id, line, word):
         _plan(here, Turn(job_id, line, word, shard))
+
+
+def _pass_by(here: process.Process, task: "Task[..., None]", job_id: str, line: int) -> None:
+    """Leave a message whose turn is over; hand one back whose job this database does not have.
+
+    It may be another installation's, whose worker shall find it; its sweeper sends it again anyway.
+
+    Raises:
+        Retry: it is handed back.
+    """
+    try:
+        here.store.jobs.get(job_id)
+    except JobNotFoundError:
+        last = settings.embedded or task.request.retries >= _HANDED_BACK
+        _log.warning("message_of_unknown_job", job=job_id, handed_back=not last)
+        if not last:
+            task.retry(countdown=_AGAIN, max_retries=None)
+    else:
+        _log.debug("message_stale", job=job_id, line=line)
 
 
 def _plan(here: process.Process, turn: Turn) -> None:
@@ -107,18 +149,20 @@ def _count_round() -> None:
         gauges.current().rounds.inc()
 
 
-@app.task(name=PLACE)
-def place(job_id: str, line: int, word: str, batch: road.Batch) -> None:
+@app.task(name=PLACE, bind=True)
+def place(self: "Task[..., None]", job_id: str, line: int, word: str, batch: road.Batch) -> None:
     """Place a batch's calls on the process's loop. What is not settled, the join asks for again."""
     try:
         here = process.current(settings)
         if here.store.lines.shard(job_id, line, word) is None:
-            _log.debug("message_stale", job=job_id, line=line)
+            _pass_by(here, self, job_id, line)
             return
         with here.holding(job_id, line, word):
             job = here.job(job_id)
             calls = here.take(job_id, batch)
             here.place(job, road.missing(here.store, job, batch) if calls is None else calls)
+    except Retry:
+        raise
     except ArchonBatchError as error:
         _log.error("batch_left_open", job=job_id, why=str(error))
     except Exception:  # noqa: BLE001  (whatever it is, the join must run)

@@ -45,4 +45,4 @@ def meters(store: Store, *urls: str) -> Meters:
         return StoredMeters(store)
     from archon_batch.limiter.shared import RedisMeters  # noqa: PLC0415  (a tenth of a second)
 
-    return RedisMeters(redis)
+    return RedisMeters(redis, store.installation.id)

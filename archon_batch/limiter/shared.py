@@ -16,7 +16,8 @@ _PATIENCE = 5.0
 
 
 class RedisMeters:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, installation: str) -> None:
+        self._prefix = f"archon-batch:limits:{installation}"
         self._redis = Redis.from_url(
             url,
             decode_responses=True,
@@ -44,14 +45,14 @@ class RedisMeters:
             *wish.costs,
         ]
         with _translated():
-            answer = self._grant(keys=[_name(key)], args=arguments)
+            answer = self._grant(keys=[self._name(key)], args=arguments)
         wait, contested, moments = cast("tuple[str, int, list[str]]", answer)
         return Grant(tuple(map(float, moments)), float(wait), contested=bool(contested))
 
     def look(self, key: ModelKey) -> tuple[Meter, float]:
         with _translated():
             seconds, micros = self._redis.time()
-            found = cast("dict[str, str]", self._redis.hgetall(_name(key)))
+            found = cast("dict[str, str]", self._redis.hgetall(self._name(key)))
         holders = {
             name.removeprefix("h:"): _holder(value)
             for name, value in found.items()
@@ -63,9 +64,8 @@ class RedisMeters:
     def close(self) -> None:
         self._redis.close()
 
-
-def _name(key: ModelKey) -> str:
-    return f"archon-batch:limits:{key.model} {key.api_base}"
+    def _name(self, key: ModelKey) -> str:
+        return f"{self._prefix}:{key.model} {key.api_base}"
 
 
 def _holder(value: str) -> Holder:

@@ -25,6 +25,7 @@ from archon_batch.store.clerk import Clerk
 from archon_batch.store.completions import Completions, Kept
 from archon_batch.store.database import Database, bring, connect, is_there
 from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.installation import Installation
 from archon_batch.store.intake import take_in
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
@@ -62,6 +63,7 @@ class Store:
     searches: Searches
     lines: Lines
     leases: Leases
+    installation: Installation
     clerk: Clerk
     spool: Spool | None = None
 
@@ -94,6 +96,7 @@ class Store:
             Searches(database),
             Lines(database),
             Leases(database),
+            Installation(database),
             Clerk(database, kept),
             kept,
         )
@@ -175,6 +178,7 @@ __all__ = [
     "Finish",
     "Found",
     "Halted",
+    "Installation",
     "Items",
     "Job",
     "Kept",

@@ -152,3 +152,12 @@ class Lease(SQLModel, table=True):
     holder: str = Field(max_length=100)
     #: Seconds since 1970, by the clock that all processes share.
     until: float
+
+
+class Installation(SQLModel, table=True):
+    """The one installation whose database this is."""
+
+    __tablename__ = "installation"
+
+    #: Random, drawn once.
+    id: str = Field(primary_key=True, max_length=32)

@@ -5,6 +5,7 @@ from sqlmodel import SQLModel
 
 from archon_batch.store.books import Attempt, Call, Completion, Item, Job, Sum
 from archon_batch.store.registers import (
+    Installation,
     Lease,
     Line,
     ModelLimits,
@@ -36,10 +37,12 @@ search_jobs = _table(SearchJob)
 sums = _table(Sum)
 lines = _table(Line)
 leases = _table(Lease)
+installation = _table(Installation)
 __all__ = [
     "attempts",
     "calls",
     "completions",
+    "installation",
     "items",
     "jobs",
     "leases",

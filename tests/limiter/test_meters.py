@@ -141,9 +141,9 @@ _STEPS = st.lists(
 @given(rpm=_LIMIT, tpm=_LIMIT, most=st.none() | st.integers(1, 9), steps=_STEPS)
 def test_the_script_and_the_arithmetic_are_one(redis_url, rpm, tpm, most, steps) -> None:
     Redis.from_url(redis_url).flushdb()
-    limits, theirs = Limits(rpm, tpm, most), RedisMeters(redis_url)
+    limits, theirs = Limits(rpm, tpm, most), RedisMeters(redis_url, "here")
     # A meter that is known, and whose beginning is long ago.
-    theirs._redis.hset("archon-batch:limits:m ", mapping={"requests": "0", "tokens": "0"})
+    theirs._redis.hset("archon-batch:limits:here:m ", mapping={"requests": "0", "tokens": "0"})
     ours = Meter()
     for name, held, costs, back, rest, width in steps:
         wish = Wish(name, held, costs, back, rest, width)
@@ -174,7 +174,7 @@ def _near_the_edge(one: Grant, other: Grant) -> bool:
 def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_over(
     redis_url,
 ) -> None:
-    meter = RedisMeters(redis_url)
+    meter = RedisMeters(redis_url, "here")
     meter.exchange(KEY, Limits(), Wish("first", 0))
     time.sleep(UNKNOWN)
     given_out = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
@@ -192,7 +192,7 @@ def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_
 
 
 def test_a_redis_that_is_away_is_told_without_its_password() -> None:
-    meter = RedisMeters("redis://:secret@127.0.0.1:1/0")
+    meter = RedisMeters("redis://:secret@127.0.0.1:1/0", "here")
 
     with pytest.raises(StoreAwayError) as caught:
         meter.exchange(KEY, Limits(), Wish("a", 0))

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 #: The newest migration, which this program needs.
-HEAD = "0011"
+HEAD = "0012"
 
 
 def upgrade(engine: Engine) -> None:

@@ -1,0 +1,147 @@
+"""What a message of ours looks like: what looks otherwise is refused before it can do harm.
+
+Whoever may write to the broker may write anything. Celery and kombu take much of it for granted, and
+end, or connect again and again, where it is otherwise.
+"""
+
+from typing import Annotated, Any, Literal
+
+from kombu import compression
+from kombu.utils.json import loads
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from archon_batch.engine.chords import ADVANCE, PLACE
+
+#: Bytes of a message; a batch of ours has some thousand.
+_LARGEST = 1 << 20
+#: Keys of headers by which Celery would take for its own what others wrote.
+_OURS = {
+    *("args", "kwargs", "chord", "chain", "callbacks", "errbacks", "compression"),
+    *("called_directly", "is_eager", "delivery_info", "hostname"),
+}
+
+_Job = Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")]
+_Word = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+_Number = Annotated[int, Field(ge=0, lt=1 << 31)]
+_Key = Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}\.\d{1,9}$")]
+_Text = Annotated[str, Field(max_length=5000)]
+_Turn = tuple[_Job, _Number, _Word]
+_Batch = list[tuple[_Number, list[_Key]]]
+_Nothing = Annotated[dict[str, Any], Field(max_length=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Where(_Strict):
+    exchange: str
+    routing_key: str
+
+
+class _Properties(_Strict):
+    delivery_tag: Annotated[str, Field(min_length=1)]
+    delivery_info: _Where
+    body_encoding: Literal["base64"]
+    priority: _Number = 0
+
+
+class _Raw(_Strict):
+    """A message as Redis has it."""
+
+    body: str
+    headers: dict[str, Any]
+    properties: _Properties
+
+
+class _Headers(_Strict):
+    task: Literal["archon_batch.advance", "archon_batch.place"]
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    retries: _Number = 0
+    eta: _Text | None = None
+    expires: None = None
+    timelimit: list[None] | None = None
+    group: _Text | None = None
+    root_id: _Text | None = None
+    parent_id: _Text | None = None
+    argsrepr: _Text | None = None
+    kwargsrepr: _Text | None = None
+    shadow: _Text | None = None
+    origin: _Text | None = None
+    stamped_headers: list[None] | None = None
+    stamps: _Nothing | None = None
+
+
+class _Chord(_Strict):
+    task: Literal["archon_batch.advance"]
+    args: _Turn
+    options: dict[str, str | int | float | bool | None]
+
+
+class _Embedded(_Strict):
+    callbacks: None = None
+    errbacks: None = None
+    chain: None = None
+    chord: _Chord | None = None
+
+
+_RAW = TypeAdapter(_Raw)
+_HEADERS = TypeAdapter(_Headers)
+_BODIES: dict[str, TypeAdapter[Any]] = {
+    ADVANCE: TypeAdapter(tuple[_Turn, _Nothing, _Embedded]),
+    PLACE: TypeAdapter(tuple[tuple[_Job, _Number, _Word, _Batch], _Nothing, _Embedded]),
+}
+
+
+def wrong_on_redis(item: bytes) -> str | None:
+    """What is wrong with a message as it stands in Redis; nothing of it is quoted."""
+    if len(item) > _LARGEST:
+        return f"{len(item)} bytes"
+    try:
+        _RAW.validate_python(loads(item))
+    except ValidationError as error:
+        return _said(error)
+    except Exception as error:  # noqa: BLE001  (kombu decodes types that the message names)
+        return f"cannot be decoded: {type(error).__name__}"
+    return None
+
+
+def wrong_raw(message: object) -> str | None:
+    """What is wrong with such a message that has been decoded."""
+    try:
+        _RAW.validate_python(message)
+    except ValidationError as error:
+        return _said(error)
+    return None
+
+
+def wrong_task(message: Any) -> str | None:  # noqa: ANN401  (kombu's, of any transport)
+    """What is wrong with a message for one of our tasks."""
+    body = message.body
+    if (message.content_type, message.content_encoding) != ("application/json", "utf-8"):
+        return "its content is not JSON in UTF-8"
+    if message.errors or not isinstance(body, bytes | str) or len(body) > _LARGEST:
+        return "its body cannot be read"
+    try:
+        headers = _HEADERS.validate_python(message.headers)
+        if forged := _OURS & message.headers.keys():
+            return f"headers that no message of ours has: {', '.join(sorted(forged))}"
+        _BODIES[headers.task].validate_json(body, strict=True)
+    except ValidationError as error:
+        return _said(error)
+    return None
+
+
+def refuse_compressed() -> None:
+    """Have kombu unpack nothing: no message of ours is packed, and a small one may hold gigabytes."""
+
+    def refused(_: bytes) -> bytes:
+        raise ValueError("packed")
+
+    for kind in list(compression.encoders()):
+        compression.register(refused, refused, kind)
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg'].lower()}"

@@ -1,0 +1,97 @@
+"""Names on the broker: they carry the installation's id, so that several may share a broker.
+
+People and the ledger know the queues without it, as ``joins`` and ``calls``.
+"""
+
+import sys
+import time
+from typing import Any
+
+import structlog
+from celery.app.amqp import AMQP
+from celery.app.amqp import Queues as CeleryQueues
+from kombu import Exchange, Queue
+
+from archon_batch.engine import queues
+from archon_batch.errors import StoreAwayError
+from archon_batch.settings import Settings
+from archon_batch.store import Store
+
+#: Seconds between two looks for a database that is away, and between two words about it.
+_AGAIN, _SAY = 1.0, 30.0
+
+_log = structlog.get_logger()
+#: The installation's id; empty where the broker is this process's own.
+_installation = ""
+
+
+def learn(settings: Settings) -> dict[str, Any]:
+    """Ask the database for the installation's id; return what Celery is to be told of names.
+
+    A worker waits for its database, here as everywhere: without the id it has no queue.
+
+    Raises:
+        StoreError: the database cannot be reached or used.
+    """
+    global _installation  # noqa: PLW0603
+    if not settings.embedded:
+        _installation = _asked(settings.database_url)
+    told: dict[str, Any] = {
+        "task_queues": [_queue(full(name)) for name in queues.ALL],
+        # Where remote control and events go.
+        "control_exchange": full("celery"),
+        "event_exchange": full("celeryev"),
+    }
+    if settings.over_redis:
+        # Where it keeps what has been fetched and is not done.
+        keys = {f"{key}_key": full(key) for key in ("unacked", "unacked_index", "unacked_mutex")}
+        told["broker_transport_options"] = keys
+    return told
+
+
+def full(name: str) -> str:
+    """``calls`` as the broker has it: ``calls@0123456789ab``."""
+    mark = f"@{_installation}"
+    return name if not _installation or name.endswith(mark) else name + mark
+
+
+def short(name: str) -> str:
+    """``calls@0123456789ab`` as people have it."""
+    return name.removesuffix(f"@{_installation}")
+
+
+class Queues(CeleryQueues):
+    """Found by their short names, too: ``--queues calls``."""
+
+    def __getitem__(self, name: str) -> Queue:
+        return super().__getitem__(full(name))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(full(str(name)))
+
+
+class Amqp(AMQP):
+    queues_cls = Queues
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, Exchange(name), routing_key=name)
+
+
+def _asked(url: str) -> str:
+    said = -_SAY
+    while True:
+        try:
+            store = Store.open(url)
+            try:
+                return store.installation.id
+            finally:
+                store.close()
+        except StoreAwayError as error:
+            # Our own commands say so and end; Celery's stay.
+            if "celery.bin.celery" not in sys.modules:
+                raise
+            if time.monotonic() - said > _SAY:
+                _log.warning("database_awaited", why=str(error))
+                said = time.monotonic()
+            time.sleep(_AGAIN)

@@ -1,0 +1,33 @@
+"""Which installation a database is: what a broker holds for it carries its id."""
+
+import uuid
+from functools import cached_property
+
+import sqlalchemy as sa
+
+from archon_batch.store import tables
+from archon_batch.store.database import Database
+
+
+class Installation:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @cached_property
+    def id(self) -> str:
+        """Drawn when it is first asked for, and kept with the tables; a copy of them has the same.
+
+        Raises:
+            StoreError: the database cannot be reached.
+        """
+        query = sa.select(tables.installation.c.id)
+        with self._database.reading() as connection:
+            found = connection.scalar(query)
+        if found is None:
+            with self._database.writing() as connection:
+                self._database.one_at_a_time(connection, "installation")
+                found = connection.scalar(query)
+                if found is None:
+                    found = uuid.uuid4().hex[:12]
+                    connection.execute(sa.insert(tables.installation), {"id": found})
+        return str(found)
