@@ -23,6 +23,7 @@
     |       `-- BadCallError
     |-- StoreError                  the database cannot be reached or used; exit 3
     |   |-- StoreAwayError            it may come back: a restart, a lock that is held long
+    |   |   `-- StoreGoneError          another stands in its place; nothing brings it back but a person
     |   `-- SchemaError               (found, wanted)
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
@@ -202,6 +203,10 @@ class StoreError(ArchonBatchError):
 
 class StoreAwayError(StoreError):
     """The database does not answer now; what was asked of it may be asked again."""
+
+
+class StoreGoneError(StoreAwayError):
+    """The database is not the one that was there: deleted, moved, replaced, or an older copy."""
 
 
 class SchemaError(StoreError):

@@ -68,7 +68,7 @@ _IDENTITY |= {"openai-organization", "openai-project"}
 #: The hundred of a status that came with an answer, and the longest line about an error.
 _SERVED, _LONGEST = 2, 200
 #: What litellm puts before words, as in "litellm.BadRequestError: OpenAIException - ", and after.
-_NOISE = re.compile(r"(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)")
+_NOISE = re.compile(r"\b(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)")
 
 
 @dataclass(slots=True)
