@@ -17,6 +17,8 @@
     |   `-- PermanentError            another attempt would end alike; (model, why)
     |       |-- CredentialsError        stops the job
     |       |-- UnknownModelError       stops the job
+    |       |-- UnknownHostError        stops the job
+    |       |-- UntrustedHostError      stops the job
     |       |-- QuotaError              stops the job
     |       |-- PromptTooLongError
     |       |-- RefusedError
@@ -174,6 +176,20 @@ class CredentialsError(PermanentError):
 
 
 class UnknownModelError(PermanentError):
+    stops_job = True
+
+
+class UnknownHostError(PermanentError):
+    """No name server knows the host, and it has answered nothing in this process."""
+
+    billing = Billing.NOT_SENT
+    stops_job = True
+
+
+class UntrustedHostError(PermanentError):
+    """The host's certificate is not trusted, or it speaks no TLS; nothing was sent."""
+
+    billing = Billing.NOT_SENT
     stops_job = True
 
 

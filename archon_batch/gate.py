@@ -29,18 +29,19 @@ class Gate:
         return self.breaker.waits(clock()) if self.breaker.troubled else 0.0
 
     def answered(self) -> None:
-        self._told_of(self.breaker.succeeded(), "")
+        self._told_of(self.breaker.succeeded())
 
     def failed(self, error: GatewayError) -> None:
         jitter = random.random()  # noqa: S311  (only jitter)
-        self._told_of(self.breaker.failed(error, clock(), jitter), error.reason)
+        self._told_of(self.breaker.failed(error, clock(), jitter), error)
 
-    def _told_of(self, after: Breaker, reason: str) -> None:
+    def _told_of(self, after: Breaker, error: GatewayError | None = None) -> None:
         before, self.breaker = self.breaker, after
         if after.openings > before.openings and (before.probing or self._told is None):
             self._told = self._told or clock()
             seconds = round(after.waits(clock()), 1)
-            _log.warning("model_parked", model=self.model, seconds=seconds, reason=reason)
+            told = {} if error is None else {"reason": error.reason, "why": error.why}
+            _log.warning("model_parked", model=self.model, seconds=seconds, **told)
         elif self._told and not self.parks and not after.openings:
             _log.info("model_answers", model=self.model, seconds=round(clock() - self._told, 1))
             self._told = None

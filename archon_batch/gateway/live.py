@@ -20,11 +20,13 @@ import httpx
 from archon_batch import errors
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import GatewayError, SettingsError, TransientError
+from archon_batch.gateway import bodies
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
 from archon_batch.gateway.outcomes import SAYINGS, of_status, said
+from archon_batch.gateway.reach import UNREACHED, Reached, why
 from archon_batch.gateway.resolver import Guard
 from archon_batch.gateway.waits import tell
 from archon_batch.limits import Headroom
@@ -68,7 +70,9 @@ _IDENTITY |= {"openai-organization", "openai-project"}
 #: The hundred of a status that came with an answer, and the longest line about an error.
 _SERVED, _LONGEST = 2, 200
 #: What litellm puts before words, as in "litellm.BadRequestError: OpenAIException - ", and after.
-_NOISE = re.compile(r"\b(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)")
+_NOISE = re.compile(
+    r"\b(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)"
+)
 
 
 @dataclass(slots=True)
@@ -79,6 +83,8 @@ class _Wire:
     bound: Bound | None = None
     posted: set[str] = field(default_factory=set)
     reached: bool = True
+    #: What it means that it was not reached.
+    unreached: type[GatewayError] = errors.UnreachableError
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     #: What went wrong below litellm.
@@ -86,6 +92,7 @@ class _Wire:
 
 
 _WIRE: ContextVar[_Wire] = ContextVar("wire")
+_REACHED = Reached()
 
 
 _send = LiteLLMAiohttpTransport.handle_async_request
@@ -106,20 +113,41 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
     limits = request.extensions.get("timeout", {})
     connect = min(limits.get("connect") or _CONNECT, _CONNECT)
     request.extensions["timeout"] = limits | {"connect": connect}
+    request.headers["Accept-Encoding"] = bodies.ENCODINGS
     try:
         response = await _send(self, request)
         wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
-        await response.aread()
+        _REACHED.add(request.url.host)
+        response = await _whole(response)
     except Exception as error:
         cause = error.__cause__
-        unreached = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
-        wire.reached = wire.status is not None or not isinstance(cause, unreached)
-        wire.trouble = str(getattr(cause, "os_error", error))
+        wire.reached = wire.status is not None or not isinstance(cause, UNREACHED)
+        wire.trouble = why(cause or error)
+        if cause is not None and not wire.reached:
+            wire.unreached = _REACHED.meaning(cause, request.url.host)
         raise
     if response.has_redirect_location:
         wire.trouble = "a redirect, and none is followed"
         raise httpx.TooManyRedirects(wire.trouble, request=request)
     return response
+
+
+async def _whole(response: httpx.Response) -> httpx.Response:
+    """The response with its body, which may be no larger than any may be."""
+    headers, packed = response.headers, response.headers.get("Content-Encoding")
+    try:
+        body = await bodies.read(response.aiter_raw(), packed, response.status_code)
+    except ValueError as error:
+        raise httpx.DecodingError(str(error), request=response.request) from None
+    finally:
+        await response.aclose()
+    # Not packed any more.
+    kept = [
+        (k, v) for k, v in headers.multi_items() if k not in ("content-encoding", "content-length")
+    ]
+    return httpx.Response(
+        response.status_code, headers=kept, content=body, request=response.request
+    )
 
 
 # On the class, where no client gets past it: not those made at the import, nor the spare ones made
@@ -233,7 +261,7 @@ def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError]:
     names = (base.__name__ for base in type(error).__mro__)
     kind = next((MEANINGS[name] for name in names if name in MEANINGS), errors.BrokenReplyError)
     if not wire.reached:
-        return errors.UnreachableError
+        return wire.unreached
     if kind is errors.CallTimeoutError:
         return kind
     if wire.status is None and kind is errors.ProviderDownError:

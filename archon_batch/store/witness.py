@@ -85,9 +85,10 @@ class Witness:
         if not counts:
             return
         with self._lock:
+            due = not counts.keys() <= self._seen.keys()
             for job, count in counts.items():
                 self._seen[job] = self._seen.get(job, Seen()) + Seen(count)
-            if time.monotonic() - self._written >= _EVERY:
+            if due or time.monotonic() - self._written >= _EVERY:
                 self._write()
 
     def check(self) -> None:
