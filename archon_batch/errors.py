@@ -18,12 +18,15 @@
     |   `-- PermanentError            another attempt would end alike; (model, why)
     |       |-- CredentialsError        stops the job
     |       |-- UnknownModelError       stops the job
+    |       |-- UnknownHostError        stops the job
+    |       |-- UntrustedHostError      stops the job
     |       |-- QuotaError              stops the job
     |       |-- PromptTooLongError
     |       |-- RefusedError
     |       `-- BadCallError
     |-- StoreError                  the database cannot be reached or used; exit 3
     |   |-- StoreAwayError            it may come back: a restart, a lock that is held long
+    |   |   `-- StoreGoneError          another stands in its place; nothing brings it back but a person
     |   `-- SchemaError               (found, wanted)
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
@@ -210,6 +213,20 @@ class UnknownModelError(PermanentError):
     stops_job = True
 
 
+class UnknownHostError(PermanentError):
+    """No name server knows the host, and it has answered nothing in this process."""
+
+    billing = Billing.NOT_SENT
+    stops_job = True
+
+
+class UntrustedHostError(PermanentError):
+    """The host's certificate is not trusted, or it speaks no TLS; nothing was sent."""
+
+    billing = Billing.NOT_SENT
+    stops_job = True
+
+
 class QuotaError(PermanentError):
     """The account has no money or no quota left."""
 
@@ -236,6 +253,10 @@ class StoreError(ArchonBatchError):
 
 class StoreAwayError(StoreError):
     """The database does not answer now; what was asked of it may be asked again."""
+
+
+class StoreGoneError(StoreAwayError):
+    """The database is not the one that was there: deleted, moved, replaced, or an older copy."""
 
 
 class SchemaError(StoreError):

@@ -41,19 +41,20 @@ class Gate:
         self.beyond = beyond if self.beyond is None else self.beyond.with_(beyond)
 
     def answered(self) -> None:
-        self._told_of(self.breaker.succeeded(), "")
+        self._told_of(self.breaker.succeeded())
 
     def failed(self, error: GatewayError, in_flight: int) -> None:
         """A call has ended with ``error``; so many others are still out."""
         jitter = random.random()  # noqa: S311  (only jitter)
-        self._told_of(self.breaker.failed(error, clock(), jitter, in_flight), error.reason)
+        self._told_of(self.breaker.failed(error, clock(), jitter, in_flight), error)
 
-    def _told_of(self, after: Breaker, reason: str) -> None:
+    def _told_of(self, after: Breaker, error: GatewayError | None = None) -> None:
         before, self.breaker = self.breaker, after
         if after.openings > before.openings and (before.probing or self._told is None):
             self._told = self._told or clock()
             seconds = round(after.waits(clock()), 1)
-            _log.warning("model_parked", model=self.model, seconds=seconds, reason=reason)
+            told = {} if error is None else {"reason": error.reason, "why": error.why}
+            _log.warning("model_parked", model=self.model, seconds=seconds, **told)
         elif self._told and not self.parks and not after.openings:
             _log.info("model_answers", model=self.model, seconds=round(clock() - self._told, 1))
             self._told = None

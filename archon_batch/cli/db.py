@@ -1,9 +1,12 @@
 """``archon-batch db``."""
 
+from pathlib import Path
+
 import click
 
 from archon_batch.cli import room
 from archon_batch.cli.tables import aside
+from archon_batch.store import Store
 from archon_batch.store import upgrade as bring
 
 
@@ -17,3 +20,22 @@ def upgrade() -> None:
     """Bring the tables to what this version needs."""
     bring(room.settings().database_url)
     aside.print("the database is up to date")
+
+
+@db.command()
+def accept() -> None:
+    """Take an older copy, or a restored backup, as it is.
+
+    What this machine saw on record since then is forgotten, and paid for again. Each machine that
+    has run calls on the database says so for itself.
+    """
+    settings = room.settings()
+    store = Store.open(settings.database_url, Path(settings.spool))
+    try:
+        lost = None if store.witness is None else store.witness.accept()
+    finally:
+        store.close()
+    if lost is None:
+        aside.print("the database knows all that this machine saw on record")
+    else:
+        aside.print(f"accepted without {lost}")

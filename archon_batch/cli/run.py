@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 from archon_batch import report
@@ -27,7 +28,7 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
 
     if settings.embedded:
         return _embedded(settings, job)
-    store = Store.open(settings.database_url)
+    store = Store.open(settings.database_url, Path(settings.spool))
     try:
         start(store, job)
         if wait:

@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import os
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import structlog
@@ -16,7 +18,7 @@ from archon_batch.attempt import End, Placer
 from archon_batch.engine.files import fitting
 from archon_batch.engine.loop import Loop
 from archon_batch.engine.sweeper import LOOK, Sweeper
-from archon_batch.errors import ArchonBatchError, StoreError
+from archon_batch.errors import ArchonBatchError, StoreError, StoreGoneError
 from archon_batch.files import component_kinds
 from archon_batch.gateway import Gateway, Router, is_direct
 from archon_batch.ledger import Price
@@ -39,6 +41,9 @@ class Process:
         _collect_seldom()
         self.store = Store.open(settings.database_url, Path(settings.spool))
         try:
+            if self.store.witness is not None:
+                # Before anything is paid for again.
+                self.store.witness.check()
             # On record as living before any attempt is.
             self.sweeper = Sweeper(self.store)
             # Attempts of a process that has died would hold their calls back for good.
@@ -61,6 +66,8 @@ class Process:
         self.away: StoreError | None = None
         #: What is done then, once.
         self.when_away: Callable[[], None] = lambda: None
+        #: What is done when another database stands in its place.
+        self.when_gone: Callable[[], None] = lambda: None
         #: A job's architecture never changes, so it is read once.
         self.job = lru_cache(maxsize=64)(self._job)
         self._housekeeping = self._loop.begin(self._keep_house())
@@ -145,6 +152,9 @@ class Process:
     async def _looked(self, look: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(look)
+        except StoreGoneError as error:
+            _log.error("database_gone", why=str(error))
+            self.when_gone()
         except ArchonBatchError as error:
             _log.warning("housekeeping_failed", why=str(error))
         except Exception:  # noqa: BLE001  (it has to go on)
@@ -193,6 +203,8 @@ def current(settings: Settings) -> Process:
     with _lock:
         if _current is None:
             _current = Process(settings, _counted(settings))
+            # A worker is started again, and says so until somebody has seen to it.
+            _current.when_gone = partial(os.kill, os.getpid(), signal.SIGTERM)
         return _current
 
 

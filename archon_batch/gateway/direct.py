@@ -16,11 +16,12 @@ import aiohttp
 
 from archon_batch import errors
 from archon_batch.archon import Call, Model, Reply
-from archon_batch.gateway import completions
+from archon_batch.gateway import bodies, completions
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.faults import Fault, refusal
 from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.lanes import Target, target
+from archon_batch.gateway.reach import UNREACHED, Reached, why
 from archon_batch.gateway.refusals import Refusals
 from archon_batch.gateway.resolver import Guard
 from archon_batch.gateway.waits import patience
@@ -28,16 +29,9 @@ from archon_batch.gateway.waits import patience
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
 #: servers close theirs, since a request into one that is being closed is in doubt.
 _CONNECT, _IDLE = 10.0, 4.0
-#: Bytes of an answer, unpacked; and of one about an error, of which no more is looked at.
-_MOST, _MOST_OF_ERROR = 1 << 26, 1 << 16
 _REFUSED, _SERVED = 400, 2
 _UNHEARD: Mapping[str, str] = {}
 _REDIRECT = Fault(None, "a redirect, and none is followed")
-_UNREACHED = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-)
 
 
 class DirectGateway:
@@ -46,6 +40,7 @@ class DirectGateway:
     def __init__(self, timeout: float) -> None:
         #: Seconds for a whole call, however slowly its answer drips.
         self._timeout = timeout
+        self._reached = Reached()
         self._session: aiohttp.ClientSession | None = None
         self._proxies: dict[str, str | None] = {}
         self._targets: dict[tuple[str, str | None], Target] = {}
@@ -65,6 +60,7 @@ class DirectGateway:
             raise errors.BadCallError(name, "the prompt is no Unicode text") from None
         headers = {
             "Content-Type": "application/json",
+            "Accept-Encoding": bodies.ENCODINGS,
             "X-Client-Request-Id": attempt,
             # A server without a key is asked without one: some refuse a word that is none.
             **({"Authorization": f"Bearer {key}"} if key else {}),
@@ -79,9 +75,12 @@ class DirectGateway:
                 ) as response,
             ):
                 status, heard, charset = response.status, response.headers, response.charset
-                body = await _read(response)
-        except _UNREACHED as error:
-            raise errors.UnreachableError(name, _line(error, call)) from None
+                self._reached.add(urlsplit(url).hostname)
+                packed = heard.get("Content-Encoding")
+                body = await bodies.read(response.content.iter_any(), packed, status)
+        except UNREACHED as error:
+            kind = self._reached.meaning(error, urlsplit(url).hostname)
+            raise kind(name, _line(error, call)) from None
         except aiohttp.InvalidURL:
             raise errors.BadCallError(name, "its address is none") from None
         except TimeoutError:
@@ -113,6 +112,8 @@ class DirectGateway:
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                # Bodies are unpacked as far as they may go.
+                auto_decompress=False,
             )
         return self._session
 
@@ -129,17 +130,6 @@ class DirectGateway:
         return self._proxies[url]
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    most = _MOST if response.status // 100 == _SERVED else _MOST_OF_ERROR
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            response.close()
-            raise aiohttp.ClientPayloadError("the answer is too long")
-    return bytes(body)
-
-
 def _came(
     call: Call, status: int, heard: Mapping[str, str], body: bytes, charset: str | None
 ) -> Reply | Fault:
@@ -148,10 +138,12 @@ def _came(
     try:
         return completions.reply(body, call, headroom(heard), charset)
     except ValueError:
-        why = f"{status}: its answer cannot be read"
-        raise errors.BrokenReplyError(call.model.model, why, patience(heard)) from None
+        words = f"{status}: its answer cannot be read"
+        raise errors.BrokenReplyError(call.model.model, words, patience(heard)) from None
 
 
 def _line(error: Exception, call: Call) -> str:
-    words = str(getattr(error, "os_error", error)) or type(error).__name__
-    return "connection: " + repeatable(words, (message.content for message in call.messages))[:180]
+    return (
+        "connection: "
+        + repeatable(why(error), (message.content for message in call.messages))[:180]
+    )

@@ -22,13 +22,14 @@ import httpx
 from archon_batch import errors
 from archon_batch.archon import Call, Reply
 from archon_batch.errors import GatewayError, SettingsError
-from archon_batch.gateway import completions
+from archon_batch.gateway import bodies, completions
 from archon_batch.gateway.censor import repeatable
 from archon_batch.gateway.faults import Fault, refusal
 from archon_batch.gateway.headers import headroom
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.keys import Bound, bound
 from archon_batch.gateway.lanes import speaks_like_openai
+from archon_batch.gateway.reach import UNREACHED, Reached, why
 from archon_batch.gateway.refusals import Refusals
 from archon_batch.gateway.resolver import Guard
 from archon_batch.gateway.sayings import KEY, MODEL, QUOTA, UNSENT, said
@@ -73,7 +74,9 @@ _IDENTITY |= {"openai-organization", "openai-project"}
 #: The hundred of a status that came with an answer, and the longest line about an error.
 _SERVED, _LONGEST = 2, 200
 #: What litellm puts before words, as in "litellm.BadRequestError: OpenAIException - ", and after.
-_NOISE = re.compile(r"(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)")
+_NOISE = re.compile(
+    r"\b(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)"
+)
 
 
 @dataclass(slots=True)
@@ -84,6 +87,8 @@ class _Wire:
     bound: Bound | None = None
     posted: set[str] = field(default_factory=set)
     reached: bool = True
+    #: What it means that it was not reached.
+    unreached: type[GatewayError] = errors.UnreachableError
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     #: What was served, if it came whole.
@@ -94,6 +99,7 @@ class _Wire:
 
 
 _WIRE: ContextVar[_Wire] = ContextVar("wire")
+_REACHED = Reached()
 
 
 _send = LiteLLMAiohttpTransport.handle_async_request
@@ -114,20 +120,42 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
     limits = request.extensions.get("timeout", {})
     connect = min(limits.get("connect") or _CONNECT, _CONNECT)
     request.extensions["timeout"] = limits | {"connect": connect}
+    request.headers["Accept-Encoding"] = bodies.ENCODINGS
     try:
         response = await _send(self, request)
         wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
+        _REACHED.add(request.url.host)
+        response = await _whole(response)
         wire.body, wire.charset = await response.aread(), response.charset_encoding
     except Exception as error:
         cause = error.__cause__
-        unreached = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
-        wire.reached = wire.status is not None or not isinstance(cause, unreached)
-        wire.trouble = str(getattr(cause, "os_error", error))
+        wire.reached = wire.status is not None or not isinstance(cause, UNREACHED)
+        wire.trouble = why(cause or error)
+        if cause is not None and not wire.reached:
+            wire.unreached = _REACHED.meaning(cause, request.url.host)
         raise
     if response.has_redirect_location:
         wire.trouble = "a redirect, and none is followed"
         raise httpx.TooManyRedirects(wire.trouble, request=request)
     return response
+
+
+async def _whole(response: httpx.Response) -> httpx.Response:
+    """The response with its body, which may be no larger than any may be."""
+    headers, packed = response.headers, response.headers.get("Content-Encoding")
+    try:
+        body = await bodies.read(response.aiter_raw(), packed, response.status_code)
+    except ValueError as error:
+        raise httpx.DecodingError(str(error), request=response.request) from None
+    finally:
+        await response.aclose()
+    # Not packed any more.
+    kept = [
+        (k, v) for k, v in headers.multi_items() if k not in ("content-encoding", "content-length")
+    ]
+    return httpx.Response(
+        response.status_code, headers=kept, content=body, request=response.request
+    )
 
 
 # On the class, where no client gets past it: not those made at the import, nor the spare ones made
@@ -254,7 +282,7 @@ def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError] | 
     """What a failure means by how it came about; None where what was said under a status tells."""
     kind = _of(error)
     if not wire.reached:
-        return errors.UnreachableError
+        return wire.unreached
     if wire.status is not None:
         if wire.status // 100 != _SERVED:
             return None

@@ -41,6 +41,7 @@ from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.searches import Search, Searches, TrialLine
 from archon_batch.store.settle import recover as _recover
 from archon_batch.store.spool import Spool
+from archon_batch.store.witness import Seen, Witness
 from archon_batch.store.workers import Worker, Workers
 
 
@@ -66,12 +67,14 @@ class Store:
     installation: Installation
     clerk: Clerk
     spool: Spool | None = None
+    witness: Witness | None = None
 
     @classmethod
     def open(cls, url: str, spool: Path | None = None) -> "Store":
         """Connect, and make the tables when the database is new.
 
-        ``spool`` is the folder for ends of attempts that the database is not there to take.
+        ``spool`` is the folder for ends of attempts that the database is not there to take, and for
+        what was seen on record.
 
         Raises:
             SettingsError: the address is not one.
@@ -80,6 +83,8 @@ class Store:
         """
         database = Database.open(url)
         kept = None if spool is None else Spool.of(spool, database.name)
+        installation = Installation(database)
+        witness = None if kept is None else Witness(kept.folder, database, installation)
         return cls(
             database,
             Jobs(database),
@@ -96,9 +101,10 @@ class Store:
             Searches(database),
             Lines(database),
             Leases(database),
-            Installation(database),
-            Clerk(database, kept),
+            installation,
+            Clerk(database, kept, witness),
             kept,
+            witness,
         )
 
     @staticmethod
@@ -114,7 +120,11 @@ class Store:
 
     def faults(self) -> list[str]:
         """What is wrong with the database, or waits in the spool for a person, in words."""
-        return [*self.database.faults(), *(self.spool.faults() if self.spool else ())]
+        return [
+            *self.database.faults(),
+            *(self.spool.faults() if self.spool else ()),
+            *(self.witness.faults() if self.witness else ()),
+        ]
 
     def aside(self, job_id: str) -> int:
         """How many ends of the job's attempts the ledger could not take in whole."""
@@ -125,12 +135,17 @@ class Store:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
 
         A process is dead when the kernel that counts it says so, or, with ``lapsed``, when its
-        lease has lapsed: to be asked for only by who knows that the database was there to renew it. Clocks of other
-        machines are not compared: each process judges the age of its own attempts, and of the
-        rest it counts only where a process has no lease.
+        lease has lapsed: to be asked for only by who knows that the database was there to renew
+        it. Clocks of other machines are not compared: each process judges the age of its own
+        attempts, and of the rest it counts only where a process has no lease.
 
         Return how many were put in doubt.
+
+        Raises:
+            StoreGoneError: the database knows less than this machine saw on record.
         """
+        if self.witness:
+            self.witness.check()
         if self.spool:
             take_in(self.database, self.spool)
         at = now()
@@ -150,6 +165,8 @@ class Store:
 
     def close(self) -> None:
         self.clerk.close()
+        if self.witness:
+            self.witness.close()
         self.database.close()
 
 
@@ -199,6 +216,7 @@ __all__ = [
     "Progress",
     "RowScore",
     "Search",
+    "Seen",
     "Settled",
     "Start",
     "Started",

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from archon_batch.errors import StoreAwayError
-from archon_batch.store.attempts import Begun, Finish, Start, lock
+from archon_batch.store.attempts import Begun, Finish, Start, Started, lock
 from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
 from archon_batch.store.intake import lay_aside
@@ -20,6 +20,7 @@ from archon_batch.store.patience import patiently
 from archon_batch.store.resort import put
 from archon_batch.store.settle import settle
 from archon_batch.store.spool import Spool
+from archon_batch.store.witness import Witness
 
 _log = structlog.get_logger()
 
@@ -28,6 +29,8 @@ _BATCH = 256
 #: Seconds that entries wait for others to share their commit, once they come in numbers: a call
 #: waits twice for it, and its disk and its database are asked a tenth as often.
 _GATHER, _FEW = 0.01, 4
+#: Seconds before ends are tried again that neither database nor spool takes.
+_AGAIN = 1.0
 
 
 class Waits(Protocol):
@@ -64,9 +67,12 @@ class Clerk:
     much is put on record as it takes.
     """
 
-    def __init__(self, database: Database, spool: Spool | None = None) -> None:
+    def __init__(
+        self, database: Database, spool: Spool | None = None, witness: Witness | None = None
+    ) -> None:
         self._database = database
         self._spool = spool
+        self._witness = witness
         self._closing = False
         #: Whether the last batch had more than a few entries.
         self._many = False
@@ -145,6 +151,9 @@ class Clerk:
             self._failed(starts, ends, error)
             return
         lay_aside(self._spool, strays)
+        if self._witness:
+            begun = zip(starts, verdicts, strict=True)
+            self._witness.begun(s.work for s, verdict in begun if isinstance(verdict, Started))
         for start, verdict in zip(starts, verdicts, strict=True):
             start.future.set_result(verdict)
         for end in ends:
@@ -206,6 +215,7 @@ class Clerk:
                     for end in ends:
                         end.future.set_exception(error)
                     return
+                self._gathering.wait(_AGAIN)
         for end in ends:
             end.future.set_result(None)
 
@@ -217,8 +227,16 @@ class Clerk:
         Both are safe to do again, also when only the confirmation of a commit was lost.
         """
         jobs = {work.call.job for work in starts} | {work.start.call.job for work in ends}
+        self._make_sure()
         with self._database.writing() as connection:
             lock(connection, jobs)
             # Ends first: the money that they free may let a beginning through.
             strays = settle(connection, ends) if ends else []
-            return begin(connection, starts) if starts else [], strays
+            begun = begin(connection, starts) if starts else []
+        # It may have been another connection, made without a word since the one before was cut.
+        self._make_sure()
+        return begun, strays
+
+    def _make_sure(self) -> None:
+        if self._witness and self._witness.doubts:
+            self._witness.check()

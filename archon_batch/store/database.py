@@ -11,8 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
+from archon_batch.errors import (
+    SchemaError,
+    SettingsError,
+    StoreAwayError,
+    StoreError,
+    StoreGoneError,
+)
 from archon_batch.store.codes import Meaning, meaning
+from archon_batch.store.file import File
 from archon_batch.store.migrations import HEAD, upgrade
 from archon_batch.store.moment import now
 from archon_batch.store.prepared import say
@@ -39,6 +46,8 @@ class Database:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
+        self._file = File(engine) if self.is_sqlite else None
+        self._gone: StoreGoneError | None = None
 
     @property
     def name(self) -> str:
@@ -76,8 +85,28 @@ class Database:
     def close(self) -> None:
         self.engine.dispose()
 
+    def is_gone(self, why: str) -> StoreGoneError:
+        """Take note that it is not the one that was there: nothing is read or written any more."""
+        self._gone = self._gone or StoreGoneError(why)
+        return self._gone
+
+    def _check(self) -> None:
+        """Refuse what is not the database that was there.
+
+        Raises:
+            StoreGoneError: it is not.
+        """
+        if self._gone is None and self._file is not None:
+            try:
+                self._file.check()
+            except StoreGoneError as error:
+                self.is_gone(str(error))
+        if self._gone is not None:
+            raise StoreGoneError(str(self._gone))
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
+        self._check()
         with _translated(self.engine), self.engine.connect() as connection:
             if self.is_sqlite:
                 # Without it SQLite shows each statement another moment.
@@ -90,7 +119,11 @@ class Database:
 
         One that need not be ``lasting`` does not wait for the disk: a loss of power may undo it, but
         not what was committed before it.
+
+        Raises:
+            StoreGoneError: what is committed may be in a file that nobody finds again.
         """
+        self._check()
         # Threads that poll SQLite's lock starve one another.
         with self._turn, _translated(self.engine), self.engine.connect() as connection:
             connection.begin()
@@ -111,6 +144,8 @@ class Database:
                 if not lasting:
                     connection.rollback()
                     say(connection, "PRAGMA synchronous=FULL")
+        # Afterwards: what is told to be on record was so in the file that stands there.
+        self._check()
 
     def faults(self) -> list[str]:
         """What keeps the database from being written, or from keeping what is."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from archon_batch.errors import StoreAwayError
+from archon_batch.errors import StoreAwayError, StoreGoneError
 
 _T = TypeVar("_T")
 
@@ -20,11 +20,14 @@ def patiently(what: Callable[[], _T]) -> _T:
 
     Raises:
         StoreAwayError: the database was away for longer than ``PATIENCE``.
+        StoreGoneError: it is not the one that was there, at once.
     """
     end = time.monotonic() + PATIENCE
     while True:
         try:
             return what()
+        except StoreGoneError:
+            raise
         except StoreAwayError:
             if time.monotonic() > end:
                 raise

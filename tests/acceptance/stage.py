@@ -40,6 +40,7 @@ class Stage:
             **{k: v for k, v in os.environ.items() if not k.startswith("ARCHON_BATCH_")},
             # A fault of the provider's must not make a test wait for a minute.
             "ARCHON_BATCH_CALL_TIMEOUT": "30",
+            "ARCHON_BATCH_SPOOL": str(folder / "spool"),
             **environment,
         }
 

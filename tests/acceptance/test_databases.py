@@ -242,3 +242,36 @@ def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_as
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
     assert provider.requests == 12 * ROW
     assert not list((stage.folder / "spool").rglob("*.json"))
+
+
+@pytest.mark.parametrize("harm", ["moved", "replaced by an older copy"])
+def test_a_database_file_that_goes_in_mid_run_ends_the_command_and_nothing_is_paid_twice(
+    stage: Stage, provider: Provider, harm: str
+) -> None:
+    stage.run(*SUBMIT, "--detach")
+    file, there = stage.folder / "archon-batch.db", stage.folder / "there"
+    old, parts = stage.folder / "old.db", ("", "-wal", "-shm")
+    shutil.copy(file, old)
+    there.mkdir()
+    with _hasty(stage, "resume", "night") as run:
+        until(lambda: provider.requests >= ROW)
+        for part in parts:
+            (stage.folder / f"{file.name}{part}").rename(there / f"{file.name}{part}")
+        if harm != "moved":
+            old.rename(file)
+        _gave_up(run, "then resume")
+    begun = provider.requests
+    assert begun < 12 * ROW
+
+    if harm != "moved":
+        with _hasty(stage, "resume", "night") as run:
+            _gave_up(run, "does not know", "db accept")
+        assert provider.requests == begun
+    for part in parts:
+        (stage.folder / f"{file.name}{part}").unlink(missing_ok=True)
+        if (kept := there / f"{file.name}{part}").exists():
+            kept.rename(stage.folder / kept.name)
+    stage.run("resume", "night")
+
+    assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
+    assert provider.requests == 12 * ROW

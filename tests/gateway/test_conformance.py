@@ -3,6 +3,13 @@
 import asyncio
 import gzip
 import json
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import tracemalloc
+import zlib
 
 import pytest
 
@@ -304,10 +311,138 @@ def test_silence_ends_at_the_deadline_in_doubt(lane):
 
 
 @lanes
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "https://nosuch.invalid/v1"])
-def test_what_cannot_be_reached_was_not_sent(lane, url):
-    came = asyncio.run(came_of(lane, url))
+def test_what_cannot_be_reached_was_not_sent(lane):
+    came = asyncio.run(came_of(lane, "http://127.0.0.1:9/v1"))
     assert type(came) is errors.UnreachableError
+    assert "127.0.0.1: Connection refused" in came.why
+
+
+@lanes
+@pytest.mark.parametrize(
+    ("code", "words", "kind"),
+    [
+        (socket.EAI_NONAME, "Name or service not known", errors.UnknownHostError),
+        (socket.EAI_NODATA, "No address associated with hostname", errors.UnknownHostError),
+        (socket.EAI_AGAIN, "Temporary failure in name resolution", errors.UnreachableError),
+    ],
+    ids=["no such name", "no address", "no name server"],
+)
+def test_a_host_that_nobody_knows_stops_the_job_and_a_name_server_that_is_away_does_not(
+    lane, code, words, kind, monkeypatch
+):
+    def unknown(*_, **__):
+        raise socket.gaierror(code, words)
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    came = asyncio.run(came_of(lane, "https://llm.example/v1"))
+    assert type(came) is kind
+    assert came.stops_job is (kind is errors.UnknownHostError)
+    assert came.billing is Billing.NOT_SENT
+    assert came.why == f"connection: llm.example: {words}"
+
+
+def _self_signed(folder):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl on this machine")
+    line = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=x",
+    ]
+    line += ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")]
+    subprocess.run(line, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate", folder / "key")
+    return context
+
+
+@lanes
+@pytest.mark.parametrize("trusted", [False, None], ids=["self-signed", "no TLS"])
+def test_a_server_that_is_not_trusted_stops_the_job_unsent(lane, trusted, tmp_path):
+    heard = []
+
+    async def served(reader, writer):
+        heard.append(await reader.read(1))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def run():
+        context = None if trusted is None else _self_signed(tmp_path)
+        server = await asyncio.start_server(served, "127.0.0.1", 0, ssl=context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await came_of(lane, f"https://127.0.0.1:{port}/v1")
+
+    came = asyncio.run(run())
+    assert type(came) is errors.UntrustedHostError
+    assert came.stops_job
+    assert came.billing is Billing.NOT_SENT
+    assert ("no TLS" if trusted is None else "certificate verify failed: self-signed") in came.why
+
+
+def _twice(data):
+    return gzip.compress(gzip.compress(data))
+
+
+MANY = 17 << 20
+HEAVY = {
+    "long": (b" " * MANY, {}),
+    "a bomb": (gzip.compress(b" " * 20 * MANY), {"Content_Encoding": "gzip"}),
+    "a bomb without a header": (
+        zlib.compress(b" " * 20 * MANY, wbits=-15), {"Content_Encoding": "deflate"},
+    ),
+    "a bomb in a bomb": (_twice(b" " * 20 * MANY), {"Content_Encoding": "gzip, gzip"}),
+    "many parts": (gzip.compress(b" " * 1024) * (MANY >> 10), {"Content_Encoding": "gzip"}),
+    "many lists": (b"[" + b"[]," * 5_000_000 + b"[]]", {}),
+    "deep": (b"[" * 1_000_000, {}),
+    "many names": (b'{"":0' + b',"":0' * 2_000_000 + b"}", {}),
+    "half a pack": (gzip.compress(b"{}" * 1000)[:-9], {"Content_Encoding": "gzip"}),
+    "another encoding": (b"{}", {"Content_Encoding": "br"}),
+}  # fmt: skip
+
+
+@lanes
+@pytest.mark.parametrize("heavy", HEAVY.values(), ids=HEAVY)
+def test_an_answer_that_is_too_much_costs_neither_memory_nor_time(lane, heavy):
+    data, headers = heavy
+    tracemalloc.start()
+    begun = time.process_time()
+    try:
+        _, came = heard_and_answered(lane, http(200, data, **headers))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert type(came) is errors.BrokenReplyError
+    # What is served, as it is sent and as it is read, and no multiple of it.
+    assert most < 120 << 20
+    assert time.process_time() - begun < 8
+
+
+@lanes
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_honest_answer_of_a_whole_window_is_read(lane, packed):
+    text = 'print(f"{x[0]}, {y}")\n' * 40_000
+    data = json.dumps(completion({"content": text})).encode()
+    served = http(200, gzip.compress(data), Content_Encoding="gzip") if packed else http(200, data)
+
+    assert heard_and_answered(lane, served)[1].text == text
+
+
+@lanes
+@pytest.mark.parametrize("status", [429, 500])
+def test_of_a_long_error_the_beginning_is_read(lane, status):
+    _, came = heard_and_answered(lane, http(status, b"No luck. " + b"x" * MANY, "text/plain"))
+
+    assert type(came) is type(heard_and_answered(lane, refused(status))[1])
 
 
 @lanes

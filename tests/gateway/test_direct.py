@@ -74,7 +74,7 @@ def test_a_lane_without_an_address_is_told_before_the_job():
 
 
 def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
-    monkeypatch.setattr("archon_batch.gateway.direct._MOST", 64)
+    monkeypatch.setattr("archon_batch.gateway.bodies.MOST", 64)
 
     async def run(url):
         gateway = DirectGateway(5.0)

@@ -1,0 +1,104 @@
+"""What an error's words quote of prompts and keys is not repeated, however long the texts are."""
+
+import json
+import time
+from html import escape
+
+import pytest
+
+from archon_batch.gateway.censor import repeatable
+
+#: As long as prompts are that words are compared with.
+LONG = 200_000
+PROMPT = 'The patient Jonathan Doe (born 1970) complains of "headaches" & dizziness since Monday.'
+TEXTS = {
+    "backslashes": "\\" * LONG,
+    "an end in backslashes": "a story " * (LONG // 16) + "\\" * 60_000,
+    "halves of escapes": "\\u" * (LONG // 2),
+    "escapes": "\\u0041" * (LONG // 6),
+    "backslashes before escapes": ("\\" * 1_000 + "u004") * (LONG // 1_004),
+    "bytes": "\\x41" * (LONG // 4),
+    "halves of bytes": "\\x4" * (LONG // 3),
+    "breaks": "\\n" * (LONG // 2),
+    "ampersands": "&" * LONG,
+    "escaped ampersands": "&amp;" * (LONG // 5),
+    "unknown entities": "&abcdefghijklmnopqrstuvwxyzabcdefg" * (LONG // 34),
+    "a number": "&#" + "9" * (LONG - 2),
+    "a hexadecimal number": "&#x" + "f" * (LONG - 3),
+    "one letter": "a" * LONG,
+    "parts of the words": "limit reachedlimit reache" * (LONG // 25),
+    "one word": "_" * LONG,
+    "many words": " ".join(map(str, range(LONG // 7))),
+    "lines": "\n" * LONG,
+    "halves of pairs": "\ud800" * LONG,
+    "capitals": "\u0130" * LONG,
+}
+WORDS = "Rate limit reached for requests xxxxxxxxxx"
+
+
+def took(words: str, prompt: str) -> float:
+    """The best of three, in seconds of CPU."""
+    return min(_took(words, prompt) for _ in range(3))
+
+
+def _took(words: str, prompt: str) -> float:
+    begun = time.process_time()
+    repeatable(words, [prompt])
+    return time.process_time() - begun
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_no_text_takes_much_longer_than_a_plain_one(text: str) -> None:
+    plain = took(WORDS, "the quick brown fox " * (LONG // 20))
+
+    assert took(WORDS, text) < 40 * plain + 0.02
+    assert took(text, PROMPT) < 40 * plain + 0.02
+    assert took(text, text) < 40 * plain + 0.02
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_prompt_of_a_megabyte_is_not_looked_at_and_nothing_is_told(text: str) -> None:
+    text *= 5
+    told = repeatable(WORDS + text[:100], [text])
+
+    assert told == "(its words are not told: they may quote the prompt, which is long)"
+    assert took(WORDS + text, text) < 0.005
+
+
+def test_prompts_are_long_together() -> None:
+    assert "long" in repeatable("the end of it", ["a" * 150_000, "the end of it" * 10_000])
+
+
+@pytest.mark.parametrize("at", range(40))
+@pytest.mark.parametrize("length", [20, 21, 31, 40])
+def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
+    quoted = PROMPT[at : at + length]
+
+    assert repeatable(f"400: bad input near '{quoted}'", [PROMPT]) == "(its words quote the prompt)"
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [PROMPT, json.dumps(PROMPT), json.dumps(json.dumps(PROMPT)), escape(PROMPT), PROMPT.upper(), repr(PROMPT.encode())],
+    ids=["plain", "JSON", "JSON twice", "HTML", "capitals", "bytes"],
+)  # fmt: skip
+def test_a_quotation_is_found_in_what_others_wrap_it_in(wrapped: str) -> None:
+    assert repeatable(f"cannot read: {wrapped}", [PROMPT]) == "(its words quote the prompt)"
+
+
+def test_a_telling_word_of_the_prompt_is_left_out_and_others_stay() -> None:
+    told = repeatable("no user called Jonathan is allowed here", [PROMPT])
+
+    assert told == "no user called [...] is allowed here"
+
+
+def test_a_short_prompt_is_a_quotation_as_a_whole() -> None:
+    assert repeatable("cannot do: what is 2+2", ["what is 2+2"]) == "(its words quote the prompt)"
+    assert repeatable("hi there", ["hi"]) == "hi there"
+
+
+def test_a_key_that_is_cut_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "s3cret+" * 50
+    monkeypatch.setenv("SOME_API_KEY", key)
+
+    assert "s3cret" not in repeatable(" ".join([key] * 20), ["hi"])

@@ -1,0 +1,40 @@
+"""What a connection that did not come about means depends on what came before."""
+
+import socket
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from archon_batch.errors import UnknownHostError, UnreachableError
+from archon_batch.gateway.reach import Reached, why
+
+KEY = SimpleNamespace(host="llm.example", port=443, ssl=True, is_ssl=True)
+
+
+def unknown(code: int = socket.EAI_NONAME) -> aiohttp.ClientConnectorError:
+    return aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(code, "Name or service not known"))
+
+
+def test_a_host_that_has_answered_is_away_when_nobody_knows_it_any_more() -> None:
+    reached = Reached()
+    assert reached.meaning(unknown(), "llm.example") is UnknownHostError
+
+    reached.add("llm.example")
+
+    assert reached.meaning(unknown(), "llm.example") is UnreachableError
+    assert reached.meaning(unknown(), "other.example") is UnknownHostError
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (unknown(), "llm.example: Name or service not known"),
+        (aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "x")), "llm.example: Connection refused"),
+        (aiohttp.ClientConnectorError(KEY, OSError("two of them failed")), "two of them failed"),
+        (aiohttp.ServerDisconnectedError(), "Server disconnected"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)  # fmt: skip
+def test_it_is_told_in_the_systems_words(error: BaseException, told: str) -> None:
+    assert why(error) == told

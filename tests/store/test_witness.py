@@ -1,0 +1,302 @@
+"""A database that is not the one that was there is noticed before anything is paid for again."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from archon_batch.errors import StoreGoneError
+from archon_batch.store import Store
+from tests.builders import a_finish, a_job, a_start
+
+PARTS = ("", "-wal", "-shm")
+
+
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir(exist_ok=True)
+    return folder / "ledger.db"
+
+
+@contextmanager
+def opened(path: Path, spool: Path | None) -> Iterator[Store]:
+    store = Store.open(f"sqlite:///{path}", spool)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def begun(store: Store, job: object, *slots: int) -> None:
+    for slot in slots:
+        store.clerk.begin(a_start(job, slot=slot)).result(30)
+
+
+def copied(path: Path, to: Path) -> None:
+    """As somebody copies a database that is in use."""
+    to.parent.mkdir(exist_ok=True)
+    for part in PARTS:
+        if Path(f"{path}{part}").exists():
+            shutil.copy(f"{path}{part}", f"{to}{part}")
+
+
+def away(path: Path) -> None:
+    for part in PARTS:
+        Path(f"{path}{part}").unlink(missing_ok=True)
+
+
+HARMS = {
+    "deleted": away,
+    "moved": lambda path: path.rename(path.with_name("elsewhere.db")),
+    "replaced": lambda path: (shutil.copy(path, f"{path}.old"), Path(f"{path}.old").replace(path)),
+    "its folder renamed": lambda path: path.parent.rename(path.parent.with_name("there")),
+    "its log deleted": lambda path: Path(f"{path}-wal").unlink(),
+    "its index deleted": lambda path: Path(f"{path}-shm").unlink(),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_file_that_is_not_there_any_more_takes_nothing_and_an_answer_is_kept(tmp_path, harm):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        begun(store, job, 0)
+        before = set(path.parent.iterdir())
+
+        harm(path)
+
+        with pytest.raises(StoreGoneError, match=r"is (not there any more|another file now)"):
+            begun(store, job, 1)
+        # What is in hand is kept, at once.
+        store.clerk.settle(a_finish(a_start(job))).result(5)
+        assert len(list(spool.rglob("*.json"))) == 1
+        with pytest.raises(StoreGoneError, match="then resume"):
+            store.jobs.get(job.id)
+        if path.parent.exists():
+            assert {p.name for p in path.parent.iterdir()} <= {p.name for p in before} | {
+                "elsewhere.db"
+            }
+
+
+def test_a_file_that_is_put_back_goes_on_with_the_answer_that_was_kept(tmp_path):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        begun(store, job, 0)
+        path.rename(path.with_name("elsewhere.db"))
+        store.clerk.settle(a_finish(a_start(job))).result(5)
+        with pytest.raises(StoreGoneError):
+            begun(store, job, 1)
+    path.with_name("elsewhere.db").rename(path)
+
+    with opened(path, spool) as store:
+        assert store.recover() == 0
+        assert store.jobs.get(job.id).spent == 60
+        begun(store, job, 1)
+
+
+def test_an_older_copy_is_refused_until_it_is_accepted(tmp_path):
+    path, spool, old = file(tmp_path), tmp_path / "spool", tmp_path / "old" / "ledger.db"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        store.recover()
+        begun(store, job, 0)
+    copied(path, old)
+    with opened(path, spool) as store:
+        begun(store, job, 1, 2)
+        store.clerk.settle(a_finish(a_start(job, slot=1))).result(5)
+        store.recover()
+    away(path)
+    copied(old, path)
+
+    with opened(path, spool) as store:
+        assert store.faults() != []
+        with pytest.raises(StoreGoneError, match=r"does not know 2 attempts.*db accept"):
+            store.recover()
+        with pytest.raises(StoreGoneError):
+            begun(store, job, 3)
+    with opened(path, spool) as store:
+        assert str(store.witness.accept()).startswith("2 attempts (0.00000006 USD)")
+        assert store.faults() == []
+        store.recover()
+        begun(store, job, 3)
+
+
+def test_attempts_that_nobody_had_time_to_look_at_are_known_all_the_same(tmp_path):
+    path, spool, old = file(tmp_path), tmp_path / "spool", tmp_path / "old" / "ledger.db"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        begun(store, job, 0)
+        copied(path, old)
+        begun(store, job, 1)
+    away(path)
+    copied(old, path)
+
+    with opened(path, spool) as store, pytest.raises(StoreGoneError, match="1 attempt "):
+        store.recover()
+
+
+def test_a_process_that_is_killed_leaves_what_was_seen(tmp_path):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    dies = (
+        "import os, sys; from pathlib import Path; from archon_batch.store import Store\n"
+        "from tests.builders import a_job, a_start\n"
+        "store = Store.open(sys.argv[1], Path(sys.argv[2])); job = a_job(store)\n"
+        "store.clerk.begin(a_start(job)).result(30); os.kill(os.getpid(), 9)\n"
+    )
+    line = [sys.executable, "-c", dies, f"sqlite:///{path}", str(spool)]
+    subprocess.run(line, cwd=Path(__file__).parents[2], check=False)
+    # Who tidies up thinks that it is of no use any more.
+    Path(f"{path}-wal").unlink()
+
+    # The log had everything in it, the tables too, so that another database is made there.
+    with opened(path, spool) as store, capture_logs() as logs:
+        store.recover()
+
+    assert [(e["event"], e["attempts"]) for e in logs] == [("database_is_another", 1)]
+
+
+def test_a_new_database_where_another_stood_is_told_once(tmp_path):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    with opened(path, spool) as store:
+        begun(store, a_job(store), 0, 1)
+    away(path)
+
+    with capture_logs() as logs:
+        for _ in range(2):
+            with opened(path, spool) as store:
+                store.recover()
+
+    assert [(e["event"], e["attempts"]) for e in logs] == [("database_is_another", 2)]
+
+
+def test_an_older_copy_from_before_the_database_had_an_id_is_refused_too(tmp_path):
+    path, spool, old = file(tmp_path), tmp_path / "spool", tmp_path / "old" / "ledger.db"
+    with opened(path, None) as store:
+        job = a_job(store)
+        copied(path, old)
+    with opened(path, spool) as store:
+        begun(store, job, 0)
+    away(path)
+    copied(old, path)
+
+    with opened(path, spool) as store, pytest.raises(StoreGoneError, match="1 attempt "):
+        store.recover()
+    with opened(path, spool) as store:
+        assert store.witness.accept().attempts == 1
+        store.recover()
+
+
+@pytest.mark.parametrize("how", ["copied", "renamed", "by a link"])
+def test_a_folder_that_is_copied_or_renamed_goes_on_without_a_word(tmp_path, how):
+    path, spool, there = file(tmp_path), tmp_path / "spool", tmp_path / "there"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        begun(store, job, 0)
+        store.recover()
+    if how == "copied":
+        shutil.copytree(path.parent, there)
+        with opened(path, spool) as store:
+            begun(store, job, 1)
+    elif how == "renamed":
+        path.parent.rename(there)
+    else:
+        there.symlink_to(path.parent)
+
+    with opened(there / path.name, spool) as store, capture_logs() as logs:
+        store.recover()
+        begun(store, job, 2)
+
+    assert logs == []
+
+
+def test_a_link_that_leads_elsewhere_now_is_another_file(tmp_path):
+    path, link = file(tmp_path), tmp_path / "link.db"
+    link.symlink_to(path)
+    with opened(link, None) as store:
+        job = a_job(store)
+        other = tmp_path / "other.db"
+        copied(path, other)
+        link.unlink()
+        link.symlink_to(other)
+
+        with pytest.raises(StoreGoneError, match="another file"):
+            begun(store, job, 0)
+
+
+def test_two_processes_on_one_file_see_what_both_began(tmp_path):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(opened(path, spool)) for _ in range(2))
+        job = a_job(one)
+        for slot in range(4):
+            begun(one, job, 2 * slot)
+            begun(two, job, 2 * slot + 1)
+        assert (one.recover(), two.recover()) == (0, 0)
+    (seen,) = spool.rglob("*.witness")
+
+    assert "[8, 0]" in seen.read_text()
+    assert seen.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_costs_nothing_is_no_loss(tmp_path):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        store.clerk.begin(a_start(job, reserve=0)).result(30)
+        store.recover()
+
+    assert "{}" in next(spool.rglob("*.witness")).read_text()
+
+
+def test_a_witness_that_cannot_be_written_or_read_holds_nothing_up(tmp_path):
+    path, spool = file(tmp_path), tmp_path / "spool"
+    with opened(path, spool) as store:
+        job = a_job(store)
+        begun(store, job, 0)
+    (seen,) = spool.rglob("*.witness")
+    seen.write_text("[[[")
+
+    with opened(path, spool) as store, capture_logs() as logs:
+        store.recover()
+        begun(store, job, 1)
+        (tmp_path / "spool").rename(tmp_path / "gone")
+        (tmp_path / "spool").write_text("no folder")
+        begun(store, job, 2)
+        store.recover()
+
+    assert {e["event"] for e in logs} == {"witness_unreadable", "witness_failed"}
+
+
+@pytest.mark.postgres
+def test_a_server_that_was_restored_from_a_backup_is_noticed(postgres_url, tmp_path):
+    """By the process that runs, after the break that a restore is, and by the next."""
+    store = Store.open(postgres_url, tmp_path)
+    job = a_job(store)
+    store.recover()
+    begun(store, job, 0, 1, 2)
+    # What a restore does: the sessions end, and another state is there.
+    engine = sa.create_engine(postgres_url, poolclass=sa.NullPool)
+    with engine.connect() as other:
+        for table in ("calls", "attempts", "sums"):
+            other.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
+        other.exec_driver_sql("UPDATE jobs SET reserved = 0")
+        other.commit()
+        other.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    with pytest.raises(StoreGoneError, match=r"does not know \d attempts"):
+        begun(store, job, 3)
+    store.close()
+    again = Store.open(postgres_url, tmp_path)
+    with pytest.raises(StoreGoneError, match="does not know"):
+        again.recover()
+    again.close()
