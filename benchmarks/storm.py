@@ -176,7 +176,7 @@ class Storm:
                 ["retry", name, *alone, "--where", "status=cancelled"],
                 ["cancel", name],
                 ["export", name, "-o", f"{name}.out.jsonl", "--force"],
-                ["cache", "purge", "--older-than", "0s"],
+                ["cache", "purge", "--older-than", "0m"],
             ]
         )
 
