@@ -244,6 +244,7 @@ def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_as
     assert not list((stage.folder / "spool").rglob("*.json"))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("harm", ["moved", "replaced by an older copy"])
 def test_a_database_file_that_goes_in_mid_run_ends_the_command_and_nothing_is_paid_twice(
     stage: Stage, provider: Provider, harm: str
