@@ -1,6 +1,8 @@
 """Calls in flight are as many as files may be open, and that is said."""
 
 import resource
+import subprocess
+import sys
 
 import pytest
 from structlog.testing import capture_logs
@@ -58,3 +60,27 @@ def test_too_many_open_files_are_told_as_such(monkeypatch, capsys):
         cli.main(["jobs"])
 
     assert capsys.readouterr().err == "error: too many files are open: raise ulimit -n\n"
+
+
+END = """
+import sys
+from collections import defaultdict
+from archon_batch.cli.follow import conclude
+from archon_batch.cli.tables import aside, prepare
+if sys.argv[1:]:
+    prepare()
+before = set(sys.modules)
+aside.print("stopping", style="bold")
+conclude(defaultdict(int, state="paused", reason="x", budget_usd=None))
+print(len(set(sys.modules) - before))
+"""
+
+
+def test_what_the_end_of_a_command_needs_is_imported_before_it():
+    def imported(*arguments):
+        line = [sys.executable, "-c", END, *arguments]
+        ended = subprocess.run(line, capture_output=True, text=True, check=True)
+        return int(ended.stdout)
+
+    assert imported() > 0
+    assert imported("prepared") == 0
