@@ -24,6 +24,8 @@ _SESSION = re.compile(r"(?:>>>|\.\.\.|In \[\d*\]:|\$) ")
 
 _FUNCTION = re.compile(r"(?:async[ \t]++)?(?:def|class)[ \t]++(\w++)")
 _ASSIGNED = re.compile(r"(\w++)[ \t]*+(?::[^=]*+)?=(?!=)")
+#: A string of several lines, such as documentation.
+_STRING = re.compile(r"[rRuU]?(\"\"\"|''').*?(?:\1|\Z)", re.DOTALL)
 _IMPORT = re.compile(r"(?:from[ \t]++[\w.]++[ \t]++)?import[ \t(]")
 _WORD = re.compile(r"[^\W\d]\w*+")
 _CALLED = re.compile(r"(?<![\w.])([^\W\d]\w*+)[ \t]*+\(")
@@ -36,6 +38,8 @@ _STATEMENT = re.compile(
     r"|[\w.\[\]]++(?:[ \t]*+,[ \t]*+[\w.\[\]]++)*+[ \t]*+(?::[^=]*+)?[-+*/%&|^]?=(?!=)"
     r"|[\w.]++\(.*[)\](,\[{:\\][ \t]*+$"
 )
+#: A mark that stands behind the last line of a program, which is none of CommonMark's fences.
+_BEHIND = "```"
 #: An indentation from which on a line, by CommonMark, is no fence.
 _DEEP = 4
 #: Of a definition: all of it, of a block that is closed; all; by a value; by an import; its head.
@@ -144,7 +148,17 @@ def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
                 block, count = None, count + 1
                 if not reopens:
                     continue
-        if block is not None:
+        if (
+            block is not None
+            and bare[:1] != "`"
+            and bare.endswith(_BEHIND)
+            and bare.count("`") == len(mark)
+        ):
+            block.lines.append(inner.rstrip("` \t"))
+            block.closed = True
+            yield from _ended(block, width)
+            block, count = None, count + 1
+        elif block is not None:
             block.lines.append(inner)
         elif found:
             before, mark = found["before"], found["mark"]
@@ -213,14 +227,13 @@ def _has_body(lines: Sequence[str], at: int) -> bool:
     if head is None:
         # All of it in one line.
         return "):" in said[0].replace(" ", "") or said[0].startswith("class")
-    body = "\n".join(said[head + 1 :]).strip()
-    if not said[0].startswith("class"):
-        for quotes in ('"""', "'''"):
-            if body.lstrip("rRuU").startswith(quotes):
-                _, _, body = body.partition(quotes)[2].partition(quotes)
-    return any(line not in ("", "...", "pass") for line in body.split("\n")) or (
-        said[0].startswith("class") and bool(body)
-    )
+    body = _STRING.sub("", "\n".join(said[head + 1 :])).split("\n")
+    does = [line for line in body if line not in ("", "...", "pass")]
+    heads = [line for line in does if line[0] == "@" or _FUNCTION.match(line)]
+    if said[0].startswith("class") and not heads:
+        # An error, for one, needs no more than its name.
+        return any(said[head + 1 :])
+    return len(does) > len(heads)
 
 
 def _imported(line: str) -> list[str]:

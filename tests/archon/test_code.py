@@ -96,6 +96,8 @@ def indented(text, by="   "):
         f"```solution\n{ADD}\n```",
         f"```python\n{ADD}",
         f"```python\nprint(1)\n```python\n{ADD}\n```",
+        f"```python\n{ADD}```\nIt adds them.",
+        f"{PROGRAM}\nas\n```python\nclass Sum:\n    def add(a, b):\n```\n",
         PROGRAM.replace("\n", "\r\n"),
         # No fence, or one that only closes what the prompt has opened.
         ADD,
@@ -128,6 +130,16 @@ def test_what_an_example_sets_is_no_part_of_the_program():
     answer = f"{PROGRAM}\n```python\na = int(input())\nprint(add(a, 2))\n```"
 
     assert code_of(answer, ["add"]) == ADD
+
+
+def test_a_class_whose_methods_are_heads_is_a_head():
+    head = "class Sum:\n    def add(self, a, b):\n        # to do"
+    whole = "class Sum:\n    def add(self, a, b):\n        return a + b"
+    error = "class Odd(ValueError):\n    pass"
+
+    for answer in (f"{head}\n```\n```python\n{whole}", f"{whole}\n```\n```python\n{head}"):
+        assert code_of(f"```python\n{answer}\n```", ["Sum"]) == whole
+    assert code_of(f"```\n{error}\n```\n```\nraise Odd\n```", ["Odd"]) == error
 
 
 def test_a_fence_within_a_string_of_the_program_does_not_end_it():
