@@ -11,6 +11,7 @@ from archon_batch.archon import (
     SCALES,
     Candidate,
     Question,
+    ScaleName,
     Scene,
     State,
     UnreadableError,
@@ -31,7 +32,7 @@ from archon_batch.archon.components import unit_test_generator as generator
 from archon_batch.archon.fence import fenced
 from archon_batch.dataset.template import Template
 from archon_batch.portrait.agreement import said
-from archon_batch.scoring import METRICS
+from archon_batch.scoring import METRICS, Score
 from archon_batch.scoring.benchmarks.ifeval import Instructions
 from archon_batch.scoring.benchmarks.instructions import _CHECKS, loosened
 from archon_batch.scoring.judge import Case, addresses_judge, brief
@@ -57,10 +58,14 @@ KEYS = {
 }  # fmt: skip
 
 
-def _scored(name: str, reference: object, of: str | None = None) -> Callable[[str], object]:
+def _scored(name: str, reference: object, of: str | None = None) -> Callable[[str], Score]:
     metric = METRICS[name].of(of) if of else METRICS[name]()
     prepared = metric.prepared(reference)
     return lambda text: metric.score(text, prepared)
+
+
+def _tag(scale: ScaleName) -> Callable[[str], object]:
+    return lambda text: (holds_tag(text, scale), read_tag(text, scale))
 
 
 def _shown(text: str) -> object:
@@ -94,7 +99,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "thoughts closed": lambda text: without_thoughts(f"<think>{text}</think>{text}"),
     "code": code_of,
     "json values": lambda text: list(json_values(text)),
-    **{f"scale {s}": lambda text, s=s: (holds_tag(text, s), read_tag(text, s)) for s in SCALES},
+    **{f"scale {scale}": _tag(scale) for scale in SCALES},
     "critic": lambda text: critic.read(text, 2),
     "critic json": lambda text: critic.read_critiques(text, 2),
     "ranker": lambda text: ranker.read(text, 2),

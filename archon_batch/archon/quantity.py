@@ -10,70 +10,26 @@ is a decimal one.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
+from archon_batch.archon.numeral import (
+    NONE,
+    NUMBERS,
+    POWER,
+    Token,
+    bare_of,
+    fraction_of,
+    raised,
+    shortest,
+    tokens_of,
+    written,
+)
+
 #: Characters that are looked at around a number; what is longer is no final answer.
 _BEFORE, _AFTER = 3_000, 1_000
-#: Digits and powers that a number may have.
-_DIGITS, _POWER = 400, 400
-
-_THIN = "\u00a0\u2009\u202f"
-_SIGNS = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2044": "/", "\u2215": "/",
-                        "\u00f7": "/", "\u00d7": "*", "\u22c5": "*", "\u00b7": "*", "\u2019": "'",
-                        "\u2014": "\u2013"})  # fmt: skip
-_POWERS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b",
-                        "0123456789-")  # fmt: skip
-
-#: What says nothing of the value, by what takes its place.
-_PLAIN = (
-    (re.compile(r"</?[A-Za-z][^<>\n]{0,80}>"), " "),
-    (re.compile(r"(?<=\d)\*\*(?=\d)"), "^"),
-    (re.compile(r"(?<![A-Za-z])(?:US|AU?|CA?|NZ|HK|S|R)\$|\b(?:USD|EUR|GBP|INR|CHF|Rs\.?)(?=\s?\d)"), ""),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|textit|operatorname|mbox)\{([^{}]{0,200})\}"), r" \1"),
-    (re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\!|\*\*|__|`"), ""),
-    (re.compile(r"\^(?:\\circ(?![A-Za-z])|\{\\circ\})|\u00b0"), ""),
-    (re.compile(r"\\,|~"), "\u2009"),
-    (re.compile(r"\\[;: ()\[\]]|\\q?quad(?![A-Za-z])"), " "),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\?[$\u20ac\xa3\u00a5\u20b9\u20a9\u20bd]"), ""),
-    (re.compile(r"\\%"), "%"),
-    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "*"),
-    (re.compile(r"(\d{1,2}):00(?=\s?[ap]\.?m)", re.IGNORECASE), r"\1"),
-    # The marks of a quotation and of a list, whose dash is no minus, and a list's own numbers.
-    (re.compile(r"(?<=\n)[ \t]{0,9}(?:>|[-*+](?=[ \t]))[ \t]{0,9}"), ""),
-    (re.compile(r"^[ \t]{0,9}\d{1,3}[.)](?=[ \t]{1,9}\S)", re.MULTILINE), ""),
-)  # fmt: skip
-_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]{1,9}")
-
-_ARG = r"(?:\{\s?\d{1,30}\s?\}|\d)"
-_ARGUMENT = re.compile(r"\{\s?(\d+)\s?\}|(\d)")
-_TOKEN = re.compile(
-    r"(?P<line>\n)"
-    rf"|(?P<frac>\\[dt]?frac\s?{_ARG}\s?{_ARG})"
-    rf"|(?P<num>(?:[1-9]\d{{0,2}}(?:[ {_THIN}]\d{{3}}(?!\d))+|\d+)(?:[.,'_{_THIN}]\d+)*"
-    r"(?:[eE][-+]?\d{1,3}(?!\w))?|\.\d+(?:[eE][-+]?\d{1,3}(?!\w))?)"
-    r"|(?P<part>[\u00bc-\u00be\u2150-\u215e])"
-    r"|(?P<word>[^\W\d_\u00bc-\u00be]\w*(?:\^\{?-?\d{1,3}\}?)?)"
-    r"|(?P<cmd>\\[A-Za-z]+)"
-    r"|(?P<eq>=>|->|[=\u2248\u2192\u21d2])"
-    r"|(?P<op>[^\s])"
-)
-_FORMS = (
-    re.compile(r"\d*\.?\d+"),
-    re.compile(rf"\d{{1,3}}([,'_ {_THIN}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?"),
-    re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"),
-)
-_COMMA = (
-    re.compile(rf"\d{{1,3}}(?:(['_ {_THIN}])\d{{3}}(?:\1\d{{3}})*)?,\d{{1,2}}|0,\d+|\d+,\d{{1,2}}"),
-    re.compile(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}"),
-)
-
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "millions": 6, "billion": 9, "trillion": 12}
-_VARIABLES = frozenset("xyznkpqruvij\u03c0\u03b1\u03b2\u03b8\u03bb")
 _MATHS = frozenset(["pi", "sqrt", "sin", "cos", "tan", "log", "ln", "exp", "xy", "choose", "mod"])
 _JOINS = frozenset(["to", "or", "and", "through", "times", "plus", "minus", "over", "divided"])
 _GOES_ON = frozenset(["times", "plus", "minus", "over", "divided", "squared", "cubed", "factorial"])
@@ -86,27 +42,10 @@ _UNIT = re.compile(
 )  # fmt: skip
 #: What may stand at a number's very end: km, th, cm2.
 _SUFFIX = re.compile(r"[^\W\d_]{2,20}\d?(?:\^\{?\d\}?)?")
-_NUMBERS = frozenset(["num", "frac", "part"])
 _RELATIONS = frozenset("<>\u2264\u2265\u2260\u00b1\u221a")
 _DIGIT = re.compile(r"[\d\u00bc-\u00be\u2150-\u215e]")
 #: After these words a dash is a minus.
 _LEADS = frozenset(["is", "be", "equals", "to", "of", "by", "was", "are", "than", "at", "as"])
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    #: Whether nothing stands between it and the one before.
-    joined: bool
-
-    def is_variable(self) -> bool:
-        return self.kind == "word" and self.text.partition("^")[0].lower() in _VARIABLES
-
-    def is_operand(self) -> bool:
-        return self.kind in _NUMBERS or self.is_variable() or self.text in ("(", ")", "}", "%")
-
-
-_NONE = _Token("line", "\n", joined=False)
 
 
 class Quantity(NamedTuple):
@@ -139,24 +78,17 @@ def all_quantities(text: str) -> list[Quantity]:
 
 
 def _quantities(window: str) -> Iterator[Quantity]:
-    told = window.translate(_SIGNS)
-    for pattern, instead in _PLAIN:
-        told = pattern.sub(instead, told)
-    told = _RAISED.sub(lambda power: f"^{power.group().translate(_POWERS)}", told)
-    tokens, last = list[_Token](), 0
-    for match in _TOKEN.finditer(told):
-        tokens.append(_Token(str(match.lastgroup), match.group(), match.start() == last))
-        last = match.end()
+    tokens = tokens_of(window)
     reader = _Reader(tokens)
     for index, token in enumerate(tokens):
-        if token.kind in _NUMBERS and index >= reader.after and (found := reader.read(index)):
+        if token.kind in NUMBERS and index >= reader.after and (found := reader.read(index)):
             yield found
 
 
 class _Reader:
     """Reads one number after the other."""
 
-    def __init__(self, tokens: Sequence[_Token]) -> None:
+    def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
         #: Where the tokens go on after what was read.
         self.after = 0
@@ -170,8 +102,8 @@ class _Reader:
         whole = sign != "part" and value is not None and not self._goes_on(self.after)
         return Quantity(value if whole else None)
 
-    def _at(self, index: int) -> _Token:
-        return self._tokens[index] if 0 <= index < len(self._tokens) else _NONE
+    def _at(self, index: int) -> Token:
+        return self._tokens[index] if 0 <= index < len(self._tokens) else NONE
 
     def _sign(self, index: int) -> str:
         """The sign before it, or ``part`` of something that begins before, or of a ``name``."""
@@ -184,9 +116,9 @@ class _Reader:
             case "word":
                 return self._after_word(before.text.lower(), before, index)
             case kind:
-                return "part" if kind in _NUMBERS else ""
+                return "part" if kind in NUMBERS else ""
 
-    def _after_mark(self, token: _Token, mark: _Token, before: _Token) -> str:
+    def _after_mark(self, token: Token, mark: Token, before: Token) -> str:
         is_word = before.kind == "word"
         match mark.text:
             case "-" | "\u2013":
@@ -203,16 +135,16 @@ class _Reader:
                 return "part" if holds or follows else ""
             case "(":
                 calls = is_word and (len(before.text) == 1 or before.text.lower() in _MATHS)
-                return "part" if mark.joined and (calls or before.kind in _NUMBERS) else ""
+                return "part" if mark.joined and (calls or before.kind in NUMBERS) else ""
             case ":":
-                clock = mark.joined and token.joined and before.kind in _NUMBERS
+                clock = mark.joined and token.joined and before.kind in NUMBERS
                 return "part" if clock else ""
             case ",":
-                return "part" if before.kind in _NUMBERS else ""
+                return "part" if before.kind in NUMBERS else ""
             case other:
                 return "part" if other in _RELATIONS else ""
 
-    def _dash(self, token: _Token, dash: _Token, before: _Token) -> str:
+    def _dash(self, token: Token, dash: Token, before: Token) -> str:
         if before.kind in ("line", "eq"):
             return "-"
         if before.kind == "word":
@@ -231,45 +163,45 @@ class _Reader:
         opened = before.text in ("(", "[", "{", ":", ",", ";", "|")
         return "-" if opened or (token.joined and dash.text == "-") else ""
 
-    def _after_word(self, word: str, before: _Token, index: int) -> str:
+    def _after_word(self, word: str, before: Token, index: int) -> str:
         third, fourth = self._at(index - 2), self._at(index - 3)
-        if third.kind in _NUMBERS:
+        if third.kind in NUMBERS:
             part = word in _JOINS or before.is_variable() or _UNIT.fullmatch(word) is not None
             return "part" if part else ""
-        second = word == "and" and third.kind == "word" and fourth.kind in _NUMBERS
+        second = word == "and" and third.kind == "word" and fourth.kind in NUMBERS
         return "part" if second or word.partition("_")[0] in _MATHS else ""
 
     def _value(self, index: int, sign: str) -> tuple[str | None, int]:
         token, after = self._at(index), index + 1
         minus = "-" if sign == "-" else ""
         if token.kind != "num":
-            part = _fraction(token)
-            return (None if part is None else _shortest(part, minus)), after
-        bare = _bare(token.text)
+            part = fraction_of(token)
+            return (None if part is None else shortest(part, minus)), after
+        bare = bare_of(token.text)
         if bare is None:
             return None, after
         if token.text.isdecimal():
             part, after = self._part(after)
             if part is not None:
-                return _shortest(int(bare) + part, minus), after
+                return shortest(int(bare) + part, minus), after
             below = self._at(after + 1)
             if self._at(after).text == "/" and below.text.isdecimal():
                 value = Fraction(int(bare), int(below.text)) if int(below.text) else None
-                return (None if value is None else _shortest(value, minus)), after + 2
+                return (None if value is None else shortest(value, minus)), after + 2
         if self._at(after).text == "^":
             power, after = self._power(after)
-            value = _raised(bare, power)
-            return (None if value is None else _shortest(value, minus)), after
+            value = raised(bare, power)
+            return (None if value is None else shortest(value, minus)), after
         scale, after = self._scaled(after)
-        if scale is None or abs(scale) > _POWER:
+        if scale is None or abs(scale) > POWER:
             return None, after
-        return _written(f"{minus}{bare}e{scale}"), after
+        return written(f"{minus}{bare}e{scale}"), after
 
     def _part(self, index: int) -> tuple[Fraction | None, int]:
         """The fraction of a mixed number, as in 3 1/2."""
         token, slash, below = (self._at(index + n) for n in range(3))
         if token.kind in ("frac", "part"):
-            return _fraction(token), index + 1
+            return fraction_of(token), index + 1
         written = token.kind == "num" and slash.text == "/" and slash.joined and below.joined
         if written and token.text.isdecimal() and below.text.isdecimal() and int(below.text):
             return Fraction(int(token.text), int(below.text)), index + 3
@@ -285,7 +217,7 @@ class _Reader:
         token = self._at(index)
         index += 1
         closed = not braced or self._at(index).text == "}"
-        if not (token.text.isdecimal() and len(token.text) < len(str(_POWER)) + 1 and closed):
+        if not (token.text.isdecimal() and len(token.text) < len(str(POWER)) + 1 and closed):
             return None, index
         return (-int(token.text) if minus else int(token.text)), index + braced
 
@@ -314,9 +246,9 @@ class _Reader:
             case "word":
                 return self._word_goes_on(token.text.lower(), token, index)
             case kind:
-                return kind in _NUMBERS
+                return kind in NUMBERS
 
-    def _mark_goes_on(self, mark: _Token, then: _Token) -> bool:
+    def _mark_goes_on(self, mark: Token, then: Token) -> bool:
         match mark.text:
             case "+" | "/" | "^":
                 return True
@@ -325,7 +257,7 @@ class _Reader:
             case "-" | "\u2013":
                 return then.is_operand() or then.kind == "cmd"
             case ":" | ",":
-                return then.kind in _NUMBERS and (mark.text == "," or then.joined)
+                return then.kind in NUMBERS and (mark.text == "," or then.joined)
             case "!" | "_":
                 return mark.joined and then.joined and then.kind != "line"
             case "(":
@@ -337,7 +269,7 @@ class _Reader:
             case other:
                 return other in _RELATIONS
 
-    def _word_goes_on(self, word: str, token: _Token, index: int) -> bool:
+    def _word_goes_on(self, word: str, token: Token, index: int) -> bool:
         then, third = self._at(index + 1), self._at(index + 2)
         if word in _MATHS or word in _GOES_ON or token.is_variable():
             return True
@@ -345,46 +277,7 @@ class _Reader:
             return True
         if word in _JOINS:
             half = then.text.lower() == "a" and third.text.lower() in ("half", "third", "quarter")
-            return then.kind in _NUMBERS or half
+            return then.kind in NUMBERS or half
         if then.text.lower() == "and":
-            return third.kind in _NUMBERS
-        return _UNIT.fullmatch(word) is not None and then.kind in _NUMBERS
-
-
-def _bare(run: str) -> str | None:
-    """The digits of a run as Python takes them; None when the marks between them say nothing."""
-    mantissa, mark, power = run.lower().partition("e")
-    if len(mantissa) > _DIGITS or (mark and abs(int(power)) > _POWER):
-        return None
-    grouped = not mantissa.startswith("0,") and any(form.fullmatch(mantissa) for form in _FORMS)
-    if grouped:
-        plain = re.sub(rf"[,'_ {_THIN}]", "", mantissa)
-    elif any(form.fullmatch(mantissa) for form in _COMMA):
-        plain = re.sub(rf"[.'_ {_THIN}]", "", mantissa).replace(",", ".")
-    else:
-        return None
-    return f"{plain}{mark}{power}" if not mark else f"{Decimal(plain + mark + power):f}"
-
-
-def _fraction(token: _Token) -> Fraction | None:
-    if token.kind == "part":
-        return Fraction(unicodedata.numeric(token.text)).limit_denominator(100)
-    above, below = (int(one or other) for one, other in _ARGUMENT.findall(token.text))
-    return Fraction(above, below) if below else None
-
-
-def _raised(bare: str, power: int | None) -> Fraction | None:
-    if power is None or len(bare) * abs(power) > _DIGITS or (power < 0 and not Fraction(bare)):
-        return None
-    return Fraction(bare) ** power
-
-
-def _shortest(value: Fraction, minus: str) -> str:
-    return str(-value if minus else value)
-
-
-def _written(told: str) -> str:
-    """As it stands, without an exponent; a zero has no sign."""
-    text = f"{Decimal(told):f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "") else text
+            return third.kind in NUMBERS
+        return _UNIT.fullmatch(word) is not None and then.kind in NUMBERS
