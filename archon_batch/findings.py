@@ -30,6 +30,7 @@ def result(found: Found, seed: int) -> dict[str, Any]:
         "combinations": found.combinations,
         "architectures": found.architectures,
         "left_out": dict(found.left_out),
+        "silent": list(found.silent),
         "trials": sum(t.stage == "trial" for t in found.trials),
         "dropped": sum(t.state == "dropped" for t in found.trials),
         "paid_calls": found.paid_calls,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -81,10 +82,18 @@ class Tally:
     settled: int = 0
     #: Of these, found among the completions.
     found: int = 0
+    #: By model: its calls, and those of them that got no reply.
+    asked: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
 
     @property
     def paid(self) -> int:
         return self.settled - self.found
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """The models that replied to none of their calls: of their worth nothing is known."""
+        return frozenset(m for m, calls in self.asked.items() if calls == self.failed[m])
 
 
 class InterruptedSearchError(EngineError):
@@ -197,6 +206,10 @@ class Trials:
         # Whoever asks for a job again pays for none of it.
         known = job.id in self._told
         self.tally.found += found.account.calls if known else found.account.cached_calls
+        if not known:
+            for names, account in self.store.accounts.by(job.id, "model"):
+                self.tally.asked[names["model"]] += account.calls
+                self.tally.failed[names["model"]] += account.failed_calls
         self._told.add(job.id)
         outcomes: Outcomes = {}
         for row in found.rows:

@@ -63,6 +63,9 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
         f"{result['combinations']:,} combinations, {result['trials']} tried, "
         f"{result['dropped']} of them dropped early"
     )
+    # Searches of before have no such key.
+    for model in result.get("silent", ()):
+        yield f"{model} replied to none of its calls and left the search; look at its key and its limits"
     if result["winner"] is None:
         why = "was tried on all dev rows" if not _whole(told) else "scored anything"
         yield f"no architecture {why}, so there is no winner"

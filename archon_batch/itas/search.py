@@ -51,6 +51,8 @@ class Search:
         self._objective = Objective(plan)
         self._finale = Finale(runs, plan, self._book, tell)
         self._points: tuple[Point, ...] = ()
+        #: Models that replied to none of their calls.
+        self._left_out: frozenset[str] = frozenset()
 
     def run(self) -> Found:
         """Stage 0, the trials, and the best of them on rows that the search never saw.
@@ -60,21 +62,23 @@ class Search:
         """
         plan = self._plan
         found = self._counted(plan.space)
-        singles = self._stage("model", self._alone(plan.space.roles.generators))
+        singles = self._heard(self._stage("model", self._alone(plan.space.roles.generators)))
         fusers = self._stage("fuser", self._fusers(singles)) if singles else []
         if not are_whole([*singles, *fusers]):
             found.ended, found.paused = "the budget was used up in stage 0", True
             return self._finale.ended(found)
         space = plan.space.ranked(
-            [t.label for t in ranked(singles)],
-            [t.label for t in ranked(fusers)] or plan.space.fusers,
+            self._last_if_silent([t.label for t in ranked(singles)], plan.space.roles.generators),
+            self._last_if_silent([t.label for t in ranked(fusers)], plan.space.fusers),
         )
         if self._foreseen is not None:
             # The best may be dearer than those that were named first.
             found = self._counted(space)
+        self._leave(space)
         found.single = ranked(singles)[0]
         found.ended = self._search(space, found)
         found.paused = found.ended.startswith("the budget")
+        found.silent = tuple(sorted(self._runs.tally.silent))
         return self._finale.ended(found)
 
     def _counted(self, space: Space) -> Found:
@@ -84,6 +88,61 @@ class Search:
             reasons = "; ".join(f"{why}: {n:,}" for why, n in counted.left_out.items())
             raise InputError(f"{space.name}: no architecture of the space is valid: {reasons}")
         return Found("", False, counted.combinations, len(counted.points), counted.left_out)
+
+    # Models that reply to nothing
+
+    def _heard(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials of models that replied; those of others count for nothing.
+
+        Raises:
+            InputError: no model replied.
+        """
+        heard = [t for t in trials if self._model(t.label) not in self._runs.tally.silent]
+        if trials and not heard and are_whole(trials):
+            raise InputError(f"{self._plan.space.name}: no generator replied to any of its calls")
+        return heard or list(trials)
+
+    def _model(self, name: str) -> str:
+        model = self._plan.space.models.get(name)
+        return name if model is None else model.model
+
+    def _last_if_silent(self, best: Sequence[str], named: Sequence[str]) -> list[str]:
+        """Those that were tried in their order, and then the others: of the silent the last."""
+        silent = self._runs.tally.silent
+        ordered = [*best, *(name for name in named if name not in best)]
+        return sorted(ordered, key=lambda name: self._model(name) in silent)
+
+    def _leave(self, space: Space) -> None:
+        """Leave out the architectures that ask a model which replies to nothing; tell of it once.
+
+        Raises:
+            InputError: no architecture is left.
+        """
+        new = self._runs.tally.silent - self._left_out
+        if not new:
+            return
+        self._left_out |= new
+        builder, before = Builder(space), len(self._points)
+        self._points = tuple(p for p in self._points if not self._asks(builder.build(p)))
+        out = before - len(self._points)
+        for model in sorted(new):
+            calls = self._runs.tally.asked[model]
+            self._tell(f"{model} replied to none of its {calls:,} calls and leaves the search")
+        self._tell(f"{out:,} of {before:,} architectures ask it and are left out")
+        for trial in self._book.trials:
+            if trial.stage == "trial" and self._asks(trial.architecture):
+                # What it scored is the merit of the others.
+                trial.state = "left"
+                self._book.put(trial)
+        if not self._points:
+            raise InputError(
+                f"{space.name}: every architecture asks {', '.join(sorted(new))}, which replied to "
+                "none of its calls; put in another model, or choices without it"
+            )
+
+    def _asks(self, architecture: Architecture) -> bool:
+        models = {architecture.model(name).model for name in architecture.model_names}
+        return not models.isdisjoint(self._left_out)
 
     # Stage 0
 
@@ -96,7 +155,9 @@ class Search:
         if len(space.fusers) < 2 or not are_whole(singles):  # noqa: PLR2004
             return iter(())
         best = [t.label for t in ranked(singles)][:_FUSED]
-        return ((model, builder.fused(best, model)) for model in space.fusers)
+        silent = self._runs.tally.silent
+        heard = [model for model in space.fusers if self._model(model) not in silent]
+        return ((model, builder.fused(best, model)) for model in heard)
 
     def _stage(self, stage: str, wanted: Iterator[tuple[str, Architecture]]) -> list[Trial]:
         trials = [self._book.new(stage, label, architecture) for label, architecture in wanted]
@@ -114,10 +175,11 @@ class Search:
     def _search(self, space: Space, found: Found) -> str:
         """Try architectures until it ends; return why it does, in words."""
         plan, builder = self._plan, Builder(space)
-        ground = Ground(space.choices, self._points, plan.seed, plan.pareto, Shared(builder))
+        shared = Shared(builder)
         tried: list[Tried] = []
         since = 0
         while len(tried) < plan.trials:
+            ground = Ground(space.choices, self._points, plan.seed, plan.pareto, shared)
             points = plan.propose(ground, tried, min(plan.at_once, plan.trials - len(tried)))
             if not points:
                 return f"all {len(self._points):,} architectures were tried"
@@ -130,6 +192,7 @@ class Search:
             batch = [self._book.new("trial", "", builder.build(p), p) for p in points]
             best = max((t.value for t in tried), default=float("-inf"))
             self._race(batch, keep)
+            self._leave(space)
             if any(trial.state == "cut" for trial in batch):
                 return "the budget: what is left of it is for the held-out rows"
             tried += [

@@ -18,7 +18,7 @@ class Trial:
     label: str
     architecture: Architecture
     point: Point | None = None
-    #: running, dropped (after a rung), done, or cut (by the budget).
+    #: running, dropped (after a rung), done, cut (by the budget), or left (a model of it is silent).
     state: str = "running"
     dev: Outcomes = field(default_factory=dict)
     #: Of rows by which the winner was chosen among the finalists.
@@ -44,6 +44,8 @@ class Found:
     combinations: int
     architectures: int
     left_out: Mapping[str, int]
+    #: Models that replied to none of their calls, and left the search.
+    silent: tuple[str, ...] = ()
     trials: list[Trial] = field(default_factory=list)
     winner: Trial | None = None
     #: The best of those that were tried in full, in order.

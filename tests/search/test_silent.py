@@ -1,0 +1,143 @@
+"""A model that replies to none of its calls is told of, and leaves the search."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archon_batch.archon import Answer, Architecture, Reply, run
+from archon_batch.errors import InputError
+from archon_batch.gateway import scripted
+from archon_batch.itas import Search
+from archon_batch.ledger import NanoUsd
+from archon_batch.trials import Case, Outcome, Outcomes, Tally, Wanted
+from tests.cli.terminal import Terminal
+from tests.provider import Provider
+from tests.search.spaces import a_plan, a_space
+
+MODELS = {name: {"model": f"scripted/{name}"} for name in ("one", "two", "three", "four")}
+
+
+class Refused:
+    """Runs architectures by the core alone, with models that refuse every call."""
+
+    def __init__(self, *silent: str) -> None:
+        self.tally = Tally()
+        self.left: NanoUsd | None = None
+        self._silent = {f"scripted/{name}" for name in silent}
+
+    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = NanoUsd(0)) -> list[Outcomes]:  # noqa: B008
+        del keep
+        return [
+            {case.id: self._one(one.architecture, case) for case in one.cases} for one in wanted
+        ]
+
+    def _one(self, architecture: Architecture, case: Case) -> Outcome:
+        def answer(call: Any) -> Reply:
+            model = call.model.model
+            self.tally.asked[model] += 1
+            self.tally.failed[model] += model in self._silent
+            self.tally.settled += 1
+            return (
+                Reply(None, failure="400: no") if model in self._silent else scripted.settled(call)
+            )
+
+        end, _ = run(architecture, case.question, answer)
+        return Outcome(float(isinstance(end, Answer)), 1, 0, 1e-9)
+
+
+def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[Search, list[str]]:
+    space = a_space(roles=roles, **axes).model_copy(
+        update={"models": a_space().models | {n: type(a_space().models["one"])(**m) for n, m in MODELS.items()}}
+    )  # fmt: skip
+    said: list[str] = []
+    return Search(
+        Refused(*silent), a_plan(space, "grid", trials=100, halving=False), tell=said.append
+    ), said
+
+
+def asked(architecture: Architecture) -> set[str]:
+    return {architecture.model(name).model for name in architecture.model_names}
+
+
+def test_a_generator_that_refuses_every_call_is_in_no_trial_and_no_fuser() -> None:
+    search, said = a_search("one", fusions=[0, 1], roles={"critic": None, "ranker": None,
+                            "verifier": None, "unit_tests": None})  # fmt: skip
+
+    found = search.run()
+
+    assert "scripted/one replied to none of its 15 calls and leaves the search" in said
+    assert found.silent == ("scripted/one",)
+    assert found.single is not None
+    assert found.single.label != "one"
+    tried = [t for t in found.trials if t.stage == "trial"]
+    assert tried
+    assert not [t for t in tried if "scripted/one" in asked(t.architecture)]
+    assert found.winner is not None
+
+
+def test_a_critic_that_refuses_every_call_takes_the_trials_with_it_out_of_the_choice() -> None:
+    search, said = a_search(
+        "four", roles={"critic": "four"}, review=["critic", "none"], fusions=[0, 1]
+    )
+
+    found = search.run()
+
+    assert [words for words in said if words.startswith("scripted/four replied to none of its ")]
+    assert {t.state for t in found.trials if "scripted/four" in asked(t.architecture)} == {"left"}
+    assert found.winner is not None
+    assert not [t for t in found.finalists if "scripted/four" in asked(t.architecture)]
+
+
+@pytest.mark.parametrize(
+    ("silent", "says"),
+    [
+        (("one", "two", "three"), "no generator replied to any of its calls"),
+        (("three",), "every architecture asks scripted/three, which replied to none of its calls"),
+    ],
+)
+def test_a_search_in_which_nothing_is_left_is_refused(silent: tuple[str, ...], says: str) -> None:
+    search, _ = a_search(*silent, generators=[3])
+
+    with pytest.raises(InputError, match=says):
+        search.run()
+
+
+def test_the_command_tells_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    terminal = Terminal(tmp_path, capsys)
+    rows = "".join(f'{{"prompt": "Why {n}?", "answer": "e"}}\n' for n in range(6))
+    terminal.write("rows.jsonl", rows)
+    with Provider(faults=lambda _n: "refused") as provider:
+        terminal.write(
+            "space.yaml",
+            f'models: {{bad: {{model: openai/m, api_base: "{provider.url}", '
+            "price: {input: 1, output: 1}}, good: {model: scripted/plausible}}\n"
+            "roles: {generators: [bad, good]}\naxes: {generators: [1, 2], fusions: 0}\n",
+        )
+        ended = terminal.run(
+            *[
+                "search",
+                "rows.jsonl",
+                "--space",
+                "space.yaml",
+                "--metric",
+                "contains",
+                "--dev",
+                "0.5",
+                "--trials",
+                "4",
+                "-o",
+                "out",
+            ]
+        )
+
+    assert "openai/m replied to none of its 3 calls and leaves the search" in ended.err
+    assert "openai/m replied to none of its calls and left the search" in ended.out
+    trials = terminal.json("search", "status")
+    shown = terminal.json("search", "show", trials[0]["search"])
+    assert shown["result"]["silent"] == ["openai/m"]
+    assert [t["point"]["generators"] for t in shown["trials"] if t["stage"] == "trial"] == [1]
