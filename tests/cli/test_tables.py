@@ -1,9 +1,11 @@
 """Accounts as lines."""
 
+from typing import Any
+
 from archon_batch.cli.tables import account_lines
 from tests.cli.terminal import Terminal
 
-NOTHING = {
+NOTHING: dict[str, Any] = {
     "rows": 4,
     "answered": 4,
     "given_up": 0,

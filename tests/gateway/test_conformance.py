@@ -454,6 +454,16 @@ def test_a_wish_for_patience_is_kept(lane):
 
 
 @lanes
+def test_a_wish_for_patience_is_heard_in_the_words_of_a_refusal(lane):
+    words = "Rate limit reached on tokens per day (TPD). Please try again in 7.66s."
+
+    came = heard_and_answered(lane, refused(429, message=words))[1]
+
+    assert came.retry_after == 7.66
+    assert came.lasting == "its limit of a day is used up, and it does not say until when"
+
+
+@lanes
 def test_both_lanes_ask_alike(lane, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")

@@ -7,7 +7,7 @@ import pytest
 
 from archon_batch.archon import Message, Question
 from archon_batch.errors import JobNotFoundError
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.ledger import Beyond, NanoUsd, Price
 from archon_batch.store import NewItem, NewJob
 from tests.builders import a_job, a_question, an_architecture
 
@@ -217,3 +217,15 @@ def test_an_id_is_the_beginning_of_what_makes_two_submissions_one(any_store):
     job = a_job(any_store, name="nightly")
 
     assert job.id == hashlib.sha256(b"nightly").hexdigest()[:12]
+
+
+def test_what_models_were_seen_to_count_is_kept_with_the_job_and_only_grows(any_store):
+    job = a_job(any_store)
+
+    any_store.jobs.exceeded(job.id, "one", Beyond(completion=500, allowed=64))
+    any_store.jobs.exceeded(job.id, "two", Beyond(prompt=9))
+    any_store.jobs.exceeded(job.id, "one", Beyond(7, 300, 32))
+
+    found = any_store.jobs.get(job.id)
+    assert found.beyond == {"one": Beyond(7, 500, 64), "two": Beyond(prompt=9)}
+    assert {k: v for k, v in found.options.items() if k != "beyond"} == job.options
