@@ -2,6 +2,7 @@
 
 import socket
 from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from archon_batch.errors import UnknownHostError, UnreachableError
 from archon_batch.gateway.reach import Reached, why
 
-KEY = SimpleNamespace(host="llm.example", port=443, ssl=True, is_ssl=True)
+KEY: Any = SimpleNamespace(host="llm.example", port=443, ssl=True, is_ssl=True)
 
 
 def unknown(code: int = socket.EAI_NONAME) -> aiohttp.ClientConnectorError:

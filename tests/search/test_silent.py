@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archon_batch.archon import Answer, Architecture, Reply, run
+from archon_batch.archon import Answer, Architecture, Model, Reply, run
 from archon_batch.errors import InputError
 from archon_batch.gateway import scripted
 from archon_batch.itas import Search
@@ -48,9 +48,10 @@ class Refused:
 
 
 def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[Search, list[str]]:
+    models = {name: Model.model_validate(given) for name, given in MODELS.items()}
     space = a_space(roles=roles, **axes).model_copy(
-        update={"models": a_space().models | {n: type(a_space().models["one"])(**m) for n, m in MODELS.items()}}
-    )  # fmt: skip
+        update={"models": {**a_space().models, **models}}
+    )
     said: list[str] = []
     return Search(
         Refused(*silent), a_plan(space, "grid", trials=100, halving=False), tell=said.append

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from archon_batch.errors import StoreGoneError
-from archon_batch.store import Store
+from archon_batch.store import Job, Store
+from archon_batch.store.witness import Seen
 from tests.builders import a_finish, a_job, a_start
 
 PARTS = ("", "-wal", "-shm")
@@ -33,9 +34,16 @@ def opened(path: Path, spool: Path | None) -> Iterator[Store]:
         store.close()
 
 
-def begun(store: Store, job: object, *slots: int) -> None:
+def begun(store: Store, job: Job, *slots: int) -> None:
     for slot in slots:
         store.clerk.begin(a_start(job, slot=slot)).result(30)
+
+
+def accepted(store: Store) -> Seen:
+    assert store.witness is not None
+    missing = store.witness.accept()
+    assert missing is not None
+    return missing
 
 
 def copied(path: Path, to: Path) -> None:
@@ -122,7 +130,7 @@ def test_an_older_copy_is_refused_until_it_is_accepted(tmp_path):
         with pytest.raises(StoreGoneError):
             begun(store, job, 3)
     with opened(path, spool) as store:
-        assert str(store.witness.accept()).startswith("2 attempts (0.00000006 USD)")
+        assert str(accepted(store)).startswith("2 attempts (0.00000006 USD)")
         assert store.faults() == []
         store.recover()
         begun(store, job, 3)
@@ -189,7 +197,7 @@ def test_an_older_copy_from_before_the_database_had_an_id_is_refused_too(tmp_pat
     with opened(path, spool) as store, pytest.raises(StoreGoneError, match="1 attempt "):
         store.recover()
     with opened(path, spool) as store:
-        assert store.witness.accept().attempts == 1
+        assert accepted(store).attempts == 1
         store.recover()
 
 
