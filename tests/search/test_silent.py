@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archon_batch.archon import Answer, Architecture, Reply, run
+from archon_batch.archon import Answer, Architecture, Model, Reply, run
 from archon_batch.errors import InputError
 from archon_batch.gateway import scripted
 from archon_batch.itas import Search
@@ -16,7 +16,7 @@ from tests.cli.terminal import Terminal
 from tests.provider import Provider
 from tests.search.spaces import a_plan, a_space
 
-MODELS = {name: {"model": f"scripted/{name}"} for name in ("one", "two", "three", "four")}
+NAMES = ("one", "two", "three", "four")
 
 
 class Refused:
@@ -49,7 +49,7 @@ class Refused:
 
 def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[Search, list[str]]:
     space = a_space(roles=roles, **axes).model_copy(
-        update={"models": a_space().models | {n: type(a_space().models["one"])(**m) for n, m in MODELS.items()}}
+        update={"models": {name: Model(model=f"scripted/{name}") for name in NAMES}}
     )  # fmt: skip
     said: list[str] = []
     return Search(
