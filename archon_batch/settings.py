@@ -132,6 +132,11 @@ def is_known(variable: str) -> bool:
     return _ACCOUNTS.fullmatch(variable) is not None
 
 
+def is_others(variable: str) -> bool:
+    """Whether docker compose and Flower read it from the same file."""
+    return variable.startswith("FLOWER_") or variable in ("REDIS_PASSWORD", "POSTGRES_PASSWORD")
+
+
 def why_unknown(variable: str) -> str:
     """Why a variable is not taken, and what would do."""
     names = [PREFIX + name for name in NAMES]

@@ -10,7 +10,7 @@ from archon_batch.archon import Architecture, nearest
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError, SettingsError, together
 from archon_batch.forecast import Load, forecast, total
-from archon_batch.gateway import limits_of, missing_for, price_of, why_unknown
+from archon_batch.gateway import limits_of, missing_for, price_of, wanted, why_unknown
 from archon_batch.ledger import NanoUsd, Price, usd
 from archon_batch.store import Job, NewItem, NewJob, Store
 
@@ -115,6 +115,13 @@ def long_replies(architecture: Architecture) -> Iterator[tuple[str, str]]:
         if most is not None and component.max_tokens > most:
             why = f"{component.max_tokens:,} is more than {component.model} gives, {most:,} tokens"
             yield f"layers[{depth}][{place}].max_tokens", why
+
+
+def keyless(architecture: Architecture) -> Iterator[tuple[str, str]]:
+    """The places where an address has no key, with the variable that would hold it."""
+    for depth, place, component in architecture.asking:
+        if why := wanted(architecture.model(component.model).api_base):
+            yield f"layers[{depth}][{place}].model", why
 
 
 def refuse_unready(architecture: Architecture) -> None:

@@ -22,6 +22,8 @@ from archon_batch.store import Store, now
 _KEY = re.compile(r"_API_(KEY|BASE)$|^ARCHON_BATCH_KEY_")
 #: Bytes below which a night's answers may not fit.
 _LITTLE_DISK = 1 << 30
+#: The rights of all but a file's owner.
+_OTHERS = 0o077
 
 
 @click.command()
@@ -69,6 +71,9 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield True, f"{store.where}, {len(jobs)} jobs"
         for fault in store.faults():
             yield False, fault
+        path = Path(store.where)
+        if path.is_file() and path.stat().st_mode & _OTHERS:
+            yield False, f"others may read {path}, which holds prompts and answers: chmod 600"
         if late := [
             job for job in jobs if max(job.created_at, job.ended_at or job.created_at) > now()
         ]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from archon_batch.cli.page import say
 from archon_batch.errors import InputError
-from archon_batch.settings import PREFIX, is_known, why_unknown
+from archon_batch.settings import PREFIX, is_known, is_others, why_unknown
 from archon_batch.text import MARKS, why_not_utf8
 
 _LARGEST = 1 << 20
@@ -36,7 +36,7 @@ def take(path: Path) -> None:
         line = one.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if one.error:
             say(f"warning: {path.name}:{line}: not taken: it is no NAME=VALUE", err=True)
-        elif one.key is not None and not is_known(one.key):
+        elif one.key is not None and not (is_known(one.key) or is_others(one.key)):
             unknown.setdefault(one.key, line)
     _tell(path.name, unknown)
     # python-dotenv would log a line that is told already.

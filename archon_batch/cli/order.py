@@ -15,7 +15,7 @@ from archon_batch.errors import InputError, SettingsError
 from archon_batch.files import ArchitectureFile, JobFile, load_architecture
 from archon_batch.ledger import NanoUsd, Price, nano
 from archon_batch.settings import detours, odd_keys
-from archon_batch.submit import long_replies, price_list, refuse_unready, windowed
+from archon_batch.submit import keyless, long_replies, price_list, refuse_unready, windowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def warn(file: ArchitectureFile) -> None:
     """Tell what is odd about an architecture; what is said of several places, once."""
     architecture = file.architecture
     places: dict[str, list[str]] = {}
-    for place, why in chain(file.told, warnings(architecture), long_replies(architecture)):
+    odd = chain(warnings(architecture), long_replies(architecture), keyless(architecture))
+    for place, why in chain(file.told, odd):
         places.setdefault(why, []).append(place)
     for why, at in places.items():
         more = f" (the first of {len(at)} places)" if len(at) > 1 else ""

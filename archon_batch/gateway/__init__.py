@@ -1,5 +1,6 @@
 """The providers: whoever answers calls."""
 
+from archon_batch.gateway.keys import wanted
 from archon_batch.gateway.lanes import is_direct
 from archon_batch.gateway.models import limits_of, missing_for, price_of, why_unknown
 from archon_batch.gateway.router import Router
@@ -15,5 +16,6 @@ __all__ = [
     "missing_for",
     "price_of",
     "settled",
+    "wanted",
     "why_unknown",
 ]

@@ -33,6 +33,15 @@ def unbound(api_base: str | None) -> str | None:
     return variable(urlsplit(api_base).hostname or "") or None
 
 
+def wanted(api_base: str | None) -> str | None:
+    """What to say of an address without a key, unless it is on this machine, where few want one."""
+    lacking = unbound(api_base)
+    host = urlsplit(api_base or "").hostname or ""
+    if lacking is None or host == "localhost" or host.startswith("127.") or host == "::1":
+        return None
+    return f"{host} is asked without a key; if it wants one, set {lacking}"
+
+
 def variable(host: str) -> str:
     """The environment variable that holds the host's key; no two hosts share one."""
     if not _HOST.fullmatch(host):

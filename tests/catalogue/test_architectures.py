@@ -56,7 +56,11 @@ TAG, ALIAS = "tags are not allowed", "anchors and aliases are not allowed"
         ),
         ("A6 an anchor", LAYERS + "name: &x y", f"arch.yaml:3:7: {ALIAS}"),
         ("A6 an alias", LAYERS + "name: *x", f"arch.yaml:3:7: {ALIAS}"),
-        ("A6 a merge key", "models: {a: {<<: {model: b}}}\n" + LAYERS, "models.a.<<: unknown key"),
+        (
+            "A6 a merge key",
+            "models: {a: {<<: {rpm: 1}, model: b}}\n" + LAYERS,
+            "models.a.<<: unknown key",
+        ),
         ("A6 a cycle", "layers: &a [*a]", f"arch.yaml:1:9: {ALIAS}"),
         ("A6 a bomb", BOMB + LAYERS, f"arch.yaml:1:4: {ALIAS}"),
         (

@@ -78,6 +78,13 @@ def test_keys_of_providers_and_settings_are_taken(terminal):
     assert [os.environ[name] for name in TAKEN] == [f"7{n}" for n in range(len(TAKEN))]
 
 
+def test_what_docker_compose_reads_of_the_same_file_is_let_be(terminal):
+    terminal.write(".env", "POSTGRES_PASSWORD=a\nREDIS_PASSWORD=b\nFLOWER_BASIC_AUTH=c:d\n")
+
+    assert terminal.run("jobs").err == ""
+    assert not {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH"} & os.environ.keys()
+
+
 def test_the_environment_wins(terminal, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "mine")
     terminal.write(".env", "OPENAI_API_KEY=theirs\n")

@@ -170,3 +170,27 @@ def test_a_template_beside_its_job_file_is_what_is_asked(terminal: Terminal, tmp
     assert terminal.run("submit", "--job", "nights/job.yaml", "--detach").status == 0
 
     assert terminal.json("show", "n", "1")["messages"] == [{"role": "user", "content": "Label a!"}]
+
+
+@pytest.mark.parametrize("address", ["https://llm-a.example.org/v1", "http://10.0.0.7:8000/v1"])
+def test_an_address_without_a_key_is_told_with_its_variable(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    variable = {"https": "LLM__A_EXAMPLE_ORG", "http": "10_0_0_7"}[
+        address.split(":", maxsplit=1)[0]
+    ]
+    terminal.write("arch.yaml", changed("gpt-4o-mini", f"gpt-4o-mini, api_base: {address}"))
+
+    without = terminal.run("check", "arch.yaml").err
+    monkeypatch.setenv(f"ARCHON_BATCH_KEY_{variable}", "mine")
+
+    assert f"is asked without a key; if it wants one, set ARCHON_BATCH_KEY_{variable}" in without
+    assert "without a key" not in terminal.run("check", "arch.yaml").err
+
+
+def test_a_server_of_this_machine_is_asked_without_a_word(terminal: Terminal) -> None:
+    terminal.write(
+        "arch.yaml", changed("gpt-4o-mini", "gpt-4o-mini, api_base: http://localhost:1/v1")
+    )
+
+    assert terminal.run("check", "arch.yaml").err == ""

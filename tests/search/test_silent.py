@@ -16,7 +16,7 @@ from tests.cli.terminal import Terminal
 from tests.provider import Provider
 from tests.search.spaces import a_plan, a_space
 
-MODELS = {name: {"model": f"scripted/{name}"} for name in ("one", "two", "three", "four")}
+NAMES = ("one", "two", "three", "four")
 
 
 class Refused:
@@ -48,10 +48,9 @@ class Refused:
 
 
 def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[Search, list[str]]:
-    models = {name: Model.model_validate(given) for name, given in MODELS.items()}
     space = a_space(roles=roles, **axes).model_copy(
-        update={"models": {**a_space().models, **models}}
-    )
+        update={"models": {name: Model(model=f"scripted/{name}") for name in NAMES}}
+    )  # fmt: skip
     said: list[str] = []
     return Search(
         Refused(*silent), a_plan(space, "grid", trials=100, halving=False), tell=said.append
