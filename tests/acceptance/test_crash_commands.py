@@ -40,7 +40,7 @@ roles: {generators: [one], fusers: [one], ranker: one}
 axes: {generators: 1, samples: [1, 2], fusions: 0}
 """
 SEARCH = (
-    "search", "gold.jsonl", "--space", "space.yaml", "--metric", "exact", "--reference", "gold",
+    "search", "gold.jsonl", "--space", "space.yaml", "--metric", "contains", "--reference", "gold",
     "-o", "found", "--dev", "0.5", "--trials", "2",
 )  # fmt: skip
 #: Where a job stands, and its rows; where it runs, it does so to the same end.
