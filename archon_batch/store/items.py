@@ -143,9 +143,9 @@ class Items:
         items, attempts, scores = tables.items, tables.attempts, tables.scores
         with self._database.writing() as connection:
             state = lock(connection, [job_id])[job_id].state
-            # A program that was killed may have left some open, when to end a job took two commits.
-            over = state in ("done", "cancelled")
-            left = len(fetch(connection, _open, job=job_id)) if over else 0
+            # A program may have been killed when to end a job took two commits.
+            ended = state in ("done", "cancelled")
+            left = len(fetch(connection, _open, job=job_id)) if ended else 0
             ixs = list(
                 connection.scalars(
                     sa.select(items.c.ix).where(
@@ -208,15 +208,11 @@ def _replies(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    c = tables.items.c
-    return sa.select(c.ix).where(
-        c.job_id == sa.bindparam("job"), c.status == sa.literal_column("'open'")
-    )
+    return _items().where(tables.items.c.job_id == sa.bindparam("job"))
 
 
 def _any_open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    one = _items().where(tables.items.c.job_id == sa.bindparam("job"))
-    return sa.select(sa.literal_column("1")).where(one.exists())
+    return sa.select(sa.literal_column("1")).where(_open(_sqlite).exists())
 
 
 def _ended(_sqlite: bool) -> sa.Update:
