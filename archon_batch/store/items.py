@@ -16,9 +16,7 @@ from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database
 from archon_batch.store.moment import now
 from archon_batch.store.prepared import Build, among, execute, fetch, listed
-
-#: What people call an outcome that the ledger has another word for.
-_ALIASES = {"timeout": "call_timeout"}
+from archon_batch.store.reasons import has_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +143,9 @@ class Items:
         items, attempts, scores = tables.items, tables.attempts, tables.scores
         with self._database.writing() as connection:
             state = lock(connection, [job_id])[job_id].state
-            # A program that was killed may have left some open, when to end a job took two commits.
-            over = state in ("done", "cancelled")
-            left = len(fetch(connection, _open, job=job_id)) if over else 0
+            # A program may have been killed when to end a job took two commits.
+            ended = state in ("done", "cancelled")
+            left = len(fetch(connection, _open, job=job_id)) if ended else 0
             ixs = list(
                 connection.scalars(
                     sa.select(items.c.ix).where(
@@ -155,7 +153,7 @@ class Items:
                         items.c.status.in_(list(statuses)),
                         # A row that could not be accepted has nothing to ask.
                         items.c.messages != "[]",
-                        *(_has_reason(reason) for reason in reasons),
+                        *(has_reason(reason) for reason in reasons),
                         *(items.c.reason.startswith(_place(layer)) for layer in layers),
                         *(items.c.row_id == row for row in rows),
                     )
@@ -210,15 +208,11 @@ def _replies(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    c = tables.items.c
-    return sa.select(c.ix).where(
-        c.job_id == sa.bindparam("job"), c.status == sa.literal_column("'open'")
-    )
+    return _items().where(tables.items.c.job_id == sa.bindparam("job"))
 
 
 def _any_open(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    one = _items().where(tables.items.c.job_id == sa.bindparam("job"))
-    return sa.select(sa.literal_column("1")).where(one.exists())
+    return sa.select(sa.literal_column("1")).where(_open(_sqlite).exists())
 
 
 def _ended(_sqlite: bool) -> sa.Update:
@@ -280,24 +274,6 @@ def _forget(connection: Connection, job_id: str, ixs: Sequence[int]) -> None:
                 table.c.job_id == job_id, table.c.ix == ix, table.c.layer > layer
             )
         )
-
-
-def _has_reason(text: str) -> sa.ColumnElement[bool]:
-    """Whether the item's reason has the text, or a failed call of the item ended with that."""
-    items, calls, last = tables.items, tables.calls, tables.attempts
-    later = last.alias()
-    ended_so = (
-        sa.exists()
-        .where(calls.c.job_id == items.c.job_id, calls.c.ix == items.c.ix)
-        .where(calls.c.failure.is_not(None))
-        .where(*_of(last, calls), last.c.outcome == _ALIASES.get(text, text))
-        .where(~sa.exists().where(*_of(later, calls), later.c.n > last.c.n))
-    )
-    return items.c.reason.icontains(text, autoescape=True) | ended_so
-
-
-def _of(attempts: sa.FromClause, calls: sa.Table) -> list[sa.ColumnElement[bool]]:
-    return [attempts.c[name] == calls.c[name] for name in ("job_id", "ix", "key")]
 
 
 def _place(layer: int) -> str:

@@ -40,7 +40,7 @@ roles: {generators: [one], fusers: [one], ranker: one}
 axes: {generators: 1, samples: [1, 2], fusions: 0}
 """
 SEARCH = (
-    "search", "rows.jsonl", "--space", "space.yaml", "--metric", "exact", "--reference", "gold",
+    "search", "gold.jsonl", "--space", "space.yaml", "--metric", "contains", "--reference", "gold",
     "-o", "found", "--dev", "0.5", "--trials", "2",
 )  # fmt: skip
 #: Where a job stands, and its rows; where it runs, it does so to the same end.
@@ -115,6 +115,7 @@ COMMANDS = {
     "search": Command(
         line=SEARCH,
         until="before the exit",
+        most=4,
         comes_to=("SELECT state FROM searches", "SELECT stage FROM trials", ROWS),
     ),
 }
@@ -166,7 +167,8 @@ def test_a_command_that_dies_at_a_commit_is_done_again(
     command = COMMANDS[name]
     before = Night(tmp_path / "before", runs, IN_LINE)
     rows = [{"id": f"q{n}", "prompt": f"What is {n} + {n}?", "gold": "the"} for n in range(2)]
-    (before.folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for file in ("rows.jsonl", "gold.jsonl"):
+        (before.folder / file).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     (before.folder / "night.yaml").write_text(JOB)
     (before.folder / "space.yaml").write_text(SPACE)
     for line in command.before:

@@ -110,8 +110,9 @@ def test_every_transaction_has_its_settings_and_leaves_none_to_others(pooled_url
     assert outside == "0"
 
 
-def _driver(connection: sa.Connection) -> Any:
-    return connection.connection.driver_connection
+def _threshold(connection: sa.Connection) -> Any:
+    driver: Any = connection.connection.driver_connection
+    return driver.prepare_threshold
 
 
 def test_one_that_is_not_told_apart_is_found_out_by_its_errors(postgres_url):
@@ -123,7 +124,7 @@ def test_one_that_is_not_told_apart_is_found_out_by_its_errors(postgres_url):
         connection.exec_driver_sql(raised)
 
     with store.database.reading() as connection:
-        assert _driver(connection).prepare_threshold is None
+        assert _threshold(connection) is None
     assert patiently(lambda: store.jobs.get(job.id)) == job
     store.close()
 
@@ -132,7 +133,7 @@ def test_a_server_that_is_met_directly_keeps_its_prepared_statements(postgres_ur
     store = Store.open(postgres_url)
 
     with store.database.reading() as connection:
-        assert _driver(connection).prepare_threshold == 5
+        assert _threshold(connection) == 5
     store.close()
 
 
@@ -141,7 +142,7 @@ def test_the_address_says_when_statements_are_prepared(postgres_url, word, thres
     store = Store.open(f"{postgres_url}?prepare_threshold={word}")
 
     with store.database.reading() as connection:
-        assert _driver(connection).prepare_threshold == threshold
+        assert _threshold(connection) == threshold
     store.close()
 
 
