@@ -26,10 +26,33 @@ def scored(answer, reference):
         ("#### 18", r"He has \boxed{18}", 1),
         (r"first \boxed{3}, no: \boxed{4}", "4", 1),
         (r"\boxed{2\sqrt{3}}", r"\sqrt{12}", 1),
+        ("The final answer is \\(\\frac{3}{4}\\), in 3 steps.", "0.75", 1),
+        ("Hence we have $x = 12$.", "12", 1),
+        (r"\boxed{3 \text{ or } 12}", "12", 0),
     ],
 )
 def test_values_are_compared_and_not_how_they_are_written(answer, reference, value):
     assert scored(answer, reference).value == value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # It cannot be parsed as a whole, though its last number can.
+        *(r"\boxed{???12}", r"\boxed{\foo{3} & 12}", r"\boxed{12 ...}"),
+        # It was cut off in its answer, or before.
+        *(
+            "so \\boxed{12",
+            '{"reasoning": "3 * 4 = 12',
+            "We get $x = 12$ and then",
+            "3 times 4 is 12",
+        ),
+    ],
+)
+def test_no_number_is_taken_from_what_is_no_whole_answer(answer):
+    score = scored(answer, "12")
+
+    assert (score.value, score.unread is None) == (0, False)
 
 
 @pytest.mark.parametrize("answer", ["", " \n"])

@@ -63,7 +63,7 @@ def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_te
 
     assert [m.role for m in request.messages] == ["system", "user", "user"]
     assert request.messages[1] == earlier[1]
-    assert request.messages[2].content.startswith("The request:\nWhat is 2 + 2?\n\nWrite unit")
+    assert "\n\nThe request:\nWhat is 2 + 2?\n\nWrite unit" in request.messages[2].content
     assert "old" not in request.messages[2].content
 
 
@@ -142,7 +142,6 @@ def test_a_list_is_read(text, cap):
     [
         ("", None, "invalid json"),
         ("1. It names a city.\n2. It names a year.", None, "invalid json"),
-        (f"Here they are: {told(*TESTS)}", None, "invalid json"),
         ("['It names a city.']", None, "invalid json"),
         ("{}", None, "array"),
         ("[]", None, "no test"),
