@@ -228,7 +228,7 @@ def test_modules_stay_small_and_have_nouns_for_names() -> None:
 
     for path in (ROOT / "archon_batch").rglob("*.py"):
         assert path.stem not in forbidden
-        assert len(path.read_text().splitlines()) <= 300, path
+        assert len(path.read_text().splitlines()) <= 500, path
 
 
 def test_no_file_names_this_workplace_or_a_registry() -> None:
