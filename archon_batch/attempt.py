@@ -198,8 +198,8 @@ class Placer:
         refused = isinstance(failed, RateLimitError)
         gate.failed(failed, line.in_flight - 1)
         permit.used = None if in_doubt else 0
-        if isinstance(failed, RateLimitError):
-            line.pushed(permit, failed, gate.wish)
+        if refused:
+            line.pushed(permit, gate.wish)
         past = Past(begun.tried, begun.in_doubt + in_doubt, begun.refused + refused)
         jitter = random.random()  # noqa: S311  (only jitter)
         verdict = decide(failed, past, jitter, gate.breaker.away(clock()))

@@ -62,6 +62,8 @@ def tell(
     asked = " ".join(prompts).lower() if said else ""
     error.headroom = headroom(headers)
     error.retry_after = patience(headers, said, asked)
+    if error.retry_after is None and error.headroom is not None:
+        error.retry_after = error.headroom.rest or None
     error.lasting = _lasting(error.retry_after, said, asked)
 
 

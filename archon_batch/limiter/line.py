@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from archon_batch.errors import RateLimitError, StoreAwayError, StoreError
+from archon_batch.errors import StoreAwayError, StoreError
 from archon_batch.gate import clock
 from archon_batch.limiter.seam import Meters
 from archon_batch.limits import LATE, MOST_WISHES, RENEW, Grant, Headroom, Limits, Width, Wish
@@ -134,13 +134,12 @@ class Line:
         self.width = self.width.answered(self.in_flight, self._room)
         self._heard(headroom)
 
-    def pushed(self, permit: Permit, error: RateLimitError, wish: float) -> None:
+    def pushed(self, permit: Permit, wish: float) -> None:
         """The provider turned a call away, and wants nothing of the model for so many seconds."""
         before = self.width.most
         self.width = self.width.pushed(self.in_flight, permit.sent or 0.0, clock())
         if before is None and self.width.most is not None:
             _log.info("model_pushes_back", model=self.key.model, width=int(self.width.most))
-        self._heard(error.headroom)
         if self.limits and wish:
             # Here the breaker sees to it; this is for the other processes.
             self._heard(Headroom(requests=0, requests_reset=wish))

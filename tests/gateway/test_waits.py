@@ -119,6 +119,14 @@ def test_a_day_that_is_used_up_is_told_of_by_its_own_header():
     assert error.lasting is not None
 
 
+def test_what_is_left_of_a_limit_tells_the_wait_where_nothing_else_does():
+    left = {"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "20s"}
+
+    assert told(**left).retry_after == 20.0
+    assert told(retry_after="3", **left).retry_after == 3.0
+    assert told(x_ratelimit_remaining_requests="5").retry_after is None
+
+
 def test_a_limit_that_lasts_for_hours_tells_its_end_in_utc_and_as_the_clock_here_shows_it(
     monkeypatch,
 ):
