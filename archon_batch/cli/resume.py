@@ -36,6 +36,12 @@ def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool |
                 f"{found.id} has reached its budget of {usd(found.budget):f} USD; "
                 "give it a larger one with --budget"
             )
+        paid = NanoUsd(found.spent + found.in_doubt)
+        if budget is not None and budget < paid:
+            raise InputError(
+                f"{found.id} has paid, or may have paid, {usd(paid):f} USD; "
+                "give it no smaller --budget"
+            )
         found = store.jobs.set_going(found.id, only_from=["paused", "stopped"], budget=budget)
     return run(settings, found, wait=bool(wait))
 

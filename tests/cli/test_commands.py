@@ -119,9 +119,12 @@ def test_a_budget_that_is_reached_pauses_the_job(night: Terminal) -> None:
     paused = night.json("status", "small")
     open_rows = [a["id"] for a in night.json("show", "small") if a["status"] == "open"]
     unfinished = [night.json("show", "small", row)["calls_made"] for row in open_rows]
+    smaller = night.run("resume", "small", "--budget", "0.001")
     resumed = night.run("resume", "small", "--budget", "10")
 
     assert ended.status == 4
+    assert smaller.status == 2
+    assert "has paid, or may have paid, 0.0" in smaller.err
     assert (paused["state"], paused["reason"]) == ("paused", "the budget is reached")
     assert 0 < paused["usd"] <= 0.05
     assert paused["in_flight_usd"] == 0
