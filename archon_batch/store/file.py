@@ -23,14 +23,25 @@ class File:
         self._path = str(Path(engine.url.database or "").absolute())
         self._paths = {"": self._path}
         self._seen: dict[str, tuple[int, int]] = {}
+        self._connections = 0
 
         @sa.event.listens_for(engine, "do_connect")
         def _before(*_: Any) -> None:  # noqa: ANN401
             # SQLite would make an empty file, or open another one beside that of before.
             self.check()
 
+        @sa.event.listens_for(engine, "close")
+        def _closed(*_: Any) -> None:  # noqa: ANN401
+            self._connections -= 1
+            if not self._connections:
+                # SQLite removes them after the last connection, and makes new ones for the next.
+                for part in _PARTS[1:]:
+                    self._seen.pop(part, None)
+                    self._paths.pop(part, None)
+
         @sa.event.listens_for(engine, "connect")
         def _after(_connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
+            self._connections += 1
             # SQLite puts the other two beside what a link leads to.
             real = os.path.realpath(self._path)
             self._paths |= {part: real + part for part in _PARTS[1:]}

@@ -308,3 +308,14 @@ def test_a_server_that_was_restored_from_a_backup_is_noticed(postgres_url, tmp_p
     with pytest.raises(StoreGoneError, match="does not know"):
         again.recover()
     again.close()
+
+
+def test_a_file_of_which_all_connections_were_closed_is_the_same_file(tmp_path):
+    path = file(tmp_path)
+    with opened(path, None) as store, opened(path, None) as other:
+        job = a_job(store)
+        store.database.engine.dispose()
+        other.database.engine.dispose()
+
+        assert store.jobs.get(job.id) == job
+        begun(store, job, 0)
