@@ -221,7 +221,7 @@ class UnknownHostError(PermanentError):
 
 
 class UntrustedHostError(PermanentError):
-    """The host's certificate is not trusted, or it speaks no TLS; nothing was sent."""
+    """The host's certificate is not trusted, it speaks no TLS, or it is link-local; nothing was sent."""
 
     billing = Billing.NOT_SENT
     stops_job = True

@@ -29,6 +29,10 @@ _WRAPPED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+class LinkLocalError(OSError):
+    """A name stands for an address that no call may go to."""
+
+
 def allowed() -> bool:
     """Whether the operator lets calls go there."""
     return os.environ.get(VARIABLE, "").strip().lower() in {"1", "yes", "true"}

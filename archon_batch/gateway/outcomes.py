@@ -14,6 +14,7 @@ from archon_batch.gateway.sayings import (
     MODEL,
     OFTEN,
     QUOTA,
+    TOO_LARGE,
     UNSENT,
     UNSERVED,
     WINDOW,
@@ -92,7 +93,7 @@ def meaning(status: int | None, words: str, prompts: Sequence[str]) -> type[Gate
     if kind is errors.BadCallError:
         return said(words, prompts, *_ANY, OFTEN) or kind
     if kind is errors.RateLimitError:
-        return said(words, prompts, QUOTA) or kind
+        return said(words, prompts, QUOTA, TOO_LARGE) or kind
     if kind is errors.ProviderFailedError:
         return said(words, prompts, UNSERVED, FILTER, WINDOW) or kind
     return kind

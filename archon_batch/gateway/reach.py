@@ -13,6 +13,7 @@ from archon_batch.errors import (
     UnreachableError,
     UntrustedHostError,
 )
+from archon_batch.gateway.hosts import LinkLocalError
 
 #: No connection came about, so nothing was sent.
 UNREACHED: Final = (
@@ -42,6 +43,8 @@ class Reached:
         trouble = getattr(error, "os_error", None)
         if isinstance(trouble, socket.gaierror) and trouble.errno in _NO_SUCH_NAME:
             return UnknownHostError
+        if isinstance(trouble, LinkLocalError):
+            return UntrustedHostError
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return UntrustedHostError
         if isinstance(trouble, ssl.SSLError) and trouble.reason in _NO_TLS:

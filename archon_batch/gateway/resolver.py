@@ -10,7 +10,7 @@ import socket
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from archon_batch.gateway.hosts import why_refused
+from archon_batch.gateway.hosts import LinkLocalError, why_refused
 
 
 class Guard(AbstractResolver):
@@ -25,12 +25,13 @@ class Guard(AbstractResolver):
         """The addresses of the host.
 
         Raises:
-            OSError: it has none, or a link-local one.
+            LinkLocalError: it has a link-local one.
+            OSError: it has none.
         """
         found = await self._inner.resolve(host, port, family)
         for one in found:
             if why := why_refused(one["host"]):
-                raise OSError(f"{host}: {why}")
+                raise LinkLocalError(f"{host}: {why}")
         return found
 
     async def close(self) -> None:

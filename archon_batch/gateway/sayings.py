@@ -114,6 +114,11 @@ WINDOW: Sayings = _meaning(
     "exceeded model token limit",  # Moonshot
     "exceeds max length",  # Zhipu
 )
+#: One request is more than a minute's tokens: no wait lets it pass.
+TOO_LARGE: Sayings = _meaning(
+    errors.PromptTooLongError,
+    "request too large",  # OpenAI and Groq, 429 and 413
+)
 #: Asked too often, told with a status that says something else.
 OFTEN: Sayings = _meaning(
     errors.RateLimitError,

@@ -91,7 +91,7 @@ def test_a_name_that_leads_there_is_refused_when_it_is_looked_up(lane, monkeypat
 
     error = asked(Model(model="openai/m", api_base="http://llm.example.org/v1", lane=lane))
 
-    assert isinstance(error, errors.UnreachableError)
+    assert isinstance(error, errors.UntrustedHostError)
     assert error.billing is errors.Billing.NOT_SENT
     assert "link-local" in str(error)
 

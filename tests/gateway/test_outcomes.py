@@ -92,6 +92,7 @@ SAID = {
     "Envoy after one": (503, FAILED, "upstream connect error or disconnect/reset before headers. reset reason: connection termination"),
     "HAProxy without a server": (503, DOWN, "No server is available to handle this request."),
     "nginx": (502, FAILED, "<html><h1>502 Bad Gateway</h1><hr>nginx</html>"),
+    "more than a minute's tokens": (429, TOO_LONG, "Request too large for gpt-4o in organization o on tokens per min (TPM): Limit 30000, Requested 40000."),
     "a quota of a minute": (429, errors.RateLimitError, "You exceeded your current quota, please check your plan and billing details."),
     "a wrong role": (400, errors.BadCallError, "System role not supported"),
     "a firewall": (403, None, "Attention Required! | Cloudflare. Sorry, you have been blocked"),
