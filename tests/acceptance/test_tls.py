@@ -28,8 +28,8 @@ POOL = {"pool.yaml": "queues: [calls, joins]\nconcurrency: 8\n"}
 def _rights() -> list[str]:
     """What docs/operate.md says that the broker's user needs on Redis."""
     page = (Path(__file__).parents[2] / "docs" / "operate.md").read_text(encoding="utf-8")
-    (rights,) = re.findall(r"^`(~\* .+)`", page, re.MULTILINE)
-    return rights.split()
+    rights: list[str] = re.findall(r"^`(~\* .+)`", page, re.MULTILINE)
+    return rights[0].split()
 
 
 def test_workers_and_the_limits_of_models_go_over_tls_by_a_user_of_few_rights(

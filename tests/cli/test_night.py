@@ -33,7 +33,9 @@ def written(**keys: object) -> Path:
 
 
 @pytest.mark.parametrize("state", ["cancelled", "stopped"])
-def test_a_night_whose_job_somebody_cancels_is_told_to_nobody(here: Settings, state: str) -> None:
+def test_a_night_is_what_its_job_is_and_a_cancelled_one_is_told_to_nobody(
+    here: Settings, state: str
+) -> None:
     def work(_file: JobFile, night: Night | None) -> int:
         assert night is not None
         with room.store(here) as store:
