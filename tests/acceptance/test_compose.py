@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from archon_batch.settings import Settings
 from tests.acceptance.stage import LAYERS, PRICES, until
 from tests.acceptance.test_flower import free_port
 from tests.provider import Provider
@@ -152,6 +153,13 @@ def test_only_services_that_place_calls_are_given_the_providers_keys() -> None:
     services = yaml.safe_load(_text())["services"]
 
     assert {name for name, service in services.items() if "env_file" in service} == {"calls", "cli"}
+
+
+def test_a_pool_that_calls_has_time_for_the_slowest_of_them() -> None:
+    stopped = yaml.safe_load(_text())["services"]["calls"]["stop_grace_period"]
+
+    assert stopped == "11m"
+    assert int(stopped.removesuffix("m")) * 60 > Settings().call_timeout
 
 
 def test_every_service_is_held_to_what_it_needs_and_its_image_to_a_release() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,30 @@ def test_a_wrong_key_stops_the_job_at_once_and_keeps_every_row(stage: Stage) -> 
 
     stage.run("cancel", "locked")
     assert stage.json("status", "locked")["cancelled"] == 30
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_ends_it_at_once_and_what_is_in_flight_is_in_doubt(
+    stage: Stage, number: int
+) -> None:
+    stage.dataset(4)
+    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "hasty")
+
+    with Provider(prices=PRICES, latency=lambda n: 10.0 if n <= 20 else 0.0) as provider:
+        stage.architecture(provider.url)
+        run = stage.start(*submit)
+        until(lambda: provider.requests == 20)
+        run.send_signal(number)
+        assert run.stderr is not None
+        until(lambda: run.stderr.readline().startswith("stopping: "))
+        began = time.monotonic()
+        run.send_signal(number)
+        run.communicate(timeout=30)
+        took = time.monotonic() - began
+        stage.run("resume", "hasty")
+
+    assert run.returncode == 130
+    assert took < 5
+    figures = stage.json("status", "hasty")
+    assert (figures["answered"], figures["attempts_in_doubt"]) == (4, 20)
+    assert figures["attempts"] == provider.requests == 4 * 8 + 20

@@ -48,8 +48,12 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
             doctor = stage.json("doctor")
             stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow")
             own, others = (_metrics(port) for port in ports.values())
+            listened = {port: _listened(port) for port in ports.values()}
         (job,) = stage.json("jobs")
         after = _drained(stage)
+
+    # A worker's own port for its metrics, and no other.
+    assert listened == {port: {port} for port in ports.values()}
 
     def calls(metrics: dict[str, float]) -> dict[str, float]:
         return {
@@ -81,3 +85,30 @@ def _drained(stage: Stage) -> frozenset[str]:
         return store.workers.drained()
     finally:
         store.close()
+
+
+def _listened(port: int) -> set[int]:
+    """The ports that processes listen on which have this one for their metrics."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                f"ARCHON_BATCH_METRICS=127.0.0.1:{port}\0".encode()
+                not in (folder / "environ").read_bytes()
+            ):
+                continue
+            opened = {str(fd.readlink()) for fd in (folder / "fd").iterdir()}
+            lines = [
+                line.split()
+                for kind in ("tcp", "tcp6")
+                for line in (folder / "net" / kind).read_text().splitlines()[1:]
+            ]
+        except OSError:
+            continue  # it has ended, or is another user's
+        # Local address, state (0A listens) and inode.
+        found |= {
+            int(line[1].rpartition(":")[2], 16)
+            for line in lines
+            if line[3] == "0A" and f"socket:[{line[9]}]" in opened
+        }
+    return found

@@ -1,5 +1,6 @@
 """A Redis that is reached by ``rediss://`` only, with a certificate that is checked."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,20 @@ layers: [{{type: generator, samples: 2}}, {{type: fuser}}]
 POOL = {"pool.yaml": "queues: [calls, joins]\nconcurrency: 8\n"}
 
 
-def test_workers_and_the_limits_of_models_go_over_tls(tmp_path: Path) -> None:
+def _rights() -> list[str]:
+    """What docs/operate.md says that the broker's user needs on Redis."""
+    page = (Path(__file__).parents[2] / "docs" / "operate.md").read_text(encoding="utf-8")
+    rights: list[str] = re.findall(r"^`(~\* .+)`", page, re.MULTILINE)
+    return rights[0].split()
+
+
+def test_workers_and_the_limits_of_models_go_over_tls_by_a_user_of_few_rights(
+    tmp_path: Path,
+) -> None:
     with serving(server := TlsRedisServer()), Provider(prices=PRICES, latency=0.02) as provider:
-        stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=server.url)
+        server.client.execute_command("ACL SETUSER", "night", "on", ">word", *_rights())
+        address = server.url.replace("//", "//night:word@")
+        stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=address)
         stage.dataset(12)
         stage.architecture(provider.url, LIMITED)
         with stage.workers(POOL):

@@ -281,6 +281,20 @@ layers:
     )
 
 
+def test_who_hands_the_calls_to_workers_needs_no_key(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SECRETS:
+        monkeypatch.delenv(name)
+    desk.write("arch.yaml", "layers: [{type: generator, model: openai/gpt-4o-mini}]\n")
+    desk.refuses(*SUBMIT, "--detach", says="keys: not set: OPENAI_API_KEY")
+
+    monkeypatch.setenv("ARCHON_BATCH_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr("archon_batch.engine.broker.reached", lambda: "redis://127.0.0.1:1/0")
+
+    assert desk.takes()
+
+
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "ARCHON_BATCH_KEY_127_0_0_1"])
 @pytest.mark.parametrize(
     ("value", "what"),

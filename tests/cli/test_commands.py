@@ -2,6 +2,8 @@
 
 import csv
 import json
+import socket
+import sys
 
 import pytest
 
@@ -225,10 +227,91 @@ def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Ter
     assert "a row" in both.out
 
 
-def test_doctor_sends_nothing_and_finds_this_machine_well(night: Terminal) -> None:
+def test_doctor_sends_nothing_and_finds_this_machine_well(
+    night: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(_self: socket.socket, address: object) -> None:
+        pytest.fail(f"it reached for {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
     found = night.json("doctor")
 
     assert {line["what"] for line in found} >= {"database", "broker", "local model"}
+
+
+def test_doctor_lists_the_workers_and_names_what_nobody_drains(
+    night: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archon_batch.cli import doctor  # noqa: PLC0415
+    from archon_batch.store import Store  # noqa: PLC0415
+
+    monkeypatch.setattr(doctor, "_CHECKS", {"workers": doctor._workers})
+    monkeypatch.setenv("ARCHON_BATCH_BROKER_URL", "redis://127.0.0.1:1/0")
+    store = Store.open("sqlite:///archon-batch.db")
+    store.workers.here("calls-1@host.4711", {"calls", "calls.openai"})
+    store.close()
+
+    ended = night.run("doctor")
+
+    assert ended.status == 3
+    assert ended.out.splitlines() == [
+        "ok    workers: calls-1@host.4711 drains calls, calls.openai",
+        "WRONG workers: no worker drains joins: start a pool that does",
+    ]
+
+
+def test_words_are_completed_in_bash(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["archon-batch"])
+    monkeypatch.setenv("_ARCHON_BATCH_COMPLETE", "bash_source")
+    source = terminal.run().out
+    monkeypatch.setenv("_ARCHON_BATCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "archon-batch su")
+    monkeypatch.setenv("COMP_CWORD", "1")
+
+    assert "_ARCHON_BATCH_COMPLETE=bash_complete" in source
+    assert terminal.run().out == "plain,submit\n"
+
+
+def test_submitting_again_with_another_priority_changes_it(night: Terminal) -> None:
+    from archon_batch.store import Store  # noqa: PLC0415
+
+    submit = ("submit", "rows.jsonl", "--arch", "good.yaml", "--detach")
+    found = []
+    for more in ((), ("--priority", "high"), ()):
+        night.run(*submit, *more)
+        store = Store.open("sqlite:///archon-batch.db")
+        found += [[job.priority for job in store.jobs.all()]]
+        store.close()
+
+    assert found == [["normal"], ["high"], ["high"]]
+
+
+def test_a_model_without_a_price_is_refused_unless_it_is_allowed_and_then_takes_no_budget(
+    night: Terminal,
+) -> None:
+    night.write(
+        "mixed.yaml",
+        """\
+models:
+  priced: {model: scripted/plausible, price: {input: 2, output: 10}}
+  own: {model: openai/mine, api_base: "http://127.0.0.1:9/v1"}
+layers:
+  - {type: generator, model: priced}
+  - {type: fuser, model: own}
+""",
+    )
+    submit = ("submit", "rows.jsonl", "--arch", "mixed.yaml", "--detach")
+
+    refused = night.run(*submit)
+    bounded = night.run(*submit, "--allow-unpriced", "--budget", "5")
+    nothing = not night.has("archon-batch.db")
+    allowed = night.run(*submit, "--allow-unpriced")
+
+    assert (refused.status, bounded.status, allowed.status) == (2, 2, 0)
+    assert "no price is known" in refused.err
+    assert "--budget: it cannot hold, since a model has no price" in bounded.err
+    assert nothing
 
 
 def test_a_worker_without_a_broker_says_what_to_set(night: Terminal) -> None:

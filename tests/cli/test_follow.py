@@ -1,11 +1,16 @@
-"""The follower: it notices the end of a job soon, however long a look may take."""
+"""The follower: it notices the end of a job soon, however long a look may take, and ends nothing."""
 
+import os
+import signal
+import threading
 from itertools import pairwise
 
 import pytest
 
 from archon_batch import report
 from archon_batch.cli import follow
+from archon_batch.cli.run import run
+from archon_batch.settings import Settings
 from tests.builders import a_job
 
 
@@ -55,3 +60,33 @@ def test_a_follower_notices_the_end_within_a_second_though_a_look_took_long(
     # Of the time before, those of a job that takes long are a small share, or half a minute apart.
     pauses = [after - before - look for before, after in pairwise(clock.looks[:-1])]
     assert all(min(30, 50 * look) <= pause + 1e-6 for pause in pauses)
+
+
+@pytest.fixture
+def with_workers(store, monkeypatch):
+    """Settings of a job that workers would make, and nobody who sends for it."""
+    monkeypatch.setattr("archon_batch.engine.start.start", lambda *_: None)
+    url = store.database.engine.url.render_as_string()
+    return Settings(broker_url="redis://127.0.0.1:1/0", database_url=url)
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_job(store, with_workers):
+    job = a_job(store)
+    pressed = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    pressed.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(with_workers, job, wait=True)
+    pressed.join()
+
+    assert store.jobs.get(job.id).state == "running"
+
+
+def test_who_does_not_wait_is_told_where_to_look_and_that_nobody_works(store, with_workers, capsys):
+    job = a_job(store)
+
+    assert run(with_workers, job, wait=False) == 0
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith("no worker drains calls, joins: ")
+    assert told.endswith(f"archon-batch status {job.id} --follow")

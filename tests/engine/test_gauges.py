@@ -1,10 +1,13 @@
 """What a worker counts for Prometheus."""
 
 import asyncio
+import socket
 
 import pytest
+from structlog.testing import capture_logs
 
 from archon_batch.archon import Reply, Usage
+from archon_batch.engine import gauges as module
 from archon_batch.engine.gauges import Counted, Gauges
 from archon_batch.errors import RateLimitError
 from archon_batch.ledger import Price
@@ -98,3 +101,12 @@ def test_a_reply_without_a_text_is_counted_by_its_reason_and_by_what_was_charged
 
     assert value(gauges, "calls_total", model=model, outcome="refused") == 1
     assert value(gauges, "usd_total", model=model) == pytest.approx(500 / 10**9)
+
+
+def test_a_port_that_is_another_s_is_told_and_no_error(gauges, monkeypatch):
+    monkeypatch.setattr(module, "current", lambda: gauges)
+    with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as logs:
+        port = taken.getsockname()[1]
+        module.serve("127.0.0.1", port, ["calls"])
+
+    assert [(log["event"], log["port"]) for log in logs] == [("metrics_unserved", port)]

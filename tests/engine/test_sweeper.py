@@ -219,3 +219,16 @@ def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monke
     finally:
         kept.set()
         opened.close()
+
+
+def test_a_job_has_as_many_lines_as_the_processes_that_live_can_work_on(here, monkeypatch):
+    monkeypatch.setattr(here.sweeper, "_carrier", "broker")
+    job = a_small_job(here, questions=9, shard=1, width=2)
+    here.store.lines.begin(job.id, job.width, "broker", queues.JOINS)
+
+    here.sweeper.look()
+    alone = here.store.lines.widths("broker")[job.id]
+    here.store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    here.sweeper.look()
+
+    assert (alone, here.store.lines.widths("broker")[job.id]) == (2, 4)

@@ -310,3 +310,22 @@ def test_of_those_that_wait_for_a_model_the_deepest_goes_first(store):
     placed(store, job, wanted, one)
 
     assert sorted(one.layers[1:], reverse=True) == one.layers[1:]
+
+
+def test_a_model_without_limits_asks_nobody(store):
+    class Unasked(StoredMeters):
+        def exchange(self, *wish):
+            pytest.fail(f"it was asked: {wish}")
+
+    async def run():
+        a_limited_job(store)
+        lines = Lines(store, Unasked(store), room=8, stopping=asyncio.Event())
+        one = await lines.of(Model(model=MODEL), "any")
+        permits = [permit for _ in range(8) if (permit := one.freely())]
+        for permit in permits:
+            await one.sends(permit, 0)
+            one.back(permit)
+        await lines.close()
+        return len(permits)
+
+    assert asyncio.run(run()) == 8

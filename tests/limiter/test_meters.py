@@ -230,3 +230,18 @@ def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None
     assert any_store.limits.all()[KEY].operator == Limits(tpm=20)
     any_store.limits.put(KEY, Limits())
     assert any_store.limits.all() == {}
+
+
+@pytest.mark.parametrize(
+    ("result", "broker", "in_redis"),
+    [
+        ("", "", False),
+        ("", "amqp://guest@127.0.0.1//", False),
+        ("", "redis://127.0.0.1:1/0", True),
+        ("rediss://127.0.0.1:1/0", "amqp://guest@127.0.0.1//", True),
+    ],
+)
+def test_they_are_in_redis_if_the_broker_or_the_result_backend_is_one(
+    store, result, broker, in_redis
+) -> None:
+    assert isinstance(meters(store, result, broker), RedisMeters if in_redis else StoredMeters)

@@ -222,3 +222,18 @@ def test_rows_without_an_answer_say_why(store, written, look) -> None:
 
     assert "refused: not this" in page.locator(".card", has_text="What did not go").inner_text()
     assert page.locator(".row .chip.bad", has_text="given up").count() == 2
+
+
+def test_of_many_rows_some_are_compared_and_the_page_says_so(
+    store, written, look, monkeypatch
+) -> None:
+    job = a_played_job(store, 9, plain, {"type": "generator", "samples": 3})
+    every = look(written(job)).inner_text("body")
+    # The package names the function as the module.
+    monkeypatch.setitem(figures.__globals__, "_COMPARED", 4)
+
+    page = look(written(job)).inner_text("body")
+
+    assert figures(store, job, shown=5, metric=None).tally.agreement.rows.total() == 3
+    assert "Looked at is one row in 3." in page
+    assert "Looked at" not in every

@@ -1,0 +1,33 @@
+"""A worker on record: it goes on to say that it is there, whatever befalls the database."""
+
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from archon_batch.engine import presence, process
+from archon_batch.errors import StoreAwayError
+from archon_batch.store import Store
+from tests.acceptance.stage import until
+
+
+def test_a_worker_that_could_not_say_that_it_is_there_says_so_when_it_can(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = [StoreAwayError("database: away"), StoreAwayError("database: away")]
+
+    def current(_settings: object) -> SimpleNamespace:
+        if away:
+            raise away.pop()
+        return SimpleNamespace(store=store)
+
+    monkeypatch.setattr(presence, "_SAY", 0.01)
+    monkeypatch.setattr(process, "current", current)
+
+    with capture_logs() as logs:
+        there = presence.Presence("calls-1@a", frozenset({"calls"}))
+        until(store.workers.drained)
+        there.gone()
+
+    assert [log["event"] for log in logs] == ["presence_untold"] * 2
+    assert store.workers.all() == []
