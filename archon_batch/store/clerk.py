@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 import structlog
@@ -144,16 +145,16 @@ class Clerk:
         starts = [entry for entry in batch if isinstance(entry, _Beginning)]
         ends = [entry for entry in batch if isinstance(entry, _End)]
         try:
+            tries = count()
             verdicts, strays = patiently(
-                partial(self._commit_all, [e.work for e in starts], [e.work for e in ends])
+                lambda: self._counted(
+                    [e.work for e in starts], [e.work for e in ends], again=next(tries) > 0
+                )
             )
         except BaseException as error:  # noqa: BLE001  (whoever waits must hear of it)
             self._failed(starts, ends, error)
             return
         lay_aside(self._spool, strays)
-        if self._witness:
-            begun = zip(starts, verdicts, strict=True)
-            self._witness.begun(s.work for s, verdict in begun if isinstance(verdict, Started))
         for start, verdict in zip(starts, verdicts, strict=True):
             start.future.set_result(verdict)
         for end in ends:
@@ -218,6 +219,21 @@ class Clerk:
                 self._gathering.wait(_AGAIN)
         for end in ends:
             end.future.set_result(None)
+
+    def _counted(
+        self, starts: list[Start], ends: list[Finish], *, again: bool
+    ) -> tuple[list[Begun], list[Finish]]:
+        """Commit all, and have the witness count what has begun."""
+        if self._witness is None:
+            return self._commit_all(starts, ends)
+        with self._witness.commits:
+            verdicts, strays = self._commit_all(starts, ends)
+            if again:
+                # Only the confirmation may have been lost, and what is on record been counted.
+                return verdicts, strays
+            begun = zip(starts, verdicts, strict=True)
+            self._witness.begun(start for start, verdict in begun if isinstance(verdict, Started))
+        return verdicts, strays
 
     def _commit_all(
         self, starts: list[Start], ends: list[Finish]

@@ -242,7 +242,7 @@ def _sqlite(url: URL) -> Engine:
     def _made(_dialect: Any, _record: Any, _args: Any, _more: Any) -> None:  # noqa: ANN401
         # SQLite itself goes by the umask; its -wal and -shm have the rights of the file.
         with suppress(OSError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     @sa.event.listens_for(engine, "connect")
     def _settle(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401

@@ -67,6 +67,9 @@ class Witness:
         self._database = database
         self._installation = installation
         self._lock = threading.Lock()
+        #: Held by the clerk from a commit until it has been counted, and while the database is
+        #: read: what is read before it is counted would be counted twice.
+        self.commits = threading.RLock()
         #: Of jobs that this process has begun attempts of.
         self._seen: dict[str, Seen] = {}
         self._written = -_EVERY
@@ -98,6 +101,10 @@ class Witness:
             StoreGoneError: the database knows less than was seen.
             StoreError: it cannot be reached.
         """
+        with self.commits:
+            self._check()
+
+    def _check(self) -> None:
         with self._lock:
             seen = dict(self._seen)
         if not self._begun:

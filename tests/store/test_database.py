@@ -216,3 +216,16 @@ def test_opening_what_is_up_to_date_is_quick(tmp_path):
     Database.open(url).close()
 
     assert time.process_time() - begun < 0.5
+
+
+def test_a_further_connection_does_not_give_up_the_locks_of_the_others(tmp_path):
+    """To close any handle of a file gives up what a process has locked in it."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    store = Store.open(url)
+    opens = "import sys; from archon_batch.store import Store; Store.open(sys.argv[1]).close()"
+    with store.database.reading(), store.database.reading():
+        subprocess.run([sys.executable, "-c", opens, url], cwd=ROOT, check=True)
+
+    # The last that goes takes it along: it took itself for the last.
+    assert (tmp_path / "store.db-wal").exists()
+    store.close()

@@ -3,15 +3,17 @@
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from archon_batch.errors import StoreGoneError
+from archon_batch.errors import StoreAwayError, StoreGoneError
 from archon_batch.store import Job, Store
 from archon_batch.store.witness import Seen
 from tests.builders import a_finish, a_job, a_start
@@ -319,3 +321,42 @@ def test_a_file_of_which_all_connections_were_closed_is_the_same_file(tmp_path):
 
         assert store.jobs.get(job.id) == job
         begun(store, job, 0)
+
+
+def test_what_is_looked_at_while_it_begins_is_counted_once(tmp_path):
+    with opened(file(tmp_path), tmp_path / "spool") as store:
+        job, looks = a_job(store), threading.Event()
+
+        def look() -> None:
+            while not looks.wait(0):
+                store.recover()
+
+        beside = threading.Thread(target=look)
+        beside.start()
+        for slot in range(60):
+            begun(store, job, slot)
+        looks.set()
+        beside.join()
+
+        store.recover()
+        assert store.faults() == []
+
+
+def test_what_began_though_its_confirmation_was_lost_is_counted_once(tmp_path, monkeypatch):
+    with opened(file(tmp_path), tmp_path / "spool") as store:
+        job = a_job(store)
+        begun(store, job, 0)
+        commit, lost = store.clerk._commit_all, [StoreAwayError("cut")]
+
+        def unconfirmed(*work: Any) -> Any:
+            done = commit(*work)
+            if lost:
+                store.witness.check()  # type: ignore[union-attr]
+                raise lost.pop()
+            return done
+
+        monkeypatch.setattr(store.clerk, "_commit_all", unconfirmed)
+        begun(store, job, 1)
+
+        store.recover()
+        assert store.faults() == []
