@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import structlog
@@ -67,6 +67,9 @@ def reached() -> str:
     Raises:
         BrokerError: it does not.
     """
+    # Before the names are asked for: where there is no database yet, that makes one.
+    with _connected(partial(Connection, settings.broker_url)):
+        pass
     with _connected() as connection, connection.channel() as channel:
         app.amqp.queues[queues.JOINS](channel).declare()
         return connection.as_uri()
@@ -142,7 +145,7 @@ def refusal(error: BaseException, url: str) -> BrokerError:
 @cache
 def _errors() -> tuple[type[Exception], ...]:
     """What the transport raises; a KeyError, which Redis's counts in, is an error of ours."""
-    transport = app.connection_for_write()
+    transport = Connection(settings.broker_url or "memory://")
     known = {*transport.connection_errors, *transport.channel_errors, OperationalError, OSError}
     return tuple(known - {KeyError})
 
@@ -157,12 +160,14 @@ def _told_of(channel: Any, name: str) -> Any:  # noqa: ANN401  (a channel of any
 
 
 @contextmanager
-def _connected() -> Iterator[Connection]:
+def _connected(
+    opened: Callable[..., Connection] = app.connection_for_write,
+) -> Iterator[Connection]:
     # A server that takes the connection and says nothing would hold a command for ever.
     patience: dict[str, float] = {}
     if settings.over_redis:
         patience = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SECONDS}
-    with app.connection_for_write(transport_options=patience) as connection:
+    with opened(transport_options=patience) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=_SECONDS)
             yield connection

@@ -209,7 +209,7 @@ class Clerk:
                 _log.warning("ends_spooled", ends=len(ends), folder=str(spool.folder))
                 break
             try:
-                patiently(partial(self._commit_all, [], [end.work for end in ends]))
+                patiently(partial(self._counted, [], [end.work for end in ends], again=True))
                 break
             except StoreAwayError as error:
                 if self._closing:
@@ -227,12 +227,14 @@ class Clerk:
         if self._witness is None:
             return self._commit_all(starts, ends)
         with self._witness.commits:
+            self._make_sure()
             verdicts, strays = self._commit_all(starts, ends)
-            if again:
-                # Only the confirmation may have been lost, and what is on record been counted.
-                return verdicts, strays
-            begun = zip(starts, verdicts, strict=True)
-            self._witness.begun(start for start, verdict in begun if isinstance(verdict, Started))
+            # Again, only the confirmation may have been lost, and what is on record been counted.
+            if not again:
+                begun = zip(starts, verdicts, strict=True)
+                self._witness.begun(s for s, verdict in begun if isinstance(verdict, Started))
+            # It may have been another connection, made without a word since the one before was cut.
+            self._make_sure()
         return verdicts, strays
 
     def _commit_all(
@@ -243,15 +245,11 @@ class Clerk:
         Both are safe to do again, also when only the confirmation of a commit was lost.
         """
         jobs = {work.call.job for work in starts} | {work.start.call.job for work in ends}
-        self._make_sure()
         with self._database.writing() as connection:
             lock(connection, jobs)
             # Ends first: the money that they free may let a beginning through.
             strays = settle(connection, ends) if ends else []
-            begun = begin(connection, starts) if starts else []
-        # It may have been another connection, made without a word since the one before was cut.
-        self._make_sure()
-        return begun, strays
+            return begin(connection, starts) if starts else [], strays
 
     def _make_sure(self) -> None:
         if self._witness and self._witness.doubts:

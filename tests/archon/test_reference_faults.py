@@ -437,7 +437,7 @@ def test_unit_tests_do_not_reach_those_of_the_same_layer():
         ),
         ("1. it adds up\n2. it is short", ()),
         ("[it adds up, it is short]", ()),
-        ('Here: ["it adds up"]', ()),
+        ('Here: ["it adds up"]', ("it adds up",)),
         ("[]", ()),
         ('["it adds up", ""]', ()),
     ],

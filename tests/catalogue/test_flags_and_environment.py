@@ -419,7 +419,7 @@ def test_c18_a_disk_or_a_limit_that_is_too_small_is_told_by_doctor(
 
     files, disk = _looked(desk, "files"), _looked(desk, "disk")
 
-    assert files == [(False, "256 may be open (ulimit -n); 512 calls want 576")]
+    assert files == [(False, "256 may be open (ulimit -Hn); 512 calls want 576")]
     assert disk == [
         (False, "0.0 GiB free in this folder"),
         (False, "no file can be made in this folder: its file system has as many as it takes"),

@@ -71,7 +71,7 @@ if sys.argv[1:]:
     prepare()
 before = set(sys.modules)
 aside.print("stopping", style="bold")
-conclude(defaultdict(int, state="paused", reason="x", budget_usd=None))
+conclude(defaultdict(int, state="paused", reason="x", budget_usd=None, exceeding=()))
 print(len(set(sys.modules) - before))
 """
 
