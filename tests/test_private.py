@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from archon_batch.cli import doctor
 from archon_batch.private import opened
+from archon_batch.settings import Settings
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
 
@@ -80,3 +82,13 @@ def test_a_file_that_is_replaced_is_closed_to_others_too(tmp_path: Path) -> None
         file.write("new")
 
     assert (rights(path), path.read_text()) == ("-rw-------", "new")
+
+
+def test_doctor_tells_of_a_ledger_that_others_may_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    Store.open(url).close()
+    (tmp_path / "ledger.db").chmod(0o644)
+
+    told = [said for fine, said in doctor._database(Settings(database_url=url)) if not fine]
+
+    assert [said for said in told if "others may read" in said and "chmod 600" in said]

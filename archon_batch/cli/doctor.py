@@ -71,9 +71,8 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield True, f"{store.where}, {len(jobs)} jobs"
         for fault in store.faults():
             yield False, fault
-        path = Path(store.where)
-        if path.is_file() and path.stat().st_mode & _OTHERS:
-            yield False, f"others may read {path}, which holds prompts and answers: chmod 600"
+        if store.file and store.file.stat().st_mode & _OTHERS:
+            yield False, f"others may read {store.file}, which holds prompts and answers: chmod 600"
         if late := [
             job for job in jobs if max(job.created_at, job.ended_at or job.created_at) > now()
         ]:

@@ -118,6 +118,12 @@ class Store:
         # A password may also stand behind the question mark.
         return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
+    @property
+    def file(self) -> Path | None:
+        """The database's file; a server has none."""
+        url = self.database.engine.url
+        return Path(url.database or "") if self.database.is_sqlite else None
+
     def faults(self) -> list[str]:
         """What is wrong with the database, or waits in the spool for a person, in words."""
         return [
