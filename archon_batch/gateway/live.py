@@ -83,6 +83,7 @@ _NOISE = re.compile(
 class _Wire:
     """What one call has done on the wire."""
 
+    hosts: Reached
     #: The one credential it may carry, and where; None when it goes to its provider's own address.
     bound: Bound | None = None
     posted: set[str] = field(default_factory=set)
@@ -99,7 +100,6 @@ class _Wire:
 
 
 _WIRE: ContextVar[_Wire] = ContextVar("wire")
-_REACHED = Reached()
 
 
 _send = LiteLLMAiohttpTransport.handle_async_request
@@ -124,7 +124,7 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
     try:
         response = await _send(self, request)
         wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
-        _REACHED.add(request.url.host)
+        wire.hosts.add(request.url.host)
         response = await _whole(response)
         wire.body, wire.charset = await response.aread(), response.charset_encoding
     except Exception as error:
@@ -132,7 +132,7 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
         wire.reached = wire.status is not None or not isinstance(cause, UNREACHED)
         wire.trouble = why(cause or error)
         if cause is not None and not wire.reached:
-            wire.unreached = _REACHED.meaning(cause, request.url.host)
+            wire.unreached = wire.hosts.meaning(cause, request.url.host)
         raise
     if response.has_redirect_location:
         wire.trouble = "a redirect, and none is followed"
@@ -180,6 +180,7 @@ class LiveGateway:
         #: Seconds for a whole call, however slowly its answer drips.
         self._timeout = timeout
         self._refusals = Refusals()
+        self._hosts = Reached()
         if not AsyncHTTPHandler.should_use_aiohttp_transport():
             why = "must be unset: calls would leave unwatched, and could be paid for several times"
             raise SettingsError("DISABLE_AIOHTTP_TRANSPORT, LITELLM_HTTP2", why)
@@ -190,7 +191,7 @@ class LiveGateway:
         Raises:
             GatewayError: there was no reply, or none that could be read.
         """
-        wire, model = _Wire(), call.model
+        wire, model = _Wire(self._hosts), call.model
         if "://" in model.model:
             # Some providers take an address for a name, and would send their key there.
             raise errors.UnknownModelError(model.model, "a name is no address; give it an api_base")

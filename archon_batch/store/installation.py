@@ -23,11 +23,13 @@ class Installation:
         query = sa.select(tables.installation.c.id)
         with self._database.reading() as connection:
             found = connection.scalar(query)
-        if found is None:
-            with self._database.writing() as connection:
-                self._database.one_at_a_time(connection, "installation")
-                found = connection.scalar(query)
-                if found is None:
-                    found = uuid.uuid4().hex[:12]
-                    connection.execute(sa.insert(tables.installation), {"id": found})
+        return str(found or self._drawn())
+
+    def _drawn(self) -> str:
+        with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, "installation")
+            found = connection.scalar(sa.select(tables.installation.c.id))
+            if found is None:
+                found = uuid.uuid4().hex[:12]
+                connection.execute(sa.insert(tables.installation), {"id": found})
         return str(found)

@@ -36,6 +36,7 @@ from archon_batch.dataset import Dataset
 from archon_batch.engine import embedded, process, start, tasks
 from archon_batch.gateway import ScriptedGateway
 from archon_batch.store import Items, clerk, database
+from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs
 from archon_batch.store.leases import Leases
 from archon_batch.store.lines import Lines
@@ -253,6 +254,7 @@ def _install(points: _Points, latency: float) -> None:
 
     commits = _Commits(reach)
     commits.within(database, "upgrade", "the tables")
+    commits.within(Installation, "_drawn", "the installation's id")
     commits.within(Jobs, "add", "the job and its rows")
     commits.within(Jobs, "move", lambda _jobs, _id, state: f"the job's move to {state}")
     commits.within(Jobs, "conclude", "the job's move to done")
@@ -312,6 +314,8 @@ def _live(order: Order) -> None:
     for number in (1, 2):
         os.dup2(said, number)
     faulthandler.dump_traceback_later(_TOO_LONG, exit=True)
+    # A copy of the folder has a copy of what this machine saw on record.
+    os.environ["ARCHON_BATCH_SPOOL"] = "spool"
     os.environ["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(order.in_flight)
     # Nobody watches, so nobody needs a quarter of a second between two looks.
     vars(follow).update(_LOOK=0.05, _SHARE=0)

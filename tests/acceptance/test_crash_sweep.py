@@ -49,6 +49,7 @@ _AT_A_TIME = 2
 STEPS = {
     "the dataset is read",
     "the commit of the tables",
+    "the commit of the installation's id",
     "the commit of the job and its rows",
     "the process is made",
     "the commit of a lease",
@@ -114,7 +115,8 @@ class Night:
         self.lost: set[str] = set()
         rows = [{"id": f"q{n}", "prompt": f"What is {n} + {n}?"} for n in range(job.rows)]
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        if not (folder / "rows.jsonl").exists():
+            (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         (folder / "small.yaml").write_text(ARCHITECTURE)
 
     def anew(self, folder: Path) -> "Night":

@@ -14,6 +14,7 @@ from archon_batch.archon import Call, CallKey, Form, Message, Model, Reply, Usag
 from archon_batch.errors import Billing
 from archon_batch.gateway import live
 from archon_batch.gateway.live import LiveGateway, missing_keys
+from archon_batch.gateway.reach import Reached
 from tests.provider import Provider
 
 #: After live.py, which sets something in the environment for it.
@@ -120,7 +121,9 @@ def test_whatever_goes_wrong_costs_one_request_and_has_one_meaning(way, kind, fa
 @pytest.mark.parametrize("base", ["http://127.0.0.1:9/v1", "https://nosuch.invalid/v1"])
 def test_what_cannot_be_reached_was_not_sent(way, base):
     error = asyncio.run(answer(base, way))
-    assert isinstance(error, errors.ProviderDownError)
+    # That nobody knows a host is known only where a name server can be asked.
+    assert isinstance(error, errors.UnreachableError | errors.UnknownHostError)
+    assert isinstance(error, errors.UnreachableError) or "nosuch" in base
     assert error.billing is Billing.NOT_SENT
 
 
@@ -268,11 +271,15 @@ def test_every_exception_of_litellm_has_a_meaning():
 def test_an_exception_means_what_its_nearest_base_does():
     newer = type("NewerError", (exceptions.ContextWindowExceededError,), {})
     error = newer("too long", "m", "openai")
-    assert live._meaning(error, a_call(None), live._Wire()) is errors.PromptTooLongError
+    assert live._meaning(error, a_call(None), live._Wire(Reached())) is errors.PromptTooLongError
 
 
 def test_an_exception_that_nobody_knows_is_a_broken_reply_that_tells_its_name():
-    error, call, wire = ZeroDivisionError("oh"), a_call(None), live._Wire(posted={"somewhere"})
+    error, call, wire = (
+        ZeroDivisionError("oh"),
+        a_call(None),
+        live._Wire(Reached(), posted={"somewhere"}),
+    )
     assert live._meaning(error, call, wire) is errors.BrokenReplyError
     assert live._why(error, call, wire) == "ZeroDivisionError: oh"
 
