@@ -255,8 +255,8 @@ ENDS = [
     Bug(
         "an answer that comes twice is paid twice",
         settle.settle,
-        'if before is None or before.state not in ("sending", "in_doubt"):',
-        "if before is None:",
+        'if before.state not in ("sending", "in_doubt"):',
+        "if False:",
     ),
     Bug(
         "an answer that comes twice in a batch is paid twice",
@@ -346,9 +346,9 @@ ENDS = [
     Bug(
         "a beginning is judged before the ends of its commit",
         clerk.Clerk._commit_all,
-        "if ends:\n            settle(connection, ends)\n        return begin(",
+        "strays = settle(connection, ends) if ends else []",
         "begun = begin(connection, starts) if starts else []\n"
-        "        settle(connection, ends)\n        return begun or list(",
+        "        return begun, settle(connection, ends) if ends else []",
     ),
 ]
 
