@@ -498,7 +498,12 @@ RULES = [
     Bug("a call is tried once more", ledger.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
     Bug("a refusal uses up an attempt", ledger.decide, "past.tried - past.refused", "past.tried"),
     Bug("refusals are forgotten", begin._started, "== RATE_LIMIT", '== "never"'),
-    Bug("a call is doubted once more", ledger.decide, ">= MOST_IN_DOUBT", "> MOST_IN_DOUBT"),
+    Bug(
+        "a call is doubted once more",
+        ledger.decide,
+        "else MOST_IN_DOUBT)",
+        "else MOST_IN_DOUBT + 1)",
+    ),
     Bug(
         "what fails for good is tried again",
         ledger.decide,
@@ -539,8 +544,8 @@ RULES = [
     Bug(
         "no answer is kept back for",
         ledger.Price.most,
-        ", call.max_tokens)",
-        ", 0)",
+        "_most_of(call), call.max_tokens",
+        "_most_of(call), 0",
     ),
     Bug(
         "no prompt is kept back for",
