@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from archon_batch.errors import SettingsError, StoreAwayError
 from archon_batch.store import Store, patiently
 from archon_batch.store.database import connect
+from tests.acceptance.servers import absent
 from tests.builders import a_finish, a_job, a_start
 
 pytestmark = pytest.mark.postgres
@@ -38,9 +39,7 @@ logfile = {folder}/log
 @pytest.fixture
 def pooled_url(postgres_url):
     """A new database, by way of a pooler in transaction mode with three sessions."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        pytest.skip("no pgbouncer on this machine")
+    program = shutil.which("pgbouncer") or absent("no pgbouncer on this machine")
     # Where another user can get to, as in pytest's folders nobody can.
     folder = Path(tempfile.mkdtemp())
     user = "postgres" if os.geteuid() == 0 else None
