@@ -662,7 +662,7 @@ def test_an_outage_of_minutes_costs_a_few_requests_and_fails_no_call(store):
     assert provider.refused <= 8 + 5 + 12
     told = [log for log in logs if log["event"] in ("model_parked", "model_answers")]
     assert [log["event"] for log in told] == ["model_parked"] * (len(told) - 1) + ["model_answers"]
-    assert set(told[0]) == {"event", "log_level", "model", "seconds", "reason"}
+    assert set(told[0]) == {"event", "log_level", "model", "seconds", "reason", "why"}
     assert (told[0]["model"], told[0]["reason"]) == (MODEL, "provider_down")
 
 

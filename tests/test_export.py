@@ -141,7 +141,7 @@ def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
         (2_000_000_000, "2"),
         (20_000_000_000, "20"),
         (9_007_199_254_740_993, "9007199.254740993"),
-        (999_999_999_999_999_999, "999999999.999999999"),
+        (9_999_999_999_999_999, "9999999.999999999"),
     ],
 )
 def test_money_is_a_number_to_the_last_digit(store, job, tmp_path, cost, text):
@@ -229,7 +229,7 @@ def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(
 
 def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    call(store, job, 0, cost=NanoUsd(999_999_999_999_999_999))
+    call(store, job, 0, cost=NanoUsd(9_999_999_999_999_999))
     call(store, job, 1, fingerprint="g", cost=None)
 
     count = export(store, job, path := tmp_path / "out.parquet")
@@ -237,7 +237,7 @@ def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path
     rows = parquet.read_table(path).to_pylist()
     assert count == len(rows) == 4
     assert list(rows[0]) == FIELDS
-    assert rows[0]["cost_usd"] == Decimal("999999999.999999999")
+    assert rows[0]["cost_usd"] == Decimal("9999999.999999999")
     assert rows[1]["cost_usd"] is None
     assert (rows[0]["answer"], rows[2]["answer"], rows[0]["calls"]) == ("Because.", None, 1)
     assert json.loads(rows[3]["row"]) == {"gold": 3, "note": "ä\u2028"}

@@ -2,9 +2,9 @@
 
 from typing import overload
 
-#: The most tokens that are a count, and the most nano-dollars that are a cost: millions of them
-#: still fit the sums, whose columns have 63 bits.
-_MOST_TOKENS, _MOST_COST = 1 << 40, 1 << 53
+#: The most tokens that are a count, and the most nano-dollars that are a cost, ten million dollars:
+#: hundreds of them still fit the sums, whose columns have 63 bits.
+_MOST_TOKENS, _MOST_COST = 1 << 40, 10**16
 
 
 @overload
