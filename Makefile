@@ -13,7 +13,7 @@ demo: $(READY)  ## a dozen questions through layers of calls, on a real model in
 	$(BIN)/archon-batch cost questions-quickstart
 
 test: $(READY)  ## every test that this machine can run
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist worksteal
 
 setup: $(READY)
 
