@@ -101,7 +101,7 @@ class Stage:
                 worker.communicate(timeout=30)
 
 
-def until(what: Any, seconds: float = 40.0) -> None:
+def until(what: Any, seconds: float = 90.0) -> None:
     """Wait until ``what()`` is true; a bound, not a pause."""
     end = time.monotonic() + seconds
     while not what():

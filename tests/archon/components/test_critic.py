@@ -145,7 +145,7 @@ def test_a_bad_reply_is_refused_with_its_reason(text, why):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (GOOD, "invalid json"),
+        (GOOD, "input should be an object"),
         ("{}", "critiques: field required"),
         (in_json((1, "good", "none")), r"has \[1\]$"),
         (in_json((1, "good", "none"), (1, "bad", "all")), r"has \[1\], \[1\]"),
