@@ -74,6 +74,8 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_answers(stage:
         paid = provider.requests
 
         (stage.folder / "archon-batch.db").rename(stage.folder / "first.db")
+        # On purpose: without it the same job in another database is refused, not paid for again.
+        stage.run("db", "accept")
         run = stage.start(*submit, "--force")
         until(lambda: provider.requests >= paid + 120)
         run.send_signal(signal.SIGKILL)
