@@ -21,6 +21,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
+from archon_batch import private
 from archon_batch.errors import StoreError
 from archon_batch.ledger import usd
 from archon_batch.store import tables
@@ -230,9 +231,7 @@ class Witness:
         kept = dict(list(known.items())[-_MOST:])
         draft = self._folder / f"{secrets.token_hex(8)}.draft"
         try:
-            with os.fdopen(
-                os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-            ) as file:
+            with private.opened(draft, "x") as file:
                 json.dump({job: (seen.attempts, seen.spent) for job, seen in kept.items()}, file)
             draft.replace(self._path())
         except BaseException:
@@ -242,7 +241,7 @@ class Witness:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Be the one process that writes."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.folder(self._folder)
         handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -323,20 +323,22 @@ def test_a_file_of_which_all_connections_were_closed_is_the_same_file(tmp_path):
         begun(store, job, 0)
 
 
-def test_what_is_looked_at_while_it_begins_is_counted_once(tmp_path):
+def test_what_is_looked_at_before_it_is_counted_is_counted_once(tmp_path, monkeypatch):
     with opened(file(tmp_path), tmp_path / "spool") as store:
-        job, looks = a_job(store), threading.Event()
+        job, witness = a_job(store), store.witness
+        assert witness is not None
+        begun(store, job, 0)
+        counts, looks = witness.begun, threading.Thread(target=witness.check)
 
-        def look() -> None:
-            while not looks.wait(0):
-                store.recover()
+        def late(starts: Any) -> None:
+            # It is on record by now. The look has to wait until it is counted, too.
+            looks.start()
+            looks.join(1)
+            counts(starts)
 
-        beside = threading.Thread(target=look)
-        beside.start()
-        for slot in range(60):
-            begun(store, job, slot)
-        looks.set()
-        beside.join()
+        monkeypatch.setattr(witness, "begun", late)
+        begun(store, job, 1)
+        looks.join()
 
         store.recover()
         assert store.faults() == []
