@@ -10,7 +10,8 @@ from typing import Any
 from archon_batch.archon import Architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
-from archon_batch.files import find_space, metric_of, read_space
+from archon_batch.files.metrics import metric_of
+from archon_batch.files.spaces import find_space, read_space
 from archon_batch.forecast import Load
 from archon_batch.itas import Plan, everyone_in, foreseen_by
 from archon_batch.ledger import NanoUsd

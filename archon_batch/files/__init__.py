@@ -10,9 +10,7 @@ from archon_batch.files.architectures import (
 from archon_batch.files.beside import text_of
 from archon_batch.files.document import Document, kind_of, load
 from archon_batch.files.jobs import JobFile, read_job_file
-from archon_batch.files.metrics import metric_kinds, metric_of
 from archon_batch.files.pools import PoolFile, read_pool_file
-from archon_batch.files.spaces import find_space, read_space
 from archon_batch.files.yaml_text import yaml_text
 
 __all__ = [
@@ -22,16 +20,12 @@ __all__ = [
     "PoolFile",
     "component_kinds",
     "find_architecture",
-    "find_space",
     "kind_of",
     "load",
     "load_architecture",
-    "metric_kinds",
-    "metric_of",
     "read_architecture_file",
     "read_job_file",
     "read_pool_file",
-    "read_space",
     "text_of",
     "yaml_text",
 ]

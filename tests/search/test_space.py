@@ -4,7 +4,7 @@ import pytest
 
 from archon_batch.archon import calls, warnings
 from archon_batch.errors import ArchitectureError
-from archon_batch.files import read_space
+from archon_batch.files.spaces import read_space
 from archon_batch.search import Builder, Point, census, identity
 from tests.search.spaces import a_space
 from tests.test_house import ROOT

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from archon_batch.errors import ArchitectureError
-from archon_batch.files import find_space, kind_of, read_space
+from archon_batch.files import kind_of
+from archon_batch.files.spaces import find_space, read_space
 from tests.test_house import ROOT
 
 SPACE = """\
