@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from archon_batch.errors import GatewayError, RateLimitError, TransientError
-from archon_batch.ledger import FIRST_WAIT, LONGEST_OUTAGE, LONGEST_RETRY_AFTER, LONGEST_WAIT
+from archon_batch.money import FIRST_WAIT, LONGEST_OUTAGE, LONGEST_RETRY_AFTER, LONGEST_WAIT
 
 #: Failures in a row, of whichever calls, after which the model is taken to be away.
 MOST_FAILURES = 5

@@ -44,7 +44,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
-    from archon_batch.limits import Headroom
+    from archon_batch.rate_limits import Headroom
 
 
 class Billing(StrEnum):

@@ -12,7 +12,7 @@ from archon_batch.running import RunningJob
 from archon_batch.store import Store
 
 if TYPE_CHECKING:
-    from archon_batch.ledger import Beyond
+    from archon_batch.money import Beyond
 
 _log = structlog.get_logger()
 

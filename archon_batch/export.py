@@ -19,10 +19,10 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
 
 from archon_batch.errors import InputError
-from archon_batch.ledger import usd
-from archon_batch.private import opened
+from archon_batch.money import usd
+from archon_batch.private_files import opened
 from archon_batch.store import Ending, Job, Store
-from archon_batch.text import visible_json
+from archon_batch.untrusted_text import visible_json
 
 Record = Mapping[str, object]
 #: The fields of a row, and what is in them.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from archon_batch import private
+from archon_batch import private_files
 from archon_batch.errors import InputError
 from archon_batch.export import cell
 from archon_batch.files import yaml_text
@@ -85,9 +85,9 @@ def write(
         head = "".join(f"# {line}\n" for line in about)
         files["winner.yaml"] = head + yaml_text(architecture)
     try:
-        private.folder(folder)
+        private_files.folder(folder)
         for file, text in files.items():
-            with private.opened(folder / file, "w", encoding="utf-8") as new:
+            with private_files.opened(folder / file, "w", encoding="utf-8") as new:
                 new.write(text)
         return [*files, *_drawn(folder, found)]
     except OSError as error:
@@ -139,7 +139,7 @@ def _drawn(folder: Path, found: Found) -> list[str]:
         so_far.append(best)
     right.plot(range(1, len(so_far) + 1), so_far)
     right.set(xlabel="trials", ylabel="best so far, dev rows")
-    with private.opened(folder / "search.png", "wb") as picture:
+    with private_files.opened(folder / "search.png", "wb") as picture:
         figure.savefig(picture, format="png", dpi=120)
     return ["search.png"]
 

@@ -27,7 +27,7 @@ from archon_batch.archon import (
     flows,
     guarded,
 )
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 
 #: Bytes of English text that a token stands for, where there is much of it and where little.
 _LEAN, _USUAL = 6, 4

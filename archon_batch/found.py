@@ -6,7 +6,7 @@ from itertools import islice
 
 from archon_batch.archon import Architecture, Ask, CallKey, Question, Reply, plan
 from archon_batch.forecast import Forecast, Load, forecast
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from archon_batch.store import Store
 
 #: Rows that are looked up together.

@@ -7,7 +7,7 @@ import structlog
 
 from archon_batch.breaker import Breaker
 from archon_batch.errors import GatewayError
-from archon_batch.ledger import Beyond
+from archon_batch.money import Beyond
 
 _log = structlog.get_logger()
 

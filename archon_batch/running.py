@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from archon_batch.archon import Architecture, Component, read_architecture
-from archon_batch.ledger import Beyond, Price
+from archon_batch.money import Beyond, Price
 from archon_batch.store import Job
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from archon_batch.archon import nearest
 from archon_batch.errors import InputError
-from archon_batch.ledger import usd
+from archon_batch.money import usd
 from archon_batch.scoring import Mean, Metric, Score, Scored, difference, mean
 from archon_batch.store import Account, Answered, Job, Store
 

@@ -11,7 +11,7 @@ from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError, SettingsError, together
 from archon_batch.forecast import Load, forecast, total
 from archon_batch.gateway import limits_of, missing_for, price_of, wanted, why_unknown
-from archon_batch.ledger import NanoUsd, Price, usd
+from archon_batch.money import NanoUsd, Price, usd
 from archon_batch.store import Job, NewItem, NewJob, Store
 
 #: Items in a shard at most: a message and its join then cost little beside the calls.

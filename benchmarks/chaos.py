@@ -27,7 +27,7 @@ from typing import Any, TextIO
 
 import sqlalchemy as sa
 
-from archon_batch.ledger import usd
+from archon_batch.money import usd
 from archon_batch.store import Job, Store, tables
 from tests.acceptance.stage import PRICES, Stage
 from tests.provider import Provider

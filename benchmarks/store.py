@@ -14,7 +14,7 @@ from typing import Any
 from archon_batch import report
 from archon_batch.archon import Answer, CallKey, Message, Question, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.store import CallId, Finish, Job, NewItem, NewJob, Start, Store, me, now
 from benchmarks.measure import PROGRAM, options, run, tell
 

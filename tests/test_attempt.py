@@ -30,7 +30,7 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.files import component_kinds
-from archon_batch.ledger import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
+from archon_batch.money import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
 from archon_batch.running import running
 from archon_batch.store import Started, tables
 from archon_batch.store.begin import MOST_DEATHS

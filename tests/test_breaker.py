@@ -18,7 +18,7 @@ from archon_batch.errors import (
     RefusedError,
     UnreachableError,
 )
-from archon_batch.ledger import LONGEST_OUTAGE, LONGEST_RETRY_AFTER, LONGEST_WAIT
+from archon_batch.money import LONGEST_OUTAGE, LONGEST_RETRY_AFTER, LONGEST_WAIT
 
 DOWN = ProviderDownError("m", "down")
 #: The failures in a row after which it opens.

@@ -7,7 +7,7 @@ import pytest
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.entry import answered
 from archon_batch.errors import Billing
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.store import CallId, Start, me, now
 
 #: A nano-dollar a token.

@@ -29,7 +29,7 @@ from archon_batch.archon import (
 )
 from archon_batch.errors import ArchitectureError
 from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from tests.builders import MODEL, a_question, an_architecture, architectures
 
 PRICE = Price(150_000, 600_000)

@@ -9,8 +9,8 @@ import pytest
 
 from archon_batch.breaker import Breaker
 from archon_batch.errors import RateLimitError
-from archon_batch.ledger import Again, Past, decide
-from archon_batch.limits import Width
+from archon_batch.money import Again, Past, decide
+from archon_batch.rate_limits import Width
 
 #: Whether a request is answered at this moment, with so many in flight; else the seconds that the
 #: provider asks for, and None when it asks for none.

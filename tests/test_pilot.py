@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from archon_batch.archon import run
 from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
 from archon_batch.gateway import settled
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from archon_batch.pilot import Piloted, extrapolated, places
 from tests.builders import MODEL, a_question, a_random_architecture
 

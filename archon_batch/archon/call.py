@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from archon_batch.archon.model import Model
-from archon_batch.limits import Headroom
+from archon_batch.rate_limits import Headroom
 
 # A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode

@@ -129,6 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _unforeseen(error: Exception) -> str:
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
         return "error: too many files are open: raise ulimit -n"
-    from archon_batch.log import trace  # noqa: PLC0415
+    from archon_batch.logs import trace  # noqa: PLC0415
 
     return f"error: this should not happen; please report it:\n{trace(error)}"

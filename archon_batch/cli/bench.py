@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from archon_batch import bench as road
-from archon_batch import private
+from archon_batch import private_files
 from archon_batch.cli import room
 from archon_batch.cli.judging import Bench, judging_architecture
 from archon_batch.cli.order import priced
@@ -19,7 +19,7 @@ from archon_batch.cli.submit import refuse_unready
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.dataset.published import Published, published
 from archon_batch.errors import InputError
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.scoring import BENCHMARKS, Benchmark, drawn
 
 #: Reasons that are told of what could not be read.
@@ -158,7 +158,7 @@ def _court(benchmark: Benchmark, judge: str | None, *, allow_unpriced: bool) -> 
 
 def _refuse_unwritable(folder: Path) -> None:
     try:
-        private.folder(folder)
+        private_files.folder(folder)
     except OSError as error:
         raise InputError(f"--output: {folder}: {(error.strerror or str(error)).lower()}") from None
 
@@ -172,7 +172,7 @@ def _write(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
     try:
         for suffix, text in texts.items():
             beside = path.with_name(path.name + suffix)
-            with private.opened(beside, "w", encoding="utf-8") as file:
+            with private_files.opened(beside, "w", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error

@@ -18,7 +18,7 @@ from archon_batch.files import kind_of, load_architecture, read_job_file, read_p
 from archon_batch.files.spaces import read_space
 from archon_batch.forecast import Load
 from archon_batch.itas import everyone_in, foreseen_by
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from archon_batch.search import census
 from archon_batch.submit import price_list
 

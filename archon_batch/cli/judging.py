@@ -13,7 +13,7 @@ from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.files import find_architecture, load_architecture
 from archon_batch.judge import Docket
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.scoring import as_judge, judge_of
 from archon_batch.settings import Settings
 from archon_batch.store import Job

@@ -12,7 +12,7 @@ from archon_batch.cli.page import say
 from archon_batch.cli.tables import aside, print_json, print_table
 from archon_batch.errors import InputError
 from archon_batch.limiter import Meters, figures, meters
-from archon_batch.limits import Limits
+from archon_batch.rate_limits import Limits
 from archon_batch.store import ModelKey, Store
 
 F = TypeVar("F", bound=Callable[..., Any])

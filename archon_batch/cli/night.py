@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from archon_batch import log
+from archon_batch import logs
 from archon_batch.cli import room
 from archon_batch.errors import ArchonBatchError, EngineError, InputError, StoreError
 from archon_batch.files import JobFile, read_job_file
@@ -132,4 +132,4 @@ def _verdict(store: Store, job: Job | None, error: Exception | None) -> tuple[st
 
 
 def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, ArchonBatchError) else log.trace(error)
+    return str(error) if isinstance(error, ArchonBatchError) else logs.trace(error)

@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from archon_batch.text import visible
+from archon_batch.untrusted_text import visible
 
 #: Columns where there is no terminal.
 _WIDTH = 80

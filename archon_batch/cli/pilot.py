@@ -17,7 +17,7 @@ from archon_batch.dataset import Dataset, Row
 from archon_batch.errors import InputError
 from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
 from archon_batch.found import foreseen, found_among
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.pilot import Piloted, extrapolated, places
 from archon_batch.report import dollars
 from archon_batch.settings import Settings

@@ -15,7 +15,7 @@ from archon_batch.cli.tables import money, print_json, print_table
 from archon_batch.dataset import Reading
 from archon_batch.forecast import Estimate, Forecast, total
 from archon_batch.found import Found, foreseen, found_among
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.pilot import CONFIDENCE
 from archon_batch.report import dollars
 from archon_batch.settings import Settings

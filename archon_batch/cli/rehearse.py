@@ -16,7 +16,7 @@ from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse as run
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.store import NewItem, NewJob
 
 

@@ -11,7 +11,7 @@ from archon_batch.cli.page import counted
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside
 from archon_batch.errors import InputError
-from archon_batch.ledger import NanoUsd, usd
+from archon_batch.money import NanoUsd, usd
 from archon_batch.store import Job, Store
 
 _wait = click.option("--follow/--detach", "wait", default=None, help="Wait for the end, or do not.")

@@ -12,12 +12,12 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from archon_batch import log
+from archon_batch import logs
 from archon_batch.cli.page import say
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
 from archon_batch.files import text_of
-from archon_batch.ledger import NanoUsd, nano
+from archon_batch.money import NanoUsd, nano
 from archon_batch.settings import Settings, misspelt
 from archon_batch.store import Store
 
@@ -34,7 +34,7 @@ def settings(processes: int | None = None) -> Settings:
     found = Settings.from_environment()
     if processes is not None:
         found = replace(found, processes=processes)
-    log.configure(found.log, found.log_format)
+    logs.configure(found.log, found.log_format)
     for words in misspelt(os.environ):
         say(f"warning: {words}", err=True)
     return found

@@ -14,7 +14,7 @@ from archon_batch.cli.page import counted, say
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.errors import InputError
 from archon_batch.files.metrics import metric_of
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.report import dollars
 from archon_batch.score import Scores, compared, judged, told
 from archon_batch.score import score as scored

@@ -14,7 +14,7 @@ from archon_batch.files.metrics import metric_of
 from archon_batch.files.spaces import find_space, read_space
 from archon_batch.forecast import Load
 from archon_batch.itas import Plan, everyone_in, foreseen_by
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.search import ALGORITHMS, Foreseen, Name, split
 from archon_batch.submit import price_list
 from archon_batch.trials import Case, Terms, refuse_unscorable

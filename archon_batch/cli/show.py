@@ -8,7 +8,7 @@ from archon_batch.cli.page import say
 from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import print_json, print_table
 from archon_batch.store import Job, Store
-from archon_batch.text import visible
+from archon_batch.untrusted_text import visible
 
 #: Characters of an answer in a line of many.
 _WIDTH = 100

@@ -16,7 +16,7 @@ from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset
 from archon_batch.errors import InputError
 from archon_batch.judge import Docket, verdicts
-from archon_batch.ledger import NanoUsd, Price, usd
+from archon_batch.money import NanoUsd, Price, usd
 from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Account, Job

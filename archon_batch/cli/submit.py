@@ -17,7 +17,7 @@ from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
 from archon_batch.export import export, refuse_unwritable
 from archon_batch.files import JobFile
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 from archon_batch.submit import Submission, refuse_small_budget

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archon_batch.cli.page import say
-from archon_batch.text import visible, visible_json
+from archon_batch.untrusted_text import visible, visible_json
 
 #: USD below which an amount is shown to the nano-dollar.
 _SMALL = 0.01
@@ -32,7 +32,7 @@ aside = _Aside(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 def prepare() -> None:
     """Import what rich and the end of a command need, while there are files to open."""
-    import archon_batch.log  # noqa: F401, PLC0415
+    import archon_batch.logs  # noqa: F401, PLC0415
 
     with aside.capture():
         aside.print("", "ready", style="bold")

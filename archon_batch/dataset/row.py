@@ -12,7 +12,7 @@ from typing import Literal, NoReturn, cast
 from archon_batch.archon import Message, Question
 from archon_batch.dataset.template import Template
 from archon_batch.errors import DatasetError
-from archon_batch.text import why_not_utf8
+from archon_batch.untrusted_text import why_not_utf8
 
 #: What a source hands over: a line of JSON, the cells of a row by their columns, or what is wrong.
 Record = bytes | Mapping[str, object] | DatasetError

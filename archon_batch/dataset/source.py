@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from archon_batch.dataset.parquet import Plain, parquet_rows
 from archon_batch.dataset.row import Record
 from archon_batch.errors import DatasetError
-from archon_batch.text import why_not_utf8
+from archon_batch.untrusted_text import why_not_utf8
 
 if TYPE_CHECKING:
     from io import BufferedReader

@@ -15,7 +15,7 @@ from types import FrameType
 
 import structlog
 
-from archon_batch import log
+from archon_batch import logs
 from archon_batch.engine import hangup
 from archon_batch.engine.app import settings as set_up
 from archon_batch.engine.broker import carrier
@@ -98,7 +98,7 @@ def work(job_id: str, of: int) -> int:
     """Be a member: run a share of the job's lines; return the exit status."""
     dismissed = threading.Event()
     _heed(dismissed)
-    log.configure(set_up.log, set_up.log_format)
+    logs.configure(set_up.log, set_up.log_format)
     threading.Thread(target=_hear, args=(dismissed,), daemon=True).start()
     here = Process(set_up)
     here.when_away = dismissed.set

@@ -12,7 +12,7 @@ from celery.app.amqp import AMQP
 from celery.app.amqp import Queues as CeleryQueues
 from kombu import Exchange, Queue
 
-from archon_batch import log
+from archon_batch import logs
 from archon_batch.engine import queues
 from archon_batch.errors import StoreAwayError
 from archon_batch.settings import Settings
@@ -94,7 +94,7 @@ def _asked(settings: Settings) -> str:
                 raise
             if time.monotonic() - said > _SAY:
                 # Celery has not come to that yet.
-                log.configure(settings.log, settings.log_format)
+                logs.configure(settings.log, settings.log_format)
                 _log.warning("database_awaited", why=str(error))
                 said = time.monotonic()
             time.sleep(_AGAIN)

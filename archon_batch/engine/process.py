@@ -21,8 +21,8 @@ from archon_batch.engine.sweeper import LOOK, Sweeper
 from archon_batch.errors import ArchonBatchError, StoreError, StoreGoneError
 from archon_batch.files import component_kinds
 from archon_batch.gateway import Gateway, Router, is_direct
-from archon_batch.ledger import Price
 from archon_batch.limiter import meters
+from archon_batch.money import Price
 from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
 from archon_batch.store import Store

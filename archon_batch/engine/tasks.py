@@ -9,7 +9,7 @@ from celery.exceptions import Retry
 from celery.signals import celeryd_init, setup_logging, worker_shutting_down
 
 from archon_batch import advance as road
-from archon_batch import log
+from archon_batch import logs
 from archon_batch.engine import presence, process, queues
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 @setup_logging.connect
 def _log_as_set(**_: object) -> None:
     """Log as the environment says, and not as Celery would."""
-    log.configure(settings.log, settings.log_format)
+    logs.configure(settings.log, settings.log_format)
 
 
 @celeryd_init.connect
@@ -71,7 +71,7 @@ def advance(self: "Task[..., None]", job_id: str, line: int, word: str) -> None:
         raise
     except Exception as error:  # noqa: BLE001
         # Celery tells the broker and Flower why a task is tried again; its words may quote a row.
-        raise EngineError(f"the shard is not planned: {log.trace(error)}") from None
+        raise EngineError(f"the shard is not planned: {logs.trace(error)}") from None
 
 
 def _advance(task: "Task[..., None]", job_id: str, line: int, word: str) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from archon_batch.text import why_not_utf8
+from archon_batch.untrusted_text import why_not_utf8
 
 _LARGEST = 8 << 20
 

@@ -13,7 +13,7 @@ import yaml
 
 from archon_batch.archon import refuse_secrets
 from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError, together
-from archon_batch.text import why_not_utf8
+from archon_batch.untrusted_text import why_not_utf8
 
 #: The error of each kind of file, all with (file, place, why).
 Wrong = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]

@@ -13,7 +13,7 @@ from archon_batch.gateway.faults import Fault, fault
 from archon_batch.gateway.json_schema import response_format
 from archon_batch.gateway.streams import is_stream, joined, texts_of
 from archon_batch.gateway.usage import usage
-from archon_batch.limits import Headroom
+from archon_batch.rate_limits import Headroom
 
 #: Words for why a reply ended, in lower case, for which there is one of OpenAI's.
 _ENDS = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite, isnan
 
-from archon_batch.limits import Headroom
+from archon_batch.rate_limits import Headroom
 
 #: A length of time as providers write it: ``1s``, ``6m0s``, ``120ms``, ``1h2m3.5s``, or seconds.
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")

@@ -16,7 +16,7 @@ from math import isfinite
 
 from archon_batch.errors import TransientError
 from archon_batch.gateway.headers import headroom
-from archon_batch.ledger import LONGEST_OUTAGE
+from archon_batch.money import LONGEST_OUTAGE
 
 #: Characters of a refusal in which it is looked for a wait.
 _LOOKED_AT = 1 << 14

@@ -6,7 +6,7 @@ from archon_batch.archon import Architecture
 from archon_batch.itas.objective import Objective, has_scored, mean_score, ranked
 from archon_batch.itas.plan import Plan, Runs
 from archon_batch.itas.trial import Book, Found, Trial
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.search import Builder, front, identity
 from archon_batch.trials import Case, Outcomes, Wanted, mean_calls
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from archon_batch.archon import Architecture
 from archon_batch.forecast import Load, forecast, total
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.search import Builder, Foreseen, Propose, Space
 from archon_batch.trials import Amount, Case, Outcomes, Tally, Wanted
 

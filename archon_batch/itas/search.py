@@ -10,7 +10,7 @@ from archon_batch.itas.objective import Objective, are_whole, has_scored, ranked
 from archon_batch.itas.plan import Plan, Runs
 from archon_batch.itas.race import best_to_beat, is_worse
 from archon_batch.itas.trial import Book, Found, Trial
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.search import (
     Builder,
     Foreseen,

@@ -10,7 +10,7 @@ import structlog
 from archon_batch.errors import StoreAwayError, StoreError
 from archon_batch.gate import clock
 from archon_batch.limiter.seam import Meters
-from archon_batch.limits import LATE, MOST_WISHES, RENEW, Grant, Headroom, Limits, Width, Wish
+from archon_batch.rate_limits import LATE, MOST_WISHES, RENEW, Grant, Headroom, Limits, Width, Wish
 from archon_batch.store import ModelKey
 
 if TYPE_CHECKING:

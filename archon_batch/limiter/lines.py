@@ -9,7 +9,7 @@ from archon_batch.archon import Model
 from archon_batch.errors import StoreError
 from archon_batch.limiter.line import Line
 from archon_batch.limiter.seam import Meters
-from archon_batch.limits import Limits
+from archon_batch.rate_limits import Limits
 from archon_batch.store import ModelKey, Store, me
 
 #: Seconds between two looks at what operators and jobs want.

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from archon_batch.limits import Grant, Limits, Meter, Wish
+from archon_batch.rate_limits import Grant, Limits, Meter, Wish
 from archon_batch.store import ModelKey, Store
 
 

@@ -8,7 +8,7 @@ from typing import cast
 from redis import Redis, RedisError
 
 from archon_batch.errors import StoreAwayError
-from archon_batch.limits import AHEAD, LEASE, UNKNOWN, Grant, Holder, Limits, Meter, Wish
+from archon_batch.rate_limits import AHEAD, LEASE, UNKNOWN, Grant, Holder, Limits, Meter, Wish
 from archon_batch.store import ModelKey
 
 #: Seconds for a round trip; the calls wait, and it is tried again.

@@ -14,7 +14,7 @@ from archon_batch.portrait import plates, words
 from archon_batch.portrait.figures import Figures
 from archon_batch.portrait.spread import Spread
 from archon_batch.store import now
-from archon_batch.text import visible
+from archon_batch.untrusted_text import visible
 
 _HERE = Path(__file__).parent
 

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree as ET
 
-from archon_batch.text import visible
+from archon_batch.untrusted_text import visible
 
 #: Colours that stand for those of the page, which has two sets of them, light and dark.
 INK, MUTED, LINE = "#010101", "#020202", "#030303"

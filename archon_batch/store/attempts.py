@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.store import tables
 from archon_batch.store.prepared import Record, execute, fetch
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Question
 from archon_batch.errors import JobNotFoundError
-from archon_batch.ledger import Beyond, NanoUsd, Price
+from archon_batch.money import Beyond, NanoUsd, Price
 from archon_batch.store import tables
 from archon_batch.store.attempts import lock
 from archon_batch.store.database import Database

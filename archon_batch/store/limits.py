@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from archon_batch.limits import Grant, Holder, Limits, Meter, Wish, grant
+from archon_batch.rate_limits import Grant, Holder, Limits, Meter, Wish, grant
 from archon_batch.store import tables
 from archon_batch.store.database import Database
 from archon_batch.store.prepared import Record

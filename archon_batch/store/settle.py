@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.store import tables
 from archon_batch.store.attempts import (
     CALL,

@@ -16,10 +16,10 @@ from typing import Any
 
 import structlog
 
-from archon_batch import private
+from archon_batch import private_files
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.store.attempts import CallId, Finish, Start
 
 _log = structlog.get_logger()
@@ -47,11 +47,11 @@ class Spool:
         Raises:
             OSError: they cannot be written.
         """
-        private.folder(self.folder)
+        private_files.folder(self.folder)
         word = secrets.token_hex(8)
         draft, whole = self.folder / f"{word}.draft", self.folder / f"{name or word}.json"
         try:
-            with private.opened(draft, "x", encoding="ascii") as file:
+            with private_files.opened(draft, "x", encoding="ascii") as file:
                 json.dump([_plain(finish) for finish in finishes], file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -21,9 +21,9 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from archon_batch import private
+from archon_batch import private_files
 from archon_batch.errors import StoreError
-from archon_batch.ledger import usd
+from archon_batch.money import usd
 from archon_batch.store import tables
 from archon_batch.store.attempts import Start
 from archon_batch.store.database import Database
@@ -231,7 +231,7 @@ class Witness:
         kept = dict(list(known.items())[-_MOST:])
         draft = self._folder / f"{secrets.token_hex(8)}.draft"
         try:
-            with private.opened(draft, "x") as file:
+            with private_files.opened(draft, "x") as file:
                 json.dump({job: (seen.attempts, seen.spent) for job, seen in kept.items()}, file)
             draft.replace(self._path())
         except BaseException:
@@ -241,7 +241,7 @@ class Witness:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Be the one process that writes."""
-        private.folder(self._folder)
+        private_files.folder(self._folder)
         handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -14,7 +14,7 @@ from archon_batch.engine.process import Process
 from archon_batch.engine.start import start
 from archon_batch.errors import CallTimeoutError, RateLimitError
 from archon_batch.gateway import ScriptedGateway, settled
-from archon_batch.ledger import NanoUsd, Price
+from archon_batch.money import NanoUsd, Price
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 from tests.acceptance.stage import PRICES, Stage, until

@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
-from tests.test_limits import most_within
+from tests.test_rate_limits import most_within
 
 LIMITED = """\
 name: limited

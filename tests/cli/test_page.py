@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from archon_batch.cli.page import Page, counted
-from archon_batch.text import visible
+from archon_batch.untrusted_text import visible
 
 #: What a model could write to a terminal: a colour, a title, a bell, a return, a line undone.
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\x08\x7f\x9b2J\u202eback\u2066\0"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from archon_batch.archon import Answer, GaveUp
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from archon_batch.store import NewItem, NewJob, Store
 from tests.builders import MODEL, a_finish, a_question, a_start, an_architecture
 from tests.cli.terminal import Terminal

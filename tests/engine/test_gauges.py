@@ -10,7 +10,7 @@ from archon_batch.archon import Reply, Usage
 from archon_batch.engine import gauges as module
 from archon_batch.engine.gauges import Counted, Gauges
 from archon_batch.errors import RateLimitError
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from tests.builders import a_call
 
 PRICE = Price(input=150_000_000, output=600_000_000)

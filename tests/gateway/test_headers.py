@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.gateway.headers import headroom
-from archon_batch.limits import Headroom
+from archon_batch.rate_limits import Headroom
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from archon_batch.archon import Model, Reply, Usage
 from archon_batch.attempt import End, Placer
 from archon_batch.errors import RateLimitError, StoreAwayError
 from archon_batch.limiter import Line, Lines, Permit, StoredMeters, line
-from archon_batch.limits import LATE, Headroom, Limits
+from archon_batch.rate_limits import LATE, Headroom, Limits
 from archon_batch.store import ModelKey, Store
 from tests.acceptance.stage import until
 from tests.builders import MODEL, a_call, a_running_job, an_architecture
-from tests.test_limits import most_within
+from tests.test_rate_limits import most_within
 
 KEY = ModelKey(MODEL)
 FOUR = Reply("four", usage=Usage(10, 5), finish="stop")

@@ -12,10 +12,10 @@ from redis import Redis
 from archon_batch.errors import StoreAwayError
 from archon_batch.limiter import Meters, StoredMeters, meters
 from archon_batch.limiter.shared import RedisMeters
-from archon_batch.limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
+from archon_batch.rate_limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
 from archon_batch.store import ModelKey, Store
 from archon_batch.store.database import Database
-from tests.test_limits import most_within
+from tests.test_rate_limits import most_within
 
 KEY = ModelKey("openai/stand-in", "http://127.0.0.1:1/v1")
 

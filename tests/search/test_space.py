@@ -7,7 +7,7 @@ from archon_batch.errors import ArchitectureError
 from archon_batch.files.spaces import read_space
 from archon_batch.search import Builder, Point, census, identity
 from tests.search.spaces import a_space
-from tests.test_house import ROOT
+from tests.test_repository import ROOT
 
 EVERYTHING = {
     "samples": [1, 2],

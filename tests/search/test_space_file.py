@@ -5,7 +5,7 @@ import pytest
 from archon_batch.errors import ArchitectureError
 from archon_batch.files import kind_of
 from archon_batch.files.spaces import find_space, read_space
-from tests.test_house import ROOT
+from tests.test_repository import ROOT
 
 SPACE = """\
 name: small

@@ -21,7 +21,7 @@ from archon_batch.errors import (
     RefusedError,
     UnreachableError,
 )
-from archon_batch.ledger import Price
+from archon_batch.money import Price
 from archon_batch.store import (
     Account,
     Begun,

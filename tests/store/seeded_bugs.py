@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from archon_batch import entry, ledger
+from archon_batch import entry, money
 from archon_batch.store import accounts, attempts, begin, clerk, items, jobs, prepared, settle
 
 if TYPE_CHECKING:
@@ -495,61 +495,61 @@ JOBS_AND_ITEMS = [
 
 #: Of prices, of retries, and of what an end means for the bill.
 RULES = [
-    Bug("a call is tried once more", ledger.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
-    Bug("a refusal uses up an attempt", ledger.decide, "past.tried - past.refused", "past.tried"),
+    Bug("a call is tried once more", money.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
+    Bug("a refusal uses up an attempt", money.decide, "past.tried - past.refused", "past.tried"),
     Bug("refusals are forgotten", begin._started, "== RATE_LIMIT", '== "never"'),
     Bug(
         "a call is doubted once more",
-        ledger.decide,
+        money.decide,
         "else MOST_IN_DOUBT)",
         "else MOST_IN_DOUBT + 1)",
     ),
     Bug(
         "what fails for good is tried again",
-        ledger.decide,
+        money.decide,
         'return Fail(f"{error.reason}: {error.why}")',
         "return Again(FIRST_WAIT)",
     ),
     Bug(
         "a call fails with its job",
-        ledger.decide,
+        money.decide,
         "return Stop(str(error))",
         "return Fail(str(error))",
     ),
     Bug(
         "tokens that were not told are none",
-        ledger.Price.cost,
+        money.Price.cost,
         "return None",
         "return NanoUsd(0)",
     ),
     Bug(
         "costs are rounded down",
-        ledger.Price._of,
+        money.Price._of,
         "-(-(prompt + completion * self.output) // _MILLION)",
         "(prompt + completion * self.output) // _MILLION",
     ),
-    Bug("a prompt costs nothing", ledger.Price._of, "prompt + ", ""),
+    Bug("a prompt costs nothing", money.Price._of, "prompt + ", ""),
     Bug(
         "what was read from a cache costs what it costs afresh",
-        ledger.Price.cost,
+        money.Price.cost,
         "self.input if self.cached is None else self.cached",
         "self.input",
     ),
     Bug(
         "a cache that is dear is not kept back for",
-        ledger.Price.most,
+        money.Price.most,
         "max(self.input, self.cached or 0)",
         "self.input",
     ),
     Bug(
         "no answer is kept back for",
-        ledger.Price.most,
+        money.Price.most,
         "_most_of(call), call.max_tokens",
         "_most_of(call), 0",
     ),
     Bug(
         "no prompt is kept back for",
-        ledger.Price.most,
+        money.Price.most,
         "self._of(prompt * ",
         "self._of(0 * ",
     ),

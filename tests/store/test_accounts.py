@@ -6,7 +6,7 @@ import pytest
 
 from archon_batch.archon import Answer, CallKey, GaveUp, Note, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.store import Account, CallId, Progress
 from tests.builders import a_finish, a_job, a_start, in_doubt
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from archon_batch.archon import GaveUp, Reply
 from archon_batch.errors import Billing, StoreError
-from archon_batch.ledger import NanoUsd
+from archon_batch.money import NanoUsd
 from archon_batch.store import (
     BudgetReached,
     Busy,

@@ -7,7 +7,7 @@ import pytest
 
 from archon_batch.archon import Message, Question
 from archon_batch.errors import JobNotFoundError
-from archon_batch.ledger import Beyond, NanoUsd, Price
+from archon_batch.money import Beyond, NanoUsd, Price
 from archon_batch.store import NewItem, NewJob
 from tests.builders import a_job, a_question, an_architecture
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 import structlog
 
-from archon_batch import log
-from archon_batch.text import in_a_line, visible, visible_json
+from archon_batch import logs
+from archon_batch.untrusted_text import in_a_line, visible, visible_json
 
 #: What turns letters or moves a cursor.
 OBEYED = [*map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))), *"\u061c\u200e\u200f\u2028\u2029",
@@ -35,7 +35,7 @@ def test_a_line_stays_one_line() -> None:
 def test_log_lines_hold_nothing_that_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
-    log.configure("info", "text")
+    logs.configure("info", "text")
 
     structlog.get_logger().warning(
         "job_halted", why="429: \x1b]0;t\x07\u202e\n2026-01-01 [error] forged", many=3

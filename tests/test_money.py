@@ -23,7 +23,7 @@ from archon_batch.errors import (
     TransientError,
     UnknownModelError,
 )
-from archon_batch.ledger import (
+from archon_batch.money import (
     LONGEST_AMONG_ANSWERS,
     LONGEST_OUTAGE,
     LONGEST_RETRY_AFTER,

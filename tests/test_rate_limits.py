@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.limits import (
+from archon_batch.rate_limits import (
     AHEAD,
     LEASE,
     UNKNOWN,

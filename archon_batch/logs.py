@@ -11,7 +11,7 @@ from typing import TextIO, TypeAlias, cast
 import structlog
 from structlog.typing import EventDict
 
-from archon_batch.text import in_a_line, visible
+from archon_batch.untrusted_text import in_a_line, visible
 
 _Error: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 

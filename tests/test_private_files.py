@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archon_batch.cli import doctor
-from archon_batch.private import opened
+from archon_batch.private_files import opened
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
