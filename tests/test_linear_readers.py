@@ -29,7 +29,7 @@ from archon_batch.archon.call import Message
 from archon_batch.archon.components import critic, ranker, verifier
 from archon_batch.archon.components import unit_test_evaluator as evaluator
 from archon_batch.archon.components import unit_test_generator as generator
-from archon_batch.archon.fence import fenced
+from archon_batch.archon.delimiters import fenced
 from archon_batch.dataset.template import Template
 from archon_batch.errors import SettingsError
 from archon_batch.portrait.agreement import said
@@ -157,7 +157,7 @@ def test_every_metric_that_reads_here_is_among_them():
 def test_a_pattern_of_a_user_s_that_takes_too_long_is_told_as_unread(
     metric, of, reference, monkeypatch
 ):
-    monkeypatch.setattr("archon_batch.archon.pattern.SECONDS", 0.2)
+    monkeypatch.setattr("archon_batch.archon.timed_regex.SECONDS", 0.2)
     long = f"{'a' * 5_000}b"
     answer = long if metric == "regex" else f'{{"x": "{long}", "{"x" * 5_000}": 1}}'
 

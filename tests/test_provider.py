@@ -19,7 +19,7 @@ from archon_batch.archon.components import (
     unit_test_generator,
     verifier,
 )
-from archon_batch.archon.fence import fenced
+from archon_batch.archon.delimiters import fenced
 from tests import provider as module
 from tests.builders import a_component, a_question
 from tests.builders import asked as asked_of

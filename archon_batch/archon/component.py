@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from archon_batch.archon.call import Message
 from archon_batch.archon.marks import marked
+from archon_batch.archon.requests import Steps
 from archon_batch.archon.state import Contribution, Question, Remark, State
-from archon_batch.archon.steps import Steps
 
 #: What is contributed, and what did not go as asked.
 Work = Steps[tuple[Contribution, tuple[Remark, ...]]]

@@ -7,12 +7,12 @@ from typing import cast
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import Call, CallKey, Reply, without_system
 from archon_batch.archon.component import Component, ModelComponent, Scene
-from archon_batch.archon.execution import SANDBOX
+from archon_batch.archon.context_window import OverflowedError
 from archon_batch.archon.guard import guarded
+from archon_batch.archon.reasoning_text import without_thoughts
+from archon_batch.archon.requests import Request
+from archon_batch.archon.sandbox_calls import SANDBOX
 from archon_batch.archon.state import Contribution, Note, Question, Remark, State
-from archon_batch.archon.steps import Request
-from archon_batch.archon.thoughts import without_thoughts
-from archon_batch.archon.window import OverflowedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from traceback import walk_tb
 
 from archon_batch.archon.component import Component, ModelComponent, Scene, Work
+from archon_batch.archon.context_window import OverflowedError
+from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Contribution, Remark
-from archon_batch.archon.steps import Request
-from archon_batch.archon.window import OverflowedError
 from archon_batch.errors import ArchitectureError
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from archon_batch.archon.numeral import (
+from archon_batch.archon.numerals import (
     NONE,
     NUMBERS,
     POWER,

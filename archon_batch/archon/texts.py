@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from archon_batch.archon.component import Scene
+from archon_batch.archon.requests import Request, Steps, tell, together
 from archon_batch.archon.state import Candidate, Contribution, Remark
-from archon_batch.archon.steps import Request, Steps, tell, together
 
 
 def texts(

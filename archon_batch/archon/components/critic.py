@@ -9,11 +9,11 @@ from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.fence import fenced, shuffled
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
+from archon_batch.archon.context_window import fitted
+from archon_batch.archon.delimiters import fenced, shuffled
+from archon_batch.archon.json_replies import JsonReply, json_form, read_json
+from archon_batch.archon.requests import Reading, Request, Steps, UnreadableError, ask, together
 from archon_batch.archon.state import Candidate, Contribution, Remark
-from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, ask, together
-from archon_batch.archon.window import fitted
 
 _ROLE = "You review responses to a request, fairly and precisely."
 

@@ -7,12 +7,12 @@ from pydantic import Field
 
 from archon_batch.archon.call import Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
+from archon_batch.archon.context_window import fitted
 from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.fence import fenced, shuffled
+from archon_batch.archon.delimiters import fenced, shuffled
+from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Candidate, Contribution
-from archon_batch.archon.steps import Request
 from archon_batch.archon.texts import texts
-from archon_batch.archon.window import fitted
 
 _ROLE = "You combine several responses to a request into one that is better than each of them."
 

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from archon_batch.archon.call import Message, without_system
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
+from archon_batch.archon.context_window import refuse_long
+from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Contribution
-from archon_batch.archon.steps import Request
 from archon_batch.archon.texts import texts
-from archon_batch.archon.window import refuse_long
 
 _SYSTEM = "You are a helpful assistant."
 

@@ -13,11 +13,11 @@ from pydantic import Field
 
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
+from archon_batch.archon.context_window import fitted, refuse_long
 from archon_batch.archon.marks import enclosed
-from archon_batch.archon.scale import SCALES, ScaleName, read_tag
+from archon_batch.archon.requests import Request, ask
 from archon_batch.archon.state import Candidate, Contribution
-from archon_batch.archon.steps import Request, ask
-from archon_batch.archon.window import fitted, refuse_long
+from archon_batch.archon.verdict_scale import SCALES, ScaleName, read_tag
 
 _ROLE = "You judge responses to requests: fair, exacting, and moved by nothing but what they say."
 

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from archon_batch.archon.answers import denied
+from archon_batch.archon.answer_extraction import denied
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
+from archon_batch.archon.context_window import fitted
 from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.fence import fenced, shuffled
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
+from archon_batch.archon.delimiters import fenced, shuffled
+from archon_batch.archon.json_replies import JsonReply, json_form, read_json
+from archon_batch.archon.requests import Request, UnreadableError, ask
 from archon_batch.archon.state import Candidate, Contribution, Remark
-from archon_batch.archon.steps import Request, UnreadableError, ask
-from archon_batch.archon.window import fitted
 
 _ROLE = "You put responses to a request in order, the best first."
 

@@ -9,14 +9,14 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work, numbered
-from archon_batch.archon.execution import LEAST_SECONDS, MOST_SECONDS, SANDBOX, execution
-from archon_batch.archon.execution import read as read_executed
-from archon_batch.archon.fence import fenced
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
-from archon_batch.archon.judging import judged, looked_at, majority
+from archon_batch.archon.context_window import fitted
+from archon_batch.archon.delimiters import fenced
+from archon_batch.archon.json_replies import JsonReply, json_form, read_json
+from archon_batch.archon.majority_vote import judged, looked_at, majority
+from archon_batch.archon.requests import Reading, Request, Steps, UnreadableError, ask, together
+from archon_batch.archon.sandbox_calls import LEAST_SECONDS, MOST_SECONDS, SANDBOX, execution
+from archon_batch.archon.sandbox_calls import read as read_executed
 from archon_batch.archon.state import Candidate, Contribution, Remark, Verdict
-from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, ask, together
-from archon_batch.archon.window import fitted
 
 _ROLE = "You decide which unit tests a response to a request passes."
 

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.call import Form, Message
-from archon_batch.archon.code import blocks_of
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
+from archon_batch.archon.context_window import refuse_long
+from archon_batch.archon.json_replies import JsonReply, json_form, read_json
+from archon_batch.archon.program_extraction import blocks_of
+from archon_batch.archon.requests import Request, UnreadableError, ask, together
 from archon_batch.archon.state import Contribution, Remark
-from archon_batch.archon.steps import Request, UnreadableError, ask, together
-from archon_batch.archon.window import refuse_long
 
 _ROLE = "You write unit tests for responses to a request."
 

@@ -6,16 +6,24 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from archon_batch.archon.answers import denied
+from archon_batch.archon.answer_extraction import denied
 from archon_batch.archon.call import Form, Message
 from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.fence import fenced
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
-from archon_batch.archon.judging import judged, looked_at, majority
+from archon_batch.archon.context_window import fitted
+from archon_batch.archon.delimiters import fenced
+from archon_batch.archon.json_replies import JsonReply, json_form, read_json
+from archon_batch.archon.majority_vote import judged, looked_at, majority
 from archon_batch.archon.marks import marked
+from archon_batch.archon.requests import (
+    Reading,
+    Request,
+    Steps,
+    UnreadableError,
+    ask,
+    tell,
+    together,
+)
 from archon_batch.archon.state import Candidate, Contribution, Remark
-from archon_batch.archon.steps import Reading, Request, Steps, UnreadableError, ask, tell, together
-from archon_batch.archon.window import fitted
 
 _ROLE = "You check whether a response to a request is correct, with an open mind."
 

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from archon_batch.archon.answers import EXTRACTORS, matched
+from archon_batch.archon.answer_extraction import EXTRACTORS, matched
 from archon_batch.archon.component import Bounds, Component, Scene, Work
-from archon_batch.archon.pattern import PatternError, user_pattern
 from archon_batch.archon.state import Contribution, Remark
+from archon_batch.archon.timed_regex import PatternError, user_pattern
 
 
 class Voter(Component):

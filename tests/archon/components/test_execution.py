@@ -20,7 +20,7 @@ from archon_batch.archon import (
     run,
 )
 from archon_batch.archon.components.unit_test_generator import form_code, read_code
-from archon_batch.archon.execution import form, read
+from archon_batch.archon.sandbox_calls import form, read
 from archon_batch.errors import ArchitectureError
 from tests.archon.components.gbnf import admits
 from tests.archon.components.playing import answered, ids

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from archon_batch.archon import Remark, Scene, State
-from archon_batch.archon.window import OverflowedError, estimated
+from archon_batch.archon.context_window import OverflowedError, estimated
 from tests.archon.components.playing import answered, ids, slots
 from tests.builders import a_component, a_question, asked, candidates, played
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import Bounds, Remark
-from archon_batch.archon.answers import EXTRACTORS
+from archon_batch.archon.answer_extraction import EXTRACTORS
 from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.schema import checked
 from archon_batch.errors import ArchitectureError

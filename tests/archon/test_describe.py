@@ -19,7 +19,7 @@ from archon_batch.archon import (
     story_of,
 )
 from archon_batch.archon.components.ranker import Ranker
-from archon_batch.archon.words import did
+from archon_batch.archon.describe import did
 from tests.builders import MODEL, a_question, an_architecture, candidates
 
 THREE = {"type": "generator", "samples": 3}

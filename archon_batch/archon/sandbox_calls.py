@@ -11,9 +11,9 @@ from typing import Literal
 from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.call import Form, Message
-from archon_batch.archon.code import called_in, code_of
-from archon_batch.archon.json_form import JsonReply, json_form, read_json
-from archon_batch.archon.steps import Request, UnreadableError
+from archon_batch.archon.json_replies import JsonReply, json_form, read_json
+from archon_batch.archon.program_extraction import called_in, code_of
+from archon_batch.archon.requests import Request, UnreadableError
 
 #: The model that runs Python, by its name in architectures.
 SANDBOX = "sandbox/python"

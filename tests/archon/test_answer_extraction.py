@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archon_batch.archon.answers import (
+from archon_batch.archon.answer_extraction import (
     EXTRACTORS,
     boxed,
     expression,
@@ -13,7 +13,7 @@ from archon_batch.archon.answers import (
     number,
     plain,
 )
-from archon_batch.archon.pattern import user_pattern
+from archon_batch.archon.timed_regex import user_pattern
 from tests.archon.components.hostile import slow
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archon_batch.archon.answers import EXTRACTORS, matched
+from archon_batch.archon.answer_extraction import EXTRACTORS, matched
 from archon_batch.archon.component import Component
 from archon_batch.archon.components.critic import Critic
 from archon_batch.archon.components.fuser import Fuser
@@ -16,9 +16,9 @@ from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
 from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.course import Done
-from archon_batch.archon.pattern import user_pattern
-from archon_batch.archon.scale import read_tag
 from archon_batch.archon.state import Contribution, State
+from archon_batch.archon.timed_regex import user_pattern
+from archon_batch.archon.verdict_scale import read_tag
 
 #: Candidates that are named one by one, and characters of an answer that is voted for.
 _NAMED, _ANSWER = 8, 40

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from archon_batch.archon.component import Bounds
+from archon_batch.archon.requests import Reading, Steps, together
 from archon_batch.archon.state import Candidate, Remark
-from archon_batch.archon.steps import Reading, Steps, together
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from archon_batch.archon import (
     refuse_long,
     run,
 )
-from archon_batch.archon.window import OverflowedError, estimated
+from archon_batch.archon.context_window import OverflowedError, estimated
 from tests.builders import MODEL, a_component, a_question, an_architecture, asked
 
 MARK = " [... cut here to fit]"

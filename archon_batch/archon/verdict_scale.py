@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from archon_batch.archon.answers import denied
-from archon_batch.archon.steps import UnreadableError
+from archon_batch.archon.answer_extraction import denied
+from archon_batch.archon.requests import UnreadableError
 
 ScaleName = Literal["rating", "grade", "comparison", "preference"]
 

@@ -7,9 +7,9 @@ from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import CallKey, Reply
 from archon_batch.archon.component import Component, ModelComponent
 from archon_batch.archon.course import Answer, Ask, GaveUp
+from archon_batch.archon.describe import did
 from archon_batch.archon.planner import trace
 from archon_batch.archon.state import Question, Remark, State
-from archon_batch.archon.words import did
 
 
 @dataclass(frozen=True, slots=True)

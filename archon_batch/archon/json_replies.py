@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from archon_batch.archon.call import Form
-from archon_batch.archon.steps import UnreadableError
+from archon_batch.archon.requests import UnreadableError
 
 T = TypeVar("T")
 

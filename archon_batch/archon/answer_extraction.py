@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from archon_batch.archon.pattern import UserPattern
 from archon_batch.archon.quantity import Quantity, all_quantities, first_quantity, last_quantity
+from archon_batch.archon.timed_regex import UserPattern
 
 _NUMBER = re.compile(
     # A sign, unless what stands before it makes it a minus or a dash: 10-15 ends with 15.
