@@ -33,7 +33,7 @@ from archon_batch.files import component_kinds
 from archon_batch.money import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
 from archon_batch.running import running
 from archon_batch.store import Started, tables
-from archon_batch.store.begin import MOST_DEATHS
+from archon_batch.store.admission import MOST_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
 
 #: A nano-dollar a token.

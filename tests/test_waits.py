@@ -36,7 +36,7 @@ REASONS = {
     ("sandbox/trial.py", "self._poll.poll(left * 1000)"): "what is left of the trial's seconds",
     ("scoring/metrics/maths.py", "process.communicate()"): "the process was killed before",
     (
-        "store/clerk.py",
+        "store/attempt_writer.py",
         "self._thread.join()",
     ): "ends with a commit, which waits for a minute at most",
 }

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from archon_batch.store.accounts import Account, Accounts, By, Progress
+from archon_batch.store.attempt_writer import Clerk
 from archon_batch.store.attempts import (
     Begun,
     BudgetReached,
@@ -21,27 +21,27 @@ from archon_batch.store.attempts import (
     Tight,
 )
 from archon_batch.store.audit import Audit, Books
-from archon_batch.store.clerk import Clerk
-from archon_batch.store.completions import Completions, Kept
+from archon_batch.store.call_metrics import Measures, Outcome
+from archon_batch.store.completion_cache import Completions, Kept
 from archon_batch.store.database import Database, bring, connect, is_there
-from archon_batch.store.endings import Answered, AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.high_water_mark import Seen, Witness
 from archon_batch.store.installation import Installation
-from archon_batch.store.intake import take_in
+from archon_batch.store.item_results import Answered, AttemptLine, CallLine, Ending, Endings
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.leases import Leases
-from archon_batch.store.limits import Asked, ModelKey, ModelLimits
-from archon_batch.store.lines import Lines, Still, Turn
-from archon_batch.store.measures import Measures, Outcome
-from archon_batch.store.moment import now
-from archon_batch.store.nights import Night, Nights
-from archon_batch.store.owner import is_dead, me
 from archon_batch.store.patience import patiently
+from archon_batch.store.process_identity import is_dead, me
+from archon_batch.store.rate_limits import Asked, ModelKey, ModelLimits
+from archon_batch.store.scheduled_runs import Night, Nights
 from archon_batch.store.scores import RowScore, Scores
 from archon_batch.store.searches import Search, Searches, TrialLine
-from archon_batch.store.settle import recover as _recover
+from archon_batch.store.settlement import recover as _recover
+from archon_batch.store.shard_cursors import Lines, Still, Turn
 from archon_batch.store.spool import Spool
-from archon_batch.store.witness import Seen, Witness
+from archon_batch.store.spool_replay import take_in
+from archon_batch.store.timestamps import now
+from archon_batch.store.usage_totals import Account, Accounts, By, Progress
 from archon_batch.store.workers import Worker, Workers
 
 

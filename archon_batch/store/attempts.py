@@ -15,7 +15,7 @@ from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd
 from archon_batch.store import tables
-from archon_batch.store.prepared import Record, execute, fetch
+from archon_batch.store.compiled_sql import Record, execute, fetch
 
 #: The outcome of an attempt whose process died, and of one that a rate limit turned away.
 WORKER_DIED, RATE_LIMIT = "worker_died", "rate_limit"

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from archon_batch.store import tables
 from archon_batch.store.attempts import CALL
 from archon_batch.store.database import Database
-from archon_batch.store.settle import LATE
+from archon_batch.store.settlement import LATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from archon_batch.errors import (
     StoreError,
     StoreGoneError,
 )
-from archon_batch.store.codes import Meaning, meaning
-from archon_batch.store.file import File
+from archon_batch.store.compiled_sql import say
+from archon_batch.store.error_codes import Meaning, meaning
 from archon_batch.store.migrations import HEAD, upgrade
-from archon_batch.store.moment import now
-from archon_batch.store.prepared import say
-from archon_batch.store.server import faults, reconnect, served, settle_transaction
+from archon_batch.store.postgres import faults, reconnect, served, settle_transaction
+from archon_batch.store.sqlite_file import File
+from archon_batch.store.timestamps import now
 
 _VARIABLE = "ARCHON_BATCH_DATABASE_URL"
 

@@ -13,10 +13,10 @@ from sqlalchemy.engine import Connection
 from archon_batch.archon import Answer, CallKey, GaveUp, Message, Question, Reply
 from archon_batch.store import tables
 from archon_batch.store.attempts import lock
+from archon_batch.store.compiled_sql import Build, among, execute, fetch, listed
 from archon_batch.store.database import Database
-from archon_batch.store.moment import now
-from archon_batch.store.prepared import Build, among, execute, fetch, listed
-from archon_batch.store.reasons import has_reason
+from archon_batch.store.failure_reasons import has_reason
+from archon_batch.store.timestamps import now
 
 
 @dataclass(frozen=True, slots=True)

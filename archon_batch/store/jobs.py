@@ -15,10 +15,10 @@ from archon_batch.errors import JobNotFoundError
 from archon_batch.money import Beyond, NanoUsd, Price
 from archon_batch.store import tables
 from archon_batch.store.attempts import lock
+from archon_batch.store.compiled_sql import Record, fetch
 from archon_batch.store.database import Database
-from archon_batch.store.moment import now, read
-from archon_batch.store.prepared import Record, fetch
-from archon_batch.store.text import storable
+from archon_batch.store.text_values import storable
+from archon_batch.store.timestamps import now, read
 
 #: Rows that are inserted by one statement.
 _CHUNK = 1_000

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from archon_batch.scoring import Score
 from archon_batch.store import tables
+from archon_batch.store.compiled_sql import Record
 from archon_batch.store.database import Database
-from archon_batch.store.prepared import Record
-from archon_batch.store.text import storable
+from archon_batch.store.text_values import storable
 
 #: Rows that are inserted by one statement.
 _CHUNK = 1_000

@@ -3,7 +3,6 @@
 from sqlalchemy import Table
 from sqlmodel import SQLModel
 
-from archon_batch.store.books import Attempt, Call, Completion, Item, Job, Sum
 from archon_batch.store.registers import (
     Installation,
     Lease,
@@ -16,6 +15,7 @@ from archon_batch.store.registers import (
     Trial,
     Worker,
 )
+from archon_batch.store.schema import Attempt, Call, Completion, Item, Job, Sum
 
 
 def _table(model: type[SQLModel]) -> Table:

@@ -35,11 +35,11 @@ from archon_batch.cli import follow, main
 from archon_batch.dataset import Dataset
 from archon_batch.engine import embedded, process, start, tasks
 from archon_batch.gateway import ScriptedGateway
-from archon_batch.store import Items, clerk, database
+from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs
 from archon_batch.store.leases import Leases
-from archon_batch.store.lines import Lines
+from archon_batch.store.shard_cursors import Lines
 
 #: What a command imports when it needs it, and a child is to find here.
 _NEEDED = (
@@ -265,8 +265,8 @@ def _install(points: _Points, latency: float) -> None:
     for name in ("take", "give_back", "forget"):
         commits.within(Leases, name, "a lease")
     commits.after(store, "_recover", "a recovery")
-    commits.after(clerk, "begin", "a beginning")
-    commits.after(clerk, "settle", "an end")
+    commits.after(attempt_writer, "begin", "a beginning")
+    commits.after(attempt_writer, "settle", "an end")
 
     around(Dataset, "check", "the dataset is read")
     around(process.Process, "__init__", "the process is made")
@@ -325,7 +325,7 @@ def _live(order: Order) -> None:
     vars(submit).update(_WIDEST=1)
     if order.in_flight == 1:
         # The end of a call and the beginning of the next share a commit or not, as it happens.
-        vars(clerk).update(_BATCH=1)
+        vars(attempt_writer).update(_BATCH=1)
     points = _Points(order.at, order.signal)
     _install(points, order.latency)
     try:

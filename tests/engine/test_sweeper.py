@@ -15,7 +15,7 @@ from archon_batch.engine.start import start
 from archon_batch.errors import BrokerError
 from archon_batch.settings import Settings
 from archon_batch.store import Started
-from archon_batch.store.owner import me
+from archon_batch.store.process_identity import me
 from tests.builders import a_job, a_start, an_architecture
 
 ELSEWHERE = "elsewhere:1:1"

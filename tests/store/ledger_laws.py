@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from archon_batch.store import By, Start, Store, tables
-from archon_batch.store.prepared import Record
+from archon_batch.store.compiled_sql import Record
 from tests.store.ledger_books import Books
 
 

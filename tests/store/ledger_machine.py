@@ -20,9 +20,9 @@ from archon_batch.archon import Answer, Call, CallKey, GaveUp, Reply, Usage
 from archon_batch.entry import answered, failed
 from archon_batch.money import NanoUsd, Past, Price, decide
 from archon_batch.store import Begun, By, CallId, Finish, NewItem, NewJob, Start, Started, Store
-from archon_batch.store.begin import begin
-from archon_batch.store.clerk import _Beginning, _End, _Entry
-from archon_batch.store.settle import recover, settle
+from archon_batch.store.admission import begin
+from archon_batch.store.attempt_writer import _Beginning, _End, _Entry
+from archon_batch.store.settlement import recover, settle
 from tests.builders import a_call, a_question
 from tests.store import ledger_laws as law
 from tests.store.ledger_books import (

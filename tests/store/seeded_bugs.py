@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from archon_batch import entry, money
-from archon_batch.store import accounts, attempts, begin, clerk, items, jobs, prepared, settle
+from archon_batch.store import (
+    admission,
+    attempt_writer,
+    attempts,
+    compiled_sql,
+    items,
+    jobs,
+    settlement,
+    usage_totals,
+)
 
 if TYPE_CHECKING:
     from types import FunctionType
@@ -44,189 +53,189 @@ def planted(bug: Bug) -> Iterator[None]:
     healthy = function.__code__
     function.__code__ = names[function.__name__].__code__
     # What a healthy one has made is not to be used on.
-    prepared._COMPILED.clear()
+    compiled_sql._COMPILED.clear()
     try:
         yield
     finally:
         function.__code__ = healthy
-        prepared._COMPILED.clear()
+        compiled_sql._COMPILED.clear()
 
 
 #: Of attempts that begin.
 BEGINNINGS = [
     Bug(
         "what a batch keeps back itself is forgotten",
-        begin._verdict,
+        admission._verdict,
         "_affordable(job, facts.reserved[job.id], start.reserve)",
         "_affordable(job, 0, start.reserve)",
     ),
     Bug(
         "a budget that this batch has filled is taken for reached",
-        begin._verdict,
+        admission._verdict,
         "job.reserved + facts.reserved[job.id]",
         "job.reserved",
     ),
     Bug(
         "a budget that is tight is taken for reached",
-        begin._verdict,
+        admission._verdict,
         "Tight() if job.reserved + facts.reserved[job.id] else BudgetReached()",
         "BudgetReached()",
     ),
     Bug(
         "something begins at the budget",
-        begin._affordable,
+        admission._affordable,
         "committed < job.budget",
         "committed <= job.budget",
     ),
     Bug(
         "the last of the budget is never spent",
-        begin._affordable,
+        admission._affordable,
         "(reserve or 0) <= job.budget",
         "(reserve or 0) < job.budget",
     ),
     Bug(
         "the budget covers one call more",
-        begin._affordable,
+        admission._affordable,
         " and committed + (reserve or 0) <= job.budget",
         "",
     ),
-    Bug("what is spent is not counted", begin._affordable, "job.spent + ", ""),
-    Bug("what is in flight is not counted", begin._affordable, "job.reserved + ", ""),
-    Bug("what is in doubt is not counted", begin._affordable, "job.in_doubt + ", ""),
+    Bug("what is spent is not counted", admission._affordable, "job.spent + ", ""),
+    Bug("what is in flight is not counted", admission._affordable, "job.reserved + ", ""),
+    Bug("what is in doubt is not counted", admission._affordable, "job.in_doubt + ", ""),
     Bug(
         "an attempt on the wire is not seen",
-        begin._verdict,
+        admission._verdict,
         'any(a.state == "sending" for a in before)',
         "False",
     ),
     Bug(
         "a call twice in a batch is begun twice",
-        begin._verdict,
+        admission._verdict,
         "start.call.row in facts.begun",
         "False",
     ),
     Bug(
         "a request on the wire is not seen",
-        begin._verdict,
+        admission._verdict,
         " or (start.reuse and start.fingerprint in facts.on_the_wire)",
         "",
     ),
     Bug(
         "a request twice in a batch is begun twice",
-        begin.begin,
+        admission.begin,
         "facts.on_the_wire.add(start.fingerprint)",
         "pass",
     ),
     Bug(
         "requests in doubt hold back others",
-        begin._sent_among,
+        admission._sent_among,
         "\"'sending'\"",
         "\"'in_doubt'\"",
     ),
     Bug(
         "a job that shares no replies waits for others",
-        begin._verdict,
+        admission._verdict,
         "(start.reuse and start.fingerprint in facts.on_the_wire)",
         "(start.fingerprint in facts.on_the_wire)",
     ),
     Bug(
         "a job that shares no replies takes another's",
-        begin._verdict,
+        admission._verdict,
         "start.reuse and start.fingerprint in facts.found",
         "start.fingerprint in facts.found",
     ),
     Bug(
         "completions are never found",
-        begin._verdict,
+        admission._verdict,
         "start.reuse and start.fingerprint in facts.found",
         "False",
     ),
     Bug(
         "a completion found is not marked",
-        begin._copy,
+        admission._copy,
         "cached=True",
         "cached=False",
     ),
-    Bug("a completion found saves nothing", begin._copy, "saved=found.cost", "saved=None"),
+    Bug("a completion found saves nothing", admission._copy, "saved=found.cost", "saved=None"),
     Bug(
         "a completion found saves the highest price",
-        begin._copy,
+        admission._copy,
         "saved=found.cost",
         "saved=start.reserve",
     ),
     Bug(
         "a paused job begins",
-        begin._verdict,
+        admission._verdict,
         'job.state != "running"',
         'job.state not in ("running", "paused")',
     ),
     Bug(
         "a cancelled job begins",
-        begin._verdict,
+        admission._verdict,
         'job.state != "running"',
         'job.state in ("paused", "stopped", "done")',
     ),
     Bug(
         "a settled call is begun again",
-        begin._verdict,
+        admission._verdict,
         "start.call.row in facts.settled",
         "False",
     ),
     Bug(
         "a lost confirmation is not recognised",
-        begin._verdict,
+        admission._verdict,
         "if _is_mine(facts, start):",
         "if False:",
     ),
     Bug(
         "any attempt of this process is taken for the same",
-        begin._is_mine,
+        admission._is_mine,
         " and read(a.begun_at) == start.at",
         "",
     ),
     Bug(
         "an attempt of another process is taken for the same",
-        begin._is_mine,
+        admission._is_mine,
         " and a.owner == start.owner",
         "",
     ),
     Bug(
         "an attempt that ended is taken for the same",
-        begin._is_mine,
+        admission._is_mine,
         'a.state == "sending" and ',
         "",
     ),
-    Bug("one process more may die", begin._verdict, ">= MOST_DEATHS", "> MOST_DEATHS"),
-    Bug("nobody minds that processes die", begin._deaths, "a.counts and ", "False and "),
-    Bug("deaths count for good", begin._deaths, "a.counts and ", ""),
+    Bug("one process more may die", admission._verdict, ">= MOST_DEATHS", "> MOST_DEATHS"),
+    Bug("nobody minds that processes die", admission._deaths, "a.counts and ", "False and "),
+    Bug("deaths count for good", admission._deaths, "a.counts and ", ""),
     Bug(
         "poison is not put on record",
-        begin.begin,
+        admission.begin,
         "copies.append(_given_up(start))",
         "pass",
     ),
     Bug(
         "attempts before a retry are counted",
-        begin._started,
+        admission._started,
         "if a.counts and a.n < n",
         "if a.n < n",
     ),
     Bug(
         "attempts are numbered anew after a retry",
-        begin._started,
+        admission._started,
         "return Started(n,",
         "return Started(len(counted) + 1,",
     ),
     Bug(
         "doubts are not counted",
-        begin._started,
+        admission._started,
         'sum(a.state == "in_doubt" for a in counted)',
         "0",
     ),
-    Bug("nothing is kept back", begin._row, '"reserve": start.reserve or 0', '"reserve": 0'),
+    Bug("nothing is kept back", admission._row, '"reserve": start.reserve or 0', '"reserve": 0'),
     Bug(
         "what is kept back is not taken from the job",
-        begin.begin,
+        admission.begin,
         '{"reserved": amount}',
         '{"reserved": 0}',
     ),
@@ -236,92 +245,92 @@ BEGINNINGS = [
 ENDS = [
     Bug(
         "what was kept back is not given back",
-        settle.settle,
+        settlement.settle,
         "-= before.reserve",
         "-= 0",
     ),
     Bug(
         "a late answer leaves its doubt",
-        settle.settle,
+        settlement.settle,
         '"reserved" if before.state == "sending" else "in_doubt"',
         '"reserved"',
     ),
     Bug(
         "a late answer is thrown away",
-        settle.settle,
+        settlement.settle,
         'before.state not in ("sending", "in_doubt")',
         'before.state != "sending"',
     ),
     Bug(
         "an answer that comes twice is paid twice",
-        settle.settle,
+        settlement.settle,
         'if before.state not in ("sending", "in_doubt"):',
         "if False:",
     ),
     Bug(
         "an answer that comes twice in a batch is paid twice",
-        settle.settle,
+        settlement.settle,
         "states[attempt] = before._replace(state=finish.billing.value)",
         "pass",
     ),
     Bug(
         "an answer that shares a batch with its doubt is lost",
-        settle.settle,
+        settlement.settle,
         "states[attempt] = before._replace(state=finish.billing.value)",
         "del states[attempt]",
     ),
-    Bug("what was answered is not paid", settle.settle, "+= finish.cost or 0", "+= 0"),
+    Bug("what was answered is not paid", settlement.settle, "+= finish.cost or 0", "+= 0"),
     Bug(
         "an answer costs the most it can",
-        settle.settle,
+        settlement.settle,
         "+= finish.cost or 0",
         "+= before.reserve if finish.cost else 0",
     ),
     Bug(
         "an end in doubt frees its money",
-        settle.settle,
+        settlement.settle,
         'moved["in_doubt"] += before.reserve',
         "pass",
     ),
     Bug(
         "an answer from before a retry settles the call",
-        settle.settle,
+        settlement.settle,
         "if before.counts:",
         "if True:",
     ),
     Bug(
         "a blank answer is a completion",
-        settle.settle,
+        settlement.settle,
         "if finish.reply.text and finish.reply.text.strip():",
         "if finish.reply.text is not None:",
     ),
     Bug(
         "a completion is stored under another request",
-        settle._completion,
+        settlement._completion,
         "finish.start.fingerprint",
         "finish.start.fingerprint[::-1]",
     ),
     Bug(
         "a completion is stored under its call",
-        settle._completion,
+        settlement._completion,
         "finish.start.fingerprint",
         "str(finish.start.call.key)",
     ),
     Bug(
         "a completion forgets what it cost",
-        settle._completion,
+        settlement._completion,
         '"cost": finish.cost',
         '"cost": 0',
     ),
     Bug(
         "completions are not kept",
-        settle.settle,
+        settlement.settle,
         "completions.append(_completion(finish, finish.reply))",
         "pass",
     ),
     Bug(
         "the last reply to a call stays",
-        settle.settle,
+        settlement.settle,
         "    execute(connection, reply_kept, calls)",
         """
     for call in calls:
@@ -332,11 +341,11 @@ ENDS = [
     ),
     Bug(
         "an end without a price is put down as 0",
-        settle._end,
+        settlement._end,
         '"cost": finish.cost',
         '"cost": finish.cost or 0',
     ),
-    Bug("an end forgets its tokens", settle._end, "finish.usage.completion", "0"),
+    Bug("an end forgets its tokens", settlement._end, "finish.usage.completion", "0"),
     Bug(
         "a job has but the money of its last change",
         attempts._moved,
@@ -345,7 +354,7 @@ ENDS = [
     ),
     Bug(
         "a beginning is judged before the ends of its commit",
-        clerk.Clerk._commit_all,
+        attempt_writer.Clerk._commit_all,
         "strays = settle(connection, ends) if ends else []",
         "begun = begin(connection, starts) if starts else []\n"
         "        return begun, settle(connection, ends) if ends else []",
@@ -356,29 +365,29 @@ ENDS = [
 LOSSES = [
     Bug(
         "what a dead process may have spent is forgotten",
-        settle.recover,
+        settlement.recover,
         'money[row.job_id]["in_doubt"] += row.reserve',
         "pass",
     ),
     Bug(
         "what a dead process kept back stays kept back",
-        settle.recover,
+        settlement.recover,
         'money[row.job_id]["reserved"] -= row.reserve',
         "pass",
     ),
     Bug(
         "what a dead process had sent is taken for not billed",
-        settle.recover,
+        settlement.recover,
         'state="in_doubt"',
         'state="not_billed"',
     ),
-    Bug("the living are taken for dead", settle.recover, "if is_lost(", "if True or ("),
-    Bug("the dead are taken for living", settle.recover, "if is_lost(", "if False and ("),
-    Bug("time is never over", settle.recover, "utc(row.expires_at)", "at"),
-    Bug("a death is not put on record", settle.recover, "outcome=WORKER_DIED", "outcome=None"),
+    Bug("the living are taken for dead", settlement.recover, "if is_lost(", "if True or ("),
+    Bug("the dead are taken for living", settlement.recover, "if is_lost(", "if False and ("),
+    Bug("time is never over", settlement.recover, "utc(row.expires_at)", "at"),
+    Bug("a death is not put on record", settlement.recover, "outcome=WORKER_DIED", "outcome=None"),
     Bug(
         "of a call that was lost twice all attempts are put in doubt",
-        settle.recover,
+        settlement.recover,
         "sa.update(table).where(attempt, sending)",
         "sa.update(table).where(sa.tuple_(*CALL) == (row.job_id, row.ix, row.key))",
     ),
@@ -497,7 +506,7 @@ JOBS_AND_ITEMS = [
 RULES = [
     Bug("a call is tried once more", money.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
     Bug("a refusal uses up an attempt", money.decide, "past.tried - past.refused", "past.tried"),
-    Bug("refusals are forgotten", begin._started, "== RATE_LIMIT", '== "never"'),
+    Bug("refusals are forgotten", admission._started, "== RATE_LIMIT", '== "never"'),
     Bug(
         "a call is doubted once more",
         money.decide,
@@ -589,31 +598,31 @@ RULES = [
 ACCOUNTS = [
     Bug(
         "what has no price is counted as 0",
-        accounts._of_attempts,
+        usage_totals._of_attempts,
         "c.cost.is_(None)",
         "c.cost == 0",
     ),
     Bug(
         "all that was kept back is told to be in doubt",
-        accounts._of_attempts,
+        usage_totals._of_attempts,
         'sa.case((c.state == "in_doubt", c.reserve), else_=0)',
         "c.reserve",
     ),
     Bug(
         "only answers are told as attempts",
-        accounts._of_attempts,
+        usage_totals._of_attempts,
         'sa.func.count().label("attempts")',
         'sa.func.sum(sa.case((billed, 1), else_=0)).label("attempts")',
     ),
     Bug(
         "what is told to be saved is what was found",
-        accounts._of_calls,
+        usage_totals._of_calls,
         "sa.func.sum(c.saved)",
         "sa.func.sum(sa.case((c.cached, 1), else_=0))",
     ),
     Bug(
         "failures are not told",
-        accounts._of_calls,
+        usage_totals._of_calls,
         "c.failure.is_not(None)",
         "c.text.is_(None)",
     ),

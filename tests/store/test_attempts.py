@@ -33,8 +33,8 @@ from archon_batch.store import (
     now,
     tables,
 )
-from archon_batch.store.begin import MOST_DEATHS, begin
-from archon_batch.store.settle import settle
+from archon_batch.store.admission import MOST_DEATHS, begin
+from archon_batch.store.settlement import settle
 from tests.builders import a_dead_process, a_finish, a_job, a_start, in_doubt
 
 DEAD = a_dead_process()

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from archon_batch import store as front
 from archon_batch.store import Store, now
-from archon_batch.store.owner import me
+from archon_batch.store.process_identity import me
 from tests.builders import a_job, a_start
 
 ELSEWHERE = "elsewhere:1:1"

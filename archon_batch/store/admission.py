@@ -33,8 +33,8 @@ from archon_batch.store.attempts import (
     reply_kept,
     settled,
 )
-from archon_batch.store.moment import read
-from archon_batch.store.prepared import Record, among, execute, fetch, listed
+from archon_batch.store.compiled_sql import Record, among, execute, fetch, listed
+from archon_batch.store.timestamps import read
 
 #: What is known of an attempt when it begins.
 _COLUMNS = (

@@ -14,9 +14,9 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.store import tables
 from archon_batch.store.attempts import lock
+from archon_batch.store.compiled_sql import fetch
 from archon_batch.store.database import Database
-from archon_batch.store.owner import is_dead
-from archon_batch.store.prepared import fetch
+from archon_batch.store.process_identity import is_dead
 
 #: Seconds by which messages of one line may be in a queue before those of a line on record earlier.
 _APART = 10.0

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from archon_batch.archon import CallKey
 from archon_batch.store import tables
 from archon_batch.store.database import Database
-from archon_batch.store.moment import utc
+from archon_batch.store.timestamps import utc
 
 #: Items whose attempts are read at once.
 _CHUNK = 500

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 import structlog
 
 from archon_batch.errors import StoreAwayError
+from archon_batch.store.admission import begin
 from archon_batch.store.attempts import Begun, Finish, Start, Started, lock
-from archon_batch.store.begin import begin
 from archon_batch.store.database import Database
-from archon_batch.store.intake import lay_aside
+from archon_batch.store.fallback_settlement import put
+from archon_batch.store.high_water_mark import Witness
 from archon_batch.store.patience import patiently
-from archon_batch.store.resort import put
-from archon_batch.store.settle import settle
+from archon_batch.store.settlement import settle
 from archon_batch.store.spool import Spool
-from archon_batch.store.witness import Witness
+from archon_batch.store.spool_replay import lay_aside
 
 _log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.rate_limits import Grant, Holder, Limits, Meter, Wish, grant
 from archon_batch.store import tables
+from archon_batch.store.compiled_sql import Record
 from archon_batch.store.database import Database
-from archon_batch.store.prepared import Record
 
 
 class ModelKey(NamedTuple):

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from archon_batch.errors import StoreAwayError, StoreError
 from archon_batch.store import Settled, Store, patience, patiently, upgrade
-from archon_batch.store.codes import SQLSTATES, Meaning
 from archon_batch.store.database import connect
+from archon_batch.store.error_codes import SQLSTATES, Meaning
 from tests.builders import a_finish, a_job, a_start
 
 #: A code of each class that there is, and what it is to mean.

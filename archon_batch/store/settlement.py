@@ -24,9 +24,9 @@ from archon_batch.store.attempts import (
     reply_kept,
     settled,
 )
-from archon_batch.store.moment import utc
-from archon_batch.store.prepared import among, execute, fetch, listed
-from archon_batch.store.text import is_cost, storable, tokens
+from archon_batch.store.compiled_sql import among, execute, fetch, listed
+from archon_batch.store.text_values import is_cost, storable, tokens
+from archon_batch.store.timestamps import utc
 
 #: Characters of a provider's word for why it stopped.
 _FINISH = 64

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from archon_batch.money import NanoUsd
 from archon_batch.store import now
-from archon_batch.store.completions import _MANY, Kept
+from archon_batch.store.completion_cache import _MANY, Kept
 from tests.builders import a_finish, a_job, a_start
 
 

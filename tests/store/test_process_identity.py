@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.store import Store, me, owner
-from archon_batch.store.owner import is_dead, is_here
+from archon_batch.store import Store, me, process_identity
+from archon_batch.store.process_identity import is_dead, is_here
 from tests.builders import a_dead_process, a_job
 
 ROOT = Path(__file__).parents[2]
 SAYS_ITS_NAME = """
 import sys
-from archon_batch.store.owner import is_dead, me
+from archon_batch.store.process_identity import is_dead, me
 print(me(), *[is_dead(name) for name in sys.argv[1:]], flush=True)
 sys.stdin.read()
 """
@@ -95,8 +95,8 @@ def test_of_a_process_that_this_kernel_does_not_count_nothing_is_known(name: str
 def test_where_no_kernel_is_told_nobody_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owner, "_PROC", tmp_path)
-    owner._kernel.cache_clear()
+    monkeypatch.setattr(process_identity, "_PROC", tmp_path)
+    process_identity._kernel.cache_clear()
     me.cache_clear()
     try:
         other = re.sub(r":\d+:", ":999999999:", me(), count=1)
@@ -104,7 +104,7 @@ def test_where_no_kernel_is_told_nobody_is_known(
         assert not is_dead(other)
     finally:
         monkeypatch.undo()
-        owner._kernel.cache_clear()
+        process_identity._kernel.cache_clear()
         me.cache_clear()
 
 

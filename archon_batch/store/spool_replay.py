@@ -7,8 +7,8 @@ import structlog
 from archon_batch.errors import StoreAwayError
 from archon_batch.store.attempts import Finish, lock
 from archon_batch.store.database import Database
-from archon_batch.store.resort import put, told
-from archon_batch.store.settle import settle
+from archon_batch.store.fallback_settlement import put, told
+from archon_batch.store.settlement import settle
 from archon_batch.store.spool import Spool
 
 _log = structlog.get_logger()

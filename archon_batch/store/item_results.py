@@ -13,11 +13,11 @@ from archon_batch.archon import CallKey, Message, Question, Reply
 from archon_batch.errors import JobNotFoundError
 from archon_batch.scoring import Score
 from archon_batch.store import tables
-from archon_batch.store.accounts import Account, Accounts
+from archon_batch.store.compiled_sql import Record
 from archon_batch.store.database import Database
-from archon_batch.store.moment import utc
-from archon_batch.store.prepared import Record
 from archon_batch.store.scores import Scores
+from archon_batch.store.timestamps import utc
+from archon_batch.store.usage_totals import Account, Accounts
 
 #: Rows that are read at once when a job is exported.
 _CHUNK = 500

@@ -15,7 +15,7 @@ from archon_batch.errors import StoreAwayError
 from archon_batch.store.attempts import Finish, lock
 from archon_batch.store.database import Database
 from archon_batch.store.patience import patiently
-from archon_batch.store.settle import settle
+from archon_batch.store.settlement import settle
 
 _log = structlog.get_logger()
 

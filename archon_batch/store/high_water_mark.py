@@ -28,7 +28,7 @@ from archon_batch.store import tables
 from archon_batch.store.attempts import Start
 from archon_batch.store.database import Database
 from archon_batch.store.installation import Installation
-from archon_batch.store.moment import now
+from archon_batch.store.timestamps import now
 
 #: Seconds between writings: what a kill may leave unwritten.
 _EVERY = 1.0

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from archon_batch.store import tables
 from archon_batch.store.database import Database
-from archon_batch.store.moment import utc
+from archon_batch.store.timestamps import utc
 
 #: Fingerprints in one question: fewer than the variables that SQLite takes.
 _MANY = 500

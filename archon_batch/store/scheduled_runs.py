@@ -6,11 +6,11 @@ from datetime import date, datetime
 import sqlalchemy as sa
 
 from archon_batch.store import tables
+from archon_batch.store.compiled_sql import Record
 from archon_batch.store.database import Database
-from archon_batch.store.moment import now, utc
-from archon_batch.store.owner import is_dead, is_here, me
-from archon_batch.store.prepared import Record
-from archon_batch.store.text import storable
+from archon_batch.store.process_identity import is_dead, is_here, me
+from archon_batch.store.text_values import storable
+from archon_batch.store.timestamps import now, utc
 
 
 @dataclass(frozen=True, slots=True)

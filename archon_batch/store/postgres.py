@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from archon_batch.errors import SettingsError, StoreError
-from archon_batch.store.prepared import say
+from archon_batch.store.compiled_sql import say
 
 #: Seconds that a transaction may lie idle before the server ends it: a process that is frozen
 #: inside one must not keep its locks from the others.

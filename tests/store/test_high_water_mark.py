@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from archon_batch.errors import StoreAwayError, StoreGoneError
 from archon_batch.store import Job, Store
-from archon_batch.store.witness import Seen
+from archon_batch.store.high_water_mark import Seen
 from tests.builders import a_finish, a_job, a_start
 
 PARTS = ("", "-wal", "-shm")
