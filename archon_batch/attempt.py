@@ -22,9 +22,9 @@ from archon_batch.errors import (
 )
 from archon_batch.excess import Excess, reasons
 from archon_batch.gate import Gate, clock
-from archon_batch.gateway import Gateway
 from archon_batch.limiter import Line, Lines, Meters, StoredMeters
 from archon_batch.money import LONGEST_RETRY_AFTER, Again, Beyond, Fail, Past, Stop, decide
+from archon_batch.providers import Gateway
 from archon_batch.running import RunningJob
 from archon_batch.slots import Place, Slots
 from archon_batch.store import (

@@ -65,7 +65,7 @@ async def by_aiohttp(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def by_lane(url: str) -> AsyncIterator[Ask]:
     from archon_batch.archon import Call, CallKey, Message, Model  # noqa: PLC0415
-    from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
+    from archon_batch.providers.openai_compatible import DirectGateway  # noqa: PLC0415
 
     gateway, model = DirectGateway(60.0), Model(model="openai/stand-in", api_base=url)
 

@@ -39,8 +39,8 @@ from archon_batch.cli import main as command
 from archon_batch.engine import process
 from archon_batch.errors import CallTimeoutError, RateLimitError
 from archon_batch.files import component_kinds
-from archon_batch.gateway import ScriptedGateway
 from archon_batch.money import Price
+from archon_batch.providers import ScriptedGateway
 from archon_batch.running import running
 from archon_batch.store import Job, Store, tables
 from archon_batch.verify import verify

@@ -7,8 +7,8 @@ from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse
 from archon_batch.forecast import Load, forecast, total
 from archon_batch.found import foreseen, found_among
-from archon_batch.gateway import settled
 from archon_batch.money import Price
+from archon_batch.providers import settled
 from archon_batch.settings import Settings
 from tests.builders import MODEL, a_job, a_question, an_architecture
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import run
 from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
-from archon_batch.gateway import settled
 from archon_batch.money import Price
 from archon_batch.pilot import Piloted, extrapolated, places
+from archon_batch.providers import settled
 from tests.builders import MODEL, a_question, a_random_architecture
 
 PRICES = {MODEL: Price(2_000_000_000, 10_000_000_000)}

@@ -119,7 +119,7 @@ def _network(_settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _local(_settings: Settings) -> Iterator[tuple[bool, str]]:
-    from archon_batch.gateway.local import MODELS, ensure_installed  # noqa: PLC0415
+    from archon_batch.providers.local_model import MODELS, ensure_installed  # noqa: PLC0415
 
     for model in MODELS:
         ensure_installed(model)

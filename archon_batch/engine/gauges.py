@@ -14,8 +14,8 @@ from archon_batch.archon import Call, Reply
 from archon_batch.engine.app import app
 from archon_batch.engine.broker import count
 from archon_batch.errors import GatewayError
-from archon_batch.gateway import Gateway
 from archon_batch.money import Price, usd
+from archon_batch.providers import Gateway
 
 #: The price of a call of a job, or None.
 PriceOf = Callable[[str, Call], Price | None]

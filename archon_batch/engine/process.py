@@ -20,9 +20,9 @@ from archon_batch.engine.loop import Loop
 from archon_batch.engine.sweeper import LOOK, Sweeper
 from archon_batch.errors import ArchonBatchError, StoreError, StoreGoneError
 from archon_batch.files import component_kinds
-from archon_batch.gateway import Gateway, Router, is_direct
 from archon_batch.limiter import meters
 from archon_batch.money import Price
+from archon_batch.providers import Gateway, Router, is_direct
 from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
 from archon_batch.store import Store
@@ -190,7 +190,7 @@ def _load() -> None:
     """
     # If it cannot be imported, each attempt will say so.
     with suppress(Exception):
-        import archon_batch.gateway.live  # noqa: F401, PLC0415
+        import archon_batch.providers.litellm_provider  # noqa: F401, PLC0415
 
 
 _lock = threading.Lock()

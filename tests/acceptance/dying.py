@@ -34,7 +34,7 @@ from archon_batch.archon import Call, Reply
 from archon_batch.cli import follow, main
 from archon_batch.dataset import Dataset
 from archon_batch.engine import embedded, process, start, tasks
-from archon_batch.gateway import ScriptedGateway
+from archon_batch.providers import ScriptedGateway
 from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs

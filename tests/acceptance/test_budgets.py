@@ -13,8 +13,8 @@ from archon_batch.engine.embedded import embedded
 from archon_batch.engine.process import Process
 from archon_batch.engine.start import start
 from archon_batch.errors import CallTimeoutError, RateLimitError
-from archon_batch.gateway import ScriptedGateway, settled
 from archon_batch.money import NanoUsd, Price
+from archon_batch.providers import ScriptedGateway, settled
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 from tests.acceptance.stage import PRICES, Stage, until

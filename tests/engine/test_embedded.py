@@ -14,7 +14,7 @@ from archon_batch.engine.app import app, settings
 from archon_batch.engine.embedded import embedded
 from archon_batch.engine.process import Process
 from archon_batch.engine.start import start
-from archon_batch.gateway import ScriptedGateway, settled
+from archon_batch.providers import ScriptedGateway, settled
 from archon_batch.settings import Settings
 from tests.builders import (
     a_job,

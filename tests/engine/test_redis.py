@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from archon_batch.archon import run
-from archon_batch.gateway import settled
+from archon_batch.providers import settled
 from archon_batch.store import Store
 from tests.builders import a_job, a_question, a_random_architecture, as_stored, ends
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from archon_batch.archon import Answer, Architecture, checked, run
-from archon_batch.gateway import scripted
 from archon_batch.itas import Plan
 from archon_batch.money import NanoUsd
+from archon_batch.providers import scripted
 from archon_batch.search import ALGORITHMS, Space
 from archon_batch.trials import Case, Outcome, Outcomes, Tally, Wanted
 from tests.builders import MODEL, a_question

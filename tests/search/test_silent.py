@@ -8,9 +8,9 @@ import pytest
 
 from archon_batch.archon import Answer, Architecture, Model, Reply, run
 from archon_batch.errors import InputError
-from archon_batch.gateway import scripted
 from archon_batch.itas import Search
 from archon_batch.money import NanoUsd
+from archon_batch.providers import scripted
 from archon_batch.trials import Case, Outcome, Outcomes, Tally, Wanted
 from tests.cli.terminal import Terminal
 from tests.provider import Provider

@@ -5,10 +5,19 @@ import pytest
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model
 from archon_batch.errors import Billing
-from archon_batch.gateway.faults import Fault, fault, refusal
-from archon_batch.gateway.outcomes import meaning, of_status
-from archon_batch.gateway.refusals import Refusals
-from archon_batch.gateway.sayings import FILTER, KEY, MODEL, OFTEN, QUOTA, UNSENT, UNSERVED, WINDOW
+from archon_batch.providers.classify_error import Refusals
+from archon_batch.providers.error_bodies import Fault, fault, refusal
+from archon_batch.providers.error_mapping import meaning, of_status
+from archon_batch.providers.message_patterns import (
+    FILTER,
+    KEY,
+    MODEL,
+    OFTEN,
+    QUOTA,
+    UNSENT,
+    UNSERVED,
+    WINDOW,
+)
 
 STATUSES = {
     errors.BadCallError: "300 307 308 400 406 418 422 423 501 505",

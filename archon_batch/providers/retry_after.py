@@ -15,8 +15,8 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 
 from archon_batch.errors import TransientError
-from archon_batch.gateway.headers import headroom
 from archon_batch.money import LONGEST_OUTAGE
+from archon_batch.providers.response_headers import headroom
 
 #: Characters of a refusal in which it is looked for a wait.
 _LOOKED_AT = 1 << 14

@@ -22,18 +22,18 @@ import httpx
 from archon_batch import errors
 from archon_batch.archon import Call, Reply
 from archon_batch.errors import GatewayError, SettingsError
-from archon_batch.gateway import bodies, completions
-from archon_batch.gateway.censor import repeatable
-from archon_batch.gateway.faults import Fault, refusal
-from archon_batch.gateway.headers import headroom
-from archon_batch.gateway.json_schema import response_format
-from archon_batch.gateway.keys import Bound, bound
-from archon_batch.gateway.lanes import speaks_like_openai
-from archon_batch.gateway.reach import UNREACHED, Reached, why
-from archon_batch.gateway.refusals import Refusals
-from archon_batch.gateway.resolver import Guard
-from archon_batch.gateway.sayings import KEY, MODEL, QUOTA, UNSENT, said
-from archon_batch.gateway.waits import tell
+from archon_batch.providers import chat_completions, response_bodies
+from archon_batch.providers.classify_error import Refusals
+from archon_batch.providers.connection_errors import UNREACHED, Reached, why
+from archon_batch.providers.credentials import Bound, bound
+from archon_batch.providers.endpoints import speaks_like_openai
+from archon_batch.providers.error_bodies import Fault, refusal
+from archon_batch.providers.json_schema import response_format
+from archon_batch.providers.message_patterns import KEY, MODEL, QUOTA, UNSENT, said
+from archon_batch.providers.redaction import repeatable
+from archon_batch.providers.resolver import Guard
+from archon_batch.providers.response_headers import headroom
+from archon_batch.providers.retry_after import tell
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -120,7 +120,7 @@ async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> htt
     limits = request.extensions.get("timeout", {})
     connect = min(limits.get("connect") or _CONNECT, _CONNECT)
     request.extensions["timeout"] = limits | {"connect": connect}
-    request.headers["Accept-Encoding"] = bodies.ENCODINGS
+    request.headers["Accept-Encoding"] = response_bodies.ENCODINGS
     try:
         response = await _send(self, request)
         wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
@@ -144,7 +144,7 @@ async def _whole(response: httpx.Response) -> httpx.Response:
     """The response with its body, which may be no larger than any may be."""
     headers, packed = response.headers, response.headers.get("Content-Encoding")
     try:
-        body = await bodies.read(response.aiter_raw(), packed, response.status_code)
+        body = await response_bodies.read(response.aiter_raw(), packed, response.status_code)
     except ValueError as error:
         raise httpx.DecodingError(str(error), request=response.request) from None
     finally:
@@ -265,11 +265,11 @@ def _came(wire: _Wire, call: Call, response: object) -> Reply | Fault | None:
     left, came = headroom(wire.headers), None
     if wire.body is not None and wire.status is not None and wire.status // 100 == _SERVED:
         with suppress(ValueError):
-            came = completions.reply(wire.body, call, left, wire.charset)
+            came = chat_completions.reply(wire.body, call, left, wire.charset)
     # A schema that litellm asked for as a tool comes back as the call of one.
     is_tool = isinstance(came, Reply) and (came.failure or "").startswith("tool_call")
     if isinstance(response, litellm.ModelResponse) and (came is None or is_tool):
-        return completions.reply_of(response.model_dump(warnings=False), call, left)
+        return chat_completions.reply_of(response.model_dump(warnings=False), call, left)
     return came
 
 

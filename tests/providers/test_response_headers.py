@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.gateway.headers import headroom
+from archon_batch.providers.response_headers import headroom
 from archon_batch.rate_limits import Headroom
 
 

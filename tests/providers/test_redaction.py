@@ -6,7 +6,7 @@ from html import escape
 
 import pytest
 
-from archon_batch.gateway.censor import repeatable
+from archon_batch.providers.redaction import repeatable
 
 #: As long as prompts are that words are compared with.
 LONG = 200_000

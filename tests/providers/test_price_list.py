@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from archon_batch.archon import ListPrice
-from archon_batch.gateway import prices
-from archon_batch.gateway.prices import Listed, listed, nearest, providers
+from archon_batch.providers import price_list
+from archon_batch.providers.price_list import Listed, listed, nearest, providers
 
 
 def usd(text):
@@ -46,7 +46,7 @@ def test_what_answers_no_messages_is_not_listed():
 
 
 def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
-    for name, entry in prices._entries().items():
+    for name, entry in price_list._entries().items():
         price = price_of(name)
         if price:
             assert price.input == Decimal(entry["input_cost_per_token"]) * 1_000_000
@@ -57,7 +57,7 @@ def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
 
 
 def test_a_zero_is_a_price_only_on_ones_own_machines():
-    for name, entry in prices._entries().items():
+    for name, entry in price_list._entries().items():
         price = price_of(name)
         if price and not (price.input and price.output):
             assert entry["litellm_provider"] in {"ollama", "lemonade"}
@@ -65,7 +65,7 @@ def test_a_zero_is_a_price_only_on_ones_own_machines():
 
 
 def test_what_is_paid_by_the_request_has_no_price_by_the_token():
-    paid = [name for name, e in prices._entries().items() if e.get("input_cost_per_request")]
+    paid = [name for name, e in price_list._entries().items() if e.get("input_cost_per_request")]
     assert paid
     assert all(price_of(name) is None for name in paid)
 
@@ -85,7 +85,7 @@ def test_providers_whose_models_the_operator_names_are_known_too():
 
 def test_to_look_up_a_price_takes_no_litellm():
     program = (
-        "import sys; from archon_batch.gateway.prices import listed, nearest, providers;"
+        "import sys; from archon_batch.providers.price_list import listed, nearest, providers;"
         "assert listed('gpt-4o') and nearest('gpt-4') and providers();"
         "assert 'litellm' not in sys.modules"
     )

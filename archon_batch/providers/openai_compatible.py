@@ -16,15 +16,15 @@ import aiohttp
 
 from archon_batch import errors
 from archon_batch.archon import Call, Model, Reply
-from archon_batch.gateway import bodies, completions
-from archon_batch.gateway.censor import repeatable
-from archon_batch.gateway.faults import Fault, refusal
-from archon_batch.gateway.headers import headroom
-from archon_batch.gateway.lanes import Target, target
-from archon_batch.gateway.reach import UNREACHED, Reached, why
-from archon_batch.gateway.refusals import Refusals
-from archon_batch.gateway.resolver import Guard
-from archon_batch.gateway.waits import patience
+from archon_batch.providers import chat_completions, response_bodies
+from archon_batch.providers.classify_error import Refusals
+from archon_batch.providers.connection_errors import UNREACHED, Reached, why
+from archon_batch.providers.endpoints import Target, target
+from archon_batch.providers.error_bodies import Fault, refusal
+from archon_batch.providers.redaction import repeatable
+from archon_batch.providers.resolver import Guard
+from archon_batch.providers.response_headers import headroom
+from archon_batch.providers.retry_after import patience
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
 #: servers close theirs, since a request into one that is being closed is in doubt.
@@ -55,12 +55,12 @@ class DirectGateway:
         name = call.model.model
         url, key = self._target(call.model)
         try:
-            data = completions.request(call)
+            data = chat_completions.request(call)
         except UnicodeEncodeError:
             raise errors.BadCallError(name, "the prompt is no Unicode text") from None
         headers = {
             "Content-Type": "application/json",
-            "Accept-Encoding": bodies.ENCODINGS,
+            "Accept-Encoding": response_bodies.ENCODINGS,
             "X-Client-Request-Id": attempt,
             # A server without a key is asked without one: some refuse a word that is none.
             **({"Authorization": f"Bearer {key}"} if key else {}),
@@ -77,7 +77,7 @@ class DirectGateway:
                 status, heard, charset = response.status, response.headers, response.charset
                 self._reached.add(urlsplit(url).hostname)
                 packed = heard.get("Content-Encoding")
-                body = await bodies.read(response.content.iter_any(), packed, status)
+                body = await response_bodies.read(response.content.iter_any(), packed, status)
         except UNREACHED as error:
             kind = self._reached.meaning(error, urlsplit(url).hostname)
             raise kind(name, _line(error, call)) from None
@@ -136,7 +136,7 @@ def _came(
     if status // 100 != _SERVED:
         return _REDIRECT if status < _REFUSED else refusal(body)
     try:
-        return completions.reply(body, call, headroom(heard), charset)
+        return chat_completions.reply(body, call, headroom(heard), charset)
     except ValueError:
         words = f"{status}: its answer cannot be read"
         raise errors.BrokenReplyError(call.model.model, words, patience(heard)) from None

@@ -8,9 +8,9 @@ import pytest
 
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model
-from archon_batch.gateway import is_direct, missing_for, why_unknown
-from archon_batch.gateway.direct import DirectGateway
-from archon_batch.gateway.lanes import target
+from archon_batch.providers import is_direct, missing_for, why_unknown
+from archon_batch.providers.endpoints import target
+from archon_batch.providers.openai_compatible import DirectGateway
 from tests.provider import Provider
 
 BASE = "http://127.0.0.1:9/v1"
@@ -74,7 +74,7 @@ def test_a_lane_without_an_address_is_told_before_the_job():
 
 
 def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
-    monkeypatch.setattr("archon_batch.gateway.bodies.MOST", 64)
+    monkeypatch.setattr("archon_batch.providers.response_bodies.MOST", 64)
 
     async def run(url):
         gateway = DirectGateway(5.0)
@@ -100,8 +100,8 @@ def test_a_prompt_that_cannot_be_written_down_is_not_sent():
 def test_the_direct_lane_never_imports_litellm():
     script = (
         "import asyncio, sys\n"
-        "from tests.gateway.test_direct import a_call, Model\n"
-        "from archon_batch.gateway import Router\n"
+        "from tests.providers.test_openai_compatible import a_call, Model\n"
+        "from archon_batch.providers import Router\n"
         "async def run():\n"
         "    router = Router(5.0)\n"
         "    model = Model(model='openai/m', api_base=sys.argv[1])\n"

@@ -7,7 +7,7 @@ import pytest
 
 from archon_batch.archon import SANDBOX, Model
 from archon_batch.errors import BadCallError, SettingsError, UnknownModelError
-from archon_batch.gateway import Router, missing_for, price_of, why_unknown
+from archon_batch.providers import Router, missing_for, price_of, why_unknown
 from archon_batch.sandbox import box
 from tests.builders import a_call
 

@@ -7,8 +7,8 @@ import pytest
 
 from archon_batch import errors
 from archon_batch.archon import Model
-from archon_batch.gateway import Router, why_unknown
-from archon_batch.gateway.hosts import VARIABLE, why_refused
+from archon_batch.providers import Router, why_unknown
+from archon_batch.providers.blocked_hosts import VARIABLE, why_refused
 from tests.builders import a_call
 from tests.provider import Provider
 

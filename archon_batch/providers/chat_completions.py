@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 
 from archon_batch.archon import Call, Reply, without_thoughts
-from archon_batch.gateway.censor import repeatable
-from archon_batch.gateway.faults import Fault, fault
-from archon_batch.gateway.json_schema import response_format
-from archon_batch.gateway.streams import is_stream, joined, texts_of
-from archon_batch.gateway.usage import usage
+from archon_batch.providers.error_bodies import Fault, fault
+from archon_batch.providers.event_streams import is_stream, joined, texts_of
+from archon_batch.providers.json_schema import response_format
+from archon_batch.providers.redaction import repeatable
+from archon_batch.providers.usage import usage
 from archon_batch.rate_limits import Headroom
 
 #: Words for why a reply ended, in lower case, for which there is one of OpenAI's.

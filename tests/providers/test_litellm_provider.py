@@ -12,9 +12,9 @@ import pytest
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Form, Message, Model, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.gateway import live
-from archon_batch.gateway.live import LiveGateway, missing_keys
-from archon_batch.gateway.reach import Reached
+from archon_batch.providers import litellm_provider
+from archon_batch.providers.connection_errors import Reached
+from archon_batch.providers.litellm_provider import LiveGateway, missing_keys
 from tests.provider import Provider
 
 #: After live.py, which sets something in the environment for it.
@@ -265,23 +265,26 @@ def test_every_exception_of_litellm_has_a_meaning():
     theirs = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass)]
     names = {kind.__name__ for kind in theirs if issubclass(kind, BaseException)}
     assert len(names) > 30
-    assert names <= set(live.MEANINGS)
+    assert names <= set(litellm_provider.MEANINGS)
 
 
 def test_an_exception_means_what_its_nearest_base_does():
     newer = type("NewerError", (exceptions.ContextWindowExceededError,), {})
     error = newer("too long", "m", "openai")
-    assert live._meaning(error, a_call(None), live._Wire(Reached())) is errors.PromptTooLongError
+    assert (
+        litellm_provider._meaning(error, a_call(None), litellm_provider._Wire(Reached()))
+        is errors.PromptTooLongError
+    )
 
 
 def test_an_exception_that_nobody_knows_is_a_broken_reply_that_tells_its_name():
     error, call, wire = (
         ZeroDivisionError("oh"),
         a_call(None),
-        live._Wire(Reached(), posted={"somewhere"}),
+        litellm_provider._Wire(Reached(), posted={"somewhere"}),
     )
-    assert live._meaning(error, call, wire) is errors.BrokenReplyError
-    assert live._why(error, call, wire) == "ZeroDivisionError: oh"
+    assert litellm_provider._meaning(error, call, wire) is errors.BrokenReplyError
+    assert litellm_provider._why(error, call, wire) == "ZeroDivisionError: oh"
 
 
 def test_a_missing_key_stops_the_job_before_anything_is_sent(monkeypatch):

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from archon_batch.errors import UnknownHostError, UnreachableError
-from archon_batch.gateway.reach import Reached, why
+from archon_batch.providers.connection_errors import Reached, why
 
 KEY: Any = SimpleNamespace(host="llm.example", port=443, ssl=True, is_ssl=True)
 

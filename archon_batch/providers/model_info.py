@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from archon_batch.archon import SANDBOX, ListPrice, Model
-from archon_batch.gateway.hosts import why_not_called
-from archon_batch.gateway.lanes import is_direct, missing_key, why_not_direct
-from archon_batch.gateway.prices import listed, nearest, providers
-from archon_batch.gateway.scripted import MODELS as SCRIPTED
+from archon_batch.providers.blocked_hosts import why_not_called
+from archon_batch.providers.endpoints import is_direct, missing_key, why_not_direct
+from archon_batch.providers.price_list import listed, nearest, providers
+from archon_batch.providers.scripted import MODELS as SCRIPTED
 
 _FREE = ListPrice(input="0", output="0")  # type: ignore[arg-type]  # it is read exactly from text
 
@@ -35,7 +35,7 @@ class Limits:
 def limits_of(model: Model) -> Limits:
     """What the architecture says of the model, else what litellm's list does."""
     if model.provider == "local":
-        from archon_batch.gateway.local_server import WINDOW  # noqa: PLC0415
+        from archon_batch.providers.local_model_server import WINDOW  # noqa: PLC0415
 
         return Limits(model.context or WINDOW, WINDOW)
     entry = listed(model.model)
@@ -61,7 +61,7 @@ def why_unknown(model: Model, *, unpriced: bool = False) -> str | None:
     if model.provider == "sandbox":
         return None if model.model == SANDBOX else f"no such sandbox; known is {SANDBOX}"
     if model.provider == "local":
-        from archon_batch.gateway.local import MODELS as LOCAL  # noqa: PLC0415
+        from archon_batch.providers.local_model import MODELS as LOCAL  # noqa: PLC0415
 
         return None if model.model in LOCAL else f"no such model; known are {', '.join(LOCAL)}"
     if model.api_base is not None or listed(model.model) is not None:
@@ -83,7 +83,7 @@ def missing_for(model: Model) -> tuple[str, ...]:
     if model.provider == "scripted" or model.api_base is not None:
         return ()
     if model.provider == "local":
-        from archon_batch.gateway.local import ensure_installed  # noqa: PLC0415
+        from archon_batch.providers.local_model import ensure_installed  # noqa: PLC0415
 
         ensure_installed(model.model)
         return ()
@@ -94,6 +94,6 @@ def missing_for(model: Model) -> tuple[str, ...]:
         return ()
     if is_direct(model):
         return missing_key(model)
-    from archon_batch.gateway.live import missing_keys  # noqa: PLC0415
+    from archon_batch.providers.litellm_provider import missing_keys  # noqa: PLC0415
 
     return missing_keys(model.model)

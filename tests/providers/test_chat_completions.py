@@ -5,8 +5,8 @@ import json
 import pytest
 
 from archon_batch.archon import Call, CallKey, Message, Model, Reply
-from archon_batch.gateway.completions import reply
-from archon_batch.gateway.faults import Fault
+from archon_batch.providers.chat_completions import reply
+from archon_batch.providers.error_bodies import Fault
 
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
 CALL = Call(

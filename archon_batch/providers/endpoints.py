@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from archon_batch.archon import Model
 from archon_batch.errors import CredentialsError, UnknownModelError
-from archon_batch.gateway.keys import bound
+from archon_batch.providers.credentials import bound
 
 
 class _Home(NamedTuple):

@@ -26,8 +26,8 @@ from archon_batch.errors import (
     SettingsError,
     UnknownModelError,
 )
-from archon_batch.gateway.json_schema import response_format
-from archon_batch.gateway.local_server import SLOTS, WINDOW, Address, SharedServer
+from archon_batch.providers.json_schema import response_format
+from archon_batch.providers.local_model_server import SLOTS, WINDOW, Address, SharedServer
 
 
 class Weights(NamedTuple):

@@ -13,7 +13,7 @@ from archon_batch.errors import (
     UnreachableError,
     UntrustedHostError,
 )
-from archon_batch.gateway.hosts import LinkLocalError
+from archon_batch.providers.blocked_hosts import LinkLocalError
 
 #: No connection came about, so nothing was sent.
 UNREACHED: Final = (

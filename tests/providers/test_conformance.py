@@ -16,7 +16,7 @@ import pytest
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.gateway import Router
+from archon_batch.providers import Router
 from tests.provider import Provider
 
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"

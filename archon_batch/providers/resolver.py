@@ -10,7 +10,7 @@ import socket
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from archon_batch.gateway.hosts import LinkLocalError, why_refused
+from archon_batch.providers.blocked_hosts import LinkLocalError, why_refused
 
 
 class Guard(AbstractResolver):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from archon_batch import errors
 from archon_batch.errors import GatewayError
-from archon_batch.gateway.sayings import (
+from archon_batch.providers.message_patterns import (
     FILTER,
     KEY,
     MODEL,

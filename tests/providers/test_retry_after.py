@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.errors import RateLimitError
-from archon_batch.gateway.waits import patience, tell
+from archon_batch.providers.retry_after import patience, tell
 
 HOURS = 6 * 3600
 

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
-from archon_batch.gateway.completions import reply
-from archon_batch.gateway.usage import usage
+from archon_batch.providers.chat_completions import reply
+from archon_batch.providers.usage import usage
 
 PLAIN = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from archon_batch import errors
 from archon_batch.archon import Call, Model
 from archon_batch.errors import GatewayError, TransientError
-from archon_batch.gateway.censor import repeatable
-from archon_batch.gateway.faults import Fault
-from archon_batch.gateway.outcomes import meaning
-from archon_batch.gateway.waits import tell
+from archon_batch.providers.error_bodies import Fault
+from archon_batch.providers.error_mapping import meaning
+from archon_batch.providers.redaction import repeatable
+from archon_batch.providers.retry_after import tell
 
 #: Unexplained 403s of a model that has answered nobody, before they are taken to be the key's.
 _MOST_FORBIDDEN = 3

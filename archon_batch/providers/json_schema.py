@@ -3,7 +3,7 @@
 import json
 
 from archon_batch.archon import Call
-from archon_batch.gateway.prices import listed
+from archon_batch.providers.price_list import listed
 
 
 def response_format(call: Call) -> dict[str, object] | None:

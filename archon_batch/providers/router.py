@@ -4,11 +4,11 @@ import asyncio
 
 from archon_batch.archon import Call, Reply
 from archon_batch.errors import CredentialsError, SettingsError, UnknownModelError
-from archon_batch.gateway.hosts import why_not_called
-from archon_batch.gateway.keys import unbound
-from archon_batch.gateway.lanes import is_direct
-from archon_batch.gateway.scripted import ScriptedGateway
-from archon_batch.gateway.seam import Gateway
+from archon_batch.providers.blocked_hosts import why_not_called
+from archon_batch.providers.credentials import unbound
+from archon_batch.providers.endpoints import is_direct
+from archon_batch.providers.scripted import ScriptedGateway
+from archon_batch.providers.seam import Gateway
 
 
 class Router:
@@ -65,17 +65,17 @@ class Router:
         if kind == "scripted":
             return ScriptedGateway()
         if kind == "local":
-            from archon_batch.gateway.local import LocalGateway  # noqa: PLC0415
+            from archon_batch.providers.local_model import LocalGateway  # noqa: PLC0415
 
             return LocalGateway(self._timeout)
         if kind == "sandbox":
-            from archon_batch.gateway.sandboxed import SandboxGateway  # noqa: PLC0415
+            from archon_batch.providers.sandbox_provider import SandboxGateway  # noqa: PLC0415
 
             return SandboxGateway()
         if kind == "direct":
-            from archon_batch.gateway.direct import DirectGateway  # noqa: PLC0415
+            from archon_batch.providers.openai_compatible import DirectGateway  # noqa: PLC0415
 
             return DirectGateway(self._timeout)
-        from archon_batch.gateway.live import LiveGateway  # noqa: PLC0415
+        from archon_batch.providers.litellm_provider import LiveGateway  # noqa: PLC0415
 
         return LiveGateway(self._timeout)
