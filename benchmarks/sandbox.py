@@ -19,7 +19,7 @@ from typing import Any
 
 from archon_batch.archon import code_of
 from archon_batch.sandbox import Check, Sandbox, attacked
-from archon_batch.sandbox.trial import LATE
+from archon_batch.sandbox.runner import LATE
 from archon_batch.scoring.metrics.code import Code
 
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """What Python runs before bubblewrap: it makes a file system for the box's /tmp, and becomes bubblewrap.
 
 bubblewrap bounds the bytes of a tmpfs, and not its inodes, each of which is a kilobyte of the
-kernel's memory. Its text is sent, as that of inside.py is. It runs with no more rights than the
+kernel's memory. Its text is sent, as that of guest.py is. It runs with no more rights than the
 command that starts it, in a namespace of its own, where no program has been yet.
 """
 

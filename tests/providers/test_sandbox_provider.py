@@ -8,7 +8,7 @@ import pytest
 from archon_batch.archon import SANDBOX, Model
 from archon_batch.errors import BadCallError, SettingsError, UnknownModelError
 from archon_batch.providers import Router, missing_for, price_of, why_unknown
-from archon_batch.sandbox import box
+from archon_batch.sandbox import bubblewrap
 from tests.builders import a_call
 
 
@@ -58,7 +58,7 @@ def test_what_is_no_execution_is_refused(call, error):
 
 def test_where_there_is_no_sandbox_the_job_stops_with_what_to_install(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    box.opened.cache_clear()
+    bubblewrap.opened.cache_clear()
 
     try:
         with pytest.raises(UnknownModelError, match="install bubblewrap") as told:
@@ -66,7 +66,7 @@ def test_where_there_is_no_sandbox_the_job_stops_with_what_to_install(monkeypatc
         with pytest.raises(SettingsError, match="install bubblewrap"):
             missing_for(Model(model=SANDBOX))
     finally:
-        box.opened.cache_clear()
+        bubblewrap.opened.cache_clear()
     assert told.value.stops_job
 
 

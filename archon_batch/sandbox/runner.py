@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Literal, TypeAlias
 
-from archon_batch.sandbox.box import opened
+from archon_batch.sandbox.bubblewrap import opened
 
 #: Seconds of the clock for one test, for all tests of one program, and for a box to start, which on a
 #: busy machine is no fault of the program.

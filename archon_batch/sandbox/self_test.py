@@ -9,10 +9,10 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-from archon_batch.sandbox.box import opened
-from archon_batch.sandbox.forgeries import FORGERIES, TRICKS
-from archon_batch.sandbox.hostile import REACHES
-from archon_batch.sandbox.trial import Check, Outcome, Sandbox
+from archon_batch.sandbox.attack_programs import REACHES
+from archon_batch.sandbox.bubblewrap import opened
+from archon_batch.sandbox.forged_verdicts import FORGERIES, TRICKS
+from archon_batch.sandbox.runner import Check, Outcome, Sandbox
 
 #: Seconds that one attack has, and that the last process of a box has to die.
 _SECONDS, _DYING = 15.0, 10.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from archon_batch.sandbox import attacked
-from archon_batch.sandbox.forgeries import FORGERIES, TRICKS
-from archon_batch.sandbox.hostile import REACHES
+from archon_batch.sandbox.attack_programs import REACHES
+from archon_batch.sandbox.forged_verdicts import FORGERIES, TRICKS
 
 ROOT = Path(__file__).parents[2]
 #: Attacks that do no harm where nothing holds them.

@@ -26,7 +26,7 @@ _DISK, _FILES = 16 << 20, 256
 #: Seconds that the first box may take to start.
 _START = 30.0
 #: What runs in a box, the module that it imports, whose text goes along, and what runs before.
-_INSIDE, _PEER, _LAUNCH = "inside.py", "archon_batch.sandbox.peer", "launch.py"
+_INSIDE, _PEER, _LAUNCH = "guest.py", "archon_batch.sandbox.rpc", "launch.py"
 _INSTALL = "install bubblewrap 0.8 or newer (apt-get install bubblewrap)"
 
 
@@ -51,7 +51,7 @@ class Box:
         """A box that is told what to be; nothing of it is left afterwards.
 
         Args:
-            kind: a function of ``inside.py``, and ``told`` what it is called with.
+            kind: a function of ``guest.py``, and ``told`` what it is called with.
             told: see there.
             pipes: files that stay open in it.
             given: what it reads from its standard input, or from /dev/stdin.
@@ -170,7 +170,7 @@ def _command(bwrap: str, python: Path, *, has_tmp: bool) -> tuple[str, ...]:
 def _program() -> str:
     return (
         f"import sys, types\npeer = sys.modules[{_PEER!r}] = types.ModuleType({_PEER!r})\n"
-        f"exec({_text('peer.py')!r}, peer.__dict__)\n" + _text(_INSIDE)
+        f"exec({_text('rpc.py')!r}, peer.__dict__)\n" + _text(_INSIDE)
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archon_batch.errors import SettingsError
-from archon_batch.sandbox import Check, Sandbox, box
+from archon_batch.sandbox import Check, Sandbox, bubblewrap
 
 ADD = "def add(a, b):\n    return a + b\n"
 
@@ -182,11 +182,13 @@ def test_a_box_has_what_honest_programs_want(sandbox):
 
 
 def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(monkeypatch):
-    read = box._text
+    read = bubblewrap._text
     monkeypatch.setattr(
-        box, "_text", lambda name: "raise SystemExit(1)" if name == "launch.py" else read(name)
+        bubblewrap,
+        "_text",
+        lambda name: "raise SystemExit(1)" if name == "launch.py" else read(name),
     )
-    box.opened.cache_clear()
+    bubblewrap.opened.cache_clear()
     writes = (
         "import os\ndef write():\n    open('/tmp/x', 'w')\ndef here():\n    return os.getcwd()\n"
     )
@@ -198,7 +200,7 @@ def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(m
     except SettingsError:
         pytest.skip("no sandbox here")
     finally:
-        box.opened.cache_clear()
+        bubblewrap.opened.cache_clear()
 
     assert [o.verdict for o in found] == ["passed", "failed"]
     assert found[1].why.startswith("OSError: [Errno 30]")
@@ -291,10 +293,10 @@ def test_where_no_sandbox_works_it_says_what_would_help(monkeypatch, lacking, wh
     else:
         monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/bwrap")
         monkeypatch.setattr("platform.machine", lambda: lacking["machine"])
-    box.opened.cache_clear()
+    bubblewrap.opened.cache_clear()
 
     try:
         with pytest.raises(SettingsError, match=why):
             Sandbox()
     finally:
-        box.opened.cache_clear()
+        bubblewrap.opened.cache_clear()

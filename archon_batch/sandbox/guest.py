@@ -1,4 +1,4 @@
-"""What Python runs inside a box: its text is sent there with that of peer.py, and nothing else.
+"""What Python runs inside a box: its text is sent there with that of rpc.py, and nothing else.
 
 One box holds a program, another its tests, which call the program over a pipe: so a test compares
 values, and never an object that the program has made. A third kind of box runs a program as a
@@ -15,7 +15,7 @@ import sys
 import types
 from typing import Any
 
-from archon_batch.sandbox.peer import BUILT_IN, DEEDS, WHY, Far, Peer, said, told
+from archon_batch.sandbox.rpc import BUILT_IN, DEEDS, WHY, Far, Peer, said, told
 
 _MEGA = 1 << 20
 #: What one process may have, and with it each that it starts. Of the processor it is the most that

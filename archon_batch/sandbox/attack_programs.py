@@ -6,7 +6,7 @@ Each defines ``attack``, or ``use``, and returns ``"through"`` where it reached 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from archon_batch.sandbox.hoards import HOARDS, LIBC
+from archon_batch.sandbox.resource_attacks import HOARDS, LIBC
 
 #: By what each tries.
 REACHES: Mapping[str, str] = MappingProxyType(
