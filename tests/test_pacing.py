@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 import pytest
 
-from archon_batch.breaker import Breaker
+from archon_batch.calls.circuit_breaker import Breaker
 from archon_batch.errors import RateLimitError
 from archon_batch.money import Again, Past, decide
 from archon_batch.rate_limits import Width

@@ -17,8 +17,8 @@ REASONS = {
     ("providers/litellm_provider.py", "asyncio.timeout(self._timeout)"): "the setting has a range",
     ("providers/local_model.py", "asyncio.timeout(self._timeout)"): "the setting has a range",
     ("attempt.py", "self.stopping.wait()"): "inside a time-out",
-    ("limiter/line.py", "self._changed.wait()"): "inside a time-out",
-    ("limiter/line.py", "waiter.future.result()"): "it is done, and cannot wait",
+    ("calls/model_limiter.py", "self._changed.wait()"): "inside a time-out",
+    ("calls/model_limiter.py", "waiter.future.result()"): "it is done, and cannot wait",
     ("cli/search.py", "findings.result(found, plan.seed)"): "it is no future",
     (
         "engine/loop.py",

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import click
 
+from archon_batch.calls import Meters, figures, meters
 from archon_batch.cli import room
 from archon_batch.cli.page import say
 from archon_batch.cli.tables import aside, print_json, print_table
 from archon_batch.errors import InputError
-from archon_batch.limiter import Meters, figures, meters
 from archon_batch.rate_limits import Limits
 from archon_batch.store import ModelKey, Store
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from archon_batch.advance import finished
 from archon_batch.archon import Answer, Call, CallKey, GaveUp, Reply, Usage
-from archon_batch.entry import answered, failed
+from archon_batch.calls.attempt_records import answered, failed
 from archon_batch.money import NanoUsd, Past, Price, decide
 from archon_batch.store import Begun, By, CallId, Finish, NewItem, NewJob, Start, Started, Store
 from archon_batch.store.admission import begin

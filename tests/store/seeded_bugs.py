@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from archon_batch import entry, money
+from archon_batch import money
+from archon_batch.calls import attempt_records
 from archon_batch.store import (
     admission,
     attempt_writer,
@@ -564,31 +565,31 @@ RULES = [
     ),
     Bug(
         "an answer whose tokens were not told costs nothing",
-        entry.answered,
+        attempt_records.answered,
         "cost=start.reserve if estimated else cost",
         "cost=cost",
     ),
     Bug(
         "an estimate is not marked",
-        entry.answered,
+        attempt_records.answered,
         "estimated=estimated",
         "estimated=False",
     ),
     Bug(
         "what failed was not billed",
-        entry.failed,
+        attempt_records.failed,
         "billing=error.billing",
         "billing=Billing.NOT_BILLED",
     ),
     Bug(
         "what is in doubt costs nothing",
-        entry.failed,
+        attempt_records.failed,
         "None if error.billing is Billing.IN_DOUBT else NanoUsd(0)",
         "NanoUsd(0)",
     ),
     Bug(
         "what was sent in vain settles its call",
-        entry.failed,
+        attempt_records.failed,
         "if isinstance(verdict, Fail) else None",
         'if isinstance(verdict, Fail) else Reply(None, failure="no")',
     ),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from archon_batch.archon import CallKey, Reply, Usage
-from archon_batch.entry import answered
+from archon_batch.calls.attempt_records import answered
 from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import CallId, Start, me, now

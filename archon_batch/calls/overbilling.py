@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from archon_batch.calls.model_breaker import Gate
 from archon_batch.errors import StoreError
-from archon_batch.gate import Gate
 from archon_batch.running import RunningJob
 from archon_batch.store import Store
 

@@ -43,6 +43,6 @@ def meters(store: Store, *urls: str) -> Meters:
     redis = next((url for url in urls if url.startswith(("redis://", "rediss://"))), None)
     if redis is None:
         return StoredMeters(store)
-    from archon_batch.limiter.shared import RedisMeters  # noqa: PLC0415  (a tenth of a second)
+    from archon_batch.calls.limit_backends import RedisMeters  # noqa: PLC0415  (a tenth of a second)
 
     return RedisMeters(redis, store.installation.id)

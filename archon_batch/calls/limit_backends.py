@@ -25,7 +25,7 @@ class RedisMeters:
             socket_connect_timeout=_PATIENCE,
             health_check_interval=25,
         )
-        script = files("archon_batch.limiter").joinpath("grant.lua").read_text(encoding="utf-8")
+        script = files("archon_batch.calls").joinpath("grant.lua").read_text(encoding="utf-8")
         self._grant = self._redis.register_script(script)
 
     def exchange(self, key: ModelKey, limits: Limits, wish: Wish) -> Grant:

@@ -3,7 +3,7 @@
 import asyncio
 from heapq import heappop, heappush
 
-from archon_batch.limiter import Line, Permit
+from archon_batch.calls import Line, Permit
 
 
 class Place:

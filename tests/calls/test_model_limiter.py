@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from archon_batch.archon import Model, Reply, Usage
-from archon_batch.attempt import End, Placer
+from archon_batch.calls import Line, Lines, Permit, StoredMeters, model_limiter
+from archon_batch.calls.executor import End, Placer
 from archon_batch.errors import RateLimitError, StoreAwayError
-from archon_batch.limiter import Line, Lines, Permit, StoredMeters, line
 from archon_batch.rate_limits import LATE, Headroom, Limits
 from archon_batch.store import ModelKey, Store
 from tests.acceptance.stage import until
@@ -126,7 +126,7 @@ def test_what_is_found_takes_nothing_of_the_rate(store):
 
 
 def test_limits_that_are_set_while_calls_wait_hold_for_them(store, monkeypatch):
-    monkeypatch.setattr("archon_batch.limiter.lines._EVERY", 0.1)
+    monkeypatch.setattr("archon_batch.calls.model_limiters._EVERY", 0.1)
     job, provider = a_limited_job(store), Provider(seconds=0.2)
 
     def narrow():
@@ -160,11 +160,11 @@ def test_who_waits_for_a_rate_goes_home_when_the_process_is_to_stop(store):
 def test_an_attempt_on_record_whose_moment_is_far_away_ends_unsent_when_the_process_stops(
     store, monkeypatch
 ):
-    monkeypatch.setattr(line, "_LANDING", 0.3)
+    monkeypatch.setattr(model_limiter, "_LANDING", 0.3)
     job, provider = a_limited_job(store, rpm=1), Provider()
 
     # Its moment has passed, and the next is a minute away.
-    monkeypatch.setattr(line, "_is_late", lambda permit: permit.sent is None)
+    monkeypatch.setattr(model_limiter, "_is_late", lambda permit: permit.sent is None)
 
     async def run():
         placer = Placer(store, provider, max_in_flight=8, timeout=30)
@@ -269,7 +269,7 @@ def test_a_provider_with_nothing_left_is_left_alone(store):
 
 
 def test_who_keeps_the_limits_may_be_away_for_a_while(store, monkeypatch):
-    monkeypatch.setattr(line, "_PATIENCE", 0.5)
+    monkeypatch.setattr(model_limiter, "_PATIENCE", 0.5)
 
     class Away(StoredMeters):
         gone = True

@@ -5,7 +5,7 @@ import random
 
 import structlog
 
-from archon_batch.breaker import Breaker
+from archon_batch.calls.circuit_breaker import Breaker
 from archon_batch.errors import GatewayError
 from archon_batch.money import Beyond
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from archon_batch.limiter.seam import Meters
+from archon_batch.calls.seam import Meters
 from archon_batch.store import Store
 
 

@@ -8,9 +8,14 @@ from functools import partial
 import structlog
 
 from archon_batch.archon import Call, Model, Reply, Usage, estimated
-from archon_batch.breaker import Breaker
-from archon_batch.entry import answered, begins
-from archon_batch.entry import failed as failed_as
+from archon_batch.calls import Line, Lines, Meters, StoredMeters
+from archon_batch.calls.attempt_records import answered, begins
+from archon_batch.calls.attempt_records import failed as failed_as
+from archon_batch.calls.circuit_breaker import Breaker
+from archon_batch.calls.concurrency import Place, Slots
+from archon_batch.calls.loop_bridge import Tray
+from archon_batch.calls.model_breaker import Gate, clock
+from archon_batch.calls.overbilling import Excess, reasons
 from archon_batch.errors import (
     Billing,
     BrokenReplyError,
@@ -20,13 +25,9 @@ from archon_batch.errors import (
     StoreAwayError,
     UnreachableError,
 )
-from archon_batch.excess import Excess, reasons
-from archon_batch.gate import Gate, clock
-from archon_batch.limiter import Line, Lines, Meters, StoredMeters
 from archon_batch.money import LONGEST_RETRY_AFTER, Again, Beyond, Fail, Past, Stop, decide
 from archon_batch.providers import Gateway
 from archon_batch.running import RunningJob
-from archon_batch.slots import Place, Slots
 from archon_batch.store import (
     Begun,
     BudgetReached,
@@ -41,7 +42,6 @@ from archon_batch.store import (
     Store,
     Tight,
 )
-from archon_batch.tray import Tray
 
 #: Seconds between looks at a call that waits for another.
 _LOOK = 0.1

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from archon_batch import report
 from archon_batch.archon import Call, Model, Reply, Usage
-from archon_batch.attempt import End, Placer
-from archon_batch.breaker import MOST_FAILURES
+from archon_batch.calls.circuit_breaker import MOST_FAILURES
+from archon_batch.calls.executor import End, Placer
 from archon_batch.errors import (
     BadCallError,
     CallTimeoutError,

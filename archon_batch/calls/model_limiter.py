@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from archon_batch.calls.model_breaker import clock
+from archon_batch.calls.seam import Meters
 from archon_batch.errors import StoreAwayError, StoreError
-from archon_batch.gate import clock
-from archon_batch.limiter.seam import Meters
 from archon_batch.rate_limits import LATE, MOST_WISHES, RENEW, Grant, Headroom, Limits, Width, Wish
 from archon_batch.store import ModelKey
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from archon_batch.tray import Tray
+from archon_batch.calls.loop_bridge import Tray
 
 
 def test_each_future_gets_its_answer_or_its_error():

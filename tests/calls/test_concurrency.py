@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.slots import Slots
+from archon_batch.calls.concurrency import Slots
 from archon_batch.submit import SHARD, shard_of, width_of
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.breaker import MOST_FAILURES, MOST_REFUSALS, Breaker
+from archon_batch.calls.circuit_breaker import MOST_FAILURES, MOST_REFUSALS, Breaker
 from archon_batch.errors import (
     BadCallError,
     BrokenReplyError,

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import structlog
 
 from archon_batch.archon import Model
+from archon_batch.calls.model_limiter import Line
+from archon_batch.calls.seam import Meters
 from archon_batch.errors import StoreError
-from archon_batch.limiter.line import Line
-from archon_batch.limiter.seam import Meters
 from archon_batch.rate_limits import Limits
 from archon_batch.store import ModelKey, Store, me
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from archon_batch.calls import Meters, StoredMeters, meters
+from archon_batch.calls.limit_backends import RedisMeters
 from archon_batch.errors import StoreAwayError
-from archon_batch.limiter import Meters, StoredMeters, meters
-from archon_batch.limiter.shared import RedisMeters
 from archon_batch.rate_limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
 from archon_batch.store import ModelKey, Store
 from archon_batch.store.database import Database
