@@ -10,9 +10,9 @@ from typing import Literal
 
 from archon_batch.archon import Architecture, Question, nearest
 from archon_batch.errors import EngineError, InputError
+from archon_batch.evaluation import Metric
+from archon_batch.evaluation.scoring import score
 from archon_batch.money import NanoUsd, Price
-from archon_batch.score import score
-from archon_batch.scoring import Metric
 from archon_batch.store import Account, Job, NewItem, NewJob, Store
 from archon_batch.submit import width_of, windowed
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon_batch.scoring import BENCHMARKS, Graded, Problem, Score
-from archon_batch.scoring.benchmarks.alpaca_eval import told
+from archon_batch.evaluation import BENCHMARKS, Graded, Problem, Score
+from archon_batch.evaluation.benchmarks.alpaca_eval import told
 
 
 def main(folder: Path) -> int:

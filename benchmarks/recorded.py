@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from archon_batch.archon import KINDS, Candidate, Question, Scene, State
 from archon_batch.archon import Message as Said
-from archon_batch.scoring import METRICS, Metric
+from archon_batch.evaluation import METRICS, Metric
 
 Row = dict[str, Any]
 

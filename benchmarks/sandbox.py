@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from archon_batch.archon import code_of
+from archon_batch.evaluation.metrics.code import Code
 from archon_batch.sandbox import Check, Sandbox, attacked
 from archon_batch.sandbox.runner import LATE
-from archon_batch.scoring.metrics.code import Code
 
 Row = dict[str, Any]
 #: Seconds for a test: MBPP/123's published solution takes six of the processor, and many samples never

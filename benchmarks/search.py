@@ -30,7 +30,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from archon_batch.archon import Model, number
-from archon_batch.scoring.metrics.number import Number
+from archon_batch.evaluation.metrics.number import Number
 from archon_batch.search import ALGORITHMS, Ground, Name, Point, Space, Tried, census, split
 from archon_batch.search.space import Choices, Roles
 from benchmarks.measure import PROGRAM, ROOT

@@ -32,11 +32,11 @@ from archon_batch.archon.components import unit_test_generator as generator
 from archon_batch.archon.delimiters import fenced
 from archon_batch.dataset.template import Template
 from archon_batch.errors import SettingsError
+from archon_batch.evaluation import METRICS, Score
+from archon_batch.evaluation.benchmarks.ifeval import Instructions
+from archon_batch.evaluation.benchmarks.instructions import _CHECKS, loosened
+from archon_batch.evaluation.judge_prompt import Case, addresses_judge, brief
 from archon_batch.portrait.agreement import said
-from archon_batch.scoring import METRICS, Score
-from archon_batch.scoring.benchmarks.ifeval import Instructions
-from archon_batch.scoring.benchmarks.instructions import _CHECKS, loosened
-from archon_batch.scoring.judge import Case, addresses_judge, brief
 
 SIZE = 1_000_000
 #: Seconds of CPU for one text; what is quadratic takes minutes.

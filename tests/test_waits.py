@@ -34,7 +34,7 @@ REASONS = {
     ): "ends with the calls in flight; Ctrl-C again kills them",
     ("engine/pools.py", "worker.wait()"): "ends with the calls in flight; Ctrl-C again kills them",
     ("sandbox/runner.py", "self._poll.poll(left * 1000)"): "what is left of the trial's seconds",
-    ("scoring/metrics/maths.py", "process.communicate()"): "the process was killed before",
+    ("evaluation/metrics/maths.py", "process.communicate()"): "the process was killed before",
     (
         "store/attempt_writer.py",
         "self._thread.join()",

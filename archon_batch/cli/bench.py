@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from archon_batch import bench as road
 from archon_batch import private_files
 from archon_batch.cli import room
 from archon_batch.cli.judging import Bench, judging_architecture
@@ -17,10 +16,11 @@ from archon_batch.cli.page import say
 from archon_batch.cli.sitting import Sitting
 from archon_batch.cli.submit import refuse_unready
 from archon_batch.cli.tables import aside, money, print_json, print_table
-from archon_batch.dataset.published import Published, published
 from archon_batch.errors import InputError
+from archon_batch.evaluation import BENCHMARKS, Benchmark, drawn
+from archon_batch.evaluation import benchmark as road
+from archon_batch.evaluation.benchmark_files import Published, published
 from archon_batch.money import NanoUsd
-from archon_batch.scoring import BENCHMARKS, Benchmark, drawn
 
 #: Reasons that are told of what could not be read.
 _TOLD = 3

@@ -11,10 +11,10 @@ from archon_batch.cli.submit import made, refuse_unready
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
+from archon_batch.evaluation import as_judge, judge_of
+from archon_batch.evaluation.judge_cases import Docket
 from archon_batch.files import find_architecture, load_architecture
-from archon_batch.judge import Docket
 from archon_batch.money import NanoUsd, Price
-from archon_batch.scoring import as_judge, judge_of
 from archon_batch.settings import Settings
 from archon_batch.store import Job
 from archon_batch.submit import Submission, price_list, refuse_small_budget, windowed

@@ -6,18 +6,18 @@ from typing import Any
 
 import click
 
-from archon_batch import judge as road
 from archon_batch.archon import SCALES, ScaleName
 from archon_batch.cli import room
 from archon_batch.cli.judging import Bench, judge_through
 from archon_batch.cli.page import counted, say
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.errors import InputError
-from archon_batch.files.metrics import metric_of
+from archon_batch.evaluation import judge_cases as road
+from archon_batch.evaluation.metric_plugins import metric_of
+from archon_batch.evaluation.scoring import Scores, compared, judged, told
+from archon_batch.evaluation.scoring import score as scored
 from archon_batch.money import NanoUsd
 from archon_batch.report import dollars
-from archon_batch.score import Scores, compared, judged, told
-from archon_batch.score import score as scored
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 

@@ -10,7 +10,7 @@ from typing import Any
 from archon_batch.archon import Architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
-from archon_batch.files.metrics import metric_of
+from archon_batch.evaluation.metric_plugins import metric_of
 from archon_batch.files.spaces import find_space, read_space
 from archon_batch.forecast import Load
 from archon_batch.itas import Plan, everyone_in, foreseen_by

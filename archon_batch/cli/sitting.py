@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from archon_batch import bench as road
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.judging import Bench, judge_through
@@ -15,7 +14,8 @@ from archon_batch.cli.submit import made
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset
 from archon_batch.errors import InputError
-from archon_batch.judge import Docket, verdicts
+from archon_batch.evaluation import benchmark as road
+from archon_batch.evaluation.judge_cases import Docket, verdicts
 from archon_batch.money import NanoUsd, Price, usd
 from archon_batch.report import dollars
 from archon_batch.settings import Settings

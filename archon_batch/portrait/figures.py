@@ -11,11 +11,11 @@ from typing import Any
 from archon_batch import report
 from archon_batch.archon import nearest
 from archon_batch.errors import InputError
+from archon_batch.evaluation import Mean, Score, mean
 from archon_batch.portrait.agreement import Reader, Said, reader_of, said
 from archon_batch.portrait.picks import Pick, Picks
 from archon_batch.portrait.spread import Spread
 from archon_batch.portrait.tree import tree
-from archon_batch.scoring import Mean, Score, mean
 from archon_batch.store import Ending, Job, Outcome, Store
 
 #: Rows that are read together.

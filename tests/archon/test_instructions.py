@@ -7,7 +7,7 @@ import pytest
 from archon_batch.archon import CallKey, Message, Question, Reply, Scene, State, plan
 from archon_batch.archon.call import without_system
 from archon_batch.archon.course import Ask
-from archon_batch.scoring.judge import Case, brief
+from archon_batch.evaluation.judge_prompt import Case, brief
 from tests.builders import a_component, an_architecture, asked, candidates
 
 SYSTEM = Message("system", "Answer in Welsh.")

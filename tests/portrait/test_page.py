@@ -4,8 +4,8 @@ import pytest
 
 from archon_batch import portrait
 from archon_batch.archon import Question, Reply
+from archon_batch.evaluation import Score
 from archon_batch.portrait.figures import figures
-from archon_batch.scoring import Score
 from tests.builders import a_question
 from tests.portrait.jobs import a_played_job
 

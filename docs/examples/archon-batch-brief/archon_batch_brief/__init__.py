@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from archon_batch.scoring import Metric, Score, unread
+from archon_batch.evaluation import Metric, Score, unread
 
 
 class Brief(Metric):

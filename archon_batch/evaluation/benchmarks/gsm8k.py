@@ -1,0 +1,30 @@
+"""GSM8K: grade-school mathematics in words (Cobbe et al., arXiv 2110.14168); 1,319 test problems."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Part, Problem, Records
+
+_TASK = """\
+Solve the problem step by step. Then end with a line that says "Answer: " and the final number, \
+without units."""
+
+
+class Gsm8k(Benchmark):
+    name: ClassVar[str] = "gsm8k"
+    metric: ClassVar[str | None] = "number"
+    title: ClassVar[str] = "GSM8K"
+    parts: ClassVar[tuple[Part, ...]] = (
+        Part("problems", ("test.jsonl", "main/test*.parquet", "test*.parquet")),
+    )
+
+    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+        del seed
+        return [
+            Problem(
+                str(place),
+                (f"{record.text('question')}\n\n{_TASK}",),
+                record.text("answer"),
+            )
+            for place, record in enumerate(records["problems"])
+        ]

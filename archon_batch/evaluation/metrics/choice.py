@@ -1,0 +1,36 @@
+"""The letter of a multiple choice."""
+
+from typing import ClassVar
+
+from archon_batch.archon import letter
+from archon_batch.evaluation.metric import Metric, Score, right, unread
+
+_LETTERS = "ABCDEFGHIJ"
+
+
+class Choice(Metric):
+    """The letter that the answer points at, A to J, against the reference's.
+
+    A reference that is a whole number is the place of the right choice, from 0, as in MMLU
+    (Hendrycks et al., arXiv 2009.03300).
+    """
+
+    name: ClassVar[str] = "choice"
+    wants: ClassVar[str] = "a letter from A to J, or the choice's place as a number from 0"
+
+    def prepared(self, reference: object) -> str:
+        if isinstance(reference, float) and reference.is_integer():
+            # As a column of numbers with a gap has them.
+            reference = int(reference)
+        if isinstance(reference, int) and not isinstance(reference, bool):
+            reference = _LETTERS[reference] if 0 <= reference < len(_LETTERS) else ""
+        bare = reference.strip(" ().:").upper() if isinstance(reference, str) else ""
+        if len(bare) != 1 or bare not in _LETTERS:
+            raise ValueError(self.wants)
+        return bare
+
+    def score(self, answer: str, reference: str) -> Score:
+        found = letter(answer)
+        if found is None:
+            return unread("the answer points at no letter")
+        return right(found, is_right=found == reference)

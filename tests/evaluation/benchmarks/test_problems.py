@@ -1,0 +1,255 @@
+"""Each benchmark's published format, in rows of our own."""
+
+from typing import Any
+
+import pytest
+
+from archon_batch.errors import DatasetError
+from archon_batch.evaluation import BENCHMARKS, Problem, Record, drawn
+
+
+def records(*rows: dict[str, Any], file: str = "test.jsonl") -> list[Record]:
+    return [Record(file, line, row) for line, row in enumerate(rows, start=1)]
+
+
+def problems(name: str, seed: int = 0, **parts: list[Record]) -> list[Problem]:
+    benchmark = BENCHMARKS[name]()
+    given = {part.name: parts.get(part.name.replace("-", "_"), []) for part in benchmark.parts}
+    return list(benchmark.problems(given, seed))
+
+
+def test_gsm8k_goes_by_the_number_behind_the_solution() -> None:
+    (one,) = problems("gsm8k", problems=records({"question": "2 + 2?", "answer": "So.\n#### 4"}))
+    metric = BENCHMARKS["gsm8k"]().measure()
+    assert one.turns[0].startswith("2 + 2?\n\n")
+    assert metric.score("Answer: 4", metric.prepared(one.reference)).value == 1
+
+
+def test_math_takes_its_answer_from_the_box_of_the_solution() -> None:
+    published = {
+        "problem": "Half of one?",
+        "level": "Level 3",
+        "type": "Algebra",
+        "solution": r"It is $\boxed{\frac{1}{2}}$.",
+    }
+    (one,) = problems("math", problems=records(published, file="test/algebra/7.json"))
+    assert (one.id, one.reference) == ("algebra/7.json", "1/2")
+    assert one.groups == {"subject": "Algebra", "level": "3"}
+
+
+def test_math_500_has_answers_of_its_own() -> None:
+    published = {
+        "problem": "?",
+        "solution": "no box",
+        "answer": "p - q",
+        "subject": "Algebra",
+        "level": 5,
+        "unique_id": "test/algebra/1.json",
+    }
+    (one,) = problems("math-500", problems=records(published))
+    assert (one.id, one.reference, one.groups["level"]) == ("test/algebra/1.json", "p - q", "5")
+
+
+def test_mmlu_is_read_in_both_of_its_editions() -> None:
+    csv = {"question": "Q?", "A": "a", "B": "b", "C": "c", "D": "d", "answer": "C"}
+    (old,) = problems("mmlu", questions=records(csv, file="test/college_physics_test.csv"))
+    hub = {"question": "Q?", "subject": "college_physics", "choices": list("abcd"), "answer": 2}
+    (new,) = problems("mmlu", questions=records(hub))
+    assert old.turns == new.turns
+    assert "A. a\nB. b\nC. c\nD. d" in old.turns[0]
+    assert old.reference == new.reference == "C"
+    assert old.groups == new.groups == {"subject": "college_physics"}
+
+
+def test_mmlu_pro_leaves_out_options_that_fill_up() -> None:
+    published = {
+        "question_id": 70,
+        "question": "Q?",
+        "options": ["a", "b", "c", "N/A"],
+        "answer": "B",
+        "category": "law",
+    }
+    (one,) = problems("mmlu-pro", questions=records(published))
+    assert (one.id, one.reference) == ("70", "B")
+    assert "D. " not in one.turns[0]
+    with pytest.raises(DatasetError, match=r"test.jsonl:1: answer: expected the letter"):
+        problems("mmlu-pro", questions=records({**published, "answer": "D"}))
+
+
+def test_gpqa_shuffles_each_question_by_the_seed_alone() -> None:
+    rows = [
+        {
+            "Record ID": f"rec{n}",
+            "Question": "Q?",
+            "Correct Answer": "right",
+            **{f"Incorrect Answer {k}": f"wrong {k}" for k in (1, 2, 3)},
+            "High-level domain": "Physics",
+        }
+        for n in range(40)
+    ]
+    all_of_them = problems("gpqa", questions=records(*rows))
+    for one in all_of_them:
+        assert f"{one.reference}. right" in one.turns[0]
+    assert {one.reference for one in all_of_them} == set("ABCD")
+    (last,) = problems("gpqa", questions=records(rows[-1]))
+    assert last == all_of_them[-1]
+    assert problems("gpqa", seed=1, questions=records(*rows)) != all_of_them
+
+
+def test_ifeval_refuses_instructions_that_it_cannot_check() -> None:
+    published = {
+        "key": 1000,
+        "prompt": "Say it without commas.",
+        "instruction_id_list": ["punctuation:no_comma"],
+        "kwargs": [{"num_words": None}],
+    }
+    (one,) = problems("ifeval", prompts=records(published))
+    assert one.reference["kwargs"] == [{}]
+    wrongs: list[dict[str, Any]] = [
+        {"instruction_id_list": ["punctuation:no_full_stop"]},
+        {"instruction_id_list": ["keywords:existence"]},
+        {"kwargs": [{}, {}]},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(DatasetError, match="instruction_id_list"):
+            problems("ifeval", prompts=records({**published, **wrong}))
+
+
+def test_programs_come_with_their_published_tests() -> None:
+    human = {
+        "task_id": "HumanEval/0",
+        "prompt": "def f():\n",
+        "entry_point": "f",
+        "test": "def check(candidate): ...",
+    }
+    (one,) = problems("humaneval", problems=records(human))
+    assert one.reference == {key: human[key] for key in ("prompt", "entry_point", "test")}
+    text = {"task_id": 11, "text": "Do it.", "test_list": ["assert f() == 1"], "code": "..."}
+    shown, untested = text, {**text, "task_id": 10}
+    (two,) = problems("mbpp", problems=records(shown, untested))
+    assert two.id == "11"
+    assert two.turns[0].endswith("```python\nassert f() == 1\n```")
+
+
+def test_code_contests_joins_all_tests_and_leaves_images_out() -> None:
+    row = {
+        "name": "1_A. Sum",
+        "description": "Add.",
+        "public_tests": {"input": ["1 2"], "output": ["3"]},
+        "private_tests": {"input": ["2 2"], "output": ["4"]},
+        "generated_tests": {"input": [], "output": []},
+    }
+    image = {**row, "name": "1_B. See", "description": "See <image>"}
+    (one,) = problems("codecontests", problems=records(row, image))
+    assert one.reference == {"input": ["1 2", "2 2"], "output": ["3", "4"]}
+    wrong = {**row, "private_tests": {"input": ["2 2"], "output": []}}
+    with pytest.raises(DatasetError, match="private_tests: expected as many"):
+        problems("codecontests", problems=records(wrong))
+
+
+def test_mt_bench_judges_what_has_right_answers_by_the_reference_of_the_turn() -> None:
+    question = {"question_id": 101, "category": "math", "turns": ["One?", "Two?"]}
+    known = {"question_id": 101, "choices": [{"index": 0, "turns": ["1", "2"]}]}
+    (one,) = problems("mt-bench", questions=records(question), references=records(known))
+    benchmark = BENCHMARKS["mt-bench"]()
+    first = benchmark.case(one, ("first", "second"), 0)
+    second = benchmark.case(one, ("first", "second"), 1)
+    assert (first.answer, first.reference) == ("first", "1")
+    assert [m.content for m in second.messages] == ["One?", "first", "Two?"]
+    assert second.reference == "To the request before: 1\n\nTo this request: 2"
+    with pytest.raises(DatasetError, match="no reference answer to 101"):
+        problems("mt-bench", questions=records(question))
+    (free,) = problems("mt-bench", questions=records({**question, "category": "writing"}))
+    assert benchmark.case(free, ("first",), 0).reference is None
+
+
+def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
+    rows = records(
+        {"uid": "a", "category": "hard_prompt", "subcategory": "math", "prompt": "Q"},
+        {"uid": "b", "category": "creative_writing", "prompt": "Q"},
+    )
+    answers = records(
+        *(
+            {
+                "uid": uid,
+                "model": model,
+                "messages": [{"role": "user"}, {"content": {"answer": f"{model} on {uid}"}}],
+            }
+            for uid in "ab"
+            for model in ("o3-mini-2025-01-31", "gemini-2.0-flash-001")
+        )
+    )
+    found = problems("arena-hard-2", questions=rows, baseline=answers)
+    assert [one.baseline for one in found] == [
+        "o3-mini-2025-01-31 on a",
+        "gemini-2.0-flash-001 on b",
+    ]
+    assert found[0].groups == {"category": "hard_prompt", "subcategory": "math"}
+    # A baseline of one's own is everybody's, whatever its name.
+    mine = records(
+        *(
+            {"question_id": uid, "model_id": "mine", "choices": [{"turns": [{"content": uid}]}]}
+            for uid in "ab"
+        )
+    )
+    assert [p.baseline for p in problems("arena-hard-2", questions=rows, baseline=mine)] == [
+        "a",
+        "b",
+    ]
+    with pytest.raises(DatasetError, match="no baseline answer to a"):
+        problems("arena-hard-2", questions=rows)
+
+
+def test_the_first_edition_of_arena_hard_has_turns() -> None:
+    row = {"question_id": "a", "category": "arena-hard-v0.1", "turns": [{"content": "Q"}]}
+    answer = {
+        "question_id": "a",
+        "model_id": "gpt-4-0314",
+        "choices": [{"turns": [{"content": "A"}]}],
+    }
+    (one,) = problems("arena-hard", questions=records(row), baseline=records(answer))
+    assert (one.turns, one.baseline) == (("Q",), "A")
+
+
+def test_alpaca_eval_finds_the_baseline_by_the_instruction() -> None:
+    row = {"dataset": "vicuna", "instruction": "Do.", "output": "Done.", "generator": "gpt4"}
+    (one,) = problems("alpaca-eval", instructions=records(row), baseline=records(row))
+    assert (one.turns, one.baseline, one.groups) == (("Do.",), "Done.", {"dataset": "vicuna"})
+    with pytest.raises(DatasetError, match="no baseline answer to it"):
+        problems("alpaca-eval", instructions=records(row))
+
+
+def test_mixeval_has_a_part_for_the_judge_and_one_for_the_letter() -> None:
+    free = {
+        "problem_type": "free-form",
+        "context": None,
+        "prompt": "Who?",
+        "target": ["Ann", "Ann", "Anna"],
+        "benchmark_name": "TriviaQA",
+    }
+    choice = {
+        "context": "There was light.",
+        "prompt": "Was there?",
+        "options": ["yes", "no"],
+        "target": [0],
+        "benchmark_name": "BoolQ",
+    }
+    one, two = problems("mixeval", free_form=records(free), multiple_choice=records(choice))
+    benchmark = BENCHMARKS["mixeval"]()
+    assert (benchmark.judged(one), benchmark.judged(two)) == (True, False)
+    assert benchmark.case(one, ("Ann",), 0).reference == "Any one of these:\n- Ann\n- Anna"
+    assert two.turns[0].startswith("There was light.\n\nWas there?\n\nA. yes\nB. no")
+    assert two.reference == "A"
+
+
+def test_a_record_that_is_not_as_published_is_told_with_its_place() -> None:
+    with pytest.raises(DatasetError, match=r"test.jsonl:1: question: missing; keys found: q"):
+        problems("gsm8k", problems=records({"q": "2 + 2?"}))
+
+
+def test_a_part_of_the_problems_is_drawn_by_the_seed_in_their_order() -> None:
+    every = [Problem(str(n), ("?",)) for n in range(100)]
+    some = drawn(every, 10, seed=1)
+    assert [int(one.id) for one in some] == sorted(int(one.id) for one in some)
+    assert some == drawn(every, 10, seed=1) != drawn(every, 10, seed=2)
+    assert drawn(every, None, seed=1) == drawn(every, 200, seed=1) == every
