@@ -15,11 +15,11 @@ from archon_batch.cli.page import say
 from archon_batch.dataset import Template
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, SettingsError
 from archon_batch.files import kind_of, load_architecture, read_job_file, read_pool_file, yaml_text
-from archon_batch.files.spaces import read_space
 from archon_batch.forecast import Load
 from archon_batch.itas import everyone_in, foreseen_by
 from archon_batch.money import Price
 from archon_batch.search import census
+from archon_batch.search.space_file import read_space
 from archon_batch.submit import price_list
 
 #: What limits of tokens and USD are counted for, where there is no dataset: 100 tokens or so.

@@ -8,7 +8,6 @@ from typing import Any, cast, get_args
 
 import click
 
-from archon_batch import findings
 from archon_batch.cli import room
 from archon_batch.cli.found import print_found, print_status
 from archon_batch.cli.order import refuse_uncallable
@@ -20,14 +19,9 @@ from archon_batch.errors import ArchonBatchError
 from archon_batch.itas import Search
 from archon_batch.money import NanoUsd
 from archon_batch.report import dollars
-from archon_batch.search import ALGORITHMS, Name
+from archon_batch.search import ALGORITHMS, Name, results
+from archon_batch.search.trial_jobs import Amount, InterruptedSearchError, Run, Trials
 from archon_batch.store import Store
-from archon_batch.trials import (
-    Amount,
-    InterruptedSearchError,
-    Run,
-    Trials,
-)
 
 _AMOUNTS: tuple[Amount, ...] = get_args(Amount)
 
@@ -152,13 +146,13 @@ def _run(
     except ArchonBatchError as error:
         searches.end(order.id, "stopped", str(error), None)
         raise
-    result = findings.result(found, plan.seed)
+    result = results.result(found, plan.seed)
     committed = searches.committed(order.id)
     result |= {"usd": dollars(committed), "budget_usd": dollars(order.terms.budget)}
     searches.end(order.id, "paused" if found.paused else "done", found.ended, result)
     told = told_of(store, order.id)
     folder = output or Path(order.name)
-    files = findings.write(folder, order.name, _provenance(order, result), told, found)
+    files = results.write(folder, order.name, _provenance(order, result), told, found)
     if as_json:
         print_json(told)
     else:

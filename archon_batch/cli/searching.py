@@ -12,9 +12,9 @@ from archon_batch.cli import room, unmanned
 from archon_batch.cli.run import interruptible
 from archon_batch.files import component_kinds
 from archon_batch.running import running
+from archon_batch.search.trial_jobs import Run
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
-from archon_batch.trials import Run
 
 if TYPE_CHECKING:
     from archon_batch.engine.process import Process

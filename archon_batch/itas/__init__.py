@@ -4,9 +4,9 @@ Nothing of its progress is kept but its jobs: the same search asks for the same 
 finds those that were run.
 """
 
-from archon_batch.itas.plan import Plan, Runs, everyone_in, foreseen_by
-from archon_batch.itas.search import Search
-from archon_batch.itas.trial import Found, Trial, apart, interval, told
+from archon_batch.search.request import Plan, Runs, everyone_in, foreseen_by
+from archon_batch.search.search import Search
+from archon_batch.search.trial import Found, Trial, apart, interval, told
 
 __all__ = [
     "Found",

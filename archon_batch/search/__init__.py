@@ -9,13 +9,13 @@ from archon_batch.search.algorithms import (
     greedily,
     in_order,
 )
+from archon_batch.search.architecture_builder import Builder, identity
 from archon_batch.search.axes import Axes, Axis, Point, Value
 from archon_batch.search.bayes import by_bayes
-from archon_batch.search.build import Builder, identity
-from archon_batch.search.census import Census, Foreseen, census
+from archon_batch.search.enumerate_space import Census, Foreseen, census
 from archon_batch.search.pareto import front
 from archon_batch.search.race import rungs
-from archon_batch.search.shared import Shared
+from archon_batch.search.shared_calls import Shared
 from archon_batch.search.space import Space
 from archon_batch.search.split import split
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from archon_batch.search.axes import Axes, Point
-from archon_batch.search.shared import Shared
+from archon_batch.search.shared_calls import Shared
 
 Name = Literal["bayes", "greedy", "random", "grid"]
 

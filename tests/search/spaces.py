@@ -8,7 +8,7 @@ from archon_batch.itas import Plan
 from archon_batch.money import NanoUsd
 from archon_batch.providers import scripted
 from archon_batch.search import ALGORITHMS, Space
-from archon_batch.trials import Case, Outcome, Outcomes, Tally, Wanted
+from archon_batch.search.trial_jobs import Case, Outcome, Outcomes, Tally, Wanted
 from tests.builders import MODEL, a_question
 
 ROLES = {

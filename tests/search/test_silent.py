@@ -11,7 +11,7 @@ from archon_batch.errors import InputError
 from archon_batch.itas import Search
 from archon_batch.money import NanoUsd
 from archon_batch.providers import scripted
-from archon_batch.trials import Case, Outcome, Outcomes, Tally, Wanted
+from archon_batch.search.trial_jobs import Case, Outcome, Outcomes, Tally, Wanted
 from tests.cli.terminal import Terminal
 from tests.provider import Provider
 from tests.search.spaces import a_plan, a_space

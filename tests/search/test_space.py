@@ -4,8 +4,8 @@ import pytest
 
 from archon_batch.archon import calls, warnings
 from archon_batch.errors import ArchitectureError
-from archon_batch.files.spaces import read_space
 from archon_batch.search import Builder, Point, census, identity
+from archon_batch.search.space_file import read_space
 from tests.search.spaces import a_space
 from tests.test_repository import ROOT
 

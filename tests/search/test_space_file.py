@@ -4,7 +4,7 @@ import pytest
 
 from archon_batch.errors import ArchitectureError
 from archon_batch.files import kind_of
-from archon_batch.files.spaces import find_space, read_space
+from archon_batch.search.space_file import find_space, read_space
 from tests.test_repository import ROOT
 
 SPACE = """\

@@ -8,7 +8,7 @@ from archon_batch.archon import Architecture
 from archon_batch.forecast import Load, forecast, total
 from archon_batch.money import NanoUsd, Price
 from archon_batch.search import Builder, Foreseen, Propose, Space
-from archon_batch.trials import Amount, Case, Outcomes, Tally, Wanted
+from archon_batch.search.trial_jobs import Amount, Case, Outcomes, Tally, Wanted
 
 
 @dataclass(frozen=True, slots=True)

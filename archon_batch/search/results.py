@@ -13,7 +13,7 @@ from archon_batch.errors import InputError
 from archon_batch.export import cell
 from archon_batch.files import yaml_text
 from archon_batch.itas import Found, Trial, apart, told
-from archon_batch.trials import mean_calls, mean_usd
+from archon_batch.search.trial_jobs import mean_calls, mean_usd
 
 _COLUMNS = (
     "n", "stage", "label", "state", "value", "dev_rows", "dev_mean", "dev_low", "dev_high",

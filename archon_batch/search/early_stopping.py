@@ -11,9 +11,9 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from archon_batch.itas.objective import Objective
-from archon_batch.itas.trial import Trial
-from archon_batch.trials import Outcomes
+from archon_batch.search.objective import Objective
+from archon_batch.search.trial import Trial
+from archon_batch.search.trial_jobs import Outcomes
 
 #: Of the two-sided interval.
 CONFIDENCE = 0.8

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from archon_batch.itas.plan import Plan
-from archon_batch.itas.trial import Trial
-from archon_batch.trials import Outcome, Outcomes
+from archon_batch.search.request import Plan
+from archon_batch.search.trial import Trial
+from archon_batch.search.trial_jobs import Outcome, Outcomes
 
 
 class Objective:

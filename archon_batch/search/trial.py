@@ -7,8 +7,8 @@ from typing import Any
 from archon_batch.archon import Architecture
 from archon_batch.evaluation import difference, mean
 from archon_batch.search import Point
+from archon_batch.search.trial_jobs import Outcomes, mean_calls, mean_tokens, mean_usd
 from archon_batch.store import TrialLine
-from archon_batch.trials import Outcomes, mean_calls, mean_tokens, mean_usd
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
 from archon_batch.itas import Search
 from archon_batch.search import identity
+from archon_batch.search.trial_jobs import Case
 from archon_batch.store import TrialLine
-from archon_batch.trials import Case
 from tests.search.spaces import Played, a_plan, a_space, cases
 
 ONE = {"generators": ["one"], "fusers": ["one"]}

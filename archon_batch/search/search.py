@@ -5,11 +5,6 @@ from statistics import fmean
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
-from archon_batch.itas.finale import Finale
-from archon_batch.itas.objective import Objective, are_whole, has_scored, ranked
-from archon_batch.itas.plan import Plan, Runs
-from archon_batch.itas.race import best_to_beat, is_worse
-from archon_batch.itas.trial import Book, Found, Trial
 from archon_batch.money import NanoUsd
 from archon_batch.search import (
     Builder,
@@ -22,8 +17,13 @@ from archon_batch.search import (
     census,
     rungs,
 )
+from archon_batch.search.early_stopping import best_to_beat, is_worse
+from archon_batch.search.final_selection import Finale
+from archon_batch.search.objective import Objective, are_whole, has_scored, ranked
+from archon_batch.search.request import Plan, Runs
+from archon_batch.search.trial import Book, Found, Trial
+from archon_batch.search.trial_jobs import Case, Wanted
 from archon_batch.store import TrialLine
-from archon_batch.trials import Case, Wanted
 
 #: Models whose candidates are put together when fusers are ranked: the paper's ten.
 _FUSED = 10

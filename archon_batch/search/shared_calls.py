@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from archon_batch.search.architecture_builder import Builder
 from archon_batch.search.axes import Point
-from archon_batch.search.build import Builder
 
 #: What tells a request from others on the same row: all layers above it, who asks, and how often.
 Request = tuple[object, ...]

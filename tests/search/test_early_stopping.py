@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from archon_batch.itas import Search, Trial
-from archon_batch.itas.objective import Objective
-from archon_batch.itas.race import best_to_beat, is_worse
 from archon_batch.money import NanoUsd
-from archon_batch.trials import Outcome, Outcomes, Tally, Wanted
+from archon_batch.search.early_stopping import best_to_beat, is_worse
+from archon_batch.search.objective import Objective
+from archon_batch.search.trial_jobs import Outcome, Outcomes, Tally, Wanted
 from tests.builders import an_architecture
 from tests.search.spaces import a_plan, a_space, cases
 

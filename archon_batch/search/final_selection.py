@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from archon_batch.archon import Architecture
-from archon_batch.itas.objective import Objective, has_scored, mean_score, ranked
-from archon_batch.itas.plan import Plan, Runs
-from archon_batch.itas.trial import Book, Found, Trial
 from archon_batch.money import NanoUsd
 from archon_batch.search import Builder, front, identity
-from archon_batch.trials import Case, Outcomes, Wanted, mean_calls
+from archon_batch.search.objective import Objective, has_scored, mean_score, ranked
+from archon_batch.search.request import Plan, Runs
+from archon_batch.search.trial import Book, Found, Trial
+from archon_batch.search.trial_jobs import Case, Outcomes, Wanted, mean_calls
 
 #: Samples of self-consistency at the most.
 _MOST_SAMPLES = 100

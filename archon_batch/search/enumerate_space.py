@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import ArchitectureError
+from archon_batch.search.architecture_builder import Builder, Draft
 from archon_batch.search.axes import Point
-from archon_batch.search.build import Builder, Draft
 from archon_batch.search.space import Limits, Space
 
 #: What a row of an architecture takes as a rule: tokens, and USD or None where no price is known.

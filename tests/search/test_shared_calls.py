@@ -3,7 +3,7 @@
 import pytest
 
 from archon_batch.search import ALGORITHMS, Builder, Ground, Point, Shared, Tried, census
-from archon_batch.trials import Wanted
+from archon_batch.search.trial_jobs import Wanted
 from tests.search.spaces import Played, a_space, cases
 
 # Of one model: in these tests all names are of the same one.
