@@ -19,8 +19,8 @@ from archon_batch.archon import (
     Story,
     story_of,
 )
+from archon_batch.config import component_kinds
 from archon_batch.errors import ArchitectureError
-from archon_batch.files import component_kinds
 from archon_batch.money import usd
 from archon_batch.running import running
 from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Store

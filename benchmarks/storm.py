@@ -36,9 +36,9 @@ import sqlalchemy as sa
 from archon_batch.archon import Call, Reply
 from archon_batch.cli import follow
 from archon_batch.cli import main as command
+from archon_batch.config import component_kinds
 from archon_batch.engine import process
 from archon_batch.errors import CallTimeoutError, RateLimitError
-from archon_batch.files import component_kinds
 from archon_batch.money import Price
 from archon_batch.providers import ScriptedGateway
 from archon_batch.running import running

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import KINDS, read_architecture
-from archon_batch.errors import ArchitectureError, InputError, JobFileError, PoolFileError
-from archon_batch.files import (
+from archon_batch.config import (
     JobFile,
     PoolFile,
     component_kinds,
@@ -24,7 +23,8 @@ from archon_batch.files import (
     read_pool_file,
     yaml_text,
 )
-from archon_batch.files.cron import refuse_bad
+from archon_batch.config.cron import refuse_bad
+from archon_batch.errors import ArchitectureError, InputError, JobFileError, PoolFileError
 from tests.builders import architectures
 
 TODAY = date(2026, 1, 2)

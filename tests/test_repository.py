@@ -14,9 +14,9 @@ import yaml
 
 from archon_batch.archon import SANDBOX, Answer, Model, calls, run, warnings
 from archon_batch.cli import archon_batch
+from archon_batch.config import kind_of, read_architecture_file, read_job_file, read_pool_file
 from archon_batch.dataset import Dataset
 from archon_batch.engine import queues
-from archon_batch.files import kind_of, read_architecture_file, read_job_file, read_pool_file
 from archon_batch.providers import scripted
 from archon_batch.submit import long_replies, price_list, windowed
 from tests.builders import a_question

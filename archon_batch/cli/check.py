@@ -12,9 +12,9 @@ from archon_batch.cli.graph import graph
 from archon_batch.cli.layers import print_layers
 from archon_batch.cli.order import priced, prices_of, warn
 from archon_batch.cli.page import say
+from archon_batch.config import kind_of, load_architecture, read_job_file, read_pool_file, yaml_text
 from archon_batch.dataset import Template
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, SettingsError
-from archon_batch.files import kind_of, load_architecture, read_job_file, read_pool_file, yaml_text
 from archon_batch.forecast import Load
 from archon_batch.itas import everyone_in, foreseen_by
 from archon_batch.money import Price

@@ -9,11 +9,11 @@ from archon_batch.cli.order import prices_of, warn
 from archon_batch.cli.run import run
 from archon_batch.cli.submit import made, refuse_unready
 from archon_batch.cli.tables import aside
+from archon_batch.config import find_architecture, load_architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.evaluation import as_judge, judge_of
 from archon_batch.evaluation.judge_cases import Docket
-from archon_batch.files import find_architecture, load_architecture
 from archon_batch.money import NanoUsd, Price
 from archon_batch.settings import Settings
 from archon_batch.store import Job

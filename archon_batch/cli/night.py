@@ -9,8 +9,8 @@ import structlog
 
 from archon_batch import logs
 from archon_batch.cli import room
+from archon_batch.config import JobFile, read_job_file
 from archon_batch.errors import ArchonBatchError, EngineError, InputError, StoreError
-from archon_batch.files import JobFile, read_job_file
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 

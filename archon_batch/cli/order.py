@@ -10,9 +10,9 @@ from pathlib import Path
 from archon_batch.archon import Architecture, warnings
 from archon_batch.cli.page import say
 from archon_batch.cli.tables import aside
+from archon_batch.config import ArchitectureFile, JobFile, load_architecture
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import InputError, SettingsError
-from archon_batch.files import ArchitectureFile, JobFile, load_architecture
 from archon_batch.money import NanoUsd, Price, nano
 from archon_batch.settings import detours, odd_keys
 from archon_batch.submit import keyless, long_replies, price_list, refuse_unready, windowed

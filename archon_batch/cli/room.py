@@ -14,9 +14,9 @@ import click
 
 from archon_batch import logs
 from archon_batch.cli.page import say
+from archon_batch.config import text_of
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
-from archon_batch.files import text_of
 from archon_batch.money import NanoUsd, nano
 from archon_batch.settings import Settings, misspelt
 from archon_batch.store import Store

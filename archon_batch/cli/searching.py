@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from archon_batch.cli import room, unmanned
 from archon_batch.cli.run import interruptible
-from archon_batch.files import component_kinds
+from archon_batch.config import component_kinds
 from archon_batch.running import running
 from archon_batch.search.trial_jobs import Run
 from archon_batch.settings import Settings

@@ -13,10 +13,10 @@ from archon_batch.cli.order import Order, prepared, refuse_uncallable
 from archon_batch.cli.page import say
 from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, print_json
+from archon_batch.config import JobFile
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
 from archon_batch.export import export, refuse_unwritable
-from archon_batch.files import JobFile
 from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store

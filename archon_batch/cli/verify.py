@@ -6,7 +6,7 @@ import click
 
 from archon_batch.cli import room
 from archon_batch.cli.tables import print_json, print_table
-from archon_batch.files import component_kinds
+from archon_batch.config import component_kinds
 from archon_batch.running import running
 from archon_batch.verify import verify as checks_of
 

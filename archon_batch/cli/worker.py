@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from archon_batch.cli import room
+from archon_batch.config import read_pool_file
 from archon_batch.errors import SettingsError
-from archon_batch.files import read_pool_file
 
 
 @click.command()

@@ -12,11 +12,11 @@ import structlog
 from celery.beat import ScheduleEntry, Scheduler, Service
 from celery.schedules import crontab
 
+from archon_batch.config import kind_of, read_job_file
 from archon_batch.engine import hangup
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.nights import Nights
 from archon_batch.errors import InputError
-from archon_batch.files import kind_of, read_job_file
 from archon_batch.store import Store, now
 
 #: What a job file's name ends with.

@@ -9,11 +9,11 @@ from types import FrameType
 
 import structlog
 
+from archon_batch.config import PoolFile
 from archon_batch.engine import hangup
 from archon_batch.engine.app import settings
 from archon_batch.engine.broker import reached
 from archon_batch.errors import BrokerAwayError
-from archon_batch.files import PoolFile
 from archon_batch.store import Store
 
 _log = structlog.get_logger()

@@ -4,9 +4,9 @@ import importlib.metadata
 from collections.abc import Mapping
 
 from archon_batch.archon import nearest
+from archon_batch.config.text_files import text_of
 from archon_batch.errors import InputError
 from archon_batch.evaluation import METRICS, Metric
-from archon_batch.files.beside import text_of
 
 #: Where packages register metrics, each under its name.
 GROUP = "archon_batch.metrics"

@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from archon_batch.archon import KINDS, checked
+from archon_batch.config.yaml_document import Document, load
 from archon_batch.errors import ArchitectureError
-from archon_batch.files.document import Document, load
 from archon_batch.search import Builder, Space
 from archon_batch.search.space import Choices, Limits, Roles
 

@@ -16,6 +16,7 @@ from archon_batch import report
 from archon_batch.archon import Call, Model, Reply, Usage
 from archon_batch.calls.circuit_breaker import MOST_FAILURES
 from archon_batch.calls.executor import End, Placer
+from archon_batch.config import component_kinds
 from archon_batch.errors import (
     BadCallError,
     CallTimeoutError,
@@ -29,7 +30,6 @@ from archon_batch.errors import (
     RefusedError,
     UnknownModelError,
 )
-from archon_batch.files import component_kinds
 from archon_batch.money import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
 from archon_batch.running import running
 from archon_batch.store import Started, tables

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from archon_batch.archon import flows
 from archon_batch.cli.graph import graph
-from archon_batch.files import read_architecture_file
+from archon_batch.config import read_architecture_file
 from tests.builders import an_architecture, architectures
 from tests.cli.terminal import Terminal
 

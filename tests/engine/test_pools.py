@@ -9,8 +9,8 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from archon_batch.config import PoolFile
 from archon_batch.engine import pools
-from archon_batch.files import PoolFile
 from archon_batch.settings import Settings
 from tests.acceptance.servers import RedisServer, serving
 from tests.acceptance.stage import Stage, until

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from archon_batch.config import kind_of
 from archon_batch.errors import ArchitectureError
-from archon_batch.files import kind_of
 from archon_batch.search.space_file import find_space, read_space
 from tests.test_repository import ROOT
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from archon_batch.archon import checked
+from archon_batch.config.cron import refuse_bad
+from archon_batch.config.text_files import text_of
+from archon_batch.config.yaml_document import Document, load
 from archon_batch.errors import JobFileError
-from archon_batch.files.beside import text_of
-from archon_batch.files.cron import refuse_bad
-from archon_batch.files.document import Document, load
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 

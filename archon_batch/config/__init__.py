@@ -1,17 +1,17 @@
 """The files that operators write: architectures, search spaces, jobs and pools."""
 
-from archon_batch.files.architectures import (
+from archon_batch.config.architecture_file import (
     ArchitectureFile,
     component_kinds,
     find_architecture,
     load_architecture,
     read_architecture_file,
 )
-from archon_batch.files.beside import text_of
-from archon_batch.files.document import Document, kind_of, load
-from archon_batch.files.jobs import JobFile, read_job_file
-from archon_batch.files.pools import PoolFile, read_pool_file
-from archon_batch.files.yaml_text import yaml_text
+from archon_batch.config.job_file import JobFile, read_job_file
+from archon_batch.config.pool_file import PoolFile, read_pool_file
+from archon_batch.config.text_files import text_of
+from archon_batch.config.yaml_document import Document, kind_of, load
+from archon_batch.config.yaml_writer import yaml_text
 
 __all__ = [
     "ArchitectureFile",

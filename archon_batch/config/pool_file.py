@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from archon_batch.archon import checked
+from archon_batch.config.yaml_document import load
 from archon_batch.errors import PoolFileError
-from archon_batch.files.document import load
 
 #: Models are named as litellm names them.
 _NAME = re.compile(r"joins|calls(?:\.[A-Za-z0-9._:/@+-]{1,200})?")

@@ -18,8 +18,8 @@ from archon_batch.archon import (
     read_reference,
     refuse_broken,
 )
+from archon_batch.config.yaml_document import Document, load
 from archon_batch.errors import ArchitectureError
-from archon_batch.files.document import Document, load
 
 #: Where a name without a folder is looked for.
 FOLDER = Path("jobs/architectures")
