@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from archon_batch import portrait
+from archon_batch import html_report
 from archon_batch.archon import Message, Question, read_architecture
 from archon_batch.store import Job, NewItem, NewJob, Store, now, tables
 
@@ -37,7 +37,7 @@ def main() -> None:
         job = a_job(store, rows)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, cpu = time.perf_counter(), time.process_time()
-        size = portrait.write(store, job, Path(folder) / "page.html")
+        size = html_report.write(store, job, Path(folder) / "page.html")
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         store.close()

@@ -36,7 +36,7 @@ from archon_batch.evaluation import METRICS, Score
 from archon_batch.evaluation.benchmarks.ifeval import Instructions
 from archon_batch.evaluation.benchmarks.instructions import _CHECKS, loosened
 from archon_batch.evaluation.judge_prompt import Case, addresses_judge, brief
-from archon_batch.portrait.agreement import said
+from archon_batch.html_report.agreement import said
 
 SIZE = 1_000_000
 #: Seconds of CPU for one text; what is quadratic takes minutes.

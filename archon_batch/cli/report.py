@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from archon_batch import portrait
+from archon_batch import html_report
 from archon_batch.cli import room
 from archon_batch.cli.tables import aside
 
@@ -27,8 +27,8 @@ def report(job: str, output: Path, rows: int, metric: str | None, force: bool) -
 
     The page needs no network and no other file, and its size is bounded, whatever the job's.
     """
-    portrait.refuse_missing()
+    html_report.refuse_missing()
     with room.store() as store:
         found = store.jobs.find(job)
-        size = portrait.write(store, found, output, shown=rows, metric=metric, force=force)
+        size = html_report.write(store, found, output, shown=rows, metric=metric, force=force)
     aside.print(f"{output}: {size / 1024:,.0f} KiB")

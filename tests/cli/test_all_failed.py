@@ -5,7 +5,7 @@ import pytest
 from archon_batch.archon import Call, Reply
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
-from tests.portrait.jobs import a_played_job
+from tests.html_report.jobs import a_played_job
 from tests.provider import Provider
 
 ARCH = """\

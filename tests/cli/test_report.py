@@ -68,7 +68,7 @@ def test_without_the_extra_it_says_what_to_install(
     def found(name: str, package: str | None = None) -> ModuleSpec | None:
         return None if name == "matplotlib" else find(name, package)
 
-    monkeypatch.setattr("archon_batch.portrait.find_spec", found)
+    monkeypatch.setattr("archon_batch.html_report.find_spec", found)
     ended = terminal.run("report", "any", "-o", "report.html")
 
     assert ended.status == 2

@@ -10,9 +10,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from archon_batch.portrait import plates, words
-from archon_batch.portrait.figures import Figures
-from archon_batch.portrait.spread import Spread
+from archon_batch.html_report import formatting, sections
+from archon_batch.html_report.collect import Figures
+from archon_batch.html_report.duration_histogram import Spread
 from archon_batch.store import now
 from archon_batch.untrusted_text import visible
 
@@ -36,14 +36,14 @@ def page(figures: Figures) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        money=words.money,
-        duration=words.duration,
-        score=words.score,
-        count=words.count,
-        counted=words.counted,
+        money=formatting.money,
+        duration=formatting.duration,
+        score=formatting.score,
+        count=formatting.count,
+        counted=formatting.counted,
         drawing=_drawing,
     )
-    environment.globals.update(share=words.share, len=len)
+    environment.globals.update(share=formatting.share, len=len)
     status = figures.status
     text = environment.get_template("page.html").render(
         style=Markup(style),  # noqa: S704  (our own file)
@@ -51,14 +51,14 @@ def page(figures: Figures) -> str:
         status=status,
         took=_took(figures),
         seconds=_all(figures.seconds.values()),
-        flow=plates.flow(figures),
-        marked=list(plates.marked(figures.tally.marks)),
+        flow=sections.flow(figures),
+        marked=list(sections.marked(figures.tally.marks)),
         metric=figures.metric,
-        agreement=plates.agreed(figures.tally.agreement),
-        costs=plates.costs(figures),
-        tokens=plates.tokens(figures),
-        latencies=plates.latencies(figures),
-        troubles=plates.troubles(figures),
+        agreement=sections.agreed(figures.tally.agreement),
+        costs=sections.costs(figures),
+        tokens=sections.tokens(figures),
+        latencies=sections.latencies(figures),
+        troubles=sections.troubles(figures),
         worst=figures.worst,
         best=figures.best,
         version=version("archon-batch"),

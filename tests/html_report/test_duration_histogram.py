@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.portrait.spread import Spread
+from archon_batch.html_report.duration_histogram import Spread
 
 DURATIONS = st.lists(st.floats(0.002, 100_000), min_size=1, max_size=200)
 

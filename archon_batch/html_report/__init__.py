@@ -5,7 +5,7 @@ from pathlib import Path
 
 from archon_batch.errors import InputError
 from archon_batch.export import refuse_place, whole
-from archon_batch.portrait.figures import figures
+from archon_batch.html_report.collect import figures
 from archon_batch.store import Job, Store
 
 #: What the extra ``report`` brings.
@@ -49,7 +49,7 @@ def write(
     """
     refuse_missing()
     refuse_place(target, force=force)
-    from archon_batch.portrait.paper import page  # noqa: PLC0415  (an extra)
+    from archon_batch.html_report.render import page  # noqa: PLC0415  (an extra)
 
     text = page(figures(store, job, shown=shown, metric=metric))
     # Half a letter, which a model may well write, is no UTF-8.

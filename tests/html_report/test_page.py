@@ -2,12 +2,12 @@
 
 import pytest
 
-from archon_batch import portrait
+from archon_batch import html_report
 from archon_batch.archon import Question, Reply
 from archon_batch.evaluation import Score
-from archon_batch.portrait.figures import figures
+from archon_batch.html_report.collect import figures
 from tests.builders import a_question
-from tests.portrait.jobs import a_played_job
+from tests.html_report.jobs import a_played_job
 
 HOSTILE = (
     '</pre></details><script>document.title = "owned"</script>'
@@ -28,7 +28,7 @@ def plain(ix, call):
 def written(store, tmp_path):
     def write(job, **knobs):
         path = tmp_path / "report.html"
-        portrait.write(store, job, path, force=True, **knobs)
+        html_report.write(store, job, path, force=True, **knobs)
         return path
 
     return write

@@ -3,9 +3,9 @@
 import json
 
 from archon_batch import report
-from archon_batch.portrait.tree import CALLS, CANDIDATES, ROW_CALLS, TEXT, tree
+from archon_batch.html_report.call_tree import CALLS, CANDIDATES, ROW_CALLS, TEXT, tree
 from tests.builders import a_question
-from tests.portrait.jobs import a_played_job
+from tests.html_report.jobs import a_played_job
 
 
 def shown(store, job):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archon_batch.portrait.agreement import BANDS, reader_of, said
+from archon_batch.html_report.agreement import BANDS, reader_of, said
 from tests.builders import an_architecture
 
 

@@ -12,10 +12,10 @@ from archon_batch import report
 from archon_batch.archon import nearest
 from archon_batch.errors import InputError
 from archon_batch.evaluation import Mean, Score, mean
-from archon_batch.portrait.agreement import Reader, Said, reader_of, said
-from archon_batch.portrait.picks import Pick, Picks
-from archon_batch.portrait.spread import Spread
-from archon_batch.portrait.tree import tree
+from archon_batch.html_report.agreement import Reader, Said, reader_of, said
+from archon_batch.html_report.call_tree import tree
+from archon_batch.html_report.duration_histogram import Spread
+from archon_batch.html_report.extremes import Pick, Picks
 from archon_batch.store import Ending, Job, Outcome, Store
 
 #: Rows that are read together.

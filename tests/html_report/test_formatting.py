@@ -2,7 +2,7 @@
 
 import pytest
 
-from archon_batch.portrait import words
+from archon_batch.html_report import formatting
 
 
 @pytest.mark.parametrize(
@@ -13,11 +13,11 @@ from archon_batch.portrait import words
     ],
 )  # fmt: skip
 def test_money_has_the_digits_that_say_something(usd, told) -> None:
-    assert words.money(usd) == told
+    assert formatting.money(usd) == told
 
 
 def test_money_says_what_is_not_in_it() -> None:
-    assert words.money(0.5, 1200) == "$0.5000 + 1,200 unpriced"
+    assert formatting.money(0.5, 1200) == "$0.5000 + 1,200 unpriced"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_money_says_what_is_not_in_it() -> None:
     ],
 )  # fmt: skip
 def test_a_duration_is_told_in_its_own_measure(seconds, told) -> None:
-    assert words.duration(seconds) == told
+    assert formatting.duration(seconds) == told
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_duration_is_told_in_its_own_measure(seconds, told) -> None:
     ],
 )  # fmt: skip
 def test_a_share_is_nothing_or_all_only_where_it_is(part, whole, told) -> None:
-    assert words.share(part, whole) == told
+    assert formatting.share(part, whole) == told

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.portrait.agreement import Said
-from archon_batch.portrait.picks import Pick, Picks
+from archon_batch.html_report.agreement import Said
+from archon_batch.html_report.extremes import Pick, Picks
 from archon_batch.store import Account, Ending
 
 

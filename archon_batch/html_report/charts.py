@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archon_batch.portrait.svg import INK, LINE, MUTED, SERIES, themed
+from archon_batch.html_report.svg_theme import INK, LINE, MUTED, SERIES, themed
 
 #: Points across, which are about the pixels of a telephone: words are as large as the page's.
 _WIDTH = 360

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archon_batch.portrait.agreement import Said
+from archon_batch.html_report.agreement import Said
 from archon_batch.store import Ending
 
 

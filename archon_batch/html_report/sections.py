@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from archon_batch.portrait.agreement import BANDS
-from archon_batch.portrait.charts import Bar, Span, bars, spans
-from archon_batch.portrait.figures import Agreement, Figures, Marks
-from archon_batch.portrait.spread import Spread
-from archon_batch.portrait.svg import SERIES
-from archon_batch.portrait.words import count, counted, duration, money, score, share
+from archon_batch.html_report.agreement import BANDS
+from archon_batch.html_report.charts import Bar, Span, bars, spans
+from archon_batch.html_report.collect import Agreement, Figures, Marks
+from archon_batch.html_report.duration_histogram import Spread
+from archon_batch.html_report.formatting import count, counted, duration, money, score, share
+from archon_batch.html_report.svg_theme import SERIES
 
 #: Models, components or reasons that have a line of their own.
 MOST = 24
