@@ -4,7 +4,7 @@ Rows of three calls in a thousand, ten thousand and a hundred thousand: CPU of a
 are to stay as they are.
 """
 
-from archon_batch.submit import SHARD
+from archon_batch.jobs.submit import SHARD
 from benchmarks.measure import PROGRAM, desk, options, run, tell
 from benchmarks.stand_in import load, stand_in
 

@@ -10,7 +10,7 @@ import sys
 from functools import partial
 from statistics import median
 
-from archon_batch.submit import SHARD
+from archon_batch.jobs.submit import SHARD
 from benchmarks.measure import PROGRAM, Used, desk, options, run, tell
 from benchmarks.stand_in import load, stand_in
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from archon_batch import report
 from archon_batch.archon import Answer, CallKey, Message, Question, Reply, Usage
 from archon_batch.errors import Billing
+from archon_batch.jobs import views
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import CallId, Finish, Job, NewItem, NewJob, Start, Store, me, now
 from benchmarks.measure import PROGRAM, options, run, tell
@@ -34,8 +34,8 @@ def main() -> None:
             job = filled(store, given.entries // CALLS_A_ROW)
             took = time.process_time() - began
             rows = [
-                timed("status", lambda: report.status(store, job)),
-                timed("cost", lambda: report.cost(store, job, "component")),
+                timed("status", lambda: views.status(store, job)),
+                timed("cost", lambda: views.cost(store, job, "component")),
             ]
         finally:
             store.close()

@@ -39,11 +39,11 @@ from archon_batch.cli import main as command
 from archon_batch.config import component_kinds
 from archon_batch.engine import process
 from archon_batch.errors import CallTimeoutError, RateLimitError
+from archon_batch.jobs.frozen_job import running
+from archon_batch.jobs.verify import verify
 from archon_batch.money import Price
 from archon_batch.providers import ScriptedGateway
-from archon_batch.running import running
 from archon_batch.store import Job, Store, tables
-from archon_batch.verify import verify
 
 #: What commands import when they need it, and a fork is to find here.
 _NEEDED = (

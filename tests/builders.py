@@ -33,8 +33,8 @@ from archon_batch.archon import (
     refuse_broken,
 )
 from archon_batch.errors import Billing
+from archon_batch.jobs.frozen_job import RunningJob, running
 from archon_batch.money import NanoUsd, Price
-from archon_batch.running import RunningJob, running
 from archon_batch.store import CallId, Finish, Job, NewItem, NewJob, Start, Store, me, now
 
 MODEL = "scripted/plausible"

@@ -17,8 +17,8 @@ from archon_batch.cli import archon_batch
 from archon_batch.config import kind_of, read_architecture_file, read_job_file, read_pool_file
 from archon_batch.dataset import Dataset
 from archon_batch.engine import queues
+from archon_batch.jobs.submit import long_replies, price_list, windowed
 from archon_batch.providers import scripted
-from archon_batch.submit import long_replies, price_list, windowed
 from tests.builders import a_question
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +55,8 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
 def test_a_plan_needs_neither_litellm_nor_celery() -> None:
     loaded = _python(
         "import sys\n"
-        "import archon_batch.cli.plan, archon_batch.submit\n"
-        "archon_batch.submit.price_of\n"
+        "import archon_batch.cli.plan, archon_batch.jobs.submit\n"
+        "archon_batch.jobs.submit.price_of\n"
         "print([m for m in ('litellm', 'celery') if m in sys.modules])"
     )
 

@@ -2,8 +2,8 @@
 
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import Billing, GatewayError
+from archon_batch.jobs.frozen_job import RunningJob
 from archon_batch.money import Again, Beyond, Fail, NanoUsd, Price, Stop
-from archon_batch.running import RunningJob
 from archon_batch.store import CallId, Finish, Start, me, now
 
 

@@ -25,9 +25,9 @@ from archon_batch.errors import (
     StoreAwayError,
     UnreachableError,
 )
+from archon_batch.jobs.frozen_job import RunningJob
 from archon_batch.money import LONGEST_RETRY_AFTER, Again, Beyond, Fail, Past, Stop, decide
 from archon_batch.providers import Gateway
-from archon_batch.running import RunningJob
 from archon_batch.store import (
     Begun,
     BudgetReached,

@@ -8,7 +8,7 @@ import structlog
 
 from archon_batch.calls.model_breaker import Gate
 from archon_batch.errors import StoreError
-from archon_batch.running import RunningJob
+from archon_batch.jobs.frozen_job import RunningJob
 from archon_batch.store import Store
 
 if TYPE_CHECKING:

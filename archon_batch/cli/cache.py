@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from archon_batch import report
 from archon_batch.cli import room
 from archon_batch.cli.tables import aside, money, print_json, print_table
+from archon_batch.jobs import views
 from archon_batch.store import now
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -44,7 +44,7 @@ def cache() -> None:
 def stats(as_json: bool) -> None:
     """Say what is kept, by model."""
     with room.store() as store:
-        figures = report.kept(store)
+        figures = views.kept(store)
     if as_json:
         print_json(figures)
         return

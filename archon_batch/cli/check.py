@@ -15,12 +15,12 @@ from archon_batch.cli.page import say
 from archon_batch.config import kind_of, load_architecture, read_job_file, read_pool_file, yaml_text
 from archon_batch.dataset import Template
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, SettingsError
-from archon_batch.forecast import Load
 from archon_batch.itas import everyone_in, foreseen_by
+from archon_batch.jobs.forecast import Load
+from archon_batch.jobs.submit import price_list
 from archon_batch.money import Price
 from archon_batch.search import census
 from archon_batch.search.space_file import read_space
-from archon_batch.submit import price_list
 
 #: What limits of tokens and USD are counted for, where there is no dataset: 100 tokens or so.
 _PROMPT = Load(rows=1, query=400)

@@ -4,11 +4,11 @@ from typing import Any, Literal, get_args
 
 import click
 
-from archon_batch import report
 from archon_batch.archon import NoteKind
 from archon_batch.cli import room
 from archon_batch.cli.page import say
 from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.jobs import views
 
 #: Figures that a job may well have none of: a column is shown when some group has it.
 _RARE = {"cached_calls": "found"}
@@ -43,7 +43,7 @@ def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) ->
     Overflow: prompts too long for the model. Cut: candidates that end where max_tokens did.
     """
     with room.store() as store:
-        figures = report.cost(store, store.jobs.find(job), by)
+        figures = views.cost(store, store.jobs.find(job), by)
     if as_json:
         print_json(figures)
         return

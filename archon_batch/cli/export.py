@@ -6,7 +6,7 @@ import click
 
 from archon_batch.cli import room
 from archon_batch.cli.tables import aside
-from archon_batch.export import export as write
+from archon_batch.jobs.export import export as write
 
 
 @click.command()

@@ -14,9 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from archon_batch import report
 from archon_batch.cli import unmanned
 from archon_batch.cli.tables import account_lines, aside, money
+from archon_batch.jobs import views
 from archon_batch.store import Job, Store, patiently
 
 #: Seconds between looks at whether the job still runs, which cost next to nothing.
@@ -36,7 +36,7 @@ _EXIT = {"paused": 4, "stopped": 2, "cancelled": 1}
 def follow(store: Store, job: Job) -> int:
     """Watch until the job runs no longer; print its account; return the exit status."""
     watch(store, job, unmanned.Watch(store, [job]).look)
-    return conclude(patiently(lambda: report.status(store, store.jobs.get(job.id))))
+    return conclude(patiently(lambda: views.status(store, store.jobs.get(job.id))))
 
 
 def watch(store: Store, job: Job, beside: Callable[[], None] = lambda: None) -> None:
@@ -50,7 +50,7 @@ def watch(store: Store, job: Job, beside: Callable[[], None] = lambda: None) -> 
             found = patiently(partial(store.jobs.get, job.id))
             runs, began = found.state == "running", time.monotonic()
             if not runs or began >= due:
-                show(patiently(partial(report.status, store, found)))
+                show(patiently(partial(views.status, store, found)))
                 # It adds up the whole job; of a large one it is to cost no more than a small share.
                 due = time.monotonic() + min(_LONGEST, _SHARE * (time.monotonic() - began))
             if not runs:

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from archon_batch import roster
 from archon_batch.cli import room
 from archon_batch.cli.page import say
 from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.jobs import roster
 
 
 @click.command()

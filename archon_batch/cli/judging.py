@@ -14,10 +14,10 @@ from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.evaluation import as_judge, judge_of
 from archon_batch.evaluation.judge_cases import Docket
+from archon_batch.jobs.submit import Submission, price_list, refuse_small_budget, windowed
 from archon_batch.money import NanoUsd, Price
 from archon_batch.settings import Settings
 from archon_batch.store import Job
-from archon_batch.submit import Submission, price_list, refuse_small_budget, windowed
 
 
 @dataclass(frozen=True, slots=True)

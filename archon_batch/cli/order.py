@@ -13,9 +13,9 @@ from archon_batch.cli.tables import aside
 from archon_batch.config import ArchitectureFile, JobFile, load_architecture
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import InputError, SettingsError
+from archon_batch.jobs.submit import keyless, long_replies, price_list, refuse_unready, windowed
 from archon_batch.money import NanoUsd, Price, nano
 from archon_batch.settings import detours, odd_keys
-from archon_batch.submit import keyless, long_replies, price_list, refuse_unready, windowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, money
 from archon_batch.dataset import Dataset, Row
 from archon_batch.errors import InputError
-from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
-from archon_batch.found import foreseen, found_among
+from archon_batch.jobs.cache_preview import foreseen, found_among
+from archon_batch.jobs.forecast import Estimate, Forecast, Load, forecast, total
+from archon_batch.jobs.pilot_estimate import Piloted, extrapolated, places
+from archon_batch.jobs.submit import shard_of, width_of
+from archon_batch.jobs.views import dollars
 from archon_batch.money import NanoUsd, Price
-from archon_batch.pilot import Piloted, extrapolated, places
-from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Account, Job, NewItem, NewJob, Progress, Store
-from archon_batch.submit import shard_of, width_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from archon_batch.cli.page import counted, say
 from archon_batch.cli.pilot import Judged, judged_by, run_pilot
 from archon_batch.cli.tables import money, print_json, print_table
 from archon_batch.dataset import Reading
-from archon_batch.forecast import Estimate, Forecast, total
-from archon_batch.found import Found, foreseen, found_among
+from archon_batch.jobs.cache_preview import Found, foreseen, found_among
+from archon_batch.jobs.forecast import Estimate, Forecast, total
+from archon_batch.jobs.pilot_estimate import CONFIDENCE
+from archon_batch.jobs.views import dollars
 from archon_batch.money import NanoUsd
-from archon_batch.pilot import CONFIDENCE
-from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 

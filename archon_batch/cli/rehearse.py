@@ -6,7 +6,6 @@ import secrets
 
 import click
 
-from archon_batch import report
 from archon_batch.archon import Architecture, Message, Question
 from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
@@ -16,6 +15,7 @@ from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse as run
+from archon_batch.jobs import views
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import NewItem, NewJob
 
@@ -52,7 +52,7 @@ def rehearse(
         here.store.jobs.move(job.id, "running", only_from=["paused", "stopped"])
         with interruptible():
             job = run(here, job)
-        figures = report.show(here.store, job, here.store.endings.one(job.id, "1"))
+        figures = views.show(here.store, job, here.store.endings.one(job.id, "1"))
     finally:
         here.close()
     if as_json:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from archon_batch import report
 from archon_batch.cli import unmanned
 from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside, prepare
 from archon_batch.engine import hangup
+from archon_batch.jobs import views
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
 
@@ -73,7 +73,7 @@ def _embedded(settings: Settings, job: Job) -> int:
                 )
         # Only now has everything landed: what has all its replies is answered, and counted.
         patiently(lambda: conclude_rows(here.store, here.job(job.id)))
-        figures = patiently(lambda: report.status(here.store, here.store.jobs.get(job.id)))
+        figures = patiently(lambda: views.status(here.store, here.store.jobs.get(job.id)))
         if not interrupted or figures["state"] == "done":
             return conclude(figures)
         aside.print(f"interrupted; archon-batch resume {job.id} goes on")

@@ -16,8 +16,8 @@ from archon_batch.evaluation import judge_cases as road
 from archon_batch.evaluation.metric_plugins import metric_of
 from archon_batch.evaluation.scoring import Scores, compared, judged, told
 from archon_batch.evaluation.scoring import score as scored
+from archon_batch.jobs.views import dollars
 from archon_batch.money import NanoUsd
-from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 

@@ -17,8 +17,8 @@ from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import ArchonBatchError
 from archon_batch.itas import Search
+from archon_batch.jobs.views import dollars
 from archon_batch.money import NanoUsd
-from archon_batch.report import dollars
 from archon_batch.search import ALGORITHMS, Name, results
 from archon_batch.search.trial_jobs import Amount, InterruptedSearchError, Run, Trials
 from archon_batch.store import Store

@@ -11,13 +11,13 @@ from archon_batch.archon import Architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.evaluation.metric_plugins import metric_of
-from archon_batch.forecast import Load
 from archon_batch.itas import Plan, everyone_in, foreseen_by
+from archon_batch.jobs.forecast import Load
+from archon_batch.jobs.submit import price_list
 from archon_batch.money import NanoUsd
 from archon_batch.search import ALGORITHMS, Foreseen, Name, split
 from archon_batch.search.space_file import find_space, read_space
 from archon_batch.search.trial_jobs import Case, Terms, refuse_unscorable
-from archon_batch.submit import price_list
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from archon_batch.cli import room, unmanned
 from archon_batch.cli.run import interruptible
 from archon_batch.config import component_kinds
-from archon_batch.running import running
+from archon_batch.jobs.frozen_job import running
 from archon_batch.search.trial_jobs import Run
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently

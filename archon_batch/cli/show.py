@@ -2,11 +2,11 @@
 
 import click
 
-from archon_batch import report
 from archon_batch.cli import room
 from archon_batch.cli.page import say
 from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import print_json, print_table
+from archon_batch.jobs import views
 from archon_batch.store import Job, Store
 from archon_batch.untrusted_text import visible
 
@@ -29,7 +29,7 @@ def show(job: str, row: str | None, full: bool, as_json: bool) -> None:
         if row is None:
             _print_answers(store, found, as_json=as_json)
             return
-        figures = report.show(store, found, store.endings.one(found.id, row))
+        figures = views.show(store, found, store.endings.one(found.id, row))
     if as_json:
         print_json(figures)
     else:
@@ -48,7 +48,7 @@ def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
         (_first_line(a["id"]), a["status"], _first_line(a["answer"] or a["reason"]))
         for a in answers
     ]
-    if failed := report.all_failed(store, job, store.accounts.progress(job.id)):
+    if failed := views.all_failed(store, job, store.accounts.progress(job.id)):
         say(failed)
     print_table(("row", "status", "answer"), rows)
 

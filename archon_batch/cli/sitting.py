@@ -16,11 +16,11 @@ from archon_batch.dataset import Dataset
 from archon_batch.errors import InputError
 from archon_batch.evaluation import benchmark as road
 from archon_batch.evaluation.judge_cases import Docket, verdicts
+from archon_batch.jobs.submit import Submission, refuse_small_budget
+from archon_batch.jobs.views import dollars
 from archon_batch.money import NanoUsd, Price, usd
-from archon_batch.report import dollars
 from archon_batch.settings import Settings
 from archon_batch.store import Account, Job
-from archon_batch.submit import Submission, refuse_small_budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 import click
 
-from archon_batch import report
 from archon_batch.cli import room
 from archon_batch.cli.follow import follow
 from archon_batch.cli.page import say
 from archon_batch.cli.tables import account_lines, print_json
+from archon_batch.jobs import views
 
 
 @click.command()
@@ -18,7 +18,7 @@ def status(job: str, wait: bool, as_json: bool) -> int:
     with room.store() as store:
         found = store.jobs.find(job)
         ended = follow(store, found) if wait else 0
-        figures = report.status(store, found)
+        figures = views.status(store, found)
     if as_json:
         print_json(figures)
     if as_json or wait:

@@ -16,12 +16,12 @@ from archon_batch.cli.tables import aside, print_json
 from archon_batch.config import JobFile
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
-from archon_batch.export import export, refuse_unwritable
+from archon_batch.jobs.export import export, refuse_unwritable
+from archon_batch.jobs.submit import Submission, refuse_small_budget
+from archon_batch.jobs.submit import submit as make
 from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
-from archon_batch.submit import Submission, refuse_small_budget
-from archon_batch.submit import submit as make
 
 
 @click.command()

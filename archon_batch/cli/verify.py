@@ -7,8 +7,8 @@ import click
 from archon_batch.cli import room
 from archon_batch.cli.tables import print_json, print_table
 from archon_batch.config import component_kinds
-from archon_batch.running import running
-from archon_batch.verify import verify as checks_of
+from archon_batch.jobs.frozen_job import running
+from archon_batch.jobs.verify import verify as checks_of
 
 
 @click.command()

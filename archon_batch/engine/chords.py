@@ -5,14 +5,14 @@ from typing import Protocol
 
 from celery import Signature, chord
 
-from archon_batch.advance import Round
 from archon_batch.engine import queues, titles
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.broker import sending
+from archon_batch.jobs.shard_step import Round
 from archon_batch.store import Store, Turn
 
 #: Task names are part of what travels: they stay when modules move.
-ADVANCE = "archon_batch.advance"
+ADVANCE = "archon_batch.jobs.shard_step"
 PLACE = "archon_batch.place"
 
 

@@ -66,7 +66,7 @@ class _Raw(_Strict):
 
 
 class _Headers(_Strict):
-    task: Literal["archon_batch.advance", "archon_batch.place"]
+    task: Literal["archon_batch.jobs.shard_step", "archon_batch.place"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
     retries: _Number = 0
     eta: _Moment | None = None
@@ -84,7 +84,7 @@ class _Headers(_Strict):
 
 
 class _Chord(_Strict):
-    task: Literal["archon_batch.advance"]
+    task: Literal["archon_batch.jobs.shard_step"]
     args: _Turn
     options: dict[str, str | int | float | bool | None]
 

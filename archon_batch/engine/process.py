@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from archon_batch.advance import Batch, Courses
 from archon_batch.archon import Call
 from archon_batch.calls import meters
 from archon_batch.calls.executor import End, Placer
@@ -21,9 +20,10 @@ from archon_batch.engine.files import fitting
 from archon_batch.engine.loop import Loop
 from archon_batch.engine.sweeper import LOOK, Sweeper
 from archon_batch.errors import ArchonBatchError, StoreError, StoreGoneError
+from archon_batch.jobs.frozen_job import RunningJob, running
+from archon_batch.jobs.shard_step import Batch, Courses
 from archon_batch.money import Price
 from archon_batch.providers import Gateway, Router, is_direct
-from archon_batch.running import RunningJob, running
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 

@@ -1,7 +1,7 @@
 """A job run without a queue, round by round in this process."""
 
-from archon_batch import advance as road
 from archon_batch.engine.process import Process
+from archon_batch.jobs import shard_step as road
 from archon_batch.store import Job
 
 

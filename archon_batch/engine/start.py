@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from archon_batch.advance import advance, finished
 from archon_batch.engine import queues
 from archon_batch.engine.broker import carrier, patiently, reached
 from archon_batch.engine.chords import send_advance
-from archon_batch.running import RunningJob
+from archon_batch.jobs.frozen_job import RunningJob
+from archon_batch.jobs.shard_step import advance, finished
 from archon_batch.store import Job, Store, Turn
 
 

@@ -8,7 +8,6 @@ import structlog
 from celery.exceptions import Retry
 from celery.signals import celeryd_init, setup_logging, worker_shutting_down
 
-from archon_batch import advance as road
 from archon_batch import logs
 from archon_batch.engine import presence, process, queues
 from archon_batch.engine.app import app, settings
@@ -19,6 +18,7 @@ from archon_batch.errors import (
     EngineError,
     JobNotFoundError,
 )
+from archon_batch.jobs import shard_step as road
 from archon_batch.store import Turn
 
 if TYPE_CHECKING:

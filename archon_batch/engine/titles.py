@@ -6,7 +6,7 @@ by names Flower counts for ever, in a page without a password.
 
 from typing import Protocol
 
-from archon_batch.advance import Parcel
+from archon_batch.jobs.shard_step import Parcel
 
 
 class Named(Protocol):

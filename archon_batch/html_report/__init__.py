@@ -4,8 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from archon_batch.errors import InputError
-from archon_batch.export import refuse_place, whole
 from archon_batch.html_report.collect import figures
+from archon_batch.jobs.export import refuse_place, whole
 from archon_batch.store import Job, Store
 
 #: What the extra ``report`` brings.

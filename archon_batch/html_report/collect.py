@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from archon_batch import report
 from archon_batch.archon import nearest
 from archon_batch.errors import InputError
 from archon_batch.evaluation import Mean, Score, mean
@@ -16,6 +15,7 @@ from archon_batch.html_report.agreement import Reader, Said, reader_of, said
 from archon_batch.html_report.call_tree import tree
 from archon_batch.html_report.duration_histogram import Spread
 from archon_batch.html_report.extremes import Pick, Picks
+from archon_batch.jobs import views
 from archon_batch.store import Ending, Job, Outcome, Store
 
 #: Rows that are read together.
@@ -127,8 +127,8 @@ def figures(store: Store, job: Job, *, shown: int, metric: str | None) -> Figure
     for place, took in store.measures.seconds(job.id):
         seconds[place].add(took)
     return Figures(
-        status=report.status(store, job),
-        components=report.cost(store, job, "component")["by"],
+        status=views.status(store, job),
+        components=views.cost(store, job, "component")["by"],
         layers=job.architecture["layers"],
         models={name: m["model"] for name, m in job.architecture.get("models", {}).items()},
         tally=tally,
@@ -178,7 +178,7 @@ def _told(store: Store, job: Job, pick: Pick, read: Reader) -> Mapping[str, Any]
     row = pick.ending
     drafts = store.measures.drafts(job.id, row.ix, row.ix).get(row.ix, ())
     return {
-        **tree(report.show(store, job, row)),
+        **tree(views.show(store, job, row)),
         "score": pick.score,
         "said": said(drafts, row.answer, read),
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archon_batch.archon import Architecture
-from archon_batch.forecast import Load, forecast, total
+from archon_batch.jobs.forecast import Load, forecast, total
 from archon_batch.money import NanoUsd, Price
 from archon_batch.search import Builder, Foreseen, Propose, Space
 from archon_batch.search.trial_jobs import Amount, Case, Outcomes, Tally, Wanted

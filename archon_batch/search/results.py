@@ -11,8 +11,8 @@ from typing import Any
 from archon_batch import private_files
 from archon_batch.config import yaml_text
 from archon_batch.errors import InputError
-from archon_batch.export import cell
 from archon_batch.itas import Found, Trial, apart, told
+from archon_batch.jobs.export import cell
 from archon_batch.search.trial_jobs import mean_calls, mean_usd
 
 _COLUMNS = (

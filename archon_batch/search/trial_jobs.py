@@ -12,9 +12,9 @@ from archon_batch.archon import Architecture, Question, nearest
 from archon_batch.errors import EngineError, InputError
 from archon_batch.evaluation import Metric
 from archon_batch.evaluation.scoring import score
+from archon_batch.jobs.submit import width_of, windowed
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import Account, Job, NewItem, NewJob, Store
-from archon_batch.submit import width_of, windowed
 
 #: Sees jobs through until none of them runs; whether it was not interrupted.
 Run = Callable[[Sequence[Job]], bool]

@@ -29,11 +29,12 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 from sqlalchemy.engine import Connection
 
-from archon_batch import export, store, submit
+from archon_batch import store
 from archon_batch.archon import Call, Reply
 from archon_batch.cli import follow, main
 from archon_batch.dataset import Dataset
 from archon_batch.engine import embedded, process, start, tasks
+from archon_batch.jobs import export, submit
 from archon_batch.providers import ScriptedGateway
 from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation

@@ -27,7 +27,7 @@ from archon_batch.archon import (
     run,
 )
 from archon_batch.errors import ArchitectureError
-from archon_batch.forecast import Load, forecast, total
+from archon_batch.jobs.forecast import Load, forecast, total
 from tests.acceptance.stage import Stage
 from tests.builders import MODEL, Played, a_question, a_scene, candidates, played
 

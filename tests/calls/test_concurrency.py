@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.calls.concurrency import Slots
-from archon_batch.submit import SHARD, shard_of, width_of
+from archon_batch.jobs.submit import SHARD, shard_of, width_of
 
 
 def order(count: int, depths: list[int], *, cancelled: frozenset[int] = frozenset()) -> list[int]:

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from archon_batch import report
 from archon_batch.archon import Call, Model, Reply, Usage
 from archon_batch.calls.circuit_breaker import MOST_FAILURES
 from archon_batch.calls.executor import End, Placer
@@ -30,8 +29,9 @@ from archon_batch.errors import (
     RefusedError,
     UnknownModelError,
 )
+from archon_batch.jobs import views
+from archon_batch.jobs.frozen_job import running
 from archon_batch.money import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
-from archon_batch.running import running
 from archon_batch.store import Started, tables
 from archon_batch.store.admission import MOST_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
@@ -280,7 +280,7 @@ def test_what_a_model_was_seen_to_count_is_kept_back_from_then_on(store):
     assert [log["why"] for log in logs if log["event"] == "model_exceeds_what_was_asked"] == [
         excess
     ]
-    assert report.status(store, paused)["exceeding"] == [excess]
+    assert views.status(store, paused)["exceeding"] == [excess]
 
 
 def test_what_a_model_was_seen_to_count_is_known_to_the_next_process(store):

@@ -86,7 +86,7 @@ C19  a clock that went back
 #: Entries that a test of another folder is about.
 ELSEWHERE = {
     "C5": (
-        "tests/test_export.py",
+        "tests/jobs/test_export.py",
         "test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe",
     ),
     "C9": (

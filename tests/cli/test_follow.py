@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from archon_batch import report
 from archon_batch.cli import follow
 from archon_batch.cli.run import run
+from archon_batch.jobs import views
 from archon_batch.settings import Settings
 from tests.builders import a_job
 
@@ -51,7 +51,7 @@ def test_a_follower_notices_the_end_within_a_second_though_a_look_took_long(
 
     monkeypatch.setattr(store.jobs, "get", got)
     monkeypatch.setattr(follow, "time", clock)
-    monkeypatch.setattr(report, "status", clock.status)
+    monkeypatch.setattr(views, "status", clock.status)
 
     follow.watch(store, job)
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from archon_batch.pilot import places
+from archon_batch.jobs.pilot_estimate import places
 from tests.cli.terminal import Terminal
 
 ARCH = """\

@@ -2,10 +2,10 @@
 
 import pytest
 
-from archon_batch.advance import Parcel, advance
 from archon_batch.archon import Model
 from archon_batch.engine import titles
 from archon_batch.engine.queues import of_calls
+from archon_batch.jobs.shard_step import Parcel, advance
 from tests.builders import a_running_job, an_architecture
 
 MINI = Model(model="openai/gpt-4o-mini")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from archon_batch.archon import KINDS, Ask, Call, Question, Reply, plan
-from archon_batch.running import running
+from archon_batch.jobs.frozen_job import running
 from archon_batch.store import CallId, Job, Started, Store, now
 from tests.builders import a_finish, a_job, a_start, an_architecture
 

@@ -2,14 +2,14 @@
 
 import json
 
-from archon_batch import report
 from archon_batch.html_report.call_tree import CALLS, CANDIDATES, ROW_CALLS, TEXT, tree
+from archon_batch.jobs import views
 from tests.builders import a_question
 from tests.html_report.jobs import a_played_job
 
 
 def shown(store, job):
-    return tree(report.show(store, job, next(store.endings.all(job.id))))
+    return tree(views.show(store, job, next(store.endings.all(job.id))))
 
 
 def test_a_long_text_is_cut_and_says_by_how_much(store) -> None:

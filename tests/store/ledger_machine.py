@@ -15,9 +15,9 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from archon_batch.advance import finished
 from archon_batch.archon import Answer, Call, CallKey, GaveUp, Reply, Usage
 from archon_batch.calls.attempt_records import answered, failed
+from archon_batch.jobs.shard_step import finished
 from archon_batch.money import NanoUsd, Past, Price, decide
 from archon_batch.store import Begun, By, CallId, Finish, NewItem, NewJob, Start, Started, Store
 from archon_batch.store.admission import begin

@@ -15,8 +15,8 @@ from archon_batch.archon import (
     run,
 )
 from archon_batch.errors import Billing, JobNotFoundError
+from archon_batch.jobs.frozen_job import running
 from archon_batch.money import NanoUsd
-from archon_batch.running import running
 from archon_batch.store import CallId, Halted, Settled, Started
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
 

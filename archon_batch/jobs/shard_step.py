@@ -14,7 +14,7 @@ from archon_batch.archon import (
     Model,
     plan,
 )
-from archon_batch.running import RunningJob
+from archon_batch.jobs.frozen_job import RunningJob
 from archon_batch.store import Store
 
 #: Calls that travel together in one message at least, if there are so many.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archon_batch.report import dollars, head, moment, rows
+from archon_batch.jobs.views import dollars, head, moment, rows
 from archon_batch.store import Job, Night, Search, Store
 
 #: The keys of a job, of what is listed among jobs and is none.

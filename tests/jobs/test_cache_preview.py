@@ -5,8 +5,8 @@ import pytest
 from archon_batch.archon import run
 from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse
-from archon_batch.forecast import Load, forecast, total
-from archon_batch.found import foreseen, found_among
+from archon_batch.jobs.cache_preview import foreseen, found_among
+from archon_batch.jobs.forecast import Load, forecast, total
 from archon_batch.money import Price
 from archon_batch.providers import settled
 from archon_batch.settings import Settings

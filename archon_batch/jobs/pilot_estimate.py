@@ -28,7 +28,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from archon_batch.forecast import Estimate, Forecast
+from archon_batch.jobs.forecast import Estimate, Forecast
 
 #: The part of such intervals that has the true figure.
 CONFIDENCE = 0.9

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.advance import BATCH, _batches, advance, missing
 from archon_batch.archon import CallKey, Reply, run
+from archon_batch.jobs.shard_step import BATCH, _batches, advance, missing
 from archon_batch.store import CallId, Started
 from tests.builders import (
     a_finish,

@@ -5,9 +5,9 @@ import sqlalchemy as sa
 
 from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse
+from archon_batch.jobs.verify import verify
 from archon_batch.money import Price
 from archon_batch.settings import Settings
-from archon_batch.verify import verify
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture, in_doubt
 
 #: What is done to the books, and the check that no longer holds.

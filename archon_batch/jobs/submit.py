@@ -9,7 +9,7 @@ from pathlib import Path
 from archon_batch.archon import Architecture, nearest
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError, SettingsError, together
-from archon_batch.forecast import Load, forecast, total
+from archon_batch.jobs.forecast import Load, forecast, total
 from archon_batch.money import NanoUsd, Price, usd
 from archon_batch.providers import limits_of, missing_for, price_of, wanted, why_unknown
 from archon_batch.store import Job, NewItem, NewJob, Store

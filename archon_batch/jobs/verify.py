@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archon_batch.archon import Answer, Ask, plan
+from archon_batch.jobs.frozen_job import RunningJob
 from archon_batch.money import usd
-from archon_batch.running import RunningJob
 from archon_batch.store import Books, Job, Store
 
 

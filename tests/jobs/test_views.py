@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from archon_batch import report, roster
 from archon_batch.archon import KINDS, Answer, Ask, GaveUp, Note, Question, Reply, plan
-from archon_batch.running import running
+from archon_batch.jobs import roster, views
+from archon_batch.jobs.frozen_job import running
 from archon_batch.store import CallId, Job, Started, Store
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
 
@@ -57,7 +57,7 @@ def a_played_job(store: Store, *layers: Any, rounds: int = 100, **said: str | Re
 
 
 def shown(store: Store, job: Job) -> dict[str, Any]:
-    figures = report.show(store, job, store.endings.one(job.id, "row-1"))
+    figures = views.show(store, job, store.endings.one(job.id, "row-1"))
     # It must go through JSON as it is.
     assert json.loads(json.dumps(figures)) == figures
     return figures
@@ -191,7 +191,7 @@ def test_what_does_not_lead_to_the_end_on_record_is_not_told(
 def test_a_component_has_its_notes_in_the_cost_by_every_kind(store: Store) -> None:
     job = a_played_job(store, *ALL, ranker="no order", fuser=Reply("It says 4", finish="length"))
 
-    groups = report.cost(store, job, "component")["by"]
+    groups = views.cost(store, job, "component")["by"]
 
     kinds = ("unreadable", "failed", "without", "overflow", "cut")
     noted = {group["kind"]: [group[kind] for kind in kinds] for group in groups}
@@ -203,14 +203,14 @@ def test_a_component_has_its_notes_in_the_cost_by_every_kind(store: Store) -> No
 def test_a_component_that_makes_no_call_is_in_the_cost_when_it_has_notes(store: Store) -> None:
     job = a_played_job(store, *ALL, fuser="no number", verifier="[Correct]")
 
-    *_, last = groups = report.cost(store, job, "component")["by"]
+    *_, last = groups = views.cost(store, job, "component")["by"]
 
     assert (last["kind"], last["model"], last["calls"], last["without"]) == ("voter", None, 0, 1)
     assert [group["layer"] for group in groups] == list(range(8))
 
 
 def test_a_job_without_notes_has_none_in_its_cost(store: Store) -> None:
-    groups = report.cost(store, a_played_job(store, *ALL), "component")["by"]
+    groups = views.cost(store, a_played_job(store, *ALL), "component")["by"]
 
     assert len(groups) == 7
     assert not any("unreadable" in group for group in groups)
@@ -220,20 +220,20 @@ def test_other_groups_have_no_notes(store: Store) -> None:
     job = a_job(store, questions=[a_question()])
     store.items.end(job.id, [(0, Answer("4", "0.0.0", (Note(0, 0, "cut", "cut"),)))])
 
-    assert report.cost(store, job, "layer")["by"] == []
-    assert [group["cut"] for group in report.cost(store, job, "component")["by"]] == [1]
+    assert views.cost(store, job, "layer")["by"] == []
+    assert [group["cut"] for group in views.cost(store, job, "component")["by"]] == [1]
 
 
 def test_what_asking_again_cost_is_told_of_the_component_that_asked(store: Store) -> None:
     job = a_played_job(store, *ALL, ranker="no order")
 
-    figures = report.cost(store, job, "component")
+    figures = views.cost(store, job, "component")
 
     again = {group["kind"]: group["again_usd"] for group in figures["by"]}
     # A finish costs 60 nano-dollars, and the ranker was asked twice more.
     assert again["ranker"] == figures["again_usd"] == 120 / 10**9
     assert sum(again.values()) == again["ranker"]
-    assert report.status(store, job)["again_usd"] == figures["again_usd"]
+    assert views.status(store, job)["again_usd"] == figures["again_usd"]
 
 
 def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
@@ -241,7 +241,7 @@ def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
 ) -> None:
     job = a_played_job(store, *ALL)
 
-    figures = report.cost(store, job, "component")
+    figures = views.cost(store, job, "component")
 
     dropped = {group["kind"]: group["dropped_usd"] for group in figures["by"]}
     # Of two candidates the fuser saw the better one.
@@ -251,11 +251,11 @@ def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
 
 def test_nothing_is_dropped_of_a_row_that_is_open_again(store: Store) -> None:
     job = a_played_job(store, {"type": "generator", "samples": 2}, "ranker", ranker="[2] > [1]")
-    assert report.status(store, job)["dropped_usd"] > 0
+    assert views.status(store, job)["dropped_usd"] > 0
 
     store.items.reopen(job.id, ["answered"])
 
-    assert report.status(store, job)["dropped_usd"] == 0
+    assert views.status(store, job)["dropped_usd"] == 0
 
 
 def test_a_search_is_one_line_among_the_jobs_unless_all_are_asked_for(store: Store) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from archon_batch.archon import Architecture, Ask, CallKey, Question, Reply, plan
-from archon_batch.forecast import Forecast, Load, forecast
+from archon_batch.jobs.forecast import Forecast, Load, forecast
 from archon_batch.money import Price
 from archon_batch.store import Store
 

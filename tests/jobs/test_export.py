@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import Answer, GaveUp, Message, Note, Question
 from archon_batch.errors import InputError
-from archon_batch.export import export, refuse_unwritable
+from archon_batch.jobs.export import export, refuse_unwritable
 from archon_batch.money import NanoUsd
 from archon_batch.store import Job, NewItem, NewJob, Started, Store, now
 from tests.builders import a_finish, a_start

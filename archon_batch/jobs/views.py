@@ -21,8 +21,8 @@ from archon_batch.archon import (
 )
 from archon_batch.config import component_kinds
 from archon_batch.errors import ArchitectureError
+from archon_batch.jobs.frozen_job import running
 from archon_batch.money import usd
-from archon_batch.running import running
 from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Store
 
 #: How often what did not go as asked, by layer, component and kind.

@@ -28,7 +28,7 @@ from archon_batch.archon import (
     run,
 )
 from archon_batch.errors import ArchitectureError
-from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
+from archon_batch.jobs.forecast import Estimate, Forecast, Load, forecast, total
 from archon_batch.money import Price
 from tests.builders import MODEL, a_question, an_architecture, architectures
 

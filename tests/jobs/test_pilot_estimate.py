@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import run
-from archon_batch.forecast import Estimate, Forecast, Load, forecast, total
+from archon_batch.jobs.forecast import Estimate, Forecast, Load, forecast, total
+from archon_batch.jobs.pilot_estimate import Piloted, extrapolated, places
 from archon_batch.money import Price
-from archon_batch.pilot import Piloted, extrapolated, places
 from archon_batch.providers import settled
 from tests.builders import MODEL, a_question, a_random_architecture
 

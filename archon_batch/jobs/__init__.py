@@ -1,0 +1,1 @@
+"""A job from submission to export: forecast, shard steps, views, verification."""
