@@ -37,7 +37,7 @@ from archon_batch.archon import Call, Reply
 from archon_batch.cli import follow
 from archon_batch.cli import main as command
 from archon_batch.config import component_kinds
-from archon_batch.engine import process
+from archon_batch.engine import runtime
 from archon_batch.errors import CallTimeoutError, RateLimitError
 from archon_batch.jobs.frozen_job import running
 from archon_batch.jobs.verify import verify
@@ -226,7 +226,7 @@ class Storm:
             for number in (1, 2):
                 os.dup2(said, number)
             faulthandler.dump_traceback_later(_LONGEST, exit=True)
-            vars(process).update(Router=lambda _timeout: _Provider())
+            vars(runtime).update(Router=lambda _timeout: _Provider())
             vars(follow).update(_LOOK=0.05, _SHARE=0)
             what()
             status = 0

@@ -25,14 +25,26 @@ REASONS = {
         "self.begin(work).result()",
     ): "ends with its calls, each of which has an end",
     ("engine/loop.py", "self._thread.join()"): "the loop was told to stop, and does nothing else",
-    ("engine/embedded.py", "thread.join()"): "ends with the calls in flight; Ctrl-C again ends it",
-    ("engine/crew.py", "thread.join()"): "ends with a member, which ends with its calls in flight",
-    ("engine/crew.py", "member.wait()"): "in a thread of its own, for as long as the member lives",
     (
-        "engine/nights.py",
+        "engine/in_process.py",
+        "thread.join()",
+    ): "ends with the calls in flight; Ctrl-C again ends it",
+    (
+        "engine/child_processes.py",
+        "thread.join()",
+    ): "ends with a member, which ends with its calls in flight",
+    (
+        "engine/child_processes.py",
+        "member.wait()",
+    ): "in a thread of its own, for as long as the member lives",
+    (
+        "engine/scheduled_runs.py",
         "process.wait()",
     ): "ends with the calls in flight; Ctrl-C again kills them",
-    ("engine/pools.py", "worker.wait()"): "ends with the calls in flight; Ctrl-C again kills them",
+    (
+        "engine/worker_pool.py",
+        "worker.wait()",
+    ): "ends with the calls in flight; Ctrl-C again kills them",
     ("sandbox/runner.py", "self._poll.poll(left * 1000)"): "what is left of the trial's seconds",
     ("evaluation/metrics/maths.py", "process.communicate()"): "the process was killed before",
     (

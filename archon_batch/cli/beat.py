@@ -18,6 +18,6 @@ def beat(folder: Path) -> int:
     SIGTERM or Ctrl-C: the nights that run here are stopped, and taken up at the next start.
     """
     room.settings()
-    from archon_batch.engine.beat import run  # noqa: PLC0415
+    from archon_batch.engine.scheduler import run  # noqa: PLC0415
 
     return run(folder)

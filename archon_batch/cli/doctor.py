@@ -140,7 +140,7 @@ def _disk(_settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
-    from archon_batch.engine.files import OWN  # noqa: PLC0415
+    from archon_batch.engine.open_files import OWN  # noqa: PLC0415
 
     # A process raises its own limit as far as this one.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -93,7 +93,7 @@ class Night:
         _log.error("night_failed", **facts)
         if told and file.on_failure is not None:
             # It imports an HTTP client.
-            from archon_batch.engine.alarm import tell  # noqa: PLC0415
+            from archon_batch.engine.failure_hook import tell  # noqa: PLC0415
 
             tell(file.on_failure, facts)
 

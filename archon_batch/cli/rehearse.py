@@ -13,8 +13,8 @@ from archon_batch.cli.order import priced, refuse_uncallable
 from archon_batch.cli.run import interruptible
 from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import aside, print_json
-from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse as run
+from archon_batch.engine.runtime import Process
 from archon_batch.jobs import views
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import NewItem, NewJob

@@ -12,7 +12,7 @@ from types import FrameType
 from archon_batch.cli import unmanned
 from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside, prepare
-from archon_batch.engine import hangup
+from archon_batch.engine import sighup
 from archon_batch.jobs import views
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
@@ -24,7 +24,7 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
     """See the job to its end, or on its way; return the exit status."""
     prepare()
     # Celery takes a third of a second to import.
-    from archon_batch.engine.start import start  # noqa: PLC0415
+    from archon_batch.engine.start_job import start  # noqa: PLC0415
 
     if settings.embedded:
         return _embedded(settings, job)
@@ -42,10 +42,10 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
 
 
 def _embedded(settings: Settings, job: Job) -> int:
-    from archon_batch.engine.crew import Crew, share, size  # noqa: PLC0415
-    from archon_batch.engine.embedded import embedded  # noqa: PLC0415
-    from archon_batch.engine.process import Process  # noqa: PLC0415
-    from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
+    from archon_batch.engine.child_processes import Crew, share, size  # noqa: PLC0415
+    from archon_batch.engine.in_process import embedded  # noqa: PLC0415
+    from archon_batch.engine.runtime import Process  # noqa: PLC0415
+    from archon_batch.engine.start_job import conclude_rows, start  # noqa: PLC0415
 
     processes = size(settings, job)
     in_flight = share(settings, processes)
@@ -92,7 +92,7 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         nonlocal interrupted, asked
-        hangup.let_go()
+        sighup.let_go()
         if asked and number != signal.SIGHUP:
             # What is in flight is on record as sending, and will be found in doubt.
             os._exit(_INTERRUPTED)
@@ -104,7 +104,7 @@ def interruptible() -> Iterator[None]:
     before = {
         number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    undo = hangup.heed(interrupt)
+    undo = sighup.heed(interrupt)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, patiently
 
 if TYPE_CHECKING:
-    from archon_batch.engine.process import Process
+    from archon_batch.engine.runtime import Process
 
 #: Seconds between looks at the jobs.
 _LOOK = 0.1
@@ -37,8 +37,8 @@ def conducted(settings: Settings) -> Iterator[tuple[Store, Run]]:
 @contextmanager
 def _embedded(settings: Settings) -> Iterator["Process"]:
     # Celery takes a third of a second to import.
-    from archon_batch.engine.embedded import embedded  # noqa: PLC0415
-    from archon_batch.engine.process import Process  # noqa: PLC0415
+    from archon_batch.engine.in_process import embedded  # noqa: PLC0415
+    from archon_batch.engine.runtime import Process  # noqa: PLC0415
 
     here = Process(settings)
     # It ends like a command that is interrupted: nobody would see that nothing comes on record.
@@ -52,7 +52,7 @@ def _embedded(settings: Settings) -> Iterator["Process"]:
 
 def _run(store: Store, here: "Process | None", jobs: Sequence[Job]) -> bool:
     """See the jobs through: by this process, or by whoever drains the queues."""
-    from archon_batch.engine.start import conclude_rows, start  # noqa: PLC0415
+    from archon_batch.engine.start_job import conclude_rows, start  # noqa: PLC0415
 
     try:
         for job in jobs:

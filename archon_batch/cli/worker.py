@@ -23,6 +23,6 @@ def worker(pool: Path) -> int:
             "not set; workers need a broker, such as redis://localhost:6379/0",
         )
     found = read_pool_file(pool)
-    from archon_batch.engine.pools import run  # noqa: PLC0415
+    from archon_batch.engine.worker_pool import run  # noqa: PLC0415
 
     return run(found, pool.stem)

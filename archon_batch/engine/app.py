@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
 
-from archon_batch.engine import names, queues
+from archon_batch.engine import broker_names, queues
 from archon_batch.settings import Settings
 
 _HOURS = 3600
@@ -15,11 +15,11 @@ settings = Settings.from_environment()
 
 
 class App(Celery):
-    amqp_cls = "archon_batch.engine.names:Amqp"
+    amqp_cls = "archon_batch.engine.broker_names:Amqp"
 
     def on_configure(self) -> None:  # type: ignore[override]
         """Take the names from the database, when the first of the settings is asked for."""
-        told = names.learn(settings)
+        told = broker_names.learn(settings)
         told["broker_transport_options"] = _transport | told.get("broker_transport_options", {})
         self.conf.update(told)
 
@@ -34,7 +34,7 @@ if settings.embedded:
     _transport = {"polling_interval": 0.01}
 elif settings.over_redis:
     TRANSPORT_ALIASES.update(
-        dict.fromkeys(("redis", "rediss"), "archon_batch.engine.wire:Transport")
+        dict.fromkeys(("redis", "rediss"), "archon_batch.engine.redis_transport:Transport")
     )
     _transport = {
         # One list for each of our priorities, and no more to be looked at.
@@ -65,7 +65,7 @@ else:
 
 app.conf.update(
     broker_url=settings.broker_url or "memory://in-process",
-    result_backend="archon_batch.engine.backend:LedgerBackend",
+    result_backend="archon_batch.engine.chord_backend:LedgerBackend",
     include=["archon_batch.engine.tasks"],
     # Messages are keys; nothing else is ever decoded.
     task_serializer="json",

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from archon_batch.engine import envelope, hangup
+from archon_batch.engine import message_schema, sighup
 from archon_batch.engine.app import settings
 from archon_batch.engine.broker import refusal
 
@@ -42,8 +42,8 @@ class Consumer(CeleryConsumer):
     def start(self) -> None:
         """Heed SIGHUP as SIGTERM: Celery ends at once by it, or starts the program again."""
         if not settings.embedded:
-            hangup.heed(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-            envelope.refuse_compressed()
+            sighup.heed(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            message_schema.refuse_compressed()
         super().start()
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  (a connection of kombu's)
@@ -76,7 +76,7 @@ class Consumer(CeleryConsumer):
             return take
 
         def taken(message: Any) -> None:  # noqa: ANN401
-            why = envelope.wrong_task(message)
+            why = message_schema.wrong_task(message)
             if why is None:
                 take(message)
             else:

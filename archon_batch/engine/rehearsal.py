@@ -1,6 +1,6 @@
 """A job run without a queue, round by round in this process."""
 
-from archon_batch.engine.process import Process
+from archon_batch.engine.runtime import Process
 from archon_batch.jobs import shard_step as road
 from archon_batch.store import Job
 

@@ -9,7 +9,7 @@ from celery.exceptions import Retry
 from celery.signals import celeryd_init, setup_logging, worker_shutting_down
 
 from archon_batch import logs
-from archon_batch.engine import presence, process, queues
+from archon_batch.engine import queues, runtime, worker_heartbeat
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.chords import ADVANCE, PLACE, send_advance, send_round
 from archon_batch.errors import (
@@ -49,7 +49,7 @@ def _be_one_of_a_kind(instance: Any = None, **_: object) -> None:  # noqa: ANN40
 @worker_shutting_down.connect
 def _begin_no_more(**_: object) -> None:
     """On SIGTERM calls in flight land; those that wait are left to other workers."""
-    process.stop()
+    runtime.stop()
 
 
 @app.task(
@@ -75,7 +75,7 @@ def advance(self: "Task[..., None]", job_id: str, line: int, word: str) -> None:
 
 
 def _advance(task: "Task[..., None]", job_id: str, line: int, word: str) -> None:
-    here = process.current(settings)
+    here = runtime.current(settings)
     shard = here.store.lines.shard(job_id, line, word)
     if shard is None:
         _pass_by(here, task, job_id, line)
@@ -84,7 +84,7 @@ def _advance(task: "Task[..., None]", job_id: str, line: int, word: str) -> None
         _plan(here, Turn(job_id, line, word, shard))
 
 
-def _pass_by(here: process.Process, task: "Task[..., None]", job_id: str, line: int) -> None:
+def _pass_by(here: runtime.Process, task: "Task[..., None]", job_id: str, line: int) -> None:
     """Leave a message whose turn is over; hand one back whose job this database does not have.
 
     It may be another installation's, whose worker shall find it; its sweeper sends it again anyway.
@@ -103,12 +103,12 @@ def _pass_by(here: process.Process, task: "Task[..., None]", job_id: str, line: 
         _log.debug("message_stale", job=job_id, line=line)
 
 
-def _plan(here: process.Process, turn: Turn) -> None:
+def _plan(here: runtime.Process, turn: Turn) -> None:
     job_id = turn.job
     try:
         job = here.job(job_id)
         # Also of a job that was halted: what has all its replies is answered.
-        drained = presence.drained.by(here.store)
+        drained = worker_heartbeat.drained.by(here.store)
         missing = road.advance(
             here.store,
             job,
@@ -146,16 +146,16 @@ def _plan(here: process.Process, turn: Turn) -> None:
 
 def _count_round() -> None:
     if settings.metrics is not None:
-        from archon_batch.engine import gauges  # noqa: PLC0415  (a twentieth of a second)
+        from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
 
-        gauges.current().rounds.inc()
+        prometheus.current().rounds.inc()
 
 
 @app.task(name=PLACE, bind=True)
 def place(self: "Task[..., None]", job_id: str, line: int, word: str, batch: road.Batch) -> None:
     """Place a batch's calls on the process's loop. What is not settled, the join asks for again."""
     try:
-        here = process.current(settings)
+        here = runtime.current(settings)
         if here.store.lines.shard(job_id, line, word) is None:
             _pass_by(here, self, job_id, line)
             return

@@ -33,7 +33,7 @@ from archon_batch import store
 from archon_batch.archon import Call, Reply
 from archon_batch.cli import follow, main
 from archon_batch.dataset import Dataset
-from archon_batch.engine import embedded, process, start, tasks
+from archon_batch.engine import in_process, runtime, start_job, tasks
 from archon_batch.jobs import export, submit
 from archon_batch.providers import ScriptedGateway
 from archon_batch.store import Items, attempt_writer, database
@@ -251,7 +251,7 @@ class _Provider:
 def _install(points: _Points, latency: float) -> None:
     """Put the points around the program's own functions."""
     reach, around = points.reach, points.around
-    vars(process).update(Router=lambda _timeout: _Provider(reach, latency))
+    vars(runtime).update(Router=lambda _timeout: _Provider(reach, latency))
 
     commits = _Commits(reach)
     commits.within(database, "upgrade", "the tables")
@@ -270,14 +270,14 @@ def _install(points: _Points, latency: float) -> None:
     commits.after(attempt_writer, "settle", "an end")
 
     around(Dataset, "check", "the dataset is read")
-    around(process.Process, "__init__", "the process is made")
-    around(process.Process, "close", "the process is closed")
-    around(embedded, "_started", "a worker is started")
-    around(start, "send_advance", "a shard's message")
+    around(runtime.Process, "__init__", "the process is made")
+    around(runtime.Process, "close", "the process is closed")
+    around(in_process, "_started", "a worker is started")
+    around(start_job, "send_advance", "a shard's message")
     around(tasks, "send_advance", "the next shard's message")
     around(tasks, "send_round", "a round's messages")
     # What a join has planned is taken here; it is planned again only where another has planned it.
-    around(process.Process, "take", "a batch is planned")
+    around(runtime.Process, "take", "a batch is planned")
     around(os, "fsync", "the export's fsync")
     around(Path, "replace", "the export's rename")
     _install_between(reach)
@@ -321,7 +321,7 @@ def _live(order: Order) -> None:
     # Nobody watches, so nobody needs a quarter of a second between two looks.
     vars(follow).update(_LOOK=0.05, _SHARE=0)
     # A slow run is to come to the same points as a fast one.
-    vars(process).update(_HOUSEKEEPING=2 * _TOO_LONG)
+    vars(runtime).update(_HOUSEKEEPING=2 * _TOO_LONG)
     # One line of shards: then the end of one asks for the next.
     vars(submit).update(_WIDEST=1)
     if order.in_flight == 1:

@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from archon_batch.archon import Call, Question, Reply, run
-from archon_batch.engine.embedded import embedded
-from archon_batch.engine.process import Process
-from archon_batch.engine.start import start
+from archon_batch.engine.in_process import embedded
+from archon_batch.engine.runtime import Process
+from archon_batch.engine.start_job import start
 from archon_batch.errors import CallTimeoutError, RateLimitError
 from archon_batch.money import NanoUsd, Price
 from archon_batch.providers import ScriptedGateway, settled

@@ -65,7 +65,7 @@ def test_a_follower_notices_the_end_within_a_second_though_a_look_took_long(
 @pytest.fixture
 def with_workers(store, monkeypatch):
     """Settings of a job that workers would make, and nobody who sends for it."""
-    monkeypatch.setattr("archon_batch.engine.start.start", lambda *_: None)
+    monkeypatch.setattr("archon_batch.engine.start_job.start", lambda *_: None)
     url = store.database.engine.url.render_as_string()
     return Settings(broker_url="redis://127.0.0.1:1/0", database_url=url)
 

@@ -31,7 +31,7 @@ ARCHITECTURES = {
 START = """
 import sys
 from archon_batch.engine.app import settings
-from archon_batch.engine.start import start
+from archon_batch.engine.start_job import start
 from archon_batch.store import Store
 store = Store.open(settings.database_url)
 for name in sys.argv[1:]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from archon_batch.engine import process, tasks
+from archon_batch.engine import runtime, tasks
 from archon_batch.engine.app import settings
-from archon_batch.engine.process import Process
+from archon_batch.engine.runtime import Process
 from archon_batch.settings import Settings
 from tests.builders import a_job
 
@@ -18,9 +18,9 @@ TURN = (0, "0123456789abcdef")
 def here(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "settings", replace(settings, broker_url="redis://elsewhere/0"))
     opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
-    process.install(opened)
+    runtime.install(opened)
     yield opened
-    process.install(None)
+    runtime.install(None)
     opened.close()
 
 

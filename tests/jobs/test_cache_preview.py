@@ -3,8 +3,8 @@
 import pytest
 
 from archon_batch.archon import run
-from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse
+from archon_batch.engine.runtime import Process
 from archon_batch.jobs.cache_preview import foreseen, found_among
 from archon_batch.jobs.forecast import Load, forecast, total
 from archon_batch.money import Price

@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.engine.process import Process
 from archon_batch.engine.rehearsal import rehearse
+from archon_batch.engine.runtime import Process
 from archon_batch.jobs.verify import verify
 from archon_batch.money import Price
 from archon_batch.settings import Settings

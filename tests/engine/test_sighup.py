@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from archon_batch.engine import hangup
+from archon_batch.engine import sighup
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import Provider
 
@@ -92,10 +92,10 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
 
 
 def test_what_nohup_has_ignored_stays_ignored(monkeypatch):
-    monkeypatch.setattr(hangup, "_IGNORED", True)
+    monkeypatch.setattr(sighup, "_IGNORED", True)
     heard = []
 
-    undo = hangup.heed(lambda *_: heard.append("hung up"))
+    undo = sighup.heed(lambda *_: heard.append("hung up"))
     try:
         os.kill(os.getpid(), signal.SIGHUP)
     finally:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-from archon_batch.engine import presence, process
+from archon_batch.engine import runtime, worker_heartbeat
 from archon_batch.errors import StoreAwayError
 from archon_batch.store import Store
 from tests.acceptance.stage import until
@@ -21,11 +21,11 @@ def test_a_worker_that_could_not_say_that_it_is_there_says_so_when_it_can(
             raise away.pop()
         return SimpleNamespace(store=store)
 
-    monkeypatch.setattr(presence, "_SAY", 0.01)
-    monkeypatch.setattr(process, "current", current)
+    monkeypatch.setattr(worker_heartbeat, "_SAY", 0.01)
+    monkeypatch.setattr(runtime, "current", current)
 
     with capture_logs() as logs:
-        there = presence.Presence("calls-1@a", frozenset({"calls"}))
+        there = worker_heartbeat.Presence("calls-1@a", frozenset({"calls"}))
         until(store.workers.drained)
         there.gone()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from archon_batch.engine import names, process
+from archon_batch.engine import broker_names, runtime
 from archon_batch.engine.app import app, settings
 from archon_batch.errors import ArchonBatchError
 from archon_batch.store import Store, Workers
@@ -53,7 +53,7 @@ class Presence:
 
     def _tell(self, what: Callable[[Workers], None]) -> None:
         try:
-            what(process.current(settings).store.workers)
+            what(runtime.current(settings).store.workers)
         except Exception as error:  # noqa: BLE001  (to say nothing any more would be worse)
             why = str(error) if isinstance(error, ArchonBatchError) else type(error).__name__
             _log.warning("presence_untold", worker=self._name, why=why)
@@ -88,12 +88,12 @@ def _arrive(sender: object = None, **_: object) -> None:
     # The workers inside a command drain what that command sends, and nothing else.
     if settings.embedded:
         return
-    queues = frozenset(map(names.short, app.amqp.queues.consume_from))
+    queues = frozenset(map(broker_names.short, app.amqp.queues.consume_from))
     _present.append(Presence(str(getattr(sender, "hostname", "")), queues))
     if settings.metrics is not None:
-        from archon_batch.engine import gauges  # noqa: PLC0415  (a twentieth of a second)
+        from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
 
-        gauges.serve(*settings.metrics, queues)
+        prometheus.serve(*settings.metrics, queues)
 
 
 @worker_shutting_down.connect

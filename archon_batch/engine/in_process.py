@@ -4,9 +4,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from archon_batch.engine import process, queues
+from archon_batch.engine import queues, runtime
 from archon_batch.engine.app import app
-from archon_batch.engine.process import Process
+from archon_batch.engine.runtime import Process
 from archon_batch.errors import EngineError
 
 #: Batches at once; each is a thread that mostly waits.
@@ -22,7 +22,7 @@ def embedded(here: Process) -> Iterator[None]:
 
     At the end no new call is begun, and those in flight land.
     """
-    process.install(here)
+    runtime.install(here)
     threads: list[threading.Thread] = []
     try:
         for queue, concurrency in ((queues.CALLS, _CALLS), (queues.JOINS, _JOINS)):
@@ -33,7 +33,7 @@ def embedded(here: Process) -> Iterator[None]:
         app.control.shutdown()
         for thread in threads:
             thread.join()
-        process.install(None)
+        runtime.install(None)
 
 
 def _started(queue: str, concurrency: int) -> threading.Thread:

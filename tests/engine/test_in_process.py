@@ -9,11 +9,11 @@ from typing import Literal
 import pytest
 
 from archon_batch.archon import KINDS, Bounds, Call, Component, Reply, read_architecture, run
-from archon_batch.engine import process, tasks
+from archon_batch.engine import runtime, tasks
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.embedded import embedded
-from archon_batch.engine.process import Process
-from archon_batch.engine.start import start
+from archon_batch.engine.in_process import embedded
+from archon_batch.engine.runtime import Process
+from archon_batch.engine.start_job import start
 from archon_batch.providers import ScriptedGateway, settled
 from archon_batch.settings import Settings
 from tests.builders import (
@@ -209,7 +209,7 @@ def test_a_model_that_is_not_there_stops_its_job(here):
 
 @pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["no key"])], "no batch"])
 def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
-    process.install(here)
+    runtime.install(here)
     job = a_job(here.store, architecture=an_architecture("critic"))
 
     (turn,) = here.store.lines.begin(job.id, 1, "broker", "joins")
@@ -219,16 +219,16 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
         tasks.place("nowhere", 0, "", batch),
     ]
 
-    process.install(None)
+    runtime.install(None)
     assert placed == [None, None]
     assert here.store.accounts.total(job.id).attempts == 0
 
 
 def test_outside_of_its_body_no_process_is_installed(here):
     with embedded(here):
-        assert process.current(settings) is here
+        assert runtime.current(settings) is here
 
-    assert process._current is None
+    assert runtime._current is None
 
 
 def test_messages_are_json_and_carry_no_prompt():

@@ -6,12 +6,12 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.engine import process, queues, sweeper
+from archon_batch.engine import queues, runtime, watchdog
 from archon_batch.engine.app import app
 from archon_batch.engine.broker import carrier, waiting
-from archon_batch.engine.embedded import embedded
-from archon_batch.engine.process import Process
-from archon_batch.engine.start import start
+from archon_batch.engine.in_process import embedded
+from archon_batch.engine.runtime import Process
+from archon_batch.engine.start_job import start
 from archon_batch.errors import BrokerError
 from archon_batch.settings import Settings
 from archon_batch.store import Started
@@ -145,7 +145,7 @@ def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatc
         raise BrokerError("redis://elsewhere", "timed out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweeper, "waiting", cut_off)
+        patch.setattr(watchdog, "waiting", cut_off)
         with pytest.raises(BrokerError):
             here.sweeper.look()
     # Its next look may be sooner than another's.
@@ -207,10 +207,10 @@ def test_what_started_twice_plans_no_shard_twice(here):
 
 
 def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "_HOUSEKEEPING", 0.01)
+    monkeypatch.setattr(runtime, "_HOUSEKEEPING", 0.01)
     kept, lived = threading.Event(), threading.Semaphore(0)
-    monkeypatch.setattr(sweeper.Sweeper, "look", lambda _self: kept.wait(30))
-    monkeypatch.setattr(sweeper.Sweeper, "live", lambda _self: lived.release())
+    monkeypatch.setattr(watchdog.Sweeper, "look", lambda _self: kept.wait(30))
+    monkeypatch.setattr(watchdog.Sweeper, "live", lambda _self: lived.release())
 
     opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     try:

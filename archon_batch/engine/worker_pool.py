@@ -10,7 +10,7 @@ from types import FrameType
 import structlog
 
 from archon_batch.config import PoolFile
-from archon_batch.engine import hangup
+from archon_batch.engine import sighup
 from archon_batch.engine.app import settings
 from archon_batch.engine.broker import reached
 from archon_batch.errors import BrokerAwayError
@@ -58,7 +58,7 @@ class _Pool:
         self._workers: list[subprocess.Popen[bytes]] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        hangup.heed(self._stop)
+        sighup.heed(self._stop)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         """Let calls in flight land; when asked again, and not by SIGHUP, leave them in doubt."""

@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from celery.backends.base import DisabledBackend
 
-from archon_batch.engine import process
+from archon_batch.engine import runtime
 from archon_batch.engine.app import settings
 from archon_batch.engine.chords import send_join
 from archon_batch.errors import BrokerError, StoreError
@@ -30,7 +30,7 @@ class LedgerBackend(DisabledBackend):
     def on_chord_part_return(self, request: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Count a batch, and send the join after the last; a batch of an old turn is not counted."""
         try:
-            lines = process.current(settings).store.lines
+            lines = runtime.current(settings).store.lines
             # A batch that is counted twice brings its join early, which then finds what is missing.
             if patiently(lambda: lines.arrived(*request.chord["args"])):
                 send_join(request.chord["args"], request.chord["options"])

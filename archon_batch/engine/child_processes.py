@@ -16,12 +16,12 @@ from types import FrameType
 import structlog
 
 from archon_batch import logs
-from archon_batch.engine import hangup
+from archon_batch.engine import sighup
 from archon_batch.engine.app import settings as set_up
 from archon_batch.engine.broker import carrier
-from archon_batch.engine.embedded import embedded
-from archon_batch.engine.process import Process
-from archon_batch.engine.start import join, take_up
+from archon_batch.engine.in_process import embedded
+from archon_batch.engine.runtime import Process
+from archon_batch.engine.start_job import join, take_up
 from archon_batch.settings import Settings
 from archon_batch.store import Job, patiently
 
@@ -57,7 +57,13 @@ class Crew:
 
     def begin(self) -> None:
         """Start the members, once the job's own lines have begun: theirs join them."""
-        line = [sys.executable, "-m", "archon_batch.engine.crew", self._job.id, str(self._of)]
+        line = [
+            sys.executable,
+            "-m",
+            "archon_batch.engine.child_processes",
+            self._job.id,
+            str(self._of),
+        ]
         for part in range(1, self._of):
             member = subprocess.Popen(line, stdin=subprocess.PIPE, env=self._environment)  # noqa: S603
             thread = threading.Thread(target=self._watch, args=(part, member), daemon=True)
@@ -137,7 +143,7 @@ def _heed(dismissed: threading.Event) -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    hangup.heed(lambda *_: dismissed.set())
+    sighup.heed(lambda *_: dismissed.set())
 
 
 def _cores() -> int:

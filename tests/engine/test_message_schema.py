@@ -13,7 +13,7 @@ import pytest
 from kombu import Connection
 from redis import Redis
 
-from archon_batch.engine import envelope
+from archon_batch.engine import message_schema
 from archon_batch.store import Store
 from tests.acceptance.stage import Stage, until
 from tests.acceptance.test_faults import rabbit_url  # noqa: F401  (a fixture)
@@ -37,7 +37,9 @@ class Received:
 
 def whole(item):
     """What is wrong with it, for its transport or for its task."""
-    return envelope.wrong_on_redis(item) or envelope.wrong_task(Received(json.loads(item)))
+    return message_schema.wrong_on_redis(item) or message_schema.wrong_task(
+        Received(json.loads(item))
+    )
 
 
 @pytest.mark.parametrize("task", ["archon_batch.jobs.shard_step", "archon_batch.place"])

@@ -16,9 +16,9 @@ from archon_batch.archon import Call
 from archon_batch.calls import meters
 from archon_batch.calls.executor import End, Placer
 from archon_batch.config import component_kinds
-from archon_batch.engine.files import fitting
 from archon_batch.engine.loop import Loop
-from archon_batch.engine.sweeper import LOOK, Sweeper
+from archon_batch.engine.open_files import fitting
+from archon_batch.engine.watchdog import LOOK, Sweeper
 from archon_batch.errors import ArchonBatchError, StoreError, StoreGoneError
 from archon_batch.jobs.frozen_job import RunningJob, running
 from archon_batch.jobs.shard_step import Batch, Courses
@@ -212,12 +212,12 @@ def _counted(settings: Settings) -> Gateway | None:
     """A gateway that Prometheus is told of, where somebody asks for it."""
     if settings.metrics is None:
         return None
-    from archon_batch.engine import gauges  # noqa: PLC0415  (a twentieth of a second)
+    from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
 
     def price_of(job_id: str, call: Call) -> Price | None:
         return None if _current is None else _current.job(job_id).prices[call.model.model]
 
-    return gauges.Counted(Router(settings.call_timeout), gauges.current(), price_of)
+    return prometheus.Counted(Router(settings.call_timeout), prometheus.current(), price_of)
 
 
 def install(process: Process | None) -> None:

@@ -10,7 +10,7 @@ import structlog
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.transport.redis import Transport as RedisTransport
 
-from archon_batch.engine import envelope
+from archon_batch.engine import message_schema
 
 _log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class Channel(RedisChannel):
                 if (
                     command_name == "BRPOP"
                     and found
-                    and _refused(envelope.wrong_on_redis(found[1]))
+                    and _refused(message_schema.wrong_on_redis(found[1]))
                 ):
                     return None
                 return found
@@ -34,7 +34,7 @@ class Channel(RedisChannel):
         return Client
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:  # noqa: ANN401
-        if _refused(envelope.wrong_raw(message)):
+        if _refused(message_schema.wrong_raw(message)):
             return False
         return super()._deliver_fanout_message(message, exchange)  # type: ignore[misc]
 

@@ -18,9 +18,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from archon_batch.engine import alarm, beat
+from archon_batch.engine import failure_hook
+from archon_batch.engine import scheduler as beat
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.nights import Nights
+from archon_batch.engine.scheduled_runs import Nights
 from archon_batch.errors import InputError
 from archon_batch.store import Store, now
 
@@ -251,7 +252,7 @@ def test_a_url_gets_the_facts_as_json(hook: tuple[str, list[tuple[str, Any]]]) -
     url, taken = hook
 
     with capture_logs() as events:
-        alarm.tell(f"{url}/204", FACTS)
+        failure_hook.tell(f"{url}/204", FACTS)
 
     assert taken == [("/204", FACTS)]
     assert [e["event"] for e in events] == ["failure_told"]
@@ -264,7 +265,7 @@ def test_a_redirect_is_not_followed_and_no_failure_to_tell_is_raised(
     url, taken = hook
 
     with capture_logs() as events:
-        alarm.tell(f"{url}/{status}", FACTS)
+        failure_hook.tell(f"{url}/{status}", FACTS)
 
     assert [path for path, _ in taken] == [f"/{status}"]
     assert [e["event"] for e in events] == ["on_failure_failed"]
@@ -274,9 +275,9 @@ def test_a_redirect_is_not_followed_and_no_failure_to_tell_is_raised(
 def test_a_url_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket  # noqa: PLC0415
 
-    monkeypatch.setattr(alarm, "_REQUEST", 0.2)
+    monkeypatch.setattr(failure_hook, "_REQUEST", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs() as events:
-        alarm.tell(f"http://127.0.0.1:{silent.getsockname()[1]}/", FACTS)
+        failure_hook.tell(f"http://127.0.0.1:{silent.getsockname()[1]}/", FACTS)
 
     assert [e["event"] for e in events] == ["on_failure_failed"]
 
@@ -289,7 +290,7 @@ def test_a_command_has_the_facts_in_its_environment_and_no_shell(
         "json.dump([dict(os.environ), sys.argv[2:]], open(sys.argv[1], 'w'))"
     )
 
-    alarm.tell([sys.executable, "-c", code, str(tmp_path / "told"), "$HOME; ls"], FACTS)
+    failure_hook.tell([sys.executable, "-c", code, str(tmp_path / "told"), "$HOME; ls"], FACTS)
 
     environment, arguments = json.loads((tmp_path / "told").read_text())
     assert arguments == ["$HOME; ls"]
@@ -300,17 +301,17 @@ def test_a_command_has_the_facts_in_its_environment_and_no_shell(
 @pytest.mark.parametrize("command", [["/no/such/command"], [sys.executable, "-c", "1/0"]])
 def test_a_command_that_fails_is_logged_and_no_more(command: list[str]) -> None:
     with capture_logs() as events:
-        alarm.tell(command, FACTS)
+        failure_hook.tell(command, FACTS)
 
     assert [e["event"] for e in events] == ["on_failure_failed"]
 
 
 def test_a_command_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alarm, "_COMMAND", 0.2)
+    monkeypatch.setattr(failure_hook, "_COMMAND", 0.2)
     began = time.monotonic()
 
     with capture_logs() as events:
-        alarm.tell([sys.executable, "-c", "import time; time.sleep(30)"], FACTS)
+        failure_hook.tell([sys.executable, "-c", "import time; time.sleep(30)"], FACTS)
 
     assert time.monotonic() - began < 15
     assert events[0]["why"] == subprocess.TimeoutExpired.__name__

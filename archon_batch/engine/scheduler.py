@@ -13,9 +13,9 @@ from celery.beat import ScheduleEntry, Scheduler, Service
 from celery.schedules import crontab
 
 from archon_batch.config import kind_of, read_job_file
-from archon_batch.engine import hangup
+from archon_batch.engine import sighup
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.nights import Nights
+from archon_batch.engine.scheduled_runs import Nights
 from archon_batch.errors import InputError
 from archon_batch.store import Store, now
 
@@ -173,6 +173,6 @@ def run(folder: Path) -> int:
             raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, leave)
-    hangup.heed(leave)
+    sighup.heed(leave)
     Service(app, scheduler_cls=NightScheduler, schedule_filename=str(folder)).start()
     return 0

@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from archon_batch.archon import Reply, Usage
-from archon_batch.engine import gauges as module
-from archon_batch.engine.gauges import Counted, Gauges
+from archon_batch.engine import prometheus as module
+from archon_batch.engine.prometheus import Counted, Gauges
 from archon_batch.errors import RateLimitError
 from archon_batch.money import Price
 from tests.builders import a_call
