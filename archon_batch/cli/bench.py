@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from archon_batch import private_files
+from archon_batch.application.benchmark_run import Sitting
+from archon_batch.application.judge_run import Bench, judging_architecture
+from archon_batch.application.prepare import priced
 from archon_batch.cli import room
-from archon_batch.cli.judging import Bench, judging_architecture
-from archon_batch.cli.order import priced
 from archon_batch.cli.page import say
-from archon_batch.cli.sitting import Sitting
 from archon_batch.cli.submit import refuse_unready
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.errors import InputError

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from archon_batch.application.prepare import priced, prices_of, warn
 from archon_batch.cli import room
 from archon_batch.cli.graph import graph
 from archon_batch.cli.layers import print_layers
-from archon_batch.cli.order import priced, prices_of, warn
 from archon_batch.cli.page import say
 from archon_batch.config import kind_of, load_architecture, read_job_file, read_pool_file, yaml_text
 from archon_batch.dataset import Template

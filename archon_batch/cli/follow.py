@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from archon_batch.cli import unmanned
+from archon_batch.application import worker_check
 from archon_batch.cli.tables import account_lines, aside, money
 from archon_batch.jobs import views
 from archon_batch.store import Job, Store, patiently
@@ -35,7 +35,7 @@ _EXIT = {"paused": 4, "stopped": 2, "cancelled": 1}
 
 def follow(store: Store, job: Job) -> int:
     """Watch until the job runs no longer; print its account; return the exit status."""
-    watch(store, job, unmanned.Watch(store, [job]).look)
+    watch(store, job, worker_check.Watch(store, [job]).look)
     return conclude(patiently(lambda: views.status(store, store.jobs.get(job.id))))
 
 

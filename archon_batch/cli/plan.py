@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from archon_batch.application.pilot_run import Judged, judged_by, run_pilot
+from archon_batch.application.prepare import Order, prepared
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
-from archon_batch.cli.order import Order, prepared
 from archon_batch.cli.page import counted, say
-from archon_batch.cli.pilot import Judged, judged_by, run_pilot
 from archon_batch.cli.tables import money, print_json, print_table
 from archon_batch.dataset import Reading
 from archon_batch.jobs.cache_preview import Found, foreseen, found_among

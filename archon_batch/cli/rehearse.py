@@ -6,11 +6,11 @@ import secrets
 
 import click
 
+from archon_batch.application.prepare import priced, refuse_uncallable
+from archon_batch.application.run import interruptible
 from archon_batch.archon import Architecture, Message, Question
 from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
-from archon_batch.cli.order import priced, refuse_uncallable
-from archon_batch.cli.run import interruptible
 from archon_batch.cli.story import print_story
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.engine.rehearsal import rehearse as run

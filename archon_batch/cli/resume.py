@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from archon_batch.application.run import run
 from archon_batch.cli import room
 from archon_batch.cli.page import counted
-from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside
 from archon_batch.errors import InputError
 from archon_batch.money import NanoUsd, usd

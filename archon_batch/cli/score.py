@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from archon_batch.application.judge_run import Bench, judge_through
 from archon_batch.archon import SCALES, ScaleName
 from archon_batch.cli import room
-from archon_batch.cli.judging import Bench, judge_through
 from archon_batch.cli.page import counted, say
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.errors import InputError

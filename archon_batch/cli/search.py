@@ -8,11 +8,11 @@ from typing import Any, cast, get_args
 
 import click
 
+from archon_batch.application.prepare import refuse_uncallable
+from archon_batch.application.search_request import Given, SearchOrder
+from archon_batch.application.search_run import conducted
 from archon_batch.cli import room
 from archon_batch.cli.found import print_found, print_status
-from archon_batch.cli.order import refuse_uncallable
-from archon_batch.cli.search_order import Given, SearchOrder
-from archon_batch.cli.searching import conducted
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import ArchonBatchError

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from archon_batch.application.prepare import Order, prepared, refuse_uncallable
+from archon_batch.application.run import run
+from archon_batch.application.scheduled_run import Night, kept
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
-from archon_batch.cli.night import Night, kept
-from archon_batch.cli.order import Order, prepared, refuse_uncallable
 from archon_batch.cli.page import say
-from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.config import JobFile
 from archon_batch.dataset import Reading

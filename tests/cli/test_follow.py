@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from archon_batch.application.run import run
 from archon_batch.cli import follow
-from archon_batch.cli.run import run
 from archon_batch.jobs import views
 from archon_batch.settings import Settings
 from tests.builders import a_job

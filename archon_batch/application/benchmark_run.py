@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from archon_batch.application.judge_run import Bench, judge_through
+from archon_batch.application.run import run as see_through
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
-from archon_batch.cli.judging import Bench, judge_through
-from archon_batch.cli.run import run as see_through
 from archon_batch.cli.submit import made
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from archon_batch.cli import unmanned
+from archon_batch.application import worker_check
 from archon_batch.cli.follow import conclude, follow, watch
 from archon_batch.cli.tables import aside, prepare
 from archon_batch.engine import sighup
@@ -33,8 +33,8 @@ def run(settings: Settings, job: Job, *, wait: bool) -> int:
         start(store, job)
         if wait:
             return follow(store, job)
-        if missing := unmanned.undrained(store, [job]):
-            aside.print(unmanned.notice(missing), style="bold")
+        if missing := worker_check.undrained(store, [job]):
+            aside.print(worker_check.notice(missing), style="bold")
     finally:
         store.close()
     aside.print(f"handed to the workers; archon-batch status {job.id} --follow")

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from archon_batch.cli import room, unmanned
-from archon_batch.cli.run import interruptible
+from archon_batch.application import worker_check
+from archon_batch.application.run import interruptible
+from archon_batch.cli import room
 from archon_batch.config import component_kinds
 from archon_batch.jobs.frozen_job import running
 from archon_batch.search.trial_jobs import Run
@@ -72,7 +73,7 @@ def _run(store: Store, here: "Process | None", jobs: Sequence[Job]) -> bool:
 def _watch(store: Store, jobs: Sequence[Job]) -> None:
     """Wait until none of them runs, nor has a call in flight."""
     waiting = list(jobs)
-    watch = unmanned.Watch(store, jobs)
+    watch = worker_check.Watch(store, jobs)
     while waiting:
         found = [patiently(partial(store.jobs.get, job.id)) for job in waiting]
         waiting = [job for job in found if job.state == "running" or job.reserved]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from archon_batch.application.scheduled_run import Night, kept
 from archon_batch.cli import room
-from archon_batch.cli.night import Night, kept
 from archon_batch.config import JobFile
 from archon_batch.settings import Settings
 from tests.builders import a_job

@@ -4,15 +4,15 @@ import time
 
 import pytest
 
-from archon_batch.cli import unmanned
+from archon_batch.application import worker_check
 from archon_batch.cli.follow import watch
 from tests.builders import a_job
 
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(unmanned, "_GRACE", 0.0)
-    monkeypatch.setattr(unmanned, "_LOOK", 0.0)
+    monkeypatch.setattr(worker_check, "_GRACE", 0.0)
+    monkeypatch.setattr(worker_check, "_LOOK", 0.0)
 
 
 def carried(store, via="broker"):
@@ -22,7 +22,7 @@ def carried(store, via="broker"):
 
 
 def looked(store, job, capsys):
-    watch = unmanned.Watch(store, [job])
+    watch = worker_check.Watch(store, [job])
 
     def look():
         watch.look()

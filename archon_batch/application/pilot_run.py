@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from archon_batch.application.prepare import refuse_uncallable
+from archon_batch.application.run import run
 from archon_batch.archon import Architecture
 from archon_batch.cli import room
 from archon_batch.cli.follow import exit_status
-from archon_batch.cli.order import refuse_uncallable
 from archon_batch.cli.page import counted
-from archon_batch.cli.run import run
 from archon_batch.cli.tables import aside, money
 from archon_batch.dataset import Dataset, Row
 from archon_batch.errors import InputError

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from archon_batch.application.prepare import prices_of, warn
+from archon_batch.application.run import run
 from archon_batch.archon import Architecture, ScaleName
 from archon_batch.cli import room
-from archon_batch.cli.order import prices_of, warn
-from archon_batch.cli.run import run
 from archon_batch.cli.submit import made, refuse_unready
 from archon_batch.cli.tables import aside
 from archon_batch.config import find_architecture, load_architecture
