@@ -34,8 +34,8 @@ from typing import NoReturn
 import sqlalchemy as sa
 
 from archon_batch.archon import Call, Reply
-from archon_batch.cli import follow
 from archon_batch.cli import main as command
+from archon_batch.cli import progress
 from archon_batch.config import component_kinds
 from archon_batch.engine import runtime
 from archon_batch.errors import CallTimeoutError, RateLimitError
@@ -227,7 +227,7 @@ class Storm:
                 os.dup2(said, number)
             faulthandler.dump_traceback_later(_LONGEST, exit=True)
             vars(runtime).update(Router=lambda _timeout: _Provider())
-            vars(follow).update(_LOOK=0.05, _SHARE=0)
+            vars(progress).update(_LOOK=0.05, _SHARE=0)
             what()
             status = 0
         except SystemExit as end:

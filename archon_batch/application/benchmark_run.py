@@ -9,7 +9,7 @@ import click
 from archon_batch.application.judge_run import Bench, judge_through
 from archon_batch.application.run import run as see_through
 from archon_batch.archon import Architecture
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.cli.submit import made
 from archon_batch.cli.tables import aside
 from archon_batch.dataset import Dataset
@@ -40,7 +40,7 @@ class Sitting:
         for turn in range(self.run.turns):
             job = self._answered(architecture, prices, turn, jobs, given)
             jobs.append(job)
-            with room.store(self.settings) as store:
+            with options.store(self.settings) as store:
                 given.append(road.answers(store, job))
             if not any(given[-1].values()):
                 # Nobody is there to be asked a further turn.
@@ -62,7 +62,7 @@ class Sitting:
         judged: Job | None,
     ) -> dict[str, Any]:
         """What it comes to; each score is put on record beside its answer."""
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             read = None if judged is None or cases is None else verdicts(store, judged, cases.scale)
             grades = road.graded(self.run, given, cases, read)
             for turn, job in enumerate(jobs):
@@ -75,7 +75,7 @@ class Sitting:
 
     def account(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """What the jobs did and cost; no USD where a price is not known."""
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             total = sum((store.accounts.total(job.id) for job in jobs), Account())
         return {
             "jobs": [job.id for job in jobs],
@@ -98,13 +98,13 @@ class Sitting:
             submission = Submission(rows, architecture, prices, budget=self._left(jobs))
             if submission.budget is not None:
                 refuse_small_budget(submission)
-            with room.store(self.settings) as store:
+            with options.store(self.settings) as store:
                 job = made(store, submission)
         if job.state == "done":
             return job
         aside.print(f"{name}: job {job.id}, {job.rows:,} rows")
         status = see_through(self.settings, job, wait=True)
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             return _done(store.jobs.get(job.id), status)
 
     def _left(self, jobs: Sequence[Job]) -> NanoUsd | None:
@@ -115,7 +115,7 @@ class Sitting:
         """
         if self.budget is None:
             return None
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             now = [store.jobs.get(job.id) for job in jobs]
         left = self.budget - sum(job.spent + job.in_doubt for job in now)
         if left <= 0:

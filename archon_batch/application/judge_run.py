@@ -6,7 +6,7 @@ from pathlib import Path
 from archon_batch.application.prepare import prices_of, warn
 from archon_batch.application.run import run
 from archon_batch.archon import Architecture, ScaleName
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.cli.submit import made, refuse_unready
 from archon_batch.cli.tables import aside
 from archon_batch.config import find_architecture, load_architecture
@@ -44,13 +44,13 @@ def judge_through(settings: Settings, name: str, docket: Docket, bench: Bench) -
         if bench.budget is not None:
             refuse_small_budget(submission)
         refuse_unready(settings, architecture)
-        with room.store(settings) as store:
+        with options.store(settings) as store:
             job = made(store, submission)
     if job.state == "done":
         return job, 0
     aside.print(f"judging: job {job.id} ({job.name}), {job.rows:,} rows")
     status = run(settings, job, wait=True)
-    with room.store(settings) as store:
+    with options.store(settings) as store:
         return store.jobs.get(job.id), status
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from archon_batch.application.prepare import refuse_uncallable
 from archon_batch.application.run import run
 from archon_batch.archon import Architecture
-from archon_batch.cli import room
-from archon_batch.cli.follow import exit_status
-from archon_batch.cli.page import counted
+from archon_batch.cli import options
+from archon_batch.cli.progress import exit_status
 from archon_batch.cli.tables import aside, money
+from archon_batch.cli.terminal_page import counted
 from archon_batch.dataset import Dataset, Row
 from archon_batch.errors import InputError
 from archon_batch.jobs.cache_preview import foreseen, found_among
@@ -68,7 +68,7 @@ def run_pilot(
     if settings.embedded:
         refuse_uncallable(architecture)
     rows = _chosen(dataset, size)
-    with room.store(settings) as store:
+    with options.store(settings) as store:
         job = _made(store, _new(dataset, architecture, prices, rows, budget), rows)
         if job.state == "done":
             given_up = store.accounts.progress(job.id).given_up > 0

@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 
 from archon_batch.archon import Architecture, warnings
-from archon_batch.cli.page import say
 from archon_batch.cli.tables import aside
+from archon_batch.cli.terminal_page import say
 from archon_batch.config import ArchitectureFile, JobFile, load_architecture
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import InputError, SettingsError

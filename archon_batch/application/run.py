@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from archon_batch.application import worker_check
-from archon_batch.cli.follow import conclude, follow, watch
+from archon_batch.cli.progress import conclude, follow, watch
 from archon_batch.cli.tables import aside, prepare
 from archon_batch.engine import sighup
 from archon_batch.jobs import views

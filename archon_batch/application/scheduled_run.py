@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from archon_batch import logs
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.config import JobFile, read_job_file
 from archon_batch.errors import ArchonBatchError, EngineError, InputError, StoreError
 from archon_batch.settings import Settings
@@ -44,7 +44,7 @@ class Night:
     def keep(self, file: JobFile, work: Work) -> int:
         """Do the work; what is interrupted, or goes on without us, stays open."""
         try:
-            with room.store(self.settings) as store:
+            with options.store(self.settings) as store:
                 store.nights.begin(*self.key, file.name)
             status = work(file, self)
         except Exception as error:
@@ -58,7 +58,7 @@ class Night:
         """Put on record that a file could not be read, if its nights are kept."""
         if not Store.is_there(self.settings.database_url):
             return
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             if store.nights.last(self.key[0]) is None:
                 return
             store.nights.begin(*self.key, None)
@@ -69,7 +69,7 @@ class Night:
     def _end(self, file: JobFile, error: Exception | None) -> None:
         job, told = None, True
         try:
-            with room.store(self.settings) as store:
+            with options.store(self.settings) as store:
                 job = self.job(store)
                 state, why = _verdict(store, job, error)
                 if why is None and state == "open":

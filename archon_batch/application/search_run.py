@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from archon_batch.application import worker_check
 from archon_batch.application.run import interruptible
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.config import component_kinds
 from archon_batch.jobs.frozen_job import running
 from archon_batch.search.trial_jobs import Run
@@ -31,7 +31,7 @@ def conducted(settings: Settings) -> Iterator[tuple[Store, Run]]:
         with interruptible(), _embedded(settings) as here:
             yield here.store, partial(_run, here.store, here)
         return
-    with interruptible(), room.store(settings) as store:
+    with interruptible(), options.store(settings) as store:
         yield store, partial(_run, store, None)
 
 

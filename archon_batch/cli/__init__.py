@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, or these arguments, and end with its exit status."""
     # Not before the command line is entered.
     from archon_batch.cli.dotenv_file import take  # noqa: PLC0415
-    from archon_batch.cli.page import say  # noqa: PLC0415
+    from archon_batch.cli.terminal_page import say  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from archon_batch.cli import room
+from archon_batch.cli import options
 
 
 @click.command()
@@ -17,7 +17,7 @@ def beat(folder: Path) -> int:
 
     SIGTERM or Ctrl-C: the nights that run here are stopped, and taken up at the next start.
     """
-    room.settings()
+    options.settings()
     from archon_batch.engine.scheduler import run  # noqa: PLC0415
 
     return run(folder)

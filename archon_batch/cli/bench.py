@@ -12,10 +12,10 @@ from archon_batch import private_files
 from archon_batch.application.benchmark_run import Sitting
 from archon_batch.application.judge_run import Bench, judging_architecture
 from archon_batch.application.prepare import priced
-from archon_batch.cli import room
-from archon_batch.cli.page import say
+from archon_batch.cli import options
 from archon_batch.cli.submit import refuse_unready
 from archon_batch.cli.tables import aside, money, print_json, print_table
+from archon_batch.cli.terminal_page import say
 from archon_batch.errors import InputError
 from archon_batch.evaluation import BENCHMARKS, Benchmark, drawn
 from archon_batch.evaluation import benchmark as road
@@ -35,7 +35,7 @@ _TOLD = 3
     metavar="PATH",
     help="The benchmark's published folder, or its file of questions.",
 )
-@room.arch_option
+@options.arch_option
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N problems, by the seed.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of what is drawn, shuffled, resampled."
@@ -47,7 +47,7 @@ _TOLD = 3
     metavar="FILE",
     help="Published answers of a model to compare with, for the benchmark's own baseline.",
 )
-@click.option("--budget", type=room.Usd(), help="The most to spend, judging and all, in USD.")
+@click.option("--budget", type=options.Usd(), help="The most to spend, judging and all, in USD.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
 @click.option(
     "-o",
@@ -58,7 +58,7 @@ _TOLD = 3
     metavar="FOLDER",
     help="Where the figures go, as JSON and Markdown.",
 )
-@room.json_option
+@options.json_option
 def bench(
     name: str,
     data: Path,
@@ -79,7 +79,7 @@ def bench(
     are read as they are. Answers and verdicts are jobs like any other: the same command again goes
     on where it was, and pays for nothing twice.
     """
-    settings = room.settings()
+    settings = options.settings()
     benchmark = BENCHMARKS[name]()
     files = _read(benchmark, data, baseline)
     everything = benchmark.problems(files.records, seed)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside, money, print_json, print_table
 from archon_batch.jobs import views
 from archon_batch.store import now
@@ -40,10 +40,10 @@ def cache() -> None:
 
 
 @cache.command()
-@room.json_option
+@options.json_option
 def stats(as_json: bool) -> None:
     """Say what is kept, by model."""
-    with room.store() as store:
+    with options.store() as store:
         figures = views.kept(store)
     if as_json:
         print_json(figures)
@@ -62,6 +62,6 @@ def stats(as_json: bool) -> None:
 @click.option("--model", metavar="NAME", help="Those of this model only, as litellm knows it.")
 def purge(older_than: timedelta, model: str | None) -> None:
     """Forget completions; jobs keep their answers, and later ones pay again."""
-    with room.store() as store:
+    with options.store() as store:
         count = store.completions.purge(now() - older_than, model)
     aside.print(f"{count:,} completions forgotten")

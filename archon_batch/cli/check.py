@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from archon_batch.application.prepare import priced, prices_of, warn
-from archon_batch.cli import room
-from archon_batch.cli.graph import graph
-from archon_batch.cli.layers import print_layers
-from archon_batch.cli.page import say
+from archon_batch.cli import options
+from archon_batch.cli.architecture_drawing import graph
+from archon_batch.cli.architecture_table import print_layers
+from archon_batch.cli.terminal_page import say
 from archon_batch.config import kind_of, load_architecture, read_job_file, read_pool_file, yaml_text
 from archon_batch.dataset import Template
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, SettingsError
@@ -49,7 +49,7 @@ def check(
     architecture may also be a configuration of the paper's reference implementation. Of a search
     space it counts the architectures.
     """
-    room.settings()
+    options.settings()
     if convert:
         if len(files) != 1 or drawn:
             raise click.UsageError("--convert takes one file, and no --graph")

@@ -5,9 +5,9 @@ from typing import Any, Literal, get_args
 import click
 
 from archon_batch.archon import NoteKind
-from archon_batch.cli import room
-from archon_batch.cli.page import say
+from archon_batch.cli import options
 from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.cli.terminal_page import say
 from archon_batch.jobs import views
 
 #: Figures that a job may well have none of: a column is shown when some group has it.
@@ -29,7 +29,7 @@ _RARE_MONEY = {
     default="component",
     show_default=True,
 )
-@room.json_option
+@options.json_option
 def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) -> None:
     """Say what JOB cost, and what for.
 
@@ -42,7 +42,7 @@ def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) ->
     by their reader. Failed: calls that got no reply. Without: times a component did without one.
     Overflow: prompts too long for the model. Cut: candidates that end where max_tokens did.
     """
-    with room.store() as store:
+    with options.store() as store:
         figures = views.cost(store, store.jobs.find(job), by)
     if as_json:
         print_json(figures)

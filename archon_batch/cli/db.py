@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside
 from archon_batch.store import Store
 from archon_batch.store import upgrade as bring
@@ -18,7 +18,7 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Bring the tables to what this version needs."""
-    bring(room.settings().database_url)
+    bring(options.settings().database_url)
     aside.print("the database is up to date")
 
 
@@ -29,7 +29,7 @@ def accept() -> None:
     What this machine saw on record since then is forgotten, and paid for again. Each machine that
     has run calls on the database says so for itself.
     """
-    settings = room.settings()
+    settings = options.settings()
     store = Store.open(settings.database_url, Path(settings.spool))
     try:
         lost = None if store.witness is None else store.witness.accept()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
-from archon_batch.cli import room
-from archon_batch.cli.page import say
+from archon_batch.cli import options
 from archon_batch.cli.tables import print_json
+from archon_batch.cli.terminal_page import say
 from archon_batch.errors import ArchonBatchError, SettingsError
 from archon_batch.settings import Settings, detours, odd_keys
 from archon_batch.store import Store, now
@@ -27,10 +27,10 @@ _OTHERS = 0o077
 
 
 @click.command()
-@room.json_option
+@options.json_option
 def doctor(as_json: bool) -> int:
     """Look for what would keep a job from running here; send nothing."""
-    settings = room.settings()
+    settings = options.settings()
     found = [
         {"what": what, "ok": ok, "found": text}
         for what, look in _CHECKS.items()

@@ -8,7 +8,7 @@ import io
 import os
 from pathlib import Path
 
-from archon_batch.cli.page import say
+from archon_batch.cli.terminal_page import say
 from archon_batch.errors import InputError
 from archon_batch.settings import PREFIX, is_known, is_others, why_unknown
 from archon_batch.untrusted_text import MARKS, why_not_utf8

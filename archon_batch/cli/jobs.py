@@ -5,21 +5,21 @@ from typing import Any
 
 import click
 
-from archon_batch.cli import room
-from archon_batch.cli.page import say
+from archon_batch.cli import options
 from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.cli.terminal_page import say
 from archon_batch.jobs import roster
 
 
 @click.command()
 @click.option("--all", "every", is_flag=True, help="List the jobs of searches too.")
-@room.json_option
+@options.json_option
 def jobs(every: bool, as_json: bool) -> None:
     """List the jobs, the newest first, and what is wrong with nights of job files.
 
     A search is one line; its trials' jobs are listed with --all.
     """
-    with room.store() as store:
+    with options.store() as store:
         listed = roster.jobs(store, every=every)
     if as_json:
         print_json(listed)

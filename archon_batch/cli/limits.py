@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from archon_batch.calls import Meters, figures, meters
-from archon_batch.cli import room
-from archon_batch.cli.page import say
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside, print_json, print_table
+from archon_batch.cli.terminal_page import say
 from archon_batch.errors import InputError
 from archon_batch.rate_limits import Limits
 from archon_batch.store import ModelKey, Store
@@ -32,7 +32,7 @@ def _limit(name: str, what: str) -> Callable[[F], F]:
 @_limit("--max-in-flight", "Calls at once.")
 @click.option("--api-base", metavar="URL", help="Of the model at this address.")
 @click.option("--clear", is_flag=True, help="Take back what was set here.")
-@room.json_option
+@options.json_option
 def limits(
     model: str | None,
     rpm: int | None,
@@ -71,8 +71,8 @@ def limits(
 
 @contextmanager
 def _opened() -> Iterator[tuple[Store, Meters]]:
-    settings = room.settings()
-    with room.store(settings) as store:
+    settings = options.settings()
+    with options.store(settings) as store:
         meter = meters(store, settings.result_url, settings.broker_url)
         try:
             yield store, meter

@@ -9,9 +9,9 @@ import click
 from archon_batch.application.pilot_run import Judged, judged_by, run_pilot
 from archon_batch.application.prepare import Order, prepared
 from archon_batch.archon import Architecture
-from archon_batch.cli import room
-from archon_batch.cli.page import counted, say
+from archon_batch.cli import options
 from archon_batch.cli.tables import money, print_json, print_table
+from archon_batch.cli.terminal_page import counted, say
 from archon_batch.dataset import Reading
 from archon_batch.jobs.cache_preview import Found, foreseen, found_among
 from archon_batch.jobs.forecast import Estimate, Forecast, total
@@ -29,7 +29,7 @@ _INTERRUPTED = 130
 
 @click.command()
 @click.argument("dataset")
-@room.arch_option
+@options.arch_option
 @click.option(
     "--pilot",
     "size",
@@ -37,11 +37,11 @@ _INTERRUPTED = 130
     metavar="N",
     help="Run N rows for real, and judge the others by them.",
 )
-@click.option("--budget", type=room.Usd(), help="The most the pilot may spend, in USD.")
-@room.rows_options
+@click.option("--budget", type=options.Usd(), help="The most the pilot may spend, in USD.")
+@options.rows_options
 @click.option("--no-cache", is_flag=True, help="Foresee paying again for replies that are kept.")
 @click.option("--allow-unpriced", is_flag=True, help="Accept models whose price nobody knows.")
-@room.json_option
+@options.json_option
 def plan(
     dataset: str,
     arch: str,
@@ -66,7 +66,7 @@ def plan(
         raise click.UsageError("--budget is what a pilot may spend; it needs --pilot N")
     if size is not None and no_cache:
         raise click.UsageError("a job finds what its --pilot paid for; leave out --no-cache")
-    settings = room.settings()
+    settings = options.settings()
     order = Order(dataset, arch, reading=reading)
     pilot = judged = None
     with prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
@@ -129,7 +129,7 @@ def _kept(settings: Settings, *, no_cache: bool) -> Iterator[Store | None]:
     if no_cache or not Store.is_there(settings.database_url):
         yield None
         return
-    with room.store(settings) as store:
+    with options.store(settings) as store:
         yield store
 
 

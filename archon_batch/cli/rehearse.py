@@ -9,9 +9,9 @@ import click
 from archon_batch.application.prepare import priced, refuse_uncallable
 from archon_batch.application.run import interruptible
 from archon_batch.archon import Architecture, Message, Question
-from archon_batch.cli import room
-from archon_batch.cli.follow import exit_status
-from archon_batch.cli.story import print_story
+from archon_batch.cli import options
+from archon_batch.cli.item_view import print_story
+from archon_batch.cli.progress import exit_status
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.engine.rehearsal import rehearse as run
 from archon_batch.engine.runtime import Process
@@ -22,12 +22,12 @@ from archon_batch.store import NewItem, NewJob
 
 @click.command()
 @click.argument("prompt")
-@room.arch_option
-@click.option("--budget", type=room.Usd(), help="The most it may spend, in USD.")
+@options.arch_option
+@click.option("--budget", type=options.Usd(), help="The most it may spend, in USD.")
 @click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
 @click.option("--full", is_flag=True, help="Show every text to its end.")
-@room.json_option
+@options.json_option
 def rehearse(
     prompt: str,
     arch: str,
@@ -41,7 +41,7 @@ def rehearse(
 
     The calls are real, and on the ledger like any others, as a job of one row.
     """
-    settings = room.settings()
+    settings = options.settings()
     architecture, prices = priced(arch, allow_unpriced=allow_unpriced)
     refuse_uncallable(architecture)
     here = Process(settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from archon_batch import html_report
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside
 
 
@@ -28,7 +28,7 @@ def report(job: str, output: Path, rows: int, metric: str | None, force: bool) -
     The page needs no network and no other file, and its size is bounded, whatever the job's.
     """
     html_report.refuse_missing()
-    with room.store() as store:
+    with options.store() as store:
         found = store.jobs.find(job)
         size = html_report.write(store, found, output, shown=rows, metric=metric, force=force)
     aside.print(f"{output}: {size / 1024:,.0f} KiB")

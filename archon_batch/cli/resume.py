@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from archon_batch.application.run import run
-from archon_batch.cli import room
-from archon_batch.cli.page import counted
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside
+from archon_batch.cli.terminal_page import counted
 from archon_batch.errors import InputError
 from archon_batch.money import NanoUsd, usd
 from archon_batch.store import Job, Store
@@ -19,13 +19,13 @@ _wait = click.option("--follow/--detach", "wait", default=None, help="Wait for t
 
 @click.command()
 @click.argument("job")
-@click.option("--budget", type=room.Usd(), help="A new budget, in USD.")
-@room.processes_option
+@click.option("--budget", type=options.Usd(), help="A new budget, in USD.")
+@options.processes_option
 @_wait
 def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool | None) -> int:
     """Go on with JOB where it was: after a kill, a stop, or a budget that was reached."""
-    settings = room.settings(processes)
-    with room.store(settings) as store:
+    settings = options.settings(processes)
+    with options.store(settings) as store:
         found = store.jobs.find(job)
         if found.state in ("done", "cancelled"):
             raise InputError(
@@ -92,7 +92,7 @@ _LISTED, _LONGEST = 3, 100
     metavar="KEY=VALUE",
     help=f"Only rows that fit: {_KNOWN}. All must hold.",
 )
-@room.processes_option
+@options.processes_option
 @_wait
 def retry(job: str, where: tuple[Condition, ...], processes: int | None, wait: bool | None) -> int:
     """Open rows of JOB again that were given up or cancelled, and go on.
@@ -100,8 +100,8 @@ def retry(job: str, where: tuple[Condition, ...], processes: int | None, wait: b
     Replies stay: only what failed is asked, and paid for, again. A reason is part of the row's, or
     the word that a failed call ended with: rate_limit, timeout, broken_reply, provider_down, ...
     """
-    settings = room.settings(processes)
-    with room.store(settings) as store:
+    settings = options.settings(processes)
+    with options.store(settings) as store:
         found = store.jobs.find(job)
         opened = _reopened(store, found, where)
         if not opened:
@@ -144,7 +144,7 @@ def _none_fits(store: Store, job: Job, where: Iterable[Condition]) -> str:
 @click.argument("job")
 def cancel(job: str) -> None:
     """End JOB: nothing more is begun, calls in flight land, what was paid for stays."""
-    with room.store() as store:
+    with options.store() as store:
         found = store.jobs.find(job)
         if not store.items.cancel(found.id):
             raise InputError(f"{found.id} is {store.jobs.get(found.id).state} already")

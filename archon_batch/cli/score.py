@@ -8,9 +8,9 @@ import click
 
 from archon_batch.application.judge_run import Bench, judge_through
 from archon_batch.archon import SCALES, ScaleName
-from archon_batch.cli import room
-from archon_batch.cli.page import counted, say
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside, money, print_json, print_table
+from archon_batch.cli.terminal_page import counted, say
 from archon_batch.errors import InputError
 from archon_batch.evaluation import judge_cases as road
 from archon_batch.evaluation.metric_plugins import metric_of
@@ -46,9 +46,9 @@ _LONGEST = 300
 @click.option(
     "--baseline", metavar="FIELD|JOB2", help="Answers for judge-pairwise to compare with."
 )
-@click.option("--budget", type=room.Usd(), help="The most a judge may spend, in USD.")
+@click.option("--budget", type=options.Usd(), help="The most a judge may spend, in USD.")
 @click.option("--allow-unpriced", is_flag=True, help="Take a judge whose price nobody knows.")
-@room.json_option
+@options.json_option
 def score(
     job: str,
     metric: str,
@@ -66,7 +66,7 @@ def score(
 
     A judge's calls are a job of their own, which goes on where it was when it is scored again.
     """
-    settings = room.settings()
+    settings = options.settings()
     if metric in _JUDGES:
         if judge is None:
             raise InputError(f"--judge: {metric} wants a model or an architecture that judges")
@@ -97,7 +97,7 @@ class _Compared:
 
     def scores(self, ref: str) -> Scores:
         metric = metric_of(self.metric)
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             job = store.jobs.find(ref)
             return _kept(store, scored(store, job, metric, self.reference, name=self.metric))
 
@@ -116,7 +116,7 @@ class _Judged:
         if (self.baseline is None) == (self.metric == "judge-pairwise"):
             raise InputError("--baseline FIELD|JOB2 is what judge-pairwise compares with")
         scale = _JUDGES[self.metric]
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             job = store.jobs.find(ref)
             docket = road.docket(
                 store, job, scale, baseline=self.baseline, reference=self.reference
@@ -130,7 +130,7 @@ class _Judged:
                 "the same command goes on with it"
             )
             click.get_current_context().exit(status or 1)
-        with room.store(self.settings) as store:
+        with options.store(self.settings) as store:
             verdicts = road.verdicts(store, of_judge, scale)
             figures = {
                 "judge": _account(store, of_judge),

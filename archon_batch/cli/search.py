@@ -11,8 +11,8 @@ import click
 from archon_batch.application.prepare import refuse_uncallable
 from archon_batch.application.search_request import Given, SearchOrder
 from archon_batch.application.search_run import conducted
-from archon_batch.cli import room
-from archon_batch.cli.found import print_found, print_status
+from archon_batch.cli import options
+from archon_batch.cli.search_view import print_found, print_status
 from archon_batch.cli.tables import aside, print_json
 from archon_batch.dataset import Dataset, Reading
 from archon_batch.errors import ArchonBatchError
@@ -57,7 +57,7 @@ def search() -> None:
     "--reference", metavar="FIELD",
     help="The rows' field with what is right; default: answer, if the metric needs one.",
 )  # fmt: skip
-@click.option("--budget", type=room.Usd(), help="The most that all of it may spend, in USD.")
+@click.option("--budget", type=options.Usd(), help="The most that all of it may spend, in USD.")
 @click.option(
     "--algorithm", type=click.Choice(list(ALGORITHMS)), default="bayes", show_default=True
 )
@@ -91,8 +91,8 @@ def search() -> None:
 @click.option("--name", help="A name of your own for the search.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
 @click.option("-o", "--output", type=Path, metavar="FOLDER", help="Default: the search's name.")
-@room.rows_options
-@room.json_option
+@options.rows_options
+@options.json_option
 def run(
     datasets: tuple[str, ...],
     space: str,
@@ -112,7 +112,7 @@ def run(
     The same command again goes on where it was, and pays for nothing twice. SPACE says what is
     looked at; archon-batch check SPACE counts it.
     """
-    settings = room.settings()
+    settings = options.settings()
     given = Given(datasets, space, metric, reference, cast("Name", algorithm), budget, name, more)
     with ExitStack() as stack:
         rows = [stack.enter_context(Dataset.open(one, reading)) for one in datasets]
@@ -177,11 +177,11 @@ def _provenance(order: SearchOrder, result: dict[str, Any]) -> Iterator[str]:
 
 
 @search.command()
-@room.json_option
+@options.json_option
 def status(as_json: bool) -> None:
     """List the searches, and how far each is."""
-    settings = room.settings()
-    with room.store(settings) as store:
+    settings = options.settings()
+    with options.store(settings) as store:
         told = [
             {
                 **_head(store, one.id),
@@ -197,10 +197,10 @@ def status(as_json: bool) -> None:
 
 @search.command()
 @click.argument("which", metavar="SEARCH")
-@room.json_option
+@options.json_option
 def show(which: str, as_json: bool) -> None:
     """Show what a search found, and every trial."""
-    with room.store() as store:
+    with options.store() as store:
         told = told_of(store, store.searches.find(which).id)
     if as_json:
         print_json(told)

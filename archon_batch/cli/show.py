@@ -2,10 +2,10 @@
 
 import click
 
-from archon_batch.cli import room
-from archon_batch.cli.page import say
-from archon_batch.cli.story import print_story
+from archon_batch.cli import options
+from archon_batch.cli.item_view import print_story
 from archon_batch.cli.tables import print_json, print_table
+from archon_batch.cli.terminal_page import say
 from archon_batch.jobs import views
 from archon_batch.store import Job, Store
 from archon_batch.untrusted_text import visible
@@ -18,13 +18,13 @@ _WIDTH = 100
 @click.argument("job")
 @click.argument("row", required=False)
 @click.option("--full", is_flag=True, help="Show every text to its end.")
-@room.json_option
+@options.json_option
 def show(job: str, row: str | None, full: bool, as_json: bool) -> None:
     """Show the row of id ROW in JOB: what each component did, every call, every candidate.
 
     Without ROW, the answers of all rows, a line each.
     """
-    with room.store() as store:
+    with options.store() as store:
         found = store.jobs.find(job)
         if row is None:
             _print_answers(store, found, as_json=as_json)

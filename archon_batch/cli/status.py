@@ -2,20 +2,20 @@
 
 import click
 
-from archon_batch.cli import room
-from archon_batch.cli.follow import follow
-from archon_batch.cli.page import say
+from archon_batch.cli import options
+from archon_batch.cli.progress import follow
 from archon_batch.cli.tables import account_lines, print_json
+from archon_batch.cli.terminal_page import say
 from archon_batch.jobs import views
 
 
 @click.command()
 @click.argument("job")
 @click.option("--follow", "wait", is_flag=True, help="Watch until the job ends.")
-@room.json_option
+@options.json_option
 def status(job: str, wait: bool, as_json: bool) -> int:
     """Say how far JOB is: an id, a name, or the beginning of one."""
-    with room.store() as store:
+    with options.store() as store:
         found = store.jobs.find(job)
         ended = follow(store, found) if wait else 0
         figures = views.status(store, found)

@@ -10,9 +10,9 @@ from archon_batch.application.prepare import Order, prepared, refuse_uncallable
 from archon_batch.application.run import run
 from archon_batch.application.scheduled_run import Night, kept
 from archon_batch.archon import Architecture
-from archon_batch.cli import room
-from archon_batch.cli.page import say
+from archon_batch.cli import options
 from archon_batch.cli.tables import aside, print_json
+from archon_batch.cli.terminal_page import say
 from archon_batch.config import JobFile
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError
@@ -40,13 +40,13 @@ from archon_batch.store import Job, Store
 )
 @click.option("--go-on", is_flag=True, help="Go on with that day's job as it was submitted.")
 @click.option("--name", help="A name of your own; submitting it again is the same job.")
-@click.option("--budget", type=room.Usd(), help="The most the job may spend, in USD.")
+@click.option("--budget", type=options.Usd(), help="The most the job may spend, in USD.")
 @click.option(
     "--priority",
     type=click.Choice(["high", "normal", "low"]),
     help="Whose calls workers make first; default: normal.",
 )
-@room.rows_options
+@options.rows_options
 @click.option(
     "--shard",
     type=click.IntRange(1, 1000),
@@ -57,9 +57,9 @@ from archon_batch.store import Job, Store
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
-@room.processes_option
+@options.processes_option
 @click.option("--follow/--detach", "wait", default=None, help="Wait for the end, or do not.")
-@room.json_option
+@options.json_option
 def submit(
     dataset: str | None,
     arch: str | None,
@@ -84,7 +84,7 @@ def submit(
     DATASET is JSONL (.gz too), CSV or Parquet, or - for standard input. The same submission
     again is the same job: it goes on where it was, and nothing is paid for twice.
     """
-    settings = room.settings(processes)
+    settings = options.settings(processes)
     order = Order(dataset, arch, name, budget, output, reading, priority)
     if wait is False and output is not None:
         raise InputError(
@@ -110,7 +110,7 @@ def submit(
         awaited = asked.output is not None or (file is not None and file.on_failure is not None)
         status = run(settings, job, wait=awaited if wait is None else wait)
         if asked.output is not None and status in (0, 1) and wait is not False:
-            with room.store(settings) as store:
+            with options.store(settings) as store:
                 export(store, job, asked.output, force=over)
             aside.print(f"answers are in {asked.output}")
         return status
@@ -148,7 +148,7 @@ def _submitted(settings: Settings, order: Order, terms: _Terms, night: Night | N
         if order.budget is not None:
             refuse_small_budget(submission)
         refuse_unready(settings, architecture)
-        with room.store(settings) as store:
+        with options.store(settings) as store:
             job = made(store, submission)
             if order.priority is not None and order.priority != job.priority:
                 store.jobs.set_priority(job.id, order.priority)
@@ -160,7 +160,7 @@ def _submitted(settings: Settings, order: Order, terms: _Terms, night: Night | N
 
 def _begun(settings: Settings, order: Order, night: Night) -> Job | None:
     """The job that the night came to before, set going again; its dataset is not read again."""
-    with room.store(settings) as store:
+    with options.store(settings) as store:
         job = night.job(store)
         return None if job is None else _again(store, job, order.budget)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from archon_batch.cli.page import say
+from archon_batch.cli.terminal_page import say
 from archon_batch.untrusted_text import visible, visible_json
 
 #: USD below which an amount is shown to the nano-dollar.

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.cli.tables import print_json, print_table
 from archon_batch.config import component_kinds
 from archon_batch.jobs.frozen_job import running
@@ -13,13 +13,13 @@ from archon_batch.jobs.verify import verify as checks_of
 
 @click.command()
 @click.argument("job")
-@room.json_option
+@options.json_option
 def verify(job: str, as_json: bool) -> int:
     """Add up every entry of JOB again, and work out every answer again.
 
     Exit status 3 when something does not hold; nothing is changed.
     """
-    with room.store(spool=True) as store:
+    with options.store(spool=True) as store:
         found = store.jobs.find(job)
         checks = list(checks_of(store, found, running(found, component_kinds())))
     if as_json:

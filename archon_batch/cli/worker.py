@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.config import read_pool_file
 from archon_batch.errors import SettingsError
 
@@ -16,7 +16,7 @@ def worker(pool: Path) -> int:
 
     SIGTERM or Ctrl-C: no new calls, those in flight land, then exit.
     """
-    settings = room.settings()
+    settings = options.settings()
     if settings.embedded:
         raise SettingsError(
             "ARCHON_BATCH_BROKER_URL",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archon_batch.application.scheduled_run import Night, kept
-from archon_batch.cli import room
+from archon_batch.cli import options
 from archon_batch.config import JobFile
 from archon_batch.settings import Settings
 from tests.builders import a_job
@@ -38,7 +38,7 @@ def test_a_night_is_what_its_job_is_and_a_cancelled_one_is_told_to_nobody(
 ) -> None:
     def work(_file: JobFile, night: Night | None) -> int:
         assert night is not None
-        with room.store(here) as store:
+        with options.store(here) as store:
             job = a_job(store)
             night.submitted(store, job)
             if state == "cancelled":
@@ -52,7 +52,7 @@ def test_a_night_is_what_its_job_is_and_a_cancelled_one_is_told_to_nobody(
 
     assert kept(here, path, DAY, work) == 1
 
-    with room.store(here) as store:
+    with options.store(here) as store:
         (night,) = store.nights.all()
     assert (night.file, night.day, night.state) == (str(path.absolute()), DAY, state)
     assert Path("told").exists() is (state == "stopped")

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from archon_batch.application import worker_check
-from archon_batch.cli.follow import watch
+from archon_batch.cli.progress import watch
 from tests.builders import a_job
 
 

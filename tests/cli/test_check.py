@@ -8,7 +8,7 @@ from hypothesis import given
 from rich.cells import cell_len
 
 from archon_batch.archon import flows
-from archon_batch.cli.graph import graph
+from archon_batch.cli.architecture_drawing import graph
 from archon_batch.config import read_architecture_file
 from tests.builders import an_architecture, architectures
 from tests.cli.terminal import Terminal

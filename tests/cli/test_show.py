@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from archon_batch.archon import Answer
-from archon_batch.cli.story import print_story
+from archon_batch.cli.item_view import print_story
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal

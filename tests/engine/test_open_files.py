@@ -65,7 +65,7 @@ def test_too_many_open_files_are_told_as_such(monkeypatch, capsys):
 END = """
 import sys
 from collections import defaultdict
-from archon_batch.cli.follow import conclude
+from archon_batch.cli.progress import conclude
 from archon_batch.cli.tables import aside, prepare
 if sys.argv[1:]:
     prepare()

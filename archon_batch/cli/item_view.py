@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from archon_batch.cli.calls import lines, print_calls
-from archon_batch.cli.page import Page, Words, counted
+from archon_batch.cli.calls_view import lines, print_calls
 from archon_batch.cli.tables import money
+from archon_batch.cli.terminal_page import Page, Words, counted
 
 #: What is named one by one.
 _NAMED = 3

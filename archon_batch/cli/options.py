@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from archon_batch import logs
-from archon_batch.cli.page import say
+from archon_batch.cli.terminal_page import say
 from archon_batch.config import text_of
 from archon_batch.dataset import Reading
 from archon_batch.errors import InputError

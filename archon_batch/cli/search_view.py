@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from archon_batch.cli.page import say
 from archon_batch.cli.tables import money, print_table
+from archon_batch.cli.terminal_page import say
 
 #: Trials that are listed, the best first.
 _SHOWN = 10

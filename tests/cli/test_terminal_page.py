@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from archon_batch.cli.page import Page, counted
+from archon_batch.cli.terminal_page import Page, counted
 from archon_batch.untrusted_text import visible
 
 #: What a model could write to a terminal: a colour, a title, a bell, a return, a line undone.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.cells import cell_len, chop_cells
 
 from archon_batch.archon import Architecture, Bounds, Component, Flow, flows
-from archon_batch.cli.layers import calls_of, model_of, named
+from archon_batch.cli.architecture_table import calls_of, model_of, named
 
 #: Columns that every terminal has, and those of them that a box's sides take.
 _WIDTH, _SIDES = 80, 4

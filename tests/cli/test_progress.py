@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from archon_batch.application.run import run
-from archon_batch.cli import follow
+from archon_batch.cli import progress
 from archon_batch.jobs import views
 from archon_batch.settings import Settings
 from tests.builders import a_job
@@ -50,10 +50,10 @@ def test_a_follower_notices_the_end_within_a_second_though_a_look_took_long(
         return get(job_id)
 
     monkeypatch.setattr(store.jobs, "get", got)
-    monkeypatch.setattr(follow, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(views, "status", clock.status)
 
-    follow.watch(store, job)
+    progress.watch(store, job)
 
     # The last look adds up the job that has ended.
     assert clock.looks[-1] - ends <= max(1.0, look)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from archon_batch.cli.page import Page, Words, counted
 from archon_batch.cli.tables import money
+from archon_batch.cli.terminal_page import Page, Words, counted
 
 #: Lines of a reply, by how many calls there are together.
 _LINES = ((3, 6), (6, 3))
