@@ -44,7 +44,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
-    from archon_batch.rate_limits import Headroom
+    from archon_batch.rate_limits import RemainingLimits
 
 
 class Billing(StrEnum):
@@ -67,48 +67,51 @@ class InputError(ArchonBatchError):
 
     exit_code = 2
     #: What else is wrong with the same file, as far as it is told; and how much there is beyond it.
-    others: "tuple[InputError, ...]" = ()
-    more: int = 0
+    other_errors: "tuple[InputError, ...]" = ()
+    omitted_count: int = 0
 
-    def told(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """A line for each, and one for those that are not told."""
         yield f"error: {self}"
-        yield from (f"error: {other}" for other in self.others)
-        if self.more:
-            yield f"and {self.more:,} more"
+        yield from (f"error: {other}" for other in self.other_errors)
+        if self.omitted_count:
+            yield f"and {self.omitted_count:,} more"
 
 
-E = TypeVar("E", bound=InputError)
+InputErrorT = TypeVar("InputErrorT", bound=InputError)
 
 #: Errors of a file that are told at once.
-TOLD = 10
+MAX_REPORTED = 10
 
 
-def together(errors: Sequence[E], more: int = 0) -> E:
-    """The first error with the others of its file; ``more`` are beyond those that are given."""
+def combine_errors(errors: Sequence[InputErrorT], omitted_count: int = 0) -> InputErrorT:
+    """The first error with the others of its file; ``omitted_count`` are beyond those that are given."""
     first, *others = errors
-    first.others, first.more = tuple(others[: TOLD - 1]), more + len(others[TOLD - 1 :])
+    first.other_errors, first.omitted_count = (
+        tuple(others[: MAX_REPORTED - 1]),
+        omitted_count + len(others[MAX_REPORTED - 1 :]),
+    )
     return first
 
 
-class _PlacedError(InputError):
-    def __init__(self, file: str, place: str, why: str) -> None:
-        super().__init__(file, place, why)
-        self.file, self.place, self.why = file, place, why
+class _LocatedError(InputError):
+    def __init__(self, file: str, path: str, why: str) -> None:
+        super().__init__(file, path, why)
+        self.file, self.path, self.why = file, path, why
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.file, self.place, self.why) if part)
+        return ": ".join(part for part in (self.file, self.path, self.why) if part)
 
 
-class ArchitectureError(_PlacedError):
+class ArchitectureError(_LocatedError):
     """An architecture cannot be used; ``place`` is a path in it, such as ``layers[2][0].top_k``."""
 
 
-class JobFileError(_PlacedError):
+class JobFileError(_LocatedError):
     """A job file cannot be used."""
 
 
-class PoolFileError(_PlacedError):
+class PoolFileError(_LocatedError):
     """A pool file cannot be used."""
 
 
@@ -132,7 +135,7 @@ class SettingsError(InputError):
         return f"{self.variable}: {self.why}"
 
 
-class GatewayError(ArchonBatchError):
+class ProviderError(ArchonBatchError):
     """A provider did not answer a call."""
 
     #: What the ledger holds of an attempt that ended so.
@@ -140,8 +143,8 @@ class GatewayError(ArchonBatchError):
     #: Whether every other call of the job would end alike, so that the job stops at once.
     stops_job: ClassVar[bool] = False
 
-    def __init__(self, model: str, why: str, *more: object) -> None:
-        super().__init__(model, why, *more)
+    def __init__(self, model: str, why: str, *details: object) -> None:
+        super().__init__(model, why, *details)
         self.model, self.why = model, why
 
     def __str__(self) -> str:
@@ -154,16 +157,16 @@ class GatewayError(ArchonBatchError):
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-class TransientError(GatewayError):
+class TransientError(ProviderError):
     """Another attempt may do; ``retry_after`` is the provider's own wish, in seconds."""
 
     def __init__(self, model: str, why: str, retry_after: float | None = None) -> None:
         super().__init__(model, why, retry_after)
         self.retry_after = retry_after
         #: What the provider said of its limits.
-        self.headroom: Headroom | None = None
+        self.remaining_limits: RemainingLimits | None = None
         #: Why it is of no use to ask again for hours, and until when, in words.
-        self.lasting: str | None = None
+        self.long_wait_reason: str | None = None
 
 
 class RateLimitError(TransientError):
@@ -201,7 +204,7 @@ class UnreachableError(ProviderDownError):
     billing = Billing.NOT_SENT
 
 
-class PermanentError(GatewayError):
+class PermanentError(ProviderError):
     """Another attempt would end alike."""
 
 
@@ -251,22 +254,22 @@ class StoreError(ArchonBatchError):
     exit_code = 3
 
 
-class StoreAwayError(StoreError):
+class StoreUnavailableError(StoreError):
     """The database does not answer now; what was asked of it may be asked again."""
 
 
-class StoreGoneError(StoreAwayError):
+class StoreReplacedError(StoreUnavailableError):
     """The database is not the one that was there: deleted, moved, replaced, or an older copy."""
 
 
 class SchemaError(StoreError):
-    def __init__(self, found: str, wanted: str) -> None:
-        super().__init__(found, wanted)
-        self.found, self.wanted = found, wanted
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found, expected)
+        self.found, self.expected = found, expected
 
     def __str__(self) -> str:
-        found = f"the database is at schema {self.found}, this program needs {self.wanted}"
-        if self.found > self.wanted:
+        found = f"the database is at schema {self.found}, this program needs {self.expected}"
+        if self.found > self.expected:
             return f"{found}: it is of a newer archon-batch; install that one"
         return f"{found}; run: archon-batch db upgrade"
 
@@ -295,9 +298,9 @@ class BrokerError(EngineError):
         return f"broker {self.url}: {self.why}"
 
 
-class BrokerAwayError(BrokerError):
+class BrokerUnavailableError(BrokerError):
     """The broker cannot be reached; it may be later."""
 
 
-class BrokerBusyError(BrokerAwayError):
+class BrokerBusyError(BrokerUnavailableError):
     """The broker says that it cannot do yet what was asked of it."""

@@ -11,17 +11,17 @@ from typing import TextIO, TypeAlias, cast
 import structlog
 from structlog.typing import EventDict
 
-from archon_batch.untrusted_text import in_a_line, visible
+from archon_batch.untrusted_text import escape_control, escape_to_line
 
 _Error: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def configure(level: str, style: str) -> None:
+def configure(level: str, log_format: str) -> None:
     """Write events of at least ``level``, as ``text`` for people or ``json`` for machines."""
     number = logging.getLevelNamesMapping()[level.upper()]
     last = (
         structlog.processors.JSONRenderer()
-        if style == "json"
+        if log_format == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -31,21 +31,23 @@ def configure(level: str, style: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(lambda exc_info: trace(exc_info[1])),
-            *((_shown, last) if style == "text" else (last,)),
+            structlog.processors.ExceptionRenderer(
+                lambda exc_info: traceback_without_messages(exc_info[1])
+            ),
+            *((_escape_fields, last) if log_format == "text" else (last,)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _LossyStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     # Libraries speak when something is wrong; below that they would name hosts and headers.
     logging.getLogger("celery.worker.control").setLevel(logging.ERROR)
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
     for handler in logging.root.handlers:
-        handler.setFormatter(_Traced(logging.BASIC_FORMAT))
+        handler.setFormatter(_SafeFormatter(logging.BASIC_FORMAT))
 
 
-class _Lossy(io.TextIOBase):
+class _LossyStream(io.TextIOBase):
     """A stream that loses what it cannot write: a terminal has gone, or a disk is full.
 
     An attempt that is to be settled must not fail for the want of a line about it.
@@ -64,16 +66,17 @@ class _Lossy(io.TextIOBase):
             self._stream.flush()
 
 
-def _shown(_logger: object, _name: str, event: EventDict) -> EventDict:
+def _escape_fields(_logger: object, _name: str, event: EventDict) -> EventDict:
     """Fields as a terminal may have them: each in its line, and with nothing that it would obey."""
     traced = event.pop("exception", None)
     told = {
-        key: in_a_line(value) if isinstance(value, str) else value for key, value in event.items()
+        key: escape_to_line(value) if isinstance(value, str) else value
+        for key, value in event.items()
     }
-    return told if traced is None else {**told, "exception": visible(str(traced))}
+    return told if traced is None else {**told, "exception": escape_control(str(traced))}
 
 
-def trace(error: BaseException) -> str:
+def traceback_without_messages(error: BaseException) -> str:
     """Where it was raised, and what it came of, without its words: they may quote a prompt."""
     lines: list[str] = []
     cause: BaseException | None = error
@@ -86,11 +89,11 @@ def trace(error: BaseException) -> str:
     return "\n".join(lines)
 
 
-class _Traced(logging.Formatter):
+class _SafeFormatter(logging.Formatter):
     """Lines of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return escape_control(super().format(record))
 
     def formatException(self, ei: _Error | tuple[None, None, None]) -> str:  # noqa: N802
-        return "" if ei[1] is None else trace(ei[1])
+        return "" if ei[1] is None else traceback_without_messages(ei[1])

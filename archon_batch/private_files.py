@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def opened(path: Path, mode: str, **how: Any) -> IO[Any]:  # noqa: ANN401
+def open_private(path: Path, mode: str, **options: Any) -> IO[Any]:  # noqa: ANN401
     """As ``open`` does; the file, new or replaced, can be read by its owner alone.
 
     Raises:
         OSError: it cannot be opened.
     """
-    return open(path, mode, opener=_opener, **how)
+    return open(path, mode, opener=_opener, **options)
 
 
-def folder(path: Path) -> None:
+def make_private_dir(path: Path) -> None:
     """Make the folder where it is not there, for its owner alone.
 
     Raises:

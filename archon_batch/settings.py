@@ -15,20 +15,22 @@ T = TypeVar("T")
 
 PREFIX = "ARCHON_BATCH_"
 #: The settings; each is described in docs/formats.md.
-NAMES = (
+SETTING_NAMES = (
     "DATABASE_URL", "BROKER_URL", "RESULT_URL", "MAX_IN_FLIGHT", "PROCESSES", "CALL_TIMEOUT", "SPOOL",
     "METRICS", "LOG", "LOG_FORMAT", "ALLOW_LINK_LOCAL",
 )  # fmt: skip
 #: What commands of ``on_failure`` are told by their environment, and hand to those they start.
-_FACTS = frozenset(PREFIX + name for name in ("JOB", "NAME", "STATE", "REASON", "FILE", "DATE"))
+_HOOK_VARIABLES = frozenset(
+    PREFIX + name for name in ("JOB", "NAME", "STATE", "REASON", "FILE", "DATE")
+)
 _LEVELS = ("debug", "info", "warning", "error")
-_MOST_IN_FLIGHT = 100_000
+_MAX_IN_FLIGHT = 100_000
 _DAY = 86_400
 _LAST_PORT = 65_535
 
 #: What of providers' accounts a folder's .env may say; litellm reads these. Files that name programs
 #: (AWS_CONFIG_FILE) and addresses of logins are not among them.
-_ACCOUNTS = re.compile(
+_PROVIDER_VARIABLES = re.compile(
     r"""[A-Z][A-Z0-9_]*_( API_?(KEY|BASE|TOKEN|URL|VERSION|SECRET|TYPE) | APIKEY | AUTH_TOKEN
         | BASE_URL )
     | AWS_(ACCESS_KEY_ID | SECRET_ACCESS_KEY | SESSION_TOKEN | BEARER_TOKEN_BEDROCK | PROFILE
@@ -45,9 +47,9 @@ _ACCOUNTS = re.compile(
     re.VERBOSE,
 )
 #: Variables with the key of a provider, or of a host.
-_KEY = re.compile(r"_API_KEY$|^ARCHON_BATCH_KEY_")
+_KEY_VARIABLE = re.compile(r"_API_KEY$|^ARCHON_BATCH_KEY_")
 #: What a key has none of, and what it is called.
-_ODD = {
+_MALFORMED = {
     r"[\r\n]": "a line break",
     r"\s": "a space",
     "[\"'`]": "a quote",
@@ -58,7 +60,7 @@ _ODD = {
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
-def _state() -> str:
+def _default_spool_folder() -> str:
     """Where programs of this user keep what is neither a setting nor a cache."""
     home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
     return str(Path(home) / "archon-batch" / "spool")
@@ -78,18 +80,18 @@ class Settings:
     #: Seconds that one attempt may take, from its first byte to its last.
     call_timeout: float = 600.0
     #: The folder for answers that the database is not there to take.
-    spool: str = field(default_factory=_state)
+    spool_folder: str = field(default_factory=_default_spool_folder)
     #: The address and the port at which a worker tells Prometheus of itself; None is nowhere.
-    metrics: tuple[str, int] | None = None
-    log: str = "info"
+    metrics_address: tuple[str, int] | None = None
+    log_level: str = "info"
     log_format: str = "text"
 
     @property
-    def embedded(self) -> bool:
+    def in_process(self) -> bool:
         return not self.broker_url
 
     @property
-    def over_redis(self) -> bool:
+    def broker_is_redis(self) -> bool:
         return self.broker_url.startswith(("redis://", "rediss://"))
 
     @classmethod
@@ -115,31 +117,33 @@ class Settings:
             database_url=read("DATABASE_URL", str, cls.database_url),
             broker_url=read("BROKER_URL", _address, ""),
             result_url=read("RESULT_URL", _address, ""),
-            max_in_flight=read("MAX_IN_FLIGHT", _whole, cls.max_in_flight),
-            processes=read("PROCESSES", _whole, cls.processes),
+            max_in_flight=read("MAX_IN_FLIGHT", _whole_number, cls.max_in_flight),
+            processes=read("PROCESSES", _whole_number, cls.processes),
             call_timeout=read("CALL_TIMEOUT", _seconds, cls.call_timeout),
-            spool=read("SPOOL", str, _state()),
-            metrics=read("METRICS", _listened, None),
-            log=read("LOG", lambda text: _among(text.lower(), _LEVELS), "info"),
-            log_format=read("LOG_FORMAT", lambda text: _among(text, ("text", "json")), "text"),
+            spool_folder=read("SPOOL", str, _default_spool_folder()),
+            metrics_address=read("METRICS", _listen_address, None),
+            log_level=read("LOG", lambda text: _one_of(text.lower(), _LEVELS), "info"),
+            log_format=read("LOG_FORMAT", lambda text: _one_of(text, ("text", "json")), "text"),
         )
 
 
-def is_known(variable: str) -> bool:
+def is_known_variable(variable: str) -> bool:
     """Whether a folder's .env may set it: a setting of ours, or a provider's key or account."""
     if variable.startswith(PREFIX):
-        return variable.removeprefix(PREFIX) in NAMES or variable.startswith(f"{PREFIX}KEY_")
-    return _ACCOUNTS.fullmatch(variable) is not None
+        return variable.removeprefix(PREFIX) in SETTING_NAMES or variable.startswith(
+            f"{PREFIX}KEY_"
+        )
+    return _PROVIDER_VARIABLES.fullmatch(variable) is not None
 
 
-def is_others(variable: str) -> bool:
+def belongs_to_another_program(variable: str) -> bool:
     """Whether docker compose and Flower read it from the same file."""
     return variable.startswith("FLOWER_") or variable in ("REDIS_PASSWORD", "POSTGRES_PASSWORD")
 
 
 def why_unknown(variable: str) -> str:
     """Why a variable is not taken, and what would do."""
-    names = [PREFIX + name for name in NAMES]
+    names = [PREFIX + name for name in SETTING_NAMES]
     if close := difflib.get_close_matches(variable, names, n=1, cutoff=0.8):
         return f"did you mean {close[0]}?"
     if variable.startswith(PREFIX):
@@ -147,24 +151,24 @@ def why_unknown(variable: str) -> str:
     return "it is no setting, and no provider's key; set it in the environment if it is meant"
 
 
-def misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+def misspelled(environ: Mapping[str, str]) -> Iterator[str]:
     """Variables that begin as ours do, and mean nothing, with what was meant."""
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in _FACTS and not is_known(name):
+        if name.startswith(PREFIX) and name not in _HOOK_VARIABLES and not is_known_variable(name):
             yield f"{name} means nothing: {why_unknown(name)}"
 
 
-def odd_keys(environ: Mapping[str, str]) -> dict[str, str]:
+def malformed_keys(environ: Mapping[str, str]) -> dict[str, str]:
     """Variables whose key cannot be one, and why; none of the key is in it."""
     return {
         name: f"looks wrong: it has {what}"
         for name, key in sorted(environ.items())
-        if _KEY.search(name)
-        for what in [what for odd, what in _ODD.items() if re.search(odd, key)][:1]
+        if _KEY_VARIABLE.search(name)
+        for what in [what for odd, what in _MALFORMED.items() if re.search(odd, key)][:1]
     }
 
 
-def detours(environ: Mapping[str, str]) -> Iterator[str]:
+def proxies(environ: Mapping[str, str]) -> Iterator[str]:
     """The proxies that are set, by which calls may go, without their passwords."""
     for name in _PROXIES:
         for spelt in (name.lower(), name):
@@ -194,13 +198,13 @@ def _address(text: str) -> str:
     return text
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_IN_FLIGHT:
-        raise ValueError(f"expected a whole number from 1 to {_MOST_IN_FLIGHT}")
+def _whole_number(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_IN_FLIGHT:
+        raise ValueError(f"expected a whole number from 1 to {_MAX_IN_FLIGHT}")
     return int(text)
 
 
-def _listened(text: str) -> tuple[str, int] | None:
+def _listen_address(text: str) -> tuple[str, int] | None:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 1 <= int(port) <= _LAST_PORT:
         raise ValueError("expected a port, or an address and a port such as 0.0.0.0:9464")
@@ -217,7 +221,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _among(text: str, known: tuple[str, ...]) -> str:
+def _one_of(text: str, known: tuple[str, ...]) -> str:
     if text not in known:
         raise ValueError(f"expected one of {', '.join(known)}")
     return text

@@ -27,10 +27,10 @@ from typing import Any, TextIO
 
 import sqlalchemy as sa
 
-from archon_batch.money import usd
+from archon_batch.money import to_usd
 from archon_batch.store import Job, Store, tables
 from tests.acceptance.stage import PRICES, Stage
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 #: A row of a table.
 Record = sa.Row[Any]
@@ -41,19 +41,19 @@ FAULTS = {
 }  # fmt: skip
 
 #: Seconds between looks, and until a night that does not end is given up.
-_LOOK, _LONGEST = 0.05, 1800.0
+_POLL_SECONDS, _TIMEOUT = 0.05, 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Night:
+class ChaosRun:
     rows: int = 300
     faults: Mapping[str, float] = field(default_factory=lambda: FAULTS)
     #: Seconds before a call is answered, at most.
     latency: float = 0.4
     #: Seconds from a process's first answer to its end, at least and at most.
-    lives: tuple[float, float] = (1.0, 2.0)
+    lifetimes: tuple[float, float] = (1.0, 2.0)
     #: How often to kill; then the night is left alone.
-    most_kills: int = 1000
+    max_kills: int = 1000
     #: Rows that travel together, and wait for the slowest of their calls.
     shard: int = 16
     #: Processes that make calls over the broker; 0 is the command itself, without one.
@@ -62,7 +62,7 @@ class Night:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ChaosResult:
     rows: int
     answered: int
     #: Rows that were given up, by reason.
@@ -89,16 +89,16 @@ class Figures:
     in_doubt: int
     seconds: float
     #: What the audit found wrong; nothing, if the ledger is right.
-    wrong: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def main() -> None:
     given = _options().parse_args()
-    night = Night(
+    night = ChaosRun(
         rows=given.rows,
         latency=given.latency,
-        lives=tuple(given.lives),
-        most_kills=given.kills,
+        lifetimes=tuple(given.lives),
+        max_kills=given.kills,
         workers=given.workers if given.broker else 0,
         seed=given.seed,
     )
@@ -107,18 +107,18 @@ def main() -> None:
         environment = {f"ARCHON_BATCH_{k}_URL": url for k, url in urls.items() if url}
         figures = run(Stage(Path(folder), **environment), night)
     for name, value in asdict(figures).items():
-        print(f"{name.replace('_', ' '):<22} {_shown(name, value)}")
+        print(f"{name.replace('_', ' '):<22} {_format_value(name, value)}")
     print(json.dumps(asdict(figures)))
-    sys.exit(bool(figures.wrong))
+    sys.exit(bool(figures.problems))
 
 
 def _options() -> argparse.ArgumentParser:
-    night = Night()
+    night = ChaosRun()
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rows", type=int, default=night.rows)
     options.add_argument("--latency", type=float, default=night.latency, help="at most, in seconds")
-    options.add_argument("--lives", type=float, nargs=2, default=night.lives, help="in seconds")
-    options.add_argument("--kills", type=int, default=night.most_kills, help="at most")
+    options.add_argument("--lives", type=float, nargs=2, default=night.lifetimes, help="in seconds")
+    options.add_argument("--kills", type=int, default=night.max_kills, help="at most")
     options.add_argument("--seed", type=int, default=night.seed)
     options.add_argument("--database", help="URL; default: a SQLite file of its own")
     options.add_argument("--broker", help="URL; default: none, the command makes the calls")
@@ -126,32 +126,34 @@ def _options() -> argparse.ArgumentParser:
     return options
 
 
-def _shown(name: str, value: object) -> str:
+def _format_value(name: str, value: object) -> str:
     if isinstance(value, int) and name in {"bill", "ledger", "bill_in_doubt", "in_doubt"}:
-        return f"{usd(value):.9f} USD"
+        return f"{to_usd(value):.9f} USD"
     if isinstance(value, Mapping):
         return ", ".join(f"{count} {key}" for key, count in sorted(value.items())) or "none"
     return str(value) if value != [] else "nothing"
 
 
-def run(stage: Stage, night: Night) -> Figures:
+def run(stage: Stage, settings: ChaosRun) -> ChaosResult:
     """One night from its first command to its audit."""
-    dice = Random(night.seed)  # noqa: S311  (no secret rests on it)
+    dice = Random(settings.seed)  # noqa: S311  (no secret rests on it)
     began = time.monotonic()
-    stage.dataset(night.rows)
-    provider = Provider(
-        faults=night.faults,
-        latency=lambda _: dice.uniform(0, night.latency),
+    stage.dataset(settings.rows)
+    provider = ProviderServer(
+        faults=settings.faults,
+        latency=lambda _: dice.uniform(0, settings.latency),
         prices=PRICES,
-        seed=night.seed,
+        seed=settings.seed,
     )
-    with provider, _ledger(stage) as ledger:
+    with provider, _open_tables(stage) as ledger:
         stage.architecture(provider.url)
-        kills = (_over_a_broker if night.workers else _by_itself)(stage, night, ledger)
+        kills = (_run_with_broker if settings.workers else _run_without_broker)(
+            stage, settings, ledger
+        )
         return audit(ledger, provider, kills, time.monotonic() - began)
 
 
-class Ledger:
+class TableReader:
     """The tables as the program left them, read past its own sums."""
 
     def __init__(self, store: Store) -> None:
@@ -159,88 +161,88 @@ class Ledger:
 
     @property
     def job(self) -> Job:
-        found = self.store.jobs.named(NAME)
+        found = self.store.jobs.newest_named(NAME)
         assert found is not None
         return found
 
     def rows(self, table: sa.Table) -> list[Record]:
-        with self.store.database.reading() as connection:
+        with self.store.database.read_transaction() as connection:
             return list(connection.execute(sa.select(table).where(table.c.job_id == self.job.id)))
 
     def has_answered(self, pid: int) -> bool:
         """Whether the process has put an answer on record."""
         table = tables.attempts.c
         query = sa.select(table.n).where(table.owner.contains(f":{pid}:"), table.outcome == "ok")
-        with self.store.database.reading() as connection:
+        with self.store.database.read_transaction() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
 
 @contextmanager
-def _ledger(stage: Stage) -> Iterator[Ledger]:
+def _open_tables(stage: Stage) -> Iterator[TableReader]:
     own = f"sqlite:///{stage.folder}/archon-batch.db"
     store = Store.open(stage.environment.get("ARCHON_BATCH_DATABASE_URL", own))
     try:
-        yield Ledger(store)
+        yield TableReader(store)
     finally:
         store.close()
 
 
-class _Mortal:
+class _KilledProcess:
     """A process that is killed so long after its first answer."""
 
-    def __init__(self, start: Callable[[], subprocess.Popen[Any]], ledger: Ledger) -> None:
+    def __init__(self, start: Callable[[], subprocess.Popen[Any]], ledger: TableReader) -> None:
         self._start, self._ledger = start, ledger
         self.process = start()
         self._answered: float | None = None
 
-    def is_due(self, life: float) -> bool:
+    def is_kill_due(self, lifetime: float) -> bool:
         if self._answered is None and self._ledger.has_answered(self.process.pid):
             self._answered = time.monotonic()
         lived = 0.0 if self._answered is None else time.monotonic() - self._answered
-        return lived > life and self.process.poll() is None
+        return lived > lifetime and self.process.poll() is None
 
-    def rise_again(self) -> None:
+    def kill_and_restart(self) -> None:
         self.process.kill()
         self.process.communicate()
         self.process, self._answered = self._start(), None
 
 
-def _submit(night: Night) -> tuple[str, ...]:
+def _submit_command(settings: ChaosRun) -> tuple[str, ...]:
     where = ("rows.jsonl", "--arch", "night.yaml", "--name", NAME)
-    return ("submit", *where, "--shard", str(night.shard))
+    return ("submit", *where, "--shard", str(settings.shard))
 
 
-def _by_itself(stage: Stage, night: Night, ledger: Ledger) -> int:
+def _run_without_broker(stage: Stage, settings: ChaosRun, ledger: TableReader) -> int:
     """Run the command again and again until it ends by itself; return how often it was killed."""
-    dice = Random(night.seed)  # noqa: S311
-    mortal = _Mortal(lambda: stage.start(*_submit(night)), ledger)
-    kills, life = 0, dice.uniform(*night.lives)
-    for _ in _looks():
+    dice = Random(settings.seed)  # noqa: S311
+    mortal = _KilledProcess(lambda: stage.start(*_submit_command(settings)), ledger)
+    kills, life = 0, dice.uniform(*settings.lifetimes)
+    for _ in _poll():
         if mortal.process.poll() is not None:
             break
-        if kills < night.most_kills and mortal.is_due(life):
-            mortal.rise_again()
-            kills, life = kills + 1, dice.uniform(*night.lives)
+        if kills < settings.max_kills and mortal.is_kill_due(life):
+            mortal.kill_and_restart()
+            kills, life = kills + 1, dice.uniform(*settings.lifetimes)
     _, err = mortal.process.communicate()
     assert mortal.process.returncode in (0, 1), err
     return kills
 
 
-def _over_a_broker(stage: Stage, night: Night, ledger: Ledger) -> int:
+def _run_with_broker(stage: Stage, settings: ChaosRun, ledger: TableReader) -> int:
     """Let workers do it; return how often one was killed."""
-    dice = Random(night.seed)  # noqa: S311
-    stage.run(*_submit(night))
-    kills, life = 0, dice.uniform(*night.lives)
+    dice = Random(settings.seed)  # noqa: S311
+    stage.run(*_submit_command(settings))
+    kills, life = 0, dice.uniform(*settings.lifetimes)
     with (stage.folder / "workers.log").open("w") as log:
-        mortals = [_Mortal(_worker(stage, n, log), ledger) for n in range(night.workers)]
+        mortals = [_KilledProcess(_worker(stage, n, log), ledger) for n in range(settings.workers)]
         try:
-            for _ in _looks():
+            for _ in _poll():
                 if ledger.job.state != "running":
                     break
-                due = [mortal for mortal in mortals if mortal.is_due(life)]
-                if due and kills < night.most_kills:
-                    due[0].rise_again()
-                    kills, life = kills + 1, dice.uniform(*night.lives)
+                due = [mortal for mortal in mortals if mortal.is_kill_due(life)]
+                if due and kills < settings.max_kills:
+                    due[0].kill_and_restart()
+                    kills, life = kills + 1, dice.uniform(*settings.lifetimes)
                     # With status 2 it says that the job is done.
                     resume = stage.start("resume", NAME)
                     _, err = resume.communicate()
@@ -266,18 +268,18 @@ def _worker(stage: Stage, number: int, log: TextIO) -> Callable[[], subprocess.P
     )
 
 
-def _looks() -> Iterator[None]:
-    end = time.monotonic() + _LONGEST
+def _poll() -> Iterator[None]:
+    end = time.monotonic() + _TIMEOUT
     while time.monotonic() < end:
         yield
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
     raise TimeoutError("the night does not end")
 
 
-def audit(ledger: Ledger, provider: Provider, kills: int, seconds: float) -> Figures:
+def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: float) -> ChaosResult:
     """Compare the ledger with the provider's journal, and both with what was promised."""
     items, calls = ledger.rows(tables.items), ledger.rows(tables.calls)
-    attempts = {_id(a): a for a in ledger.rows(tables.attempts)}
+    attempts = {_attempt_id(a): a for a in ledger.rows(tables.attempts)}
     paid = {str(entry.client_request_id): entry.nanousd for entry in provider.entries}
     by_call: dict[tuple[int, str], list[Record]] = defaultdict(list)
     for attempt in attempts.values():
@@ -287,16 +289,16 @@ def audit(ledger: Ledger, provider: Provider, kills: int, seconds: float) -> Fig
     # Of a call's payments all but one are extra, and a kill is blamed before a fault is.
     extra = by_kill = 0
     for tries in by_call.values():
-        served = [name for name in map(_id, tries) if paid.get(name)]
+        served = [name for name in map(_attempt_id, tries) if paid.get(name)]
         more = max(0, len(served) - 1)
         extra += more
         by_kill += min(more, len(set(served).intersection(died)))
-    figures = Figures(
+    figures = ChaosResult(
         rows=len(items),
         answered=sum(i.status == "answered" for i in items),
         given_up=dict(Counter(str(i.reason) for i in items if i.status == "given_up")),
         kills=kills,
-        requests=provider.requests,
+        requests=provider.request_count,
         attempts=len(attempts),
         calls=len(calls),
         states=dict(Counter(a.state for a in attempts.values())),
@@ -312,27 +314,27 @@ def audit(ledger: Ledger, provider: Provider, kills: int, seconds: float) -> Fig
         seconds=round(seconds, 1),
     )
     settled = {(call.ix, call.key) for call in calls}
-    figures.wrong.extend([
-        *_wrong_rows(items),
-        *_wrong_entries(provider, attempts),
-        *_wrong_calls(by_call, settled, paid),
-        *_wrong_sums(figures, ledger.job),
+    figures.problems.extend([
+        *_row_problems(items),
+        *_entry_problems(provider, attempts),
+        *_call_problems(by_call, settled, paid),
+        *_sum_problems(figures, ledger.job),
     ])  # fmt: skip
     return figures
 
 
-def _id(attempt: Record) -> str:
+def _attempt_id(attempt: Record) -> str:
     return f"{attempt.job_id}/{attempt.ix}/{attempt.key}/{attempt.n}"
 
 
-def _wrong_rows(items: Iterable[Record]) -> Iterator[str]:
+def _row_problems(items: Iterable[Record]) -> Iterator[str]:
     for item in items:
         shown = {"answered": item.answer, "given_up": item.reason}.get(item.status)
         if not (shown or "").strip():
             yield f"row {item.row_id} is {item.status} with nothing to show"
 
 
-def _wrong_entries(provider: Provider, attempts: Mapping[str, Record]) -> Iterator[str]:
+def _entry_problems(provider: ProviderServer, attempts: Mapping[str, Record]) -> Iterator[str]:
     for name, times in Counter(entry.client_request_id for entry in provider.entries).items():
         if times > 1:
             yield f"{name} was sent {times} times"
@@ -344,16 +346,16 @@ def _wrong_entries(provider: Provider, attempts: Mapping[str, Record]) -> Iterat
         costs = {"billed": attempt.cost, "in_doubt": attempt.reserve}.get(attempt.state, 0)
         least = costs if attempt.state == "billed" else 0
         if not least <= entry.nanousd <= costs:
-            yield f"{_id(attempt)} is {attempt.state} with {costs}; its bill is {entry.nanousd}"
+            yield f"{_attempt_id(attempt)} is {attempt.state} with {costs}; its bill is {entry.nanousd}"
 
 
-def _wrong_calls(
+def _call_problems(
     by_call: Mapping[tuple[int, str], Sequence[Record]],
     settled: Container[tuple[int, str]],
     paid: Container[str],
 ) -> Iterator[str]:
     for call, tries in by_call.items():
-        billed = [_id(a) for a in tries if a.state == "billed"]
+        billed = [_attempt_id(a) for a in tries if a.state == "billed"]
         if call not in settled:
             yield f"call {call} has no reply"
         if len(billed) > 1:
@@ -363,13 +365,13 @@ def _wrong_calls(
                 yield f"{name} is billed and was never sent"
         for attempt in tries:
             if attempt.state == "sending":
-                yield f"{_id(attempt)} is in flight for ever"
+                yield f"{_attempt_id(attempt)} is in flight for ever"
 
 
-def _wrong_sums(figures: Figures, job: Job) -> Iterator[str]:
+def _sum_problems(figures: ChaosResult, job: Job) -> Iterator[str]:
     if figures.ledger + figures.bill_in_doubt != figures.bill:
         yield "the provider's bill is not the ledger's"
-    if (job.spent, job.in_doubt, job.reserved) != (figures.ledger, figures.in_doubt, 0):
+    if (job.spent, job.in_doubt, job.held) != (figures.ledger, figures.in_doubt, 0):
         yield f"the job's sums are not those of its entries: {job}"
 
 

@@ -24,10 +24,10 @@ def main() -> None:
     if name in FRAMEWORKS:
         FRAMEWORKS[name](url, int(calls), int(in_flight))
     else:
-        asyncio.run(bare(CLIENTS[name], url, int(calls), int(in_flight)))
+        asyncio.run(run_client(CLIENTS[name], url, int(calls), int(in_flight)))
 
 
-async def bare(client: Client, url: str, calls: int, in_flight: int) -> None:
+async def run_client(client: Client, url: str, calls: int, in_flight: int) -> None:
     slots = asyncio.Semaphore(in_flight)
     async with client(url) as ask:
 
@@ -48,7 +48,7 @@ def messages(text: str) -> list[dict[str, str]]:
 
 
 @asynccontextmanager
-async def by_aiohttp(url: str) -> AsyncIterator[Ask]:
+async def aiohttp_client(url: str) -> AsyncIterator[Ask]:
     import aiohttp  # noqa: PLC0415
 
     connector = aiohttp.TCPConnector(limit=0)
@@ -63,23 +63,23 @@ async def by_aiohttp(url: str) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def by_lane(url: str) -> AsyncIterator[Ask]:
+async def direct_transport_client(url: str) -> AsyncIterator[Ask]:
     from archon_batch.archon import Call, CallKey, Message, Model  # noqa: PLC0415
-    from archon_batch.providers.openai_compatible import DirectGateway  # noqa: PLC0415
+    from archon_batch.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
 
-    gateway, model = DirectGateway(60.0), Model(model="openai/stand-in", api_base=url)
+    gateway, model = OpenAICompatibleProvider(60.0), Model(model="openai/stand-in", api_base=url)
 
     async def ask(text: str) -> None:
         said = tuple(Message(m["role"], m["content"]) for m in messages(text))  # type: ignore[arg-type]
         key = CallKey(0, 0, 0, 0)
-        await gateway.answer(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
+        await gateway.complete(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
 
     yield ask
     await gateway.close()
 
 
 @asynccontextmanager
-async def by_openai(url: str, *, fast: bool = False) -> AsyncIterator[Ask]:
+async def openai_client(url: str, *, fast: bool = False) -> AsyncIterator[Ask]:
     import openai  # noqa: PLC0415
 
     http = openai.DefaultAioHttpClient() if fast else openai.DefaultAsyncHttpxClient()
@@ -98,12 +98,12 @@ async def by_openai(url: str, *, fast: bool = False) -> AsyncIterator[Ask]:
         yield ask
 
 
-def by_openai_fast(url: str) -> AbstractAsyncContextManager[Ask]:
-    return by_openai(url, fast=True)
+def openai_aiohttp_client(url: str) -> AbstractAsyncContextManager[Ask]:
+    return openai_client(url, fast=True)
 
 
 @asynccontextmanager
-async def by_litellm(url: str) -> AsyncIterator[Ask]:
+async def litellm_client(url: str) -> AsyncIterator[Ask]:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm  # noqa: PLC0415
 
@@ -116,7 +116,7 @@ async def by_litellm(url: str) -> AsyncIterator[Ask]:
     yield ask
 
 
-def curator(url: str, calls: int, in_flight: int) -> None:
+def run_curator(url: str, calls: int, in_flight: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"CURATOR_CACHE_DIR": folder, "TELEMETRY_ENABLED": "false"}
         # It counts tokens with a table that it would fetch; litellm, which it needs, has one.
@@ -140,7 +140,7 @@ def curator(url: str, calls: int, in_flight: int) -> None:
         assert len(getattr(answers, "dataset", answers)) == calls
 
 
-def designer(url: str, calls: int, in_flight: int) -> None:
+def run_data_designer(url: str, calls: int, in_flight: int) -> None:
     os.environ |= {"NEMO_TELEMETRY_ENABLED": "false"}
     import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
     from data_designer import config as dd  # type: ignore[import-not-found]  # noqa: PLC0415
@@ -165,7 +165,7 @@ def designer(url: str, calls: int, in_flight: int) -> None:
         assert len(made.create(asked, num_records=calls).load_dataset()) == calls
 
 
-def distilabel(url: str, calls: int, in_flight: int) -> None:
+def run_distilabel(url: str, calls: int, in_flight: int) -> None:
     from distilabel import models, pipeline  # type: ignore[import-not-found]  # noqa: PLC0415
     from distilabel.steps.tasks import (  # type: ignore[import-not-found]  # noqa: PLC0415
         TextGeneration,
@@ -183,14 +183,14 @@ def distilabel(url: str, calls: int, in_flight: int) -> None:
 
 
 CLIENTS: dict[str, Client] = {
-    "aiohttp": by_aiohttp,
-    "lane alone": by_lane,
-    "openai (httpx)": by_openai,
-    "openai (aiohttp)": by_openai_fast,
-    "litellm": by_litellm,
+    "aiohttp": aiohttp_client,
+    "lane alone": direct_transport_client,
+    "openai (httpx)": openai_client,
+    "openai (aiohttp)": openai_aiohttp_client,
+    "litellm": litellm_client,
 }
 FRAMEWORKS: dict[str, Callable[[str, int, int], None]] = {
-    "curator": curator, "designer": designer, "distilabel": distilabel,
+    "curator": run_curator, "designer": run_data_designer, "distilabel": run_distilabel,
 }  # fmt: skip
 
 

@@ -21,48 +21,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fleet import AHEAD, IN_FLIGHT, WIRED, Fleet, fleet
-from benchmarks.wire import why_not
+from benchmarks.fleet import CLOCK_AHEAD, CUTTABLE_LINK, IN_FLIGHT, Fleet, run_fleet
+from benchmarks.wire import why_unavailable
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Entry, Provider, clock
+from tests.provider import JournalEntry, ProviderServer, clock
 
 #: Calls of a row.
 CALLS = 8
 #: Seconds in which work has to go on after a fault.
-RECOVERED = 30.0
-_LONGEST = 1800.0
+RECOVERY_SECONDS = 30.0
+_TIMEOUT = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    act: Callable[[Fleet], None] = lambda _: None
+    inject: Callable[[Fleet], None] = lambda _: None
     #: Whether nothing can go on before its end.
-    stands: bool = False
+    blocks_progress: bool = False
     brokers: Sequence[str] = ("redis", "rabbit")
     #: What is odd about the first worker.
-    first: str = ""
+    first_worker: str = ""
     #: Calls that may be paid twice.
-    twice: int = 0
+    allowed_duplicates: int = 0
 
 
 FAULTS = {
     "none": Fault(),
-    "FLUSHALL": Fault(act=Fleet.flush, brokers=["redis"]),
-    "broker killed": Fault(act=Fleet.restart_broker, stands=True),
-    "broker frozen": Fault(act=Fleet.freeze_broker, stands=True),
-    "database killed x 3": Fault(act=Fleet.restart_database),
-    "worker killed": Fault(act=Fleet.kill, twice=IN_FLIGHT),
-    "worker frozen": Fault(act=Fleet.freeze, twice=IN_FLIGHT),
-    "clock 2 h ahead": Fault(first=AHEAD),
-    "messages lost": Fault(act=Fleet.lose),
-    "5 messages lost": Fault(act=Fleet.lose_some),
-    "messages twice": Fault(act=Fleet.repeat, brokers=["redis"]),
-    "link cut": Fault(act=Fleet.cut, brokers=["redis"], first=WIRED),
+    "FLUSHALL": Fault(inject=Fleet.flush_broker, brokers=["redis"]),
+    "broker killed": Fault(inject=Fleet.restart_broker, blocks_progress=True),
+    "broker frozen": Fault(inject=Fleet.freeze_broker, blocks_progress=True),
+    "database killed x 3": Fault(inject=Fleet.restart_database),
+    "worker killed": Fault(inject=Fleet.kill_worker, allowed_duplicates=IN_FLIGHT),
+    "worker frozen": Fault(inject=Fleet.freeze_worker, allowed_duplicates=IN_FLIGHT),
+    "clock 2 h ahead": Fault(first_worker=CLOCK_AHEAD),
+    "messages lost": Fault(inject=Fleet.lose_messages),
+    "5 messages lost": Fault(inject=Fleet.lose_five_messages),
+    "messages twice": Fault(inject=Fleet.duplicate_messages, brokers=["redis"]),
+    "link cut": Fault(inject=Fleet.cut_link, brokers=["redis"], first_worker=CUTTABLE_LINK),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
+class FaultResult:
     """A run of the job, as people and the provider saw it."""
 
     status: dict[str, Any]
@@ -74,11 +74,11 @@ class Ran:
     seconds: float
     #: Workers that ended though nobody killed them.
     died: int = 0
-    gap: float = 0.0
-    row: float = 0.0
+    longest_gap: float = 0.0
+    longest_row_wait: float = 0.0
 
     @property
-    def twice(self) -> int:
+    def duplicates(self) -> int:
         return self.requests - CALLS * len(self.answers)
 
 
@@ -89,108 +89,114 @@ def main() -> None:
     options.add_argument("--brokers", nargs="+", default=["redis", "rabbit"])
     options.add_argument("--faults", nargs="+", default=list(FAULTS), choices=FAULTS)
     given = options.parse_args()
-    _tell("broker", "fault", ["answered", "requests", "twice", "in doubt", "s", "gap s", "row s"])
+    _print_row(
+        "broker", "fault", ["answered", "requests", "twice", "in doubt", "s", "gap s", "row s"]
+    )
     with tempfile.TemporaryDirectory() as folder:
-        alone = _alone(Path(folder), given.rows, given.latency)
-    _tell("none", "(SQLite)", _cells(alone))
+        alone = _run_alone(Path(folder), given.rows, given.latency)
+    _print_row("none", "(SQLite)", _cells(alone))
     failed = False
     for broker in given.brokers:
         for name in given.faults:
             fault = FAULTS[name]
             if broker not in fault.brokers:
                 continue
-            if fault.first == WIRED and (why := why_not()):
+            if fault.first_worker == CUTTABLE_LINK and (why := why_unavailable()):
                 print(f"{broker:<8} {name:<20} skipped: {why}", flush=True)
                 continue
-            with fleet(broker, given.rows, given.latency, fault.first) as here:
+            with run_fleet(broker, given.rows, given.latency, fault.first_worker) as here:
                 ran = _run(here, fault, given.rows)
-            wrong = list(_wrong(ran, alone, fault))
+            wrong = list(_problems(ran, alone, fault))
             failed = failed or bool(wrong)
-            _tell(broker, name, [*_cells(ran), "; ".join(wrong)])
+            _print_row(broker, name, [*_cells(ran), "; ".join(wrong)])
     sys.exit(failed)
 
 
-def _tell(broker: str, fault: str, cells: Sequence[str]) -> None:
+def _print_row(broker: str, fault: str, cells: Sequence[str]) -> None:
     print(f"{broker:<8} {fault:<20} {' '.join(f'{cell:>8}' for cell in cells)}", flush=True)
 
 
-def _cells(ran: Ran) -> list[str]:
-    counts = (ran.status["answered"], ran.requests, ran.twice, ran.status["attempts_in_doubt"])
-    seconds = (ran.seconds, ran.gap, ran.row)
+def _cells(ran: FaultResult) -> list[str]:
+    counts = (ran.status["answered"], ran.requests, ran.duplicates, ran.status["attempts_in_doubt"])
+    seconds = (ran.seconds, ran.longest_gap, ran.longest_row_wait)
     return [*map(str, counts), *(f"{each:.1f}" for each in seconds)]
 
 
-def _wrong(ran: Ran, alone: Ran, fault: Fault) -> Sequence[str]:
+def _problems(ran: FaultResult, alone: FaultResult, fault: Fault) -> Sequence[str]:
     """What the run shows that must not be."""
     sure, most = (round(ran.cost[name] * 10**9) for name in ("usd", "in_doubt_usd"))
-    paid_once = ran.twice > 0 or _account(ran) == _account(alone)
+    paid_once = ran.duplicates > 0 or _layer_costs(ran) == _layer_costs(alone)
     checks = {
         "other answers": list(ran.answers) == list(alone.answers),
         "rows without an answer": ran.status["answered"] == len(alone.answers),
         "a worker died": ran.died == 0,
-        "paid twice": 0 <= ran.twice <= fault.twice,
+        "paid twice": 0 <= ran.duplicates <= fault.allowed_duplicates,
         "requests that are not on the ledger": ran.status["attempts"] >= ran.requests,
         "another bill than the ledger's": sure <= ran.bill <= sure + most,
         "another account": paid_once,
-        f"no recovery within {RECOVERED:.0f} s": ran.gap <= RECOVERED,
+        f"no recovery within {RECOVERY_SECONDS:.0f} s": ran.longest_gap <= RECOVERY_SECONDS,
     }
     return [what for what, holds in checks.items() if not holds]
 
 
-def _account(ran: Ran) -> list[dict[str, Any]]:
+def _layer_costs(ran: FaultResult) -> list[dict[str, Any]]:
     """What each layer took and cost."""
     return list(ran.cost["by"])
 
 
-def _alone(folder: Path, rows: int, latency: float) -> Ran:
+def _run_alone(folder: Path, rows: int, latency: float) -> FaultResult:
     """The job in one process, which is its own worker."""
     stage = Stage(folder)
     stage.dataset(rows)
-    with Provider(prices=PRICES, latency=latency) as provider:
+    with ProviderServer(prices=PRICES, latency=latency) as provider:
         stage.architecture(provider.url)
         began = time.monotonic()
         command = stage.start("submit", "rows.jsonl", "--arch", "night.yaml")
-        out, err = command.communicate(timeout=_LONGEST)
+        out, err = command.communicate(timeout=_TIMEOUT)
         assert command.returncode == 0, err
-        return _ran(stage, out.strip(), provider, seconds=time.monotonic() - began)
+        return _collect_result(stage, out.strip(), provider, seconds=time.monotonic() - began)
 
 
-def _run(here: Fleet, fault: Fault, rows: int) -> Ran:
+def _run(here: Fleet, fault: Fault, rows: int) -> FaultResult:
     """The job with the fault, once a quarter of its calls are made."""
     stage, provider = here.stage, here.provider
     began = time.monotonic()
     job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
-    until(lambda: provider.requests >= rows * CALLS // 4, _LONGEST)
+    until(lambda: provider.request_count >= rows * CALLS // 4, _TIMEOUT)
     at = clock()
-    fault.act(here)
-    at = clock() if fault.stands else at
-    until(lambda: stage.json("status", job)["state"] != "running", _LONGEST)
+    fault.inject(here)
+    at = clock() if fault.blocks_progress else at
+    until(lambda: stage.json("status", job)["state"] != "running", _TIMEOUT)
     seconds, end = time.monotonic() - began, clock()
-    if fault.act is Fleet.freeze:
+    if fault.inject is Fleet.freeze_worker:
         # Its late answers resolve what was in doubt.
-        until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, RECOVERED)
+        until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, RECOVERY_SECONDS)
     heard = [at, *(entry.time for entry in provider.entries if entry.time > at), end]
-    died = sum(worker.poll() is not None for worker in here.workers) - (fault.act is Fleet.kill)
-    row = _row_waited(provider.entries, at)
-    times = {"seconds": seconds, "gap": _longest(heard), "row": row}
-    return _ran(stage, job, provider, died=died, **times)
+    died = sum(worker.poll() is not None for worker in here.workers) - (
+        fault.inject is Fleet.kill_worker
+    )
+    row = _longest_row_wait(provider.entries, at)
+    times = {"seconds": seconds, "gap": _longest_gap(heard), "row": row}
+    return _collect_result(stage, job, provider, died=died, **times)
 
 
-def _ran(stage: Stage, job: str, provider: Provider, died: int = 0, **times: float) -> Ran:
+def _collect_result(
+    stage: Stage, job: str, provider: ProviderServer, died: int = 0, **times: float
+) -> FaultResult:
     stage.run("verify", job)
     stage.run("export", job, "-o", "out.jsonl")
-    return Ran(
+    return FaultResult(
         status=stage.json("status", job),
         answers=[row["answer"] for row in stage.lines("out.jsonl")],
         cost=stage.json("cost", job, "--by", "layer"),
-        requests=provider.requests,
+        requests=provider.request_count,
         bill=provider.bill,
         died=died,
         **times,
     )
 
 
-def _row_waited(entries: Sequence[Entry], at: float) -> float:
+def _longest_row_wait(entries: Sequence[JournalEntry], at: float) -> float:
     """The longest time between two requests of one row, of which the second was after the moment."""
     rows: dict[str, list[float]] = defaultdict(list)
     for entry in entries:
@@ -199,7 +205,7 @@ def _row_waited(entries: Sequence[Entry], at: float) -> float:
     return max(b - a for times in rows.values() for a, b in itertools.pairwise(times) if b > at)
 
 
-def _longest(times: Sequence[float]) -> float:
+def _longest_gap(times: Sequence[float]) -> float:
     return max((b - a for a, b in itertools.pairwise(sorted(times))), default=0.0)
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import PROGRAM, desk, run
+from benchmarks.measure import PROGRAM, job_folder, run
 from benchmarks.overhead import ARCHITECTURE
-from benchmarks.stand_in import stand_in
+from benchmarks.stand_in import run_stand_in
 
-LEAST = 0.005
+MIN_SHARE = 0.005
 COLOURS = {
     "archon_batch/": "#f28e2b", "aiohttp/": "#76b7b2", "celery/": "#59a14f", "kombu/": "#8cd17d",
     "sqlalchemy/": "#b07aa1", "": "#d4d4d4",
@@ -28,16 +28,16 @@ COLOURS = {
 @dataclass(slots=True)
 class Frame:
     samples: int = 0
-    inner: dict[str, "Frame"] = field(default_factory=dict)
+    children: dict[str, "Frame"] = field(default_factory=dict)
 
     def add(self, stack: list[str], samples: int) -> None:
         self.samples += samples
         if stack:
-            self.inner.setdefault(stack[0], Frame()).add(stack[1:], samples)
+            self.children.setdefault(stack[0], Frame()).add(stack[1:], samples)
 
     def bars(self, left: int, depth: int, least: float) -> Iterator[tuple[str, int, int, int]]:
         """Name, left, width and depth of each bar below this one."""
-        for name, frame in sorted(self.inner.items()):
+        for name, frame in sorted(self.children.items()):
             if frame.samples >= least:
                 yield name, left, frame.samples, depth
                 yield from frame.bars(left, depth + 1, least)
@@ -54,14 +54,17 @@ def main() -> None:
         parser.error("py-spy is not on the PATH; pip install py-spy")
     record = [spy, "record", "--gil", "--threads", "--rate", "200", "--format", "raw"]
     fields = {"lane": "direct", "model": "openai/stand-in"}
-    with stand_in(0.05) as url, desk(ARCHITECTURE, given.rows, url=url, **fields) as folder:
+    with (
+        run_stand_in(0.05) as url,
+        job_folder(ARCHITECTURE, given.rows, url=url, **fields) as folder,
+    ):
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
         run([*record, "--output", "stacks", "--", *command], folder)
-        whole = read((folder / "stacks").read_text(encoding="utf-8"))
-    draw(whole, given.picture)
+        whole = parse_stacks((folder / "stacks").read_text(encoding="utf-8"))
+    draw_flame_graph(whole, given.picture)
 
 
-def read(stacks: str) -> Frame:
+def parse_stacks(stacks: str) -> Frame:
     """The frames, without the numbers of threads and lines, and of the imports none."""
     whole = Frame()
     for line in stacks.splitlines():
@@ -74,20 +77,20 @@ def read(stacks: str) -> Frame:
     return whole
 
 
-def draw(whole: Frame, picture: Path) -> None:
-    bars = list(whole.bars(0, 0, LEAST * whole.samples))
+def draw_flame_graph(root: Frame, path: Path) -> None:
+    bars = list(root.bars(0, 0, MIN_SHARE * root.samples))
     figure = Figure(figsize=(16, 0.19 * (2 + max(depth for *_, depth in bars))), layout="tight")
     axes = figure.add_subplot()
     for name, left, width, depth in bars:
         colour = next(c for part, c in COLOURS.items() if f"({part}" in name or not part)
         axes.barh(depth, width, left=left, height=1, color=colour, edgecolor="white", lw=0.5)
-        room = int(220 * width / whole.samples)
+        room = int(220 * width / root.samples)
         if room > 3:  # noqa: PLR2004  (fewer letters say nothing)
             axes.text(left, depth, f" {name[:room]}", va="center", fontsize=6, clip_on=True)
-    axes.set_xlim(0, whole.samples)
+    axes.set_xlim(0, root.samples)
     axes.invert_yaxis()
     axes.axis("off")
-    figure.savefig(picture, dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,18 @@ from pathlib import Path
 from kombu import Connection, Queue
 
 from archon_batch.store import Store
-from benchmarks.wire import WiredRedis
+from benchmarks.wire import CuttableRedis
 from tests.acceptance.servers import PostgresServer, RabbitServer, RedisServer, absent, serving
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 #: Calls that a worker may have in flight.
 IN_FLIGHT = 16
 #: Seconds for which a worker is frozen, or its link is cut: twice its lease.
-AWAY = 40.0
+OUTAGE_SECONDS = 40.0
 _WORKERS = 3
 #: What ``Fleet`` can make of its first worker.
-AHEAD, WIRED = "ahead", "wired"
+CLOCK_AHEAD, CUTTABLE_LINK = "ahead", "wired"
 
 
 @dataclass
@@ -32,10 +32,10 @@ class Fleet:
     stage: Stage
     broker: RedisServer | RabbitServer
     database: PostgresServer
-    provider: Provider
+    provider: ProviderServer
     workers: list[subprocess.Popen[bytes]]
 
-    def flush(self) -> None:
+    def flush_broker(self) -> None:
         assert isinstance(self.broker, RedisServer)
         self.broker.client.flushall()
 
@@ -48,28 +48,28 @@ class Fleet:
             self.database.restart_immediately()
             time.sleep(4)
 
-    def kill(self) -> None:
+    def kill_worker(self) -> None:
         self.workers[0].kill()
 
-    def freeze(self) -> None:
+    def freeze_worker(self) -> None:
         self.workers[0].send_signal(signal.SIGSTOP)
-        time.sleep(AWAY)
+        time.sleep(OUTAGE_SECONDS)
         self.workers[0].send_signal(signal.SIGCONT)
 
     def freeze_broker(self) -> None:
         """It takes connections and answers nothing."""
         self.broker.tell(signal.SIGSTOP)
-        time.sleep(AWAY)
+        time.sleep(OUTAGE_SECONDS)
         self.broker.tell(signal.SIGCONT)
 
-    def cut(self) -> None:
+    def cut_link(self) -> None:
         """Let nothing pass between the first worker and the broker, and tell neither."""
-        assert isinstance(self.broker, WiredRedis)
-        self.broker.cut()
-        time.sleep(AWAY)
-        self.broker.mend()
+        assert isinstance(self.broker, CuttableRedis)
+        self.broker.cut_link()
+        time.sleep(OUTAGE_SECONDS)
+        self.broker.restore_link()
 
-    def lose(self) -> None:
+    def lose_messages(self) -> None:
         """Take whatever waits in two seconds, as between BRPOP and the note of it."""
         end = time.monotonic() + 2
         while time.monotonic() < end:
@@ -82,7 +82,7 @@ class Fleet:
                     self.broker.client.delete(key)
             time.sleep(0.02)
 
-    def lose_some(self) -> None:
+    def lose_five_messages(self) -> None:
         """Take the next few of those that wait for calls, while many others wait."""
         if isinstance(self.broker, RabbitServer):
             with Connection(self.broker.url) as connection:
@@ -93,7 +93,7 @@ class Fleet:
             for key in self.broker.client.scan_iter("calls*"):
                 self.broker.client.rpop(key, 5)
 
-    def repeat(self) -> None:
+    def duplicate_messages(self) -> None:
         """Put everything that waits there once more."""
         assert isinstance(self.broker, RedisServer)
         for key in self.broker.client.scan_iter("[cj]*"):
@@ -102,19 +102,19 @@ class Fleet:
 
 
 @contextmanager
-def fleet(broker: str, rows: int, latency: float, first: str = "") -> Iterator[Fleet]:
+def run_fleet(broker: str, rows: int, latency: float, first_worker: str = "") -> Iterator[Fleet]:
     """A fleet with a dataset of so many rows.
 
-    ``first`` is what is odd about the first worker: its clock is two hours ahead, or its link to
+    ``first_worker`` is what is odd about the first worker: its clock is two hours ahead, or its link to
     the broker can be cut.
     """
     with ExitStack() as stack:
-        carrier = _broker(broker, first)
-        if isinstance(carrier, WiredRedis):
-            stack.enter_context(carrier.wired())
+        carrier = _make_broker(broker, first_worker)
+        if isinstance(carrier, CuttableRedis):
+            stack.enter_context(carrier.network_namespace())
         database = PostgresServer()
         stack.enter_context(serving(carrier, database))
-        provider = stack.enter_context(Provider(prices=PRICES, latency=latency))
+        provider = stack.enter_context(ProviderServer(prices=PRICES, latency=latency))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stage = Stage(
             folder,
@@ -129,43 +129,45 @@ def fleet(broker: str, rows: int, latency: float, first: str = "") -> Iterator[F
         stage.architecture(provider.url)
         log = stack.enter_context((folder / "workers.log").open("w"))
         workers: list[subprocess.Popen[bytes]] = []
-        stack.callback(_end, workers)
+        stack.callback(_kill_workers, workers)
         for n in range(_WORKERS):
             line = [
                 sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker",
                 "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
                 "--hostname", f"{n}@faults", "--loglevel", "warning",
             ]  # fmt: skip
-            odd = _odd(first, carrier) if n == 0 else {}
+            odd = _first_worker_environment(first_worker, carrier) if n == 0 else {}
             environment = {**stage.environment, **odd}
             workers.append(
                 subprocess.Popen(line, cwd=folder, env=environment, stdout=log, stderr=log)
             )
             if n == 0:
-                _until_it_leads(database.url)
+                _wait_until_leader(database.url)
         yield Fleet(stage, carrier, database, provider, workers)
 
 
-def _broker(name: str, first: str) -> RedisServer | RabbitServer:
-    if first == WIRED:
-        return WiredRedis()
+def _make_broker(name: str, first_worker: str) -> RedisServer | RabbitServer:
+    if first_worker == CUTTABLE_LINK:
+        return CuttableRedis()
     return RedisServer() if name == "redis" else RabbitServer()
 
 
-def _odd(first: str, carrier: RedisServer | RabbitServer) -> dict[str, str]:
+def _first_worker_environment(
+    first_worker: str, broker: RedisServer | RabbitServer
+) -> dict[str, str]:
     """What the first worker has in its environment that the others have not."""
-    if first == AHEAD:
+    if first_worker == CLOCK_AHEAD:
         library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
         if library is None:
             absent("no libfaketime on this machine")
         ahead = {"FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         return {"LD_PRELOAD": str(library), **ahead}
-    if isinstance(carrier, WiredRedis):
-        return {"ARCHON_BATCH_BROKER_URL": carrier.url_by_wire}
+    if isinstance(broker, CuttableRedis):
+        return {"ARCHON_BATCH_BROKER_URL": broker.url_by_cuttable_link}
     return {}
 
 
-def _until_it_leads(url: str) -> None:
+def _wait_until_leader(url: str) -> None:
     """The first worker is to be the leader: that it is harmed is the worst case."""
     store = Store.open(url)
     try:
@@ -174,7 +176,7 @@ def _until_it_leads(url: str) -> None:
         store.close()
 
 
-def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+def _kill_workers(workers: Sequence[subprocess.Popen[bytes]]) -> None:
     for worker in workers:
         worker.kill()
         worker.wait()

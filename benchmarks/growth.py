@@ -4,9 +4,9 @@ Rows of three calls in a thousand, ten thousand and a hundred thousand: CPU of a
 are to stay as they are.
 """
 
-from archon_batch.jobs.submit import SHARD
-from benchmarks.measure import PROGRAM, desk, options, run, tell
-from benchmarks.stand_in import load, stand_in
+from archon_batch.jobs.submit import MAX_SHARD_ROWS
+from benchmarks.measure import PROGRAM, argument_parser, job_folder, print_table, run
+from benchmarks.stand_in import fetch_load, run_stand_in
 
 ARCHITECTURE = """\
 name: growth
@@ -24,30 +24,30 @@ CALLS_A_ROW = 3
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--latency", type=float, default=0.02, help="seconds")
     given = parser.parse_args()
     rows = []
-    with stand_in(given.latency) as url:
+    with run_stand_in(given.latency) as url:
         # A start costs the same whatever the job; what it costs is taken off.
-        start = measured(url, 1)
+        start = measure_job(url, 1)
         for count in given.rows:
-            cpu, peak = measured(url, count)
+            cpu, peak = measure_job(url, count)
             calls = count * CALLS_A_ROW
             row = {"rows": count, "calls": calls, "cpu_ms": (cpu - start[0]) / calls * 1000}
             rows.append({**row, "peak_mb": peak})
-    tell(rows, as_json=given.json, start_cpu=start[0])
+    print_table(rows, as_json=given.json, start_cpu=start[0])
 
 
-def measured(url: str, rows: int) -> tuple[float, float]:
-    load(url, reset=True)
-    with desk(ARCHITECTURE, rows, url=url) as folder:
+def measure_job(url: str, rows: int) -> tuple[float, float]:
+    fetch_load(url, reset=True)
+    with job_folder(ARCHITECTURE, rows, url=url) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
         # As large jobs have it: small ones are cut finer, and their calls cost more.
-        command += ["--shard", str(SHARD)]
+        command += ["--shard", str(MAX_SHARD_ROWS)]
         used = run(command, folder)
-    if load(url)["served"] < rows * CALLS_A_ROW:
+    if fetch_load(url)["served"] < rows * CALLS_A_ROW:
         raise RuntimeError("calls are missing")
     return used.cpu, used.peak_mb
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon_batch.evaluation import BENCHMARKS, Graded, Problem, Score
-from archon_batch.evaluation.benchmarks.alpaca_eval import told
+from archon_batch.evaluation import BENCHMARKS, GradedTurn, Problem, Score
+from archon_batch.evaluation.benchmarks.alpaca_eval import leaderboard_figures
 
 
 def main(folder: Path) -> int:
@@ -58,9 +58,9 @@ def alpaca_eval(folder: Path) -> int:
 def _alpaca_figures(preferences: list[float]) -> dict[str, float]:
     """Under the leaderboard's names: the headline is the mean."""
     benchmark = BENCHMARKS["alpaca-eval"]()
-    problem = Problem("", ("",), baseline="")
-    headline = benchmark.headline([Graded(problem, ("",), Score(p)) for p in preferences], 0)
-    figures = told(preferences)
+    problem = Problem("", ("",), baseline_answer="")
+    headline = benchmark.headline([GradedTurn(problem, ("",), Score(p)) for p in preferences], 0)
+    figures = leaderboard_figures(preferences)
     return {
         "win_rate": 100 * headline.value if headline else float("nan"),
         "standard_error": float(figures["standard error"] or 0),
@@ -74,21 +74,21 @@ def _alpaca_figures(preferences: list[float]) -> dict[str, float]:
 def mt_bench(folder: Path) -> int:
     """By turn and model. A score of -1 is FastChat's for a rating that it could not read."""
     benchmark = BENCHMARKS["mt-bench"]()
-    ratings: dict[str, list[Graded]] = defaultdict(list)
+    ratings: dict[str, list[GradedTurn]] = defaultdict(list)
     for file in sorted((folder / "model_judgment").glob("*_single.jsonl")):
         for row in _rows(file):
             turn = int(row["turn"]) - 1
             value = float(row["score"])
-            score = Score(None, unread="recorded as -1") if value < 0 else Score(value)
+            score = Score(None, unparsed_reason="recorded as -1") if value < 0 else Score(value)
             problem = Problem(str(row["question_id"]), ("", ""))
-            ratings[row["model"]].append(Graded(problem, ("",) * (turn + 1), score, turn=turn))
+            ratings[row["model"]].append(GradedTurn(problem, ("",) * (turn + 1), score, turn=turn))
     if ratings:
         print("\nMT-Bench: recorded ratings of GPT-4")
         print(f"{'model':32} {'turn 1':>8} {'turn 2':>8} {'mean':>8} {'n':>5} {'unread':>7}")
     for model, grades in sorted(ratings.items()):
         mean = benchmark.headline(grades, 0)
-        turns = benchmark.figures(grades, {}, 0)
-        unread = sum(one.score.unread is not None for one in grades)
+        turns = benchmark.extra_figures(grades, {}, 0)
+        unread = sum(one.score.unparsed_reason is not None for one in grades)
         shown = [*turns.values(), mean.value if mean else None]
         print(
             f"{model:32} "

@@ -18,7 +18,7 @@ from pathlib import Path
 from redis import Redis
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 ARCHITECTURE = """\
 name: limited
@@ -40,17 +40,17 @@ def main() -> None:
     options.add_argument("--sqlite", action="store_true", help="commands on one database, no Redis")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measured(Path(folder), given)))
+        print(json.dumps(measure_limits(Path(folder), given)))
 
 
-def measured(folder: Path, given: argparse.Namespace) -> dict[str, object]:
+def measure_limits(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     redis = "" if given.sqlite else given.redis
     stage = Stage(folder, **({"ARCHON_BATCH_BROKER_URL": redis} if redis else {}))
     seconds = given.minutes * MINUTE
     # More than can be done in that time.
     rows = int(given.rpm * (given.minutes + 1) / 5)
     stage.dataset(rows)
-    with Provider(prices=PRICES, latency=0.3) as provider, ExitStack() as ending:
+    with ProviderServer(prices=PRICES, latency=0.3) as provider, ExitStack() as ending:
         text = ARCHITECTURE.format(url=provider.url, rpm=given.rpm)
         stage.write("limited.yaml", text)
         if redis:
@@ -62,7 +62,7 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, object]:
             stage.start("submit", "rows.jsonl", "--arch", "limited.yaml", "--name", name)
             for name in names
         ]
-        until(lambda: provider.requests > 0, 60)
+        until(lambda: provider.request_count > 0, 60)
         time.sleep(seconds)
         came = [entry.time for entry in provider.entries]
         for command in started:
@@ -73,16 +73,16 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, object]:
         "workers": given.workers,
         "limit": given.rpm,
         "requests": len(came),
-        "most_in_a_sliding_minute": most_within(came, MINUTE),
+        "most_in_a_sliding_minute": max_requests_within(came, MINUTE),
         # The last minute, when every worker has long been there.
         "used": round(sum(came[-1] - t < MINUTE for t in came) / given.rpm, 3),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
     }
 
 
-def most_within(moments: Sequence[float], seconds: float) -> int:
+def max_requests_within(times: Sequence[float], seconds: float) -> int:
     """The most requests in any window of that length."""
-    ordered, most, first = sorted(moments), 0, 0
+    ordered, most, first = sorted(times), 0, 0
     for last, moment in enumerate(ordered):
         while moment - ordered[first] >= seconds:
             first += 1

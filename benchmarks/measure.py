@@ -20,7 +20,7 @@ PROGRAM = [sys.executable, "-m", "archon_batch"]
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class ResourceUsage:
     """What a command and all its processes took."""
 
     #: Seconds, of the clock and of CPU.
@@ -30,7 +30,7 @@ class Used:
     peak_mb: float
 
 
-def run(command: Sequence[str], folder: Path = ROOT, **environment: str) -> Used:
+def run(command: Sequence[str], folder: Path = ROOT, **environment: str) -> ResourceUsage:
     """Run it to its end.
 
     Raises:
@@ -48,11 +48,11 @@ def run(command: Sequence[str], folder: Path = ROOT, **environment: str) -> Used
             said.seek(0)
             words = said.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{words}")
-    return Used(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return ResourceUsage(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 @contextmanager
-def desk(architecture: str, rows: int, **fields: object) -> Iterator[Path]:
+def job_folder(architecture: str, rows: int, **fields: object) -> Iterator[Path]:
     """A folder with ``rows.jsonl`` and ``bench.yaml``, whose fields are filled in."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -63,13 +63,13 @@ def desk(architecture: str, rows: int, **fields: object) -> Iterator[Path]:
         yield folder
 
 
-def options(about: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=about)
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="figures for programs")
     return parser
 
 
-def tell(rows: Sequence[Mapping[str, Any]], *, as_json: bool, **more: object) -> None:
+def print_table(rows: Sequence[Mapping[str, Any]], *, as_json: bool, **more: object) -> None:
     """Print the figures, with the machine and the moment they hold for."""
     where = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.measure import options, tell
+from benchmarks.measure import argument_parser, print_table
 from tests.acceptance.servers import PostgresServer, RedisServer, Served, serving
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 ROOT = Path(__file__).parents[1]
 CALLS_A_ROW = 6
@@ -33,11 +33,11 @@ layers:
   - {{type: fuser}}
 """
 #: Sleeps between looks, in seconds.
-LOOK = 1.0
+SAMPLE_SECONDS = 1.0
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--sqlite", action="store_true", help="instead of Postgres")
     given = parser.parse_args()
@@ -47,10 +47,10 @@ def main() -> None:
         url = database.url if database else f"sqlite:///{folder}/memory.db"
         looks, cpu = run(Path(folder), given.calls, url, broker.url)
         most = broker.client.info("memory")["used_memory_peak"] / 2**20
-    tell(
-        [{"calls": calls, "worker_mb": megabytes} for calls, megabytes in shown(looks)],
+    print_table(
+        [{"calls": calls, "worker_mb": megabytes} for calls, megabytes in thin_out(looks)],
         as_json=given.json,
-        **figures(looks),
+        **memory_growth(looks),
         broker_peak_mb=most,
         cpu_ms_a_call=cpu / looks[-1][0] * 1000,
     )
@@ -65,7 +65,7 @@ def run(
         "".join(json.dumps({"prompt": f"What is {n} plus {n}?"}) + "\n" for n in range(rows))
     )
     looks: list[tuple[int, float]] = []
-    with Provider(latency=0.05) as provider:
+    with ProviderServer(latency=0.05) as provider:
         (folder / "memory.yaml").write_text(ARCHITECTURE.format(url=provider.url))
         environment = {
             **os.environ,
@@ -86,35 +86,35 @@ def run(
             stdout=subprocess.DEVNULL, **more,
         )  # fmt: skip
         try:
-            while provider.requests < rows * CALLS_A_ROW:
+            while provider.request_count < rows * CALLS_A_ROW:
                 assert worker.poll() is None, "the worker has died"
-                looks.append((provider.requests, resident(worker.pid)))
-                time.sleep(LOOK)
-            looks.append((provider.requests, resident(worker.pid)))
+                looks.append((provider.request_count, resident_mb(worker.pid)))
+                time.sleep(SAMPLE_SECONDS)
+            looks.append((provider.request_count, resident_mb(worker.pid)))
             return looks, cpu_seconds(worker.pid)
         finally:
             worker.terminate()
             worker.wait()
 
 
-def figures(looks: list[tuple[int, float]]) -> dict[str, float]:
-    calls = looks[-1][0]
+def memory_growth(samples: list[tuple[int, float]]) -> dict[str, float]:
+    calls = samples[-1][0]
 
     def tenth(n: int) -> float:
-        within = [mb for at, mb in looks if (n - 1) * calls <= 10 * at <= n * calls]
+        within = [mb for at, mb in samples if (n - 1) * calls <= 10 * at <= n * calls]
         # A short run may have no look there.
-        return mean(within or [next(mb for at, mb in looks if 10 * at > n * calls)])
+        return mean(within or [next(mb for at, mb in samples if 10 * at > n * calls)])
 
     second, last = tenth(2), tenth(10)
     return {"mb_second_tenth": second, "mb_last_tenth": last, "mb_more": last - second}
 
 
-def shown(looks: list[tuple[int, float]]) -> list[tuple[int, float]]:
+def thin_out(samples: list[tuple[int, float]]) -> list[tuple[int, float]]:
     """Some twenty of them."""
-    return [*looks[:: max(1, len(looks) // 20)], looks[-1]]
+    return [*samples[:: max(1, len(samples) // 20)], samples[-1]]
 
 
-def resident(pid: int) -> float:
+def resident_mb(pid: int) -> float:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 

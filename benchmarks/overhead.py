@@ -10,9 +10,9 @@ import sys
 from functools import partial
 from statistics import median
 
-from archon_batch.jobs.submit import SHARD
-from benchmarks.measure import PROGRAM, Used, desk, options, run, tell
-from benchmarks.stand_in import load, stand_in
+from archon_batch.jobs.submit import MAX_SHARD_ROWS
+from benchmarks.measure import PROGRAM, ResourceUsage, argument_parser, job_folder, print_table, run
+from benchmarks.stand_in import fetch_load, run_stand_in
 
 CALLS_A_ROW = 8
 ARCHITECTURE = """\
@@ -31,7 +31,7 @@ layers:
   - {{type: fuser}}
 """
 #: What is dear is measured on fewer calls.
-_DEAR = ("litellm", "our litellm lane", "openai (httpx)")
+_SLOW_CLIENTS = ("litellm", "our litellm lane", "openai (httpx)")
 #: The lane, and processes; each has so many calls in flight as another client.
 OURS = {
     "our direct lane": ("direct", 1),
@@ -42,7 +42,7 @@ CLIENTS = ("aiohttp", "lane alone", "openai (httpx)", "litellm")
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--calls", type=int, default=16_000, help="calls of the long run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--in-flight", type=int, default=64)
@@ -53,12 +53,12 @@ def main() -> None:
     peers = dict(peer.split("=", 1) for peer in given.peer)
     names = [n for n in (*OURS, *CLIENTS, *peers) if not given.only or n in given.only]
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with stand_in(given.latency) as url:
+    with run_stand_in(given.latency) as url:
         for _ in range(given.rounds):
             for name in names:
-                calls = given.calls // (8 if name in (*_DEAR, *peers) else 1)
-                work = partial(ran, name, url, given.in_flight, peers.get(name))
-                runs[name].append(a_call(work, url, calls))
+                calls = given.calls // (8 if name in (*_SLOW_CLIENTS, *peers) else 1)
+                work = partial(run_client, name, url, given.in_flight, peers.get(name))
+                runs[name].append(cost_per_call(work, url, calls))
     floors = runs.get("aiohttp", [])
     rows = []
     for name, figures in runs.items():
@@ -66,22 +66,22 @@ def main() -> None:
         row["cpu_ms"] = round(median(f["cpu_ms"] for f in figures), 3)
         row["calls_s"] = round(median(f["calls_s"] for f in figures))
         row["peak_mb"] = round(median(f["peak_mb"] for f in figures))
-        row["by_aiohttp"] = ratio(figures, floors)
-        row["by_litellm"] = ratio(figures, runs.get("litellm", []))
+        row["by_aiohttp"] = median_ratio(figures, floors)
+        row["by_litellm"] = median_ratio(figures, runs.get("litellm", []))
         rows.append(row)
-    tell(rows, as_json=given.json, in_flight=given.in_flight, latency=given.latency)
+    print_table(rows, as_json=given.json, in_flight=given.in_flight, latency=given.latency)
 
 
-def ratio(some: list[dict[str, float]], others: list[dict[str, float]]) -> float | None:
+def median_ratio(some: list[dict[str, float]], others: list[dict[str, float]]) -> float | None:
     """The median over the rounds, since what a core does in a second differs from one to the next."""
     pairs = zip(some, others, strict=False)
     return round(median(a["cpu_ms"] / b["cpu_ms"] for a, b in pairs), 2) if others else None
 
 
-def a_call(work: "partial[Used]", url: str, calls: int) -> dict[str, float]:
+def cost_per_call(work: "partial[ResourceUsage]", url: str, calls: int) -> dict[str, float]:
     few, many = work(calls // 8), work(calls)
     more = calls - calls // 8
-    served = load(url, reset=True)
+    served = fetch_load(url, reset=True)
     if served["served"] < calls:
         raise RuntimeError(f"{served['served']} of {calls} calls came")
     return {
@@ -92,17 +92,19 @@ def a_call(work: "partial[Used]", url: str, calls: int) -> dict[str, float]:
     }
 
 
-def ran(name: str, url: str, in_flight: int, python: str | None, calls: int) -> Used:
+def run_client(
+    name: str, url: str, in_flight: int, python: str | None, calls: int
+) -> ResourceUsage:
     """Make so many calls by the client of that name."""
     if name not in OURS:
         command = [python or sys.executable, "-m", "benchmarks.clients", name, url]
         return run([*command, str(calls), str(in_flight)])
     lane, processes = OURS[name]
     fields = {"url": url, "lane": lane, "model": "openai/stand-in"}
-    with desk(ARCHITECTURE, calls // CALLS_A_ROW, **fields) as folder:
+    with job_folder(ARCHITECTURE, calls // CALLS_A_ROW, **fields) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
         # A large job's, in the short run as in the long one.
-        command += ["--processes", str(processes), "--shard", str(SHARD)]
+        command += ["--processes", str(processes), "--shard", str(MAX_SHARD_ROWS)]
         return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight * processes))
 
 

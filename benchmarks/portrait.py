@@ -34,10 +34,10 @@ def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     with TemporaryDirectory() as folder:
         store = Store.open(f"sqlite:///{folder}/store.db")
-        job = a_job(store, rows)
+        job = make_job(store, rows)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, cpu = time.perf_counter(), time.process_time()
-        size = html_report.write(store, job, Path(folder) / "page.html")
+        size = html_report.write_report(store, job, Path(folder) / "page.html")
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         store.close()
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"{before / 1024:,.0f} MiB of it before the page was begun")
 
 
-def a_job(store: Store, rows: int) -> Job:
+def make_job(store: Store, rows: int) -> Job:
     """A job of so many rows that has come to its end."""
     architecture = read_architecture({
         "name": "large",
@@ -58,21 +58,21 @@ def a_job(store: Store, rows: int) -> Job:
         "large",
         "large",
         "rows.jsonl",
-        architecture.as_data(),
+        architecture.to_dict(),
         {},
         {},
-        shard=16,
-        width=32,
+        shard_size=16,
+        concurrent_shards=32,
         budget=None,
     )
     items = (
         NewItem(f"r{ix}", Question(f"r{ix}", (Message("user", f"What is {ix} + {ix}?"),)), {})
         for ix in range(rows)
     )
-    job, _ = store.jobs.add(new, items)
+    job, _ = store.jobs.get_or_create(new, items)
     for first in range(0, rows, _PART):
         _settle(store, job, range(first, min(rows, first + _PART)))
-    store.jobs.move(job.id, "done", only_from=["running"])
+    store.jobs.change_state(job.id, "done", from_states=["running"])
     return store.jobs.get(job.id)
 
 
@@ -98,7 +98,7 @@ def _settle(store: Store, job: Job, part: range) -> None:
             })  # fmt: skip
     items = tables.items
     ends = [{"of_ix": ix, "answer": f"So it is {2 * ix}."} for ix in part]
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         connection.execute(sa.insert(tables.calls), calls)
         connection.execute(sa.insert(tables.attempts), attempts)
         connection.execute(

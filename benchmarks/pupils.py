@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from functools import cache
 
-from benchmarks.stand_in import Connection, response, running, serve
+from benchmarks.stand_in import Connection, http_response, run_module, serve
 
 _SUM = re.compile(r"What is (\d+) plus (\d+)\?")
 _RESPONSE = re.compile(
@@ -24,7 +24,7 @@ _RESPONSE = re.compile(
 )
 _NUMBER = re.compile(r"It comes to (\d+)\.")
 #: How often who looks at a candidate sees whether it is right.
-_SEEN = 0.8
+_DETECTION_RATE = 0.8
 
 
 def question(n: int) -> tuple[str, int]:
@@ -32,7 +32,7 @@ def question(n: int) -> tuple[str, int]:
     return f"What is {n + 11} plus {7 * n + 13}?", 8 * n + 24
 
 
-def reply(model: str, prompt: str, sample: int) -> str:
+def fake_reply(model: str, prompt: str, sample: int) -> str:
     """What the model says to the last message of a request.
 
     Args:
@@ -45,7 +45,7 @@ def reply(model: str, prompt: str, sample: int) -> str:
         raise ValueError(f"no sum is asked for: {prompt[:200]!r}")
     right = int(found[1]) + int(found[2])
     shown = [text for _, _, text in _RESPONSE.findall(prompt)]
-    luck = _Luck(model, prompt, sample)
+    luck = _Randomness(model, prompt, sample)
     if "write its strengths and its weaknesses" in prompt:
         return _critiques(shown, luck)
     if 'begins with "Answer:"' in prompt:
@@ -53,16 +53,16 @@ def reply(model: str, prompt: str, sample: int) -> str:
     if "Do not give a verdict yet" in prompt:
         return f"I have added it up again. {luck.word('argument')}"
     if "[Correct] or [Incorrect]" in prompt:
-        good = (_of(shown[0]) == right) == (luck("verdict") < _SEEN)
+        good = (_stated_sum(shown[0]) == right) == (luck("verdict") < _DETECTION_RATE)
         return f"So it is. {luck.word('why')}\n[{'Correct' if good else 'Incorrect'}]"
     if "[Passed] or [Failed]" in prompt:
-        return _results(prompt, luck, good=_of(shown[0]) == right)
+        return _test_results(prompt, luck, good=_stated_sum(shown[0]) == right)
     if "a JSON list of the statements" in prompt:
         return json.dumps([f"The sum holds: {luck.word(n)}." for n in range(5)])
     return _answer(model, found[0], right, shown, luck)
 
 
-class _Luck:
+class _Randomness:
     """From 0 to 1, the same for the same request."""
 
     def __init__(self, *of: object) -> None:
@@ -76,65 +76,68 @@ class _Luck:
 
 
 @cache
-def skill(model: str, asked: str) -> float:
+def skill(model: str, question: str) -> float:
     """How likely the model is right: some sums are hard for all, some models good at most."""
     name = model.rpartition("/")[2]
-    talent = 0.35 + 0.3 * _Luck(name)("talent")
-    ease = _Luck(asked)("ease")
+    talent = 0.35 + 0.3 * _Randomness(name)("talent")
+    ease = _Randomness(question)("ease")
     return min(0.95, max(0.03, talent + 0.9 * (ease - 0.5)))
 
 
-def _of(text: str) -> int | None:
+def _stated_sum(text: str) -> int | None:
     found = _NUMBER.search(text)
     return None if found is None else int(found[1])
 
 
-def _answer(model: str, asked: str, right: int, shown: list[str], luck: _Luck) -> str:
+def _answer(model: str, asked: str, right: int, shown: list[str], luck: _Randomness) -> str:
     chance = skill(model, asked)
     if shown:
-        share = sum(_of(text) == right for text in shown) / len(shown)
+        share = sum(_stated_sum(text) == right for text in shown) / len(shown)
         # Whoever sees candidates mostly follows them, and finds seldom what none has.
         chance = 0.25 * chance + 0.75 * share**0.8 if share else 0.25 * chance
     off = 0 if luck("answer") < chance else 1 + int(9 * luck("off"))
     return f"Let me see ({luck.word('words')}). It comes to {right + off}."
 
 
-def _critiques(shown: list[str], luck: _Luck) -> str:
+def _critiques(shown: list[str], luck: _Randomness) -> str:
     return "\n\n".join(
         f"[{n}]\nStrengths: it is clear.\nWeaknesses: it is short ({luck.word(n)})."
         for n in range(1, len(shown) + 1)
     )
 
 
-def _order(shown: list[str], right: int, luck: _Luck) -> str:
-    worth = {n: (_of(text) == right) * _SEEN + luck((n, text)) for n, text in enumerate(shown, 1)}
+def _order(shown: list[str], right: int, luck: _Randomness) -> str:
+    worth = {
+        n: (_stated_sum(text) == right) * _DETECTION_RATE + luck((n, text))
+        for n, text in enumerate(shown, 1)
+    }
     best = sorted(worth, key=lambda n: -worth[n])
     return "Answer: " + " > ".join(f"[{n}]" for n in best)
 
 
-def _results(prompt: str, luck: _Luck, *, good: bool) -> str:
+def _test_results(prompt: str, luck: _Randomness, *, good: bool) -> str:
     tests = re.findall(r"^\d+\. ", prompt[prompt.rfind("The unit tests:") :], re.MULTILINE)
-    seen = [(luck(n) < _SEEN) == good for n in range(len(tests))]
+    seen = [(luck(n) < _DETECTION_RATE) == good for n in range(len(tests))]
     return "\n".join(
         f"Unit Test #{n}: [{'Passed' if passed else 'Failed'}]" for n, passed in enumerate(seen, 1)
     )
 
 
-class School:
+class ScriptedProvider:
     """The provider: says the same to the same request, and something else when asked again."""
 
     def __init__(self) -> None:
         self._requests: Counter[str] = Counter()
 
-    def asked(self, connection: Connection, head: bytes, body: bytes) -> None:
+    def handle_request(self, connection: Connection, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
             told = {"requests": self._requests.total()}
-            connection.send(response(json.dumps(told).encode()))
+            connection.send(http_response(json.dumps(told).encode()))
             return
         request = json.loads(body)
         model, prompt = request["model"], request["messages"][-1]["content"]
         which = hashlib.sha256(body).hexdigest()
-        text = reply(model, prompt, self._requests[which])
+        text = fake_reply(model, prompt, self._requests[which])
         self._requests[which] += 1
         usage = {"prompt_tokens": len(body) // 4, "completion_tokens": len(text) // 4}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}}
@@ -143,13 +146,13 @@ class School:
             "model": model, "choices": [{**choice, "finish_reason": "stop"}],
             "usage": usage | {"total_tokens": sum(usage.values())},
         }  # fmt: skip
-        connection.send(response(json.dumps(said).encode()))
+        connection.send(http_response(json.dumps(said).encode()))
 
 
-def taught() -> AbstractContextManager[str]:
+def run_provider() -> AbstractContextManager[str]:
     """The provider's address, while the body runs; it has a process of its own."""
-    return running("benchmarks.pupils")
+    return run_module("benchmarks.pupils")
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(School))
+    asyncio.run(serve(ScriptedProvider))

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from archon_batch.archon import KINDS, Candidate, Question, Scene, State
+from archon_batch.archon import COMPONENT_TYPES, Candidate, Context, Question, State
 from archon_batch.archon import Message as Said
 from archon_batch.evaluation import METRICS, Metric
 
@@ -38,14 +38,14 @@ class Disagreement(NamedTuple):
     gold: object
 
 
-def rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for number, line in enumerate(file):
             row = json.loads(line)
-            yield row if "candidates" in row else _of_openai(number, row)
+            yield row if "candidates" in row else _convert_gsm8k_row(number, row)
 
 
-def _of_openai(number: int, row: Row) -> Row:
+def _convert_gsm8k_row(number: int, row: Row) -> Row:
     """A row of GSM8K's own recorded solutions, with their calculator's notes left out."""
     candidates = [
         {
@@ -60,38 +60,44 @@ def _of_openai(number: int, row: Row) -> Row:
     return {"id": f"#{number}", "question": row["question"], "gold": gold, "candidates": candidates}
 
 
-def graded(metric: Metric, found: Sequence[Row]) -> tuple[dict[str, list[bool]], list[Any]]:
+def grade_candidates(
+    metric: Metric, found: Sequence[Row]
+) -> tuple[dict[str, list[bool]], list[Any]]:
     """Each model's grades by us, and where they are not the recorded ones."""
     ours: dict[str, list[bool]] = defaultdict(list)
     others: list[Disagreement] = []
     for row in found:
-        reference = metric.prepared(row["gold"])
+        reference = metric.parse_reference(row["gold"])
         for candidate in row["candidates"]:
             score = metric.score(candidate["output"], reference)
             is_right = score.value == 1
             model = candidate["model"]
             ours[model].append(is_right)
             if is_right != candidate["correct"]:
-                read = score.read if score.unread is None else f"unread: {score.unread}"
+                read = (
+                    score.extracted
+                    if score.unparsed_reason is None
+                    else f"unread: {score.unparsed_reason}"
+                )
                 others.append(Disagreement(row["id"], model, not is_right, read, row["gold"]))
     return ours, others
 
 
-def voted(
+def grade_majority(
     metric: Metric, found: Sequence[Row], order: Sequence[str], extract: dict[str, str]
 ) -> list[bool]:
     """Whether the majority is right in each row; the first models win ties."""
-    voter = KINDS["voter"].model_validate({"type": "voter", **extract})
+    voter = COMPONENT_TYPES["voter"].model_validate({"type": "voter", **extract})
     ends = []
     for row in found:
         said = sorted(row["candidates"], key=lambda c: order.index(c["model"]))
         state = State(tuple(Candidate(f"0.0.{n}", c["output"]) for n, c in enumerate(said)))
         question = Question(row["id"], (Said("user", row["question"]),))
         try:
-            next(voter.steps(Scene(question, state, "1.0")))
+            next(voter.run(Context(question, state, "1.0")))
         except StopIteration as end:
             (best,) = end.value[0].candidates
-            ends.append(metric.score(best.text, metric.prepared(row["gold"])).value == 1)
+            ends.append(metric.score(best.text, metric.parse_reference(row["gold"])).value == 1)
     return ends
 
 
@@ -99,9 +105,9 @@ def percent(grades: Sequence[bool]) -> str:
     return f"{100 * sum(grades) / len(grades):6.2f} %"
 
 
-def told(path: Path, metric: Metric, extract: dict[str, str]) -> list[Disagreement]:
-    found = list(rows(path))
-    ours, others = graded(metric, found)
+def print_file(path: Path, metric: Metric, extract: dict[str, str]) -> list[Disagreement]:
+    found = list(read_rows(path))
+    ours, others = grade_candidates(metric, found)
     theirs: dict[str, list[bool]] = defaultdict(list)
     for row in found:
         for candidate in row["candidates"]:
@@ -111,7 +117,7 @@ def told(path: Path, metric: Metric, extract: dict[str, str]) -> list[Disagreeme
     print(f"{'':30}{'recorded':>10}{'ours':>10}")
     for model in order:
         print(f"{model:30}{percent(theirs[model]):>10}{percent(ours[model]):>10}")
-    print(f"{'majority':30}{'':10}{percent(voted(metric, found, order, extract)):>10}")
+    print(f"{'majority':30}{'':10}{percent(grade_majority(metric, found, order, extract)):>10}")
     print(f"{'oracle':30}{percent([any(g) for g in zip(*theirs.values(), strict=True)]):>10}")
     print(f"{len(others)} of {sum(map(len, ours.values()))} grades differ")
     return others
@@ -126,7 +132,7 @@ def main(folder: Path, *, mathematics: bool) -> None:
     if not there:
         sys.exit(f"{folder} has none of {', '.join(name for name, *_ in packs)}")
     for name, metric, extract in there:
-        for other in told(folder / name, METRICS[metric](), extract):
+        for other in print_file(folder / name, METRICS[metric](), extract):
             was = "right" if other.recorded else "wrong"
             print(f"  {other.row} {other.model}: recorded as {was}; "
                   f"we read {other.read!r:.100} against {str(other.gold)!r:.100}")  # fmt: skip

@@ -17,10 +17,10 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from archon_batch.archon import code_of
-from archon_batch.evaluation.metrics.code import Code
-from archon_batch.sandbox import Check, Sandbox, attacked
-from archon_batch.sandbox.runner import LATE
+from archon_batch.archon import extract_program
+from archon_batch.evaluation.metrics.code import CodeMetric
+from archon_batch.sandbox import Sandbox, SandboxTest, run_attacks
+from archon_batch.sandbox.runner import TIMED_OUT
 
 Row = dict[str, Any]
 #: Seconds for a test: MBPP/123's published solution takes six of the processor, and many samples never
@@ -31,48 +31,52 @@ NAMED = 20
 
 
 def main(folder: Path) -> int:
-    code = Code(Sandbox(SECONDS))
-    humaneval = rows(folder / "humaneval" / "HumanEval.jsonl")
-    tell(
+    code = CodeMetric(Sandbox(SECONDS))
+    humaneval = read_rows(folder / "humaneval" / "HumanEval.jsonl")
+    print_pass_rate(
         "HumanEval, canonical solutions",
         humaneval,
         lambda r: passes(code, r["canonical_solution"], r),
     )
-    tell("HumanEval, emptied bodies", humaneval, lambda r: passes(code, "    pass", r))
-    mbpp = rows(folder / "mbpp" / "mbpp.jsonl")
-    tell("MBPP, published solutions", mbpp, lambda r: passes(code, r["code"], r))
-    tell("MBPP, emptied bodies", mbpp, lambda r: passes(code, emptied(r["code"]), r))
-    recorded(code, rows(folder / "replay" / "humaneval_10codegen_gpt4tests.jsonl"))
-    attacks = list(attacked())
-    print(f"hostile programs: {sum(a.held for a in attacks)} of {len(attacks)} held")
+    print_pass_rate("HumanEval, emptied bodies", humaneval, lambda r: passes(code, "    pass", r))
+    mbpp = read_rows(folder / "mbpp" / "mbpp.jsonl")
+    print_pass_rate("MBPP, published solutions", mbpp, lambda r: passes(code, r["code"], r))
+    print_pass_rate(
+        "MBPP, emptied bodies", mbpp, lambda r: passes(code, empty_function_bodies(r["code"]), r)
+    )
+    check_recorded_candidates(
+        code, read_rows(folder / "replay" / "humaneval_10codegen_gpt4tests.jsonl")
+    )
+    attacks = list(run_attacks())
+    print(f"hostile programs: {sum(a.contained for a in attacks)} of {len(attacks)} held")
     for attack in attacks:
-        print(f"  {'held' if attack.held else 'THROUGH'}: {attack.name} ({attack.why})")
+        print(f"  {'held' if attack.contained else 'THROUGH'}: {attack.name} ({attack.why})")
     return 0
 
 
-def rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def passes(code: Code, answer: str, reference: Row) -> bool:
-    return code.score(answer, code.prepared(reference)).value == 1
+def passes(code: CodeMetric, answer: str, reference: Row) -> bool:
+    return code.score(answer, code.parse_reference(reference)).value == 1
 
 
-def side_by_side(of: Iterable[Row], what: Callable[[Row], Any]) -> list[Any]:
+def map_parallel(rows: Iterable[Row], what: Callable[[Row], Any]) -> list[Any]:
     with ThreadPoolExecutor(cpu_count()) as pool:
-        return list(pool.map(what, of))
+        return list(pool.map(what, rows))
 
 
-def tell(title: str, of: list[Row], what: Callable[[Row], bool]) -> None:
+def print_pass_rate(title: str, rows: list[Row], what: Callable[[Row], bool]) -> None:
     begun = time.monotonic()
-    passed = side_by_side(of, what)
-    seconds = (time.monotonic() - begun) / len(of)
-    print(f"{title}: {sum(passed)} of {len(of)} pass, {seconds:.2f} s each", flush=True)
-    if 0 < len(of) - sum(passed) < NAMED:
-        print("  not:", [row["task_id"] for row, ok in zip(of, passed, strict=True) if not ok])
+    passed = map_parallel(rows, what)
+    seconds = (time.monotonic() - begun) / len(rows)
+    print(f"{title}: {sum(passed)} of {len(rows)} pass, {seconds:.2f} s each", flush=True)
+    if 0 < len(rows) - sum(passed) < NAMED:
+        print("  not:", [row["task_id"] for row, ok in zip(rows, passed, strict=True) if not ok])
 
 
-def emptied(program: str) -> str:
+def empty_function_bodies(program: str) -> str:
     """The program with every function's body gone."""
     tree = ast.parse(program)
     for node in ast.walk(tree):
@@ -81,10 +85,10 @@ def emptied(program: str) -> str:
     return ast.unparse(tree)
 
 
-def recorded(code: Code, packs: list[Row]) -> None:
+def check_recorded_candidates(code: CodeMetric, packs: list[Row]) -> None:
     """Ten samples of each problem against their recorded grades, and picked by recorded tests."""
     begun = time.monotonic()
-    graded = side_by_side(packs, lambda pack: grades(code, pack))
+    graded = map_parallel(packs, lambda pack: grades(code, pack))
     odd = [
         (pack["id"], n, ours, candidate["correct"])
         for pack, (_, hidden) in zip(packs, graded, strict=True)
@@ -103,7 +107,7 @@ def recorded(code: Code, packs: list[Row]) -> None:
     for at in odd:
         print("  {}, sample {}: we say {}, the record {}".format(*at))
     print(f"recorded unit tests: {verdicts} of {tests} verdicts as recorded")
-    most, dual = by_rank(graded, dual=False), by_rank(graded, dual=True)
+    most, dual = rank_accuracy(graded, dual=False), rank_accuracy(graded, dual=True)
     chance = sum(sum(hidden) / len(hidden) for _, hidden in graded) / len(graded)
     oracle = sum(any(hidden) for _, hidden in graded) / len(graded)
     print(f"picked by chance {chance:.2%}, by most tests passed {most:.2%}, ", end="")
@@ -111,7 +115,7 @@ def recorded(code: Code, packs: list[Row]) -> None:
     print(f"  {time.monotonic() - begun:.0f} s")
 
 
-def by_rank(graded: list[tuple[list[list[bool]], list[bool]]], *, dual: bool) -> float:
+def rank_accuracy(graded: list[tuple[list[list[bool]], list[bool]]], *, dual: bool) -> float:
     """The share of problems of which the first of the best candidates is right."""
     right = 0
     for passed, hidden in graded:
@@ -120,23 +124,24 @@ def by_rank(graded: list[tuple[list[list[bool]], list[bool]]], *, dual: bool) ->
     return right / len(graded)
 
 
-def grades(code: Code, pack: Row) -> tuple[list[list[bool]], list[bool]]:
+def grades(code: CodeMetric, pack: Row) -> tuple[list[list[bool]], list[bool]]:
     """Of each candidate, which unit tests it passes, and whether it passes the hidden test."""
-    exam = code.prepared({**pack, "test": pack["hidden_test"]})
-    tests = [*(Check(test) for test in pack["unit_tests"]), *exam.tests]
+    exam = code.parse_reference({**pack, "test": pack["hidden_test"]})
+    tests = [*(SandboxTest(test) for test in pack["unit_tests"]), *exam.tests]
     of_each = [
-        verdicts(exam.programs(code_of(c["output"], exam.names)), tests) for c in pack["candidates"]
+        verdicts(exam.candidate_programs(extract_program(c["output"], exam.required_names)), tests)
+        for c in pack["candidates"]
     ]
     return [passed[:-1] for passed in of_each], [passed[-1] for passed in of_each]
 
 
-def verdicts(programs: list[str], tests: list[Check]) -> list[bool]:
+def verdicts(programs: list[str], tests: list[SandboxTest]) -> list[bool]:
     """Which tests are passed, each as if it were alone: a program ends at its first time-out."""
     sandbox, passed = Sandbox(OF_SAMPLES, ALL_OF_A_SAMPLE), list[bool]()
     while len(passed) < len(tests):
-        for outcome in sandbox.tested(programs, tests[len(passed) :]):
+        for outcome in sandbox.run_tests(programs, tests[len(passed) :]):
             passed.append(outcome.verdict == "passed")
-            if outcome.why == LATE:
+            if outcome.why == TIMED_OUT:
                 break
     return passed
 

@@ -6,13 +6,13 @@ first second until the last row had begun, that is while there was always someth
 share over the whole job; and the tail, in which rows still wait for their slowest call.
 """
 
-from benchmarks.measure import PROGRAM, desk, options, run, tell
+from benchmarks.measure import PROGRAM, argument_parser, job_folder, print_table, run
 from benchmarks.overhead import ARCHITECTURE, CALLS_A_ROW
-from benchmarks.stand_in import BIN, load, stand_in
+from benchmarks.stand_in import BIN, fetch_load, run_stand_in
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--slots", type=int, default=64, help="calls that the provider serves")
     parser.add_argument("--median", type=float, default=1.0, help="seconds of a call")
@@ -22,14 +22,14 @@ def main() -> None:
     given = parser.parse_args()
     fields = {"lane": "direct", "model": "openai/stand-in"}
     with (
-        stand_in(given.median, sigma=given.sigma, slots=given.slots) as url,
-        desk(ARCHITECTURE, given.rows, url=url, **fields) as folder,
+        run_stand_in(given.median, sigma=given.sigma, slots=given.slots) as url,
+        job_folder(ARCHITECTURE, given.rows, url=url, **fields) as folder,
     ):
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
         command += ["--processes", str(given.processes)]
         command += ["--shard", str(given.shard)] if given.shard else []
         used = run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(given.slots))
-        told = load(url)
+        told = fetch_load(url)
     if told["served"] < given.rows * CALLS_A_ROW:
         raise RuntimeError(f"{told['served']} calls came")
     bins: list[float] = told["bins"]
@@ -41,17 +41,17 @@ def main() -> None:
     row = {
         "seconds": told["seconds"],
         "served_to_capacity": sum(bins) / given.slots,
-        "used_until_last_row_begun": share(bins[first:begun], full),
-        "used_until_tail": share(bins[first:tail], full),
-        "used_of_all": share(bins[first:], full),
+        "used_until_last_row_begun": used_share(bins[first:begun], full),
+        "used_until_tail": used_share(bins[first:tail], full),
+        "used_of_all": used_share(bins[first:], full),
         "tail_seconds": (len(bins) - tail) * BIN,
         "peak": told["peak"],
         "cpu_seconds": used.cpu,
     }
-    tell([row], as_json=given.json, dataset=given.rows, slots=given.slots, bins=bins)
+    print_table([row], as_json=given.json, dataset=given.rows, slots=given.slots, bins=bins)
 
 
-def share(bins: list[float], full: float) -> float | None:
+def used_share(bins: list[float], full: float) -> float | None:
     return round(sum(bins) / (full * len(bins)), 3) if bins else None
 
 

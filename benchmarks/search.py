@@ -29,16 +29,25 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from archon_batch.archon import Model, number
-from archon_batch.evaluation.metrics.number import Number
-from archon_batch.search import ALGORITHMS, Ground, Name, Point, Space, Tried, census, split
-from archon_batch.search.space import Choices, Roles
+from archon_batch.archon import Model, extract_number
+from archon_batch.evaluation.metrics.number import NumberMetric
+from archon_batch.search import (
+    ALGORITHMS,
+    AlgorithmName,
+    Observation,
+    Point,
+    SearchState,
+    Space,
+    enumerate_space,
+    split_rows,
+)
+from archon_batch.search.space import AxisOptions, Roles
 from benchmarks.measure import PROGRAM, ROOT
-from benchmarks.pupils import question, taught
-from benchmarks.stand_in import load
+from benchmarks.pupils import question, run_provider
+from benchmarks.stand_in import fetch_load
 
 SEEDS = range(10)
-_COMPARED: tuple[Name, ...] = ("bayes", "greedy", "random")
+_COMPARED: tuple[AlgorithmName, ...] = ("bayes", "greedy", "random")
 SPACE = """\
 name: votes
 models:
@@ -67,34 +76,34 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0, help="of --paid")
     given = options.parse_args()
     if given.paid:
-        paid(given.trials, given.rows, given.algorithm, given.seed)
+        run_paid_search(given.trials, given.rows, given.algorithm, given.seed)
         return
     if given.path is None:
         options.error("PATH, or --paid")
     rows = [json.loads(line) for line in given.path.read_text("utf-8").split("\n") if line]
     for part in given.part or (1, 2):
-        (compare, whole)[part - 1](rows, given.trials)
+        (compare_algorithms, run_recorded_search)[part - 1](rows, given.trials)
 
 
 # 1. Algorithms
 
 
-def compare(rows: Sequence[Row], trials: int) -> None:
+def compare_algorithms(rows: Sequence[Row], trials: int) -> None:
     models = [c["model"] for c in rows[0]["candidates"]]
-    space = votes(models)
-    points = census(space).points
-    metric = Number()
-    dev, held_out = split([_HasId(row) for row in rows], 0.2, 0)
+    space = votes_space(models)
+    points = enumerate_space(space).points
+    metric = NumberMetric()
+    dev, held_out = split_rows([_RecordedRow(row) for row in rows], 0.2, 0)
     truth = {point: _score(point, models, dev, metric) for point in points}
     best = max(truth.values())
-    single = max(models, key=lambda model: _alone(model, models, dev, metric))
-    alone = _alone(single, models, held_out, metric)
+    single = max(models, key=lambda model: _single_score(model, models, dev, metric))
+    alone = _single_score(single, models, held_out, metric)
     print(f"{len(points):,} architectures, {len(dev)} dev rows; best {best:.4f} on them")
     print(f"best single model {single}: {alone:.4f} on {len(held_out)} held-out rows")
     for name in _COMPARED:
         curves, ends = [], []
         for seed in SEEDS:
-            curve, found = _searched(name, space, points, truth, seed, trials)
+            curve, found = _run_search(name, space, points, truth, seed, trials)
             curves.append([best - value for value in curve])
             ends.append(_score(found, models, held_out, metric))
         regret = {n: fmean(c[min(n, len(c)) - 1] for c in curves) for n in (10, 20, 40, 70, trials)}
@@ -104,59 +113,63 @@ def compare(rows: Sequence[Row], trials: int) -> None:
               f"held out {fmean(ends):.4f} ({min(ends):.4f} to {max(ends):.4f})")  # fmt: skip
 
 
-def _searched(
-    name: Name,
+def _run_search(
+    name: AlgorithmName,
     space: Space,
     points: Sequence[Point],
     truth: Mapping[Point, float],
     seed: int,
     trials: int,
 ) -> tuple[list[float], Point]:
-    ground = Ground(space.choices, points, seed)
-    tried: list[Tried] = []
+    ground = SearchState(space.search_axes, points, seed)
+    tried: list[Observation] = []
     curve: list[float] = []
     while len(tried) < trials:
         batch = ALGORITHMS[name](ground, tried, min(4, trials - len(tried)))
-        tried += [Tried(point, truth[point]) for point in batch]
+        tried += [Observation(point, truth[point]) for point in batch]
     for one in tried:
         curve.append(max(curve[-1] if curve else 0.0, one.value))
     return curve, max(tried, key=lambda one: one.value).point
 
 
-class _HasId:
+class _RecordedRow:
     def __init__(self, row: dict[str, Any]) -> None:
         self.id = str(row["id"])
         self.row = row
 
 
-def votes(models: Sequence[str], most: int = 3) -> Space:
+def votes_space(models: Sequence[str], max_votes: int = 3) -> Space:
     return Space(
         name="votes",
         models={name: Model(model=f"openai/{name}") for name in models},
         roles=Roles(generators=tuple(models), voter="number"),
-        axes=Choices(
-            mix={name: tuple(range(most + 1)) for name in models},
+        axes=AxisOptions(
+            mix={name: tuple(range(max_votes + 1)) for name in models},
             fusions=(0,),
             evaluation=("none", "voter"),
         ),
     )
 
 
-def _score(point: Point, models: Sequence[str], rows: Sequence[_HasId], metric: Number) -> float:
+def _score(
+    point: Point, models: Sequence[str], rows: Sequence[_RecordedRow], metric: NumberMetric
+) -> float:
     """The share of rows that the votes get right, as the voter counts them."""
     weights = [int(point[f"samples of {name}"]) for name in models]
-    return fmean(_right(one.row, weights, metric) for one in rows)
+    return fmean(_row_score(one.row, weights, metric) for one in rows)
 
 
-def _alone(model: str, models: Sequence[str], rows: Sequence[_HasId], metric: Number) -> float:
+def _single_score(
+    model: str, models: Sequence[str], rows: Sequence[_RecordedRow], metric: NumberMetric
+) -> float:
     weights = [int(name == model) for name in models]
-    return fmean(_right(one.row, weights, metric) for one in rows)
+    return fmean(_row_score(one.row, weights, metric) for one in rows)
 
 
-def _right(row: dict[str, Any], weights: Sequence[int], metric: Number) -> float:
+def _row_score(row: dict[str, Any], weights: Sequence[int], metric: NumberMetric) -> float:
     if "read" not in row:
-        row["read"] = [number(c["output"]) for c in row["candidates"]]
-        prepared = metric.prepared(row["gold"])
+        row["read"] = [extract_number(c["output"]) for c in row["candidates"]]
+        prepared = metric.parse_reference(row["gold"])
         row["right"] = [metric.score(c["output"], prepared).value for c in row["candidates"]]
     counts: dict[str, int] = {}
     for answer, weight in zip(row["read"], weights, strict=True):
@@ -172,9 +185,9 @@ def _right(row: dict[str, Any], weights: Sequence[int], metric: Number) -> float
 # Paid calls over the paper's space
 
 
-def paid(trials: int, dev: int, algorithm: str, seed: int) -> None:
+def run_paid_search(trials: int, dev: int, algorithm: str, seed: int) -> None:
     """Run the very command over the paper's axes, with a provider whose models are made up."""
-    with tempfile.TemporaryDirectory() as name, taught() as url:
+    with tempfile.TemporaryDirectory() as name, run_provider() as url:
         folder = Path(name)
         text = (ROOT / "jobs" / "searches" / "archon.yaml").read_text("utf-8")
         model = rf"  \1: {{model: openai/\1, api_base: {url}, price: {{input: 0.15, output: 0.6}}}}"
@@ -189,16 +202,16 @@ def paid(trials: int, dev: int, algorithm: str, seed: int) -> None:
                    "--seed", str(seed), "--budget", "100"]  # fmt: skip
         began = time.monotonic()
         subprocess.run(command, cwd=folder, check=True)
-        asked = load(url)["requests"]
+        asked = fetch_load(url)["requests"]
         print(f"the provider was asked {asked:,} times; {time.monotonic() - began:,.0f} seconds")
 
 
 # 2. The whole command, on recorded answers
 
 
-def whole(rows: Sequence[Row], trials: int) -> None:
+def run_recorded_search(rows: Sequence[Row], trials: int) -> None:
     models = [c["model"] for c in rows[0]["candidates"]]
-    with tempfile.TemporaryDirectory() as name, replayed(rows) as (url, asked):
+    with tempfile.TemporaryDirectory() as name, replay_provider(rows) as (url, asked):
         folder = Path(name)
         lines = "\n".join(
             f"  {m}: {{model: openai/{m}, api_base: {url}, price: {{input: 0.15, output: 0.6}}}}"
@@ -217,7 +230,7 @@ def whole(rows: Sequence[Row], trials: int) -> None:
 
 
 @contextmanager
-def replayed(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
+def replay_provider(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
     """A provider that gives each model's recorded answer; its address, and who was asked."""
     answers = {
         (c["model"], row["prompt"].strip()): c["output"] for row in rows for c in row["candidates"]

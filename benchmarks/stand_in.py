@@ -32,7 +32,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 BIN = 0.1
 
 
-class Load:
+class LoadStatistics:
     """What came in, and how much of the provider it used."""
 
     def __init__(self, slots: int) -> None:
@@ -46,7 +46,7 @@ class Load:
         #: Seconds of served requests in each bin since the first request.
         self.bins: list[float] = []
 
-    def count(self, change: int, *, first_layer: bool = False) -> None:
+    def count_change(self, change: int, *, first_layer: bool = False) -> None:
         now = time.monotonic()
         if not self.began:
             self.began = self._at = now
@@ -75,7 +75,7 @@ class Load:
             at = end
         self._at = now
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
             "served": self.served,
@@ -90,7 +90,7 @@ class Load:
 
 
 @cache
-def answer(kind: str, responses: int) -> bytes:
+def canned_reply(kind: str, responses: int) -> bytes:
     """A reply that the component which asks can read, as the whole HTTP response."""
     order = ", ".join(f"[{n}]" for n in range(1, responses + 1)).replace(",", " >")
     text = {
@@ -107,15 +107,15 @@ def answer(kind: str, responses: int) -> bytes:
         "id": "chatcmpl-0", "object": "chat.completion", "created": 1_700_000_000,
         "model": "stand-in", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage,
     }).encode()  # fmt: skip
-    return response(body)
+    return http_response(body)
 
 
-def response(body: bytes) -> bytes:
+def http_response(body: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
-def kind_of(body: bytes) -> tuple[str, int]:
+def classify_request(body: bytes) -> tuple[str, int]:
     responses = max(map(int, _FENCE.findall(body)), default=1)
     if b"Answer: [" in body:
         return "ranker", responses
@@ -126,9 +126,9 @@ def kind_of(body: bytes) -> tuple[str, int]:
     return ("fuser" if responses > 1 else "generator"), responses
 
 
-class Server:
+class StandInProvider:
     def __init__(self, latency: float, sigma: float, slots: int) -> None:
-        self.load = Load(slots)
+        self.load = LoadStatistics(slots)
         self._latency, self._sigma = latency, sigma
         self._waiting: deque[tuple[Connection, bytes]] = deque()
         self._busy = 0
@@ -136,41 +136,41 @@ class Server:
         # Nothing here is a secret, and each run is to be the same.
         self._dice = random.Random(0)  # noqa: S311
 
-    def asked(self, connection: "Connection", head: bytes, body: bytes) -> None:
+    def handle_request(self, connection: "Connection", head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
-            told = json.dumps(self.load.told()).encode()
+            told = json.dumps(self.load.to_json()).encode()
             if head.startswith(b"GET /reset"):
                 self.load.reset()
-            connection.send(response(told))
+            connection.send(http_response(told))
             return
-        kind = kind_of(body)
-        self.load.count(1, first_layer=kind[0] == "generator")
-        self._waiting.append((connection, answer(*kind)))
-        self._serve()
+        kind = classify_request(body)
+        self.load.count_change(1, first_layer=kind[0] == "generator")
+        self._waiting.append((connection, canned_reply(*kind)))
+        self._serve_waiting()
 
-    def _serve(self) -> None:
+    def _serve_waiting(self) -> None:
         while self._waiting and self._busy < self.load.slots:
             self._busy += 1
             seconds = self._latency
             if self._sigma:
                 seconds *= math.exp(self._sigma * self._dice.gauss(0, 1))
-            self._loop.call_later(seconds, self._served, *self._waiting.popleft())
+            self._loop.call_later(seconds, self._finish_request, *self._waiting.popleft())
 
-    def _served(self, connection: "Connection", response: bytes) -> None:
+    def _finish_request(self, connection: "Connection", response: bytes) -> None:
         self._busy -= 1
-        self.load.count(-1)
+        self.load.count_change(-1)
         connection.send(response)
-        self._serve()
+        self._serve_waiting()
 
 
-class Asked(Protocol):
+class RequestHandler(Protocol):
     """Whoever is told of the requests that arrive."""
 
-    def asked(self, connection: "Connection", head: bytes, body: bytes) -> None: ...
+    def handle_request(self, connection: "Connection", head: bytes, body: bytes) -> None: ...
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, server: Asked) -> None:
+    def __init__(self, server: RequestHandler) -> None:
         self._server = server
         self._data = b""
         self._transport: asyncio.Transport | None = None
@@ -188,14 +188,14 @@ class Connection(asyncio.Protocol):
                 return
             head, body = self._data[:end], self._data[end + 4 : whole]
             self._data = self._data[whole:]
-            self._server.asked(self, head, body)
+            self._server.handle_request(self, head, body)
 
     def send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
 
-async def serve(provider: Callable[[], Asked]) -> None:
+async def serve(provider: Callable[[], RequestHandler]) -> None:
     """Print the provider's URL, and have it answer until the process is told to end."""
     loop = asyncio.get_running_loop()
     server = provider()
@@ -207,16 +207,16 @@ async def serve(provider: Callable[[], Asked]) -> None:
     await ended.wait()
 
 
-def stand_in(
+def run_stand_in(
     latency: float, *, sigma: float = 0.0, slots: int = 100_000
 ) -> AbstractContextManager[str]:
     """Its address, while the body runs; it has a process of its own."""
     flags = (f"--latency={latency}", f"--sigma={sigma}", f"--slots={slots}")
-    return running("benchmarks.stand_in", *flags)
+    return run_module("benchmarks.stand_in", *flags)
 
 
 @contextmanager
-def running(module: str, *flags: str) -> Iterator[str]:
+def run_module(module: str, *flags: str) -> Iterator[str]:
     """The URL that the module prints first, while it runs as a process and the body does."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -229,7 +229,7 @@ def running(module: str, *flags: str) -> Iterator[str]:
         process.wait()
 
 
-def load(url: str, *, reset: bool = False) -> dict[str, Any]:
+def fetch_load(url: str, *, reset: bool = False) -> dict[str, Any]:
     """What the stand-in at the address has counted."""
     path = "/reset" if reset else "/load"
     with urllib.request.urlopen(url.removesuffix("/v1") + path, timeout=30) as response:  # noqa: S310
@@ -243,7 +243,7 @@ def main() -> None:
     options.add_argument("--sigma", type=float, default=0.0, help="of a lognormal latency")
     options.add_argument("--slots", type=int, default=100_000, help="served at once")
     given = options.parse_args()
-    asyncio.run(serve(lambda: Server(given.latency, given.sigma, given.slots)))
+    asyncio.run(serve(lambda: StandInProvider(given.latency, given.sigma, given.slots)))
 
 
 if __name__ == "__main__":

@@ -7,28 +7,28 @@ the time from Enter to the answer.
 from statistics import median
 
 from benchmarks.growth import ARCHITECTURE
-from benchmarks.measure import PROGRAM, Used, desk, options, run, tell
-from benchmarks.stand_in import stand_in
+from benchmarks.measure import PROGRAM, ResourceUsage, argument_parser, job_folder, print_table, run
+from benchmarks.stand_in import run_stand_in
 
 ONE = ARCHITECTURE.split("layers:", maxsplit=1)[0] + "layers: [{{type: generator}}]\n"
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     helped, answered = [], []
-    with stand_in(0.001) as url:
+    with run_stand_in(0.001) as url:
         for _ in range(given.rounds):
             helped.append(run([*PROGRAM, "--help"]))
-            with desk(ONE, 1, url=url) as folder:
+            with job_folder(ONE, 1, url=url) as folder:
                 command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
                 answered.append(run([*command, "-o", "answers.jsonl"], folder))
-    rows = [row("--help", helped), row("a job of one row", answered)]
-    tell(rows, as_json=given.json)
+    rows = [summary_row("--help", helped), summary_row("a job of one row", answered)]
+    print_table(rows, as_json=given.json)
 
 
-def row(what: str, runs: list[Used]) -> dict[str, object]:
+def summary_row(what: str, runs: list[ResourceUsage]) -> dict[str, object]:
     return {
         "what": what,
         "seconds": round(median(one.seconds for one in runs), 3),

@@ -36,13 +36,13 @@ import sqlalchemy as sa
 from archon_batch.archon import Call, Reply
 from archon_batch.cli import main as command
 from archon_batch.cli import progress
-from archon_batch.config import component_kinds
+from archon_batch.config import component_types
 from archon_batch.engine import runtime
 from archon_batch.errors import CallTimeoutError, RateLimitError
-from archon_batch.jobs.frozen_job import running
-from archon_batch.jobs.verify import verify
+from archon_batch.jobs.frozen_job import load_frozen_job
+from archon_batch.jobs.verify import verify_job
 from archon_batch.money import Price
-from archon_batch.providers import ScriptedGateway
+from archon_batch.providers import ScriptedProvider
 from archon_batch.store import Job, Store, tables
 
 #: What commands import when they need it, and a fork is to find here.
@@ -65,35 +65,38 @@ layers:
 """
 _ROWS = 16
 #: Dollars: for a part of a job, and for more than all of it.
-_LITTLE, _ENOUGH = "0.0006", "5"
+_SMALL_BUDGET, _FULL_BUDGET = "0.0006", "5"
 #: Jobs that are stormed at a time; one that is brought to its end is followed by another.
 _JOBS = 3
 #: Commands of a round, seconds until the last of them is killed, and how many are.
-_AT_ONCE, _LIFE, _KILLED = 4, 3.0, 0.8
+_AT_ONCE, _ROUND_SECONDS, _KILL_SHARE = 4, 3.0, 0.8
 #: How often a job is brought to its end after a round, and gets a budget for all of it before one.
-_LED_OUT, _RAISED = 0.3, 0.3
+_FINISH_SHARE, _RAISE_SHARE = 0.3, 0.3
 #: Commands that a job may need to come to its end: it may be cancelled, and its budget reached.
-_TRIES = 4
+_MAX_TRIES = 4
 #: Seconds after which a command hangs.
-_LONGEST = 120.0
+_TIMEOUT = 120.0
 _SERVER = "postgresql+psycopg://postgres@127.0.0.1/"
 
 
-class _Provider:
+class _RecordingProvider:
     """Books a request on the disk before it answers, fails to, or is left alone with it."""
 
     def __init__(self) -> None:
-        self._scripted = ScriptedGateway()
+        self._scripted = ScriptedProvider()
         self._bill = os.open("bill.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._dice = random.Random()  # noqa: S311
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         chance = self._dice.random()
         if chance < 0.03:  # noqa: PLR2004
             raise RateLimitError(call.model.model, "not now", 0.01)
-        reply = await self._scripted.answer(call, attempt)
+        reply = await self._scripted.complete(call, attempt_id)
         assert call.model.price
-        entry = {"attempt": attempt, "nano_usd": Price.of(call.model.price).cost(reply.usage)}
+        entry = {
+            "attempt": attempt_id,
+            "nano_usd": Price.from_list_price(call.model.price).cost(reply.usage),
+        }
         os.write(self._bill, f"{json.dumps(entry)}\n".encode())
         await asyncio.sleep(self._dice.uniform(0, 0.3))
         if chance > 0.97:  # noqa: PLR2004
@@ -112,7 +115,7 @@ class Storm:
         self.names = [f"job-{n}" for n in range(_JOBS)]
         self._count = _JOBS
         #: Jobs whose budget is for all of them by now.
-        self.rich: set[str] = set()
+        self.fully_funded: set[str] = set()
         os.environ["ARCHON_BATCH_DATABASE_URL"] = url
         os.environ["ARCHON_BATCH_SPOOL"] = str(folder / "spool")
         (folder / "storm.yaml").write_text(ARCHITECTURE)
@@ -120,34 +123,38 @@ class Storm:
     def run(self, kills: int) -> None:
         """Storm until so many were killed; at the end bring every job to its own."""
         while self.figures["kills"] < kills:
-            self._round()
-            self._checked()
+            self._run_round()
+            self._check_ledgers()
             name = self.dice.choice(self.names)
-            if self.dice.random() < _LED_OUT and self._brought_to_its_end(name):
+            if self.dice.random() < _FINISH_SHARE and self._finish_job(name):
                 self.names.remove(name)
                 self.names.append(f"job-{self._count}")
                 self._count += 1
             sys.stdout.write(f"\r{dict(self.figures)}    ")
             sys.stdout.flush()
         for name in self.names:
-            self._brought_to_its_end(name)
-        self._checked()
+            self._finish_job(name)
+        self._check_ledgers()
         bill = self.folder / "bill.jsonl"
         self.figures["requests"] = len(bill.read_text().splitlines())
-        self.figures.update(json.loads(self._told(lambda: _outcomes(self.url))))
+        self.figures.update(json.loads(self._in_child_process(lambda: _outcomes(self.url))))
 
-    def _round(self) -> None:
+    def _run_round(self) -> None:
         # A budget that is lowered below what was paid would be exceeded, and rightly so.
-        self.rich |= {name for name in self.names if self.dice.random() < _RAISED}
+        self.fully_funded |= {name for name in self.names if self.dice.random() < _RAISE_SHARE}
         began = time.monotonic()
         living: list[tuple[float, int, list[str]]] = []
         for _ in range(_AT_ONCE):
-            arguments = self._command(self.dice.choice(self.names))
-            life = self.dice.uniform(0, _LIFE) if self.dice.random() < _KILLED else _LONGEST
+            arguments = self._random_command(self.dice.choice(self.names))
+            life = (
+                self.dice.uniform(0, _ROUND_SECONDS)
+                if self.dice.random() < _KILL_SHARE
+                else _TIMEOUT
+            )
             living.append((began + life, self._fork(partial(command, arguments)), arguments))
         for until, pid, arguments in sorted(living):
-            time.sleep(max(0.0, min(until, began + _LIFE) - time.monotonic()))
-            if until < began + _LONGEST:
+            time.sleep(max(0.0, min(until, began + _ROUND_SECONDS) - time.monotonic()))
+            if until < began + _TIMEOUT:
                 os.kill(pid, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             self.figures["commands"] += 1
@@ -156,14 +163,14 @@ class Storm:
             if status not in (-signal.SIGKILL, 0, 1, 2, 4):
                 self._fail(f"{arguments} ended with {status}")
 
-    def _command(self, name: str) -> list[str]:
+    def _random_command(self, name: str) -> list[str]:
         rows = self.folder / f"{name}.jsonl"
         if not rows.exists():
             each = ({"id": f"{name}-{n}", "prompt": f"{name}: {n} + {n}?"} for n in range(_ROWS))
             rows.write_text("".join(f"{json.dumps(row)}\n" for row in each))
         alone = ["--processes", "1"]
         submit = ["submit", rows.name, "--arch", "storm.yaml", "--name", name, "--shard", "2"]
-        budget = ["--budget", _ENOUGH if name in self.rich else _LITTLE]
+        budget = ["--budget", _FULL_BUDGET if name in self.fully_funded else _SMALL_BUDGET]
         return self.dice.choice(
             [
                 [*submit, *alone, *budget, "-o", f"{name}.out.jsonl", "--force"],
@@ -180,15 +187,17 @@ class Storm:
             ]
         )
 
-    def _brought_to_its_end(self, name: str) -> bool:
+    def _finish_job(self, name: str) -> bool:
         """Whether there is such a job; then it is done when this returns."""
-        for attempt in range(_TRIES):
+        for attempt in range(_MAX_TRIES):
             state = self._state(name)
             if state in (None, "done"):
                 return state is not None
-            self.rich.add(name)
+            self.fully_funded.add(name)
             again = (
-                ["retry", name] if state == "cancelled" else ["resume", name, "--budget", _ENOUGH]
+                ["retry", name]
+                if state == "cancelled"
+                else ["resume", name, "--budget", _FULL_BUDGET]
             )
             pid = self._fork(partial(command, [*again, "--processes", "1"]))
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -199,17 +208,17 @@ class Storm:
         return self._fail(f"{name} does not come to its end")
 
     def _state(self, name: str) -> str | None:
-        return self._told(lambda: _state(self.url, name)) or None
+        return self._in_child_process(lambda: _job_state(self.url, name)) or None
 
-    def _told(self, what: Callable[[], str]) -> str:
+    def _in_child_process(self, what: Callable[[], str]) -> str:
         """What a process of its own finds out: a store has threads, and a fork has none."""
         file = self.folder / "told"
         file.unlink(missing_ok=True)
         os.waitpid(self._fork(lambda: file.write_text(what())), 0)
         return file.read_text() if file.exists() else self._fail("a look failed; see said.txt")
 
-    def _checked(self) -> None:
-        wrong = self._told(lambda: "\n".join(_wrong(self.url, self.folder)))
+    def _check_ledgers(self) -> None:
+        wrong = self._in_child_process(lambda: "\n".join(_problems(self.url, self.folder)))
         if wrong:
             self._fail(wrong)
         self.figures["checks"] += 1
@@ -225,8 +234,8 @@ class Storm:
             said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for number in (1, 2):
                 os.dup2(said, number)
-            faulthandler.dump_traceback_later(_LONGEST, exit=True)
-            vars(runtime).update(Router=lambda _timeout: _Provider())
+            faulthandler.dump_traceback_later(_TIMEOUT, exit=True)
+            vars(runtime).update(Router=lambda _timeout: _RecordingProvider())
             vars(progress).update(_LOOK=0.05, _SHARE=0)
             what()
             status = 0
@@ -246,9 +255,9 @@ class Storm:
         sys.exit(f"\n{why}\n{dict(self.figures)}; kept in {kept}, {self.url}")
 
 
-def _state(url: str, name: str) -> str:
+def _job_state(url: str, name: str) -> str:
     store = Store.open(url)
-    found = store.jobs.named(name)
+    found = store.jobs.newest_named(name)
     store.close()
     return found.state if found else ""
 
@@ -256,32 +265,32 @@ def _state(url: str, name: str) -> str:
 def _outcomes(url: str) -> str:
     """How many attempts ended in which way, as JSON."""
     store = Store.open(url)
-    with store.database.reading() as connection:
+    with store.database.read_transaction() as connection:
         found = connection.execute(sa.select(tables.attempts.c.state, tables.attempts.c.outcome))
         counts = Counter(f"{row.state} {row.outcome}" for row in found)
     store.close()
     return json.dumps(counts)
 
 
-def _wrong(url: str, folder: Path) -> Iterator[str]:
+def _problems(url: str, folder: Path) -> Iterator[str]:
     """What does not hold of any job, and of the provider's bill."""
     store = Store.open(url, folder / "spool")
     try:
         for job in store.jobs.all():
-            yield from _wrong_books(store, job)
-        yield from _wrong_bill(store, folder / "bill.jsonl")
+            yield from _ledger_problems(store, job)
+        yield from _bill_problems(store, folder / "bill.jsonl")
     finally:
         store.close()
 
 
-def _wrong_books(store: Store, job: Job) -> Iterator[str]:
-    for check in verify(store, job, running(job, component_kinds())):
+def _ledger_problems(store: Store, job: Job) -> Iterator[str]:
+    for check in verify_job(store, job, load_frozen_job(job, component_types())):
         if not check.ok:
-            yield f"{job.name} ({job.state}): {check.what}: {check.found}"
+            yield f"{job.name} ({job.state}): {check.name}: {check.detail}"
 
 
-def _wrong_bill(store: Store, bill: Path) -> Iterator[str]:
-    with store.database.reading() as connection:
+def _bill_problems(store: Store, bill: Path) -> Iterator[str]:
+    with store.database.read_transaction() as connection:
         rows = connection.execute(sa.select(tables.attempts)).all()
     attempts = {f"{row.job_id}/{row.ix}/{row.key}/{row.n}": row for row in rows}
     seen: set[str] = set()

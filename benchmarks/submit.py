@@ -10,25 +10,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import PROGRAM, options, run, tell
+from benchmarks.measure import PROGRAM, argument_parser, print_table, run
 from tests.acceptance.servers import PostgresServer, RedisServer, serving
 
 ARCHITECTURE = "layers:\n  - {type: generator, model: scripted/plausible, samples: 5}\n"
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     given = parser.parse_args()
     broker, database = RedisServer(), PostgresServer()
     with serving(broker, database), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         urls = f"sqlite:///{folder}/rows.db", database.url
-        figures = [measured(folder, given.rows, url, broker) for url in urls]
-    tell(figures, as_json=given.json)
+        figures = [measure_submit(folder, given.rows, url, broker) for url in urls]
+    print_table(figures, as_json=given.json)
 
 
-def measured(folder: Path, rows: int, database: str, broker: RedisServer) -> dict[str, object]:
+def measure_submit(
+    folder: Path, rows: int, database: str, broker: RedisServer
+) -> dict[str, object]:
     dataset = folder / "rows.jsonl"
     with dataset.open("w", encoding="utf-8") as file:
         for n in range(rows):

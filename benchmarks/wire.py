@@ -16,14 +16,14 @@ from tests.acceptance.servers import RedisServer
 _LINKS = (("198.18.200.1", "198.18.200.2"), ("198.18.200.5", "198.18.200.6"))
 
 
-def why_not() -> str | None:
+def why_unavailable() -> str | None:
     """Why no link can be made here; None when it can."""
     if os.geteuid() != 0:
         return "needs root, for a network namespace"
     return None if shutil.which("ip") else "needs the program ip, of iproute2"
 
 
-class WiredRedis(RedisServer):
+class CuttableRedis(RedisServer):
     """A Redis in the namespace."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class WiredRedis(RedisServer):
         return f"redis://{_LINKS[0][1]}:{self.port}/0"
 
     @property
-    def url_by_wire(self) -> str:
+    def url_by_cuttable_link(self) -> str:
         """By the link that can be cut."""
         return f"redis://{_LINKS[1][1]}:{self.port}/0"
 
@@ -50,7 +50,7 @@ class WiredRedis(RedisServer):
         return ["ip", "netns", "exec", self._space, *line], environment, user
 
     @contextmanager
-    def wired(self) -> Iterator[None]:
+    def network_namespace(self) -> Iterator[None]:
         """The namespace and its links, while the body runs."""
         _ip("netns", "add", self._space)
         try:
@@ -59,26 +59,26 @@ class WiredRedis(RedisServer):
                 _ip("link", "set", there, "netns", self._space)
                 _ip("addr", "add", f"{near}/30", "dev", here)
                 _ip("link", "set", here, "up")
-                self._there("addr", "add", f"{far}/30", "dev", there)
-                self._there("link", "set", there, "up")
+                self._ip_in_namespace("addr", "add", f"{far}/30", "dev", there)
+                self._ip_in_namespace("link", "set", there, "up")
             yield
         finally:
             # The links go with it.
             _ip("netns", "del", self._space)
 
-    def cut(self) -> None:
+    def cut_link(self) -> None:
         here, there = self._ends[1]
         # Without the neighbour's address on record the kernel would find out and tell the sender.
-        address = self._there("-br", "link", "show", "dev", there).split()[2]
+        address = self._ip_in_namespace("-br", "link", "show", "dev", there).split()[2]
         _ip("neigh", "replace", _LINKS[1][1], "lladdr", address, "dev", here, "nud", "permanent")
-        self._there("link", "set", there, "down")
+        self._ip_in_namespace("link", "set", there, "down")
 
-    def mend(self) -> None:
+    def restore_link(self) -> None:
         here, there = self._ends[1]
-        self._there("link", "set", there, "up")
+        self._ip_in_namespace("link", "set", there, "up")
         _ip("neigh", "del", _LINKS[1][1], "dev", here)
 
-    def _there(self, *words: str) -> str:
+    def _ip_in_namespace(self, *words: str) -> str:
         return _ip("-netns", self._space, *words)
 
 

@@ -9,39 +9,49 @@ from typing import Any
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    KINDS,
+    COMPONENT_TYPES,
     Answer,
     Architecture,
     Call,
     CallKey,
     Candidate,
     Component,
+    ComponentWarning,
+    Context,
     Contribution,
-    Form,
-    GaveUp,
+    Failed,
     Message,
     Model,
     Question,
-    Remark,
     Reply,
+    ReplyFormat,
     Request,
-    Scene,
     State,
     Usage,
-    flows,
+    layer_flows,
     read_architecture,
-    refuse_broken,
+    validate_architecture,
 )
 from archon_batch.errors import Billing
-from archon_batch.jobs.frozen_job import RunningJob, running
+from archon_batch.jobs.frozen_job import FrozenJob, load_frozen_job
 from archon_batch.money import NanoUsd, Price
-from archon_batch.store import CallId, Finish, Job, NewItem, NewJob, Start, Store, me, now
+from archon_batch.store import (
+    AttemptRequest,
+    AttemptResult,
+    CallId,
+    Job,
+    NewItem,
+    NewJob,
+    Store,
+    current_process_id,
+    now,
+)
 
 MODEL = "scripted/plausible"
 
 
 def a_component(kind: str, /, **knobs: Any) -> Component:
-    return KINDS[kind].model_validate({"type": kind, "model": MODEL, **knobs})
+    return COMPONENT_TYPES[kind].model_validate({"type": kind, "model": MODEL, **knobs})
 
 
 def an_architecture(*layers: Any, **top: Any) -> Architecture:
@@ -71,9 +81,9 @@ def candidates(*texts: str) -> tuple[Candidate, ...]:
     return tuple(Candidate(f"0.0.{slot}", text) for slot, text in enumerate(texts))
 
 
-def a_scene(*texts: str, question: Question | None = None) -> Scene:
+def a_scene(*texts: str, question: Question | None = None) -> Context:
     """What a component of the second layer sees when the candidates are these."""
-    return Scene(question or a_question(), State(candidates(*texts)), "1.0")
+    return Context(question or a_question(), State(candidates(*texts)), "1.0")
 
 
 @dataclass(frozen=True)
@@ -82,15 +92,15 @@ class Played:
 
     rounds: Sequence[tuple[Request, ...]]
     contribution: Contribution
-    remarks: tuple[Remark, ...]
+    remarks: tuple[ComponentWarning, ...]
 
 
-def played(component: Component, scene: Scene, *replies: str | Reply | None) -> Played:
+def played(component: Component, scene: Context, *replies: str | Reply | None) -> Played:
     """Run a component alone; the last reply is given to all that it asks beyond them."""
     left = iter(replies)
     last: str | Reply | None = ""
     rounds: list[tuple[Request, ...]] = []
-    steps = component.steps(scene)
+    steps = component.run(scene)
     try:
         requests = next(steps)
         while True:
@@ -104,9 +114,9 @@ def played(component: Component, scene: Scene, *replies: str | Reply | None) -> 
         return Played(rounds, *end.value)
 
 
-def asked(component: Component, scene: Scene) -> tuple[Request, ...]:
+def asked(component: Component, scene: Context) -> tuple[Request, ...]:
     """What a component asks first."""
-    return next(component.steps(scene))
+    return next(component.run(scene))
 
 
 def a_call(
@@ -117,17 +127,17 @@ def a_call(
     model: Model | str = MODEL,
     sample: int = 0,
     max_tokens: int = 256,
-    form: Form | None = None,
+    form: ReplyFormat | None = None,
 ) -> Call:
     return Call(
         key=CallKey(layer, 0, slot, 0),
-        kind="generator",
+        component_type="generator",
         model=Model(model=model) if isinstance(model, str) else model,
         messages=(Message("user", query),),
         sample=sample,
         temperature=0.7,
         max_tokens=max_tokens,
-        form=form,
+        reply_format=form,
     )
 
 
@@ -155,61 +165,65 @@ def a_job(
         submit_key=hashlib.sha256(name.encode()).hexdigest(),
         name=name,
         dataset="rows.jsonl",
-        architecture=frozen.as_data(),
+        architecture=frozen.to_dict(),
         prices=dict.fromkeys(names) if prices is None else prices,
         options={"reuse": reuse},
-        shard=shard,
-        width=width,
+        shard_size=shard,
+        concurrent_shards=width,
         budget=None if budget is None else NanoUsd(budget),
     )
-    job, _ = store.jobs.add(new, (NewItem(row.id, row, {"place": row.id}) for row in rows))
+    job, _ = store.jobs.get_or_create(
+        new, (NewItem(row.id, row, {"place": row.id}) for row in rows)
+    )
     return job
 
 
-def a_running_job(store: Store, **knobs: Any) -> RunningJob:
-    return running(a_job(store, **knobs), KINDS)
+def a_running_job(store: Store, **knobs: Any) -> FrozenJob:
+    return load_frozen_job(a_job(store, **knobs), COMPONENT_TYPES)
 
 
-def a_start(job: Job | RunningJob, ix: int = 0, slot: int = 0, **changes: Any) -> Start:
+def a_start(job: Job | FrozenJob, ix: int = 0, slot: int = 0, **changes: Any) -> AttemptRequest:
     """An attempt that wants to begin; the same row and slot is the same request in any job."""
-    start = Start(
+    start = AttemptRequest(
         call=CallId(job.id, ix, CallKey(0, 0, slot, 0)),
         kind="generator",
         model=MODEL,
         fingerprint=hashlib.sha256(f"{ix}/{slot}".encode()).hexdigest(),
-        reserve=NanoUsd(100),
-        lasts=60.0,
-        reuse=True,
-        owner=me(),
-        at=now(),
+        hold=NanoUsd(100),
+        expires_after=60.0,
+        use_cache=True,
+        owner=current_process_id(),
+        begun_at=now(),
     )
     return replace(start, **changes)
 
 
 def a_dead_process() -> str:
     """One that had this process's number before this process began."""
-    host, pid, _, kernel, random = me().rsplit(":", 4)
+    host, pid, _, kernel, random = current_process_id().rsplit(":", 4)
     return f"{host}:{pid}:1:{kernel}:{random}"
 
 
-def a_finish(start: Start, n: int = 1, text: str | None = "four", **changes: Any) -> Finish:
+def a_finish(
+    start: AttemptRequest, n: int = 1, text: str | None = "four", **changes: Any
+) -> AttemptResult:
     """How the attempt ended: with an answer for 60 nano-dollars, unless it is said otherwise."""
-    finish = Finish(
-        start=start,
-        n=n,
+    finish = AttemptResult(
+        request=start,
+        attempt_number=n,
         billing=Billing.BILLED,
         outcome="ok",
-        why=None,
+        detail=None,
         usage=Usage(10, 5),
         cost=NanoUsd(60),
         estimated=False,
-        reply=Reply(text, finish="stop"),
-        at=now(),
+        reply=Reply(text, finish_reason="stop"),
+        ended_at=now(),
     )
     return replace(finish, **changes)
 
 
-def in_doubt(start: Start, n: int = 1, reply: Reply | None = None) -> Finish:
+def in_doubt(start: AttemptRequest, n: int = 1, reply: Reply | None = None) -> AttemptResult:
     """It may have been served and billed; no answer came."""
     return a_finish(
         start,
@@ -222,16 +236,16 @@ def in_doubt(start: Start, n: int = 1, reply: Reply | None = None) -> Finish:
     )
 
 
-def as_stored(end: Answer | GaveUp) -> tuple[str, str | None, str | None, int]:
+def as_stored(end: Answer | Failed) -> tuple[str, str | None, str | None, int]:
     """An item's end as the database has it: status, answer, reason, notes."""
     if isinstance(end, Answer):
-        return "answered", end.text, None, len(end.notes)
-    return "given_up", None, f"layer {end.layer}: {end.why}", len(end.notes)
+        return "answered", end.text, None, len(end.warnings)
+    return "given_up", None, f"layer {end.layer}: {end.why}", len(end.warnings)
 
 
 def ends(store: Store, job: Job) -> list[tuple[str, str | None, str | None, int]]:
     """The ends of a job's items, in the dataset's order."""
-    return [(e.status, e.answer, e.reason, len(e.notes)) for e in store.endings.all(job.id)]
+    return [(e.status, e.answer, e.reason, len(e.warnings)) for e in store.item_results.all(job.id)]
 
 
 @st.composite
@@ -242,18 +256,22 @@ def architectures(
     layers: list[list[dict[str, object]]] = []
     arriving, tests = 0, False
     for _ in range(draw(st.integers(1, most_layers))):
-        fit = [k for k in sorted(KINDS) if KINDS[k].needs <= _there(arriving, tests=tests)]
+        fit = [
+            k
+            for k in sorted(COMPONENT_TYPES)
+            if COMPONENT_TYPES[k].requires <= _there(arriving, tests=tests)
+        ]
         kinds = st.sampled_from(fit if arriving or tests else ["generator", "unit_test_generator"])
         # Mostly one component, as in the paper; sometimes a layer that the paper does not have.
         size = draw(st.sampled_from([1, 1, 1, 2]))
         layers.append([draw(_components(draw(kinds), models, arriving)) for _ in range(size)])
-        *_, last = flows(_layered(layers))
-        arriving = last.leaving.high
+        *_, last = layer_flows(_layered(layers))
+        arriving = last.candidates_out.high
         tests = tests or any(c["type"] == "unit_test_generator" for c in layers[-1])
     if not arriving:
         layers.append([draw(_components("generator", models, arriving))])
     architecture = _layered(layers)
-    refuse_broken(architecture)
+    validate_architecture(architecture)
     return architecture
 
 
@@ -350,13 +368,15 @@ def answers(seed: int, *, failures: bool = True, rubbish: bool = True) -> Callab
             return Reply(" \n")
         if rubbish and luck[0] % 8 == 2:
             return Reply("I would put [1] before [1], and [2].")
-        if call.form is None:
+        if call.reply_format is None:
             return Reply(f"text {luck.hex()[:6]}")
-        if call.form.worst is not None and luck[1] % 2:
-            return Reply(call.form.worst)
-        if call.kind == "ranker" and call.form.schema is None:
-            return Reply(f"Answer: {' > '.join(_shuffled(call.form.example.split()[1::2], luck))}")
-        return Reply(call.form.example)
+        if call.reply_format.costliest_example is not None and luck[1] % 2:
+            return Reply(call.reply_format.costliest_example)
+        if call.component_type == "ranker" and call.reply_format.schema is None:
+            return Reply(
+                f"Answer: {' > '.join(_shuffled(call.reply_format.example.split()[1::2], luck))}"
+            )
+        return Reply(call.reply_format.example)
 
     return answer
 

@@ -129,7 +129,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
     else:
         # One database for all tests, since to make one takes longer than a test.
         opened = Store.open(request.getfixturevalue("_shared_postgres_url"))
-        with opened.database.writing() as connection:
+        with opened.database.write_transaction() as connection:
             for table in reversed(SQLModel.metadata.sorted_tables):
                 connection.exec_driver_sql(f"DELETE FROM {table.name}")  # noqa: S608
     yield opened

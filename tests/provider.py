@@ -45,14 +45,14 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
 _BEGAN = time.time() - time.monotonic()
 
 Body = dict[str, Any]
-Asked = tuple[Mapping[str, str], Body]
+ReceivedRequest = tuple[Mapping[str, str], Body]
 
 _FENCE = re.compile(r"<<<response \d+ of (\d+) \|")
 _TESTS = re.compile(r"come (\d+) unit tests")
 _WORDS = ("all", "but", "for", "from", "it", "more", "not", "of", "one", "so", "then", "there")
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One line of the journal: a request that was served or refused."""
 
     time: float
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(kw_only=True, eq=False)
-class Provider:
+class ProviderServer:
     """The server; it runs between ``__enter__`` and ``__exit__``, in a thread of its own."""
 
     #: What befalls request n, counted from 1; or rates, such as ``{"429": 0.1}``, which fall upon
@@ -88,11 +88,13 @@ class Provider:
 
     url: str = field(default="", init=False)
     #: Requests that came in, and the most of them that were open at once.
-    requests: int = field(default=0, init=False)
-    peak: int = field(default=0, init=False)
-    entries: list[Entry] = field(default_factory=list, init=False)
+    request_count: int = field(default=0, init=False)
+    max_concurrent: int = field(default=0, init=False)
+    entries: list[JournalEntry] = field(default_factory=list, init=False)
     #: The headers and the body of the latest requests.
-    asked: deque[Asked] = field(default_factory=lambda: deque(maxlen=1000), init=False)
+    recent_requests: deque[ReceivedRequest] = field(
+        default_factory=lambda: deque(maxlen=1000), init=False
+    )
     _open: int = field(default=0, init=False)
 
     @property
@@ -115,7 +117,7 @@ class Provider:
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=1 << 26)
-        app.router.add_post("/v1/chat/completions", self._take)
+        app.router.add_post("/v1/chat/completions", self._handle)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0, handler_cancellation=True
         )
@@ -123,18 +125,18 @@ class Provider:
         await web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=1024).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
 
-    async def _take(self, request: web.Request) -> web.StreamResponse:
-        self.requests += 1
-        number = self.requests
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.request_count += 1
+        number = self.request_count
         self._open += 1
-        self.peak = max(self.peak, self._open)
+        self.max_concurrent = max(self.max_concurrent, self._open)
         try:
             asked = await request.json()
-            self.asked.append((request.headers.copy(), asked))
+            self.recent_requests.append((request.headers.copy(), asked))
             fault = self._fault(number)
             refusal = REFUSALS.get(fault) or (fault.isdigit() and (int(fault), fault, "No luck."))
             completion = _completion(asked, fault)
-            self._book(request, completion, fault, refusal[0] if refusal else 200)
+            self._record(request, completion, fault, refusal[0] if refusal else 200)
             latency = self.latency(number) if callable(self.latency) else self.latency
             await asyncio.sleep(self.slow if fault == "slow" else latency)
             if not refusal:
@@ -152,18 +154,18 @@ class Provider:
     def _fault(self, number: int) -> str:
         if callable(self.faults):
             return self.faults(number) or ""
-        roll = _dice(self.seed, number).random()
+        roll = _rng(self.seed, number).random()
         edges = zip(self.faults, accumulate(self.faults.values()), strict=True)
         return next((name for name, edge in edges if roll < edge), "")
 
-    def _book(self, request: web.Request, completion: Body, fault: str, status: int) -> None:
+    def _record(self, request: web.Request, completion: Body, fault: str, status: int) -> None:
         usage = completion["usage"] if status == 200 else {}
         prompt, said = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
         usd = prompt * Decimal(self.prices[0]) + said * Decimal(self.prices[1])
         nanousd = int((usd * 1000).to_integral_value(ROUND_CEILING))
         name = request.headers.get("X-Client-Request-Id")
         model = completion["model"]
-        entry = Entry(clock(), status, name, model, prompt, said, nanousd, fault or None)
+        entry = JournalEntry(clock(), status, name, model, prompt, said, nanousd, fault or None)
         self.entries.append(entry)
         if self.journal:
             with self.journal.open("a", encoding="utf-8") as journal:
@@ -203,7 +205,7 @@ def reply_text(messages: Sequence[Mapping[str, str]], dice: random.Random) -> st
 
 def _completion(asked: Body, fault: str) -> Body:
     messages, model = asked["messages"], asked["model"]
-    dice = _dice(model, messages, asked.get("temperature"), asked.get("seed"))
+    dice = _rng(model, messages, asked.get("temperature"), asked.get("seed"))
     text, finish = reply_text(messages, dice), "stop"
     limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
     if fault in {"empty", "null", "content_filter"}:
@@ -257,7 +259,7 @@ async def _broken_off(request: web.Request, body: bytes, fault: str) -> web.Stre
     return response
 
 
-def _dice(*seed: object) -> random.Random:
+def _rng(*seed: object) -> random.Random:
     # An oracle has to say the same again; nothing here is a secret.
     return random.Random(json.dumps(seed))  # noqa: S311
 
@@ -272,7 +274,7 @@ def main() -> None:
     ends = {signal.SIGINT, signal.SIGTERM}
     # Blocked before the thread begins, which inherits it: sigwait is to be the one to see them.
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    with Provider(**vars(options.parse_args())) as provider:
+    with ProviderServer(**vars(options.parse_args())) as provider:
         sys.stdout.write(f"{provider.url}\n")
         sys.stdout.flush()
         signal.sigwait(ends)

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import Message
-from archon_batch.dataset import Dataset, Reading, Row, source
+from archon_batch.dataset import Dataset, ReadOptions, Row, source
 from archon_batch.errors import DatasetError, SettingsError
 
-PLAIN = Reading()
+PLAIN = ReadOptions()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def parquet(tmp_path: Path):
     return write
 
 
-def read(path: Path | str, reading: Reading = PLAIN) -> list[Row]:
+def read(path: Path | str, reading: ReadOptions = PLAIN) -> list[Row]:
     with Dataset.open(path, reading) as dataset:
         count = dataset.check()
         rows = list(dataset.rows())
@@ -53,7 +53,7 @@ def read(path: Path | str, reading: Reading = PLAIN) -> list[Row]:
     return rows
 
 
-def why(path: Path | str, reading: Reading = PLAIN) -> str:
+def why(path: Path | str, reading: ReadOptions = PLAIN) -> str:
     """What is wrong with the dataset, with its file shortened to FILE."""
     with pytest.raises(DatasetError) as caught:
         read(path, reading)
@@ -113,7 +113,7 @@ def test_an_id_is_text_without_the_spaces_around_it(file):
 def test_other_keys_may_hold_the_prompt_and_the_id(file):
     path = file(jsonl({"uid": "u", "question": "Why?", "prompt": "not this", "id": 1}))
 
-    (row,) = read(path, Reading(prompt_field="question", id_field="uid"))
+    (row,) = read(path, ReadOptions(prompt_field="question", id_field="uid"))
 
     assert (row.id, row.question.query) == ("u", "Why?")
     assert row.extras == {"prompt": "not this", "id": 1}
@@ -122,7 +122,7 @@ def test_other_keys_may_hold_the_prompt_and_the_id(file):
 def test_a_limit_takes_the_first_rows_and_looks_no_further(file):
     path = file(jsonl({"prompt": "a"}, {"prompt": "b"}) + "rubbish")
 
-    assert prompts(read(path, Reading(limit=2))) == ["a", "b"]
+    assert prompts(read(path, ReadOptions(limit=2))) == ["a", "b"]
 
 
 # Templates
@@ -144,7 +144,7 @@ def test_a_template_is_filled_from_the_row(file, template, prompt):
         "text.__class__": "a key like any other", "prompt": "an extra", "messages": 1,
     }  # fmt: skip
 
-    (row,) = read(file(jsonl(fields)), Reading(template=template))
+    (row,) = read(file(jsonl(fields)), ReadOptions(template=template))
 
     assert prompts([row]) == [prompt]
     assert row.extras == {key: value for key, value in fields.items() if key != "id"}
@@ -153,7 +153,7 @@ def test_a_template_is_filled_from_the_row(file, template, prompt):
 def test_a_template_that_wants_a_key_the_row_lacks_names_it_and_the_nearest(file):
     path = file(jsonl({"text": "a"}))
 
-    assert why(path, Reading(template="{txt}")) == (
+    assert why(path, ReadOptions(template="{txt}")) == (
         "FILE:1: template: the row has no 'txt'; did you mean 'text'?"
     )
 
@@ -163,17 +163,17 @@ def test_a_lone_brace_in_a_template_is_refused_before_any_row_is_read(file, temp
     path = file("rubbish")
 
     with pytest.raises(SettingsError, match=rf"template: a lone . at character {at};"):
-        read(path, Reading(template=template))
+        read(path, ReadOptions(template=template))
 
 
 @pytest.mark.parametrize("template", ["no key at all", "{{text}}", ""])
 def test_a_template_without_a_key_is_refused_before_any_row_is_read(file, template):
     with pytest.raises(SettingsError, match="all rows would ask the same"):
-        read(file("rubbish"), Reading(template=template))
+        read(file("rubbish"), ReadOptions(template=template))
 
 
 def test_a_template_may_not_come_out_blank(file):
-    assert why(file(jsonl({"t": " "})), Reading(template="{t}")) == "FILE:1: template: empty"
+    assert why(file(jsonl({"t": " "})), ReadOptions(template="{t}")) == "FILE:1: template: empty"
 
 
 # Rows that cannot be accepted
@@ -283,7 +283,7 @@ def test_a_bad_row_can_be_recorded_with_its_reason_where_it_would_stop_the_readi
     line = line if isinstance(line, bytes) else line.encode()
     path = file(b'{"prompt": "a"}\n' + line + b'\n{"prompt": "c"}\n')
 
-    first, bad, last = read(path, Reading(skip_bad_rows=True))
+    first, bad, last = read(path, ReadOptions(skip_bad_rows=True))
 
     assert prompts([first, last]) == ["a", "c"]
     assert (bad.reason, bad.line, bad.question.messages) == (reason, 2, ())
@@ -293,7 +293,7 @@ def test_a_bad_row_can_be_recorded_with_its_reason_where_it_would_stop_the_readi
 def test_a_bad_row_keeps_its_id_and_all_its_keys_if_they_can_be_read(file):
     path = file('{"id": "q", "prompt": "", "gold": 4}\n{"prompt": "a\n')
 
-    with_id, without = read(path, Reading(skip_bad_rows=True))
+    with_id, without = read(path, ReadOptions(skip_bad_rows=True))
 
     assert (with_id.id, with_id.extras) == ("q", {"id": "q", "prompt": "", "gold": 4})
     assert (without.id, without.extras) == ("line 2", {})
@@ -302,10 +302,10 @@ def test_a_bad_row_keeps_its_id_and_all_its_keys_if_they_can_be_read(file):
 def test_bad_rows_are_counted(file):
     path = file(jsonl({"prompt": "a", "id": 1}, {"prompt": "", "id": 2}, {"prompt": "c", "id": 1}))
 
-    with Dataset.open(path, Reading(skip_bad_rows=True)) as dataset:
+    with Dataset.open(path, ReadOptions(skip_bad_rows=True)) as dataset:
         count = dataset.check()
 
-    assert (count, dataset.bad) == (3, 2)
+    assert (count, dataset.rejected) == (3, 2)
 
 
 def test_a_deep_row_is_accepted_as_long_as_it_is_not_too_deep(file):
@@ -325,7 +325,7 @@ def test_a_pair_of_surrogates_is_a_character(file):
 
 
 def test_a_named_id_field_must_be_in_every_row(file):
-    assert why(file(jsonl({"prompt": "a"})), Reading(id_field="uid")) == (
+    assert why(file(jsonl({"prompt": "a"})), ReadOptions(id_field="uid")) == (
         "FILE:1: uid: missing; keys found: prompt"
     )
 
@@ -353,7 +353,7 @@ def test_an_id_that_is_there_twice_names_both_lines(file, one, other):
 def test_an_id_that_is_there_twice_makes_the_later_row_a_bad_one(file):
     path = file(jsonl(*({"id": "q", "prompt": p} for p in "abc")))
 
-    first, *others = read(path, Reading(skip_bad_rows=True))
+    first, *others = read(path, ReadOptions(skip_bad_rows=True))
 
     assert (first.id, first.reason) == ("q", None)
     assert [(row.id, row.reason) for row in others] == [
@@ -402,7 +402,7 @@ def test_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(file, content
 )
 @pytest.mark.parametrize("skip", [False, True])
 def test_json_that_is_not_json_lines_is_told_apart(file, content, skip):
-    assert why(file(content), Reading(skip_bad_rows=skip)) == (
+    assert why(file(content), ReadOptions(skip_bad_rows=skip)) == (
         "FILE:1: this looks like JSON, not JSON Lines: one object per line"
     )
 
@@ -419,7 +419,7 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_one_is_read(file):
     long = b'{"prompt": "' + b"a" * (17 * 1024 * 1024) + b'"}\n'
     path = file(long + b'{"prompt": "b"}\n')
 
-    bad, good = read(path, Reading(skip_bad_rows=True))
+    bad, good = read(path, ReadOptions(skip_bad_rows=True))
 
     assert why(path) == "FILE:1: the line is longer than 8 MiB"
     assert bad.reason == "the line is longer than 8 MiB"
@@ -496,7 +496,7 @@ def test_rows_of_several_files_go_by_their_file_and_line(file, tmp_path):
         (tmp_path / folder).mkdir()
         file(jsonl({"prompt": folder}) + "?", f"{folder}/rows.jsonl")
 
-    rows = read(tmp_path / "*" / "rows.jsonl", Reading(skip_bad_rows=True))
+    rows = read(tmp_path / "*" / "rows.jsonl", ReadOptions(skip_bad_rows=True))
 
     assert [row.id for row in rows] == [
         "x/rows.jsonl:1", "line x/rows.jsonl:2", "y/rows.jsonl:1", "line y/rows.jsonl:2",
@@ -542,14 +542,14 @@ def test_standard_input_may_hold_nothing(monkeypatch):
 
 
 def test_the_digest_is_that_of_the_rows_and_not_of_their_spelling(file):
-    def digest(content: str, reading: Reading = PLAIN) -> str:
+    def digest(content: str, reading: ReadOptions = PLAIN) -> str:
         with Dataset.open(file(content), reading) as dataset:
             return dataset.digest
 
     plain = digest('{"id": "1", "prompt": "é", "x": 1}\n')
 
     assert plain == digest(' {"x": 1, "prompt" : "\\u00e9",  "id": 1}\r\n\r\n')
-    assert plain == digest('{"q": "é", "x": 1}', Reading(prompt_field="q"))
+    assert plain == digest('{"q": "é", "x": 1}', ReadOptions(prompt_field="q"))
     assert plain != digest('{"id": "1", "prompt": "é", "x": 2}')
     assert plain != digest('{"id": "1", "prompt": "e", "x": 1}')
     assert plain != digest('{"id": "2", "prompt": "é", "x": 1}')
@@ -629,7 +629,7 @@ def test_csv_that_cannot_be_accepted_names_its_line(file, content, reason):
 
 
 def test_a_row_of_csv_with_too_few_cells_can_be_recorded_with_its_reason(file):
-    bad, good = read(file("prompt,x\na\nb,c\n", "rows.csv"), Reading(skip_bad_rows=True))
+    bad, good = read(file("prompt,x\na\nb,c\n", "rows.csv"), ReadOptions(skip_bad_rows=True))
 
     assert bad.reason == "1 cells, and the header has 2"
     assert good.question.query == "b"
@@ -690,12 +690,16 @@ def test_other_bytes_of_parquet_are_left_out_and_told_where_nothing_asks_for_the
     with Dataset.open(path) as dataset:
         dataset.check()
         assert [row.extras for row in dataset.rows()] == [{"x": 1}, {"x": 2}]
-        assert dataset.unread == {"image"}
+        assert dataset.undecoded_columns == {"image"}
 
 
 @pytest.mark.parametrize(
     "reading",
-    [Reading(prompt_field="image"), Reading(template="{image}"), Reading(id_field="image")],
+    [
+        ReadOptions(prompt_field="image"),
+        ReadOptions(template="{image}"),
+        ReadOptions(id_field="image"),
+    ],
 )
 def test_other_bytes_of_parquet_are_refused_where_something_asks_for_them(parquet, reading):
     path = parquet({"prompt": ["a"], "image": [IMAGE]})
@@ -795,11 +799,11 @@ def test_a_spreadsheet_of_the_old_kind_is_told_as_such(file):
 @pytest.mark.parametrize(
     ("row", "reading", "hint"),
     [
-        ({"id": "1", "review": "a", "label": "b"}, Reading(prompt_field="reveiw"), "review"),
-        ({"id": "1", "label": "b"}, Reading(prompt_field="reveiw"), None),
+        ({"id": "1", "review": "a", "label": "b"}, ReadOptions(prompt_field="reveiw"), "review"),
+        ({"id": "1", "label": "b"}, ReadOptions(prompt_field="reveiw"), None),
         ({"id": "1", "label": "b"}, PLAIN, None),
         ({"id": "1", "question": "a", "label": "b"}, PLAIN, "question"),
-        ({"id": "1", "question": "a"}, Reading(prompt_field="reveiw"), None),
+        ({"id": "1", "question": "a"}, ReadOptions(prompt_field="reveiw"), None),
         ({"id;prompt;gold": "1;a;b"}, PLAIN, None),
     ],
 )
@@ -813,7 +817,7 @@ def test_what_is_advised_is_never_the_id_or_the_gold_answer(file, row, reading, 
 
 
 def test_a_misspelt_id_field_is_told_with_the_nearest(file):
-    said = why(file(jsonl({"key": 1, "prompt": "a"})), Reading(id_field="keey"))
+    said = why(file(jsonl({"key": 1, "prompt": "a"})), ReadOptions(id_field="keey"))
 
     assert said == "FILE:1: keey: missing; keys found: key, prompt (try --id-field key)"
 
@@ -832,7 +836,7 @@ def test_up_to_ten_kinds_of_wrong_rows_are_told_each_with_its_lines(file):
     with pytest.raises(DatasetError) as caught, Dataset.open(file("\n".join(rows))) as dataset:
         dataset.check()
 
-    first, *others = caught.value.told()
+    first, *others = caught.value.lines()
     lines = "3, 16, 17, 18, 19, 20, 21, 22, 23"
     assert first.endswith(
         f":2: prompt: expected text, found a number; also on lines {lines} and 7 more"
@@ -849,7 +853,7 @@ def test_what_ends_the_reading_comes_after_the_rows_before_it(file):
     ):
         dataset.check()
 
-    first, second = caught.value.told()
+    first, second = caught.value.lines()
     assert first.endswith(":2: 1 cells, and the header has 2")
     assert ":3: not CSV" in second
 
@@ -920,7 +924,7 @@ def test_any_bytes_are_rows_or_a_dataset_error(file, content, skip, suffix):
     path = file(content, f"rows.{suffix}")
 
     try:
-        rows = read(path, Reading(skip_bad_rows=skip))
+        rows = read(path, ReadOptions(skip_bad_rows=skip))
     except DatasetError:
         return
 
@@ -959,7 +963,7 @@ def test_any_prompts_come_out_of_parquet_as_they_went_in(parquet, texts):
 def test_rows_that_the_program_makes_are_a_dataset_too():
     rows = [{"id": str(n), "prompt": f"Why {n}?\u2028", "of": n} for n in range(3)]
 
-    with Dataset.of("made", iter(rows)) as made, Dataset.of("again", rows) as again:
+    with Dataset.from_rows("made", iter(rows)) as made, Dataset.from_rows("again", rows) as again:
         read = list(made.rows())
         assert made.name == "made"
         assert made.digest == again.digest
@@ -969,5 +973,5 @@ def test_rows_that_the_program_makes_are_a_dataset_too():
 
 
 def test_no_rows_are_no_dataset():
-    with Dataset.of("made", []) as made, pytest.raises(DatasetError, match="made: no rows"):
+    with Dataset.from_rows("made", []) as made, pytest.raises(DatasetError, match="made: no rows"):
         made.check()

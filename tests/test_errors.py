@@ -8,7 +8,7 @@ import re
 import pytest
 
 from archon_batch import errors
-from archon_batch.errors import ArchonBatchError, Billing, GatewayError
+from archon_batch.errors import ArchonBatchError, Billing, ProviderError
 
 VALUES = {"line": 7, "retry_after": 1.5}
 
@@ -64,7 +64,7 @@ def test_the_docstring_tells_every_classs_fields():
     for name, above, own in drawn():
         told[name] = own or told[above]
 
-    assert {error.__name__: fields(error) for error in ALL if error is not GatewayError} == {
+    assert {error.__name__: fields(error) for error in ALL if error is not ProviderError} == {
         name: names for name, names in told.items() if name not in (None, "GatewayError")
     }
 

@@ -9,21 +9,21 @@ from celery.schedules import ParseException, crontab
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from archon_batch.archon import KINDS, read_architecture
+from archon_batch.archon import COMPONENT_TYPES, read_architecture
 from archon_batch.config import (
     JobFile,
     PoolFile,
-    component_kinds,
+    architecture_yaml,
+    component_types,
+    file_kind,
     find_architecture,
-    kind_of,
-    load,
     load_architecture,
+    load_document,
     read_architecture_file,
     read_job_file,
     read_pool_file,
-    yaml_text,
 )
-from archon_batch.config.cron import refuse_bad
+from archon_batch.config.cron import validate_cron
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, PoolFileError
 from tests.builders import architectures
 
@@ -58,10 +58,10 @@ def file(tmp_path: Path):
 
 
 def value(path: Path) -> object:
-    return load(path).value
+    return load_document(path).value
 
 
-def why(path: Path, read=load) -> str:
+def why(path: Path, read=load_document) -> str:
     """What is wrong with the file, without its folder."""
     with pytest.raises(InputError) as caught:
         read(path)
@@ -174,10 +174,10 @@ def test_json_is_read_as_it_is(file):
     ],
 )
 def test_a_place_has_a_line_or_that_of_what_is_around_it(file, place, line):
-    document = load(file(MATH))
+    document = load_document(file(MATH))
 
-    assert document.line(place) == line
-    assert document.where(place).endswith("math.yaml" if line is None else f"math.yaml:{line}")
+    assert document.line_of(place) == line
+    assert document.location(place).endswith("math.yaml" if line is None else f"math.yaml:{line}")
 
 
 @settings(
@@ -200,7 +200,7 @@ def test_any_text_is_an_architecture_or_an_architecture_error(file, text):
     path = file(text.encode("utf-8", "surrogatepass"))
 
     try:
-        architecture = read_architecture_file(str(path), kinds=KINDS)
+        architecture = read_architecture_file(str(path), component_types=COMPONENT_TYPES)
     except ArchitectureError:
         return
 
@@ -211,7 +211,7 @@ def test_any_text_is_an_architecture_or_an_architecture_error(file, text):
 
 
 def test_an_architecture_is_read_with_the_name_of_its_file(file):
-    architecture = read_architecture_file(str(file(MATH)), kinds=KINDS)
+    architecture = read_architecture_file(str(file(MATH)), component_types=COMPONENT_TYPES)
 
     assert architecture.name == "math"
     assert [[c.type for c in layer] for layer in architecture.layers] == [
@@ -227,7 +227,7 @@ def test_an_architecture_is_found_by_its_name_in_the_folder(file, tmp_path, name
     file('{"layers": [{"type": "generator", "model": "m"}]}', "old.json")
     file(MATH, "v1.2.yml")
 
-    assert read_architecture_file(name, tmp_path, KINDS).layers
+    assert read_architecture_file(name, tmp_path, COMPONENT_TYPES).layers
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(file, tmp_path):
@@ -275,7 +275,10 @@ def test_a_name_is_just_not_there_when_there_is_no_folder(tmp_path):
 def test_what_is_wrong_with_an_architecture_names_its_line(file, old, new, reason):
     path = file(MATH.replace(old, new))
 
-    assert why(path, lambda p: read_architecture_file(str(p), kinds=KINDS)) == reason
+    assert (
+        why(path, lambda p: read_architecture_file(str(p), component_types=COMPONENT_TYPES))
+        == reason
+    )
 
 
 # Configurations of the reference implementation
@@ -321,7 +324,7 @@ OLD = """\
 
 
 def test_a_configuration_of_the_reference_is_read_as_it_is(file):
-    found = load_architecture(str(file(OLD, "old.json")), kinds=KINDS)
+    found = load_architecture(str(file(OLD, "old.json")), kinds=COMPONENT_TYPES)
 
     assert found.architecture == read_architecture({
         "name": "old",
@@ -339,16 +342,20 @@ def test_a_configuration_of_the_reference_is_read_as_it_is(file):
 def test_a_configuration_in_yaml_is_read_with_the_name_of_its_file(file):
     layer = "[{type: generator, model: gpt-4o, model_type: OpenAI_API}]"
 
-    architecture = read_architecture_file(str(file(f"layers: [{layer}]")), kinds=KINDS)
+    architecture = read_architecture_file(
+        str(file(f"layers: [{layer}]")), component_types=COMPONENT_TYPES
+    )
 
     assert architecture.name == "math"
     assert architecture.model_names == ("openai/gpt-4o",)
 
 
 def test_what_is_told_of_a_configuration_has_its_line(file):
-    found = load_architecture(str(file(OLD, "old.json")), kinds=KINDS)
+    found = load_architecture(str(file(OLD, "old.json")), kinds=COMPONENT_TYPES)
 
-    told = [(found.where(place).rpartition("/")[2], place) for place, _ in found.told]
+    told = [
+        (found.location(place).rpartition("/")[2], place) for place, _ in found.conversion_notes
+    ]
 
     assert told == [
         ("old.json:5", "layers[0].branches"),
@@ -374,7 +381,9 @@ def test_what_is_told_of_a_configuration_has_its_line(file):
 def test_what_is_wrong_with_a_configuration_names_its_line(file, old, new, reason):
     path = file(OLD.replace(old, new), "old.json")
 
-    assert why(path, lambda p: read_architecture_file(str(p), kinds=KINDS)).startswith(reason)
+    assert why(
+        path, lambda p: read_architecture_file(str(p), component_types=COMPONENT_TYPES)
+    ).startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -383,9 +392,9 @@ def test_what_is_wrong_with_a_configuration_names_its_line(file, old, new, reaso
 )
 def test_what_is_found_wrong_later_is_told_with_its_line(file, place, line):
     path = file(OLD, "old.json")
-    found = load_architecture(str(path), kinds=KINDS)
+    found = load_architecture(str(path), kinds=COMPONENT_TYPES)
 
-    with pytest.raises(ArchitectureError) as caught, found.blamed():
+    with pytest.raises(ArchitectureError) as caught, found.locate_errors():
         raise ArchitectureError("", place, "nobody knows it")
 
     assert str(caught.value) == f"{path}:{line}: {place}: nobody knows it"
@@ -398,7 +407,7 @@ def test_the_models_of_a_component_of_a_package_are_no_layer(package, file):
     found = load_architecture(str(path))
 
     assert found.architecture.layers[0][0].type == "pool"
-    assert found.where("layers[0][0].samples") == f"{path}:2"
+    assert found.location("layers[0][0].samples") == f"{path}:2"
 
 
 # Architectures as YAML
@@ -407,7 +416,9 @@ def test_the_models_of_a_component_of_a_package_are_no_layer(package, file):
 def test_an_architecture_is_written_as_a_person_would(file):
     path = file(MATH.replace("samples: 5}", "samples: 5}\n    - {type: generator, model: other}"))
 
-    text = yaml_text(read_architecture_file(str(path), kinds=KINDS), "math.yaml")
+    text = architecture_yaml(
+        read_architecture_file(str(path), component_types=COMPONENT_TYPES), "math.yaml"
+    )
 
     assert (
         text
@@ -430,7 +441,7 @@ def test_what_all_components_share_is_written_once():
     voter = {"type": "voter", "extract": "number"}
     data = {"name": "cold", "layers": [cold, cold | {"type": "ranker"}, voter]}
 
-    assert yaml_text(read_architecture(data)) == (
+    assert architecture_yaml(read_architecture(data)) == (
         "name: cold\n"
         "defaults: {model: m, temperature: 0}\n"
         "layers:\n"
@@ -443,19 +454,19 @@ def test_what_all_components_share_is_written_once():
 def test_a_name_that_can_be_printed_is_written_as_it_is():
     data = {"name": "Modèle 😀", "layers": [{"type": "generator", "model": "m"}]}
 
-    assert yaml_text(read_architecture(data)).startswith('name: "Modèle 😀"\n')
+    assert architecture_yaml(read_architecture(data)).startswith('name: "Modèle 😀"\n')
 
 
 def test_what_one_component_has_is_written_with_it():
     data = {"name": "a", "layers": [{"type": "generator", "model": "m", "temperature": 1.5}]}
 
-    assert yaml_text(read_architecture(data)) == (
+    assert architecture_yaml(read_architecture(data)) == (
         "name: a\nlayers:\n  - {type: generator, model: m, temperature: 1.5}\n"
     )
 
 
 def read_again(file, text: str) -> object:
-    return read_architecture_file(str(file(text)), kinds=KINDS)
+    return read_architecture_file(str(file(text)), component_types=COMPONENT_TYPES)
 
 
 _same = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -464,7 +475,7 @@ _same = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @_same
 @given(architecture=architectures(), source=st.text())
 def test_an_architecture_that_is_written_is_read_as_the_same(file, architecture, source):
-    text = yaml_text(architecture, source.encode("utf-8", "replace").decode())
+    text = architecture_yaml(architecture, source.encode("utf-8", "replace").decode())
 
     assert read_again(file, text) == architecture
 
@@ -484,7 +495,7 @@ def test_an_awkward_name_is_written_so_that_it_is_read_as_the_same(file, text):
 
     architecture = read_architecture({"name": text, "models": {text: spec}, "layers": layers})
 
-    assert read_again(file, yaml_text(architecture, text)) == architecture
+    assert read_again(file, architecture_yaml(architecture, text)) == architecture
 
 
 _PRICE = st.decimals(0, 1_000_000, allow_nan=False) | st.sampled_from(["1E-20", "0.10", "1E+1"])
@@ -511,13 +522,13 @@ def test_any_name_and_number_is_written_so_that_it_is_read_as_the_same(
     }
     architecture = read_architecture(data)
 
-    assert read_again(file, yaml_text(architecture)) == architecture
+    assert read_again(file, architecture_yaml(architecture)) == architecture
 
 
 def test_a_configuration_that_is_written_is_read_as_the_same(file):
-    found = load_architecture(str(file(OLD, "old.json")), kinds=KINDS)
+    found = load_architecture(str(file(OLD, "old.json")), kinds=COMPONENT_TYPES)
 
-    assert read_again(file, yaml_text(found.architecture, "old.json")) == found.architecture
+    assert read_again(file, architecture_yaml(found.architecture, "old.json")) == found.architecture
 
 
 # Components of installed packages
@@ -557,10 +568,10 @@ def test_the_component_of_a_package_is_known_by_its_type(package, file):
     module = package("echo", ECHO)
     path = file("layers: [{type: echo, model: m}]")
 
-    kinds = component_kinds()
+    kinds = component_types()
     architecture = read_architecture_file(str(path))
 
-    assert {**KINDS, "echo": kinds["echo"]} == kinds
+    assert {**COMPONENT_TYPES, "echo": kinds["echo"]} == kinds
     assert kinds["echo"].__module__ == module
     assert architecture.layers[0][0].type == "echo"
 
@@ -577,9 +588,9 @@ def test_what_a_package_s_component_has_is_written_too(package, file):
     odd = {"size": 1e300, "parts": [{"a b": None, "no": "on"}, {}], "on": None}
     data = {"name": "a", "layers": [{"type": "echo", "model": "m", **odd}]}
 
-    architecture = read_architecture(data, component_kinds())
+    architecture = read_architecture(data, component_types())
 
-    assert read_architecture_file(str(file(yaml_text(architecture)))) == architecture
+    assert read_architecture_file(str(file(architecture_yaml(architecture)))) == architecture
 
 
 @pytest.mark.parametrize(
@@ -601,7 +612,7 @@ def test_a_component_that_cannot_be_used_names_its_package(package, entry, code,
     package(entry, code)
 
     with pytest.raises(ArchitectureError) as caught:
-        component_kinds()
+        component_types()
 
     assert str(caught.value).startswith(reason)
 
@@ -611,7 +622,7 @@ def test_two_packages_cannot_register_the_same_component(package):
     package("echo", ECHO)
 
     with pytest.raises(ArchitectureError, match=r"acme-\d: there is a component 'echo' already"):
-        component_kinds()
+        component_types()
 
 
 # Job files
@@ -757,9 +768,9 @@ def test_an_hour_is_taken_when_celery_takes_it(fields):
         crontab(minute, hour, weekday, day, month)
     except (ValueError, ParseException):
         with pytest.raises(ValueError, match=r"^(minutes|hours|days|months|a day)"):
-            refuse_bad(" ".join(fields))
+            validate_cron(" ".join(fields))
     else:
-        assert refuse_bad(" ".join(fields)) == " ".join(fields)
+        assert validate_cron(" ".join(fields)) == " ".join(fields)
 
 
 # Pool files
@@ -821,12 +832,12 @@ def test_what_is_wrong_with_a_pool_file_names_its_line(file, text, reason):
 
 @pytest.mark.parametrize(("text", "kind"), [(MATH, "architecture"), (JOB, "job"), (POOL, "pool")])
 def test_the_keys_of_a_file_tell_what_it_is(file, text, kind):
-    assert kind_of(file(text)) == kind
+    assert file_kind(file(text)) == kind
 
 
 @pytest.mark.parametrize("text", ["", "a: 1", "[layers]"])
 def test_a_file_of_no_kind_is_refused(file, text):
-    assert why(file(text), kind_of) == (
+    assert why(file(text), file_kind) == (
         "math.yaml: it has no layers (an architecture), no dataset (a job), no queues (a pool), "
         "no axes (a search space)"
     )

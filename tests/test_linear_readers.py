@@ -10,33 +10,33 @@ from archon_batch.archon import (
     EXTRACTORS,
     SCALES,
     Candidate,
+    Context,
     Question,
+    ReplyParseError,
     ScaleName,
-    Scene,
     State,
-    UnreadableError,
-    code_of,
-    expression,
-    holds_tag,
-    json_values,
-    matched,
-    read_tag,
-    stated,
-    user_pattern,
-    without_thoughts,
+    compile_pattern,
+    contains_tag,
+    extract_expression,
+    extract_match,
+    extract_program,
+    extract_stated,
+    find_json_values,
+    parse_tag,
+    strip_reasoning,
 )
 from archon_batch.archon.call import Message
 from archon_batch.archon.components import critic, ranker, verifier
 from archon_batch.archon.components import unit_test_evaluator as evaluator
 from archon_batch.archon.components import unit_test_generator as generator
-from archon_batch.archon.delimiters import fenced
+from archon_batch.archon.delimiters import delimit_candidates
 from archon_batch.dataset.template import Template
 from archon_batch.errors import SettingsError
 from archon_batch.evaluation import METRICS, Score
-from archon_batch.evaluation.benchmarks.ifeval import Instructions
-from archon_batch.evaluation.benchmarks.instructions import _CHECKS, loosened
-from archon_batch.evaluation.judge_prompt import Case, addresses_judge, brief
-from archon_batch.html_report.agreement import said
+from archon_batch.evaluation.benchmarks.ifeval import InstructionsMetric
+from archon_batch.evaluation.benchmarks.instructions import _CHECKS, loose_variants
+from archon_batch.evaluation.judge_prompt import JudgeCase, addresses_judge, render_judge_prompt
+from archon_batch.html_report.agreement import row_agreement
 
 SIZE = 1_000_000
 #: Seconds of CPU for one text; what is quadratic takes minutes.
@@ -60,19 +60,19 @@ KEYS = {
 
 
 def _scored(name: str, reference: object, of: str | None = None) -> Callable[[str], Score]:
-    metric = METRICS[name].of(of) if of else METRICS[name]()
-    prepared = metric.prepared(reference)
+    metric = METRICS[name].from_argument(of) if of else METRICS[name]()
+    prepared = metric.parse_reference(reference)
     return lambda text: metric.score(text, prepared)
 
 
 def _tag(scale: ScaleName) -> Callable[[str], object]:
-    return lambda text: (holds_tag(text, scale), read_tag(text, scale))
+    return lambda text: (contains_tag(text, scale), parse_tag(text, scale))
 
 
 def _shown(text: str) -> object:
     question = Question("q", (Message("system", text), Message("user", "Well?")))
-    scene = Scene(question, State(), "1.0")
-    return scene.about("role", fenced([Candidate("0.0.0", text)]))
+    scene = Context(question, State(), "1.0")
+    return scene.build_messages("role", delimit_candidates([Candidate("0.0.0", text)]))
 
 
 METRIC_READERS: dict[str, Callable[[str], object]] = {
@@ -86,39 +86,39 @@ METRIC_READERS: dict[str, Callable[[str], object]] = {
     "label": _scored("label", "-1"),
     "json": _scored("json", {"a": 1}),
     "json:": _scored("json", None, of='{"type": "object"}'),
-    "ifeval": lambda text: Instructions().score(
+    "ifeval": lambda text: InstructionsMetric().score(
         text, [(name, KEYS) for name in _CHECKS if name != "language:response_language"]
     ),
 }
 READERS: dict[str, Callable[[str], object]] = {
     **METRIC_READERS,
     **EXTRACTORS,
-    "stated": stated,
-    "expression": expression,
-    "matched": lambda text: matched(user_pattern("(?s)(.+)b"), text[:100_000]),
-    "thoughts": without_thoughts,
-    "thoughts closed": lambda text: without_thoughts(f"<think>{text}</think>{text}"),
-    "code": code_of,
-    "json values": lambda text: list(json_values(text)),
+    "stated": extract_stated,
+    "expression": extract_expression,
+    "matched": lambda text: extract_match(compile_pattern("(?s)(.+)b"), text[:100_000]),
+    "thoughts": strip_reasoning,
+    "thoughts closed": lambda text: strip_reasoning(f"<think>{text}</think>{text}"),
+    "code": extract_program,
+    "json values": lambda text: list(find_json_values(text)),
     **{f"scale {scale}": _tag(scale) for scale in SCALES},
-    "critic": lambda text: critic.read(text, 2),
-    "critic json": lambda text: critic.read_critiques(text, 2),
-    "ranker": lambda text: ranker.read(text, 2),
-    "ranker json": lambda text: ranker.read_order(text, 2),
-    "verifier": verifier.read,
-    "verifier json": verifier.read_finding,
-    "tests": lambda text: generator.read(text, None),
-    "tests json": lambda text: generator.read_tests(text, None),
-    "tests code": lambda text: generator.read_code(text, None),
-    "evaluator": lambda text: evaluator.read(text, 2),
-    "evaluator json": lambda text: evaluator.read_results(text, 2),
+    "critic": lambda text: critic.parse_critiques(text, 2),
+    "critic json": lambda text: critic.parse_json_critiques(text, 2),
+    "ranker": lambda text: ranker.parse_ranking(text, 2),
+    "ranker json": lambda text: ranker.parse_json_ranking(text, 2),
+    "verifier": verifier.parse_verdict,
+    "verifier json": verifier.parse_json_verdict,
+    "tests": lambda text: generator.parse_tests(text, None),
+    "tests json": lambda text: generator.parse_json_tests(text, None),
+    "tests code": lambda text: generator.parse_code_tests(text, None),
+    "evaluator": lambda text: evaluator.parse_results(text, 2),
+    "evaluator json": lambda text: evaluator.parse_json_results(text, 2),
     "prompt": _shown,
     "judge": lambda text: (
         addresses_judge(text, "rating"),
-        brief(Case((Message("user", "?"),), text)),
+        render_judge_prompt(JudgeCase((Message("user", "?"),), text)),
     ),
-    "loosened": loosened,
-    "agreement": lambda text: said([("m", text)], text, EXTRACTORS["number"]),
+    "loosened": loose_variants,
+    "agreement": lambda text: row_agreement([("m", text)], text, EXTRACTORS["number"]),
     "template": Template.parse,
 }
 
@@ -131,7 +131,7 @@ def test_a_megabyte_of_anything_is_read_in_time(name):
         size = SIZE if len(bit) == 1 else SIZE // 10
         text = (bit * (size // len(bit) + 1))[:size]
         begun = time.process_time()
-        with suppress(UnreadableError, ValueError, SettingsError):
+        with suppress(ReplyParseError, ValueError, SettingsError):
             reader(text)
         if time.process_time() - begun > ENOUGH:
             late.append(bit)
@@ -163,4 +163,4 @@ def test_a_pattern_of_a_user_s_that_takes_too_long_is_told_as_unread(
 
     score = _scored(metric, reference, of=of)(answer)
 
-    assert "the pattern takes longer than" in (score.unread or "")
+    assert "the pattern takes longer than" in (score.unparsed_reason or "")

@@ -24,22 +24,22 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.money import (
-    LONGEST_AMONG_ANSWERS,
-    LONGEST_OUTAGE,
-    LONGEST_RETRY_AFTER,
-    LONGEST_WAIT,
-    MOST_ATTEMPTS,
-    MOST_IN_DOUBT,
-    MOST_REFUSALS,
-    Again,
-    Beyond,
-    Fail,
-    Past,
+    MAX_ATTEMPTS,
+    MAX_BACKOFF,
+    MAX_IN_DOUBT,
+    MAX_OUTAGE,
+    MAX_RATE_LIMIT_BACKOFF,
+    MAX_RATE_LIMITED,
+    MAX_RETRY_AFTER,
+    AttemptHistory,
+    GiveUp,
+    Overbilling,
     Price,
-    Stop,
+    Retry,
+    StopJob,
     decide,
-    nano,
-    usd,
+    to_nano,
+    to_usd,
 )
 from tests.builders import a_call
 
@@ -63,27 +63,27 @@ TEXTS = st.text(st.characters(codec=None))
     ],
 )
 def test_dollars_become_nano_dollars_rounded_up(dollars, nanos):
-    assert nano(Decimal(dollars)) == nanos
+    assert to_nano(Decimal(dollars)) == nanos
 
 
 @given(money=st.integers(0, 2**63 - 1))
 def test_nano_dollars_become_dollars_and_back_without_loss(money):
-    dollars = usd(money)
+    dollars = to_usd(money)
 
     assert dollars is not None
-    assert nano(dollars) == money
+    assert to_nano(dollars) == money
 
 
 def test_an_unknown_sum_stays_unknown():
-    assert usd(None) is None
+    assert to_usd(None) is None
 
 
 def test_a_listed_price_is_a_whole_number():
     listed = ListPrice(input=Decimal("0.15"), output=Decimal("0.6"))
 
-    assert Price.of(listed) == Price(150_000_000, 600_000_000)
+    assert Price.from_list_price(listed) == Price(150_000_000, 600_000_000)
     cheaper = listed.model_copy(update={"cached_input": Decimal("0.075")})
-    assert Price.of(cheaper) == Price(150_000_000, 600_000_000, 75_000_000)
+    assert Price.from_list_price(cheaper) == Price(150_000_000, 600_000_000, 75_000_000)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_a_provider_read_from_its_cache_has_its_own_price(price, cached, co
     assert price.cost(Usage(10, 1, cached)) == cost
 
 
-@pytest.mark.parametrize("usage", [Usage(), Usage(prompt=3), Usage(completion=3)])
+@pytest.mark.parametrize("usage", [Usage(), Usage(prompt_tokens=3), Usage(completion_tokens=3)])
 def test_tokens_that_are_not_known_have_no_cost(usage):
     assert Price(1, 1).cost(usage) is None
 
@@ -152,7 +152,7 @@ def test_a_cost_within_the_bounds_is_never_above_what_was_kept_back(price, texts
 def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
     call = replace(a_call(max_tokens=100), messages=(Message("system", "é"), Message("user", "a")))
 
-    kept = Price(1_000_000, 1_000_000).most(call)
+    kept = Price(1_000_000, 1_000_000).max_cost(call)
 
     assert kept == 16 + (16 + 2) + (16 + 1) + 100
 
@@ -160,23 +160,23 @@ def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
 @given(prompt=st.integers(0, 9_000), completion=st.integers(0, 9_000), more=st.integers(1, 99))
 def test_once_a_reply_was_counted_so_high_the_like_of_it_is_kept_back(prompt, completion, more):
     call, price = a_call(max_tokens=more), Price(3, 5)
-    beyond = Beyond().seen(call, Usage(prompt, completion))
+    beyond = Overbilling().with_reply(call, Usage(prompt, completion))
 
     cost = price.cost(Usage(prompt, completion))
 
     assert cost is not None
-    assert cost <= price.most(call, beyond)
-    assert price.most(call, beyond) >= price.most(call)
-    assert beyond.with_(Beyond()) == beyond == Beyond().with_(beyond)
-    assert beyond.seen(call, Usage(prompt, completion)) == beyond
+    assert cost <= price.max_cost(call, beyond)
+    assert price.max_cost(call, beyond) >= price.max_cost(call)
+    assert beyond.merged_with(Overbilling()) == beyond == Overbilling().merged_with(beyond)
+    assert beyond.with_reply(call, Usage(prompt, completion)) == beyond
     # What is within its bounds teaches nothing.
-    assert Beyond().seen(call, Usage(10, more)) == Beyond()
+    assert Overbilling().with_reply(call, Usage(10, more)) == Overbilling()
 
 
 @pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])
-@pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
+@pytest.mark.parametrize("tried", [1, MAX_ATTEMPTS])
 def test_what_every_call_would_end_with_stops_the_job(error, tried):
-    assert decide(error("m", "no"), Past(tried), 0.5) == Stop("m: no")
+    assert decide(error("m", "no"), AttemptHistory(tried), 0.5) == StopJob("m: no")
 
 
 @pytest.mark.parametrize(
@@ -188,58 +188,60 @@ def test_what_every_call_would_end_with_stops_the_job(error, tried):
         (BadCallError, "bad_call: no"),
     ],
 )
-@pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
+@pytest.mark.parametrize("tried", [1, MAX_ATTEMPTS])
 def test_what_would_end_alike_fails_at_once(error, why, tried):
-    assert decide(error("m", "no"), Past(tried), 0.5) == Fail(why)
+    assert decide(error("m", "no"), AttemptHistory(tried), 0.5) == GiveUp(why)
 
 
 @pytest.mark.parametrize(
     ("error", "tried", "in_doubt", "verdict"),
     [
-        (TransientError, 1, 0, Again(1.0)),
-        (RateLimitError, 1, 0, Again(1.0)),
-        (ProviderDownError, 2, 0, Again(2.0)),
-        (ProviderDownError, 5, 0, Again(16.0)),
-        (ProviderDownError, 5, 1, Again(16.0)),
-        (CallTimeoutError, 1, 1, Again(1.0)),
-        (BrokenReplyError, 3, 1, Again(4.0)),
-        (ProviderDownError, 6, 0, Fail("provider_down after 6 attempts: no")),
-        (ProviderDownError, 7, 0, Fail("provider_down after 7 attempts: no")),
-        (CallTimeoutError, 2, 2, Fail("call_timeout, 2 attempts in doubt: no")),
-        (BrokenReplyError, 5, 3, Fail("broken_reply, 3 attempts in doubt: no")),
-        (CallTimeoutError, 6, 2, Fail("call_timeout after 6 attempts: no")),
-        (ProviderDownError, 3, 2, Fail("provider_down, 2 attempts in doubt: no")),
-        (ProviderFailedError, 1, 1, Again(1.0)),
-        (ProviderFailedError, 2, 2, Fail("provider_failed, 2 attempts in doubt: no")),
+        (TransientError, 1, 0, Retry(1.0)),
+        (RateLimitError, 1, 0, Retry(1.0)),
+        (ProviderDownError, 2, 0, Retry(2.0)),
+        (ProviderDownError, 5, 0, Retry(16.0)),
+        (ProviderDownError, 5, 1, Retry(16.0)),
+        (CallTimeoutError, 1, 1, Retry(1.0)),
+        (BrokenReplyError, 3, 1, Retry(4.0)),
+        (ProviderDownError, 6, 0, GiveUp("provider_down after 6 attempts: no")),
+        (ProviderDownError, 7, 0, GiveUp("provider_down after 7 attempts: no")),
+        (CallTimeoutError, 2, 2, GiveUp("call_timeout, 2 attempts in doubt: no")),
+        (BrokenReplyError, 5, 3, GiveUp("broken_reply, 3 attempts in doubt: no")),
+        (CallTimeoutError, 6, 2, GiveUp("call_timeout after 6 attempts: no")),
+        (ProviderDownError, 3, 2, GiveUp("provider_down, 2 attempts in doubt: no")),
+        (ProviderFailedError, 1, 1, Retry(1.0)),
+        (ProviderFailedError, 2, 2, GiveUp("provider_failed, 2 attempts in doubt: no")),
     ],
 )
 def test_what_may_do_is_tried_again_within_its_bounds(error, tried, in_doubt, verdict):
-    assert decide(error("m", "no"), Past(tried, in_doubt), 1.0) == verdict
+    assert decide(error("m", "no"), AttemptHistory(tried, in_doubt), 1.0) == verdict
 
 
 def test_the_bounds_are_these():
-    assert (MOST_ATTEMPTS, MOST_IN_DOUBT, MOST_REFUSALS) == (6, 2, 100)
+    assert (MAX_ATTEMPTS, MAX_IN_DOUBT, MAX_RATE_LIMITED) == (6, 2, 100)
 
 
 @pytest.mark.parametrize("refused", [6, 7, 99])
 def test_a_refusal_uses_up_no_attempt_while_the_model_answers_others(refused):
     error = RateLimitError("m", "no")
 
-    assert decide(error, Past(refused, refused=refused), 1.0) == Again(LONGEST_AMONG_ANSWERS)
+    assert decide(error, AttemptHistory(refused, rate_limited=refused), 1.0) == Retry(
+        MAX_RATE_LIMIT_BACKOFF
+    )
     # Nor does it when something else comes in between.
-    others = Past(refused + 5, refused=refused)
-    assert isinstance(decide(error, others, 1.0), Again)
-    assert isinstance(decide(ProviderDownError("m", "no"), others, 1.0), Again)
-    last = replace(others, tried=others.tried + 1)
-    assert decide(ProviderDownError("m", "no"), last, 1.0) == Fail(
-        f"provider_down after {last.tried} attempts: no"
+    others = AttemptHistory(refused + 5, rate_limited=refused)
+    assert isinstance(decide(error, others, 1.0), Retry)
+    assert isinstance(decide(ProviderDownError("m", "no"), others, 1.0), Retry)
+    last = replace(others, attempts=others.attempts + 1)
+    assert decide(ProviderDownError("m", "no"), last, 1.0) == GiveUp(
+        f"provider_down after {last.attempts} attempts: no"
     )
 
 
 def test_a_call_that_is_refused_for_ever_while_others_pass_ends():
-    verdict = decide(RateLimitError("m", "no"), Past(100, refused=100), 1.0)
+    verdict = decide(RateLimitError("m", "no"), AttemptHistory(100, rate_limited=100), 1.0)
 
-    assert verdict == Fail("rate_limit after 100 attempts: no")
+    assert verdict == GiveUp("rate_limit after 100 attempts: no")
 
 
 @pytest.mark.parametrize("error", [RateLimitError, ProviderDownError])
@@ -247,18 +249,18 @@ def test_a_limit_that_lasts_stops_the_job_when_the_model_answers_nobody(error):
     refusal = error("m", "429: no", 21_600.0)
     refusal.lasting = "its limit lasts until noon"
 
-    assert decide(refusal, Past(5, refused=5), 1.0, 0.0) == Stop(
+    assert decide(refusal, AttemptHistory(5, rate_limited=5), 1.0, 0.0) == StopJob(
         "m: 429: no; its limit lasts until noon"
     )
     # Others pass: who knows whose limit it is. Nor is it waited for, which would be for hours.
-    assert decide(refusal, Past(1, refused=1), 1.0) == Again(1.0)
+    assert decide(refusal, AttemptHistory(1, rate_limited=1), 1.0) == Retry(1.0)
 
 
-@given(tried=st.integers(1, MOST_ATTEMPTS - 1), jitter=st.floats(0, 1))
+@given(tried=st.integers(1, MAX_ATTEMPTS - 1), jitter=st.floats(0, 1))
 def test_a_wait_doubles_and_is_spread_over_its_upper_half(tried, jitter):
-    verdict = decide(ProviderDownError("m", "no"), Past(tried), jitter)
+    verdict = decide(ProviderDownError("m", "no"), AttemptHistory(tried), jitter)
 
-    assert isinstance(verdict, Again)
+    assert isinstance(verdict, Retry)
     assert 2 ** (tried - 1) / 2 <= verdict.seconds <= 2 ** (tried - 1)
 
 
@@ -267,45 +269,49 @@ def test_a_wait_doubles_and_is_spread_over_its_upper_half(tried, jitter):
     [(None, 1.0), (0.0, 1.0), (-5.0, 1.0), (0.2, 1.0), (7.5, 7.5), (600.0, 600.0), (1e9, 600.0)],
 )
 def test_a_providers_own_wish_is_obeyed_and_capped(asked, seconds):
-    assert decide(RateLimitError("m", "no", asked), Past(1, refused=1), 1.0) == Again(seconds)
+    assert decide(
+        RateLimitError("m", "no", asked), AttemptHistory(1, rate_limited=1), 1.0
+    ) == Retry(seconds)
 
 
 @given(
     asked=st.none() | st.floats(),
-    tried=st.integers(1, MOST_ATTEMPTS - 1),
+    tried=st.integers(1, MAX_ATTEMPTS - 1),
     jitter=st.floats(0, 1),
 )
 def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
-    verdict = decide(RateLimitError("m", "no", asked), Past(tried), jitter)
+    verdict = decide(RateLimitError("m", "no", asked), AttemptHistory(tried), jitter)
 
-    assert isinstance(verdict, Again)
-    assert 0 < verdict.seconds <= max(LONGEST_WAIT, LONGEST_RETRY_AFTER)
+    assert isinstance(verdict, Retry)
+    assert 0 < verdict.seconds <= max(MAX_BACKOFF, MAX_RETRY_AFTER)
 
 
-@pytest.mark.parametrize(("tried", "seconds"), [(6, 32.0), (7, LONGEST_WAIT), (9999, LONGEST_WAIT)])
+@pytest.mark.parametrize(("tried", "seconds"), [(6, 32.0), (7, MAX_BACKOFF), (9999, MAX_BACKOFF)])
 def test_a_call_outlives_its_attempts_while_its_model_answers_nobody(tried, seconds):
-    assert decide(ProviderDownError("m", "no"), Past(tried, 1), 1.0, 899.0) == Again(seconds)
+    assert decide(ProviderDownError("m", "no"), AttemptHistory(tried, 1), 1.0, 899.0) == Retry(
+        seconds
+    )
 
 
-@pytest.mark.parametrize("tried", [1, MOST_ATTEMPTS])
+@pytest.mark.parametrize("tried", [1, MAX_ATTEMPTS])
 def test_a_call_fails_when_its_model_has_answered_nobody_for_long(tried):
-    verdict = decide(ProviderDownError("m", "no"), Past(tried), 1.0, LONGEST_OUTAGE)
+    verdict = decide(ProviderDownError("m", "no"), AttemptHistory(tried), 1.0, MAX_OUTAGE)
 
-    assert verdict == Fail("provider_down, no call answered for 15 min: no")
+    assert verdict == GiveUp("provider_down, no call answered for 15 min: no")
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 899.0])
 def test_no_outage_lifts_the_bound_of_attempts_in_doubt(away):
-    verdict = decide(CallTimeoutError("m", "no"), Past(2, 2), 1.0, away)
+    verdict = decide(CallTimeoutError("m", "no"), AttemptHistory(2, 2), 1.0, away)
 
-    assert verdict == Fail("call_timeout, 2 attempts in doubt: no")
+    assert verdict == GiveUp("call_timeout, 2 attempts in doubt: no")
 
 
 def test_a_failing_proxy_does_not_use_up_the_calls_of_a_model_that_answers_nobody():
     failed = ProviderFailedError("m", "no")
 
-    assert decide(failed, Past(2, 2), 1.0, 0.0) == Again(2.0)
-    assert decide(failed, Past(5, 5), 1.0, 899.0) == Again(16.0)
-    assert decide(failed, Past(6, 6), 1.0, 899.0) == Fail(
+    assert decide(failed, AttemptHistory(2, 2), 1.0, 0.0) == Retry(2.0)
+    assert decide(failed, AttemptHistory(5, 5), 1.0, 899.0) == Retry(16.0)
+    assert decide(failed, AttemptHistory(6, 6), 1.0, 899.0) == GiveUp(
         "provider_failed, 6 attempts in doubt: no"
     )

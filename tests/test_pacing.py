@@ -7,10 +7,10 @@ from heapq import heappop, heappush
 
 import pytest
 
-from archon_batch.calls.circuit_breaker import Breaker
+from archon_batch.calls.circuit_breaker import CircuitBreaker
 from archon_batch.errors import RateLimitError
-from archon_batch.money import Again, Past, decide
-from archon_batch.rate_limits import Width
+from archon_batch.money import AttemptHistory, Retry, decide
+from archon_batch.rate_limits import AdaptiveConcurrency
 
 #: Whether a request is answered at this moment, with so many in flight; else the seconds that the
 #: provider asks for, and None when it asks for none.
@@ -33,8 +33,8 @@ class Night:
     refused: int = 0
     #: The most requests for one call.
     most: int = 0
-    _breaker: Breaker = field(default_factory=Breaker)
-    _width: Width = field(default_factory=Width)
+    _breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    _width: AdaptiveConcurrency = field(default_factory=AdaptiveConcurrency)
     #: When each request ends, its call, when it was sent, and how it was met.
     _out: list[tuple[float, int, float, tuple[bool, float | None]]] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Night:
                 if met[0]:
                     self.answered += 1
                     self._breaker = self._breaker.succeeded()
-                    self._width = self._width.answered(len(self._out), self.room)
+                    self._width = self._width.succeeded(len(self._out), self.room)
                     continue
                 tried[call] += 1
                 self._push(call, sent, met[1], tried[call], dice, waiting)
@@ -67,17 +67,21 @@ class Night:
 
     def _goes(self) -> bool:
         out = len(self._out)
-        if out >= self.room or not self._width.lets(out) or self._breaker.waits(self.now):
+        if (
+            out >= self.room
+            or not self._width.allows(out)
+            or self._breaker.seconds_to_wait(self.now)
+        ):
             return False
-        if self._breaker.parks(self.now):
-            self._breaker = self._breaker.probed(self.now)
+        if self._breaker.blocks(self.now):
+            self._breaker = self._breaker.half_open(self.now)
         return True
 
     def _sleep(self, waiting: list[tuple[float, int]]) -> None:
         """Until a call comes back, or another may go."""
         wakes = [self._out[0][0]] if self._out else []
         if waiting:
-            ready = max(waiting[0][0], self.now + self._breaker.waits(self.now))
+            ready = max(waiting[0][0], self.now + self._breaker.seconds_to_wait(self.now))
             wakes += [ready] if ready > self.now else []
         self.now = min(wakes)
 
@@ -91,11 +95,11 @@ class Night:
         waiting: list[tuple[float, int]],
     ) -> None:
         error, out = RateLimitError("m", "no", asked), len(self._out)
-        self._width = self._width.pushed(out + 1, sent, self.now)
+        self._width = self._width.throttled(out + 1, sent, self.now)
         self._breaker = self._breaker.failed(error, self.now, dice.random(), out)
-        away = self._breaker.away(self.now)
-        verdict = decide(error, Past(tried, refused=tried), dice.random(), away)
-        if isinstance(verdict, Again):
+        away = self._breaker.down_for(self.now)
+        verdict = decide(error, AttemptHistory(tried, rate_limited=tried), dice.random(), away)
+        if isinstance(verdict, Retry):
             heappush(waiting, (self.now + verdict.seconds, call))
         else:
             self.given_up += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archon_batch.cli import doctor
-from archon_batch.private_files import opened
+from archon_batch.private_files import open_private
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
@@ -78,7 +78,7 @@ def test_a_file_that_is_replaced_is_closed_to_others_too(tmp_path: Path) -> None
     path.write_text("old")
     path.chmod(0o644)
 
-    with opened(path, "w") as file:
+    with open_private(path, "w") as file:
         file.write("new")
 
     assert (rights(path), path.read_text()) == ("-rw-------", "new")
@@ -89,6 +89,6 @@ def test_doctor_tells_of_a_ledger_that_others_may_read(tmp_path: Path) -> None:
     Store.open(url).close()
     (tmp_path / "ledger.db").chmod(0o644)
 
-    told = [said for fine, said in doctor._database(Settings(database_url=url)) if not fine]
+    told = [said for fine, said in doctor._check_database(Settings(database_url=url)) if not fine]
 
     assert [said for said in told if "others may read" in said and "chmod 600" in said]

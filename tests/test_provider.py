@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from archon_batch.archon import Candidate, Scene, State
+from archon_batch.archon import Candidate, Context, State
 from archon_batch.archon.components import (
     critic,
     ranker,
@@ -19,11 +19,11 @@ from archon_batch.archon.components import (
     unit_test_generator,
     verifier,
 )
-from archon_batch.archon.delimiters import fenced
+from archon_batch.archon.delimiters import delimit_candidates
 from tests import provider as module
 from tests.builders import a_component, a_question
 from tests.builders import asked as asked_of
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 
 def asked(provider, content="What is two and two?", **more):
@@ -37,7 +37,7 @@ def said(response):
 
 
 def test_alike_requests_get_alike_replies_in_any_order():
-    with Provider() as provider:
+    with ProviderServer() as provider:
         one, other = said(asked(provider, "one")), said(asked(provider, "other"))
         assert said(asked(provider, "other")) == other
         assert said(asked(provider, "one")) == one
@@ -45,30 +45,32 @@ def test_alike_requests_get_alike_replies_in_any_order():
 
 
 def test_a_ranker_gets_an_order_and_a_critic_its_critiques():
-    shown = fenced([Candidate(str(n), f"text {n}") for n in range(5)])
-    with Provider() as provider:
+    shown = delimit_candidates([Candidate(str(n), f"text {n}") for n in range(5)])
+    with ProviderServer() as provider:
         order = said(asked(provider, f"Such as Answer: [2] > [1]\n{shown}"))
         critiques = said(asked(provider, f"[1]\nStrengths: ...\nWeaknesses: ...\n{shown}"))
-    assert sorted(ranker.read(order, 5)) == [1, 2, 3, 4, 5]
-    assert len(critic.read(critiques, 5)) == 5
+    assert sorted(ranker.parse_ranking(order, 5)) == [1, 2, 3, 4, 5]
+    assert len(critic.parse_critiques(critiques, 5)) == 5
 
 
 def test_tests_and_verdicts_are_those_that_are_asked_for():
-    scene = Scene(a_question(), State((Candidate("0.0.0", "Four."),), ("one", "two")), "1.0")
+    scene = Context(a_question(), State((Candidate("0.0.0", "Four."),), ("one", "two")), "1.0")
     kinds = ("verifier", "unit_test_generator", "unit_test_evaluator")
     prompts = [asked_of(a_component(kind), scene)[0].messages[-1].content for kind in kinds[1:]]
-    with Provider() as provider:
+    with ProviderServer() as provider:
         tests, verdicts = [said(asked(provider, prompt)) for prompt in prompts]
         verdict = said(asked(provider, f"{verifier._JUDGE} {verifier._TEXT}"))
-    assert len(unit_test_generator.read(tests, None)) == 3
-    assert len(unit_test_evaluator.read(verdicts, 2)) == 2
-    assert verifier.read(verdict) in (True, False)
+    assert len(unit_test_generator.parse_tests(tests, None)) == 3
+    assert len(unit_test_evaluator.parse_results(verdicts, 2)) == 2
+    assert verifier.parse_verdict(verdict) in (True, False)
 
 
 def test_the_bill_is_what_was_served_rounded_up_request_by_request(tmp_path):
     faults = ["", "500", "cut", "reset", "no_usage"]
     file = tmp_path / "journal.jsonl"
-    with Provider(faults=lambda n: faults[n - 1], prices=("0.0001", "0"), journal=file) as provider:
+    with ProviderServer(
+        faults=lambda n: faults[n - 1], prices=("0.0001", "0"), journal=file
+    ) as provider:
         for _ in faults:
             with contextlib.suppress(httpx.TransportError):
                 asked(provider)
@@ -78,12 +80,14 @@ def test_the_bill_is_what_was_served_rounded_up_request_by_request(tmp_path):
     assert [line["fault"] for line in lines] == [None, "500", "cut", "reset", "no_usage"]
     assert {line["client_request_id"] for line in lines} == {"job/1"}
     assert provider.bill == 4
-    assert provider.requests == 5
+    assert provider.request_count == 5
 
 
 def test_rates_fall_upon_the_same_requests_under_the_same_seed():
     def statuses(seed):
-        with Provider(faults={"429": 0.3, "503": 0.3}, seed=seed, retry_after="7") as provider:
+        with ProviderServer(
+            faults={"429": 0.3, "503": 0.3}, seed=seed, retry_after="7"
+        ) as provider:
             responses = [asked(provider) for _ in range(12)]
         assert all(r.headers["Retry-After"] == "7" for r in responses if r.status_code == 429)
         return [response.status_code for response in responses]
@@ -95,17 +99,17 @@ def test_rates_fall_upon_the_same_requests_under_the_same_seed():
 
 def test_the_peak_is_the_most_that_were_open_at_once():
     # Longer than five clients take to be made when the machine is busy.
-    with Provider(latency=1) as provider:
+    with ProviderServer(latency=1) as provider:
         with ThreadPoolExecutor(5) as pool:
             list(pool.map(lambda _: asked(provider), range(5)))
-        assert provider.peak == 5
+        assert provider.max_concurrent == 5
         provider.latency = 0
         asked(provider)
-        assert provider.peak == 5
+        assert provider.max_concurrent == 5
 
 
 def test_a_request_is_booked_before_it_is_answered():
-    with Provider(faults=lambda _: "slow") as provider:
+    with ProviderServer(faults=lambda _: "slow") as provider:
         body = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{provider.url}/chat/completions", json=body, timeout=0.2)

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from archon_batch.archon import SANDBOX, Answer, Model, calls, run, warnings
+from archon_batch.archon import SANDBOX_MODEL, Answer, Model, count_calls, rule_warnings, run_item
 from archon_batch.cli import archon_batch
-from archon_batch.config import kind_of, read_architecture_file, read_job_file, read_pool_file
+from archon_batch.config import file_kind, read_architecture_file, read_job_file, read_pool_file
 from archon_batch.dataset import Dataset
 from archon_batch.engine import queues
-from archon_batch.jobs.submit import long_replies, price_list, windowed
+from archon_batch.jobs.submit import max_tokens_warnings, model_prices, with_context_windows
 from archon_batch.providers import scripted
 from tests.builders import a_question
 
@@ -67,8 +67,8 @@ def test_a_plan_needs_neither_litellm_nor_celery() -> None:
 def test_every_architecture_loads_is_priced_and_breaks_no_rule_of_the_paper(path: Path) -> None:
     architecture = read_architecture_file(str(path))
 
-    assert None not in price_list(architecture, allow_unpriced=False).values()
-    assert list(warnings(architecture)) == []
+    assert None not in model_prices(architecture, allow_unpriced=False).values()
+    assert list(rule_warnings(architecture)) == []
 
 
 @pytest.mark.parametrize("path", _files("jobs/architectures/*"))
@@ -76,15 +76,17 @@ def test_every_architecture_fits_its_models(path: Path) -> None:
     architecture = read_architecture_file(str(path))
 
     # A sandbox reads programs of any length.
-    assert set(windowed(architecture).windows) == set(architecture.model_names) - {SANDBOX}
-    assert list(long_replies(architecture)) == []
+    assert set(with_context_windows(architecture).context_windows) == set(
+        architecture.model_names
+    ) - {SANDBOX_MODEL}
+    assert list(max_tokens_warnings(architecture)) == []
 
 
 @pytest.mark.parametrize("path", _files("jobs/architectures/*"))
 def test_every_architecture_says_its_calls_a_row(path: Path) -> None:
     said = re.findall(r"([\d,]+(?:-[\d,]+)?) calls? a\s+(?:# )?row", path.read_text())
 
-    assert said == [str(calls(read_architecture_file(str(path))))]
+    assert said == [str(count_calls(read_architecture_file(str(path))))]
 
 
 @pytest.mark.parametrize("path", _files("jobs/architectures/*"))
@@ -92,9 +94,11 @@ def test_every_architecture_answers_with_as_many_calls_as_it_says(path: Path) ->
     architecture = read_architecture_file(str(path))
     plausible = dict.fromkeys(architecture.model_names, Model(model="scripted/plausible"))
 
-    end, replies = run(replace(architecture, models=plausible), a_question(), scripted.settled)
+    end, replies = run_item(
+        replace(architecture, models=plausible), a_question(), scripted.final_reply
+    )
 
-    said = calls(architecture)
+    said = count_calls(architecture)
     assert isinstance(end, Answer)
     assert said.low <= len(replies) <= said.high
 
@@ -103,7 +107,9 @@ def test_the_docs_list_every_architecture_with_its_calls_a_row() -> None:
     text = (ROOT / "docs" / "architectures.md").read_text()
     rows = re.findall(r"^\| `([\w-]+)` \| ([\d,-]+) \|", text, re.MULTILINE)
 
-    there = {path.stem: str(calls(read_architecture_file(str(path)))) for path in FOLDER.iterdir()}
+    there = {
+        path.stem: str(count_calls(read_architecture_file(str(path)))) for path in FOLDER.iterdir()
+    }
     assert dict(rows) == there
 
 
@@ -115,7 +121,7 @@ def test_the_readme_s_architecture_is_one(tmp_path: Path) -> None:
     architecture = read_architecture_file(str(path))
 
     assert architecture.name == "best-of-five"
-    assert None not in price_list(architecture, allow_unpriced=False).values()
+    assert None not in model_prices(architecture, allow_unpriced=False).values()
 
 
 @pytest.mark.parametrize("path", _files("jobs/*.yaml"))
@@ -125,7 +131,7 @@ def test_every_job_file_names_what_is_there(path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(ROOT)
     job = read_job_file(path, date(2026, 1, 31))
 
-    assert kind_of(path) == "job"
+    assert file_kind(path) == "job"
     read_architecture_file(job.architecture)
     with Dataset.open(job.dataset) as dataset:
         assert list(dataset._sources)
@@ -133,10 +139,10 @@ def test_every_job_file_names_what_is_there(path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("path", _files("jobs/samples/*.jsonl"))
 def test_every_sample_dataset_is_one(path: Path) -> None:
-    from archon_batch.dataset import Reading  # noqa: PLC0415
+    from archon_batch.dataset import ReadOptions  # noqa: PLC0415
 
     template = "{text}" if path.stem == "labels" else None
-    with Dataset.open(path, Reading(template=template)) as dataset:
+    with Dataset.open(path, ReadOptions(template=template)) as dataset:
         assert dataset.check() >= 12
 
 

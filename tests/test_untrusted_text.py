@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from archon_batch import logs
-from archon_batch.untrusted_text import in_a_line, visible, visible_json
+from archon_batch.untrusted_text import escape_control, escape_control_json, escape_to_line
 
 #: What turns letters or moves a cursor.
 OBEYED = [*map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))), *"\u061c\u200e\u200f\u2028\u2029",
@@ -21,15 +21,15 @@ OBEYED = [*map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))), *"\u061
 def test_no_such_letter_is_left(letter: str) -> None:
     text = f"a{letter}b"
 
-    assert letter not in visible(text)
-    assert visible(text).encode().decode("unicode_escape") == text
-    encoded = visible_json(json.dumps(text, ensure_ascii=False))
+    assert letter not in escape_control(text)
+    assert escape_control(text).encode().decode("unicode_escape") == text
+    encoded = escape_control_json(json.dumps(text, ensure_ascii=False))
     assert letter not in encoded
     assert json.loads(encoded) == text
 
 
 def test_a_line_stays_one_line() -> None:
-    assert in_a_line("a\nerror: forged\r\nb\tc") == r"a\nerror: forged\nb" + "\tc"
+    assert escape_to_line("a\nerror: forged\r\nb\tc") == r"a\nerror: forged\nb" + "\tc"
 
 
 def test_log_lines_hold_nothing_that_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ class Architecture:
     models: Mapping[str, Model]
     layers: tuple[Layer, ...]
     #: The context windows that are known, in tokens, by the names that components use.
-    windows: Mapping[str, int] = field(default_factory=dict)
+    context_windows: Mapping[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[int, int, Component]]:
         """Every component with its layer and its place there."""
@@ -26,21 +26,21 @@ class Architecture:
                 yield depth, place, component
 
     @cached_property
-    def asking(self) -> tuple[tuple[int, int, ModelComponent], ...]:
+    def model_components(self) -> tuple[tuple[int, int, ModelComponent], ...]:
         """The components that ask a model, with layer and place."""
         return tuple((d, p, c) for d, p, c in self if isinstance(c, ModelComponent))
 
     @cached_property
     def model_names(self) -> tuple[str, ...]:
         """The names that components use, each once, in the order of first use."""
-        return tuple(dict.fromkeys(component.model for _, _, component in self.asking))
+        return tuple(dict.fromkeys(component.model for _, _, component in self.model_components))
 
     def model(self, name: str) -> Model:
         """The model behind an alias, or the one of that very name."""
-        return self._resolved[name]
+        return self._models_by_name[name]
 
     @cached_property
-    def _resolved(self) -> Mapping[str, Model]:
+    def _models_by_name(self) -> Mapping[str, Model]:
         return {n: self.models.get(n) or Model(model=n) for n in self.model_names}
 
     @cached_property
@@ -53,7 +53,7 @@ class Architecture:
         """
         offsets: dict[tuple[int, int], int] = {}
         taken: dict[object, int] = {}
-        for depth, place, component in self.asking:
+        for depth, place, component in self.model_components:
             model = self.model(component.model)
             # The rest of what a request shows differs where it has to: to be counted as alike
             # costs nothing.
@@ -68,7 +68,7 @@ class Architecture:
             taken[alike] = offsets[depth, place] + getattr(component, "samples", 1)
         return offsets
 
-    def as_data(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The architecture as plain data that reads back as the same: what a job keeps."""
         return {
             "name": self.name,

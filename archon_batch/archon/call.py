@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from archon_batch.archon.model import Model
-from archon_batch.rate_limits import Headroom
+from archon_batch.rate_limits import RemainingLimits
 
 # A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 Role = Literal["system", "user", "assistant"]
 
@@ -21,7 +21,7 @@ class Message:
     content: str
 
 
-def without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def merge_system_messages(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The messages for a model whose template takes no system message.
 
     What they say stands before the first of the user's, in their order.
@@ -36,7 +36,7 @@ def without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ReplyFormat:
     """What a reply has to look like, for models that can be held to it and for stand-ins."""
 
     #: A GBNF grammar that admits just the replies its reader accepts; None when a schema does it.
@@ -46,19 +46,23 @@ class Form:
     #: A JSON schema, as text.
     schema: str | None = None
     #: Another reply that is accepted, the one that makes the most work; None when all make alike.
-    worst: str | None = None
+    costliest_example: str | None = None
     #: Where in either of them more text may stand and change nothing else; None is nowhere.
-    room: int | None = None
+    padding_offset: int | None = None
 
-    def sized(self, size: int, *, worst: bool = False, word: str = "") -> str:
+    def padded_example(self, size: int, *, costliest: bool = False, marker: str = "") -> str:
         """A reply of so many characters that is accepted; longer only if the shortest is.
 
         The word stands where more text may stand, so that alike replies can be told apart.
         """
-        text = self.worst if worst and self.worst is not None else self.example
-        if self.room is None:
+        text = (
+            self.costliest_example
+            if costliest and self.costliest_example is not None
+            else self.example
+        )
+        if self.padding_offset is None:
             return text
-        return f"{text[: self.room]}{word.ljust(size - len(text), 'x')}{text[self.room :]}"
+        return f"{text[: self.padding_offset]}{marker.ljust(size - len(text), 'x')}{text[self.padding_offset :]}"
 
 
 class CallKey(NamedTuple):
@@ -67,12 +71,12 @@ class CallKey(NamedTuple):
     layer: int
     component: int
     #: The component's own count of its calls.
-    slot: int
+    request_index: int
     #: 0, then 1, 2, ... when a reply could not be read and the call is asked again.
-    again: int
+    reask: int
 
     def __str__(self) -> str:
-        return f"{self.layer}.{self.component}.{self.slot}.{self.again}"
+        return f"{self.layer}.{self.component}.{self.request_index}.{self.reask}"
 
     @classmethod
     @lru_cache(maxsize=1024)
@@ -85,7 +89,7 @@ class CallKey(NamedTuple):
 class Call:
     key: CallKey
     #: The type of the component that asks: ``generator``, ``ranker``, ...
-    kind: str
+    component_type: str
     model: Model
     messages: tuple[Message, ...]
     #: Which of several alike requests this is, so that five samples are five completions.
@@ -93,7 +97,7 @@ class Call:
     temperature: float
     #: The most tokens the reply may have.
     max_tokens: int
-    form: Form | None = None
+    reply_format: ReplyFormat | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -104,29 +108,29 @@ class Call:
             "messages": [[m.role, m.content] for m in self.messages],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
-            "grammar": self.form.grammar if self.form else None,
+            "grammar": self.reply_format.grammar if self.reply_format else None,
             "sample": self.sample,
         }
         # Left out where they say nothing, so that completions of before are found.
-        if self.form and self.form.schema:
-            request["schema"] = self.form.schema
-        if self.key.again:
-            request["again"] = self.key.again
-        return hashlib.sha256(_canonical(request).encode()).hexdigest()
+        if self.reply_format and self.reply_format.schema:
+            request["schema"] = self.reply_format.schema
+        if self.key.reask:
+            request["again"] = self.key.reask
+        return hashlib.sha256(_canonical_json(request).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens as the provider reported them; None where it did not, which is not 0."""
 
-    prompt: int | None = None
-    completion: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     #: The part of ``prompt`` that the provider read from its cache.
-    cached: int | None = None
+    cached_tokens: int | None = None
     #: The part of ``completion`` that was thought and not said.
-    reasoning: int | None = None
+    reasoning_tokens: int | None = None
     #: What the provider says that the call has cost, in nano-dollars.
-    charged: int | None = None
+    provider_cost_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,8 @@ class Reply:
     failure: str | None = None
     usage: Usage = Usage()
     #: The provider's word for why it stopped: ``stop``, ``length``, ``content_filter``, ...
-    finish: str | None = None
+    finish_reason: str | None = None
     #: The model that the provider says has answered.
     model: str | None = None
     #: What the provider said of its limits; it is nobody's but this process's.
-    headroom: Headroom | None = field(default=None, compare=False)
+    remaining_limits: RemainingLimits | None = field(default=None, compare=False)

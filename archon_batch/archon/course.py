@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from archon_batch.archon.architecture import Architecture
-from archon_batch.archon.call import Call, CallKey, Reply, without_system
-from archon_batch.archon.component import Component, ModelComponent, Scene
-from archon_batch.archon.context_window import OverflowedError
-from archon_batch.archon.guard import guarded
-from archon_batch.archon.reasoning_text import without_thoughts
+from archon_batch.archon.call import Call, CallKey, Reply, merge_system_messages
+from archon_batch.archon.component import Component, Context, ModelComponent
+from archon_batch.archon.context_window import ContextOverflowError
+from archon_batch.archon.guard import run_component
+from archon_batch.archon.reasoning_text import strip_reasoning
 from archon_batch.archon.requests import Request
-from archon_batch.archon.sandbox_calls import SANDBOX
-from archon_batch.archon.state import Contribution, Note, Question, Remark, State
+from archon_batch.archon.sandbox_calls import SANDBOX_MODEL
+from archon_batch.archon.state import ComponentWarning, Contribution, ItemWarning, Question, State
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CallsNeeded:
     """These calls are missing; they can be made at once."""
 
     calls: tuple[Call, ...]
@@ -26,50 +26,50 @@ class Ask:
 class Answer:
     text: str
     #: The candidate that answers.
-    candidate: str
-    notes: tuple[Note, ...] = ()
+    candidate_id: str
+    warnings: tuple[ItemWarning, ...] = ()
     #: The calls that made candidates of which nothing is in the answer.
-    dropped: tuple[CallKey, ...] = ()
+    unused_calls: tuple[CallKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class GaveUp:
+class Failed:
     """A layer was left without a candidate, or with a prompt that must not be shortened."""
 
     layer: int
     why: str
-    notes: tuple[Note, ...] = ()
+    warnings: tuple[ItemWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ComponentResult:
     """What one component did."""
 
     component: int
     contribution: Contribution
-    remarks: tuple[Remark, ...]
+    warnings: tuple[ComponentWarning, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class CompletedLayer:
     """A layer that is done."""
 
     layer: int
     before: State
-    done: tuple[Done, ...]
+    results: tuple[ComponentResult, ...]
     after: State
 
 
 @dataclass(frozen=True, slots=True)
-class _Stuck:
+class _PromptTooLong:
     """A component with a prompt that must not be shortened."""
 
     why: str
     #: Whether it has asked something before.
-    late: bool
+    after_first_request: bool
 
 
-class Course:
+class ItemPlanner:
     """An item's plan with a memory: what it was told once is not gone through again.
 
     Where a reply was taken back or is another now, as after a retry, the course begins again, so
@@ -79,163 +79,183 @@ class Course:
     def __init__(self, architecture: Architecture, question: Question) -> None:
         self._architecture = architecture
         self._question = question
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         #: The layers that are done.
-        self.passed: list[Passed] = []
+        self.completed_layers: list[CompletedLayer] = []
         self._state = State()
         #: The components of the layer that is not.
-        self._parts: list[_Part] = []
-        self._told: dict[CallKey, Reply] = {}
+        self._component_runs: list[_ComponentRun] = []
+        self._used_replies: dict[CallKey, Reply] = {}
 
-    def step(self, replies: Mapping[CallKey, Reply]) -> Ask | Answer | GaveUp:
+    def next_step(self, replies: Mapping[CallKey, Reply]) -> CallsNeeded | Answer | Failed:
         """What the item needs next, or its end.
 
         Raises:
             ArchitectureError: the code of a component broke; ``place`` says which.
         """
-        if any(replies.get(key) != reply for key, reply in self._told.items()):
+        if any(replies.get(key) != reply for key, reply in self._used_replies.items()):
             self.close()
-            self._begin()
-        while len(self.passed) < len(self._architecture.layers):
-            step = self._layer(replies)
+            self._reset()
+        while len(self.completed_layers) < len(self._architecture.layers):
+            step = self._advance_layer(replies)
             if step is not None:
                 return step
         best = self._state.candidates[0]
-        dropped = _dropped(self.passed, best.id)
-        return Answer(best.text, best.id, _notes(self.passed), dropped)
+        dropped = _unused_calls(self.completed_layers, best.id)
+        return Answer(best.text, best.id, _collect_warnings(self.completed_layers), dropped)
 
     def close(self) -> None:
         """End the components that are under way; a later step would begin them again."""
-        for part in self._parts:
+        for part in self._component_runs:
             part.close()
-        self._parts = []
+        self._component_runs = []
 
-    def _layer(self, replies: Mapping[CallKey, Reply]) -> Ask | GaveUp | None:
+    def _advance_layer(self, replies: Mapping[CallKey, Reply]) -> CallsNeeded | Failed | None:
         """Go on with the layer; None when it is done."""
-        depth = len(self.passed)
-        if not self._parts:
+        depth = len(self.completed_layers)
+        if not self._component_runs:
             layer = self._architecture.layers[depth]
-            self._parts = [
-                _Part(self._architecture, depth, place, self._question, self._state)
+            self._component_runs = [
+                _ComponentRun(self._architecture, depth, place, self._question, self._state)
                 for place in range(len(layer))
             ]
-        ends = [part.drive(replies, self._told) for part in self._parts]
-        missing = tuple(call for end in ends if isinstance(end, Ask) for call in end.calls)
-        stuck = sorted((end for end in ends if isinstance(end, _Stuck)), key=lambda end: end.late)
+        ends = [part.advance(replies, self._used_replies) for part in self._component_runs]
+        missing = tuple(call for end in ends if isinstance(end, CallsNeeded) for call in end.calls)
+        stuck = sorted(
+            (end for end in ends if isinstance(end, _PromptTooLong)),
+            key=lambda end: end.after_first_request,
+        )
         # What is stuck from the beginning ends the item before the layer has asked for anything.
         # What got stuck later waits for the others: the reason must not hang on who was faster.
-        if stuck and not (stuck[0].late and missing):
-            return GaveUp(depth, stuck[0].why, _notes(self.passed))
+        if stuck and not (stuck[0].after_first_request and missing):
+            return Failed(depth, stuck[0].why, _collect_warnings(self.completed_layers))
         if missing:
-            return Ask(missing)
-        done = tuple(end for end in ends if isinstance(end, Done))
-        after = self._state.after(d.contribution for d in done)
-        self.passed.append(Passed(depth, self._state, done, after))
-        self._parts = []
+            return CallsNeeded(missing)
+        done = tuple(end for end in ends if isinstance(end, ComponentResult))
+        after = self._state.apply(d.contribution for d in done)
+        self.completed_layers.append(CompletedLayer(depth, self._state, done, after))
+        self._component_runs = []
         if not after.candidates and any(d.contribution.candidates is not None for d in done):
-            return GaveUp(depth, _why_none(done), _notes(self.passed))
+            return Failed(
+                depth, _no_candidate_reason(done), _collect_warnings(self.completed_layers)
+            )
         self._state = after
         return None
 
 
-class _Part:
+class _ComponentRun:
     """A component at work, as far as the replies have reached."""
 
     def __init__(
-        self, architecture: Architecture, depth: int, place: int, question: Question, state: State
+        self,
+        architecture: Architecture,
+        layer_index: int,
+        component_index: int,
+        question: Question,
+        state: State,
     ) -> None:
-        self._architecture, self._depth, self._place = architecture, depth, place
-        self._component: Component = architecture.layers[depth][place]
+        self._architecture, self._layer_index, self._component_index = (
+            architecture,
+            layer_index,
+            component_index,
+        )
+        self._component: Component = architecture.layers[layer_index][component_index]
         window = None
         component = self._component
-        if isinstance(component, ModelComponent) and component.model in architecture.windows:
-            window = architecture.windows[component.model] - component.max_tokens
-        scene = Scene(question, state, f"{depth}.{place}", window)
-        self._steps = guarded(component, scene)
+        if (
+            isinstance(component, ModelComponent)
+            and component.model in architecture.context_windows
+        ):
+            window = architecture.context_windows[component.model] - component.max_tokens
+        scene = Context(question, state, f"{layer_index}.{component_index}", window)
+        self._generator = run_component(component, scene)
         #: What it has asked for last, and under which keys; None before it has begun.
         self._requests: tuple[Request, ...] | None = None
         self._keys: list[CallKey] = []
-        self._end: Done | _Stuck | None = None
+        self._result: ComponentResult | _PromptTooLong | None = None
 
-    def drive(
-        self, replies: Mapping[CallKey, Reply], told: dict[CallKey, Reply]
-    ) -> Ask | _Stuck | Done:
+    def advance(
+        self, replies: Mapping[CallKey, Reply], used_replies: dict[CallKey, Reply]
+    ) -> CallsNeeded | _PromptTooLong | ComponentResult:
         """Run it as far as the replies reach: to what it misses, or to its end."""
-        if self._end is not None:
-            return self._end
+        if self._result is not None:
+            return self._result
         late = False
         try:
             while True:
                 if self._requests is None:
-                    self._requests = next(self._steps)
+                    self._requests = next(self._generator)
                 elif all(map(replies.__contains__, self._keys)):
                     late = True
                     some = tuple(replies[key] for key in self._keys)
-                    told.update(zip(self._keys, some, strict=True))
-                    self._requests = self._steps.send(self._heard(some))
+                    used_replies.update(zip(self._keys, some, strict=True))
+                    self._requests = self._generator.send(self._without_reasoning(some))
                 else:
-                    return self._ask(replies)
+                    return self._calls_needed(replies)
                 self._keys = [
-                    CallKey(self._depth, self._place, r.slot, r.again) for r in self._requests
+                    CallKey(self._layer_index, self._component_index, r.index, r.reask)
+                    for r in self._requests
                 ]
         except StopIteration as end:
             contribution, remarks = end.value
-            self._end = Done(self._place, contribution, remarks)
-        except OverflowedError as error:
-            self._end = _Stuck(str(error), late)
-        return self._end
+            self._result = ComponentResult(self._component_index, contribution, remarks)
+        except ContextOverflowError as error:
+            self._result = _PromptTooLong(str(error), late)
+        return self._result
 
     def close(self) -> None:
-        self._steps.close()
+        self._generator.close()
 
-    def _heard(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
+    def _without_reasoning(self, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
         """The replies without their models' thoughts, and blank if they never left them."""
-        if cast("ModelComponent", self._component).model == SANDBOX:
+        if cast("ModelComponent", self._component).model == SANDBOX_MODEL:
             return replies
-        said = [without_thoughts(reply.text or "") or "" for reply in replies]
+        said = [strip_reasoning(reply.text or "") or "" for reply in replies]
         return tuple(
             reply if text == (reply.text or "") else replace(reply, text=text)
             for reply, text in zip(replies, said, strict=True)
         )
 
-    def _ask(self, replies: Mapping[CallKey, Reply]) -> Ask:
+    def _calls_needed(self, replies: Mapping[CallKey, Reply]) -> CallsNeeded:
         # Whoever asks has a model: the guard sees to it.
         asking = cast("ModelComponent", self._component)
         asked = zip(self._keys, self._requests or (), strict=True)
-        return Ask(
-            tuple(_call(self._architecture, asking, k, r) for k, r in asked if k not in replies)
+        return CallsNeeded(
+            tuple(
+                _build_call(self._architecture, asking, k, r) for k, r in asked if k not in replies
+            )
         )
 
 
-def _call(
+def _build_call(
     architecture: Architecture, component: ModelComponent, key: CallKey, request: Request
 ) -> Call:
     model = architecture.model(component.model)
     return Call(
         key=key,
-        kind=component.type,
+        component_type=component.type,
         model=model,
-        messages=without_system(request.messages) if model.no_system else request.messages,
+        messages=merge_system_messages(request.messages) if model.no_system else request.messages,
         sample=request.sample + architecture.sample_offsets[key.layer, key.component],
         temperature=component.temperature,
         max_tokens=component.max_tokens,
-        form=request.form,
+        reply_format=request.reply_format,
     )
 
 
-def _why_none(done: tuple[Done, ...]) -> str:
+def _no_candidate_reason(results: tuple[ComponentResult, ...]) -> str:
     """Why there is no candidate: what went wrong first with those that should have given some."""
-    remarks = [r for d in done if d.contribution.candidates is not None for r in d.remarks]
+    remarks = [r for d in results if d.contribution.candidates is not None for r in d.warnings]
     # That a prompt was shortened is no reason while a call failed.
-    remarks.sort(key=lambda remark: remark.kind not in ("failed", "unreadable"))
+    remarks.sort(key=lambda remark: remark.kind not in ("failed", "unparsed"))
     return remarks[0].why if remarks else "no candidate is left"
 
 
-def _dropped(passed: list[Passed], best: str) -> tuple[CallKey, ...]:
+def _unused_calls(completed: list[CompletedLayer], best: str) -> tuple[CallKey, ...]:
     """The calls of candidates that are not the answer, nor what it was made from."""
-    parents = {c.id: c.parents for layer in passed for c in layer.after.candidates}
+    parents = {c.id: c.parents for layer in completed for c in layer.after.candidates}
     used, open_ends = set[str](), [best]
     while open_ends:
         one = open_ends.pop()
@@ -246,10 +266,10 @@ def _dropped(passed: list[Passed], best: str) -> tuple[CallKey, ...]:
     return tuple(sorted(CallKey.parse(f"{one}.0") for one in parents.keys() - used))
 
 
-def _notes(passed: list[Passed]) -> tuple[Note, ...]:
+def _collect_warnings(completed: list[CompletedLayer]) -> tuple[ItemWarning, ...]:
     return tuple(
-        Note(layer.layer, done.component, remark.kind, remark.why)
-        for layer in passed
-        for done in layer.done
-        for remark in done.remarks
+        ItemWarning(layer.layer, done.component, remark.kind, remark.why)
+        for layer in completed
+        for done in layer.results
+        for remark in done.warnings
     )

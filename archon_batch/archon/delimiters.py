@@ -3,23 +3,25 @@
 import hashlib
 from collections.abc import Sequence
 
-from archon_batch.archon.component import Scene
-from archon_batch.archon.marks import nonce_of
+from archon_batch.archon.component import Context
+from archon_batch.archon.marks import compute_nonce
 from archon_batch.archon.state import Candidate
 
 
-def fenced(candidates: Sequence[Candidate], *, critiques: bool = False, beside: str = "") -> str:
+def delimit_candidates(
+    candidates: Sequence[Candidate], *, critiques: bool = False, other_text: str = ""
+) -> str:
     """The candidates, numbered from 1, each between marks that hold a nonce.
 
     The nonce is a hash of all that stands between the marks: a candidate cannot write a mark that
     counts, since writing it would change it; and it is the same in every job that shows the same
     candidates, so that their completions are found again.
 
-    ``beside`` is what else in the prompt a model wrote, who may have been shown these candidates
+    ``other_text`` is what else in the prompt a model wrote, who may have been shown these candidates
     and their marks without it.
     """
     shown = [(c.text, c.critique if critiques else None) for c in candidates]
-    nonce = nonce_of([*shown, (beside, None)] if beside else shown)
+    nonce = compute_nonce([*shown, (other_text, None)] if other_text else shown)
     blocks = []
     for number, (text, critique) in enumerate(shown, 1):
         name = f"response {number} of {len(shown)} | {nonce}"
@@ -31,7 +33,9 @@ def fenced(candidates: Sequence[Candidate], *, critiques: bool = False, beside: 
     return "\n\n".join(blocks)
 
 
-def shuffled(candidates: tuple[Candidate, ...], scene: Scene, sample: int) -> tuple[Candidate, ...]:
+def shuffle_candidates(
+    candidates: tuple[Candidate, ...], context: Context, sample: int
+) -> tuple[Candidate, ...]:
     """The candidates in an order of the item's own, against a model's liking for the first.
 
     It follows from the item's id, the component's place and the sample: always the same for these,
@@ -39,7 +43,7 @@ def shuffled(candidates: tuple[Candidate, ...], scene: Scene, sample: int) -> tu
     """
 
     def draw(candidate: Candidate) -> bytes:
-        told = "\0".join((scene.question.id, scene.place, str(sample), candidate.id))
+        told = "\0".join((context.question.id, context.position, str(sample), candidate.id))
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()
 
     return tuple(sorted(candidates, key=draw))

@@ -7,68 +7,76 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archon_batch.archon.architecture import Architecture, Layer
-from archon_batch.archon.component import Bounds
+from archon_batch.archon.component import CountRange
 
-_NONE = Bounds(0, 0)
+_NONE = CountRange(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class LayerFlow:
     """Of one layer and one row, when no call fails; bounds, since verdicts decide on some."""
 
-    arriving: Bounds
-    leaving: Bounds
+    candidates_in: CountRange
+    candidates_out: CountRange
     #: When every reply can be read.
-    calls: Bounds
+    calls: CountRange
     #: When replies cannot be read as often as they are asked for.
-    most: int
+    max_calls: int
 
 
-def flows(architecture: Architecture) -> Iterator[Flow]:
+def layer_flows(architecture: Architecture) -> Iterator[LayerFlow]:
     """The flow of each layer."""
     arriving = _NONE
     for layer in architecture.layers:
-        flow = flow_of(layer, arriving)
+        flow = layer_flow(layer, arriving)
         yield flow
-        arriving = flow.leaving
+        arriving = flow.candidates_out
 
 
-def flow_of(layer: Layer, arriving: Bounds) -> Flow:
+def layer_flow(layer: Layer, candidates_in: CountRange) -> LayerFlow:
     """The flow of one layer at which so many candidates arrive."""
-    leaving = _leaving(layer, arriving)
+    leaving = _count_candidates_out(layer, candidates_in)
     calls = _NONE
     for component in layer:
-        few, many = component.calls(arriving.low), component.calls(arriving.high)
-        calls += Bounds(few.low, many.high)
-    most = sum(component.most_calls(arriving.high) for component in layer)
-    return Flow(arriving, leaving, calls, most)
+        few, many = (
+            component.call_count(candidates_in.low),
+            component.call_count(candidates_in.high),
+        )
+        calls += CountRange(few.low, many.high)
+    most = sum(component.max_call_count(candidates_in.high) for component in layer)
+    return LayerFlow(candidates_in, leaving, calls, most)
 
 
-def calls(architecture: Architecture, rows: int = 1) -> Bounds:
+def count_calls(architecture: Architecture, rows: int = 1) -> CountRange:
     """How many calls so many rows make when no call fails and every reply can be read.
 
     Both bounds are the same unless a component stops early, or leaves more or fewer candidates,
     as verdicts decide.
     """
-    return sum((flow.calls for flow in flows(architecture)), _NONE) * rows
+    return sum((flow.calls for flow in layer_flows(architecture)), _NONE) * rows
 
 
-def _leaving(layer: Layer, arriving: Bounds) -> Bounds:
+def _count_candidates_out(layer: Layer, candidates_in: CountRange) -> CountRange:
     made = _NONE
-    chosen: list[Bounds] = []
+    chosen: list[CountRange] = []
     makers = 0
     for component in layer:
-        few, many = component.leaves(arriving.low), component.leaves(arriving.high)
-        left = Bounds(few.low, many.high)
-        if "candidates" in component.makes:
+        few, many = (
+            component.output_count(candidates_in.low),
+            component.output_count(candidates_in.high),
+        )
+        left = CountRange(few.low, many.high)
+        if "candidates" in component.produces:
             made += left
             makers += 1
-        elif component.chooses:
+        elif component.selects:
             chosen.append(left)
     if not makers and not chosen:
-        return arriving
+        return candidates_in
     if not chosen:
         return made
     # Two that choose may choose the same, or not.
-    kept = Bounds(max(c.low for c in chosen), min(arriving.high, sum(c.high for c in chosen)))
+    kept = CountRange(
+        max(c.low for c in chosen), min(candidates_in.high, sum(c.high for c in chosen))
+    )
     return made + kept

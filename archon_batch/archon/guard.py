@@ -2,31 +2,31 @@
 
 from traceback import walk_tb
 
-from archon_batch.archon.component import Component, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import OverflowedError
+from archon_batch.archon.component import Component, ComponentRequests, Context, ModelComponent
+from archon_batch.archon.context_window import ContextOverflowError
 from archon_batch.archon.requests import Request
-from archon_batch.archon.state import Contribution, Remark
+from archon_batch.archon.state import ComponentWarning, Contribution
 from archon_batch.errors import ArchitectureError
 
 
-def guarded(component: Component, scene: Scene) -> Work:
+def run_component(component: Component, context: Context) -> ComponentRequests:
     """The same work; where the component's code breaks, its place is told.
 
     Raises:
         ArchitectureError: it broke, or does not do what components do; ``place`` says which.
         OverflowedError: a prompt is too long, and must not be shortened.
     """
-    depth, _, place = scene.place.partition(".")
+    depth, _, place = context.position.partition(".")
     at = f"layers[{depth}][{place}]"
     try:
-        steps = component.steps(scene)
+        steps = component.run(context)
         requests = next(steps)
         while True:
-            _refuse_wrong(component, requests, at)
+            _validate_requests(component, requests, at)
             requests = steps.send((yield requests))
     except StopIteration as end:
-        return _contributed(component, end.value, at)
-    except (OverflowedError, ArchitectureError):
+        return _validate_result(component, end.value, at)
+    except (ContextOverflowError, ArchitectureError):
         raise
     except Exception as error:  # noqa: BLE001  (it is another package's code)
         # Of its words nothing is told: they may quote the row.
@@ -36,7 +36,7 @@ def guarded(component: Component, scene: Scene) -> Work:
         raise ArchitectureError("", at, why) from None
 
 
-def _refuse_wrong(component: Component, requests: object, at: str) -> None:
+def _validate_requests(component: Component, requests: object, path: str) -> None:
     if not isinstance(requests, tuple) or not all(isinstance(r, Request) for r in requests):
         why = "does not yield a tuple of requests"
     elif len({(r.slot, r.again) for r in requests}) < len(requests):
@@ -45,14 +45,14 @@ def _refuse_wrong(component: Component, requests: object, at: str) -> None:
         why = "asks, and only a ModelComponent has a model to ask"
     else:
         return
-    raise ArchitectureError("", at, f"the component {component.type} {why}")
+    raise ArchitectureError("", path, f"the component {component.type} {why}")
 
 
-def _contributed(
-    component: Component, work: object, at: str
-) -> tuple[Contribution, tuple[Remark, ...]]:
-    match work:
+def _validate_result(
+    component: Component, result: object, path: str
+) -> tuple[Contribution, tuple[ComponentWarning, ...]]:
+    match result:
         case (Contribution() as contribution, tuple() as remarks):
             return contribution, remarks
     why = f"the component {component.type} does not return a Contribution with its remarks"
-    raise ArchitectureError("", at, why)
+    raise ArchitectureError("", path, why)

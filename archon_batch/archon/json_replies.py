@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from archon_batch.archon.call import Form
-from archon_batch.archon.requests import UnreadableError
+from archon_batch.archon.call import ReplyFormat
+from archon_batch.archon.requests import ReplyParseError
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 _BLOCK = re.compile(r"```[A-Za-z]{0,10}\s*")
 #: What a value begins with, and how many of them are tried.
 _OPENS = re.compile(r"[{\[]")
-_TRIES = 20
+_MAX_TRIES = 20
 _DECODER = json.JSONDecoder()
 
 
@@ -27,37 +27,37 @@ class JsonReply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def json_form(example: JsonReply, worst: JsonReply | None = None) -> Form:
+def json_reply_format(example: JsonReply, costliest: JsonReply | None = None) -> ReplyFormat:
     """The form of replies of that kind; more text may stand in the first string of the example."""
     text = example.model_dump_json()
-    return Form(
+    return ReplyFormat(
         grammar=None,
         example=text,
-        schema=_schema(type(example)),
-        worst=worst.model_dump_json() if worst else None,
-        room=text.index(':"') + 2 if ':"' in text else None,
+        schema=_schema_text(type(example)),
+        costliest_example=costliest.model_dump_json() if costliest else None,
+        padding_offset=text.index(':"') + 2 if ':"' in text else None,
     )
 
 
 @cache
-def _schema(kind: type[JsonReply]) -> str:
-    return json.dumps(kind.model_json_schema())
+def _schema_text(reply_type: type[JsonReply]) -> str:
+    return json.dumps(reply_type.model_json_schema())
 
 
-def read_json(kind: TypeAdapter[T], text: str) -> T:
+def parse_json_reply(reply_type: TypeAdapter[T], text: str) -> T:
     """The value that the text is, or the one value of that kind in it.
 
     Raises:
         UnreadableError: it holds none, or several.
     """
     try:
-        return _read(kind, _bare(text))
+        return _validate_json(reply_type, _strip_code_block(text))
     except ValidationError as error:
         wrong = error
     found: list[T] = []
-    for part in json_values(text):
+    for part in find_json_values(text):
         try:
-            value = _read(kind, part)
+            value = _validate_json(reply_type, part)
         except ValidationError as error:
             wrong = error
             continue
@@ -65,21 +65,21 @@ def read_json(kind: TypeAdapter[T], text: str) -> T:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UnreadableError("it holds several replies in JSON; there must be one")
+        raise ReplyParseError("it holds several replies in JSON; there must be one")
     first = wrong.errors(include_url=False, include_input=False)[0]
     at = ".".join(str(part) for part in first["loc"]) or "the JSON"
     # A key may be the model's own, and of any length and kind.
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in at[:100])
-    raise UnreadableError(f"{plain}: {first['msg'].lower()}"[:200])
+    raise ReplyParseError(f"{plain}: {first['msg'].lower()}"[:200])
 
 
-def json_values(text: str) -> Iterator[str]:
+def find_json_values(text: str) -> Iterator[str]:
     """The objects and lists in a text, the outermost, as they are written.
 
     It looks at a bounded number of brackets, so that what is nested without end takes no longer.
     """
     at = 0
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         opens = _OPENS.search(text, at)
         if opens is None:
             return
@@ -91,11 +91,11 @@ def json_values(text: str) -> Iterator[str]:
             yield text[opens.start() : at]
 
 
-def _read(kind: TypeAdapter[T], text: str) -> T:
-    return kind.validate_json(text.encode("utf-8", "replace"), strict=True)
+def _validate_json(reply_type: TypeAdapter[T], text: str) -> T:
+    return reply_type.validate_json(text.encode("utf-8", "replace"), strict=True)
 
 
-def _bare(text: str) -> str:
+def _strip_code_block(text: str) -> str:
     """What the text holds; of a text that is one block of Markdown, what the block does."""
     first, *lines = text.strip().split("\n")
     if len(lines) > 1 and _BLOCK.fullmatch(first) and lines[-1].strip() == "```":

@@ -4,54 +4,54 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from archon_batch.archon.component import Bounds
-from archon_batch.archon.requests import Reading, Steps, together
-from archon_batch.archon.state import Candidate, Remark
+from archon_batch.archon.component import CountRange
+from archon_batch.archon.requests import ParsedReply, Requests, gather
+from archon_batch.archon.state import Candidate, ComponentWarning
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged(Generic[T]):
+class JudgedCandidates(Generic[T]):
     #: The candidates that were looked at, each with its verdict; None is no verdict.
     verdicts: tuple[tuple[Candidate, T | None], ...]
     #: Those that passed.
     passed: tuple[Candidate, ...]
-    remarks: tuple[Remark, ...]
+    warnings: tuple[ComponentWarning, ...]
 
 
-def judged(
+def judge_candidates(
     candidates: Sequence[Candidate],
-    enough: int | None,
-    judge: Callable[[int, Candidate], Steps[Reading[T]]],
+    wanted: int | None,
+    judge: Callable[[int, Candidate], Requests[ParsedReply[T]]],
     passes: Callable[[T], bool],
-) -> Steps[Judged[T]]:
-    """Judge the candidates in their order; stop when ``enough`` have passed.
+) -> Requests[JudgedCandidates[T]]:
+    """Judge the candidates in their order; stop when ``wanted`` have passed.
 
     Each time as many are judged at once as are still wanting: so no candidate is judged that
     would not be if they were judged one after the other.
     """
     verdicts: list[tuple[Candidate, T | None]] = []
     passed: list[Candidate] = []
-    remarks: list[Remark] = []
-    while len(verdicts) < len(candidates) and (enough is None or len(passed) < enough):
+    remarks: list[ComponentWarning] = []
+    while len(verdicts) < len(candidates) and (wanted is None or len(passed) < wanted):
         first = len(verdicts)
-        last = len(candidates) if enough is None else first + enough - len(passed)
+        last = len(candidates) if wanted is None else first + wanted - len(passed)
         wave = list(enumerate(candidates))[first:last]
-        readings = yield from together([judge(index, c) for index, c in wave])
+        readings = yield from gather([judge(index, c) for index, c in wave])
         for (_, candidate), (verdict, told) in zip(wave, readings, strict=True):
             remarks += told
             verdicts.append((candidate, verdict))
             if verdict is not None and passes(verdict):
                 passed.append(candidate)
-    return Judged(tuple(verdicts), tuple(passed), tuple(remarks))
+    return JudgedCandidates(tuple(verdicts), tuple(passed), tuple(remarks))
 
 
-def looked_at(candidates: int, enough: int | None) -> Bounds:
+def judged_count(candidates: int, wanted: int | None) -> CountRange:
     """How many candidates are judged: the fewest when the first ones pass, else all of them."""
-    return Bounds(candidates if enough is None else min(enough, candidates), candidates)
+    return CountRange(candidates if wanted is None else min(wanted, candidates), candidates)
 
 
-def majority(votes: Sequence[bool]) -> bool:
+def is_majority(votes: Sequence[bool]) -> bool:
     """Whether more than half of the votes say yes; of none it is not."""
     return 2 * sum(votes) > len(votes)

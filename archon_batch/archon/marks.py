@@ -4,20 +4,22 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 
-def marked(name: str, text: str, beside: str = "") -> str:
+def delimit_text(name: str, text: str, other_text: str = "") -> str:
     """A text between marks that hold a nonce of its own, and of what else stands in the prompt."""
-    return _between(
-        name, text, nonce_of([(text, None), (beside, None)] if beside else [(text, None)])
+    return _wrap_text(
+        name,
+        text,
+        compute_nonce([(text, None), (other_text, None)] if other_text else [(text, None)]),
     )
 
 
-def enclosed(texts: Mapping[str, str]) -> str:
+def delimit_texts(texts: Mapping[str, str]) -> str:
     """Texts under their names, each between marks, with one nonce: none can write another's."""
-    nonce = nonce_of([(text, None) for text in texts.values()])
-    return "\n\n".join(_between(name, text, nonce) for name, text in texts.items())
+    nonce = compute_nonce([(text, None) for text in texts.values()])
+    return "\n\n".join(_wrap_text(name, text, nonce) for name, text in texts.items())
 
 
-def nonce_of(shown: Sequence[tuple[str, str | None]]) -> str:
+def compute_nonce(shown: Sequence[tuple[str, str | None]]) -> str:
     """A hash of all that is shown: what writes it down changes it."""
     digest = hashlib.sha256()
     for pair in shown:
@@ -26,5 +28,5 @@ def nonce_of(shown: Sequence[tuple[str, str | None]]) -> str:
     return digest.hexdigest()[:8]
 
 
-def _between(name: str, text: str, nonce: str) -> str:
+def _wrap_text(name: str, text: str, nonce: str) -> str:
     return f"<<<{name} | {nonce}>>>\n{text}\n<<<end of {name} | {nonce}>>>"

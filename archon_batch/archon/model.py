@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _HOST = re.compile(r"[\w.:-]+", re.ASCII)
 
 
-def _exact(value: object) -> Decimal:
+def _exact_decimal(value: object) -> Decimal:
     """The number as it is written: 0.15 is fifteen hundredths, not the nearest binary fraction."""
     wanted = "USD per million tokens, such as 0.15"
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
@@ -23,10 +23,12 @@ def _exact(value: object) -> Decimal:
 
 
 #: The bound keeps every sum of a job within 64 bits of nano-dollars.
-Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+PriceUsd = Annotated[
+    Decimal, BeforeValidator(_exact_decimal), Field(ge=0, le=1_000_000, allow_inf_nan=False)
+]
 
 
-def _reachable(address: str) -> str:
+def _validate_address(address: str) -> str:
     """The address, if a request can go there; nothing in it stands for something else."""
     try:
         parts = urlsplit(address)
@@ -45,10 +47,10 @@ class ListPrice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    input: Usd
-    output: Usd
+    input: PriceUsd
+    output: PriceUsd
     #: Of the part of a prompt that the provider read from its cache; None is the price of others.
-    cached_input: Usd | None = None
+    cached_input: PriceUsd | None = None
 
 
 class Model(BaseModel):
@@ -58,7 +60,7 @@ class Model(BaseModel):
 
     #: The name litellm knows it by (``openai/gpt-4o-mini``), or ``local/...``, ``scripted/...``.
     model: str = Field(min_length=1, max_length=200)
-    api_base: Annotated[str, Field(min_length=1), AfterValidator(_reachable)] | None = None
+    api_base: Annotated[str, Field(min_length=1), AfterValidator(_validate_address)] | None = None
     #: Requests a minute; None is no limit of ours.
     rpm: int | None = Field(default=None, ge=1)
     #: Tokens a minute.
@@ -81,6 +83,6 @@ class Model(BaseModel):
         return self.model.partition("/")[0] if "/" in self.model else ""
 
     @property
-    def is_here(self) -> bool:
+    def is_local(self) -> bool:
         """Whether it is answered on this machine: without a network, a key or a price."""
         return self.provider in ("local", "scripted", "sandbox")

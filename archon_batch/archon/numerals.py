@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 #: Digits and powers that a number may have.
-_DIGITS, POWER = 400, 400
+_MAX_DIGITS, MAX_EXPONENT = 400, 400
 
 _THIN = "\u00a0\u2009\u202f"
 _SIGNS = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2044": "/", "\u2215": "/",
@@ -17,7 +17,7 @@ _POWERS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\
                         "0123456789-")  # fmt: skip
 
 #: What says nothing of the value, by what takes its place.
-_PLAIN = (
+_CLEANUPS = (
     (re.compile(r"</?[A-Za-z][^<>\n]{0,80}>"), " "),
     (re.compile(r"(?<=\d)\*\*(?=\d)"), "^"),
     (re.compile(r"(?<![A-Za-z])(?:US|AU?|CA?|NZ|HK|S|R)\$|\b(?:USD|EUR|GBP|INR|CHF|Rs\.?)(?=\s?\d)"), ""),
@@ -35,7 +35,7 @@ _PLAIN = (
     (re.compile(r"(?<=\n)[ \t]{0,9}(?:>|[-*+](?=[ \t]))[ \t]{0,9}"), ""),
     (re.compile(r"^[ \t]{0,9}\d{1,3}[.)](?=[ \t]{1,9}\S)", re.MULTILINE), ""),
 )  # fmt: skip
-_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]{1,9}")
+_SUPERSCRIPTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]{1,9}")
 
 _ARG = r"(?:\{\s?\d{1,30}\s?\}|\d)"
 _ARGUMENT = re.compile(r"\{\s?(\d+)\s?\}|(\d)")
@@ -50,42 +50,42 @@ _TOKEN = re.compile(
     r"|(?P<eq>=>|->|[=\u2248\u2192\u21d2])"
     r"|(?P<op>[^\s])"
 )
-_FORMS = (
+_GROUPED_FORMS = (
     re.compile(r"\d*\.?\d+"),
     re.compile(rf"\d{{1,3}}([,'_ {_THIN}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?"),
     re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"),
 )
-_COMMA = (
+_DECIMAL_COMMA_FORMS = (
     re.compile(rf"\d{{1,3}}(?:(['_ {_THIN}])\d{{3}}(?:\1\d{{3}})*)?,\d{{1,2}}|0,\d+|\d+,\d{{1,2}}"),
     re.compile(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}"),
 )
 
 _VARIABLES = frozenset("xyznkpqruvij\u03c0\u03b1\u03b2\u03b8\u03bb")
-NUMBERS = frozenset(["num", "frac", "part"])
+NUMBER_KINDS = frozenset(["num", "frac", "part"])
 
 
 class Token(NamedTuple):
     kind: str
     text: str
     #: Whether nothing stands between it and the one before.
-    joined: bool
+    adjacent: bool
 
     def is_variable(self) -> bool:
         return self.kind == "word" and self.text.partition("^")[0].lower() in _VARIABLES
 
     def is_operand(self) -> bool:
-        return self.kind in NUMBERS or self.is_variable() or self.text in ("(", ")", "}", "%")
+        return self.kind in NUMBER_KINDS or self.is_variable() or self.text in ("(", ")", "}", "%")
 
 
-NONE = Token("line", "\n", joined=False)
+NO_TOKEN = Token("line", "\n", adjacent=False)
 
 
-def tokens_of(text: str) -> list[Token]:
+def tokenize(text: str) -> list[Token]:
     """The numbers, words and marks of a short text, without what says nothing of a value."""
     told = text.translate(_SIGNS)
-    for pattern, instead in _PLAIN:
+    for pattern, instead in _CLEANUPS:
         told = pattern.sub(instead, told)
-    told = _RAISED.sub(lambda power: f"^{power.group().translate(_POWERS)}", told)
+    told = _SUPERSCRIPTS.sub(lambda power: f"^{power.group().translate(_POWERS)}", told)
     tokens, last = list[Token](), 0
     for match in _TOKEN.finditer(told):
         tokens.append(Token(str(match.lastgroup), match.group(), match.start() == last))
@@ -93,40 +93,46 @@ def tokens_of(text: str) -> list[Token]:
     return tokens
 
 
-def bare_of(run: str) -> str | None:
+def normalize_digits(digits: str) -> str | None:
     """The digits of a run as Python takes them; None when the marks between them say nothing."""
-    mantissa, mark, power = run.lower().partition("e")
-    if len(mantissa) > _DIGITS or (mark and abs(int(power)) > POWER):
+    mantissa, mark, power = digits.lower().partition("e")
+    if len(mantissa) > _MAX_DIGITS or (mark and abs(int(power)) > MAX_EXPONENT):
         return None
-    grouped = not mantissa.startswith("0,") and any(form.fullmatch(mantissa) for form in _FORMS)
+    grouped = not mantissa.startswith("0,") and any(
+        form.fullmatch(mantissa) for form in _GROUPED_FORMS
+    )
     if grouped:
         plain = re.sub(rf"[,'_ {_THIN}]", "", mantissa)
-    elif any(form.fullmatch(mantissa) for form in _COMMA):
+    elif any(form.fullmatch(mantissa) for form in _DECIMAL_COMMA_FORMS):
         plain = re.sub(rf"[.'_ {_THIN}]", "", mantissa).replace(",", ".")
     else:
         return None
     return f"{plain}{mark}{power}" if not mark else f"{Decimal(plain + mark + power):f}"
 
 
-def fraction_of(token: Token) -> Fraction | None:
+def parse_fraction(token: Token) -> Fraction | None:
     if token.kind == "part":
         return Fraction(unicodedata.numeric(token.text)).limit_denominator(100)
     above, below = (int(one or other) for one, other in _ARGUMENT.findall(token.text))
     return Fraction(above, below) if below else None
 
 
-def raised(bare: str, power: int | None) -> Fraction | None:
-    if power is None or len(bare) * abs(power) > _DIGITS or (power < 0 and not Fraction(bare)):
+def raise_to_power(digits: str, power: int | None) -> Fraction | None:
+    if (
+        power is None
+        or len(digits) * abs(power) > _MAX_DIGITS
+        or (power < 0 and not Fraction(digits))
+    ):
         return None
-    return Fraction(bare) ** power
+    return Fraction(digits) ** power
 
 
-def shortest(value: Fraction, minus: str) -> str:
+def format_fraction(value: Fraction, minus: str) -> str:
     return str(-value if minus else value)
 
 
-def written(told: str) -> str:
+def format_decimal(digits: str) -> str:
     """As it stands, without an exponent; a zero has no sign."""
-    text = f"{Decimal(told):f}"
+    text = f"{Decimal(digits):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text

@@ -15,29 +15,29 @@ from collections.abc import Mapping
 
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import CallKey, Reply
-from archon_batch.archon.course import Answer, Ask, Course, GaveUp, Passed
+from archon_batch.archon.course import Answer, CallsNeeded, CompletedLayer, Failed, ItemPlanner
 from archon_batch.archon.state import Question
 
 
-def plan(
+def plan_item(
     architecture: Architecture, question: Question, replies: Mapping[CallKey, Reply]
-) -> Ask | Answer | GaveUp:
+) -> CallsNeeded | Answer | Failed:
     """What the item needs next, or its end.
 
     Raises:
         ArchitectureError: the code of a component broke; ``place`` says which.
     """
-    _, step = trace(architecture, question, replies)
+    _, step = replay_item(architecture, question, replies)
     return step
 
 
-def trace(
+def replay_item(
     architecture: Architecture, question: Question, replies: Mapping[CallKey, Reply]
-) -> tuple[list[Passed], Ask | Answer | GaveUp]:
+) -> tuple[list[CompletedLayer], CallsNeeded | Answer | Failed]:
     """The layers that are done, and then what the item needs next, or its end."""
-    course = Course(architecture, question)
+    course = ItemPlanner(architecture, question)
     try:
-        step = course.step(replies)
-        return course.passed, step
+        step = course.next_step(replies)
+        return course.completed_layers, step
     finally:
         course.close()

@@ -39,22 +39,28 @@ _STATEMENT = re.compile(
     r"|[\w.]++\(.*[)\](,\[{:\\][ \t]*+$"
 )
 #: A mark that stands behind the last line of a program, which is none of CommonMark's fences.
-_BEHIND = "```"
+_TRAILING_FENCE = "```"
 #: An indentation from which on a line, by CommonMark, is no fence.
-_DEEP = 4
+_MAX_FENCE_INDENT = 4
 #: Of a definition: all of it, of a block that is closed; all; by a value; by an import; its head.
-_WHOLE, _CUT, _VALUE, _IMPORTED, _HEAD = 5, 4, 3, 2, 1
+_RANK_CLOSED_BLOCK, _RANK_OPEN_BLOCK, _RANK_ASSIGNED, _RANK_IMPORTED, _RANK_SIGNATURE_ONLY = (
+    5,
+    4,
+    3,
+    2,
+    1,
+)
 
 
 @dataclass(slots=True)
-class _Block:
+class _CodeBlock:
     #: Its place among the blocks of the text.
-    at: int
+    index: int
     tag: str
     lines: list[str] = field(default_factory=list)
     closed: bool = False
     #: What it defines at the margin, and how well.
-    defines: dict[str, int] = field(default_factory=dict)
+    definition_ranks: dict[str, int] = field(default_factory=dict)
     #: It does nothing else.
     only_defines: bool = True
 
@@ -62,32 +68,32 @@ class _Block:
         is_python = not self.tag or _PYTHON.fullmatch(self.tag) is not None
         return is_python and not _SESSION.match(self.lines[0])
 
-    def read(self) -> None:
+    def find_definitions(self) -> None:
         """Find out what it defines."""
-        lines = self.lines = _dedented(self.lines)
+        lines = self.lines = _dedent_definitions(self.lines)
         for at, line in enumerate(lines):
             if not line or line[0] in " \t#@)]}\"'":
                 continue
             if found := _FUNCTION.match(line):
-                whole = _WHOLE if self.closed else _CUT
-                names, how = [found[1]], whole if _has_body(lines, at) else _HEAD
+                whole = _RANK_CLOSED_BLOCK if self.closed else _RANK_OPEN_BLOCK
+                names, how = [found[1]], whole if _has_body(lines, at) else _RANK_SIGNATURE_ONLY
             elif _IMPORT.match(line):
-                names, how = _imported(line), _IMPORTED
+                names, how = _imported_names(line), _RANK_IMPORTED
             elif found := _ASSIGNED.match(line):
-                names, how = [found[1]], _VALUE
+                names, how = [found[1]], _RANK_ASSIGNED
                 self.only_defines &= "input(" not in line
             else:
                 names, how = [], 0
                 self.only_defines = False
             for name in names:
-                self.defines[name] = max(how, self.defines.get(name, 0))
+                self.definition_ranks[name] = max(how, self.definition_ranks.get(name, 0))
 
     def words(self) -> Iterator[str]:
         for line in self.lines:
             yield from _WORD.findall(line.partition("#")[0])
 
 
-def code_of(text: str, names: Collection[str] = ()) -> str:
+def extract_program(text: str, names: Collection[str] = ()) -> str:
     """The program of an answer.
 
     It is the block that defines the names that are asked for, with the blocks that define what it
@@ -101,28 +107,28 @@ def code_of(text: str, names: Collection[str] = ()) -> str:
         names: what the tests, or an entry point, call.
     """
     lines = text.replace("\r\n", "\n").split("\n")
-    blocks = list(_blocks(lines))
+    blocks = list(_parse_blocks(lines))
     programs = [block for block in blocks if block.may_be_python()] or blocks
-    chosen = _defining(programs, names) or _defining(blocks, names)
-    if not chosen and (bare := _outside(lines, names)):
+    chosen = _blocks_defining(programs, names) or _blocks_defining(blocks, names)
+    if not chosen and (bare := _program_before_blocks(lines, names)):
         return "\n".join(bare)
     if not programs:
-        return "\n".join(_trimmed(lines))
+        return "\n".join(_strip_blank_lines(lines))
     if not chosen:
         chosen = ([block for block in programs if block.tag] or programs)[-1:]
         if names:
             # The body of a function, most likely.
             return "\n".join(chosen[0].lines)
-    return "\n".join(line for block in _with_uses(programs, chosen) for line in block.lines)
+    return "\n".join(line for block in _with_dependencies(programs, chosen) for line in block.lines)
 
 
-def blocks_of(text: str) -> tuple[str, ...]:
+def extract_python_blocks(text: str) -> tuple[str, ...]:
     """The blocks of a text that may be Python, in their order."""
-    blocks = _blocks(text.replace("\r\n", "\n").split("\n"))
+    blocks = _parse_blocks(text.replace("\r\n", "\n").split("\n"))
     return tuple("\n".join(block.lines) for block in blocks if block.may_be_python())
 
 
-def called_in(tests: Iterable[str]) -> frozenset[str]:
+def called_names(tests: Iterable[str]) -> frozenset[str]:
     """The names that tests call and do not define: those that a program has to define are among them."""
     called, defined = set[str](), set[str]()
     for test in tests:
@@ -131,32 +137,32 @@ def called_in(tests: Iterable[str]) -> frozenset[str]:
     return frozenset(called - defined - set(kwlist))
 
 
-def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
+def _parse_blocks(lines: Iterable[str]) -> Iterator[_CodeBlock]:
     """The blocks that hold anything, each without the indentation of its fence."""
-    block: _Block | None = None
+    block: _CodeBlock | None = None
     mark, quotes, width, count = "", 0, 0, 0
     for line in lines:
-        found = _opening(line)
+        found = _match_opening_fence(line)
         inner = _unquoted(line, quotes)
         bare = inner.strip()
-        if block is not None and _indentation(inner) < width + _DEEP:
+        if block is not None and _indentation(inner) < width + _MAX_FENCE_INDENT:
             # A fence with a word behind it is no line of a program: the one before was left open.
             reopens = found and found["info"].strip() and found["mark"].startswith(mark)
             block.closed = bool(reopens) or (len(bare) >= len(mark) and not bare.strip(mark[0]))
             if block.closed:
-                yield from _ended(block, width)
+                yield from _finish_block(block, width)
                 block, count = None, count + 1
                 if not reopens:
                     continue
         if (
             block is not None
             and bare[:1] != "`"
-            and bare.endswith(_BEHIND)
+            and bare.endswith(_TRAILING_FENCE)
             and bare.count("`") == len(mark)
         ):
             block.lines.append(inner.rstrip("` \t"))
             block.closed = True
-            yield from _ended(block, width)
+            yield from _finish_block(block, width)
             block, count = None, count + 1
         elif block is not None:
             block.lines.append(inner)
@@ -164,22 +170,22 @@ def _blocks(lines: Iterable[str]) -> Iterator[_Block]:
             before, mark = found["before"], found["mark"]
             quotes, width = before.count(">"), len(before.rpartition(">")[2])
             tag = _TAG.match(found["info"].strip())
-            block = _Block(count, tag[1].lower() if tag else "")
+            block = _CodeBlock(count, tag[1].lower() if tag else "")
     if block is not None:
-        yield from _ended(block, width)
+        yield from _finish_block(block, width)
 
 
-def _ended(block: _Block, width: int) -> Iterator[_Block]:
+def _finish_block(block: _CodeBlock, width: int) -> Iterator[_CodeBlock]:
     """The block without the indentation of its fence, as far as its first line has it."""
-    block.lines = _trimmed(block.lines)
+    block.lines = _strip_blank_lines(block.lines)
     if block.lines:
         width = min(width, _indentation(block.lines[0]))
         block.lines = [line[min(width, _indentation(line)) :] for line in block.lines]
-        block.read()
+        block.find_definitions()
         yield block
 
 
-def _opening(line: str) -> re.Match[str] | None:
+def _match_opening_fence(line: str) -> re.Match[str] | None:
     if "```" not in line and "~~~" not in line:
         return None
     found = _FENCE.fullmatch(line)
@@ -201,13 +207,13 @@ def _indentation(line: str) -> int:
     return len(line) - len(line.lstrip(" \t"))
 
 
-def _trimmed(lines: Sequence[str]) -> list[str]:
+def _strip_blank_lines(lines: Sequence[str]) -> list[str]:
     """The lines without blank ones at both ends."""
     said = [number for number, line in enumerate(lines) if line.strip()]
     return list(lines[said[0] : said[-1] + 1]) if said else []
 
 
-def _dedented(lines: list[str]) -> list[str]:
+def _dedent_definitions(lines: list[str]) -> list[str]:
     """The lines at the margin, where they are definitions and not the body of one."""
     bare = lines[0].lstrip() if lines else ""
     width = len(lines[0]) - len(bare) if lines else 0
@@ -236,7 +242,7 @@ def _has_body(lines: Sequence[str], at: int) -> bool:
     return len(does) > len(heads)
 
 
-def _imported(line: str) -> list[str]:
+def _imported_names(line: str) -> list[str]:
     """The names that an import of one line binds."""
     parts = line.rpartition("import")[2].partition("#")[0].strip("() \t").split(",")
     words = [_WORD.findall(part) for part in parts]
@@ -248,45 +254,50 @@ def _imported(line: str) -> list[str]:
     ]
 
 
-def _defining(blocks: Sequence[_Block], names: Collection[str]) -> list[_Block]:
+def _blocks_defining(blocks: Sequence[_CodeBlock], names: Collection[str]) -> list[_CodeBlock]:
     """Of the blocks those that define the names, each the best and then the last that does."""
-    best = dict[str, _Block]()
+    best = dict[str, _CodeBlock]()
     for block in blocks:
-        for name in block.defines.keys() & set(names):
-            if name not in best or block.defines[name] >= best[name].defines[name]:
+        for name in block.definition_ranks.keys() & set(names):
+            if (
+                name not in best
+                or block.definition_ranks[name] >= best[name].definition_ranks[name]
+            ):
                 best[name] = block
     # A name that is but imported, or a head, where another is defined: it is not the program's.
-    well = {name for name, block in best.items() if block.defines[name] >= _VALUE}
+    well = {name for name, block in best.items() if block.definition_ranks[name] >= _RANK_ASSIGNED}
     return [block for name, block in best.items() if not well or name in well]
 
 
-def _with_uses(blocks: Sequence[_Block], chosen: Iterable[_Block]) -> list[_Block]:
+def _with_dependencies(
+    blocks: Sequence[_CodeBlock], chosen: Iterable[_CodeBlock]
+) -> list[_CodeBlock]:
     """These blocks and those that define what they use, in their order."""
-    best = dict[str, _Block]()
+    best = dict[str, _CodeBlock]()
     for block in blocks:
-        for name, how in block.defines.items():
-            if how == _HEAD or (how == _VALUE and not block.only_defines):
+        for name, how in block.definition_ranks.items():
+            if how == _RANK_SIGNATURE_ONLY or (how == _RANK_ASSIGNED and not block.only_defines):
                 continue
-            if name not in best or how >= best[name].defines[name]:
+            if name not in best or how >= best[name].definition_ranks[name]:
                 best[name] = block
-    left = {block.at: block for block in chosen}
-    taken = dict[int, _Block]()
+    left = {block.index: block for block in chosen}
+    taken = dict[int, _CodeBlock]()
     while left:
         _, block = left.popitem()
-        taken[block.at] = block
+        taken[block.index] = block
         for word in block.words():
-            used = None if word in block.defines else best.get(word)
-            if used is not None and used.at not in taken:
-                left[used.at] = used
+            used = None if word in block.definition_ranks else best.get(word)
+            if used is not None and used.index not in taken:
+                left[used.index] = used
     return [taken[at] for at in sorted(taken)]
 
 
-def _outside(lines: Sequence[str], names: Collection[str]) -> list[str]:
+def _program_before_blocks(lines: Sequence[str], names: Collection[str]) -> list[str]:
     """The text before the first block, where it defines one of the names: without what is no Python."""
-    first = next((at for at, line in enumerate(lines) if _opening(line)), len(lines))
-    block = _Block(0, "", _trimmed(lines[:first]), closed=True)
-    block.read()
-    if not any(block.defines.get(name, 0) >= _VALUE for name in names):
+    first = next((at for at, line in enumerate(lines) if _match_opening_fence(line)), len(lines))
+    block = _CodeBlock(0, "", _strip_blank_lines(lines[:first]), closed=True)
+    block.find_definitions()
+    if not any(block.definition_ranks.get(name, 0) >= _RANK_ASSIGNED for name in names):
         return []
     begins = [at for at, line in enumerate(block.lines) if _STATEMENT.match(line)]
     said = {at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()}

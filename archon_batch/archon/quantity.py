@@ -15,24 +15,26 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from archon_batch.archon.numerals import (
-    NONE,
-    NUMBERS,
-    POWER,
+    MAX_EXPONENT,
+    NO_TOKEN,
+    NUMBER_KINDS,
     Token,
-    bare_of,
-    fraction_of,
-    raised,
-    shortest,
-    tokens_of,
-    written,
+    format_decimal,
+    format_fraction,
+    normalize_digits,
+    parse_fraction,
+    raise_to_power,
+    tokenize,
 )
 
 #: Characters that are looked at around a number; what is longer is no final answer.
-_BEFORE, _AFTER = 3_000, 1_000
+_CHARACTERS_BEFORE, _CHARACTERS_AFTER = 3_000, 1_000
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "millions": 6, "billion": 9, "trillion": 12}
 _MATHS = frozenset(["pi", "sqrt", "sin", "cos", "tan", "log", "ln", "exp", "xy", "choose", "mod"])
 _JOINS = frozenset(["to", "or", "and", "through", "times", "plus", "minus", "over", "divided"])
-_GOES_ON = frozenset(["times", "plus", "minus", "over", "divided", "squared", "cubed", "factorial"])
+_CONTINUATIONS = frozenset(
+    ["times", "plus", "minus", "over", "divided", "squared", "cubed", "factorial"]
+)
 _ENDS = frozenset(["\\approx", "\\ldots", "\\dots", "\\implies", "\\Rightarrow", "\\rightarrow",
                    "\\to", "\\newline", "\\end", "\\boxed", "\\item", "\\therefore"])  # fmt: skip
 _UNIT = re.compile(
@@ -45,7 +47,9 @@ _SUFFIX = re.compile(r"[^\W\d_]{2,20}\d?(?:\^\{?\d\}?)?")
 _RELATIONS = frozenset("<>\u2264\u2265\u2260\u00b1\u221a")
 _DIGIT = re.compile(r"[\d\u00bc-\u00be\u2150-\u215e]")
 #: After these words a dash is a minus.
-_LEADS = frozenset(["is", "be", "equals", "to", "of", "by", "was", "are", "than", "at", "as"])
+_WORDS_BEFORE_MINUS = frozenset(
+    ["is", "be", "equals", "to", "of", "by", "was", "are", "than", "at", "as"]
+)
 
 
 class Quantity(NamedTuple):
@@ -59,33 +63,37 @@ def first_quantity(text: str) -> Quantity | None:
     found = _DIGIT.search(text)
     if found is None:
         return None
-    begin = max(0, found.start() - _BEFORE)
-    return next(_quantities(text[begin : found.start() + _AFTER]), None)
+    begin = max(0, found.start() - _CHARACTERS_BEFORE)
+    return next(_find_quantities(text[begin : found.start() + _CHARACTERS_AFTER]), None)
 
 
 def last_quantity(text: str) -> Quantity | None:
     """The last number of the text; None when there is none."""
     end = len(text)
-    while end > 0 and not _DIGIT.search(text, max(0, end - _BEFORE), end):
-        end -= _BEFORE
-    found = list(_quantities(text[max(0, end - 2 * _BEFORE) : end + _AFTER])) if end > 0 else []
+    while end > 0 and not _DIGIT.search(text, max(0, end - _CHARACTERS_BEFORE), end):
+        end -= _CHARACTERS_BEFORE
+    found = (
+        list(_find_quantities(text[max(0, end - 2 * _CHARACTERS_BEFORE) : end + _CHARACTERS_AFTER]))
+        if end > 0
+        else []
+    )
     return found[-1] if found else None
 
 
 def all_quantities(text: str) -> list[Quantity]:
     """The numbers at the beginning of the text, as far as a final answer may go."""
-    return list(_quantities(text[: _BEFORE + _AFTER]))
+    return list(_find_quantities(text[: _CHARACTERS_BEFORE + _CHARACTERS_AFTER]))
 
 
-def _quantities(window: str) -> Iterator[Quantity]:
-    tokens = tokens_of(window)
-    reader = _Reader(tokens)
+def _find_quantities(window: str) -> Iterator[Quantity]:
+    tokens = tokenize(window)
+    reader = _QuantityReader(tokens)
     for index, token in enumerate(tokens):
-        if token.kind in NUMBERS and index >= reader.after and (found := reader.read(index)):
+        if token.kind in NUMBER_KINDS and index >= reader.after and (found := reader.read(index)):
             yield found
 
 
-class _Reader:
+class _QuantityReader:
     """Reads one number after the other."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
@@ -98,31 +106,31 @@ class _Reader:
         sign = self._sign(index)
         if sign == "name":
             return None
-        value, self.after = self._value(index, sign)
-        whole = sign != "part" and value is not None and not self._goes_on(self.after)
+        value, self.after = self._parse_value(index, sign)
+        whole = sign != "part" and value is not None and not self._continues(self.after)
         return Quantity(value if whole else None)
 
     def _at(self, index: int) -> Token:
-        return self._tokens[index] if 0 <= index < len(self._tokens) else NONE
+        return self._tokens[index] if 0 <= index < len(self._tokens) else NO_TOKEN
 
     def _sign(self, index: int) -> str:
         """The sign before it, or ``part`` of something that begins before, or of a ``name``."""
         before = self._at(index - 1)
         match before.kind:
             case "op":
-                return self._after_mark(self._at(index), before, self._at(index - 2))
+                return self._sign_after_mark(self._at(index), before, self._at(index - 2))
             case "cmd":
                 return "" if before.text in _ENDS else "part"
             case "word":
-                return self._after_word(before.text.lower(), before, index)
+                return self._sign_after_word(before.text.lower(), before, index)
             case kind:
-                return "part" if kind in NUMBERS else ""
+                return "part" if kind in NUMBER_KINDS else ""
 
-    def _after_mark(self, token: Token, mark: Token, before: Token) -> str:
+    def _sign_after_mark(self, token: Token, mark: Token, before: Token) -> str:
         is_word = before.kind == "word"
         match mark.text:
             case "-" | "\u2013":
-                return self._dash(token, mark, before)
+                return self._sign_of_dash(token, mark, before)
             case "_":
                 return "name" if is_word or before.is_operand() else ""
             case "+" | "*":
@@ -131,83 +139,83 @@ class _Reader:
                 return "part"
             case "{":
                 holds = before.kind == "cmd" and before.text not in _ENDS
-                follows = mark.joined and before.text in ("^", "_", "}")
+                follows = mark.adjacent and before.text in ("^", "_", "}")
                 return "part" if holds or follows else ""
             case "(":
                 calls = is_word and (len(before.text) == 1 or before.text.lower() in _MATHS)
-                return "part" if mark.joined and (calls or before.kind in NUMBERS) else ""
+                return "part" if mark.adjacent and (calls or before.kind in NUMBER_KINDS) else ""
             case ":":
-                clock = mark.joined and token.joined and before.kind in NUMBERS
+                clock = mark.adjacent and token.adjacent and before.kind in NUMBER_KINDS
                 return "part" if clock else ""
             case ",":
-                return "part" if before.kind in NUMBERS else ""
+                return "part" if before.kind in NUMBER_KINDS else ""
             case other:
                 return "part" if other in _RELATIONS else ""
 
-    def _dash(self, token: Token, dash: Token, before: Token) -> str:
+    def _sign_of_dash(self, token: Token, dash: Token, before: Token) -> str:
         if before.kind in ("line", "eq"):
             return "-"
         if before.kind == "word":
             word = before.text.lower()
-            if word in _LEADS:
+            if word in _WORDS_BEFORE_MINUS:
                 return "-"
-            if before.is_variable() or (len(word) == 1 and dash.joined):
+            if before.is_variable() or (len(word) == 1 and dash.adjacent):
                 return "part"
-            if dash.joined:
+            if dash.adjacent:
                 return "name"
-            return "-" if token.joined and dash.text == "-" else ""
+            return "-" if token.adjacent and dash.text == "-" else ""
         if before.is_operand() and before.text != "(":
             return "part"
         if before.text in ("+", "*", "/", "^", "-", "\u2013"):
             return "part"
         opened = before.text in ("(", "[", "{", ":", ",", ";", "|")
-        return "-" if opened or (token.joined and dash.text == "-") else ""
+        return "-" if opened or (token.adjacent and dash.text == "-") else ""
 
-    def _after_word(self, word: str, before: Token, index: int) -> str:
+    def _sign_after_word(self, word: str, before: Token, index: int) -> str:
         third, fourth = self._at(index - 2), self._at(index - 3)
-        if third.kind in NUMBERS:
+        if third.kind in NUMBER_KINDS:
             part = word in _JOINS or before.is_variable() or _UNIT.fullmatch(word) is not None
             return "part" if part else ""
-        second = word == "and" and third.kind == "word" and fourth.kind in NUMBERS
+        second = word == "and" and third.kind == "word" and fourth.kind in NUMBER_KINDS
         return "part" if second or word.partition("_")[0] in _MATHS else ""
 
-    def _value(self, index: int, sign: str) -> tuple[str | None, int]:
+    def _parse_value(self, index: int, sign: str) -> tuple[str | None, int]:
         token, after = self._at(index), index + 1
         minus = "-" if sign == "-" else ""
         if token.kind != "num":
-            part = fraction_of(token)
-            return (None if part is None else shortest(part, minus)), after
-        bare = bare_of(token.text)
+            part = parse_fraction(token)
+            return (None if part is None else format_fraction(part, minus)), after
+        bare = normalize_digits(token.text)
         if bare is None:
             return None, after
         if token.text.isdecimal():
-            part, after = self._part(after)
+            part, after = self._mixed_fraction(after)
             if part is not None:
-                return shortest(int(bare) + part, minus), after
+                return format_fraction(int(bare) + part, minus), after
             below = self._at(after + 1)
             if self._at(after).text == "/" and below.text.isdecimal():
                 value = Fraction(int(bare), int(below.text)) if int(below.text) else None
-                return (None if value is None else shortest(value, minus)), after + 2
+                return (None if value is None else format_fraction(value, minus)), after + 2
         if self._at(after).text == "^":
-            power, after = self._power(after)
-            value = raised(bare, power)
-            return (None if value is None else shortest(value, minus)), after
-        scale, after = self._scaled(after)
-        if scale is None or abs(scale) > POWER:
+            power, after = self._exponent(after)
+            value = raise_to_power(bare, power)
+            return (None if value is None else format_fraction(value, minus)), after
+        scale, after = self._power_of_ten(after)
+        if scale is None or abs(scale) > MAX_EXPONENT:
             return None, after
-        return written(f"{minus}{bare}e{scale}"), after
+        return format_decimal(f"{minus}{bare}e{scale}"), after
 
-    def _part(self, index: int) -> tuple[Fraction | None, int]:
+    def _mixed_fraction(self, index: int) -> tuple[Fraction | None, int]:
         """The fraction of a mixed number, as in 3 1/2."""
         token, slash, below = (self._at(index + n) for n in range(3))
         if token.kind in ("frac", "part"):
-            return fraction_of(token), index + 1
-        written = token.kind == "num" and slash.text == "/" and slash.joined and below.joined
+            return parse_fraction(token), index + 1
+        written = token.kind == "num" and slash.text == "/" and slash.adjacent and below.adjacent
         if written and token.text.isdecimal() and below.text.isdecimal() and int(below.text):
             return Fraction(int(token.text), int(below.text)), index + 3
         return None, index
 
-    def _power(self, index: int) -> tuple[int | None, int]:
+    def _exponent(self, index: int) -> tuple[int | None, int]:
         """The power behind the mark at the index."""
         index += 1
         braced = self._at(index).text == "{"
@@ -217,17 +225,17 @@ class _Reader:
         token = self._at(index)
         index += 1
         closed = not braced or self._at(index).text == "}"
-        if not (token.text.isdecimal() and len(token.text) < len(str(POWER)) + 1 and closed):
+        if not (token.text.isdecimal() and len(token.text) < len(str(MAX_EXPONENT)) + 1 and closed):
             return None, index
         return (-int(token.text) if minus else int(token.text)), index + braced
 
-    def _scaled(self, index: int) -> tuple[int | None, int]:
+    def _power_of_ten(self, index: int) -> tuple[int | None, int]:
         """The power of ten that the number is times."""
         scale = 0
         times = self._at(index)
         ten = self._at(index + 1).text == "10" and self._at(index + 2).text == "^"
         if ten and times.text in ("*", "x"):
-            power, index = self._power(index + 2)
+            power, index = self._exponent(index + 2)
             if power is None:
                 return None, index
             scale += power
@@ -235,20 +243,20 @@ class _Reader:
             scale, index = scale + _SCALES[name], index + 1
         return scale, index + (self._at(index).text == "%")
 
-    def _goes_on(self, index: int) -> bool:
+    def _continues(self, index: int) -> bool:
         """Whether what stands there makes the number a part of something."""
         token = self._at(index)
         match token.kind:
             case "op":
-                return self._mark_goes_on(token, self._at(index + 1))
+                return self._mark_continues(token, self._at(index + 1))
             case "cmd":
                 return token.text not in _ENDS
             case "word":
-                return self._word_goes_on(token.text.lower(), token, index)
+                return self._word_continues(token.text.lower(), token, index)
             case kind:
-                return kind in NUMBERS
+                return kind in NUMBER_KINDS
 
-    def _mark_goes_on(self, mark: Token, then: Token) -> bool:
+    def _mark_continues(self, mark: Token, then: Token) -> bool:
         match mark.text:
             case "+" | "/" | "^":
                 return True
@@ -257,27 +265,27 @@ class _Reader:
             case "-" | "\u2013":
                 return then.is_operand() or then.kind == "cmd"
             case ":" | ",":
-                return then.kind in NUMBERS and (mark.text == "," or then.joined)
+                return then.kind in NUMBER_KINDS and (mark.text == "," or then.adjacent)
             case "!" | "_":
-                return mark.joined and then.joined and then.kind != "line"
+                return mark.adjacent and then.adjacent and then.kind != "line"
             case "(":
-                return mark.joined
+                return mark.adjacent
             case ")" | "]" | "}":
                 follows = then.text in ("+", "*", "/", "^")
                 joins = then.text in ("-", "(") or then.kind == "cmd" or then.is_variable()
-                return follows or (then.joined and joins)
+                return follows or (then.adjacent and joins)
             case other:
                 return other in _RELATIONS
 
-    def _word_goes_on(self, word: str, token: Token, index: int) -> bool:
+    def _word_continues(self, word: str, token: Token, index: int) -> bool:
         then, third = self._at(index + 1), self._at(index + 2)
-        if word in _MATHS or word in _GOES_ON or token.is_variable():
+        if word in _MATHS or word in _CONTINUATIONS or token.is_variable():
             return True
-        if token.joined and not _SUFFIX.fullmatch(word):
+        if token.adjacent and not _SUFFIX.fullmatch(word):
             return True
         if word in _JOINS:
             half = then.text.lower() == "a" and third.text.lower() in ("half", "third", "quarter")
-            return then.kind in NUMBERS or half
+            return then.kind in NUMBER_KINDS or half
         if then.text.lower() == "and":
-            return third.kind in NUMBERS
-        return _UNIT.fullmatch(word) is not None and then.kind in NUMBERS
+            return third.kind in NUMBER_KINDS
+        return _UNIT.fullmatch(word) is not None and then.kind in NUMBER_KINDS

@@ -4,44 +4,50 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_TAG = r"(?:[A-Za-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning)"
+_REASONING_TAG = r"(?:[A-Za-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning)"
 
 
 @dataclass(frozen=True, slots=True)
-class _Marks:
+class _TagPair:
     #: What a text of thoughts begins with, and what ends them.
-    opens: str
-    closes: str
+    opening: str
+    closing: str
     #: Whether what is opened and never closed is a thought; plain words may be an answer's own.
-    sure: bool = True
+    unambiguous: bool = True
 
 
 #: As chat templates and the parsers of vLLM, SGLang and llama.cpp have them.
-_MARKS = (
+_TAG_PAIRS = (
     # DeepSeek-R1, Qwen, GLM, MiniMax, Nemotron, Phi-4; EXAONE Deep (thought); Seed-OSS (seed:think)
-    _Marks(rf"(?i:<{_TAG}>)", rf"(?i:</{_TAG}>)"),
-    _Marks(r"\[THINK\]", r"\[/THINK\]"),  # Magistral, Ministral
-    _Marks("◁think▷", "◁/think▷"),  # Kimi
-    _Marks(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere
-    _Marks(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # OpenThoughts, Sky-T1
-    _Marks(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
-    _Marks(r"<\|channel>thought\b", r"<channel\|>"),  # Gemma 4
+    _TagPair(rf"(?i:<{_REASONING_TAG}>)", rf"(?i:</{_REASONING_TAG}>)"),
+    _TagPair(r"\[THINK\]", r"\[/THINK\]"),  # Magistral, Ministral
+    _TagPair("◁think▷", "◁/think▷"),  # Kimi
+    _TagPair(r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere
+    _TagPair(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # OpenThoughts, Sky-T1
+    _TagPair(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
+    _TagPair(r"<\|channel>thought\b", r"<channel\|>"),  # Gemma 4
     # gpt-oss: every channel but the final one; then the same with its special tokens left out.
-    _Marks(
+    _TagPair(
         r"(?:<\|start\|>assistant)?<\|channel\|>(?!final)",
         r"<\|channel\|>final\s{0,3}(?:<\|constrain\|>\s{0,3}\w{1,20}\s{0,3})?<\|message\|>",
     ),
-    _Marks(r"analysis(?=[A-Z\"'])", r"assistantfinal", sure=False),
-    _Marks(  # Granite 3.2
-        r"(?:Here is|Here's) my thought process:", r"(?:Here is|Here's) my response:", sure=False
+    _TagPair(r"analysis(?=[A-Z\"'])", r"assistantfinal", unambiguous=False),
+    _TagPair(  # Granite 3.2
+        r"(?:Here is|Here's) my thought process:",
+        r"(?:Here is|Here's) my response:",
+        unambiguous=False,
     ),
 )
-_OPENS = re.compile("|".join(f"({marks.opens})" for marks in _MARKS))
-_CLOSES = tuple(re.compile(marks.closes) for marks in _MARKS)
-_SURE_OPENS = re.compile("|".join(marks.opens for marks in _MARKS if marks.sure))
-_SURE_CLOSES = re.compile("|".join(marks.closes for marks in _MARKS if marks.sure))
+_OPENING = re.compile("|".join(f"({marks.opening})" for marks in _TAG_PAIRS))
+_CLOSING = tuple(re.compile(marks.closing) for marks in _TAG_PAIRS)
+_UNAMBIGUOUS_OPENING = re.compile(
+    "|".join(marks.opening for marks in _TAG_PAIRS if marks.unambiguous)
+)
+_UNAMBIGUOUS_CLOSING = re.compile(
+    "|".join(marks.closing for marks in _TAG_PAIRS if marks.unambiguous)
+)
 #: What the same templates put around the answer.
-_ROUND = re.compile(
+_ANSWER_WRAPPERS = re.compile(
     r"\A\s*(?:<\|START_RESPONSE\|>|<\|begin_of_solution\|>)"
     r"|(?:<\|END_RESPONSE\|>|<\|end_of_solution\|>|<\|return\|>|<\|end\|>)\s{0,9}\Z"
 )
@@ -49,10 +55,10 @@ _FENCE = re.compile(r"(`{3,}|~{3,})([^`]*)")
 _TICKS = re.compile("`+")
 _QUOTES = frozenset("\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb")
 #: Characters of a word between two marks that are only named.
-_WORD = 20
+_MAX_NAMED_WORD = 20
 
 
-def without_thoughts(text: str) -> str | None:
+def strip_reasoning(text: str) -> str | None:
     """What the text says: the part after its thoughts; None when it never left them.
 
     Thoughts stand at the beginning, up to the last closing mark; the opening one may be missing,
@@ -61,26 +67,26 @@ def without_thoughts(text: str) -> str | None:
     without thoughts comes back as it is. Takes time that grows with the length of the text.
     """
     head = len(text) - len(text.lstrip())
-    opened = _OPENS.match(text, head)
+    opened = _OPENING.match(text, head)
     begin = 0
     if opened:
         marks = opened.lastindex or 1
         # The first ends the thoughts even in code: a thought often leaves its own code open.
-        first = _CLOSES[marks - 1].search(text, opened.end())
+        first = _CLOSING[marks - 1].search(text, opened.end())
         if first is None:
-            return None if _MARKS[marks - 1].sure else text
+            return None if _TAG_PAIRS[marks - 1].unambiguous else text
         begin = first.end()
-    for end in _ends(text, begin):
+    for end in _closing_ends(text, begin):
         begin = end
     if begin == 0:
         return text
-    said = _ROUND.sub("", text[begin:]).strip()
-    return None if not said or _SURE_OPENS.match(said) else said
+    said = _ANSWER_WRAPPERS.sub("", text[begin:]).strip()
+    return None if not said or _UNAMBIGUOUS_OPENING.match(said) else said
 
 
-def _ends(text: str, begin: int) -> Iterator[int]:
+def _closing_ends(text: str, begin: int) -> Iterator[int]:
     """Where the closing marks after ``begin`` end that are not spoken of, in their order."""
-    if not _SURE_CLOSES.search(text, begin):
+    if not _UNAMBIGUOUS_CLOSING.search(text, begin):
         return
     fence, inside = "", list[int]()
     for line in text[begin:].splitlines(keepends=True):
@@ -92,18 +98,18 @@ def _ends(text: str, begin: int) -> Iterator[int]:
                 yield from inside
             fence, inside = "" if fence and closes else mark[1], []
         elif fence:
-            inside += (begin + found.end() for found in _SURE_CLOSES.finditer(line))
+            inside += (begin + found.end() for found in _UNAMBIGUOUS_CLOSING.finditer(line))
         else:
-            yield from (begin + end for end in _ends_in_line(line))
+            yield from (begin + end for end in _closing_ends_in_line(line))
         begin += len(line)
     yield from inside
 
 
-def _ends_in_line(line: str) -> Iterator[int]:
-    found = list(_SURE_CLOSES.finditer(line))
+def _closing_ends_in_line(line: str) -> Iterator[int]:
+    found = list(_UNAMBIGUOUS_CLOSING.finditer(line))
     if not found:
         return
-    code, openings = _code(line), list(_SURE_OPENS.finditer(line))
+    code, openings = _code_spans(line), list(_UNAMBIGUOUS_OPENING.finditer(line))
     first, last = len(line) - len(line.lstrip()), len(line.rstrip())
     at = before = 0
     for close in found:
@@ -117,13 +123,13 @@ def _ends_in_line(line: str) -> Iterator[int]:
         # As in: between <think> and </think> there is ...
         named = before > 0 and first < openings[before - 1].start() and end < last
         if named:
-            between = line[max(openings[before - 1].end(), start - _WORD - 1) : start]
-            named = len(between) <= _WORD and len(between.split()) <= 1
+            between = line[max(openings[before - 1].end(), start - _MAX_NAMED_WORD - 1) : start]
+            named = len(between) <= _MAX_NAMED_WORD and len(between.split()) <= 1
         if not (in_code or quoted or named):
             yield end
 
 
-def _code(line: str) -> list[tuple[int, int]]:
+def _code_spans(line: str) -> list[tuple[int, int]]:
     """Where code stands in the line: from a run of backticks to the next one of its length."""
     runs = list(_TICKS.finditer(line))
     following, last = list[int | None](), dict[int, int]()

@@ -11,17 +11,17 @@ from typing import Any, TypeGuard
 
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.component import Component
-from archon_batch.archon.components import KINDS
-from archon_batch.archon.flow import flows
-from archon_batch.archon.schema import nearest, read_architecture
+from archon_batch.archon.components import COMPONENT_TYPES
+from archon_batch.archon.flow import layer_flows
+from archon_batch.archon.schema import read_architecture, suggestion
 from archon_batch.errors import ArchitectureError
 
 #: A place, and what is to be said of it.
-Told = tuple[str, str]
+ConversionNote = tuple[str, str]
 
 #: Of a value, how many candidates arrive at most and whether critiques do: what stands there
 #: instead, and why; or None.
-_Judge = Callable[[Any, int, bool], tuple[object, str] | None]
+_Adjustment = Callable[[Any, int, bool], tuple[object, str] | None]
 
 #: By its ``model_type``, how litellm's names of that provider's models begin.
 _PREFIXES = {
@@ -38,15 +38,15 @@ _TGI, _TGI_MODEL = "tgi", "huggingface/tgi"
 _PAIRRM = "llm-blender/PairRM"
 
 #: What we have at the top too: a configuration can be given addresses and prices as it is.
-_TOP = ("name", "models", "defaults")
+_TOP_KEYS = ("name", "models", "defaults")
 #: Keys of its components that are not ours; but for first_pass they do nothing there any more.
-_THEIRS = frozenset({
+_REFERENCE_KEYS = frozenset({
     "batch_num", "checkpoint", "first_pass", "fuse_generations_count", "max_context_length",
     "ranker_batch_size", "ranker_config", "top_k_generations",
 })  # fmt: skip
 
 
-def is_reference(data: object) -> TypeGuard[Mapping[str, Any]]:
+def is_reference_config(data: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether an architecture file's data is a configuration of the reference."""
     layers = data.get("layers") if isinstance(data, dict) else None
     if not isinstance(layers, list):
@@ -58,129 +58,135 @@ def is_reference(data: object) -> TypeGuard[Mapping[str, Any]]:
     )
 
 
-def read_reference(
-    data: Mapping[str, Any], kinds: Mapping[str, type[Component]] = KINDS, name: str = ""
-) -> tuple[Architecture, tuple[Told, ...]]:
+def read_reference_config(
+    data: Mapping[str, Any],
+    component_types: Mapping[str, type[Component]] = COMPONENT_TYPES,
+    name: str = "",
+) -> tuple[Architecture, tuple[ConversionNote, ...]]:
     """The architecture of a configuration, and what is to be said of how it is taken.
 
     Raises:
         ArchitectureError: something in it is wrong; ``place`` says where, as in a file of ours.
     """
-    translation = _Translation(kinds, data.get("models"))
-    architecture = read_architecture(translation.top(data), kinds, name)
-    told = translation.told
+    translation = _Converter(component_types, data.get("models"))
+    architecture = read_architecture(translation.convert(data), component_types, name)
+    told = translation.notes
     while True:
         # Without a first_k fewer candidates may arrive further on.
-        architecture, more = _adapted(architecture, "first_k", _first_k)
+        architecture, more = _adjust_values(architecture, "first_k", _adjust_first_k)
         told += more
         if not more:
             break
-    for key, judge in (("top_k", _top_k), ("use_critiques", _use_critiques)):
-        architecture, more = _adapted(architecture, key, judge)
+    for key, judge in (("top_k", _adjust_top_k), ("use_critiques", _adjust_use_critiques)):
+        architecture, more = _adjust_values(architecture, key, judge)
         told += more
     return architecture, tuple(told)
 
 
 @dataclass
-class _Translation:
-    kinds: Mapping[str, type[Component]]
+class _Converter:
+    component_types: Mapping[str, type[Component]]
     #: The aliases that the file itself gives, if it does.
     models: object
-    told: list[Told] = field(default_factory=list)
+    notes: list[ConversionNote] = field(default_factory=list)
     #: The servers that it names by their addresses.
     servers: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def top(self, data: Mapping[str, Any]) -> dict[str, object]:
+    def convert(self, data: Mapping[str, Any]) -> dict[str, object]:
         if data.get("custom"):
             why = (
                 "components of one's own are Python code: a package registers each under the "
                 "entry point archon_batch.components, and then this can be left out"
             )
             raise ArchitectureError("", "custom", why)
-        layers = [self._layer(layer, f"layers[{n}]") for n, layer in enumerate(data["layers"])]
+        layers = [
+            self._convert_layer(layer, f"layers[{n}]") for n, layer in enumerate(data["layers"])
+        ]
         for key in data:
-            if key not in (*_TOP, "layers", "custom"):
-                self.told.append((str(key), f"{key} means nothing here; it is left out"))
-        ours = {key: data[key] for key in _TOP if key in data}
+            if key not in (*_TOP_KEYS, "layers", "custom"):
+                self.notes.append((str(key), f"{key} means nothing here; it is left out"))
+        ours = {key: data[key] for key in _TOP_KEYS if key in data}
         if self.servers and isinstance(self.models, dict | None):
-            ours["models"] = {**self.servers, **self._given()}
+            ours["models"] = {**self.servers, **self._given_models()}
         return {**ours, "layers": layers}
 
-    def _layer(self, layer: object, at: str) -> object:
+    def _convert_layer(self, layer: object, path: str) -> object:
         if isinstance(layer, dict) and _holds_models(layer):
             for key, value in layer.items():
                 if key != "models" and (key, value) != ("branches", 1):
                     why = f"{key} means nothing of a layer: each component stands there once"
-                    self.told.append((f"{at}.{key}", why))
+                    self.notes.append((f"{path}.{key}", why))
             layer = layer["models"]
         if isinstance(layer, list):
-            return [self._component(entry, f"{at}[{n}]") for n, entry in enumerate(layer)]
-        return self._component(layer, f"{at}[0]")
+            return [self._convert_component(entry, f"{path}[{n}]") for n, entry in enumerate(layer)]
+        return self._convert_component(layer, f"{path}[0]")
 
-    def _component(self, entry: object, at: str) -> object:
+    def _convert_component(self, entry: object, path: str) -> object:
         name = entry.get("type") if isinstance(entry, dict) else None
-        kind = self.kinds.get(name) if isinstance(name, str) else None
+        kind = self.component_types.get(name) if isinstance(name, str) else None
         if not isinstance(entry, dict) or kind is None:
             return entry  # it is refused when it is read
         ours = dict(entry)
         provider = ours.pop("model_type", None)
         if "model_type" in entry and "model" in ours:
-            ours["model"] = self._model(ours["model"], provider, at)
+            ours["model"] = self._convert_model(ours["model"], provider, path)
         if name == "unit_test_evaluator" and ours.pop("first_pass", False):
             ours["first_k"] = ours.get("first_k") or 1
         for key in [key for key in ours if key not in kind.model_fields]:
             del ours[key]
-            if key in _THEIRS or any(key in other.model_fields for other in self.kinds.values()):
+            if key in _REFERENCE_KEYS or any(
+                key in other.model_fields for other in self.component_types.values()
+            ):
                 why = f"{key} means nothing on a {name}; it is left out"
             else:
-                hint = nearest(key, kind.model_fields)
+                hint = suggestion(key, kind.model_fields)
                 why = f"unknown key, which the reference leaves out as well; {hint}"
-            self.told.append((f"{at}.{key}", why))
+            self.notes.append((f"{path}.{key}", why))
         return ours
 
-    def _model(self, model: object, provider: object, at: str) -> object:
+    def _convert_model(self, model: object, provider: object, path: str) -> object:
         """The model's name as litellm has it, or an alias."""
         if model == _PAIRRM:
             why = (
                 f"{_PAIRRM} takes no messages: it scores pairs of texts, and cannot be asked; "
                 "a ranker with a model that answers would do"
             )
-            raise ArchitectureError("", f"{at}.model", why)
+            raise ArchitectureError("", f"{path}.model", why)
         if not isinstance(model, str) or not model:
             return model  # it is refused when it is read
         if provider == _TGI:
-            return self._server(model, at)
+            return self._server_alias(model, path)
         if not isinstance(provider, str) or provider not in _PREFIXES:
-            hint = nearest(provider, [*_PREFIXES, _TGI])
+            hint = suggestion(provider, [*_PREFIXES, _TGI])
             why = (
                 f"no provider {provider!r:.60}; {hint}; for an endpoint of one's own leave this out, "
                 "and give its model and api_base under models"
             )
-            raise ArchitectureError("", f"{at}.model_type", why)
+            raise ArchitectureError("", f"{path}.model_type", why)
         prefix = _PREFIXES[provider]
         name = model if model.startswith(prefix) else prefix + model
-        if provider == "vLLM" and name not in self._given():
+        if provider == "vLLM" and name not in self._given_models():
             why = f"a server is asked for it here: give {name} under models, with its api_base"
-            self.told.append((f"{at}.model", why))
+            self.notes.append((f"{path}.model", why))
         return name
 
-    def _server(self, url: str, at: str) -> str:
+    def _server_alias(self, url: str, path: str) -> str:
         """The alias of the model at that address."""
         if not url.startswith(("http://", "https://")):
             why = f"with {_TGI} it is an address such as http://localhost:8080, found {url!r:.60}"
-            raise ArchitectureError("", f"{at}.model", why)
+            raise ArchitectureError("", f"{path}.model", why)
         base = url.rstrip("/").removesuffix("/v1")
         server = {"model": _TGI_MODEL, "api_base": f"{base}/v1"}
         for alias, known in self.servers.items():
             if known == server:
                 return alias
-        taken = {*self.servers, *self._given()}
+        taken = {*self.servers, *self._given_models()}
         names = (f"{_TGI}-{n}" if n > 1 else _TGI for n in count(1))
         alias = next(name for name in names if name not in taken)
         self.servers[alias] = server
         return alias
 
-    def _given(self) -> dict[str, object]:
+    def _given_models(self) -> dict[str, object]:
         return self.models if isinstance(self.models, dict) else {}
 
 
@@ -189,21 +195,24 @@ def _holds_models(layer: object) -> bool:
     return isinstance(layer, dict) and "models" in layer and "type" not in layer
 
 
-def _top_k(value: int, arriving: int, _: bool) -> tuple[object, str] | None:
+def _adjust_top_k(value: int, candidates_in: int, _: bool) -> tuple[object, str] | None:
     # Of none there is nothing to choose: that is refused for its own reason.
-    if not 0 < arriving < value:
+    if not 0 < candidates_in < value:
         return None
-    why = f"{value} is more than the {arriving} candidates that can arrive; it counts as {arriving}"
-    return arriving, why
+    why = f"{value} is more than the {candidates_in} candidates that can arrive; it counts as {candidates_in}"
+    return candidates_in, why
 
 
-def _first_k(value: int, arriving: int, _: bool) -> tuple[object, str] | None:
-    if not 0 < arriving < value:
+def _adjust_first_k(value: int, candidates_in: int, _: bool) -> tuple[object, str] | None:
+    if not 0 < candidates_in < value:
         return None
-    return None, f"{value} is more than the {arriving} candidates that can arrive; it is left out"
+    return (
+        None,
+        f"{value} is more than the {candidates_in} candidates that can arrive; it is left out",
+    )
 
 
-def _use_critiques(value: bool, _: int, critiques: bool) -> tuple[object, str] | None:
+def _adjust_use_critiques(value: bool, _: int, critiques: bool) -> tuple[object, str] | None:
     if value == critiques:
         return None
     if critiques:
@@ -211,20 +220,20 @@ def _use_critiques(value: bool, _: int, critiques: bool) -> tuple[object, str] |
     return None, "there are no critiques here; it is left out, as it has no effect in the reference"
 
 
-def _adapted(
-    architecture: Architecture, key: str, judge: _Judge
-) -> tuple[Architecture, list[Told]]:
+def _adjust_values(
+    architecture: Architecture, key: str, adjust: _Adjustment
+) -> tuple[Architecture, list[ConversionNote]]:
     """With the values under a key that a judge has instead, and what it says of them."""
-    told: list[Told] = []
+    told: list[ConversionNote] = []
     layers = []
     critiques = False
     for depth, (layer, flow) in enumerate(
-        zip(architecture.layers, flows(architecture), strict=True)
+        zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
         components = []
         for place, component in enumerate(layer):
             value = getattr(component, key, None)
-            found = None if value is None else judge(value, flow.arriving.high, critiques)
+            found = None if value is None else adjust(value, flow.candidates_in.high, critiques)
             if found is None:
                 components.append(component)
                 continue
@@ -232,7 +241,7 @@ def _adapted(
             components.append(component.model_copy(update={key: instead}))
             told.append((f"layers[{depth}][{place}].{key}", why))
         layers.append(tuple(components))
-        critiques = critiques or any("critiques" in c.makes for c in layer)
-        if any("candidates" in c.makes for c in layer) and not any(c.chooses for c in layer):
+        critiques = critiques or any("critiques" in c.produces for c in layer)
+        if any("candidates" in c.produces for c in layer) and not any(c.selects for c in layer):
             critiques = False
     return replace(architecture, layers=tuple(layers)), told

@@ -9,19 +9,19 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from archon_batch.archon.call import Form, Message, Reply
-from archon_batch.archon.state import Remark
+from archon_batch.archon.call import Message, Reply, ReplyFormat
+from archon_batch.archon.state import ComponentWarning
 
 T = TypeVar("T")
 
 #: The most bytes of a reason that the model is told: it may hold what a model wrote.
-_REASON = 300
+_MAX_REASON_BYTES = 300
 #: What is told of a text that did not end by itself, and of a reply that cannot be read then.
-_CUT = {
+_TRUNCATED = {
     "length": "a text ends where max_tokens did",
     "content_filter": "a text ends where the provider's filter cut it off (content_filter)",
 }
-_ENDED = {
+_TRUNCATED_SUFFIX = {
     "length": "; it was cut off at its greatest length",
     "content_filter": "; the provider's filter cut it off",
 }
@@ -31,61 +31,70 @@ _ENDED = {
 class Request:
     """A call that does not know yet where in the architecture it stands."""
 
-    slot: int
+    index: int
     messages: tuple[Message, ...]
-    form: Form | None = None
-    again: int = 0
+    reply_format: ReplyFormat | None = None
+    reask: int = 0
     #: Which of several alike requests of the component this is.
     sample: int = 0
 
 
-Steps = Generator[tuple[Request, ...], tuple[Reply, ...], T]
+Requests = Generator[tuple[Request, ...], tuple[Reply, ...], T]
 #: What was read, or None, and what did not go as asked on the way.
-Reading = tuple[T | None, tuple[Remark, ...]]
+ParsedReply = tuple[T | None, tuple[ComponentWarning, ...]]
 
 
-class UnreadableError(Exception):
+class ReplyParseError(Exception):
     """A reply that its reader refuses; the message tells the model what was wrong with it."""
 
 
-def ask(request: Request, reader: Callable[[str], T], retries: int) -> Steps[Reading[T]]:
+def ask_parsed(
+    request: Request, parse: Callable[[str], T], retries: int
+) -> Requests[ParsedReply[T]]:
     """Ask until the reply can be read, at most ``1 + retries`` times.
 
     The value is None when every reply was refused or a call failed. What is asked again says why:
     the same words at the same temperature would mostly get the same reply.
     """
-    refused: list[Remark] = []
+    refused: list[ComponentWarning] = []
     while len(refused) <= retries:
-        (reply,) = yield (_again(request, refused),)
+        (reply,) = yield (_reask_request(request, refused),)
         if reply.failure is not None:
-            return None, (*refused, Remark("failed", reply.failure))
+            return None, (*refused, ComponentWarning("failed", reply.failure))
         try:
-            return reader(_said(reply)), tuple(refused)
-        except UnreadableError as error:
-            refused.append(Remark("unreadable", f"{error}{_ENDED.get(reply.finish or '', '')}"))
+            return parse(_require_text(reply)), tuple(refused)
+        except ReplyParseError as error:
+            refused.append(
+                ComponentWarning(
+                    "unparsed", f"{error}{_TRUNCATED_SUFFIX.get(reply.finish_reason or '', '')}"
+                )
+            )
     return None, tuple(refused)
 
 
-def tell(request: Request, retries: int) -> Steps[Reading[str]]:
+def ask_text(request: Request, retries: int) -> Requests[ParsedReply[str]]:
     """Ask for a text that is taken as it is; a blank one is asked for again in the same words."""
-    remarks: list[Remark] = []
+    remarks: list[ComponentWarning] = []
     for again in range(1 + retries):
-        (reply,) = yield (replace(request, again=again) if again else request,)
+        (reply,) = yield (replace(request, reask=again) if again else request,)
         if reply.failure is not None:
-            return None, (*remarks, Remark("failed", reply.failure))
+            return None, (*remarks, ComponentWarning("failed", reply.failure))
         text = (reply.text or "").strip()
         if text:
-            if reply.finish in _CUT:
-                remarks.append(Remark("cut", _CUT[reply.finish]))
+            if reply.finish_reason in _TRUNCATED:
+                remarks.append(ComponentWarning("truncated", _TRUNCATED[reply.finish_reason]))
             return text, tuple(remarks)
-        if reply.finish == "length":
+        if reply.finish_reason == "length":
             # It thought until it had no words left, and would again.
-            return None, (*remarks, Remark("unreadable", "all of max_tokens went before a word"))
-        remarks.append(Remark("unreadable", "the reply was empty"))
+            return None, (
+                *remarks,
+                ComponentWarning("unparsed", "all of max_tokens went before a word"),
+            )
+        remarks.append(ComponentWarning("unparsed", "the reply was empty"))
     return None, tuple(remarks)
 
 
-def together(parts: Sequence[Steps[T]]) -> Steps[tuple[T, ...]]:
+def gather(parts: Sequence[Requests[T]]) -> Requests[tuple[T, ...]]:
     """Go through the parts side by side: a round has what each of them wants next."""
     ends: dict[int, T] = {}
     wanted: dict[int, tuple[Request, ...]] = {}
@@ -105,22 +114,22 @@ def together(parts: Sequence[Steps[T]]) -> Steps[tuple[T, ...]]:
         replies = {i: tuple(next(answered) for _ in requests) for i, requests in wanted.items()}
 
 
-def _said(reply: Reply) -> str:
+def _require_text(reply: Reply) -> str:
     text = (reply.text or "").strip()
     if not text:
-        raise UnreadableError("the reply was empty")
+        raise ReplyParseError("the reply was empty")
     return text
 
 
-def _again(request: Request, refused: Sequence[Remark]) -> Request:
-    if not refused:
+def _reask_request(request: Request, failures: Sequence[ComponentWarning]) -> Request:
+    if not failures:
         return request
     *before, last = request.messages
-    why = refused[-1].why.encode("utf-8", "replace")[:_REASON].decode("utf-8", "ignore")
-    earlier = "An earlier reply" if len(refused) == 1 else f"{len(refused)} earlier replies"
+    why = failures[-1].why.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")
+    earlier = "An earlier reply" if len(failures) == 1 else f"{len(failures)} earlier replies"
     told = replace(
         last,
         content=f"{last.content}\n\n{earlier} to this could not be used: {why}. "
         "Keep to the form that is asked for above.",
     )
-    return replace(request, messages=(*before, told), again=len(refused))
+    return replace(request, messages=(*before, told), reask=len(failures))

@@ -25,12 +25,12 @@ class Question:
         return "\n\n".join(m.content for m in self.messages if m.role == "system")
 
     @property
-    def earlier(self) -> tuple[Message, ...]:
+    def earlier_turns(self) -> tuple[Message, ...]:
         """The turns before the query, without system messages."""
         return tuple(m for m in self.messages[:-1] if m.role != "system")
 
 
-class Verdict(NamedTuple):
+class UnitTestResult(NamedTuple):
     """A unit test, by its words, and whether a candidate passed it."""
 
     test: str
@@ -48,7 +48,7 @@ class Candidate:
     parents: tuple[str, ...] = ()
     critique: str | None = None
     #: The last unit tests it was judged by; None when it was by none.
-    tests: tuple[Verdict, ...] | None = None
+    unit_test_results: tuple[UnitTestResult, ...] | None = None
     #: What components counted or measured of it, by their own names.
     scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -57,23 +57,23 @@ class Candidate:
 #: ``without``: nothing was read in the end, and what was done instead. ``overflow``: a prompt that
 #: was too long for the model's window, and what was left out. ``cut``: a candidate that ends where
 #: its max_tokens did.
-NoteKind = Literal["unreadable", "failed", "without", "overflow", "cut"]
+WarningKind = Literal["unparsed", "failed", "skipped", "context_overflow", "truncated"]
 
 
-class Remark(NamedTuple):
+class ComponentWarning(NamedTuple):
     """Something that did not go as asked, as a component tells it."""
 
-    kind: NoteKind
+    kind: WarningKind
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ItemWarning:
     """A remark with the place of its component, in the item's account."""
 
     layer: int
     component: int
-    kind: NoteKind
+    kind: WarningKind
     why: str
 
 
@@ -85,7 +85,7 @@ class Contribution:
     candidates: tuple[Candidate, ...] | None = None
     #: By the id of the candidate that each is about.
     critiques: Mapping[str, str] = field(default_factory=dict)
-    tests: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
+    unit_test_results: Mapping[str, tuple[UnitTestResult, ...]] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit_tests: tuple[str, ...] | None = None
     #: What components of other packages hand to each other, by names of their own.
@@ -98,7 +98,7 @@ class State:
     unit_tests: tuple[str, ...] = ()
     values: Mapping[str, object] = field(default_factory=dict)
 
-    def after(self, contributions: Iterable[Contribution]) -> "State":
+    def apply(self, contributions: Iterable[Contribution]) -> "State":
         """The state that the components of one layer leave, in the order they stand there.
 
         Candidates that any of them gives replace those before; critiques, tests and scores join
@@ -110,8 +110,8 @@ class State:
         candidates = {c.id: c for kept in lists for c in kept} if lists else None
         kept = self.candidates if candidates is None else tuple(candidates.values())
         for contribution in given:
-            if contribution.critiques or contribution.tests or contribution.scores:
-                kept = tuple(_annotated(candidate, contribution) for candidate in kept)
+            if contribution.critiques or contribution.unit_test_results or contribution.scores:
+                kept = tuple(_annotate(candidate, contribution) for candidate in kept)
         tests = [c.unit_tests for c in given if c.unit_tests is not None]
         values = dict(self.values)
         for contribution in given:
@@ -126,17 +126,20 @@ class State:
         )
 
 
-def _annotated(candidate: Candidate, given: Contribution) -> Candidate:
+def _annotate(candidate: Candidate, contribution: Contribution) -> Candidate:
     """The candidate with what is said of it; a second critique joins the first."""
-    critique = given.critiques.get(candidate.id)
+    critique = contribution.critiques.get(candidate.id)
     if critique is not None and candidate.critique is not None:
         critique = f"{candidate.critique}\n\n{critique}"
-    tests, scores = given.tests.get(candidate.id), given.scores.get(candidate.id)
+    tests, scores = (
+        contribution.unit_test_results.get(candidate.id),
+        contribution.scores.get(candidate.id),
+    )
     if critique is None and tests is None and scores is None:
         return candidate
     return replace(
         candidate,
         critique=candidate.critique if critique is None else critique,
-        tests=candidate.tests if tests is None else tests,
+        unit_test_results=candidate.unit_test_results if tests is None else tests,
         scores={**candidate.scores, **(scores or {})},
     )

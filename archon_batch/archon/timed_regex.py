@@ -8,9 +8,9 @@ from functools import lru_cache
 import regex
 
 #: Seconds that one search may take: a thousand times what a sane pattern needs for a long text.
-SECONDS = 2.0
+MATCH_TIMEOUT = 2.0
 #: Characters of a pattern.
-_LONGEST = 10_000
+_MAX_PATTERN_LENGTH = 10_000
 
 
 class PatternError(ValueError):
@@ -18,50 +18,52 @@ class PatternError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class UserPattern:
+class TimedPattern:
     """A compiled pattern, in the syntax of Python's ``re``."""
 
     text: str
 
-    def first(self, text: str) -> str | None:
+    def first_match(self, text: str) -> str | None:
         """What it matches first, all of it.
 
         Raises:
             PatternError: it took longer than ``SECONDS``.
         """
-        with _bounded():
-            found = _compiled(self.text).search(text, timeout=SECONDS)
+        with _time_limited():
+            found = _compile_cached(self.text).search(text, timeout=MATCH_TIMEOUT)
             return str(found.group()) if found else None
 
-    def last(self, text: str) -> str | None:
+    def last_match(self, text: str) -> str | None:
         """What it matches last: its first group if it has one that matched, else all of it.
 
         Raises:
             PatternError: it took longer than ``SECONDS``.
         """
-        pattern = _compiled(self.text)
+        pattern = _compile_cached(self.text)
         found: str | None = None
-        with _bounded():
-            for match in pattern.finditer(text, timeout=SECONDS):
+        with _time_limited():
+            for match in pattern.finditer(text, timeout=MATCH_TIMEOUT):
                 part = match.group(1) if pattern.groups else match.group()
                 found = part if part is not None else found
         return found
 
 
-def user_pattern(text: str) -> UserPattern:
+def compile_pattern(text: str) -> TimedPattern:
     """The pattern, compiled once for all searches.
 
     Raises:
         PatternError: it is longer than 10,000 characters, or cannot be compiled; it says why.
     """
-    if len(text) > _LONGEST:
-        raise PatternError(f"{len(text):,} characters, and a pattern may have {_LONGEST:,}")
-    _compiled(text)
-    return UserPattern(text)
+    if len(text) > _MAX_PATTERN_LENGTH:
+        raise PatternError(
+            f"{len(text):,} characters, and a pattern may have {_MAX_PATTERN_LENGTH:,}"
+        )
+    _compile_cached(text)
+    return TimedPattern(text)
 
 
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> "regex.Pattern[str]":
+def _compile_cached(text: str) -> "regex.Pattern[str]":
     try:
         return regex.compile(text)
     except (regex.error, OverflowError, RecursionError, ValueError) as error:
@@ -69,8 +71,8 @@ def _compiled(text: str) -> "regex.Pattern[str]":
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
+def _time_limited() -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise PatternError(f"the pattern takes longer than {SECONDS:.0f} s for it") from None
+        raise PatternError(f"the pattern takes longer than {MATCH_TIMEOUT:.0f} s for it") from None

@@ -6,63 +6,65 @@ from dataclasses import dataclass
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import CallKey, Reply
 from archon_batch.archon.component import Component, ModelComponent
-from archon_batch.archon.course import Answer, Ask, GaveUp
-from archon_batch.archon.describe import did
-from archon_batch.archon.planner import trace
-from archon_batch.archon.state import Question, Remark, State
+from archon_batch.archon.course import Answer, CallsNeeded, Failed
+from archon_batch.archon.describe import describe_step
+from archon_batch.archon.planner import replay_item
+from archon_batch.archon.state import ComponentWarning, Question, State
 
 
 @dataclass(frozen=True, slots=True)
-class ComponentStory:
+class ComponentTrace:
     type: str
     #: The model's own name; None when it asks none.
     model: str | None
     #: In words; None while its layer is not done.
-    did: str | None = None
-    remarks: tuple[Remark, ...] = ()
+    description: str | None = None
+    warnings: tuple[ComponentWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class LayerStory:
-    components: tuple[ComponentStory, ...]
+class LayerTrace:
+    components: tuple[ComponentTrace, ...]
     #: None while the layer is not done.
     after: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ItemTrace:
     #: Those that are done, and then the one where the item waits or gave up, if it does there.
-    layers: tuple[LayerStory, ...]
+    layers: tuple[LayerTrace, ...]
     #: What the item needs next, or its end.
-    step: Ask | Answer | GaveUp
+    next_step: CallsNeeded | Answer | Failed
 
 
-def story_of(
+def trace_item(
     architecture: Architecture, question: Question, replies: Mapping[CallKey, Reply]
-) -> Story:
+) -> ItemTrace:
     """What has come of the replies."""
-    passed, step = trace(architecture, question, replies)
+    passed, step = replay_item(architecture, question, replies)
     layers = []
     for layer in passed:
         components = architecture.layers[layer.layer]
         told = [
-            ComponentStory(
+            ComponentTrace(
                 component.type,
-                _model(architecture, component),
-                did(component, layer.before, done),
-                done.remarks,
+                _model_name(architecture, component),
+                describe_step(component, layer.before, done),
+                done.warnings,
             )
-            for component, done in zip(components, layer.done, strict=True)
+            for component, done in zip(components, layer.results, strict=True)
         ]
-        layers.append(LayerStory(tuple(told), layer.after))
+        layers.append(LayerTrace(tuple(told), layer.after))
     here = len(passed)
-    if isinstance(step, Ask) or (isinstance(step, GaveUp) and step.layer == here):
-        begun = [ComponentStory(c.type, _model(architecture, c)) for c in architecture.layers[here]]
-        layers.append(LayerStory(tuple(begun)))
-    return Story(tuple(layers), step)
+    if isinstance(step, CallsNeeded) or (isinstance(step, Failed) and step.layer == here):
+        begun = [
+            ComponentTrace(c.type, _model_name(architecture, c)) for c in architecture.layers[here]
+        ]
+        layers.append(LayerTrace(tuple(begun)))
+    return ItemTrace(tuple(layers), step)
 
 
-def _model(architecture: Architecture, component: Component) -> str | None:
+def _model_name(architecture: Architecture, component: Component) -> str | None:
     if not isinstance(component, ModelComponent):
         return None
     return architecture.model(component.model).model

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from archon_batch.archon.answer_extraction import denied
-from archon_batch.archon.requests import UnreadableError
+from archon_batch.archon.answer_extraction import is_negated
+from archon_batch.archon.requests import ReplyParseError
 
 ScaleName = Literal["rating", "grade", "comparison", "preference"]
 
@@ -23,7 +23,7 @@ SCALES: Mapping[ScaleName, Mapping[str, float]] = MappingProxyType({
 _TAG = re.compile(r"\[\[([^\[\]\n]{1,40})\]\]")
 
 
-def read_tag(text: str, scale: ScaleName) -> str:
+def parse_tag(text: str, scale: ScaleName) -> str:
     """The tag that the text ends with.
 
     Raises:
@@ -34,27 +34,27 @@ def read_tag(text: str, scale: ScaleName) -> str:
     lines = [line for line in text.splitlines() if re.search(r"\w", line)]
     last = lines[-1] if lines else ""
     found = list(_TAG.finditer(last))
-    tag = _bare(found[0]) if found else ""
+    tag = _normalize_tag(found[0]) if found else ""
     after = last[found[0].end() :] if found else ""
     if len(found) != 1 or tag not in known or re.search(r"\w", after):
-        raise UnreadableError(f"it must end with a line of one tag, {_some(scale)}")
-    if denied(last[: found[0].start()]):
-        raise UnreadableError("its last line says what the verdict is not")
-    others = {_bare(one) for one in _TAG.finditer(text)} & known.keys() - {tag}
+        raise ReplyParseError(f"it must end with a line of one tag, {_describe_tags(scale)}")
+    if is_negated(last[: found[0].start()]):
+        raise ReplyParseError("its last line says what the verdict is not")
+    others = {_normalize_tag(one) for one in _TAG.finditer(text)} & known.keys() - {tag}
     if others:
-        raise UnreadableError("it names more than one verdict; name yours alone, at the end")
+        raise ReplyParseError("it names more than one verdict; name yours alone, at the end")
     return tag
 
 
-def holds_tag(text: str, scale: ScaleName) -> bool:
+def contains_tag(text: str, scale: ScaleName) -> bool:
     """Whether a verdict of the scale stands anywhere in the text."""
-    return any(_bare(one) in SCALES[scale] for one in _TAG.finditer(text))
+    return any(_normalize_tag(one) in SCALES[scale] for one in _TAG.finditer(text))
 
 
-def _bare(found: re.Match[str]) -> str:
+def _normalize_tag(found: re.Match[str]) -> str:
     return "".join(found.group(1).split())
 
 
-def _some(scale: ScaleName) -> str:
+def _describe_tags(scale: ScaleName) -> str:
     tags = [f"[[{tag}]]" for tag in SCALES[scale]]
     return f"{tags[0]} to {tags[-1]}" if scale in ("rating", "grade") else " or ".join(tags)

@@ -1,66 +1,78 @@
 """Entries of the ledger: an attempt as it begins, and as it ended."""
 
 from archon_batch.archon import Call, Reply, Usage
-from archon_batch.errors import Billing, GatewayError
-from archon_batch.jobs.frozen_job import RunningJob
-from archon_batch.money import Again, Beyond, Fail, NanoUsd, Price, Stop
-from archon_batch.store import CallId, Finish, Start, me, now
+from archon_batch.errors import Billing, ProviderError
+from archon_batch.jobs.frozen_job import FrozenJob
+from archon_batch.money import GiveUp, NanoUsd, Overbilling, Price, Retry, StopJob
+from archon_batch.store import AttemptRequest, AttemptResult, CallId, current_process_id, now
 
 
-def begins(
-    job: RunningJob, ix: int, call: Call, *, lasts: float, beyond: Beyond | None = None
-) -> Start:
+def new_request(
+    job: FrozenJob,
+    ix: int,
+    call: Call,
+    *,
+    expires_after: float,
+    overbilling: Overbilling | None = None,
+) -> AttemptRequest:
     """An attempt that wants to begin, and is over after so many seconds.
 
-    Its model was seen to count so much ``beyond`` what it was asked for.
+    Its model was seen to count so much ``overbilling`` what it was asked for.
     """
     price = job.prices[call.model.model]
-    return Start(
+    return AttemptRequest(
         call=CallId(job.id, ix, call.key),
-        kind=call.kind,
+        kind=call.component_type,
         model=call.model.model,
         fingerprint=call.fingerprint,
-        reserve=price.most(call, beyond) if price else None,
-        lasts=lasts,
-        reuse=job.reuse,
-        owner=me(),
-        at=now(),
+        hold=price.max_cost(call, overbilling) if price else None,
+        expires_after=expires_after,
+        use_cache=job.use_cache,
+        owner=current_process_id(),
+        begun_at=now(),
     )
 
 
-def answered(start: Start, n: int, reply: Reply, price: Price | None) -> Finish:
-    cost = price.cost(reply.usage) if price else _charged(reply.usage)
+def success_result(
+    request: AttemptRequest, attempt_number: int, reply: Reply, price: Price | None
+) -> AttemptResult:
+    cost = price.cost(reply.usage) if price else _reported_cost(reply.usage)
     # A provider that does not say what it counted is taken to have counted the most it could.
     estimated = price is not None and cost is None
     outcome, _, why = (reply.failure or "ok").partition(": ")
-    return Finish(
-        start=start,
-        n=n,
+    return AttemptResult(
+        request=request,
+        attempt_number=attempt_number,
         billing=Billing.BILLED,
         outcome=outcome,
-        why=why or None,
+        detail=why or None,
         usage=reply.usage,
-        cost=start.reserve if estimated else cost,
+        cost=request.hold if estimated else cost,
         estimated=estimated,
         reply=reply,
-        at=now(),
+        ended_at=now(),
     )
 
 
-def _charged(usage: Usage) -> NanoUsd | None:
-    return None if usage.charged is None else NanoUsd(usage.charged)
+def _reported_cost(usage: Usage) -> NanoUsd | None:
+    return None if usage.provider_cost_nano is None else NanoUsd(usage.provider_cost_nano)
 
 
-def failed(start: Start, n: int, error: GatewayError, verdict: Again | Fail | Stop) -> Finish:
-    return Finish(
-        start=start,
-        n=n,
+def failure_result(
+    request: AttemptRequest,
+    attempt_number: int,
+    error: ProviderError,
+    verdict: Retry | GiveUp | StopJob,
+) -> AttemptResult:
+    return AttemptResult(
+        request=request,
+        attempt_number=attempt_number,
         billing=error.billing,
         outcome=error.reason,
-        why=error.why,
+        detail=error.why,
         usage=Usage(),
         cost=None if error.billing is Billing.IN_DOUBT else NanoUsd(0),
         estimated=False,
-        reply=Reply(None, failure=verdict.why) if isinstance(verdict, Fail) else None,
-        at=now(),
+        reply=Reply(None, failure=verdict.reason) if isinstance(verdict, GiveUp) else None,
+        ended_at=now(),
     )

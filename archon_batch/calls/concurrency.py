@@ -3,68 +3,68 @@
 import asyncio
 from heapq import heappop, heappush
 
-from archon_batch.calls import Line, Permit
+from archon_batch.calls import ModelLimiter, Permit
 
 
-class Place:
+class Slot:
     """A slot of the process and a permit of the model, given back once."""
 
-    __slots__ = ("_left", "_slots", "line", "permit")
+    __slots__ = ("_released", "_semaphore", "limiter", "permit")
 
-    def __init__(self, slots: "Slots", line: Line, permit: Permit) -> None:
-        self.line = line
+    def __init__(self, semaphore: "CallSemaphore", limiter: ModelLimiter, permit: Permit) -> None:
+        self.limiter = limiter
         self.permit = permit
-        self._slots = slots
-        self._left = False
+        self._semaphore = semaphore
+        self._released = False
 
-    def leave(self) -> None:
-        if not self._left:
-            self._left = True
-            self.line.back(self.permit)
-            self._slots.release()
+    def release(self) -> None:
+        if not self._released:
+            self._released = True
+            self.limiter.release(self.permit)
+            self._semaphore.release()
 
 
-class Slots:
+class CallSemaphore:
     """So many at once. Of those that wait the deepest goes first, then whoever came first.
 
     A call of a later layer ends a row sooner, and what is left for the end of a job are calls that
     have to wait for one another: the fewer rows are between layers then, the shorter its tail.
     """
 
-    def __init__(self, count: int) -> None:
-        self._free = count
+    def __init__(self, capacity: int) -> None:
+        self._free = capacity
         #: By depth, the deepest first, and by their coming.
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._came = 0
+        self._arrivals = 0
 
-    async def place(self, line: Line, cost: int, depth: int) -> Place | None:
+    async def acquire_slot(self, limiter: ModelLimiter, tokens: int, layer: int) -> Slot | None:
         """Wait for a place for a call of so many tokens and of that layer; None at the end.
 
         Raises:
             StoreAwayError: whoever keeps the model's limits is away for long.
         """
-        await self.acquire(depth)
-        permit = line.freely()
+        await self.acquire(layer)
+        permit = limiter.try_acquire()
         if permit is None:
             # Who waits for a model must not hold a slot that others could use.
             self.release()
-            permit = await line.permit(cost, depth)
+            permit = await limiter.acquire(tokens, layer)
             if permit is None:
                 return None
             try:
-                await self.acquire(depth)
+                await self.acquire(layer)
             except BaseException:
-                line.back(permit)
+                limiter.release(permit)
                 raise
-        return Place(self, line, permit)
+        return Slot(self, limiter, permit)
 
-    async def acquire(self, depth: int) -> None:
+    async def acquire(self, layer: int) -> None:
         if self._free:
             self._free -= 1
             return
         future = asyncio.get_running_loop().create_future()
-        self._came += 1
-        heappush(self._waiting, (-depth, self._came, future))
+        self._arrivals += 1
+        heappush(self._waiting, (-layer, self._arrivals, future))
         try:
             await future
         except asyncio.CancelledError:

@@ -7,55 +7,63 @@ from functools import partial
 
 import structlog
 
-from archon_batch.archon import Call, Model, Reply, Usage, estimated
-from archon_batch.calls import Line, Lines, Meters, StoredMeters
-from archon_batch.calls.attempt_records import answered, begins
-from archon_batch.calls.attempt_records import failed as failed_as
-from archon_batch.calls.circuit_breaker import Breaker
-from archon_batch.calls.concurrency import Place, Slots
-from archon_batch.calls.loop_bridge import Tray
-from archon_batch.calls.model_breaker import Gate, clock
-from archon_batch.calls.overbilling import Excess, reasons
+from archon_batch.archon import Call, Model, Reply, Usage, estimate_tokens
+from archon_batch.calls import DatabaseLimitBackend, LimitBackend, ModelLimiter, ModelLimiters
+from archon_batch.calls.attempt_records import failure_result as failed_as
+from archon_batch.calls.attempt_records import new_request, success_result
+from archon_batch.calls.circuit_breaker import CircuitBreaker
+from archon_batch.calls.concurrency import CallSemaphore, Slot
+from archon_batch.calls.loop_bridge import LoopBridge
+from archon_batch.calls.model_breaker import ModelBreaker, loop_time
+from archon_batch.calls.overbilling import OverbillingRecorder, budget_reasons
 from archon_batch.errors import (
     Billing,
     BrokenReplyError,
     CallTimeoutError,
-    GatewayError,
+    ProviderError,
     RateLimitError,
-    StoreAwayError,
+    StoreUnavailableError,
     UnreachableError,
 )
-from archon_batch.jobs.frozen_job import RunningJob
-from archon_batch.money import LONGEST_RETRY_AFTER, Again, Beyond, Fail, Past, Stop, decide
-from archon_batch.providers import Gateway
+from archon_batch.jobs.frozen_job import FrozenJob
+from archon_batch.money import (
+    MAX_RETRY_AFTER,
+    AttemptHistory,
+    GiveUp,
+    Overbilling,
+    Retry,
+    StopJob,
+    decide,
+)
+from archon_batch.providers import Provider
 from archon_batch.store import (
-    Begun,
-    BudgetReached,
-    Busy,
-    Finish,
-    Found,
-    Halted,
-    Poisoned,
-    Settled,
-    Start,
-    Started,
+    Admission,
+    Admitted,
+    AlreadySettled,
+    AttemptRequest,
+    AttemptResult,
+    BudgetExhausted,
+    BudgetWait,
+    CacheHit,
+    DuplicateInFlight,
+    JobNotRunning,
+    PoisonPill,
     Store,
-    Tight,
 )
 
 #: Seconds between looks at a call that waits for another.
-_LOOK = 0.1
+_DUPLICATE_POLL = 0.1
 #: Seconds between looks at a model that is away.
-_LOOK_FOR_MODEL = 0.1
+_CIRCUIT_POLL = 0.1
 #: Seconds between looks at a budget that calls in flight hold.
-_LOOK_FOR_MONEY = 0.01
+_BUDGET_POLL = 0.01
 #: Seconds after its deadline when an attempt is certainly over, and its process dead or frozen.
 _GRACE = 60.0
 
 _log = structlog.get_logger()
 
 
-class End(Enum):
+class CallStatus(Enum):
     """How the handling of a call ended."""
 
     #: It has a reply, which may be a failure.
@@ -64,228 +72,245 @@ class End(Enum):
     OPEN = auto()
 
 
-class Placer:
+class CallExecutor:
     """Places calls, from one event loop, with a bound on how many are in flight."""
 
     def __init__(
         self,
         store: Store,
-        gateway: Gateway,
+        provider: Provider,
         *,
         max_in_flight: int,
         timeout: float,
-        meters: Meters | None = None,
+        limit_backend: LimitBackend | None = None,
     ) -> None:
         self._store = store
-        self._gateway = gateway
+        self._provider = provider
         #: Seconds that one attempt may take.
         self._timeout = timeout
-        self._slots = Slots(max_in_flight)
-        self._at_the_limit = asyncio.Lock()
-        self._tray = Tray()
-        self._gates: dict[tuple[str, str | None], Gate] = {}
-        self._excess = Excess(store)
+        self._semaphore = CallSemaphore(max_in_flight)
+        self._budget_wait_lock = asyncio.Lock()
+        self._bridge = LoopBridge()
+        self._breakers: dict[tuple[str, str | None], ModelBreaker] = {}
+        self._overbilling = OverbillingRecorder(store)
         #: Set when the process is about to stop: nothing more begins, what is in flight lands.
         self.stopping = asyncio.Event()
-        self._lines = Lines(
-            store, meters or StoredMeters(store), room=max_in_flight, stopping=self.stopping
+        self._limiters = ModelLimiters(
+            store,
+            limit_backend or DatabaseLimitBackend(store),
+            capacity=max_in_flight,
+            stopping=self.stopping,
         )
 
-    async def place(self, job: RunningJob, ix: int, call: Call) -> End:
+    async def execute(self, job: FrozenJob, ix: int, call: Call) -> CallStatus:
         """See to it that the call has a reply: found, or paid for once."""
-        gate = self._gate_of(call.model)
-        if job.beyond and (seen := job.beyond.get(gate.model)):
-            gate.counts(seen)
-        line = await self._lines.of(call.model, job.id)
-        line.parked = gate.waits
+        gate = self._breaker_for(call.model)
+        if job.overbilling and (seen := job.overbilling.get(gate.model)):
+            gate.record_overbilling(seen)
+        line = await self._limiters.limiter_for(call.model, job.id)
+        line.circuit_open_for = gate.seconds_to_wait
         while not self.stopping.is_set():
-            step = await self._through(gate, line, job, ix, call)
+            step = await self._admit(gate, line, job, ix, call)
             match step:
-                case End():
+                case CallStatus():
                     return step
-                case Again(seconds):
-                    await self._wait(seconds)
-                case Tight():
+                case Retry(seconds):
+                    await self._sleep(seconds)
+                case BudgetWait():
                     # One at a time: the money that comes free is enough for one, or for none.
-                    async with self._at_the_limit:
-                        await self._wait(_LOOK_FOR_MONEY)
-        return End.OPEN
+                    async with self._budget_wait_lock:
+                        await self._sleep(_BUDGET_POLL)
+        return CallStatus.OPEN
 
-    async def _through(
-        self, gate: Gate, line: Line, job: RunningJob, ix: int, call: Call
-    ) -> End | Again | Tight:
+    async def _admit(
+        self, breaker: ModelBreaker, limiter: ModelLimiter, job: FrozenJob, ix: int, call: Call
+    ) -> CallStatus | Retry | BudgetWait:
         """Begin an attempt when the model is not parked, or this is to be its probe."""
-        before = await self._parked(gate) if gate.parks else None
-        taken = gate.breaker
+        before = await self._wait_for_circuit(breaker) if breaker.blocks else None
+        taken = breaker.circuit
         if self.stopping.is_set():
-            return End.OPEN
+            return CallStatus.OPEN
         try:
-            place = await self._slots.place(line, _cost(line, call), call.key.layer)
+            place = await self._semaphore.acquire_slot(
+                limiter, _tokens_to_reserve(limiter, call), call.key.layer
+            )
             if place is None:
-                return End.OPEN
+                return CallStatus.OPEN
             try:
                 # It may have been parked while this call waited for a place.
-                if before is None and gate.parks:
-                    return Again(0)
+                if before is None and breaker.blocks:
+                    return Retry(0)
                 if self.stopping.is_set():
-                    return End.OPEN
-                return await self._attempt(gate, place, job, ix, call)
+                    return CallStatus.OPEN
+                return await self._begin_and_send(breaker, place, job, ix, call)
             finally:
-                place.leave()
+                place.release()
         finally:
             # A probe of which nothing was heard, since there was nothing to send, is the next's.
-            if before is not None and gate.breaker is taken:
-                gate.breaker = before
+            if before is not None and breaker.circuit is taken:
+                breaker.circuit = before
 
-    async def _parked(self, gate: Gate) -> Breaker | None:
+    async def _wait_for_circuit(self, breaker: ModelBreaker) -> CircuitBreaker | None:
         """Wait, without a slot, until a call may go; the breaker so far if it is the probe."""
-        async with gate.turn:
-            while seconds := gate.waits():
+        async with breaker.probe_lock:
+            while seconds := breaker.seconds_to_wait():
                 if self.stopping.is_set():
                     return None
-                await self._wait(min(seconds, _LOOK_FOR_MODEL))
-            if self.stopping.is_set() or not gate.parks:
+                await self._sleep(min(seconds, _CIRCUIT_POLL))
+            if self.stopping.is_set() or not breaker.blocks:
                 return None
-            before = gate.breaker
-            gate.breaker = before.probed(clock())
+            before = breaker.circuit
+            breaker.circuit = before.half_open(loop_time())
             return before
 
-    async def _attempt(
-        self, gate: Gate, place: Place, job: RunningJob, ix: int, call: Call
-    ) -> End | Again | Tight:
+    async def _begin_and_send(
+        self, breaker: ModelBreaker, slot: Slot, job: FrozenJob, ix: int, call: Call
+    ) -> CallStatus | Retry | BudgetWait:
         """Begin an attempt, if there is to be one, and send it."""
-        start = begins(job, ix, call, lasts=self._timeout + _GRACE, beyond=gate.beyond)
-        slip = self._tray.slip()
-        self._store.clerk.begin_for(slip, start)
-        begun: Begun = await slip.future
+        start = new_request(
+            job, ix, call, expires_after=self._timeout + _GRACE, overbilling=breaker.overbilling
+        )
+        slip = self._bridge.create_future()
+        self._store.attempt_writer.enqueue_request(slip, start)
+        begun: Admission = await slip.future
         match begun:
-            case Settled() | Found() | Poisoned():
-                return End.SETTLED
-            case Started():
-                return await self._send(gate, place, job, call, start, begun)
-            case Busy():
-                return Again(_LOOK)
-            case Tight():
+            case AlreadySettled() | CacheHit() | PoisonPill():
+                return CallStatus.SETTLED
+            case Admitted():
+                return await self._send_and_settle(breaker, slot, job, call, start, begun)
+            case DuplicateInFlight():
+                return Retry(_DUPLICATE_POLL)
+            case BudgetWait():
                 return begun
-            case Halted():
-                return End.OPEN
-            case BudgetReached():
-                await self._halt(job, "paused", "; ".join(reasons(self._gates.values(), job)))
-                return End.OPEN
+            case JobNotRunning():
+                return CallStatus.OPEN
+            case BudgetExhausted():
+                await self._halt_job(
+                    job, "paused", "; ".join(budget_reasons(self._breakers.values(), job))
+                )
+                return CallStatus.OPEN
 
-    async def _send(
+    async def _send_and_settle(
         self,
-        gate: Gate,
-        place: Place,
-        job: RunningJob,
+        breaker: ModelBreaker,
+        slot: Slot,
+        job: FrozenJob,
         call: Call,
-        start: Start,
-        begun: Started,
-    ) -> Again | End:
+        request: AttemptRequest,
+        admitted: Admitted,
+    ) -> Retry | CallStatus:
         """Send an attempt that is on record, settle it, and say what follows."""
-        attempt = f"{job.id}/{start.call.ix}/{call.key}/{begun.n}"
-        line, permit = place.line, place.permit
-        came = await self._came_of(place, call, attempt)
+        attempt = f"{job.id}/{request.call.ix}/{call.key}/{admitted.attempt_number}"
+        line, permit = slot.limiter, slot.permit
+        came = await self._complete(slot, call, attempt)
         if isinstance(came, Reply):
-            gate.answered()
-            permit.used = _used(came.usage)
-            line.answered(came.headroom)
-            finish = answered(start, begun.n, came, job.prices[call.model.model])
-            await self._keep(gate, place, job, call, finish)
-            return End.SETTLED
+            breaker.succeeded()
+            permit.used_tokens = _total_tokens(came.usage)
+            line.succeeded(came.remaining_limits)
+            finish = success_result(
+                request, admitted.attempt_number, came, job.prices[call.model.model]
+            )
+            await self._settle_reply(breaker, slot, job, call, finish)
+            return CallStatus.SETTLED
         failed = came
         in_doubt = failed.billing is Billing.IN_DOUBT
         refused = isinstance(failed, RateLimitError)
-        gate.failed(failed, line.in_flight - 1)
-        permit.used = None if in_doubt else 0
+        breaker.failed(failed, line.in_flight - 1)
+        permit.used_tokens = None if in_doubt else 0
         if refused:
-            line.pushed(permit, gate.wish)
-        past = Past(begun.tried, begun.in_doubt + in_doubt, begun.refused + refused)
+            line.throttled(permit, breaker.retry_after)
+        past = AttemptHistory(
+            admitted.counted_attempts, admitted.in_doubt + in_doubt, admitted.rate_limited + refused
+        )
         jitter = random.random()  # noqa: S311  (only jitter)
-        verdict = decide(failed, past, jitter, gate.breaker.away(clock()))
-        await self._settles(failed_as(start, begun.n, failed, verdict))
+        verdict = decide(failed, past, jitter, breaker.circuit.down_for(loop_time()))
+        await self._settle(failed_as(request, admitted.attempt_number, failed, verdict))
         _log.debug(
             "attempt_failed",
-            job=job.id, item=start.call.ix, call=str(call.key), n=begun.n,
+            job=job.id, item=request.call.ix, call=str(call.key), n=admitted.attempt_number,
             model=call.model.model, outcome=failed.reason, verdict=type(verdict).__name__.lower(),
         )  # fmt: skip
         match verdict:
-            case Again():
+            case Retry():
                 return verdict
-            case Fail():
-                return End.SETTLED
-            case Stop(why):
-                await self._halt(job, "stopped", why)
-                return End.OPEN
+            case GiveUp():
+                return CallStatus.SETTLED
+            case StopJob(why):
+                await self._halt_job(job, "stopped", why)
+                return CallStatus.OPEN
 
-    async def _came_of(self, place: Place, call: Call, attempt: str) -> Reply | GatewayError:
+    async def _complete(self, slot: Slot, call: Call, attempt_id: str) -> Reply | ProviderError:
         """Send the call at its moment, and wait for what comes of it."""
         model = call.model.model
         try:
-            await place.line.sends(place.permit, _cost(place.line, call))
+            await slot.limiter.wait_to_send(slot.permit, _tokens_to_reserve(slot.limiter, call))
             async with asyncio.timeout(self._timeout + _GRACE / 2):
-                return await self._gateway.answer(call, attempt)
-        except GatewayError as error:
+                return await self._provider.complete(call, attempt_id)
+        except ProviderError as error:
             return error
-        except StoreAwayError as error:
+        except StoreUnavailableError as error:
             return UnreachableError(model, str(error))
         except TimeoutError:
             return CallTimeoutError(model, f"no answer in {self._timeout:.0f} s")
         except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
             # Of its words nothing is told: they may quote the prompt.
-            _log.error("gateway_broke", attempt=attempt, error=type(error).__name__)
-            _log.debug("gateway_broke_here", attempt=attempt, exc_info=True)
+            _log.error("provider_raised", attempt=attempt_id, error=type(error).__name__)
+            _log.debug("provider_traceback", attempt=attempt_id, exc_info=True)
             return BrokenReplyError(model, f"{type(error).__name__} in the gateway")
 
-    async def _keep(
-        self, gate: Gate, place: Place, job: RunningJob, call: Call, finish: Finish
+    async def _settle_reply(
+        self, breaker: ModelBreaker, slot: Slot, job: FrozenJob, call: Call, result: AttemptResult
     ) -> None:
         """Settle an attempt that was answered."""
-        exceeds = (finish.cost or 0) > (finish.start.reserve or 0)
+        exceeds = (result.cost or 0) > (result.request.hold or 0)
         if exceeds:
-            gate.counts((gate.beyond or Beyond()).seen(call, finish.usage))
-        settled = self._settles(finish)
+            breaker.record_overbilling(
+                (breaker.overbilling or Overbilling()).with_reply(call, result.usage)
+            )
+        settled = self._settle(result)
         # After it is handed in: the next call begins in the commit that settles this one.
-        place.leave()
+        slot.release()
         await settled
         if exceeds:
-            await self._excess.tell(gate, job)
+            await self._overbilling.record(breaker, job)
 
-    def _settles(self, finish: Finish) -> "asyncio.Future[None]":
+    def _settle(self, result: AttemptResult) -> "asyncio.Future[None]":
         """Hand the end in, which is put on record even if this task is cancelled."""
-        slip = self._tray.slip()
-        self._store.clerk.settle_for(slip, finish)
+        slip = self._bridge.create_future()
+        self._store.attempt_writer.enqueue_result(slip, result)
         return slip.future
 
-    async def _halt(self, job: RunningJob, state: str, why: str) -> None:
-        move = partial(self._store.jobs.move, job.id, state, only_from=["running"], reason=why)
+    async def _halt_job(self, job: FrozenJob, state: str, why: str) -> None:
+        move = partial(
+            self._store.jobs.change_state, job.id, state, from_states=["running"], reason=why
+        )
         # A write may wait for another process's, and the loop must not.
         if await asyncio.to_thread(move):
             _log.warning("job_halted", job=job.id, state=state, why=why)
 
-    def _gate_of(self, model: Model) -> Gate:
+    def _breaker_for(self, model: Model) -> ModelBreaker:
         key = model.model, model.api_base
-        return self._gates.get(key) or self._gates.setdefault(key, Gate(model.model))
+        return self._breakers.get(key) or self._breakers.setdefault(key, ModelBreaker(model.model))
 
     async def close(self) -> None:
         """Give back what is held of the models' limits."""
-        await self._lines.close()
+        await self._limiters.close()
 
-    async def _wait(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until the process is about to stop."""
         try:
-            async with asyncio.timeout(min(seconds, LONGEST_RETRY_AFTER)):
+            async with asyncio.timeout(min(seconds, MAX_RETRY_AFTER)):
                 await self.stopping.wait()
         except TimeoutError:
             pass
 
 
-def _cost(line: Line, call: Call) -> int:
+def _tokens_to_reserve(limiter: ModelLimiter, call: Call) -> int:
     """The tokens to reserve for the call: none where nobody counts."""
-    return estimated(call.messages) + call.max_tokens if line.limits.tpm else 0
+    return estimate_tokens(call.messages) + call.max_tokens if limiter.limits.tpm else 0
 
 
-def _used(usage: Usage) -> int | None:
-    if usage.prompt is None or usage.completion is None:
+def _total_tokens(usage: Usage) -> int | None:
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
         return None
-    return usage.prompt + usage.completion
+    return usage.prompt_tokens + usage.completion_tokens

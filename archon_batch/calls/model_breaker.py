@@ -5,61 +5,67 @@ import random
 
 import structlog
 
-from archon_batch.calls.circuit_breaker import Breaker
-from archon_batch.errors import GatewayError
-from archon_batch.money import Beyond
+from archon_batch.calls.circuit_breaker import CircuitBreaker
+from archon_batch.errors import ProviderError
+from archon_batch.money import Overbilling
 
 _log = structlog.get_logger()
 
 
-class Gate:
+class ModelBreaker:
     def __init__(self, model: str) -> None:
         self.model = model
-        self.breaker = Breaker()
+        self.circuit = CircuitBreaker()
         #: What the model was seen to count beyond what it was asked for.
-        self.beyond: Beyond | None = None
+        self.overbilling: Overbilling | None = None
         #: The first in the queue watches the breaker, and is the next probe.
-        self.turn = asyncio.Lock()
+        self.probe_lock = asyncio.Lock()
         #: Since when it has been told that the model is parked.
-        self._told: float | None = None
+        self._logged_since: float | None = None
 
     @property
-    def parks(self) -> bool:
-        return self.breaker.troubled and self.breaker.parks(clock())
+    def blocks(self) -> bool:
+        return self.circuit.may_block and self.circuit.blocks(loop_time())
 
-    def waits(self) -> float:
+    def seconds_to_wait(self) -> float:
         """Seconds before a call may go; 0 if one may go now."""
-        return self.breaker.waits(clock()) if self.breaker.troubled else 0.0
+        return self.circuit.seconds_to_wait(loop_time()) if self.circuit.may_block else 0.0
 
     @property
-    def wish(self) -> float:
+    def retry_after(self) -> float:
         """Seconds for which the provider wants nothing of the model."""
-        return max(0.0, self.breaker.asked - clock())
+        return max(0.0, self.circuit.retry_after_until - loop_time())
 
-    def counts(self, beyond: Beyond) -> None:
+    def record_overbilling(self, overbilling: Overbilling) -> None:
         """Heed what the model was seen to count, here or by others before."""
-        self.beyond = beyond if self.beyond is None else self.beyond.with_(beyond)
+        self.overbilling = (
+            overbilling if self.overbilling is None else self.overbilling.merged_with(overbilling)
+        )
 
-    def answered(self) -> None:
-        self._told_of(self.breaker.succeeded())
+    def succeeded(self) -> None:
+        self._update(self.circuit.succeeded())
 
-    def failed(self, error: GatewayError, in_flight: int) -> None:
+    def failed(self, error: ProviderError, in_flight: int) -> None:
         """A call has ended with ``error``; so many others are still out."""
         jitter = random.random()  # noqa: S311  (only jitter)
-        self._told_of(self.breaker.failed(error, clock(), jitter, in_flight), error)
+        self._update(self.circuit.failed(error, loop_time(), jitter, in_flight), error)
 
-    def _told_of(self, after: Breaker, error: GatewayError | None = None) -> None:
-        before, self.breaker = self.breaker, after
-        if after.openings > before.openings and (before.probing or self._told is None):
-            self._told = self._told or clock()
-            seconds = round(after.waits(clock()), 1)
+    def _update(self, after: CircuitBreaker, error: ProviderError | None = None) -> None:
+        before, self.circuit = self.circuit, after
+        if after.trips > before.trips and (before.probing or self._logged_since is None):
+            self._logged_since = self._logged_since or loop_time()
+            seconds = round(after.seconds_to_wait(loop_time()), 1)
             told = {} if error is None else {"reason": error.reason, "why": error.why}
-            _log.warning("model_parked", model=self.model, seconds=seconds, **told)
-        elif self._told and not self.parks and not after.openings:
-            _log.info("model_answers", model=self.model, seconds=round(clock() - self._told, 1))
-            self._told = None
+            _log.warning("circuit_opened", model=self.model, seconds=seconds, **told)
+        elif self._logged_since and not self.blocks and not after.trips:
+            _log.info(
+                "circuit_closed",
+                model=self.model,
+                seconds=round(loop_time() - self._logged_since, 1),
+            )
+            self._logged_since = None
 
 
-def clock() -> float:
+def loop_time() -> float:
     """Seconds of the loop."""
     return asyncio.get_running_loop().time()

@@ -2,12 +2,12 @@
 
 from typing import Protocol
 
-from archon_batch.rate_limits import Grant, Limits, Meter, Wish
+from archon_batch.rate_limits import LimitGrant, LimitRequest, RateLimits, SharedLimitState
 from archon_batch.store import ModelKey, Store
 
 
-class Meters(Protocol):
-    def exchange(self, key: ModelKey, limits: Limits, wish: Wish) -> Grant:
+class LimitBackend(Protocol):
+    def exchange(self, key: ModelKey, limits: RateLimits, request: LimitRequest) -> LimitGrant:
         """Say what is held, and get what there is; it blocks for a round trip.
 
         Raises:
@@ -15,34 +15,34 @@ class Meters(Protocol):
         """
         ...
 
-    def look(self, key: ModelKey) -> tuple[Meter, float]:
+    def read_state(self, key: ModelKey) -> tuple[SharedLimitState, float]:
         """What is on record of a model, and the moment by the same clock."""
         ...
 
     def close(self) -> None: ...
 
 
-class StoredMeters:
+class DatabaseLimitBackend:
     """Meters in the database."""
 
     def __init__(self, store: Store) -> None:
-        self._limits = store.limits
+        self._limits = store.rate_limits
 
-    def exchange(self, key: ModelKey, limits: Limits, wish: Wish) -> Grant:
-        return self._limits.exchange(key, limits, wish)
+    def exchange(self, key: ModelKey, limits: RateLimits, request: LimitRequest) -> LimitGrant:
+        return self._limits.request_permits(key, limits, request)
 
-    def look(self, key: ModelKey) -> tuple[Meter, float]:
-        return self._limits.meter(key)
+    def read_state(self, key: ModelKey) -> tuple[SharedLimitState, float]:
+        return self._limits.read_state(key)
 
     def close(self) -> None:
         """The store is closed by whoever opened it."""
 
 
-def meters(store: Store, *urls: str) -> Meters:
+def open_limit_backend(store: Store, *urls: str) -> LimitBackend:
     """Meters in the first of these addresses that is Redis's, else in the database."""
     redis = next((url for url in urls if url.startswith(("redis://", "rediss://"))), None)
     if redis is None:
-        return StoredMeters(store)
-    from archon_batch.calls.limit_backends import RedisMeters  # noqa: PLC0415  (a tenth of a second)
+        return DatabaseLimitBackend(store)
+    from archon_batch.calls.limit_backends import RedisLimitBackend  # noqa: PLC0415  (a tenth of a second)
 
-    return RedisMeters(redis, store.installation.id)
+    return RedisLimitBackend(redis, store.installation.id)

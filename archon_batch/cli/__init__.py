@@ -51,7 +51,7 @@ Exit status: 0 every row answered, 1 some given up, 2 wrong input,
 """
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return list(_COMMANDS)
@@ -81,7 +81,9 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, purpose) for name, (_, purpose) in _COMMANDS.items()])
 
 
-@click.group(cls=_Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="archon-batch")
 def archon_batch() -> None:
     """Batch LLM inference through Archon architectures, over a message queue."""
@@ -90,45 +92,45 @@ def archon_batch() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, or these arguments, and end with its exit status."""
     # Not before the command line is entered.
-    from archon_batch.cli.dotenv_file import take  # noqa: PLC0415
-    from archon_batch.cli.terminal_page import say  # noqa: PLC0415
+    from archon_batch.cli.dotenv_file import load_env_file  # noqa: PLC0415
+    from archon_batch.cli.terminal_page import echo  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Prompts and answers are in any script, whatever the locale has letters for.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        take(Path(".env"))
+        load_env_file(Path(".env"))
         status = archon_batch.main(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        say(error.ctx.get_help())
+        echo(error.ctx.get_help())
         status = 0
     except click.ClickException as error:
         # It quotes what was typed, or what a script passed on.
         words = io.StringIO()
         error.show(words)
-        say(words.getvalue(), err=True, nl=False)
+        echo(words.getvalue(), err=True, nl=False)
         status = error.exit_code
     except ArchonBatchError as error:
-        for line in error.told() if isinstance(error, InputError) else (f"error: {error}",):
-            say(line, err=True)
+        for line in error.lines() if isinstance(error, InputError) else (f"error: {error}",):
+            echo(line, err=True)
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say("interrupted", err=True)
+        echo("interrupted", err=True)
         status = 130
     except BrokenPipeError:
         # Whoever read us has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:  # noqa: BLE001  (nobody else tells of it)
-        say(_unforeseen(error), err=True)
+        echo(_unexpected_error(error), err=True)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _unforeseen(error: Exception) -> str:
+def _unexpected_error(error: Exception) -> str:
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
         return "error: too many files are open: raise ulimit -n"
-    from archon_batch.logs import trace  # noqa: PLC0415
+    from archon_batch.logs import traceback_without_messages  # noqa: PLC0415
 
-    return f"error: this should not happen; please report it:\n{trace(error)}"
+    return f"error: this should not happen; please report it:\n{traceback_without_messages(error)}"

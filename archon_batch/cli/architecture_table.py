@@ -4,10 +4,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from archon_batch.archon import Architecture, Bounds, Component, ModelComponent, calls, flows
+from archon_batch.archon import (
+    Architecture,
+    Component,
+    CountRange,
+    ModelComponent,
+    count_calls,
+    layer_flows,
+)
 
 #: Columns of a table that goes into a pipe: there a line is a component.
-_PIPE = 200
+_PIPE_WIDTH = 200
 
 
 def print_layers(architecture: Architecture) -> None:
@@ -22,42 +29,44 @@ def print_layers(architecture: Architecture) -> None:
     table.add_column("with retries", justify="right")
     most = 0
     for depth, (layer, flow) in enumerate(
-        zip(architecture.layers, flows(architecture), strict=True)
+        zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
-        of_layer = (str(depth), str(flow.arriving), str(flow.leaving))
+        of_layer = (str(depth), str(flow.candidates_in), str(flow.candidates_out))
         for component in layer:
             number, arriving, leaving = of_layer
-            asked = calls_of(component, flow.arriving)
-            retried = component.most_calls(flow.arriving.high)
+            asked = call_range(component, flow.candidates_in)
+            retried = component.max_call_count(flow.candidates_in.high)
             table.add_row(
                 number,
-                Text(named(component)),
-                Text(model_of(component)),
+                Text(component_label(component)),
+                Text(model_label(component)),
                 arriving,
                 leaving,
                 str(asked),
                 f"{retried:,}",
             )
             of_layer = ("", "", "")
-        most += flow.most
-    table.add_row("a row", "", "", "", "", str(calls(architecture)), f"{most:,}")
+        most += flow.max_calls
+    table.add_row("a row", "", "", "", "", str(count_calls(architecture)), f"{most:,}")
     out = Console(highlight=False)
-    (out if out.is_terminal else Console(highlight=False, width=_PIPE)).print(table)
+    (out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)).print(table)
 
 
-def named(component: Component) -> str:
+def component_label(component: Component) -> str:
     """What it is, and how many samples it takes: ``generator x5``."""
     samples = getattr(component, "samples", 1)
     return component.type if samples == 1 else f"{component.type} x{samples}"
 
 
-def model_of(component: Component) -> str:
+def model_label(component: Component) -> str:
     """The model that it asks, by the name it uses; nothing when it asks none."""
     model = component.model if isinstance(component, ModelComponent) else ""
     # A line break in a name would be one in the table.
     return model if model.isprintable() else ascii(model)
 
 
-def calls_of(component: Component, arriving: Bounds) -> Bounds:
+def call_range(component: Component, candidates_in: CountRange) -> CountRange:
     """The calls of one component for a row, when every reply can be read."""
-    return Bounds(component.calls(arriving.low).low, component.calls(arriving.high).high)
+    return CountRange(
+        component.call_count(candidates_in.low).low, component.call_count(candidates_in.high).high
+    )

@@ -17,7 +17,7 @@ def beat(folder: Path) -> int:
 
     SIGTERM or Ctrl-C: the nights that run here are stopped, and taken up at the next start.
     """
-    options.settings()
-    from archon_batch.engine.scheduler import run  # noqa: PLC0415
+    options.load_settings()
+    from archon_batch.engine.scheduler import run_scheduler  # noqa: PLC0415
 
-    return run(folder)
+    return run_scheduler(folder)

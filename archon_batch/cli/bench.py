@@ -9,21 +9,21 @@ from typing import Any
 import click
 
 from archon_batch import private_files
-from archon_batch.application.benchmark_run import Sitting
-from archon_batch.application.judge_run import Bench, judging_architecture
-from archon_batch.application.prepare import priced
+from archon_batch.application.benchmark_run import BenchmarkRun
+from archon_batch.application.judge_run import JudgeSettings, judge_architecture
+from archon_batch.application.prepare import load_priced
 from archon_batch.cli import options
-from archon_batch.cli.submit import refuse_unready
-from archon_batch.cli.tables import aside, money, print_json, print_table
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.submit import require_ready
+from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
+from archon_batch.cli.terminal_page import echo
 from archon_batch.errors import InputError
-from archon_batch.evaluation import BENCHMARKS, Benchmark, drawn
+from archon_batch.evaluation import BENCHMARKS, Benchmark, sample_problems
 from archon_batch.evaluation import benchmark as road
-from archon_batch.evaluation.benchmark_files import Published, published
+from archon_batch.evaluation.benchmark_files import BenchmarkFiles, read_benchmark_files
 from archon_batch.money import NanoUsd
 
 #: Reasons that are told of what could not be read.
-_TOLD = 3
+_MAX_SHOWN = 3
 
 
 @click.command()
@@ -47,7 +47,9 @@ _TOLD = 3
     metavar="FILE",
     help="Published answers of a model to compare with, for the benchmark's own baseline.",
 )
-@click.option("--budget", type=options.Usd(), help="The most to spend, judging and all, in USD.")
+@click.option(
+    "--budget", type=options.UsdParam(), help="The most to spend, judging and all, in USD."
+)
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
 @click.option(
     "-o",
@@ -79,60 +81,66 @@ def bench(
     are read as they are. Answers and verdicts are jobs like any other: the same command again goes
     on where it was, and pays for nothing twice.
     """
-    settings = options.settings()
+    settings = options.load_settings()
     benchmark = BENCHMARKS[name]()
-    files = _read(benchmark, data, baseline)
+    files = _read_files(benchmark, data, baseline)
     everything = benchmark.problems(files.records, seed)
     if not everything:
         raise InputError(f"{name}: {data} holds none of its problems")
-    run = road.Run(benchmark, files.records, drawn(everything, limit, seed), seed)
-    _refuse_unmeasurable(run)
-    court = _court(benchmark, judge, allow_unpriced=allow_unpriced)
-    architecture, prices = priced(arch, allow_unpriced=allow_unpriced)
-    refuse_unready(settings, architecture)
-    _refuse_unwritable(output)
+    run = road.BenchmarkSample(
+        benchmark, files.records, sample_problems(everything, limit, seed), seed
+    )
+    _validate_references(run)
+    court = _judge_settings(benchmark, judge, allow_unpriced=allow_unpriced)
+    architecture, prices = load_priced(arch, allow_unpriced=allow_unpriced)
+    require_ready(settings, architecture)
+    _validate_output_folder(output)
 
-    sitting = Sitting(settings, run, budget)
-    jobs, given = sitting.answers(architecture, prices)
-    cases = road.docket(run, given)
+    sitting = BenchmarkRun(settings, run, budget)
+    jobs, given = sitting.run_turns(architecture, prices)
+    cases = road.build_judge_batch(run, given)
     judged = (
-        None if court is None or not (cases and cases.cases) else sitting.judge(court, cases, jobs)
+        None
+        if court is None or not (cases and cases.cases)
+        else sitting.run_judge(court, cases, jobs)
     )
     figures = {
-        **sitting.figures(jobs, given, cases, judged),
+        **sitting.record_scores(jobs, given, cases, judged),
         "published": len(everything),
         "data": dict(files.digests),
         "architecture": architecture.name,
-        "judge": None if judged is None else {"name": judge, **sitting.account([judged])},
+        "judge": None if judged is None else {"name": judge, **sitting.usage([judged])},
     }
     label = re.sub(r"[^\w.-]+", "-", architecture.name)
     path = output / f"{name}-{label}-{jobs[0].id}"
-    written = _write(path, figures)
+    written = _write_results(path, figures)
     if as_json:
         print_json(figures)
     else:
         _print(figures)
-        aside.print(f"the figures are in {' and '.join(written)}")
+        stderr.print(f"the figures are in {' and '.join(written)}")
     return 1 if figures["given_up"] else 0
 
 
-def _read(benchmark: Benchmark, data: Path, baseline: Path | None) -> Published:
-    names = {part.name for part in benchmark.parts}
+def _read_files(benchmark: Benchmark, data: Path, baseline: Path | None) -> BenchmarkFiles:
+    names = {part.name for part in benchmark.file_sets}
     if baseline is not None and "baseline" not in names:
         raise InputError(f"--baseline: {benchmark.name} compares with no answers")
-    return published(data, benchmark.parts, {} if baseline is None else {"baseline": baseline})
+    return read_benchmark_files(
+        data, benchmark.file_sets, {} if baseline is None else {"baseline": baseline}
+    )
 
 
-def _refuse_unmeasurable(run: road.Run) -> None:
+def _validate_references(run: road.BenchmarkSample) -> None:
     """Refuse before anything is paid for what could not be measured afterwards."""
-    measured = [problem for problem in run.problems if not run.benchmark.judged(problem)]
+    measured = [problem for problem in run.problems if not run.benchmark.needs_judge(problem)]
     if not measured:
         return
-    metric = run.benchmark.measure()
+    metric = run.benchmark.make_metric()
     references = []
     for problem in measured:
         try:
-            references.append(metric.prepared(problem.reference))
+            references.append(metric.parse_reference(problem.reference))
         except ValueError as error:
             why = f"{metric.name} wants {error}; found {problem.reference!r:.80}"
             raise InputError(f"{run.benchmark.name}: problem {problem.id}: {why}") from None
@@ -143,7 +151,9 @@ def _refuse_unmeasurable(run: road.Run) -> None:
         raise InputError(str(error)) from None
 
 
-def _court(benchmark: Benchmark, judge: str | None, *, allow_unpriced: bool) -> Bench | None:
+def _judge_settings(
+    benchmark: Benchmark, judge: str | None, *, allow_unpriced: bool
+) -> JudgeSettings | None:
     """Who judges, found to be one before anything is paid."""
     if benchmark.scale is None:
         if judge is not None:
@@ -151,28 +161,28 @@ def _court(benchmark: Benchmark, judge: str | None, *, allow_unpriced: bool) -> 
         return None
     if judge is None:
         raise InputError(f"--judge: {benchmark.name} wants a model or an architecture that judges")
-    court = Bench(judge, None, allow_unpriced)
-    judging_architecture(court, benchmark.scale)
+    court = JudgeSettings(judge, None, allow_unpriced)
+    judge_architecture(court, benchmark.scale)
     return court
 
 
-def _refuse_unwritable(folder: Path) -> None:
+def _validate_output_folder(folder: Path) -> None:
     try:
-        private_files.folder(folder)
+        private_files.make_private_dir(folder)
     except OSError as error:
         raise InputError(f"--output: {folder}: {(error.strerror or str(error)).lower()}") from None
 
 
-def _write(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
+def _write_results(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
     """Both files; the same jobs write the same names again."""
     texts = {
         ".json": json.dumps(figures, indent=2, ensure_ascii=False) + "\n",
-        ".md": road.markdown(figures),
+        ".md": road.to_markdown(figures),
     }
     try:
         for suffix, text in texts.items():
             beside = path.with_name(path.name + suffix)
-            with private_files.opened(beside, "w", encoding="utf-8") as file:
+            with private_files.open_private(beside, "w", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
@@ -181,29 +191,29 @@ def _write(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
 
 def _print(figures: Mapping[str, Any]) -> None:
     figure = figures["figure"]
-    say(f"{figures['title']}: {figures['architecture']}")
-    rows = [(figure["name"], *_cells(figure))]
-    rows += [(name, _number(value), "", "") for name, value in figures["figures"].items()]
+    echo(f"{figures['title']}: {figures['architecture']}")
+    rows = [(figure["name"], *_figure_cells(figure))]
+    rows += [(name, _format_number(value), "", "") for name, value in figures["figures"].items()]
     print_table(("figure", "value", "95 % interval", "n"), rows)
     for field, groups in figures["by"].items():
-        say()
-        of_each = [(name, *_cells(group)) for name, group in groups.items()]
+        echo()
+        of_each = [(name, *_figure_cells(group)) for name, group in groups.items()]
         print_table((field, figure["name"], "95 % interval", "n"), of_each)
-    say()
+    echo()
     if unread := figures["unread"]:
-        why = list(figures["unread_why"].items())[:_TOLD]
-        say(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
+        why = list(figures["unread_why"].items())[:_MAX_SHOWN]
+        echo(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
     if figures["given_up"]:
-        say(f"{figures['given_up']:,} given up, which count as the least")
+        echo(f"{figures['given_up']:,} given up, which count as the least")
     if suspect := figures["suspect"]:
-        some = ", ".join(suspect[:_TOLD])
-        say(f"{len(suspect):,} may be talking to the judge; look at {some}")
-    say(f"{money(figures['usd'])} paid for {figures['calls']:,} calls")
+        some = ", ".join(suspect[:_MAX_SHOWN])
+        echo(f"{len(suspect):,} may be talking to the judge; look at {some}")
+    echo(f"{format_usd(figures['usd'])} paid for {figures['calls']:,} calls")
     if judge := figures["judge"]:
-        say(f"{money(judge['usd'])} paid for judging by {judge['name']}")
+        echo(f"{format_usd(judge['usd'])} paid for judging by {judge['name']}")
 
 
-def _cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:
+def _figure_cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:
     if figure["value"] is None:
         return "-", "", "0"
     return (
@@ -213,7 +223,7 @@ def _cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:
     )
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"

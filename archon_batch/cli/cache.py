@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside, money, print_json, print_table
+from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
 from archon_batch.jobs import views
 from archon_batch.store import now
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Age(click.ParamType[timedelta]):
+class AgeParam(click.ParamType[timedelta]):
     """A length of time as it is written: ``30d``, ``12h``."""
 
     name = "age"
@@ -43,14 +43,14 @@ def cache() -> None:
 @options.json_option
 def stats(as_json: bool) -> None:
     """Say what is kept, by model."""
-    with options.store() as store:
-        figures = views.kept(store)
+    with options.open_store() as store:
+        figures = views.cache_stats(store)
     if as_json:
         print_json(figures)
         return
     header = ("model", "completions", "characters", "paid", "oldest", "newest")
     rows = [
-        [one["model"], one["completions"], one["characters"], money(one["usd"])]
+        [one["model"], one["completions"], one["characters"], format_usd(one["usd"])]
         + [one[end][:10] for end in ("oldest", "newest")]
         for one in figures
     ]
@@ -58,10 +58,10 @@ def stats(as_json: bool) -> None:
 
 
 @cache.command()
-@click.option("--older-than", type=Age(), required=True, metavar="AGE", help="30d, 12h, ...")
+@click.option("--older-than", type=AgeParam(), required=True, metavar="AGE", help="30d, 12h, ...")
 @click.option("--model", metavar="NAME", help="Those of this model only, as litellm knows it.")
 def purge(older_than: timedelta, model: str | None) -> None:
     """Forget completions; jobs keep their answers, and later ones pay again."""
-    with options.store() as store:
-        count = store.completions.purge(now() - older_than, model)
-    aside.print(f"{count:,} completions forgotten")
+    with options.open_store() as store:
+        count = store.completion_cache.purge(now() - older_than, model)
+    stderr.print(f"{count:,} completions forgotten")

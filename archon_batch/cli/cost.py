@@ -4,15 +4,15 @@ from typing import Any, Literal, get_args
 
 import click
 
-from archon_batch.archon import NoteKind
+from archon_batch.archon import WarningKind
 from archon_batch.cli import options
-from archon_batch.cli.tables import money, print_json, print_table
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.tables import format_usd, print_json, print_table
+from archon_batch.cli.terminal_page import echo
 from archon_batch.jobs import views
 
 #: Figures that a job may well have none of: a column is shown when some group has it.
-_RARE = {"cached_calls": "found"}
-_RARE_MONEY = {
+_OPTIONAL_COUNTS = {"cached_calls": "found"}
+_OPTIONAL_AMOUNTS = {
     "lost_usd": "lost",
     "again_usd": "again",
     "dropped_usd": "dropped",
@@ -42,51 +42,58 @@ def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) ->
     by their reader. Failed: calls that got no reply. Without: times a component did without one.
     Overflow: prompts too long for the model. Cut: candidates that end where max_tokens did.
     """
-    with options.store() as store:
-        figures = views.cost(store, store.jobs.find(job), by)
+    with options.open_store() as store:
+        figures = views.job_cost(store, store.jobs.find(job), by)
     if as_json:
         print_json(figures)
         return
-    rare = {k: v for k, v in _RARE.items() if figures[k]}
-    rare_money = {k: v for k, v in _RARE_MONEY.items() if figures[k]}
-    rows = [_row(_name(by, group), group, rare, rare_money) for group in figures["by"]]
+    rare = {k: v for k, v in _OPTIONAL_COUNTS.items() if figures[k]}
+    rare_money = {k: v for k, v in _OPTIONAL_AMOUNTS.items() if figures[k]}
+    rows = [_row(_group_label(by, group), group, rare, rare_money) for group in figures["by"]]
     rows.append(_row("all", figures, rare, rare_money))
     header = (by, "calls", *rare.values(), "attempts", "tokens in", "out", "paid")
     print_table((*header, *rare_money.values()), rows)
-    noted = [(_place(group), notes) for group in figures["by"] if (notes := _notes(group))]
+    noted = [
+        (_component_label(group), notes)
+        for group in figures["by"]
+        if (notes := _warnings_text(group))
+    ]
     if noted:
-        say()
+        echo()
         print_table((by, "what did not go as asked"), noted)
 
 
-def _notes(group: dict[str, Any]) -> str:
+def _warnings_text(group: dict[str, Any]) -> str:
     """Of the calls of the component; of a voter, which makes none, how often."""
     share = f" of {group['calls']:,}" if group["calls"] else ""
     return ", ".join(
-        f"{kind}: {group[kind]:,}{share}" for kind in get_args(NoteKind) if group.get(kind)
+        f"{kind}: {group[kind]:,}{share}" for kind in get_args(WarningKind) if group.get(kind)
     )
 
 
-def _place(group: dict[str, Any]) -> str:
+def _component_label(group: dict[str, Any]) -> str:
     return f"{group['layer']}.{group['component']} {group['kind']}"
 
 
-def _name(by: str, group: dict[str, Any]) -> str:
+def _group_label(by: str, group: dict[str, Any]) -> str:
     if by == "component":
-        return f"{_place(group)} {group['model'] or ''}".rstrip()
+        return f"{_component_label(group)} {group['model'] or ''}".rstrip()
     return str(group[by])
 
 
 def _row(
-    name: str, group: dict[str, Any], rare: dict[str, str], rare_money: dict[str, str]
+    name: str,
+    group: dict[str, Any],
+    optional_counts: dict[str, str],
+    optional_amounts: dict[str, str],
 ) -> list[object]:
     return [
         name,
         group["calls"],
-        *(group[figure] for figure in rare),
+        *(group[figure] for figure in optional_counts),
         group["attempts"],
         group["prompt_tokens"],
         group["completion_tokens"],
-        money(group["usd"], group["unpriced_calls"]),
-        *(money(group[figure]) for figure in rare_money),
+        format_usd(group["usd"], group["unpriced_calls"]),
+        *(format_usd(group[figure]) for figure in optional_amounts),
     ]

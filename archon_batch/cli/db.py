@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside
+from archon_batch.cli.tables import stderr
 from archon_batch.store import Store
 from archon_batch.store import upgrade as bring
 
@@ -18,8 +18,8 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Bring the tables to what this version needs."""
-    bring(options.settings().database_url)
-    aside.print("the database is up to date")
+    bring(options.load_settings().database_url)
+    stderr.print("the database is up to date")
 
 
 @db.command()
@@ -29,13 +29,13 @@ def accept() -> None:
     What this machine saw on record since then is forgotten, and paid for again. Each machine that
     has run calls on the database says so for itself.
     """
-    settings = options.settings()
-    store = Store.open(settings.database_url, Path(settings.spool))
+    settings = options.load_settings()
+    store = Store.open(settings.database_url, Path(settings.spool_folder))
     try:
-        lost = None if store.witness is None else store.witness.accept()
+        lost = None if store.high_water_mark is None else store.high_water_mark.accept()
     finally:
         store.close()
     if lost is None:
-        aside.print("the database knows all that this machine saw on record")
+        stderr.print("the database knows all that this machine saw on record")
     else:
-        aside.print(f"accepted without {lost}")
+        stderr.print(f"accepted without {lost}")

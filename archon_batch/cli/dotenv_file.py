@@ -8,15 +8,15 @@ import io
 import os
 from pathlib import Path
 
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.terminal_page import echo
 from archon_batch.errors import InputError
-from archon_batch.settings import PREFIX, is_known, is_others, why_unknown
-from archon_batch.untrusted_text import MARKS, why_not_utf8
+from archon_batch.settings import PREFIX, belongs_to_another_program, is_known_variable, why_unknown
+from archon_batch.untrusted_text import BYTE_ORDER_MARKS, describe_utf8_error
 
-_LARGEST = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
-def take(path: Path) -> None:
+def load_env_file(path: Path) -> None:
     """Set what the file says and the environment does not; tell once what is not taken.
 
     Raises:
@@ -29,48 +29,50 @@ def take(path: Path) -> None:
     from dotenv.main import DotEnv  # noqa: PLC0415
     from dotenv.parser import parse_stream  # noqa: PLC0415
 
-    bindings = list(parse_stream(io.StringIO(_text(path))))
+    bindings = list(parse_stream(io.StringIO(_read_text(path))))
     unknown: dict[str, int] = {}
     for one in bindings:
         text = one.original.string
         line = one.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if one.error:
-            say(f"warning: {path.name}:{line}: not taken: it is no NAME=VALUE", err=True)
-        elif one.key is not None and not (is_known(one.key) or is_others(one.key)):
+            echo(f"warning: {path.name}:{line}: not taken: it is no NAME=VALUE", err=True)
+        elif one.key is not None and not (
+            is_known_variable(one.key) or belongs_to_another_program(one.key)
+        ):
             unknown.setdefault(one.key, line)
-    _tell(path.name, unknown)
+    _warn_ignored(path.name, unknown)
     # python-dotenv would log a line that is told already.
     sound = "".join(one.original.string for one in bindings if not one.error)
     for name, value in DotEnv(None, io.StringIO(sound), override=False).dict().items():
-        if value is not None and is_known(name):
+        if value is not None and is_known_variable(name):
             os.environ.setdefault(name, value)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+            data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path.name}: cannot be read: {(error.strerror or '').lower()}") from None
-    if len(data) > _LARGEST:
-        raise InputError(f"{path.name}: larger than {_LARGEST >> 20} MiB")
-    if not data.startswith(MARKS) and b"\0" in data:
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"{path.name}: larger than {_MAX_BYTES >> 20} MiB")
+    if not data.startswith(BYTE_ORDER_MARKS) and b"\0" in data:
         raise InputError(f"{path.name}: holds the byte 0x00; if it is UTF-16, save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path.name}:{line}: {why_not_utf8(error)}") from None
+        raise InputError(f"{path.name}:{line}: {describe_utf8_error(error)}") from None
 
 
-def _tell(file: str, unknown: dict[str, int]) -> None:
+def _warn_ignored(file: str, unknown: dict[str, int]) -> None:
     """A line for each that was meant for us, and one for all others."""
     others = dict(unknown)
     for name, line in unknown.items():
         if name.startswith(PREFIX):
             del others[name]
-            say(f"warning: {file}:{line}: {name} means nothing: {why_unknown(name)}", err=True)
+            echo(f"warning: {file}:{line}: {name} means nothing: {why_unknown(name)}", err=True)
     if others:
         (name, line), *more = others.items()
         nor = f"; nor are {', '.join(f'{n} ({at})' for n, at in more)}" if more else ""
-        say(f"warning: {file}:{line}: {name} is not taken: {why_unknown(name)}{nor}", err=True)
+        echo(f"warning: {file}:{line}: {name} is not taken: {why_unknown(name)}{nor}", err=True)

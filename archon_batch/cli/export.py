@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside
-from archon_batch.jobs.export import export as write
+from archon_batch.cli.tables import stderr
+from archon_batch.jobs.export import export_job as write
 
 
 @click.command()
@@ -21,7 +21,7 @@ from archon_batch.jobs.export import export as write
 @click.option("--force", is_flag=True, help="Replace FILE.")
 def export(job: str, output: Path | None, force: bool) -> None:
     """Write JOB's answers with their account, a row a line, in the dataset's order."""
-    with options.store() as store:
+    with options.open_store() as store:
         rows = write(store, store.jobs.find(job), output, force=force)
     if output is not None and str(output) != "-":
-        aside.print(f"{rows} rows in {output}")
+        stderr.print(f"{rows} rows in {output}")

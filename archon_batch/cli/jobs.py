@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from archon_batch.cli import options
-from archon_batch.cli.tables import money, print_json, print_table
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.tables import format_usd, print_json, print_table
+from archon_batch.cli.terminal_page import echo
 from archon_batch.jobs import roster
 
 
@@ -19,13 +19,13 @@ def jobs(every: bool, as_json: bool) -> None:
 
     A search is one line; its trials' jobs are listed with --all.
     """
-    with options.store() as store:
-        listed = roster.jobs(store, every=every)
+    with options.open_store() as store:
+        listed = roster.list_jobs(store, include_search_jobs=every)
     if as_json:
         print_json(listed)
         return
     if not listed:
-        say("no jobs yet; archon-batch submit makes one")
+        echo("no jobs yet; archon-batch submit makes one")
         return
     print_table(
         ("job", "name", "state", "rows", "answered", "given up", "paid"),
@@ -37,16 +37,16 @@ def jobs(every: bool, as_json: bool) -> None:
                 j["rows"],
                 j["answered"],
                 j["given_up"],
-                None if j["usd"] is None else money(j["usd"]),
+                None if j["usd"] is None else format_usd(j["usd"]),
             )
             for j in listed
         ],
     )
-    for line in _troubles(listed):
-        say(line)
+    for line in _scheduled_run_problems(listed):
+        echo(line)
 
 
-def _troubles(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _scheduled_run_problems(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for night in (one["night"] for one in listed if one["night"]):
         if night["reason"] is not None and night["state"] != "cancelled":
             why = " ".join(night["reason"].split())

@@ -13,44 +13,44 @@ from typing import Any, TypeVar, cast
 import click
 
 from archon_batch import logs
-from archon_batch.cli.terminal_page import say
-from archon_batch.config import text_of
-from archon_batch.dataset import Reading
+from archon_batch.cli.terminal_page import echo
+from archon_batch.config import text_or_file
+from archon_batch.dataset import ReadOptions
 from archon_batch.errors import InputError
-from archon_batch.money import NanoUsd, nano
-from archon_batch.settings import Settings, misspelt
+from archon_batch.money import NanoUsd, to_nano
+from archon_batch.settings import Settings, misspelled
 from archon_batch.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Dollars that no job of ours should be given by a slip of the keyboard.
-_MOST = Decimal(10_000_000)
+_MAX_USD = Decimal(10_000_000)
 #: Digits as people write them, down to the nano-dollar.
 _AMOUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
-def settings(processes: int | None = None) -> Settings:
+def load_settings(processes: int | None = None) -> Settings:
     """Read the environment, and let events be logged as it says."""
     found = Settings.from_environment()
     if processes is not None:
         found = replace(found, processes=processes)
-    logs.configure(found.log, found.log_format)
-    for words in misspelt(os.environ):
-        say(f"warning: {words}", err=True)
+    logs.configure(found.log_level, found.log_format)
+    for words in misspelled(os.environ):
+        echo(f"warning: {words}", err=True)
     return found
 
 
 @contextmanager
-def store(found: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
-    given = found or settings()
-    opened = Store.open(given.database_url, Path(given.spool) if spool else None)
+def open_store(found: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
+    given = found or load_settings()
+    opened = Store.open(given.database_url, Path(given.spool_folder) if spool else None)
     try:
         yield opened
     finally:
         opened.close()
 
 
-class Usd(click.ParamType[NanoUsd]):
+class UsdParam(click.ParamType[NanoUsd]):
     """An amount of money as it is written: ``25`` or ``0.40``."""
 
     name = "usd"
@@ -64,13 +64,13 @@ class Usd(click.ParamType[NanoUsd]):
         if not isinstance(value, str):
             return NanoUsd(value)
         amount = Decimal(value) if _AMOUNT.fullmatch(value) else Decimal(0)
-        if not 0 < amount <= _MOST:
+        if not 0 < amount <= _MAX_USD:
             self.fail(
                 f"expected an amount of USD above 0, such as 25 or 0.40; found {value!r}",
                 param,
                 ctx,
             )
-        return nano(amount)
+        return to_nano(amount)
 
 
 def arch_option(command: F) -> F:
@@ -95,7 +95,7 @@ def processes_option(command: F) -> F:
     )(command)
 
 
-def rows_options(command: F) -> F:
+def dataset_options(command: F) -> F:
     """The options that say how a dataset is read, handed to the command as one ``reading``."""
 
     @wraps(command)
@@ -107,10 +107,10 @@ def rows_options(command: F) -> F:
         skip_bad_rows: bool,
         **more: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        reading = Reading(
-            prompt_field=prompt_field or Reading().prompt_field,
-            id_field=id_field or Reading().id_field,
-            template=_template(template),
+        reading = ReadOptions(
+            prompt_field=prompt_field or ReadOptions().prompt_field,
+            id_field=id_field or ReadOptions().id_field,
+            template=_template_text(template),
             limit=limit,
             skip_bad_rows=skip_bad_rows,
         )
@@ -127,8 +127,8 @@ def rows_options(command: F) -> F:
     return cast("F", reads)
 
 
-def _template(given: str | None) -> str | None:
+def _template_text(given: str | None) -> str | None:
     try:
-        return None if given is None else text_of(given)
+        return None if given is None else text_or_file(given)
     except ValueError as error:
         raise InputError(f"--template: {error}") from None

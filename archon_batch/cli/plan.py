@@ -6,25 +6,25 @@ from typing import Any
 
 import click
 
-from archon_batch.application.pilot_run import Judged, judged_by, run_pilot
-from archon_batch.application.prepare import Order, prepared
+from archon_batch.application.pilot_run import PilotResult, evaluate_pilot, run_pilot
+from archon_batch.application.prepare import JobRequest, prepare_inputs
 from archon_batch.archon import Architecture
 from archon_batch.cli import options
-from archon_batch.cli.tables import money, print_json, print_table
-from archon_batch.cli.terminal_page import counted, say
-from archon_batch.dataset import Reading
-from archon_batch.jobs.cache_preview import Found, foreseen, found_among
-from archon_batch.jobs.forecast import Estimate, Forecast, total
-from archon_batch.jobs.pilot_estimate import CONFIDENCE
-from archon_batch.jobs.views import dollars
+from archon_batch.cli.tables import format_usd, print_json, print_table
+from archon_batch.cli.terminal_page import echo, pluralize
+from archon_batch.dataset import ReadOptions
+from archon_batch.jobs.cache_preview import CachePreview, forecast_uncached, preview_cache
+from archon_batch.jobs.forecast import Estimate, Forecast, total_forecast
+from archon_batch.jobs.pilot_estimate import CONFIDENCE_LEVEL
+from archon_batch.jobs.views import usd_number
 from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 
 #: Rows of a pilot: fewer tell nothing of how rows differ, and more are the job.
-_FEWEST, _MOST = 2, 1_000
+_MIN_PILOT_ROWS, _MAX_PILOT_ROWS = 2, 1_000
 #: How a command ends that was interrupted.
-_INTERRUPTED = 130
+_EXIT_INTERRUPTED = 130
 
 
 @click.command()
@@ -33,12 +33,12 @@ _INTERRUPTED = 130
 @click.option(
     "--pilot",
     "size",
-    type=click.IntRange(_FEWEST, _MOST),
+    type=click.IntRange(_MIN_PILOT_ROWS, _MAX_PILOT_ROWS),
     metavar="N",
     help="Run N rows for real, and judge the others by them.",
 )
-@click.option("--budget", type=options.Usd(), help="The most the pilot may spend, in USD.")
-@options.rows_options
+@click.option("--budget", type=options.UsdParam(), help="The most the pilot may spend, in USD.")
+@options.dataset_options
 @click.option("--no-cache", is_flag=True, help="Foresee paying again for replies that are kept.")
 @click.option("--allow-unpriced", is_flag=True, help="Accept models whose price nobody knows.")
 @options.json_option
@@ -50,7 +50,7 @@ def plan(
     no_cache: bool,
     allow_unpriced: bool,
     as_json: bool,
-    reading: Reading,
+    reading: ReadOptions,
 ) -> int:
     """Foresee what DATASET will take; send nothing without --pilot.
 
@@ -66,24 +66,26 @@ def plan(
         raise click.UsageError("--budget is what a pilot may spend; it needs --pilot N")
     if size is not None and no_cache:
         raise click.UsageError("a job finds what its --pilot paid for; leave out --no-cache")
-    settings = options.settings()
-    order = Order(dataset, arch, reading=reading)
+    settings = options.load_settings()
+    order = JobRequest(dataset, arch, read_options=reading)
     pilot = judged = None
-    with prepared(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
+    with prepare_inputs(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
         if size is not None:
             pilot = run_pilot(settings, rows, architecture, prices, size, budget)
-            if pilot.status == _INTERRUPTED:
+            if pilot.status == _EXIT_INTERRUPTED:
                 return pilot.status
-        with _kept(settings, no_cache=no_cache) as store:
+        with _open_cache(settings, no_cache=no_cache) as store:
             questions = [row.question for row in rows.rows() if row.reason is None]
-            found = found_among(store, architecture, questions)
-            layers = foreseen(architecture, prices, found)
+            found = preview_cache(store, architecture, questions)
+            layers = forecast_uncached(architecture, prices, found)
             if pilot is not None and store is not None:
-                left = len(questions) - found.rows
-                judged = judged_by(store, architecture, prices, pilot, total(layers), left)
+                left = len(questions) - found.cached_rows
+                judged = evaluate_pilot(
+                    store, architecture, prices, pilot, total_forecast(layers), left
+                )
     if as_json:
-        data = _as_data(architecture, len(questions), found, layers)
-        print_json(data if judged is None else {**data, "pilot": _of_pilot(judged)})
+        data = _plan_json(architecture, len(questions), found, layers)
+        print_json(data if judged is None else {**data, "pilot": _pilot_json(judged)})
     else:
         _print(architecture, len(questions), found, layers, judged)
     return 0 if pilot is None else pilot.status
@@ -92,113 +94,120 @@ def plan(
 def _print(
     architecture: Architecture,
     rows: int,
-    found: Found,
+    cached: CachePreview,
     layers: list[Forecast],
-    judged: Judged | None,
+    pilot: PilotResult | None,
 ) -> None:
-    shown = [_row(f"{n} {_types(architecture, n)}", layer) for n, layer in enumerate(layers)]
-    shown.append(_row(f"{rows} rows", total(layers)))
-    if judged is not None and judged.rest is not None:
-        shown.append(_row(f"by the pilot of {len(judged.rows)}", judged.rest))
+    shown = [
+        _forecast_row(f"{n} {_component_types(architecture, n)}", layer)
+        for n, layer in enumerate(layers)
+    ]
+    shown.append(_forecast_row(f"{rows} rows", total_forecast(layers)))
+    if pilot is not None and pilot.remaining is not None:
+        shown.append(_forecast_row(f"by the pilot of {len(pilot.rows)}", pilot.remaining))
     print_table(("layer", "calls", "tokens in", "tokens out", "low", "expected", "high"), shown)
-    if found.calls:
-        say(f"{found.calls:,} calls are paid for already; {found.rows:,} rows cost nothing")
-    if judged is None:
+    if cached.cached_calls:
+        echo(
+            f"{cached.cached_calls:,} calls are paid for already; {cached.cached_rows:,} rows cost nothing"
+        )
+    if pilot is None:
         return
-    told = _of_pilot(judged)
-    say(
-        f"the pilot of {counted(told['rows'], 'row')} cost {money(told['usd'], told['unpriced_calls'])}",
+    told = _pilot_json(pilot)
+    echo(
+        f"the pilot of {pluralize(told['rows'], 'row')} cost {format_usd(told['usd'], told['unpriced_calls'])}",
         nl=False,
     )
-    if judged.rest is None:
-        say(f"; it is {told['state']}, so the others are not judged by it")
+    if pilot.remaining is None:
+        echo(f"; it is {told['state']}, so the others are not judged by it")
         return
     rest = told["rest"]
-    say(f", {money(told['per_row_usd'])} a row, what was found included")
-    say(f"the rest: {_interval(*(rest[case]['usd'] for case in ('expected', 'low', 'high')))}")
-    say(f"together: {_interval(*(told[f'{c}_usd'] for c in ('expected', 'low', 'high')))}")
+    echo(f", {format_usd(told['per_row_usd'])} a row, what was found included")
+    echo(
+        f"the rest: {_format_interval(*(rest[case]['usd'] for case in ('expected', 'low', 'high')))}"
+    )
+    echo(f"together: {_format_interval(*(told[f'{c}_usd'] for c in ('expected', 'low', 'high')))}")
 
 
-def _interval(expected: float | None, low: float | None, high: float | None) -> str:
-    return f"{money(expected)}, with {CONFIDENCE:.0%} confidence {money(low)} to {money(high)}"
+def _format_interval(expected: float | None, low: float | None, high: float | None) -> str:
+    return f"{format_usd(expected)}, with {CONFIDENCE_LEVEL:.0%} confidence {format_usd(low)} to {format_usd(high)}"
 
 
 @contextmanager
-def _kept(settings: Settings, *, no_cache: bool) -> Iterator[Store | None]:
+def _open_cache(settings: Settings, *, no_cache: bool) -> Iterator[Store | None]:
     """The database that has the completions, unless there is none yet or it is not wanted."""
-    if no_cache or not Store.is_there(settings.database_url):
+    if no_cache or not Store.exists(settings.database_url):
         yield None
         return
-    with options.store(settings) as store:
+    with options.open_store(settings) as store:
         yield store
 
 
-def _row(name: str, figures: Forecast) -> list[object]:
+def _forecast_row(name: str, figures: Forecast) -> list[object]:
     usual, most = figures.expected, figures.high
     return [
         name,
-        _span(usual.calls, most.calls),
+        _format_range(usual.calls, most.calls),
         usual.prompt_tokens,
         usual.completion_tokens,
-        *(money(dollars(e.cost)) for e in (figures.low, usual, most)),
+        *(format_usd(usd_number(e.cost)) for e in (figures.low, usual, most)),
     ]
 
 
-def _span(low: int, high: int) -> str:
+def _format_range(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
-def _types(architecture: Architecture, depth: int) -> str:
+def _component_types(architecture: Architecture, depth: int) -> str:
     return " + ".join(component.type for component in architecture.layers[depth])
 
 
-def _as_data(
-    architecture: Architecture, rows: int, found: Found, layers: list[Forecast]
+def _plan_json(
+    architecture: Architecture, rows: int, cached: CachePreview, layers: list[Forecast]
 ) -> dict[str, Any]:
     return {
         "architecture": architecture.name,
         "rows": rows,
-        "found_calls": found.calls,
-        "found_rows": found.rows,
-        **_estimates(total(layers)),
+        "found_calls": cached.cached_calls,
+        "found_rows": cached.cached_rows,
+        **_forecast_json(total_forecast(layers)),
         "layers": [
-            {"layer": n, "components": _types(architecture, n), **_estimates(layer)}
+            {"layer": n, "components": _component_types(architecture, n), **_forecast_json(layer)}
             for n, layer in enumerate(layers)
         ],
     }
 
 
-def _of_pilot(judged: Judged) -> dict[str, Any]:
-    job, account, rest = judged.job, judged.account, judged.rest
+def _pilot_json(pilot: PilotResult) -> dict[str, Any]:
+    job, account, rest = pilot.job, pilot.account, pilot.remaining
     spent = Estimate(cost=None if account.unpriced_calls else account.cost)
 
     def together(case: str) -> float | None:
-        return dollars((getattr(rest, case) + spent).cost) if rest else None
+        return usd_number((getattr(rest, case) + spent).cost) if rest else None
 
     return {
         "job": job.id,
         "name": job.name,
         "state": job.state,
         "rows": job.rows,
-        "answered": judged.progress.answered,
-        "given_up": judged.progress.given_up,
-        "usd": dollars(account.cost),
-        "in_doubt_usd": dollars(account.in_doubt_cost),
+        "answered": pilot.progress.answered,
+        "given_up": pilot.progress.failed,
+        "usd": usd_number(account.cost),
+        "in_doubt_usd": usd_number(account.in_doubt_cost),
         "unpriced_calls": account.unpriced_calls,
-        "per_row_usd": dollars(judged.per_row),
-        "confidence": CONFIDENCE,
+        "per_row_usd": usd_number(pilot.cost_per_row),
+        "confidence": CONFIDENCE_LEVEL,
         **{f"{case}_usd": together(case) for case in ("expected", "low", "high")},
-        "rest": _estimates(rest) if rest else None,
+        "rest": _forecast_json(rest) if rest else None,
     }
 
 
-def _estimates(figures: Forecast) -> dict[str, Any]:
+def _forecast_json(figures: Forecast) -> dict[str, Any]:
     def told(estimate: Estimate) -> dict[str, Any]:
         return {
             "calls": estimate.calls,
             "prompt_tokens": estimate.prompt_tokens,
             "completion_tokens": estimate.completion_tokens,
-            "usd": dollars(estimate.cost),
+            "usd": usd_number(estimate.cost),
         }
 
     return {

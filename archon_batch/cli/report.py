@@ -6,7 +6,7 @@ import click
 
 from archon_batch import html_report
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside
+from archon_batch.cli.tables import stderr
 
 
 @click.command()
@@ -27,8 +27,10 @@ def report(job: str, output: Path, rows: int, metric: str | None, force: bool) -
 
     The page needs no network and no other file, and its size is bounded, whatever the job's.
     """
-    html_report.refuse_missing()
-    with options.store() as store:
+    html_report.check_extra_installed()
+    with options.open_store() as store:
         found = store.jobs.find(job)
-        size = html_report.write(store, found, output, shown=rows, metric=metric, force=force)
-    aside.print(f"{output}: {size / 1024:,.0f} KiB")
+        size = html_report.write_report(
+            store, found, output, extreme_rows=rows, metric=metric, force=force
+        )
+    stderr.print(f"{output}: {size / 1024:,.0f} KiB")

@@ -6,26 +6,28 @@ from typing import Any
 
 import click
 
-from archon_batch.application.run import run
+from archon_batch.application.run import run_job
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside
-from archon_batch.cli.terminal_page import counted
+from archon_batch.cli.tables import stderr
+from archon_batch.cli.terminal_page import pluralize
 from archon_batch.errors import InputError
-from archon_batch.money import NanoUsd, usd
+from archon_batch.money import NanoUsd, to_usd
 from archon_batch.store import Job, Store
 
-_wait = click.option("--follow/--detach", "wait", default=None, help="Wait for the end, or do not.")
+_follow_option = click.option(
+    "--follow/--detach", "wait", default=None, help="Wait for the end, or do not."
+)
 
 
 @click.command()
 @click.argument("job")
-@click.option("--budget", type=options.Usd(), help="A new budget, in USD.")
+@click.option("--budget", type=options.UsdParam(), help="A new budget, in USD.")
 @options.processes_option
-@_wait
+@_follow_option
 def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool | None) -> int:
     """Go on with JOB where it was: after a kill, a stop, or a budget that was reached."""
-    settings = options.settings(processes)
-    with options.store(settings) as store:
+    settings = options.load_settings(processes)
+    with options.open_store(settings) as store:
         found = store.jobs.find(job)
         if found.state in ("done", "cancelled"):
             raise InputError(
@@ -33,21 +35,21 @@ def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool |
             )
         if budget is None and found.state == "paused" and found.budget is not None:
             raise InputError(
-                f"{found.id} has reached its budget of {usd(found.budget):f} USD; "
+                f"{found.id} has reached its budget of {to_usd(found.budget):f} USD; "
                 "give it a larger one with --budget"
             )
         paid = NanoUsd(found.spent + found.in_doubt)
         if budget is not None and budget < paid:
             raise InputError(
-                f"{found.id} has paid, or may have paid, {usd(paid):f} USD; "
+                f"{found.id} has paid, or may have paid, {to_usd(paid):f} USD; "
                 "give it no smaller --budget"
             )
-        found = store.jobs.set_going(found.id, only_from=["paused", "stopped"], budget=budget)
-    return run(settings, found, wait=bool(wait))
+        found = store.jobs.resume(found.id, from_states=["paused", "stopped"], budget=budget)
+    return run_job(settings, found, wait=bool(wait))
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class RowCondition:
     """What a row has to be like to be opened again."""
 
     key: str
@@ -57,7 +59,7 @@ class Condition:
         return f"{self.key}={self.value}"
 
 
-class _Where(click.ParamType[Condition]):
+class _RowConditionParam(click.ParamType[RowCondition]):
     name = "key=value"
 
     def convert(
@@ -65,53 +67,55 @@ class _Where(click.ParamType[Condition]):
         value: Any,  # noqa: ANN401
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> Condition:
+    ) -> RowCondition:
         key, equals, wanted = str(value).partition("=")
         if key not in _KEYS or not equals or not wanted:
-            self.fail(f"{value!r}: expected {_KNOWN}", param, ctx)
+            self.fail(f"{value!r}: expected {_CONDITION_SYNTAX}", param, ctx)
         if key == "layer" and not wanted.isdecimal():
             self.fail(f"{value!r}: a layer is a number from 0", param, ctx)
         if key == "status" and wanted not in _STATUSES:
             self.fail(f"{value!r}: a status is {' or '.join(_STATUSES)}", param, ctx)
-        return Condition(key, wanted)
+        return RowCondition(key, wanted)
 
 
 _KEYS = {"reason": "TEXT", "status": "given_up|cancelled", "layer": "N", "id": "ROW"}
-_KNOWN = ", ".join(f"{key}={value}" for key, value in _KEYS.items())
+_CONDITION_SYNTAX = ", ".join(f"{key}={value}" for key, value in _KEYS.items())
 _STATUSES = ("given_up", "cancelled")
 #: Reasons that are listed when no row fits, and characters of each.
-_LISTED, _LONGEST = 3, 100
+_MAX_REASONS_SHOWN, _MAX_REASON_CHARS = 3, 100
 
 
 @click.command()
 @click.argument("job")
 @click.option(
     "--where",
-    type=_Where(),
+    type=_RowConditionParam(),
     multiple=True,
     metavar="KEY=VALUE",
-    help=f"Only rows that fit: {_KNOWN}. All must hold.",
+    help=f"Only rows that fit: {_CONDITION_SYNTAX}. All must hold.",
 )
 @options.processes_option
-@_wait
-def retry(job: str, where: tuple[Condition, ...], processes: int | None, wait: bool | None) -> int:
+@_follow_option
+def retry(
+    job: str, where: tuple[RowCondition, ...], processes: int | None, wait: bool | None
+) -> int:
     """Open rows of JOB again that were given up or cancelled, and go on.
 
     Replies stay: only what failed is asked, and paid for, again. A reason is part of the row's, or
     the word that a failed call ended with: rate_limit, timeout, broken_reply, provider_down, ...
     """
-    settings = options.settings(processes)
-    with options.store(settings) as store:
+    settings = options.load_settings(processes)
+    with options.open_store(settings) as store:
         found = store.jobs.find(job)
-        opened = _reopened(store, found, where)
+        opened = _reopen_rows(store, found, where)
         if not opened:
-            raise InputError(_none_fits(store, found, where))
-        aside.print(f"{opened} rows opened again")
+            raise InputError(_no_match_message(store, found, where))
+        stderr.print(f"{opened} rows opened again")
         found = store.jobs.get(found.id)
-    return run(settings, found, wait=bool(wait))
+    return run_job(settings, found, wait=bool(wait))
 
 
-def _reopened(store: Store, job: Job, where: Iterable[Condition]) -> int:
+def _reopen_rows(store: Store, job: Job, where: Iterable[RowCondition]) -> int:
     wanted: dict[str, list[str]] = {key: [] for key in _KEYS}
     for condition in where:
         wanted[condition.key].append(condition.value)
@@ -120,21 +124,23 @@ def _reopened(store: Store, job: Job, where: Iterable[Condition]) -> int:
         [one for one in _STATUSES if all(one == status for status in wanted["status"])],
         reasons=wanted["reason"],
         layers=[int(layer) for layer in wanted["layer"]],
-        rows=wanted["id"],
+        row_ids=wanted["id"],
     )
 
 
-def _none_fits(store: Store, job: Job, where: Iterable[Condition]) -> str:
+def _no_match_message(store: Store, job: Job, where: Iterable[RowCondition]) -> str:
     """Why nothing was opened: what there would be to open."""
-    ends = store.items.reasons(job.id)
+    ends = store.items.failure_counts(job.id)
     if not ends:
         return f"{job.id} has no row that was given up or cancelled"
     counts = {status: sum(n for s, _, n in ends if s == status) for status in _STATUSES}
     there = ", ".join(f"{n:,} {status.replace('_', ' ')}" for status, n in counts.items() if n)
-    told = [f"{n:,} x {' '.join(reason.split())[:_LONGEST]}" for _, reason, n in ends if reason]
-    others = len(told) - _LISTED
-    more = [f"and {counted(others, 'other reason')}"] if others > 0 else []
-    listed = f" ({'; '.join(told[:_LISTED] + more)})" if told else ""
+    told = [
+        f"{n:,} x {' '.join(reason.split())[:_MAX_REASON_CHARS]}" for _, reason, n in ends if reason
+    ]
+    others = len(told) - _MAX_REASONS_SHOWN
+    more = [f"and {pluralize(others, 'other reason')}"] if others > 0 else []
+    listed = f" ({'; '.join(told[:_MAX_REASONS_SHOWN] + more)})" if told else ""
     asked = " and ".join(map(str, where))
     fits = f"no row fits --where {asked}" if asked else "no row can be opened again"
     return f"{job.id}: {fits}; it has {there}{listed}"
@@ -144,8 +150,8 @@ def _none_fits(store: Store, job: Job, where: Iterable[Condition]) -> str:
 @click.argument("job")
 def cancel(job: str) -> None:
     """End JOB: nothing more is begun, calls in flight land, what was paid for stays."""
-    with options.store() as store:
+    with options.open_store() as store:
         found = store.jobs.find(job)
-        if not store.items.cancel(found.id):
+        if not store.items.cancel_job(found.id):
             raise InputError(f"{found.id} is {store.jobs.get(found.id).state} already")
-    aside.print(f"cancelled {found.id}")
+    stderr.print(f"cancelled {found.id}")

@@ -6,27 +6,32 @@ from typing import Any
 
 import click
 
-from archon_batch.application.judge_run import Bench, judge_through
+from archon_batch.application.judge_run import JudgeSettings, run_judge_job
 from archon_batch.archon import SCALES, ScaleName
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside, money, print_json, print_table
-from archon_batch.cli.terminal_page import counted, say
+from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
+from archon_batch.cli.terminal_page import echo, pluralize
 from archon_batch.errors import InputError
 from archon_batch.evaluation import judge_cases as road
-from archon_batch.evaluation.metric_plugins import metric_of
-from archon_batch.evaluation.scoring import Scores, compared, judged, told
-from archon_batch.evaluation.scoring import score as scored
-from archon_batch.jobs.views import dollars
+from archon_batch.evaluation.metric_plugins import parse_metric
+from archon_batch.evaluation.scoring import (
+    JobScores,
+    compare_scores,
+    scores_from_verdicts,
+    scores_to_json,
+)
+from archon_batch.evaluation.scoring import score_answers as scored
+from archon_batch.jobs.views import usd_number
 from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store
 
 #: Metrics that ask a judge, and the scale of their verdicts.
-_JUDGES: Mapping[str, ScaleName] = {"judge-single": "rating", "judge-pairwise": "comparison"}
+_JUDGE_SCALES: Mapping[str, ScaleName] = {"judge-single": "rating", "judge-pairwise": "comparison"}
 #: Reasons and rows that are told.
-_TOLD = 3
+_MAX_SHOWN = 3
 #: Characters of what a metric is called on record.
-_LONGEST = 300
+_MAX_METRIC_CHARS = 300
 
 
 @click.command()
@@ -46,7 +51,7 @@ _LONGEST = 300
 @click.option(
     "--baseline", metavar="FIELD|JOB2", help="Answers for judge-pairwise to compare with."
 )
-@click.option("--budget", type=options.Usd(), help="The most a judge may spend, in USD.")
+@click.option("--budget", type=options.UsdParam(), help="The most a judge may spend, in USD.")
 @click.option("--allow-unpriced", is_flag=True, help="Take a judge whose price nobody knows.")
 @options.json_option
 def score(
@@ -66,20 +71,22 @@ def score(
 
     A judge's calls are a job of their own, which goes on where it was when it is scored again.
     """
-    settings = options.settings()
-    if metric in _JUDGES:
+    settings = options.load_settings()
+    if metric in _JUDGE_SCALES:
         if judge is None:
             raise InputError(f"--judge: {metric} wants a model or an architecture that judges")
-        bench = Bench(judge, budget, allow_unpriced)
-        task: _Compared | _Judged = _Judged(settings, metric, reference, baseline, bench)
+        bench = JudgeSettings(judge, budget, allow_unpriced)
+        task: _MetricScorer | _JudgeScorer = _JudgeScorer(
+            settings, metric, reference, baseline, bench
+        )
     elif (judge, baseline, budget) != (None, None, None):
-        raise InputError(f"--judge, --baseline and --budget are of {', '.join(_JUDGES)}")
+        raise InputError(f"--judge, --baseline and --budget are of {', '.join(_JUDGE_SCALES)}")
     else:
-        task = _Compared(settings, metric, reference)
-    ours = task.scores(job)
-    figures = told(ours, by=by, seed=seed)
+        task = _MetricScorer(settings, metric, reference)
+    ours = task.score_job(job)
+    figures = scores_to_json(ours, group_by=by, seed=seed)
     if compare is not None:
-        figures["compared"] = compared(ours, task.scores(compare), seed)
+        figures["compared"] = compare_scores(ours, task.score_job(compare), seed)
     if as_json:
         print_json(figures)
     else:
@@ -88,94 +95,98 @@ def score(
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
+class _MetricScorer:
     """A metric that looks at the answer and the row alone."""
 
     settings: Settings
     metric: str
     reference: str | None
 
-    def scores(self, ref: str) -> Scores:
-        metric = metric_of(self.metric)
-        with options.store(self.settings) as store:
+    def score_job(self, ref: str) -> JobScores:
+        metric = parse_metric(self.metric)
+        with options.open_store(self.settings) as store:
             job = store.jobs.find(ref)
-            return _kept(store, scored(store, job, metric, self.reference, name=self.metric))
+            return _store_scores(
+                store, scored(store, job, metric, self.reference, recorded_name=self.metric)
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _JudgeScorer:
     """A metric that asks a judge."""
 
     settings: Settings
     metric: str
     reference: str | None
     baseline: str | None
-    bench: Bench
+    judge_settings: JudgeSettings
 
-    def scores(self, ref: str) -> Scores:
+    def score_job(self, ref: str) -> JobScores:
         if (self.baseline is None) == (self.metric == "judge-pairwise"):
             raise InputError("--baseline FIELD|JOB2 is what judge-pairwise compares with")
-        scale = _JUDGES[self.metric]
-        with options.store(self.settings) as store:
+        scale = _JUDGE_SCALES[self.metric]
+        with options.open_store(self.settings) as store:
             job = store.jobs.find(ref)
-            docket = road.docket(
-                store, job, scale, baseline=self.baseline, reference=self.reference
+            docket = road.build_judge_batch(
+                store, job, scale, baseline=self.baseline, reference_field=self.reference
             )
-        of_judge, status = judge_through(
-            self.settings, f"{job.name}-{self.metric}", docket, self.bench
+        of_judge, status = run_judge_job(
+            self.settings, f"{job.name}-{self.metric}", docket, self.judge_settings
         )
         if of_judge.state != "done":
-            aside.print(
+            stderr.print(
                 f"not scored yet: the judge's job {of_judge.id} is {of_judge.state}; "
                 "the same command goes on with it"
             )
             click.get_current_context().exit(status or 1)
-        with options.store(self.settings) as store:
-            verdicts = road.verdicts(store, of_judge, scale)
+        with options.open_store(self.settings) as store:
+            verdicts = road.read_verdicts(store, of_judge, scale)
             figures = {
-                "judge": _account(store, of_judge),
-                **road.figures(docket, verdicts),
+                "judge": _judge_cost(store, of_judge),
+                **road.judge_figures(docket, verdicts),
             }
             against = f" against {self.baseline}" if self.baseline else ""
-            name = f"{self.metric} by {self.bench.judge}{against}"
+            name = f"{self.metric} by {self.judge_settings.judge}{against}"
             least = 0.0 if self.baseline else min(SCALES[scale].values())
             scores = docket.scores(verdicts)
-            return _kept(store, judged(store, job, name, scores, figures, least=least))
+            return _store_scores(
+                store, scores_from_verdicts(store, job, name, scores, figures, min_score=least)
+            )
 
 
-def _kept(store: Store, scores: Scores) -> Scores:
+def _store_scores(store: Store, scores: JobScores) -> JobScores:
     """The scores, each beside its answer on record."""
     rows = {row.ix: row.score for row in scores.rows}
-    store.scores.write(scores.job.id, scores.metric[:_LONGEST], rows)
+    store.scores.replace(scores.job.id, scores.metric[:_MAX_METRIC_CHARS], rows)
     return scores
 
 
-def _account(store: Store, job: Job) -> dict[str, Any]:
-    account = store.accounts.total(job.id)
+def _judge_cost(store: Store, job: Job) -> dict[str, Any]:
+    account = store.usage.total(job.id)
     return {
         "job": job.id,
         "name": job.name,
         "calls": account.calls,
-        "usd": dollars(account.cost),
+        "usd": usd_number(account.cost),
         "unpriced_calls": account.unpriced_calls,
     }
 
 
 def _print(figures: dict[str, Any]) -> None:
-    say(f"{figures['name']}: {figures['metric']}")
-    say(_line(figures))
-    for line in (*_counts(figures), *_money(figures)):
-        say(line)
+    echo(f"{figures['name']}: {figures['metric']}")
+    echo(_mean_line(figures))
+    for line in (*_count_lines(figures), *_cost_lines(figures)):
+        echo(line)
     if "compared" in figures:
         other = figures["compared"]
-        say(
-            f"against {other['name']}: {_line(other, sign='+')}; "
+        echo(
+            f"against {other['name']}: {_mean_line(other, sign='+')}; "
             f"better in {other['better']:,}, worse in {other['worse']:,}"
         )
     if "confusion" in figures:
-        _print_matrix(figures["confusion"])
+        _print_confusion_matrix(figures["confusion"])
     if "by" in figures:
-        say()
+        echo()
         field = next(iter(figures["by"][0]), "") if figures["by"] else ""
         print_table(
             (field, "rows", "mean", "low", "high"),
@@ -186,24 +197,28 @@ def _print(figures: dict[str, Any]) -> None:
         )
 
 
-def _line(figures: Mapping[str, Any], sign: str = "") -> str:
+def _mean_line(figures: Mapping[str, Any], sign: str = "") -> str:
     if figures["mean"] is None:
         return "no row has a score"
     low, high = (f"{figures[end]:{sign}.4f}" for end in ("low", "high"))
     mean = f"{figures['mean']:{sign}.4f}"
-    return f"{mean}, 95 % interval {low} to {high}, {counted(figures['rows'], 'row')}"
+    return f"{mean}, 95 % interval {low} to {high}, {pluralize(figures['rows'], 'row')}"
 
 
-def _counts(figures: dict[str, Any]) -> Iterator[str]:
+def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
     if unread := figures["unread"]:
         why = figures["unread_why"]
-        some = "; ".join(f"{n:,} x {reason}" for reason, n in list(why.items())[:_TOLD])
-        more = f"; and {counted(len(why) - _TOLD, 'other reason')}" if len(why) > _TOLD else ""
+        some = "; ".join(f"{n:,} x {reason}" for reason, n in list(why.items())[:_MAX_SHOWN])
+        more = (
+            f"; and {pluralize(len(why) - _MAX_SHOWN, 'other reason')}"
+            if len(why) > _MAX_SHOWN
+            else ""
+        )
         yield f"{unread:,} could not be read: {some}{more}"
     if given_up := figures["given_up"]:
-        yield f"{counted(given_up, 'row')} given up"
+        yield f"{pluralize(given_up, 'row')} given up"
     if left := figures["open"]:
-        yield f"{counted(left, 'row')} open or cancelled, without a score"
+        yield f"{pluralize(left, 'row')} open or cancelled, without a score"
     if "macro_f1" in figures and figures["macro_f1"] is not None:
         yield f"macro F1 {figures['macro_f1']:.4f}"
     if "won" in figures:
@@ -211,23 +226,23 @@ def _counts(figures: dict[str, Any]) -> Iterator[str]:
     if contradicted := figures.get("contradicted"):
         yield f"{contradicted:,} of the ties have another winner in each order"
     if suspect := figures.get("suspect"):
-        some = ", ".join(suspect[:_TOLD]) + (", ..." if len(suspect) > _TOLD else "")
-        yield f"{counted(len(suspect), 'row')} may be talking to the judge; look at {some}"
+        some = ", ".join(suspect[:_MAX_SHOWN]) + (", ..." if len(suspect) > _MAX_SHOWN else "")
+        yield f"{pluralize(len(suspect), 'row')} may be talking to the judge; look at {some}"
 
 
-def _money(figures: dict[str, Any]) -> Iterator[str]:
+def _cost_lines(figures: dict[str, Any]) -> Iterator[str]:
     each = figures["usd_per_point"]
-    right = f", {money(each)} for each right answer" if each is not None else ""
-    yield f"{money(figures['usd'])} paid for the answers{right}"
+    right = f", {format_usd(each)} for each right answer" if each is not None else ""
+    yield f"{format_usd(figures['usd'])} paid for the answers{right}"
     if "judge" in figures:
         judge = figures["judge"]
-        paid = money(judge["usd"], judge["unpriced_calls"])
-        yield f"{paid} paid for judging, {counted(judge['calls'], 'call')}: job {judge['job']}"
+        paid = format_usd(judge["usd"], judge["unpriced_calls"])
+        yield f"{paid} paid for judging, {pluralize(judge['calls'], 'call')}: job {judge['job']}"
 
 
-def _print_matrix(confusion: Mapping[str, Mapping[str, int]]) -> None:
+def _print_confusion_matrix(confusion: Mapping[str, Mapping[str, int]]) -> None:
     said = sorted({label for row in confusion.values() for label in row})
-    say()
+    echo()
     print_table(
         ("reference \\ answer", *said),
         [(label, *(row.get(one, 0) for one in said)) for label, row in confusion.items()],

@@ -8,25 +8,25 @@ from typing import Any, cast, get_args
 
 import click
 
-from archon_batch.application.prepare import refuse_uncallable
-from archon_batch.application.search_request import Given, SearchOrder
-from archon_batch.application.search_run import conducted
+from archon_batch.application.prepare import validate_provider_access
+from archon_batch.application.search_request import PreparedSearch, SearchOptions
+from archon_batch.application.search_run import open_job_runner
 from archon_batch.cli import options
-from archon_batch.cli.search_view import print_found, print_status
-from archon_batch.cli.tables import aside, print_json
-from archon_batch.dataset import Dataset, Reading
+from archon_batch.cli.search_view import print_search, print_search_list
+from archon_batch.cli.tables import print_json, stderr
+from archon_batch.dataset import Dataset, ReadOptions
 from archon_batch.errors import ArchonBatchError
-from archon_batch.itas import Search
-from archon_batch.jobs.views import dollars
+from archon_batch.itas import ArchitectureSearch
+from archon_batch.jobs.views import usd_number
 from archon_batch.money import NanoUsd
-from archon_batch.search import ALGORITHMS, Name, results
-from archon_batch.search.trial_jobs import Amount, InterruptedSearchError, Run, Trials
+from archon_batch.search import ALGORITHMS, AlgorithmName, results
+from archon_batch.search.trial_jobs import CostUnit, InterruptedSearchError, JobTrialRunner, RunJobs
 from archon_batch.store import Store
 
-_AMOUNTS: tuple[Amount, ...] = get_args(Amount)
+_AMOUNTS: tuple[CostUnit, ...] = get_args(CostUnit)
 
 
-class _Group(click.Group):
+class _DefaultRunGroup(click.Group):
     """Whose first word is a dataset unless it is one of its commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -41,7 +41,7 @@ looks for an architecture; search run --help has the options.
 """
 
 
-@click.group(cls=_Group, epilog=_EPILOG)
+@click.group(cls=_DefaultRunGroup, epilog=_EPILOG)
 def search() -> None:
     """Look for the best architecture for DATASET within a space."""
 
@@ -57,7 +57,9 @@ def search() -> None:
     "--reference", metavar="FIELD",
     help="The rows' field with what is right; default: answer, if the metric needs one.",
 )  # fmt: skip
-@click.option("--budget", type=options.Usd(), help="The most that all of it may spend, in USD.")
+@click.option(
+    "--budget", type=options.UsdParam(), help="The most that all of it may spend, in USD."
+)
 @click.option(
     "--algorithm", type=click.Choice(list(ALGORITHMS)), default="bayes", show_default=True
 )
@@ -91,7 +93,7 @@ def search() -> None:
 @click.option("--name", help="A name of your own for the search.")
 @click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
 @click.option("-o", "--output", type=Path, metavar="FOLDER", help="Default: the search's name.")
-@options.rows_options
+@options.dataset_options
 @options.json_option
 def run(
     datasets: tuple[str, ...],
@@ -103,7 +105,7 @@ def run(
     name: str | None,
     output: Path | None,
     algorithm: str,
-    reading: Reading,
+    reading: ReadOptions,
     as_json: bool,
     **more: Any,  # noqa: ANN401  (what only the plan has a use for)
 ) -> int:
@@ -112,60 +114,73 @@ def run(
     The same command again goes on where it was, and pays for nothing twice. SPACE says what is
     looked at; archon-batch check SPACE counts it.
     """
-    settings = options.settings()
-    given = Given(datasets, space, metric, reference, cast("Name", algorithm), budget, name, more)
+    settings = options.load_settings()
+    given = SearchOptions(
+        datasets, space, metric, reference, cast("AlgorithmName", algorithm), budget, name, more
+    )
     with ExitStack() as stack:
         rows = [stack.enter_context(Dataset.open(one, reading)) for one in datasets]
-        order = SearchOrder.of(given, rows, allow_unpriced=allow_unpriced)
-    if settings.embedded:
-        refuse_uncallable(order.everyone)
-    with conducted(settings) as (store, run_jobs):
-        return _run(store, order, run_jobs, output, as_json=as_json)
+        order = PreparedSearch.from_options(given, rows, allow_unpriced=allow_unpriced)
+    if settings.in_process:
+        validate_provider_access(order.all_models)
+    with open_job_runner(settings) as (store, run_jobs):
+        return _run_search(store, order, run_jobs, output, as_json=as_json)
 
 
-def _run(
-    store: Store, order: SearchOrder, run_jobs: Run, output: Path | None, *, as_json: bool
+def _run_search(
+    store: Store,
+    search_run: PreparedSearch,
+    run_jobs: RunJobs,
+    output: Path | None,
+    *,
+    as_json: bool,
 ) -> int:
-    plan, searches = order.plan, store.searches
-    is_new = searches.begin(order.id, order.name, order.asked, order.terms.budget)
+    plan, searches = search_run.request, store.searches
+    is_new = searches.start(
+        search_run.id, search_run.name, search_run.parameters, search_run.terms.budget
+    )
     said = "" if is_new else "; it goes on where it was"
-    aside.print(f"search {order.id} ({order.name}): {len(plan.dev)} dev rows, "
+    stderr.print(f"search {search_run.id} ({search_run.name}): {len(plan.dev)} dev rows, "
                 f"{len(plan.held_out)} held out{said}")  # fmt: skip
-    trials = Trials(store, order.terms, run_jobs)
+    trials = JobTrialRunner(store, search_run.terms, run_jobs)
     try:
-        found = Search(
+        found = ArchitectureSearch(
             trials,
             plan,
-            foreseen=order.foreseen,
-            record=partial(searches.put, order.id),
-            tell=aside.print,
+            estimate_row=search_run.forecast,
+            record_trial=partial(searches.save_trial, search_run.id),
+            report_progress=stderr.print,
         ).run()
     except (InterruptedSearchError, KeyboardInterrupt):
-        searches.end(order.id, "interrupted", "the same command goes on", None)
+        searches.finish(search_run.id, "interrupted", "the same command goes on", None)
         raise
     except ArchonBatchError as error:
-        searches.end(order.id, "stopped", str(error), None)
+        searches.finish(search_run.id, "stopped", str(error), None)
         raise
-    result = results.result(found, plan.seed)
-    committed = searches.committed(order.id)
-    result |= {"usd": dollars(committed), "budget_usd": dollars(order.terms.budget)}
-    searches.end(order.id, "paused" if found.paused else "done", found.ended, result)
-    told = told_of(store, order.id)
-    folder = output or Path(order.name)
-    files = results.write(folder, order.name, _provenance(order, result), told, found)
+    result = results.result_to_json(found, plan.seed)
+    committed = searches.committed_cost(search_run.id)
+    result |= {"usd": usd_number(committed), "budget_usd": usd_number(search_run.terms.budget)}
+    searches.finish(
+        search_run.id, "paused" if found.is_budget_exhausted else "done", found.end_reason, result
+    )
+    told = search_json(store, search_run.id)
+    folder = output or Path(search_run.name)
+    files = results.write_results(
+        folder, search_run.name, _provenance(search_run, result), told, found
+    )
     if as_json:
         print_json(told)
     else:
-        print_found(told)
-    aside.print(f"{', '.join(files)} in {folder}")
-    if found.paused:
+        print_search(told)
+    stderr.print(f"{', '.join(files)} in {folder}")
+    if found.is_budget_exhausted:
         return 4
     return 1 if found.winner is None else 0
 
 
-def _provenance(order: SearchOrder, result: dict[str, Any]) -> Iterator[str]:
-    asked, winner = order.asked, result["winner"]
-    yield f"Found by search {order.id} in the space {order.plan.space.name}, {asked['algorithm']},"
+def _provenance(search_run: PreparedSearch, result: dict[str, Any]) -> Iterator[str]:
+    asked, winner = search_run.parameters, result["winner"]
+    yield f"Found by search {search_run.id} in the space {search_run.request.space.name}, {asked['algorithm']},"
     yield f"seed {asked['seed']}, metric {asked['metric']}, on {', '.join(asked['datasets'])}."
     if winner is not None:
         for part in ("dev", "held_out"):
@@ -180,11 +195,11 @@ def _provenance(order: SearchOrder, result: dict[str, Any]) -> Iterator[str]:
 @options.json_option
 def status(as_json: bool) -> None:
     """List the searches, and how far each is."""
-    settings = options.settings()
-    with options.store(settings) as store:
+    settings = options.load_settings()
+    with options.open_store(settings) as store:
         told = [
             {
-                **_head(store, one.id),
+                **_search_head(store, one.id),
                 "trials": len([t for t in store.searches.trials(one.id) if t.stage == "trial"]),
             }
             for one in store.searches.all()
@@ -192,7 +207,7 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        print_status(told)
+        print_search_list(told)
 
 
 @search.command()
@@ -200,33 +215,33 @@ def status(as_json: bool) -> None:
 @options.json_option
 def show(which: str, as_json: bool) -> None:
     """Show what a search found, and every trial."""
-    with options.store() as store:
-        told = told_of(store, store.searches.find(which).id)
+    with options.open_store() as store:
+        told = search_json(store, store.searches.find(which).id)
     if as_json:
         print_json(told)
     else:
-        print_found(told)
+        print_search(told)
 
 
-def _head(store: Store, search_id: str) -> dict[str, Any]:
+def _search_head(store: Store, search_id: str) -> dict[str, Any]:
     found = store.searches.find(search_id)
     return {
         "search": found.id,
         "name": found.name,
         "state": found.state,
         "reason": found.reason,
-        "budget_usd": dollars(found.budget),
-        "usd": dollars(store.searches.committed(found.id)),
+        "budget_usd": usd_number(found.budget),
+        "usd": usd_number(store.searches.committed_cost(found.id)),
         "created_at": found.created_at.isoformat(),
     }
 
 
-def told_of(store: Store, search_id: str) -> dict[str, Any]:
+def search_json(store: Store, search_id: str) -> dict[str, Any]:
     """A search with its trials: the shape of ``search show --json``."""
     found = store.searches.find(search_id)
     return {
-        **_head(store, search_id),
-        "asked": found.asked,
+        **_search_head(store, search_id),
+        "asked": found.request,
         "result": found.result,
-        "trials": [dict(line.told) for line in store.searches.trials(search_id)],
+        "trials": [dict(line.data) for line in store.searches.trials(search_id)],
     }

@@ -3,61 +3,65 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from archon_batch.cli.tables import money, print_table
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.tables import format_usd, print_table
+from archon_batch.cli.terminal_page import echo
 
 #: Trials that are listed, the best first.
-_SHOWN = 10
+_MAX_TRIALS_SHOWN = 10
 
 
-def print_status(told: Sequence[Mapping[str, Any]]) -> None:
-    if not told:
-        say("there is no search")
+def print_search_list(searches: Sequence[Mapping[str, Any]]) -> None:
+    if not searches:
+        echo("there is no search")
         return
     columns = ("search", "name", "state", "trials", "paid", "budget")
     print_table(
         columns,
         [
-            [one["search"], one["name"], one["state"], one["trials"], money(one["usd"]),
-             None if one["budget_usd"] is None else money(one["budget_usd"])]
-            for one in told
+            [one["search"], one["name"], one["state"], one["trials"], format_usd(one["usd"]),
+             None if one["budget_usd"] is None else format_usd(one["budget_usd"])]
+            for one in searches
         ],
     )  # fmt: skip
 
 
-def print_found(told: Mapping[str, Any]) -> None:
-    result = told["result"]
-    trials = [t for t in told["trials"] if t["stage"] == "trial"]
+def print_search(search: Mapping[str, Any]) -> None:
+    result = search["result"]
+    trials = [t for t in search["trials"] if t["stage"] == "trial"]
     scored = sorted(
         (t for t in trials if t["value"] is not None and t["state"] == "done"),
         key=lambda t: (-t["value"], t["n"]),
     )
     if scored:
-        _print_best(scored)
-    for line in _lines(told, result) if result else [f"{told['state']}: {told['reason'] or '-'}"]:
-        say(line)
+        _print_trials(scored)
+    for line in (
+        _result_lines(search, result)
+        if result
+        else [f"{search['state']}: {search['reason'] or '-'}"]
+    ):
+        echo(line)
 
 
-def _print_best(scored: Sequence[Mapping[str, Any]]) -> None:
+def _print_trials(scored: Sequence[Mapping[str, Any]]) -> None:
     columns = ("trial", "objective", "dev score", "calls a row", "USD a row", "choices")
-    print_table(columns, [_row(t) for t in scored[:_SHOWN]])
+    print_table(columns, [_trial_row(t) for t in scored[:_MAX_TRIALS_SHOWN]])
 
 
-def _row(trial: Mapping[str, Any]) -> list[object]:
+def _trial_row(trial: Mapping[str, Any]) -> list[object]:
     choices = ", ".join(f"{k} {v}" for k, v in (trial["point"] or {}).items())
     usd = trial["usd_per_row"]
     calls = f"{trial['calls_per_row']:.1f}"
     return [
         trial["n"],
         f"{trial['value']:.4f}",
-        _interval(trial["dev"]),
+        _format_mean(trial["dev"]),
         calls,
-        money(usd),
+        format_usd(usd),
         choices,
     ]
 
 
-def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"ended: {result['ended']}; {result['architectures']:,} valid architectures of "
         f"{result['combinations']:,} combinations, {result['trials']} tried, "
@@ -67,12 +71,12 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     for model in result.get("silent", ()):
         yield f"{model} replied to none of its calls and left the search; look at its key and its limits"
     if result["winner"] is None:
-        why = "was tried on all dev rows" if not _whole(told) else "scored anything"
+        why = "was tried on all dev rows" if not _has_completed_trial(search) else "scored anything"
         yield f"no architecture {why}, so there is no winner"
     elif (choice := result["winner"].get("choice")) is not None:
         yield (
             f"the winner was chosen among {len(result['finalists'])} finalists on "
-            f"{choice['rows']:,} other rows: {_interval(choice)}"
+            f"{choice['rows']:,} other rows: {_format_mean(choice)}"
         )
     for who, key in (
         ("winner", "winner"),
@@ -81,15 +85,15 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     ):
         if (end := result[key]) is not None:
             yield (
-                f"{who}: {end['label']}: dev {_interval(end['dev'])}, held out "
-                f"{_interval(end['held_out'])}, {end['calls_per_row']:.1f} calls and "
-                f"{money(end['usd_per_row'])} a row"
+                f"{who}: {end['label']}: dev {_format_mean(end['dev'])}, held out "
+                f"{_format_mean(end['held_out'])}, {end['calls_per_row']:.1f} calls and "
+                f"{format_usd(end['usd_per_row'])} a row"
             )
     for who, key in (("the best single model", "against_single"),
                      ("self-consistency", "against_consistent")):  # fmt: skip
         if (diff := result[key]) is not None:
-            yield f"winner against {who}, held out: {_interval(diff, sign='+')}"
-    all_dev = [t for t in told["trials"] if t["stage"] == "trial" and t["dev"]]
+            yield f"winner against {who}, held out: {_format_mean(diff, sign='+')}"
+    all_dev = [t for t in search["trials"] if t["stage"] == "trial" and t["dev"]]
     if all_dev and not any(t["dev"]["mean"] for t in all_dev):
         yield "every trial scored 0: look at the metric and the reference before the architectures"
     paid, again, whole = (result[k] for k in ("paid_calls", "found_calls", "single_file_calls"))
@@ -97,15 +101,15 @@ def _lines(told: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     rest = f", {dropped:,} are of rows that dropped ones were not run on" if dropped > 0 else ""
     yield f"paid {paid:,} calls instead of {whole:,}: {again:,} were found again{rest}"
     budget = result["budget_usd"]
-    of = "" if budget is None else f" of a budget of {money(budget)}"
-    yield f"{result['held_out_calls']:,} more calls on held-out rows; {money(result['usd'])} paid{of}"
+    of = "" if budget is None else f" of a budget of {format_usd(budget)}"
+    yield f"{result['held_out_calls']:,} more calls on held-out rows; {format_usd(result['usd'])} paid{of}"
 
 
-def _whole(told: Mapping[str, Any]) -> bool:
-    return any(t["stage"] == "trial" and t["state"] == "done" for t in told["trials"])
+def _has_completed_trial(search: Mapping[str, Any]) -> bool:
+    return any(t["stage"] == "trial" and t["state"] == "done" for t in search["trials"])
 
 
-def _interval(mean: Mapping[str, Any] | None, sign: str = "") -> str:
+def _format_mean(mean: Mapping[str, Any] | None, sign: str = "") -> str:
     if mean is None:
         return "-"
     low, high = format(mean["low"], f"{sign}.3f"), format(mean["high"], f"{sign}.3f")

@@ -3,15 +3,15 @@
 import click
 
 from archon_batch.cli import options
-from archon_batch.cli.item_view import print_story
+from archon_batch.cli.item_view import print_item
 from archon_batch.cli.tables import print_json, print_table
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.terminal_page import echo
 from archon_batch.jobs import views
 from archon_batch.store import Job, Store
-from archon_batch.untrusted_text import visible
+from archon_batch.untrusted_text import escape_control
 
 #: Characters of an answer in a line of many.
-_WIDTH = 100
+_MAX_ANSWER_CHARS = 100
 
 
 @click.command()
@@ -24,22 +24,22 @@ def show(job: str, row: str | None, full: bool, as_json: bool) -> None:
 
     Without ROW, the answers of all rows, a line each.
     """
-    with options.store() as store:
+    with options.open_store() as store:
         found = store.jobs.find(job)
         if row is None:
             _print_answers(store, found, as_json=as_json)
             return
-        figures = views.show(store, found, store.endings.one(found.id, row))
+        figures = views.item_details(store, found, store.item_results.get(found.id, row))
     if as_json:
         print_json(figures)
     else:
-        print_story(figures, full=full)
+        print_item(figures, full=full)
 
 
 def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
     answers = [
         {"id": end.row_id, "status": end.status, "answer": end.answer, "reason": end.reason}
-        for end in store.endings.all(job.id)
+        for end in store.item_results.all(job.id)
     ]
     if as_json:
         print_json(answers)
@@ -48,11 +48,11 @@ def _print_answers(store: Store, job: Job, *, as_json: bool) -> None:
         (_first_line(a["id"]), a["status"], _first_line(a["answer"] or a["reason"]))
         for a in answers
     ]
-    if failed := views.all_failed(store, job, store.accounts.progress(job.id)):
-        say(failed)
+    if failed := views.all_failed(store, job, store.usage.progress(job.id)):
+        echo(failed)
     print_table(("row", "status", "answer"), rows)
 
 
 def _first_line(text: str | None) -> str:
-    line, _, more = visible((text or "").strip()).partition("\n")
-    return f"{line[:_WIDTH]} ..." if more or len(line) > _WIDTH else line
+    line, _, more = escape_control((text or "").strip()).partition("\n")
+    return f"{line[:_MAX_ANSWER_CHARS]} ..." if more or len(line) > _MAX_ANSWER_CHARS else line

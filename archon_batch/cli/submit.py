@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from archon_batch.application.prepare import Order, prepared, refuse_uncallable
-from archon_batch.application.run import run
-from archon_batch.application.scheduled_run import Night, kept
+from archon_batch.application.prepare import JobRequest, prepare_inputs, validate_provider_access
+from archon_batch.application.run import run_job
+from archon_batch.application.scheduled_run import ScheduledRunRecorder, run_job_file
 from archon_batch.archon import Architecture
 from archon_batch.cli import options
-from archon_batch.cli.tables import aside, print_json
-from archon_batch.cli.terminal_page import say
+from archon_batch.cli.tables import print_json, stderr
+from archon_batch.cli.terminal_page import echo
 from archon_batch.config import JobFile
-from archon_batch.dataset import Reading
+from archon_batch.dataset import ReadOptions
 from archon_batch.errors import InputError
-from archon_batch.jobs.export import export, refuse_unwritable
-from archon_batch.jobs.submit import Submission, refuse_small_budget
+from archon_batch.jobs.export import export_job, validate_export_path
+from archon_batch.jobs.submit import Submission, validate_budget
 from archon_batch.jobs.submit import submit as make
 from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
@@ -40,13 +40,13 @@ from archon_batch.store import Job, Store
 )
 @click.option("--go-on", is_flag=True, help="Go on with that day's job as it was submitted.")
 @click.option("--name", help="A name of your own; submitting it again is the same job.")
-@click.option("--budget", type=options.Usd(), help="The most the job may spend, in USD.")
+@click.option("--budget", type=options.UsdParam(), help="The most the job may spend, in USD.")
 @click.option(
     "--priority",
     type=click.Choice(["high", "normal", "low"]),
     help="Whose calls workers make first; default: normal.",
 )
-@options.rows_options
+@options.dataset_options
 @click.option(
     "--shard",
     type=click.IntRange(1, 1000),
@@ -77,53 +77,55 @@ def submit(
     processes: int | None,
     wait: bool | None,
     as_json: bool,
-    reading: Reading,
+    reading: ReadOptions,
 ) -> int:
     """Run DATASET through an architecture.
 
     DATASET is JSONL (.gz too), CSV or Parquet, or - for standard input. The same submission
     again is the same job: it goes on where it was, and nothing is paid for twice.
     """
-    settings = options.settings(processes)
-    order = Order(dataset, arch, name, budget, output, reading, priority)
+    settings = options.load_settings(processes)
+    order = JobRequest(dataset, arch, name, budget, output, reading, priority)
     if wait is False and output is not None:
         raise InputError(
             "--detach does not wait for what -o exports; archon-batch export does it later"
         )
 
-    def work(file: JobFile | None, night: Night | None) -> int:
+    def work(file: JobFile | None, night: ScheduledRunRecorder | None) -> int:
         if go_on and night is None:
             raise InputError(f"--go-on: {job_file} has no nights, for want of when and on_failure")
-        asked = order if file is None else order.filled(file)
+        asked = order if file is None else order.with_job_file(file)
         # A job file names its export, and starting it again writes the same.
         over = force or file is not None
         if asked.output is not None:
-            refuse_unwritable(asked.output, force=over)
-        job = _begun(settings, asked, night) if go_on and night is not None else None
+            validate_export_path(asked.output, force=over)
+        job = (
+            _continue_scheduled_run(settings, asked, night) if go_on and night is not None else None
+        )
         if job is None:
-            new = _Terms(shard, reuse=not no_cache, allow_unpriced=allow_unpriced)
-            job = _submitted(settings, asked, new, night)
-        _print(job, as_json=as_json)
-        if settings.embedded and wait is False:
-            aside.print(f"stored; archon-batch resume {job.id} runs it")
+            new = _SubmitOptions(shard, reuse=not no_cache, allow_unpriced=allow_unpriced)
+            job = _submit_request(settings, asked, new, night)
+        _print_job(job, as_json=as_json)
+        if settings.in_process and wait is False:
+            stderr.print(f"stored; archon-batch resume {job.id} runs it")
             return 0
         awaited = asked.output is not None or (file is not None and file.on_failure is not None)
-        status = run(settings, job, wait=awaited if wait is None else wait)
+        status = run_job(settings, job, wait=awaited if wait is None else wait)
         if asked.output is not None and status in (0, 1) and wait is not False:
-            with options.store(settings) as store:
-                export(store, job, asked.output, force=over)
-            aside.print(f"answers are in {asked.output}")
+            with options.open_store(settings) as store:
+                export_job(store, job, asked.output, force=over)
+            stderr.print(f"answers are in {asked.output}")
         return status
 
     if job_file is None:
         if date is not None or go_on:
             raise InputError("--date and --go-on are of a job file; name one with --job FILE")
         return work(None, None)
-    return kept(settings, job_file, (date or datetime.now(UTC)).date(), work)
+    return run_job_file(settings, job_file, (date or datetime.now(UTC)).date(), work)
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
+class _SubmitOptions:
     """What only the command line says of a submission."""
 
     shard: int | None
@@ -131,70 +133,81 @@ class _Terms:
     allow_unpriced: bool
 
 
-def _submitted(settings: Settings, order: Order, terms: _Terms, night: Night | None) -> Job:
-    with prepared(order, allow_unpriced=terms.allow_unpriced) as (rows, architecture, prices):
-        if order.output is not None and rows.reads(order.output):
-            raise InputError(f"{order.output} is the dataset; name another file for the answers")
+def _submit_request(
+    settings: Settings,
+    request: JobRequest,
+    submit_options: _SubmitOptions,
+    recorder: ScheduledRunRecorder | None,
+) -> Job:
+    with prepare_inputs(request, allow_unpriced=submit_options.allow_unpriced) as (
+        rows,
+        architecture,
+        prices,
+    ):
+        if request.output is not None and rows.includes_file(request.output):
+            raise InputError(f"{request.output} is the dataset; name another file for the answers")
         submission = Submission(
             rows,
             architecture,
             prices,
-            order.name,
-            order.budget,
-            terms.shard,
-            reuse=terms.reuse,
-            priority=order.priority or "normal",
+            request.name,
+            request.budget,
+            submit_options.shard,
+            reuse=submit_options.reuse,
+            priority=request.priority or "normal",
         )
-        if order.budget is not None:
-            refuse_small_budget(submission)
-        refuse_unready(settings, architecture)
-        with options.store(settings) as store:
-            job = made(store, submission)
-            if order.priority is not None and order.priority != job.priority:
-                store.jobs.set_priority(job.id, order.priority)
+        if request.budget is not None:
+            validate_budget(submission)
+        require_ready(settings, architecture)
+        with options.open_store(settings) as store:
+            job = get_or_create_job(store, submission)
+            if request.priority is not None and request.priority != job.priority:
+                store.jobs.set_priority(job.id, request.priority)
                 job = store.jobs.get(job.id)
-            if night is not None:
-                night.submitted(store, job)
+            if recorder is not None:
+                recorder.record_job(store, job)
             return job
 
 
-def _begun(settings: Settings, order: Order, night: Night) -> Job | None:
+def _continue_scheduled_run(
+    settings: Settings, request: JobRequest, recorder: ScheduledRunRecorder
+) -> Job | None:
     """The job that the night came to before, set going again; its dataset is not read again."""
-    with options.store(settings) as store:
-        job = night.job(store)
-        return None if job is None else _again(store, job, order.budget)
+    with options.open_store(settings) as store:
+        job = recorder.find_job(store)
+        return None if job is None else _restart(store, job, request.budget)
 
 
-def _print(job: Job, *, as_json: bool) -> None:
+def _print_job(job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json({"job": job.id, "name": job.name, "rows": job.rows})
     else:
-        say(job.id)
+        echo(job.id)
 
 
-def refuse_unready(settings: Settings, architecture: Architecture) -> None:
+def require_ready(settings: Settings, architecture: Architecture) -> None:
     """Refuse to store what nobody could run."""
-    if settings.embedded:
-        refuse_uncallable(architecture)
+    if settings.in_process:
+        validate_provider_access(architecture)
         return
-    from archon_batch.engine.broker import patiently, reached  # noqa: PLC0415
+    from archon_batch.engine.broker import check_broker, retry_while_busy  # noqa: PLC0415
 
-    patiently(reached)
+    retry_while_busy(check_broker)
 
 
-def made(store: Store, submission: Submission) -> Job:
+def get_or_create_job(store: Store, submission: Submission) -> Job:
     """The job, new or found; one that was stopped is set going again."""
     job, is_new = make(store, submission)
     if is_new:
         return job
-    aside.print(f"submitted before: job {job.id} is {job.state}")
+    stderr.print(f"submitted before: job {job.id} is {job.state}")
     if job.state == "cancelled":
         raise InputError(f"{job.id} is cancelled; archon-batch retry {job.id} opens its rows again")
-    return _again(store, job, submission.budget)
+    return _restart(store, job, submission.budget)
 
 
-def _again(store: Store, job: Job, budget: NanoUsd | None) -> Job:
+def _restart(store: Store, job: Job, budget: NanoUsd | None) -> Job:
     """Set a job going that was stopped; or paused, if it has another budget now."""
     raised = budget is not None and budget != job.budget
     states = ["stopped", "paused"] if raised else ["stopped"]
-    return store.jobs.set_going(job.id, only_from=states, budget=budget if raised else None)
+    return store.jobs.resume(job.id, from_states=states, budget=budget if raised else None)

@@ -10,55 +10,55 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from archon_batch.untrusted_text import visible
+from archon_batch.untrusted_text import escape_control
 
 #: Columns where there is no terminal.
 _WIDTH = 80
 
 #: Words, or words with a style of rich's.
-Words = str | tuple[str, str]
+StyledText = str | tuple[str, str]
 
 
-def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print the text of whomever: a terminal shows all of it, and obeys none."""
-    click.echo(visible(text), err=err, nl=nl)  # noqa: TID251  (here it is)
+    click.echo(escape_control(text), err=err, nl=nl)  # noqa: TID251  (here it is)
 
 
-def counted(count: int, what: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """So many of it, in words."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-class Page:
+class TerminalPage:
     """Whatever it is given is made visible first."""
 
     def __init__(self) -> None:
         console = Console(highlight=False)
         self._console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
-    def heading(self, words: str) -> None:
+    def heading(self, text: str) -> None:
         self._console.print()
-        self._console.print(Rule(_text((words, "bold")), align="left", style="dim"))
+        self._console.print(Rule(_styled((text, "bold")), align="left", style="dim"))
 
-    def line(self, *words: Words, indent: int = 0) -> None:
+    def line(self, *parts: StyledText, indent: int = 0) -> None:
         """A line, and where it is too long more lines below it, set in by two."""
-        lines = self._wrapped(_text(*words), indent + 2)
+        lines = self._wrap(_styled(*parts), indent + 2)
         for number, line in enumerate(lines):
             self._print(line, indent + 2 * (number > 0))
 
-    def block(self, text: str, *, indent: int = 0, most: int | None = None) -> None:
-        """A text of many lines; those beyond ``most`` are counted instead of shown."""
-        lines = self._wrapped(_text(text.strip("\r\n")), indent + 2)
-        shown = lines if most is None or len(lines) <= most + 1 else lines[:most]
+    def block(self, text: str, *, indent: int = 0, max_lines: int | None = None) -> None:
+        """A text of many lines; those beyond ``max_lines`` are counted instead of shown."""
+        lines = self._wrap(_styled(text.strip("\r\n")), indent + 2)
+        shown = lines if max_lines is None or len(lines) <= max_lines + 1 else lines[:max_lines]
         for line in shown:
             self._print(Text.assemble(("| ", "dim"), line), indent)
         if len(shown) < len(lines):
             more = f"... {len(lines) - len(shown):,} more lines, --full shows them"
-            self._print(_text((more, "dim")), indent)
+            self._print(_styled((more, "dim")), indent)
 
-    def prose(self, text: str) -> None:
+    def paragraph(self, text: str) -> None:
         """A text in full, with nothing beside it."""
-        for line in self._wrapped(_text(text), 0):
+        for line in self._wrap(_styled(text), 0):
             self._print(line, 0)
 
     def table(
@@ -67,24 +67,24 @@ class Page:
         rows: Iterable[Sequence[str]],
         *,
         indent: int = 0,
-        whole: bool = False,
+        wrap_last: bool = False,
     ) -> None:
         """The last column gets what room there is, and ends in dots unless it is shown whole."""
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
         *others, last = columns
         for column in others:
-            table.add_column(_text(column), no_wrap=True)
-        overflow: Literal["fold", "ellipsis"] = "fold" if whole else "ellipsis"
-        table.add_column(_text(last), no_wrap=not whole, overflow=overflow, ratio=1)
+            table.add_column(_styled(column), no_wrap=True)
+        overflow: Literal["fold", "ellipsis"] = "fold" if wrap_last else "ellipsis"
+        table.add_column(_styled(last), no_wrap=not wrap_last, overflow=overflow, ratio=1)
         for row in rows:
-            table.add_row(*(_text(" ".join(cell.split())) for cell in row))
+            table.add_row(*(_styled(" ".join(cell.split())) for cell in row))
         self._console.print(Padding(table, (0, 0, 0, indent)))
 
-    def space(self) -> None:
+    def blank_line(self) -> None:
         self._console.print()
 
-    def _wrapped(self, text: Text, less: int) -> Sequence[Text]:
-        width = max(1, self._console.width - less)
+    def _wrap(self, text: Text, margin: int) -> Sequence[Text]:
+        width = max(1, self._console.width - margin)
         return list(text.wrap(self._console, width, overflow="fold"))
 
     def _print(self, line: Text, indent: int) -> None:
@@ -92,6 +92,6 @@ class Page:
         self._console.print(Text.assemble(" " * indent, line), soft_wrap=True)
 
 
-def _text(*words: Words) -> Text:
-    pairs = ((word, "") if isinstance(word, str) else word for word in words)
-    return Text.assemble(*((visible(text), style) for text, style in pairs))
+def _styled(*parts: StyledText) -> Text:
+    pairs = ((word, "") if isinstance(word, str) else word for word in parts)
+    return Text.assemble(*((escape_control(text), style) for text, style in pairs))

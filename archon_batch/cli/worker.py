@@ -16,13 +16,13 @@ def worker(pool: Path) -> int:
 
     SIGTERM or Ctrl-C: no new calls, those in flight land, then exit.
     """
-    settings = options.settings()
-    if settings.embedded:
+    settings = options.load_settings()
+    if settings.in_process:
         raise SettingsError(
             "ARCHON_BATCH_BROKER_URL",
             "not set; workers need a broker, such as redis://localhost:6379/0",
         )
     found = read_pool_file(pool)
-    from archon_batch.engine.worker_pool import run  # noqa: PLC0415
+    from archon_batch.engine.worker_pool import run_pool  # noqa: PLC0415
 
-    return run(found, pool.stem)
+    return run_pool(found, pool.stem)

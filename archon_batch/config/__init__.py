@@ -2,30 +2,30 @@
 
 from archon_batch.config.architecture_file import (
     ArchitectureFile,
-    component_kinds,
+    component_types,
     find_architecture,
     load_architecture,
     read_architecture_file,
 )
 from archon_batch.config.job_file import JobFile, read_job_file
 from archon_batch.config.pool_file import PoolFile, read_pool_file
-from archon_batch.config.text_files import text_of
-from archon_batch.config.yaml_document import Document, kind_of, load
-from archon_batch.config.yaml_writer import yaml_text
+from archon_batch.config.text_files import text_or_file
+from archon_batch.config.yaml_document import YamlDocument, file_kind, load_document
+from archon_batch.config.yaml_writer import architecture_yaml
 
 __all__ = [
     "ArchitectureFile",
-    "Document",
     "JobFile",
     "PoolFile",
-    "component_kinds",
+    "YamlDocument",
+    "architecture_yaml",
+    "component_types",
+    "file_kind",
     "find_architecture",
-    "kind_of",
-    "load",
     "load_architecture",
+    "load_document",
     "read_architecture_file",
     "read_job_file",
     "read_pool_file",
-    "text_of",
-    "yaml_text",
+    "text_or_file",
 ]

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import get_args
 
 from archon_batch.archon import (
-    KINDS,
+    COMPONENT_TYPES,
     Architecture,
     Component,
-    Told,
-    is_reference,
+    ConversionNote,
+    is_reference_config,
     read_architecture,
-    read_reference,
-    refuse_broken,
+    read_reference_config,
+    validate_architecture,
 )
-from archon_batch.config.yaml_document import Document, load
+from archon_batch.config.yaml_document import YamlDocument, load_document
 from archon_batch.errors import ArchitectureError
 
 #: Where a name without a folder is looked for.
-FOLDER = Path("jobs/architectures")
+ARCHITECTURE_FOLDER = Path("jobs/architectures")
 #: Where packages register components, each under its type.
-GROUP = "archon_batch.components"
+COMPONENT_ENTRY_POINTS = "archon_batch.components"
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: A component in a layer that is a mapping.
-_MODELS = re.compile(r"^(layers\[\d+\])\.models(\[\d+\])")
+_MODELS_KEY_PATH = re.compile(r"^(layers\[\d+\])\.models(\[\d+\])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +36,33 @@ class ArchitectureFile:
     """An architecture, and the document that it was read from."""
 
     architecture: Architecture
-    document: Document
+    document: YamlDocument
     #: What is taken otherwise than it is written, with its place: of configurations of the
     #: reference implementation only.
-    told: tuple[Told, ...] = ()
+    conversion_notes: tuple[ConversionNote, ...] = ()
 
-    def where(self, place: str) -> str:
+    def location(self, key_path: str) -> str:
         """The file, and the line of a place if it is known: ``math.yaml:14``."""
-        return self.document.where(place)
+        return self.document.location(key_path)
 
-    def blamed(self) -> AbstractContextManager[None]:
+    def locate_errors(self) -> AbstractContextManager[None]:
         """Have what is found wrong with the architecture later told with its file and line."""
-        return self.document.blamed(ArchitectureError)
+        return self.document.locate_errors(ArchitectureError)
 
 
 def read_architecture_file(
-    name: str, folder: Path = FOLDER, kinds: Mapping[str, type[Component]] | None = None
+    name: str,
+    folder: Path = ARCHITECTURE_FOLDER,
+    component_types: Mapping[str, type[Component]] | None = None,
 ) -> Architecture:
     """The architecture of a path, or of a name in the folder: see ``load_architecture``."""
-    return load_architecture(name, folder, kinds).architecture
+    return load_architecture(name, folder, component_types).architecture
 
 
 def load_architecture(
-    name: str, folder: Path = FOLDER, kinds: Mapping[str, type[Component]] | None = None
+    name: str,
+    folder: Path = ARCHITECTURE_FOLDER,
+    kinds: Mapping[str, type[Component]] | None = None,
 ) -> ArchitectureFile:
     """The architecture of a path, or of a name in the folder; data can flow through it.
 
@@ -73,21 +77,21 @@ def load_architecture(
         ArchitectureError: there is no such file, or something in it is wrong; ``file`` has the line.
     """
     path = find_architecture(name, folder)
-    document = load(path)
-    kinds = component_kinds() if kinds is None else kinds
-    told: tuple[Told, ...] = ()
-    theirs = document.value if is_reference(document.value) else None
-    document = document if theirs is None else _by_our_places(document)
-    with document.blamed(ArchitectureError):
+    document = load_document(path)
+    kinds = component_types() if kinds is None else kinds
+    told: tuple[ConversionNote, ...] = ()
+    theirs = document.value if is_reference_config(document.value) else None
+    document = document if theirs is None else _with_native_key_paths(document)
+    with document.locate_errors(ArchitectureError):
         if theirs is not None:
-            architecture, told = read_reference(theirs, kinds, path.stem)
+            architecture, told = read_reference_config(theirs, kinds, path.stem)
         else:
             architecture = read_architecture(document.value, kinds, path.stem)
-        refuse_broken(architecture)
+        validate_architecture(architecture)
     return ArchitectureFile(architecture, document, told)
 
 
-def find_architecture(name: str, folder: Path = FOLDER) -> Path:
+def find_architecture(name: str, folder: Path = ARCHITECTURE_FOLDER) -> Path:
     """The file that ``name`` stands for.
 
     Raises:
@@ -111,14 +115,14 @@ def find_architecture(name: str, folder: Path = FOLDER) -> Path:
     )
 
 
-def component_kinds() -> Mapping[str, type[Component]]:
+def component_types() -> Mapping[str, type[Component]]:
     """Our components and those that installed packages register, by their type.
 
     Raises:
         ArchitectureError: one cannot be imported, is no whole component, or takes the name of another.
     """
-    kinds = dict(KINDS)
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    kinds = dict(COMPONENT_TYPES)
+    for entry in importlib.metadata.entry_points(group=COMPONENT_ENTRY_POINTS):
         package = entry.dist.name if entry.dist else entry.value
         try:
             found = entry.load()
@@ -142,7 +146,7 @@ def component_kinds() -> Mapping[str, type[Component]]:
     return kinds
 
 
-def _by_our_places(document: Document) -> Document:
+def _with_native_key_paths(document: YamlDocument) -> YamlDocument:
     """With the lines of ``layers[1].models[2]`` as those of ``layers[1][2]``, where it is read to."""
-    lines = {_MODELS.sub(r"\1\2", place): line for place, line in document.lines.items()}
+    lines = {_MODELS_KEY_PATH.sub(r"\1\2", place): line for place, line in document.lines.items()}
     return replace(document, lines={**lines, **document.lines})

@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from archon_batch.archon import checked
-from archon_batch.config.cron import refuse_bad
-from archon_batch.config.text_files import text_of
-from archon_batch.config.yaml_document import Document, load
+from archon_batch.archon import validate_data
+from archon_batch.config.cron import validate_cron
+from archon_batch.config.text_files import text_or_file
+from archon_batch.config.yaml_document import YamlDocument, load_document
 from archon_batch.errors import JobFileError
 
-_PLACE = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-def _usd(value: object) -> Decimal:
+def _parse_usd(value: object) -> Decimal:
     """The amount as it is written: 0.10 is ten hundredths, not the nearest binary fraction."""
     try:
         # True and false are whole numbers in Python, but not as text.
@@ -40,15 +40,15 @@ def _url_or_command(value: object) -> object:
     raise ValueError("a command as a list, such as [notify, oncall], or a URL of http or https")
 
 
-def _some(value: str) -> str:
+def _require_text(value: str) -> str:
     if not value.strip():
         raise ValueError("some text")
     return value
 
 
-Text = Annotated[str, AfterValidator(_some)]
-Cron = Annotated[str, AfterValidator(refuse_bad)]
-Usd = Annotated[Decimal, BeforeValidator(_usd), Field(gt=0, le=1_000_000)]
+NonEmptyText = Annotated[str, AfterValidator(_require_text)]
+Cron = Annotated[str, AfterValidator(validate_cron)]
+UsdAmount = Annotated[Decimal, BeforeValidator(_parse_usd), Field(gt=0, le=1_000_000)]
 OnFailure = Annotated[tuple[str, ...] | str, BeforeValidator(_url_or_command)]
 
 
@@ -58,27 +58,27 @@ class JobFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     #: A path, or a pattern such as ``inbox/*.jsonl``.
-    dataset: Text
-    architecture: Text
-    name: Text | None = None
+    dataset: NonEmptyText
+    architecture: NonEmptyText
+    name: NonEmptyText | None = None
     #: The most it may spend; None is no bound.
-    budget_usd: Usd | None = None
+    budget_usd: UsdAmount | None = None
     #: Whose calls workers make first; None is normal.
     priority: Literal["high", "normal", "low"] | None = None
     #: Cron, in UTC; None is by hand only.
     when: Cron | None = None
     #: Where the results go.
-    export: Text | None = None
-    template: Text | None = None
-    prompt_field: Text | None = None
-    id_field: Text | None = None
+    export: NonEmptyText | None = None
+    template: NonEmptyText | None = None
+    prompt_field: NonEmptyText | None = None
+    id_field: NonEmptyText | None = None
     #: Rows to read; None reads all.
     limit: int | None = Field(default=None, ge=1)
     #: Who is told of a night that fails: a command, or a URL that takes JSON.
     on_failure: OnFailure | None = None
 
     @property
-    def is_kept(self) -> bool:
+    def is_recorded(self) -> bool:
         """Whether its nights are put on record: something starts it, or somebody wants to know."""
         return self.when is not None or self.on_failure is not None
 
@@ -89,40 +89,40 @@ def read_job_file(path: Path, today: date) -> JobFile:
     Raises:
         JobFileError: something in it is wrong; ``file`` has the line.
     """
-    document = load(path, JobFileError)
-    with document.blamed(JobFileError):
-        job = checked(JobFile, document.value, "")
+    document = load_document(path, JobFileError)
+    with document.locate_errors(JobFileError):
+        job = validate_data(JobFile, document.value, "")
     day = {"date": today.isoformat()}
-    name = _filled(document, "name", job.name, day)
+    name = _fill_placeholders(document, "name", job.name, day)
     known = day if name is None else {**day, "name": name}
     filled = job.model_copy(
         update={
             "name": name,
-            "template": _template(document, job.template),
-            "dataset": _filled(document, "dataset", job.dataset, day),
-            "export": _filled(document, "export", job.export, known),
+            "template": _template_text(document, job.template),
+            "dataset": _fill_placeholders(document, "dataset", job.dataset, day),
+            "export": _fill_placeholders(document, "export", job.export, known),
         }
     )
     if job.when is not None and "{date}" not in (job.name or ""):
         why = "it needs a name with {date}, or every night after the first is the same job"
-        raise JobFileError(document.where("when"), "when", why)
+        raise JobFileError(document.location("when"), "when", why)
     return filled
 
 
-def _template(document: Document, given: str | None) -> str | None:
+def _template_text(document: YamlDocument, given: str | None) -> str | None:
     """The template, which may stand in a file beside the job file."""
     try:
-        return None if given is None else text_of(given, document.path.parent)
+        return None if given is None else text_or_file(given, document.path.parent)
     except ValueError as error:
-        raise JobFileError(document.where("template"), "template", str(error)) from None
+        raise JobFileError(document.location("template"), "template", str(error)) from None
 
 
-def _filled(
-    document: Document, place: str, text: str | None, known: Mapping[str, str]
+def _fill_placeholders(
+    document: YamlDocument, key: str, text: str | None, values: Mapping[str, str]
 ) -> str | None:
-    for found in _PLACE.finditer(text or ""):
-        if found[1] not in known:
-            words = ", ".join(f"{{{word}}}" for word in known)
+    for found in _PLACEHOLDER.finditer(text or ""):
+        if found[1] not in values:
+            words = ", ".join(f"{{{word}}}" for word in values)
             why = f"nothing fills {found[0]}; known here: {words}"
-            raise JobFileError(document.where(place), place, why)
-    return None if text is None else _PLACE.sub(lambda found: known[found[1]], text)
+            raise JobFileError(document.location(key), key, why)
+    return None if text is None else _PLACEHOLDER.sub(lambda found: values[found[1]], text)

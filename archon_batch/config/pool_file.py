@@ -6,23 +6,23 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from archon_batch.archon import checked
-from archon_batch.config.yaml_document import load
+from archon_batch.archon import validate_data
+from archon_batch.config.yaml_document import load_document
 from archon_batch.errors import PoolFileError
 
 #: Models are named as litellm names them.
-_NAME = re.compile(r"joins|calls(?:\.[A-Za-z0-9._:/@+-]{1,200})?")
+_QUEUE_NAME = re.compile(r"joins|calls(?:\.[A-Za-z0-9._:/@+-]{1,200})?")
 
 
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+def _validate_queue(value: str) -> str:
+    if not _QUEUE_NAME.fullmatch(value):
         raise ValueError(
             "joins, calls, or the calls of a provider or a model, such as calls.openai"
         )
     return value
 
 
-def _listed(value: object) -> object:
+def _validate_queue_list(value: object) -> object:
     if not isinstance(value, list | tuple) or not value or len(set(map(str, value))) < len(value):
         raise ValueError("a list of queues, each once, such as [calls]")
     return tuple(value)
@@ -31,7 +31,10 @@ def _listed(value: object) -> object:
 class PoolFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    queues: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], BeforeValidator(_listed)]
+    queues: Annotated[
+        tuple[Annotated[str, AfterValidator(_validate_queue)], ...],
+        BeforeValidator(_validate_queue_list),
+    ]
     #: One event loop a process is what the workers are built on, and threads share it.
     pool: Literal["threads"] = "threads"
     #: Messages that a process handles at once.
@@ -50,6 +53,6 @@ def read_pool_file(path: Path) -> PoolFile:
     Raises:
         PoolFileError: something in it is wrong; ``file`` has the line.
     """
-    document = load(path, PoolFileError)
-    with document.blamed(PoolFileError):
-        return checked(PoolFile, document.value, "")
+    document = load_document(path, PoolFileError)
+    with document.locate_errors(PoolFileError):
+        return validate_data(PoolFile, document.value, "")

@@ -11,59 +11,60 @@ from typing import Literal
 
 import yaml
 
-from archon_batch.archon import refuse_secrets
-from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError, together
-from archon_batch.untrusted_text import why_not_utf8
+from archon_batch.archon import validate_no_secrets
+from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError, combine_errors
+from archon_batch.untrusted_text import describe_utf8_error
 
 #: The error of each kind of file, all with (file, place, why).
-Wrong = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]
+FileErrorType = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]
 
 #: A point or an exponent makes it one: ``012`` is text, neither 12 nor YAML 1.1's 10.
-_FLOAT = (
+_FLOAT_PATTERN = (
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,40}|\.[0-9]{1,40}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?"
 )
 
-_LARGEST = 1024 * 1024
-_DEEPEST = 64
-_NO_ALIAS = "anchors and aliases are not allowed; put text that begins with & or * in quotes"
+_MAX_BYTES = 1024 * 1024
+_MAX_DEPTH = 64
+_ALIAS_ERROR = "anchors and aliases are not allowed; put text that begins with & or * in quotes"
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class YamlDocument:
     path: Path
     #: Mappings with text as keys, lists, text, numbers, true and false, None.
     value: object
     #: The line of every place, from 1.
     lines: Mapping[str, int]
 
-    def line(self, place: str) -> int | None:
+    def line_of(self, key_path: str) -> int | None:
         """The line of a place such as ``layers[2][0].top_k``, or of the nearest part around it."""
-        while place:
+        while key_path:
             # One component may stand for the layer it is alone in.
-            for at in (place, place.replace("][0]", "]")):
+            for at in (key_path, key_path.replace("][0]", "]")):
                 if at in self.lines:
                     return self.lines[at]
-            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+            key_path = key_path[: max(key_path.rfind("."), key_path.rfind("["), 0)]
         return None
 
-    def where(self, place: str) -> str:
+    def location(self, key_path: str) -> str:
         """The file, and the line of the place if it is known: ``math.yaml:14``."""
-        line = self.line(place)
+        line = self.line_of(key_path)
         return str(self.path) if line is None else f"{self.path}:{line}"
 
     @contextmanager
-    def blamed(self, wrong: Wrong) -> Iterator[None]:
+    def locate_errors(self, error_type: FileErrorType) -> Iterator[None]:
         """Have what a check of the value finds wrong told with this file and its line."""
         try:
             yield
         except ArchitectureError as error:
-            found = [e for e in (error, *error.others) if isinstance(e, ArchitectureError)]
-            raise together(
-                [wrong(self.where(one.place), one.place, one.why) for one in found], error.more
+            found = [e for e in (error, *error.other_errors) if isinstance(e, ArchitectureError)]
+            raise combine_errors(
+                [error_type(self.location(one.path), one.path, one.why) for one in found],
+                error.omitted_count,
             ) from None
 
 
-def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
+def load_document(path: Path, error_type: FileErrorType = ArchitectureError) -> YamlDocument:
     """Read a file that an operator wrote.
 
     Numbers are decimal, dates and times are text, and keys are text: what YAML 1.1 would make of
@@ -71,9 +72,9 @@ def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
     refused, since no file of ours has a use for them; so is a file that holds a key of a provider.
 
     Raises:
-        ArchitectureError: it cannot be read; or the ``wrong`` that is given.
+        ArchitectureError: it cannot be read; or the ``error_type`` that is given.
     """
-    text = _text(path, wrong)
+    text = _read_text(path, error_type)
     if path.suffix == ".json":
         # JSON has no tabs but between its parts, where YAML has none.
         text = text.replace("\t", " ")
@@ -82,7 +83,7 @@ def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            value = None if node is None else _value(node, "", lines)
+            value = None if node is None else _plain_value(node, "", lines)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -91,28 +92,30 @@ def load(path: Path, wrong: Wrong = ArchitectureError) -> Document:
         why = ", ".join(part for part in (error.context, error.problem) if part)
         if why.startswith(("while scanning an alias", "while scanning an anchor")):
             # A bare "* 2 * * *" of cron begins so.
-            why = _NO_ALIAS
-        raise wrong(at, "", why) from None
+            why = _ALIAS_ERROR
+        raise error_type(at, "", why) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise wrong(
+        raise error_type(
             f"{path}:{line}", "", f"U+{ord(text[error.position]):04X} is not allowed"
         ) from None
     except (ValueError, OverflowError):
-        raise wrong(str(path), "", "not YAML: an escape or a directive is out of range") from None
-    document = Document(path, value, lines)
-    with document.blamed(wrong):
-        refuse_secrets(value, "")
+        raise error_type(
+            str(path), "", "not YAML: an escape or a directive is out of range"
+        ) from None
+    document = YamlDocument(path, value, lines)
+    with document.locate_errors(error_type):
+        validate_no_secrets(value, "")
     return document
 
 
-def kind_of(path: Path) -> Literal["architecture", "job", "pool", "space"]:
+def file_kind(path: Path) -> Literal["architecture", "job", "pool", "space"]:
     """What the file is, by the keys it has.
 
     Raises:
         ArchitectureError: it cannot be read, or is none of them.
     """
-    document = load(path)
+    document = load_document(path)
     value = document.value
     keys = value if isinstance(value, dict) else {}
     if "layers" in keys:
@@ -142,12 +145,12 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise yaml.MarkedYAMLError(problem=_NO_ALIAS, problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=_ALIAS_ERROR, problem_mark=event.start_mark)
         if getattr(event, "tag", None) is not None:
             why = "tags are not allowed; put text that begins with ! in quotes"
             raise yaml.MarkedYAMLError(problem=why, problem_mark=event.start_mark)
-        if self._depth == _DEEPEST:
-            why = f"nested deeper than {_DEEPEST}"
+        if self._depth == _MAX_DEPTH:
+            why = f"nested deeper than {_MAX_DEPTH}"
             raise yaml.MarkedYAMLError(problem=why, problem_mark=event.start_mark)
         self._depth += 1
         try:
@@ -163,39 +166,39 @@ for _tag, _pattern, _first in (
     ("bool", r"(?i:yes|no|true|false|on|off)", "yYnNtTfFoO"),
     # Eighteen digits are more than any number here has; what is longer stays text, and is refused.
     ("int", r"[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789"),
-    ("float", _FLOAT, "-+.0123456789"),
+    ("float", _FLOAT_PATTERN, "-+.0123456789"),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), list(_first))
 
 
-def _text(path: Path, wrong: Wrong) -> str:
+def _read_text(path: Path, error_type: FileErrorType) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+            data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise wrong(str(path), "", "no such file") from None
+        raise error_type(str(path), "", "no such file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise wrong(str(path), "", f"cannot be read: {reason.lower()}") from None
-    if len(data) > _LARGEST:
-        raise wrong(str(path), "", f"larger than {_LARGEST // 1024 // 1024} MiB")
+        raise error_type(str(path), "", f"cannot be read: {reason.lower()}") from None
+    if len(data) > _MAX_BYTES:
+        raise error_type(str(path), "", f"larger than {_MAX_BYTES // 1024 // 1024} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise wrong(f"{path}:{line}", "", why_not_utf8(error)) from None
+        raise error_type(f"{path}:{line}", "", describe_utf8_error(error)) from None
 
 
-def _value(node: yaml.Node, place: str, lines: dict[str, int]) -> object:
+def _plain_value(node: yaml.Node, key_path: str, lines: dict[str, int]) -> object:
     """The plain data of a node; ``lines`` is filled in on the way."""
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, place, lines)
+        return _mapping(node, key_path, lines)
     if isinstance(node, yaml.SequenceNode):
         values = []
         for index, inner in enumerate(node.value):
-            at = f"{place}[{index}]"
+            at = f"{key_path}[{index}]"
             lines[at] = inner.start_mark.line + 1
-            values.append(_value(inner, at, lines))
+            values.append(_plain_value(inner, at, lines))
         return values
     text = str(node.value)
     match node.tag:
@@ -209,16 +212,16 @@ def _value(node: yaml.Node, place: str, lines: dict[str, int]) -> object:
             return float(text)
         case "float":
             raise yaml.MarkedYAMLError(problem="too large a number", problem_mark=node.start_mark)
-    return _storable(text, node)
+    return _join_surrogates(text, node)
 
 
-def _mapping(node: yaml.MappingNode, place: str, lines: dict[str, int]) -> dict[str, object]:
+def _mapping(node: yaml.MappingNode, key_path: str, lines: dict[str, int]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key_node, inner in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(problem="a key is text", problem_mark=key_node.start_mark)
-        key = _storable(str(key_node.value), key_node)
-        at = f"{place}.{key}" if place else key
+        key = _join_surrogates(str(key_node.value), key_node)
+        at = f"{key_path}.{key}" if key_path else key
         line = key_node.start_mark.line + 1
         if key in found:
             both = (
@@ -227,11 +230,11 @@ def _mapping(node: yaml.MappingNode, place: str, lines: dict[str, int]) -> dict[
             why = f"the key {key!r:.60} appears twice, {both}"
             raise yaml.MarkedYAMLError(problem=why, problem_mark=key_node.start_mark)
         lines[at] = line
-        found[key] = _value(inner, at, lines)
+        found[key] = _plain_value(inner, at, lines)
     return found
 
 
-def _storable(text: str, node: yaml.Node) -> str:
+def _join_surrogates(text: str, node: yaml.Node) -> str:
     """The text with the halves of each surrogate pair joined, as JSON's escapes mean them."""
     try:
         joined = text.encode("utf-16", "surrogatepass").decode("utf-16")

@@ -9,40 +9,40 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from archon_batch.dataset.row import Record
+from archon_batch.dataset.row import RawRecord
 from archon_batch.errors import DatasetError
 
 #: Rows that are in memory at once.
-_BATCH = 256
+_BATCH_ROWS = 256
 #: Units in a second, of those that Python's own times have no room for.
 _NANO, _MICRO = 1_000_000_000, 1_000
 
 
-class _NoTextError(Exception):
+class _NotTextError(Exception):
     """Bytes that are no text, in a column that nothing asks for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class CellConverter:
     """Makes values plain, column by column."""
 
-    asked: Callable[[str], bool]
+    is_used: Callable[[str], bool]
     #: The columns of which something was left out.
-    unread: set[str]
+    undecoded_columns: set[str]
 
-    def row(self, cells: Mapping[str, object]) -> Record:
+    def convert_row(self, cells: Mapping[str, object]) -> RawRecord:
         plain: dict[str, object] = {}
         try:
             for column, cell in cells.items():
                 try:
-                    plain[column] = self._value(cell, column)
-                except _NoTextError:
-                    self.unread.add(column)
+                    plain[column] = self._convert(cell, column)
+                except _NotTextError:
+                    self.undecoded_columns.add(column)
         except DatasetError as error:
             return error
         return plain
 
-    def _value(self, value: object, column: str) -> object:
+    def _convert(self, value: object, column: str) -> object:
         match value:
             case None | bool() | int() | str():
                 return value
@@ -52,30 +52,32 @@ class Plain:
                 # Tables write a missing number as NaN.
                 return None if math.isnan(value) else value
             case list() | tuple():
-                return [self._value(inner, column) for inner in value]
+                return [self._convert(inner, column) for inner in value]
             case dict():
-                return {str(key): self._value(inner, column) for key, inner in value.items()}
+                return {str(key): self._convert(inner, column) for key, inner in value.items()}
             case dt.date() | dt.time():
                 return value.isoformat()
             case decimal.Decimal():
                 return str(value)
             case bytes():
-                return self._text(value, column)
+                return self._decode_text(value, column)
         raise DatasetError("", 0, f"{column}: a {type(value).__name__} cannot be written as JSON")
 
-    def _text(self, value: bytes, column: str) -> str:
+    def _decode_text(self, value: bytes, column: str) -> str:
         """What some programs write as bytes is text all the same."""
         try:
             if b"\0" not in value:
                 return value.decode()
         except UnicodeDecodeError:
             pass
-        if self.asked(column):
+        if self.is_used(column):
             raise DatasetError("", 0, f"{column}: bytes that are no UTF-8 text")
-        raise _NoTextError
+        raise _NotTextError
 
 
-def parquet_rows(file: str, handle: BinaryIO, plain: Plain) -> Iterator[tuple[int, Record]]:
+def parquet_rows(
+    file: str, handle: BinaryIO, converter: CellConverter
+) -> Iterator[tuple[int, RawRecord]]:
     """The rows, counted from 1.
 
     Raises:
@@ -93,25 +95,25 @@ def parquet_rows(file: str, handle: BinaryIO, plain: Plain) -> Iterator[tuple[in
         if twice := [name for name, times in Counter(names).items() if times > 1]:
             # As one mapping, the later column would win without a word.
             raise DatasetError(file, 0, f"the column {twice[0]!r} appears twice")
-        for batch in opened.iter_batches(batch_size=_BATCH):
-            columns = [_cells(pyarrow, column) for column in batch.columns]
+        for batch in opened.iter_batches(batch_size=_BATCH_ROWS):
+            columns = [_column_values(pyarrow, column) for column in batch.columns]
             for cells in zip(*columns, strict=True):
                 line += 1
-                yield line, plain.row(dict(zip(names, cells, strict=True)))
+                yield line, converter.convert_row(dict(zip(names, cells, strict=True)))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise DatasetError(file, 0, f"not a Parquet file that can be read: {first}") from None
 
 
-def _cells(pyarrow: Any, column: Any) -> list[object]:  # noqa: ANN401
+def _column_values(pyarrow: Any, column: Any) -> list[object]:  # noqa: ANN401
     """The column's values; pyarrow itself makes no nanoseconds without pandas."""
     if "[ns" not in str(column.type):
         values: list[object] = column.to_pylist()
         return values
-    return [_of(pyarrow, scalar) for scalar in column]
+    return [_scalar_value(pyarrow, scalar) for scalar in column]
 
 
-def _of(pyarrow: Any, scalar: Any) -> object:  # noqa: ANN401
+def _scalar_value(pyarrow: Any, scalar: Any) -> object:  # noqa: ANN401
     kind = scalar.type
     if not scalar.is_valid:
         return None
@@ -127,9 +129,9 @@ def _of(pyarrow: Any, scalar: Any) -> object:  # noqa: ANN401
         hour, rest = divmod(seconds, 3600)
         return _with_nanos(dt.time(hour, *divmod(rest, 60)).isoformat(), nanos, "")
     if pyarrow.types.is_struct(kind):
-        return {name: _of(pyarrow, scalar[name]) for name in scalar}
+        return {name: _scalar_value(pyarrow, scalar[name]) for name in scalar}
     if hasattr(scalar, "values") and pyarrow.types.is_nested(kind):
-        return [_of(pyarrow, inner) for inner in scalar.values]
+        return [_scalar_value(pyarrow, inner) for inner in scalar.values]
     return scalar.as_py()
 
 

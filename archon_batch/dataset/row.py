@@ -12,25 +12,25 @@ from typing import Literal, NoReturn, cast
 from archon_batch.archon import Message, Question
 from archon_batch.dataset.template import Template
 from archon_batch.errors import DatasetError
-from archon_batch.untrusted_text import why_not_utf8
+from archon_batch.untrusted_text import describe_utf8_error
 
 #: What a source hands over: a line of JSON, the cells of a row by their columns, or what is wrong.
-Record = bytes | Mapping[str, object] | DatasetError
+RawRecord = bytes | Mapping[str, object] | DatasetError
 
 _ROLES = ("system", "user", "assistant")
-_LONGEST_ID = 200
+_MAX_ID_LENGTH = 200
 #: A program that reads JSON by calling itself survives this; Python's own ends near 1,000.
-_DEEPEST = 64
+_MAX_DEPTH = 64
 #: Keys that an error lists at most, and characters of each.
-_KEYS, _KEY = 12, 40
+_MAX_KEYS, _MAX_KEY_LENGTH = 12, 40
 
 #: How alike two names have to be for one to be a slip of the other.
-_NEAR = 0.75
+_MIN_SIMILARITY = 0.75
 #: What datasets call the prompt.
-_LIKELY = ("question", "instruction", "problem", "query", "input", "text")
+_COMMON_PROMPT_FIELDS = ("question", "instruction", "problem", "query", "input", "text")
 
 #: What the last line of a file ends with that was cut inside a word, a number or an escape.
-_CUT = re.compile(r"-|tr?u?|fa?l?s?|nu?l?|(?:\.|[eE][+-]?)|u[0-9a-fA-F]{0,3}")
+_CUT_OFF_END = re.compile(r"-|tr?u?|fa?l?s?|nu?l?|(?:\.|[eE][+-]?)|u[0-9a-fA-F]{0,3}")
 
 #: A line without such an escape cannot hold what ``_UNSTORABLE`` looks for.
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -39,7 +39,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How the rows of a dataset are to be understood."""
 
     #: The key of the prompt.
@@ -68,111 +68,119 @@ class Row:
 
 
 def read_row(
-    record: Record, line: int, unnamed: str, reading: Reading, template: Template | None
+    record: RawRecord, line: int, id_prefix: str, options: ReadOptions, template: Template | None
 ) -> Row:
     """The row that a record holds, or the reason why there is none.
 
     Args:
         record: what stands in the file.
         line: where it stands.
-        unnamed: what comes before the line's number to make an id where there is none.
-        reading: which keys mean what.
+        id_prefix: what comes before the line's number to make an id where there is none.
+        options: which keys mean what.
         template: the reading's own, parsed.
     """
     # A row that cannot be read must not take the id of one that can.
-    row_id, fields = f"line {unnamed}{line}", dict[str, object]()
+    row_id, fields = f"line {id_prefix}{line}", dict[str, object]()
     try:
-        fields = _fields(record)
-        row_id = _id(fields, f"{unnamed}{line}", reading.id_field)
+        fields = _parse_fields(record)
+        row_id = _row_id(fields, f"{id_prefix}{line}", options.id_field)
         extras = dict(fields)
-        messages = _messages(extras, reading.prompt_field, template)
+        messages = _messages(extras, options.prompt_field, template)
     except DatasetError as error:
         return Row(row_id, Question(row_id, ()), fields, line, error.why)
     # A template may want the id, so it leaves last.
-    extras.pop(reading.id_field, None)
+    extras.pop(options.id_field, None)
     return Row(row_id, Question(row_id, messages), extras, line)
 
 
-def _refuse(why: str) -> NoReturn:
+def _reject(why: str) -> NoReturn:
     """File and line are known further out."""
     raise DatasetError("", 0, why)
 
 
-def _fields(record: Record) -> dict[str, object]:
+def _parse_fields(record: RawRecord) -> dict[str, object]:
     if isinstance(record, DatasetError):
         raise record
     if isinstance(record, bytes):
-        fields = _from_json(record)
+        fields = _parse_json_line(record)
         suspect = _SUSPECT.search(record) is not None
     else:
         fields, suspect = dict(record), True
     if suspect:
-        _refuse_unstorable(fields, "")
+        _reject_unstorable(fields, "")
     return fields
 
 
-def _from_json(line: bytes) -> dict[str, object]:
+def _parse_json_line(line: bytes) -> dict[str, object]:
     try:
         if b"\0" in line:
-            _refuse("holds the byte 0x00; is it UTF-16, or no text at all?")
+            _reject("holds the byte 0x00; is it UTF-16, or no text at all?")
         found = _DECODER.decode(line.decode())
-        if line.count(b"[") + line.count(b"{") > _DEEPEST:
-            _refuse_deep(found)
+        if line.count(b"[") + line.count(b"{") > _MAX_DEPTH:
+            _reject_deep(found)
     except UnicodeDecodeError as error:
         if error.start and error.reason == "unexpected end of data":
-            _refuse(_ENDS_EARLY)
-        _refuse(why_not_utf8(error))
+            _reject(_CUT_OFF)
+        _reject(describe_utf8_error(error))
     except json.JSONDecodeError as error:
-        _refuse(_why_not_json(error))
+        _reject(_describe_json_error(error))
     except RecursionError:
-        _refuse(f"nested deeper than {_DEEPEST}")
+        _reject(f"nested deeper than {_MAX_DEPTH}")
     except ValueError:
         # The one other thing that the decoder cannot do is a whole number of over 4,300 digits.
-        _refuse("a number is too long")
+        _reject("a number is too long")
     if not isinstance(found, dict):
-        _refuse(f'expected an object such as {{"prompt": ...}}, found {_said(found)}')
+        _reject(f'expected an object such as {{"prompt": ...}}, found {_describe_value(found)}')
     return found
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         times = Counter(key for key, _ in pairs)
         twice = next(key for key in times if times[key] > 1)
-        _refuse(f"the key {_shown(twice)} appears twice")
+        _reject(f"the key {_printable_key(twice)} appears twice")
     return found
 
 
-def _float(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
-    return number if math.isfinite(number) else _refuse(f"{text[:_KEY]} is too large a number")
+    return (
+        number
+        if math.isfinite(number)
+        else _reject(f"{text[:_MAX_KEY_LENGTH]} is too large a number")
+    )
 
 
-def _constant(text: str) -> NoReturn:
-    _refuse(f"{text} is no JSON number")
+def _reject_constant(text: str) -> NoReturn:
+    _reject(f"{text} is no JSON number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_float=_parse_float,
+    parse_constant=_reject_constant,
+)
 
 
-_ENDS_EARLY = "the JSON ends early; is the file cut off?"
+_CUT_OFF = "the JSON ends early; is the file cut off?"
 
 
-def _why_not_json(error: json.JSONDecodeError) -> str:
+def _describe_json_error(error: json.JSONDecodeError) -> str:
     if error.msg == "Extra data":
         if "\r" in error.doc.rstrip():
             return "one line holds several objects; do its lines end in CR alone?"
         return f"extra data at column {error.colno}; one object a line"
     rest = error.doc[error.pos :].rstrip()
-    if not rest or error.msg.startswith("Unterminated string") or _CUT.fullmatch(rest):
-        return _ENDS_EARLY
+    if not rest or error.msg.startswith("Unterminated string") or _CUT_OFF_END.fullmatch(rest):
+        return _CUT_OFF
     what = error.msg[0].lower() + error.msg[1:].rstrip(": ").removesuffix(" at")
     return f"not JSON at column {error.colno}: {what}"
 
 
-def _refuse_deep(value: object) -> None:
+def _reject_deep(value: object) -> None:
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         level = [
             inner
             for outer in level
@@ -182,37 +190,37 @@ def _refuse_deep(value: object) -> None:
         ]
         if not level:
             return
-    _refuse(f"nested deeper than {_DEEPEST}")
+    _reject(f"nested deeper than {_MAX_DEPTH}")
 
 
-def _refuse_unstorable(value: object, place: str) -> None:
+def _reject_unstorable(value: object, path: str) -> None:
     if isinstance(value, str):
         if found := _UNSTORABLE.search(value):
             what = "U+0000" if found[0] == "\0" else "an unpaired surrogate"
-            _refuse(f"{place}: {what} at character {found.start() + 1}")
+            _reject(f"{path}: {what} at character {found.start() + 1}")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            at = f"{place}.{_shown(key)}" if place else _shown(key)
-            _refuse_unstorable(key, f"the key {at}")
-            _refuse_unstorable(inner, at)
+            at = f"{path}.{_printable_key(key)}" if path else _printable_key(key)
+            _reject_unstorable(key, f"the key {at}")
+            _reject_unstorable(inner, at)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _refuse_unstorable(inner, f"{place}[{index}]")
+            _reject_unstorable(inner, f"{path}[{index}]")
 
 
-def _id(fields: Mapping[str, object], unnamed: str, key: str) -> str:
+def _row_id(fields: Mapping[str, object], default_id: str, key: str) -> str:
     value = fields.get(key)
     if value is None:
         if key != "id":
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=_NEAR)
-            hint = "".join(f" (try --id-field {_shown(name)})" for name in near)
-            _refuse(f"{key}: missing; {_keys(fields)}{hint}")
-        value = unnamed
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=_MIN_SIMILARITY)
+            hint = "".join(f" (try --id-field {_printable_key(name)})" for name in near)
+            _reject(f"{key}: missing; {_list_keys(fields)}{hint}")
+        value = default_id
     if isinstance(value, bool) or not isinstance(value, str | int):
-        _refuse(f"{key}: expected text or a whole number, found {_said(value)}")
+        _reject(f"{key}: expected text or a whole number, found {_describe_value(value)}")
     text = str(value).strip()
-    if not text or len(text) > _LONGEST_ID or not text.isprintable():
-        _refuse(f"{key}: expected 1 to {_LONGEST_ID} printable characters")
+    if not text or len(text) > _MAX_ID_LENGTH or not text.isprintable():
+        _reject(f"{key}: expected 1 to {_MAX_ID_LENGTH} printable characters")
     return text
 
 
@@ -221,74 +229,82 @@ def _messages(
 ) -> tuple[Message, ...]:
     """What the row asks; the key that it is taken from leaves the fields."""
     if template is not None:
-        return (Message("user", _text(template.fill(fields), "template")),)
+        return (Message("user", _require_text(template.fill(fields), "template")),)
     has_messages = key != "messages" and fields.get("messages") is not None
     if fields.get(key) is not None:
         if has_messages:
-            _refuse(f"has both {key} and messages; one of them is wanted")
-        return (Message("user", _text(fields.pop(key), key)),)
+            _reject(f"has both {key} and messages; one of them is wanted")
+        return (Message("user", _require_text(fields.pop(key), key)),)
     if has_messages:
         return _conversation(fields.pop("messages"))
     if key in fields:
-        _refuse(f"{key}: expected text, found null")
+        _reject(f"{key}: expected text, found null")
     texts = [name for name, value in fields.items() if isinstance(value, str)]
     # One that is neither like it nor called as prompts are may be the gold answer, or an id.
-    near = difflib.get_close_matches(key, texts, n=1, cutoff=_NEAR)
-    likely = [name for name in _LIKELY if name in texts] if key == Reading().prompt_field else []
-    hint = "".join(f" (try --prompt-field {_shown(name)})" for name in [*near, *likely][:1])
-    _refuse(f"{key}: missing; {_keys(fields)}{hint}")
+    near = difflib.get_close_matches(key, texts, n=1, cutoff=_MIN_SIMILARITY)
+    likely = (
+        [name for name in _COMMON_PROMPT_FIELDS if name in texts]
+        if key == ReadOptions().prompt_field
+        else []
+    )
+    hint = "".join(f" (try --prompt-field {_printable_key(name)})" for name in [*near, *likely][:1])
+    _reject(f"{key}: missing; {_list_keys(fields)}{hint}")
 
 
 def _conversation(value: object) -> tuple[Message, ...]:
     if not isinstance(value, list):
-        _refuse(f"messages: expected a list, found {_said(value)}")
+        _reject(f"messages: expected a list, found {_describe_value(value)}")
     if not value:
-        _refuse("messages: the list is empty")
-    messages = tuple(_message(entry, f"messages[{index}]") for index, entry in enumerate(value))
+        _reject("messages: the list is empty")
+    messages = tuple(
+        _parse_message(entry, f"messages[{index}]") for index, entry in enumerate(value)
+    )
     if messages[-1].role != "user":
-        _refuse(f"messages[{len(messages) - 1}].role: the last message is to be the user's")
+        _reject(f"messages[{len(messages) - 1}].role: the last message is to be the user's")
     return messages
 
 
-def _message(entry: object, place: str) -> Message:
+def _parse_message(entry: object, path: str) -> Message:
     if not isinstance(entry, dict):
-        _refuse(f"{place}: expected an object with role and content, found {_said(entry)}")
+        _reject(f"{path}: expected an object with role and content, found {_describe_value(entry)}")
     role = entry.get("role")
     if role not in _ROLES:
-        found = _shown(role) if isinstance(role, str) else _said(role)
-        _refuse(f"{place}.role: expected one of {', '.join(_ROLES)}, found {found}")
+        found = _printable_key(role) if isinstance(role, str) else _describe_value(role)
+        _reject(f"{path}.role: expected one of {', '.join(_ROLES)}, found {found}")
     for key, inner in entry.items():
         if key not in ("role", "content") and inner is not None:
-            _refuse(f"{place}.{_shown(key)}: a message has role and content only")
+            _reject(f"{path}.{_printable_key(key)}: a message has role and content only")
     return Message(
         cast("Literal['system', 'user', 'assistant']", role),
-        _text(entry.get("content"), f"{place}.content"),
+        _require_text(entry.get("content"), f"{path}.content"),
     )
 
 
-def _text(value: object, place: str) -> str:
+def _require_text(value: object, path: str) -> str:
     if not isinstance(value, str):
         hint = "; a conversation goes under messages" if isinstance(value, list) else ""
-        _refuse(f"{place}: expected text, found {_said(value)}{hint}")
+        _reject(f"{path}: expected text, found {_describe_value(value)}{hint}")
     if not value or value.isspace():
-        _refuse(f"{place}: empty")
+        _reject(f"{path}: empty")
     return value
 
 
-def _keys(fields: Mapping[str, object]) -> str:
+def _list_keys(fields: Mapping[str, object]) -> str:
     if not fields:
         return "the row has no keys"
-    more = ", ..." if len(fields) > _KEYS else ""
-    return "keys found: " + ", ".join(_shown(key) for key in list(fields)[:_KEYS]) + more
+    more = ", ..." if len(fields) > _MAX_KEYS else ""
+    return (
+        "keys found: " + ", ".join(_printable_key(key) for key in list(fields)[:_MAX_KEYS]) + more
+    )
 
 
-def _shown(key: str) -> str:
+def _printable_key(key: str) -> str:
     """A key as an error may print it: control characters could write on the terminal."""
-    short = key if len(key) <= _KEY else f"{key[:_KEY]}..."
+    short = key if len(key) <= _MAX_KEY_LENGTH else f"{key[:_MAX_KEY_LENGTH]}..."
     return short if short and short.isprintable() else ascii(short)
 
 
-def _said(value: object) -> str:
+def _describe_value(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):

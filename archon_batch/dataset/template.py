@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from archon_batch.archon import nearest
+from archon_batch.archon import suggestion
 from archon_batch.errors import DatasetError, SettingsError
 
-_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Template:
         """
         parts: list[tuple[str, str | None]] = []
         before, at = "", 0
-        for piece in _PIECE.finditer(text):
+        for piece in _TOKEN.finditer(text):
             before += text[at : piece.start()]
             at = piece.end()
             found, key = piece[0], piece[1]
@@ -66,7 +66,7 @@ class Template:
             if key is not None:
                 if key not in fields:
                     raise DatasetError(
-                        "", 0, f"template: the row has no {key!r}; {nearest(key, fields)}"
+                        "", 0, f"template: the row has no {key!r}; {suggestion(key, fields)}"
                     )
                 value = fields[key]
                 made.append(value if isinstance(value, str) else _as_json(value))

@@ -9,7 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from archon_batch.engine import broker_names, queues
 from archon_batch.settings import Settings
 
-_HOURS = 3600
+_HOUR = 3600
 
 settings = Settings.from_environment()
 
@@ -19,8 +19,10 @@ class App(Celery):
 
     def on_configure(self) -> None:  # type: ignore[override]
         """Take the names from the database, when the first of the settings is asked for."""
-        told = broker_names.learn(settings)
-        told["broker_transport_options"] = _transport | told.get("broker_transport_options", {})
+        told = broker_names.broker_names(settings)
+        told["broker_transport_options"] = _transport_options | told.get(
+            "broker_transport_options", {}
+        )
         self.conf.update(told)
 
 
@@ -28,15 +30,15 @@ app = App("archon_batch", set_as_current=True)
 # Chords look up the current application in whichever thread they are joined.
 app.set_default()
 
-_transport: dict[str, Any] = {}
-if settings.embedded:
+_transport_options: dict[str, Any] = {}
+if settings.in_process:
     # Seconds between two looks of the in-process broker at its queues.
-    _transport = {"polling_interval": 0.01}
-elif settings.over_redis:
+    _transport_options = {"polling_interval": 0.01}
+elif settings.broker_is_redis:
     TRANSPORT_ALIASES.update(
         dict.fromkeys(("redis", "rediss"), "archon_batch.engine.redis_transport:Transport")
     )
-    _transport = {
+    _transport_options = {
         # One list for each of our priorities, and no more to be looked at.
         "priority_steps": list(range(len(queues.PRIORITIES))),
         # A connection that a network has cut says nothing: the kernel asks, and gives it up in 25 s;
@@ -54,25 +56,25 @@ elif settings.over_redis:
         },
         "socket_connect_timeout": 5,
         # Longer than the longest round: a message that is still worked on is not given again.
-        "visibility_timeout": 6 * _HOURS,
+        "visibility_timeout": 6 * _HOUR,
         # Kombu's own intervals give a dead worker's messages back a minute and a half late.
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
     }
 else:
     # RabbitMQ says of each message that it has it; without, what is sent as it dies is lost.
-    _transport = {"confirm_publish": True}
+    _transport_options = {"confirm_publish": True}
 
 app.conf.update(
     broker_url=settings.broker_url or "memory://in-process",
-    result_backend="archon_batch.engine.chord_backend:LedgerBackend",
+    result_backend="archon_batch.engine.chord_backend:DatabaseChordBackend",
     include=["archon_batch.engine.tasks"],
     # Messages are keys; nothing else is ever decoded.
     task_serializer="json",
     result_serializer="json",
     accept_content=["json"],
     result_accept_content=["json"],
-    task_default_queue=queues.JOINS,
+    task_default_queue=queues.PLANNING,
     task_create_missing_queues=True,
     # For RabbitMQ, which orders by priority only in queues that were declared for it.
     task_queue_max_priority=len(queues.PRIORITIES) - 1,
@@ -99,8 +101,8 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     # Flower reads these; they name jobs and rows, and hold nothing of a prompt.
-    worker_send_task_events=not settings.embedded,
-    task_send_sent_event=not settings.embedded,
+    worker_send_task_events=not settings.in_process,
+    task_send_sent_event=not settings.in_process,
     # A broker that restarts is waited for, some 20 s; then the sweeper sends what was not sent.
     task_publish_retry=True,
     task_publish_retry_policy={"max_retries": 20, "interval_step": 0.2, "interval_max": 1},

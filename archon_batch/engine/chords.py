@@ -7,33 +7,33 @@ from celery import Signature, chord
 
 from archon_batch.engine import queues, titles
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.broker import sending
+from archon_batch.engine.broker import translating_errors
 from archon_batch.jobs.shard_step import Round
-from archon_batch.store import Store, Turn
+from archon_batch.store import CursorPosition, Store
 
 #: Task names are part of what travels: they stay when modules move.
-ADVANCE = "archon_batch.jobs.shard_step"
-PLACE = "archon_batch.place"
+ADVANCE_TASK = "archon_batch.jobs.shard_step"
+PLACE_TASK = "archon_batch.place"
 
 
-class Travelling(titles.Named, Protocol):
+class JobMessage(titles.JobLabel, Protocol):
     """What a message says of its job."""
 
     @property
     def priority(self) -> str: ...
 
 
-def send_advance(job: Travelling, turn: Turn) -> None:
+def send_shard_step(job: JobMessage, position: CursorPosition) -> None:
     """Ask for the line's shard to be planned; its end asks for the next of the job.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses.
     """
-    with sending():
-        _advance(job, turn).apply_async()
+    with translating_errors():
+        _shard_step_signature(job, position).apply_async()
 
 
-def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> None:
+def send_round(store: Store, job: JobMessage, position: CursorPosition, next_round: Round) -> None:
     """Place the calls of the round, and then plan the shard again.
 
     The line's next turn is on record before anything is sent. Whoever comes second, with a copy of
@@ -42,50 +42,50 @@ def send_round(store: Store, job: Travelling, turn: Turn, missing: Round) -> Non
     Raises:
         BrokerError: the broker cannot be reached, or refuses.
     """
-    waits_in = {parcel.queue for parcel in missing.parcels}
-    following = store.lines.round(turn, len(missing.parcels), waits_in)
+    waits_in = {parcel.queue for parcel in next_round.call_batches}
+    following = store.shard_cursors.start_round(position, len(next_round.call_batches), waits_in)
     if following is None:
         return
     header = [
         app.signature(
-            PLACE,
-            args=(job.id, following.line, following.word, parcel.batch),
+            PLACE_TASK,
+            args=(job.id, following.cursor, following.token, parcel.keys),
             immutable=True,
             queue=parcel.queue,
-            priority=_rank(job),
-            **titles.of_calls(job, parcel),
+            priority=_broker_priority(job),
+            **titles.label_batch(job, parcel),
         )
-        for parcel in missing.parcels
+        for parcel in next_round.call_batches
     ]
-    with sending():
-        chord(header)(_advance(job, following))
+    with translating_errors():
+        chord(header)(_shard_step_signature(job, following))
 
 
-def send_join(args: Sequence[object], options: Mapping[str, object]) -> None:
+def send_continuation(args: Sequence[object], options: Mapping[str, object]) -> None:
     """Send the join that a batch has with it; what else stands there is not sent.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses.
     """
     shown = {key: options.get(key) for key in ("priority", "argsrepr", "kwargsrepr")}
-    with sending():
+    with translating_errors():
         app.signature(
-            ADVANCE, args=tuple(args), immutable=True, queue=queues.JOINS, **shown
+            ADVANCE_TASK, args=tuple(args), immutable=True, queue=queues.PLANNING, **shown
         ).apply_async()
 
 
-def _advance(job: Travelling, turn: Turn) -> Signature[None]:
+def _shard_step_signature(job: JobMessage, position: CursorPosition) -> Signature[None]:
     return app.signature(
-        ADVANCE,
-        args=(job.id, turn.line, turn.word),
+        ADVANCE_TASK,
+        args=(job.id, position.cursor, position.token),
         immutable=True,
-        queue=queues.JOINS,
-        priority=_rank(job),
-        **titles.of_join(job, turn.shard),
+        queue=queues.PLANNING,
+        priority=_broker_priority(job),
+        **titles.label_shard_step(job, position.shard),
     )
 
 
-def _rank(job: Travelling) -> int:
+def _broker_priority(job: JobMessage) -> int:
     """The job's priority as the broker counts: Redis serves the lowest number first."""
     rank = queues.PRIORITIES.index(job.priority)
-    return len(queues.PRIORITIES) - 1 - rank if settings.over_redis else rank
+    return len(queues.PRIORITIES) - 1 - rank if settings.broker_is_redis else rank

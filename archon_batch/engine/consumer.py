@@ -13,10 +13,10 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 
 from archon_batch.engine import message_schema, sighup
 from archon_batch.engine.app import settings
-from archon_batch.engine.broker import refusal
+from archon_batch.engine.broker import to_broker_error
 
 #: Seconds between two looks for a broker that is away, at most; after one that refuses.
-_LONGEST, _REFUSED = 5, 2.0
+_MAX_RETRY_INTERVAL, _REFUSED_PAUSE = 5, 2.0
 
 _log = structlog.get_logger()
 
@@ -41,21 +41,24 @@ class Consumer(CeleryConsumer):
 
     def start(self) -> None:
         """Heed SIGHUP as SIGTERM: Celery ends at once by it, or starts the program again."""
-        if not settings.embedded:
-            sighup.heed(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-            message_schema.refuse_compressed()
+        if not settings.in_process:
+            sighup.handle_sighup(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            message_schema.disable_decompression()
         super().start()
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  (a connection of kombu's)
         """Wait for the broker, and look every few seconds: kombu comes to look every 30."""
         conn.ensure_connection = partial(
-            conn.ensure_connection, interval_start=1, interval_step=1, interval_max=_LONGEST
+            conn.ensure_connection,
+            interval_start=1,
+            interval_step=1,
+            interval_max=_MAX_RETRY_INTERVAL,
         )
         return super().ensure_connected(conn)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Say what would do, and give it a moment: Celery tries again at once."""
-        self._tell(exc)
+        self._log_and_pause(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of the connection, also when kombu cannot close what it has closed by half.
@@ -67,16 +70,16 @@ class Consumer(CeleryConsumer):
         with suppress(AttributeError):
             super().on_connection_error_after_connected(exc)
         if isinstance(exc, self.channel_errors):
-            self._tell(exc)
+            self._log_and_pause(exc)
 
     def create_task_handler(self, *args: Any, **more: Any) -> Callable[[Any], None]:  # noqa: ANN401
         """What takes a message; one that is none of ours is refused, and ends nothing."""
         take: Callable[[Any], None] = super().create_task_handler(*args, **more)
-        if settings.embedded:
+        if settings.in_process:
             return take
 
         def taken(message: Any) -> None:  # noqa: ANN401
-            why = message_schema.wrong_task(message)
+            why = message_schema.task_message_error(message)
             if why is None:
                 take(message)
             else:
@@ -94,6 +97,6 @@ class Consumer(CeleryConsumer):
         with suppress(AttributeError):
             message.reject_log_error(_log, self.connection_errors)
 
-    def _tell(self, exc: Exception) -> None:
-        _log.error("broker_refused", why=str(refusal(exc, self.conninfo.as_uri())))
-        time.sleep(_REFUSED)
+    def _log_and_pause(self, exc: Exception) -> None:
+        _log.error("broker_refused", why=str(to_broker_error(exc, self.conninfo.as_uri())))
+        time.sleep(_REFUSED_PAUSE)

@@ -6,18 +6,18 @@ from contextlib import contextmanager
 
 from archon_batch.engine import queues, runtime
 from archon_batch.engine.app import app
-from archon_batch.engine.runtime import Process
+from archon_batch.engine.runtime import Runtime
 from archon_batch.errors import EngineError
 
 #: Batches at once; each is a thread that mostly waits.
-_CALLS = 64
-_JOINS = 4
+_CALL_THREADS = 64
+_PLANNING_THREADS = 4
 #: Seconds that a worker may take to start; it takes a tenth of one.
-_READY = 30
+_START_TIMEOUT = 30
 
 
 @contextmanager
-def embedded(here: Process) -> Iterator[None]:
+def in_process_workers(here: Runtime) -> Iterator[None]:
     """Run workers for both queues in threads of this process while the body runs.
 
     At the end no new call is begun, and those in flight land.
@@ -25,8 +25,11 @@ def embedded(here: Process) -> Iterator[None]:
     runtime.install(here)
     threads: list[threading.Thread] = []
     try:
-        for queue, concurrency in ((queues.CALLS, _CALLS), (queues.JOINS, _JOINS)):
-            threads.append(_started(queue, concurrency))
+        for queue, concurrency in (
+            (queues.CALLS, _CALL_THREADS),
+            (queues.PLANNING, _PLANNING_THREADS),
+        ):
+            threads.append(_start_worker(queue, concurrency))
         yield
     finally:
         here.stop()
@@ -36,7 +39,7 @@ def embedded(here: Process) -> Iterator[None]:
         runtime.install(None)
 
 
-def _started(queue: str, concurrency: int) -> threading.Thread:
+def _start_worker(queue: str, concurrency: int) -> threading.Thread:
     """A worker that consumes already: the next one changes which queues the app selects."""
     ready = threading.Event()
     worker = app.WorkController(
@@ -51,6 +54,6 @@ def _started(queue: str, concurrency: int) -> threading.Thread:
     )
     thread = threading.Thread(target=worker.start, name=f"worker-{queue}", daemon=True)
     thread.start()
-    if not ready.wait(_READY):
+    if not ready.wait(_START_TIMEOUT):
         raise EngineError(f"the in-process worker for {queue} did not start")
     return thread

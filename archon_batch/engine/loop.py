@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Loop:
+class LoopThread:
     """One loop a process: a connection pool, and a bound on calls in flight, are the process's."""
 
     def __init__(self) -> None:
@@ -19,13 +19,13 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it there, and wait for it here."""
-        return self.begin(work).result()
+        return self.submit(coroutine).result()
 
-    def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run it there, and wait for nothing."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self) -> None:
         self.run(self._loop.shutdown_asyncgens())

@@ -11,18 +11,18 @@ from kombu import compression
 from kombu.utils.json import loads
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from archon_batch.engine.chords import ADVANCE, PLACE
+from archon_batch.engine.chords import ADVANCE_TASK, PLACE_TASK
 
 #: Bytes of a message; a batch of ours has some thousand.
-_LARGEST = 1 << 20
+_MAX_BYTES = 1 << 20
 #: Keys of headers by which Celery would take for its own what others wrote.
-_OURS = {
+_RESERVED_HEADERS = {
     *("args", "kwargs", "chord", "chain", "callbacks", "errbacks", "compression"),
     *("called_directly", "is_eager", "delivery_info", "hostname"),
 }
 
 
-def _soon(moment: str) -> str:
+def _within_a_day(moment: str) -> str:
     """A moment within a day: what Celery tries again, it does in seconds."""
     at = datetime.fromisoformat(moment)
     if at.tzinfo is None or at - datetime.now(UTC) > timedelta(days=1):
@@ -31,33 +31,33 @@ def _soon(moment: str) -> str:
 
 
 _Job = Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")]
-_Word = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+_Token = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 _Number = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Key = Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}\.\d{1,9}$")]
 _Text = Annotated[str, Field(max_length=5000)]
-_Moment = Annotated[str, AfterValidator(_soon)]
-_Turn = tuple[_Job, _Number, _Word]
+_Timestamp = Annotated[str, AfterValidator(_within_a_day)]
+_Position = tuple[_Job, _Number, _Token]
 _Batch = list[tuple[_Number, list[_Key]]]
-_Nothing = Annotated[dict[str, Any], Field(max_length=0)]
+_EmptyDict = Annotated[dict[str, Any], Field(max_length=0)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class _Where(_Strict):
+class _DeliveryInfo(_Strict):
     exchange: str
     routing_key: str
 
 
 class _Properties(_Strict):
     delivery_tag: Annotated[str, Field(min_length=1)]
-    delivery_info: _Where
+    delivery_info: _DeliveryInfo
     body_encoding: Literal["base64"]
     priority: _Number = 0
 
 
-class _Raw(_Strict):
+class _RedisMessage(_Strict):
     """A message as Redis has it."""
 
     body: str
@@ -69,7 +69,7 @@ class _Headers(_Strict):
     task: Literal["archon_batch.jobs.shard_step", "archon_batch.place"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
     retries: _Number = 0
-    eta: _Moment | None = None
+    eta: _Timestamp | None = None
     expires: None = None
     timelimit: list[None] | None = None
     group: _Text | None = None
@@ -80,70 +80,70 @@ class _Headers(_Strict):
     shadow: _Text | None = None
     origin: _Text | None = None
     stamped_headers: list[None] | None = None
-    stamps: _Nothing | None = None
+    stamps: _EmptyDict | None = None
 
 
 class _Chord(_Strict):
     task: Literal["archon_batch.jobs.shard_step"]
-    args: _Turn
+    args: _Position
     options: dict[str, str | int | float | bool | None]
 
 
-class _Embedded(_Strict):
+class _Embed(_Strict):
     callbacks: None = None
     errbacks: None = None
     chain: None = None
     chord: _Chord | None = None
 
 
-_RAW = TypeAdapter(_Raw)
+_REDIS_MESSAGE = TypeAdapter(_RedisMessage)
 _HEADERS = TypeAdapter(_Headers)
 _BODIES: dict[str, TypeAdapter[Any]] = {
-    ADVANCE: TypeAdapter(tuple[_Turn, _Nothing, _Embedded]),
-    PLACE: TypeAdapter(tuple[tuple[_Job, _Number, _Word, _Batch], _Nothing, _Embedded]),
+    ADVANCE_TASK: TypeAdapter(tuple[_Position, _EmptyDict, _Embed]),
+    PLACE_TASK: TypeAdapter(tuple[tuple[_Job, _Number, _Token, _Batch], _EmptyDict, _Embed]),
 }
 
 
-def wrong_on_redis(item: bytes) -> str | None:
+def redis_item_error(item: bytes) -> str | None:
     """What is wrong with a message as it stands in Redis; nothing of it is quoted."""
-    if len(item) > _LARGEST:
+    if len(item) > _MAX_BYTES:
         return f"{len(item)} bytes"
     try:
-        _RAW.validate_python(loads(item))
+        _REDIS_MESSAGE.validate_python(loads(item))
     except ValidationError as error:
-        return _said(error)
+        return _describe_error(error)
     except Exception as error:  # noqa: BLE001  (kombu decodes types that the message names)
         return f"cannot be decoded: {type(error).__name__}"
     return None
 
 
-def wrong_raw(message: object) -> str | None:
+def redis_message_error(message: object) -> str | None:
     """What is wrong with such a message that has been decoded."""
     try:
-        _RAW.validate_python(message)
+        _REDIS_MESSAGE.validate_python(message)
     except ValidationError as error:
-        return _said(error)
+        return _describe_error(error)
     return None
 
 
-def wrong_task(message: Any) -> str | None:  # noqa: ANN401  (kombu's, of any transport)
+def task_message_error(message: Any) -> str | None:  # noqa: ANN401  (kombu's, of any transport)
     """What is wrong with a message for one of our tasks."""
     body = message.body
     if (message.content_type, message.content_encoding) != ("application/json", "utf-8"):
         return "its content is not JSON in UTF-8"
-    if message.errors or not isinstance(body, bytes | str) or len(body) > _LARGEST:
+    if message.errors or not isinstance(body, bytes | str) or len(body) > _MAX_BYTES:
         return "its body cannot be read"
     try:
         headers = _HEADERS.validate_python(message.headers)
-        if forged := _OURS & message.headers.keys():
+        if forged := _RESERVED_HEADERS & message.headers.keys():
             return f"headers that no message of ours has: {', '.join(sorted(forged))}"
         _BODIES[headers.task].validate_json(body, strict=True)
     except ValidationError as error:
-        return _said(error)
+        return _describe_error(error)
     return None
 
 
-def refuse_compressed() -> None:
+def disable_decompression() -> None:
     """Have kombu unpack nothing: no message of ours is packed, and a small one may hold gigabytes."""
 
     def refused(_: bytes) -> bytes:
@@ -153,6 +153,6 @@ def refuse_compressed() -> None:
         compression.register(refused, refused, kind)
 
 
-def _said(error: ValidationError) -> str:
+def _describe_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg'].lower()}"

@@ -6,14 +6,14 @@ from contextlib import suppress
 import structlog
 
 #: Files of a process besides its calls' connections: the database's, the broker's, libraries'.
-OWN = 64
+RESERVED_FILES = 64
 
 _log = structlog.get_logger()
 
 
-def fitting(in_flight: int) -> int:
+def fit_to_open_files(in_flight: int) -> int:
     """Raise this process's limit as far as that is allowed; return how many calls fit below it."""
-    wanted = in_flight + OWN
+    wanted = in_flight + RESERVED_FILES
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_less(limit, wanted):
         with suppress(ValueError, OSError):
@@ -24,8 +24,8 @@ def fitting(in_flight: int) -> int:
     if not _is_less(limit, wanted):
         return in_flight
     # Where there are fewest, a part for either.
-    fit = max(1, min(in_flight, limit - min(OWN, limit * 5 // 8)))
-    _log.warning("few_files_may_be_open", limit=limit, wanted=wanted, in_flight=fit)
+    fit = max(1, min(in_flight, limit - min(RESERVED_FILES, limit * 5 // 8)))
+    _log.warning("open_files_limit_too_low", limit=limit, wanted=wanted, in_flight=fit)
     return fit
 
 

@@ -6,20 +6,20 @@ import sys
 from archon_batch.engine.app import app
 
 #: Seconds that it may take.
-_PATIENCE = 15
+_TIMEOUT = 15
 
 
-def answers(name: str) -> bool:
+def worker_responds(name: str) -> bool:
     """Ask it by the broker, as anybody would; the end of its full name is its process id."""
     pattern = f"{name}@{socket.gethostname()}.*"
     asked = app.control.inspect(
         pattern=pattern,
         matcher="glob",  # type: ignore[arg-type]
         limit=1,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
     )
     return bool(asked.ping())
 
 
 if __name__ == "__main__":
-    sys.exit(0 if answers(sys.argv[1]) else 1)
+    sys.exit(0 if worker_responds(sys.argv[1]) else 1)

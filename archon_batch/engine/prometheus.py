@@ -12,18 +12,18 @@ from prometheus_client.core import GaugeMetricFamily
 
 from archon_batch.archon import Call, Reply
 from archon_batch.engine.app import app
-from archon_batch.engine.broker import count
-from archon_batch.errors import GatewayError
-from archon_batch.money import Price, usd
-from archon_batch.providers import Gateway
+from archon_batch.engine.broker import queue_length
+from archon_batch.errors import ProviderError
+from archon_batch.money import Price, to_usd
+from archon_batch.providers import Provider
 
 #: The price of a call of a job, or None.
-PriceOf = Callable[[str, Call], Price | None]
+PriceLookup = Callable[[str, Call], Price | None]
 
 _log = structlog.get_logger()
 
 
-class Gauges:
+class PrometheusMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls = Counter(
@@ -57,23 +57,25 @@ class Gauges:
         )
 
 
-class Counted:
+class MeteredProvider:
     """A gateway whose calls are counted."""
 
-    def __init__(self, gateway: Gateway, gauges: Gauges, price_of: PriceOf) -> None:
-        self._gateway = gateway
-        self._gauges = gauges
-        self._price_of = price_of
+    def __init__(
+        self, provider: Provider, metrics: PrometheusMetrics, price_for: PriceLookup
+    ) -> None:
+        self._provider = provider
+        self._metrics = metrics
+        self._price_for = price_for
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
-        model, gauges = call.model.model, self._gauges
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
+        model, gauges = call.model.model, self._metrics
         # Until something is heard of it: so the ledger has a call whose process was stopped.
         outcome = "call_timeout"
         with gauges.in_flight.labels(model).track_inprogress():
             try:
-                reply = await self._gateway.answer(call, attempt)
+                reply = await self._provider.complete(call, attempt_id)
                 outcome = (reply.failure or "ok").partition(":")[0]
-            except GatewayError as error:
+            except ProviderError as error:
                 outcome = error.reason
                 raise
             except Exception:
@@ -81,21 +83,21 @@ class Counted:
                 raise
             finally:
                 gauges.calls.labels(model, outcome).inc()
-        gauges.tokens.labels(model, "prompt").inc(reply.usage.prompt or 0)
-        gauges.tokens.labels(model, "completion").inc(reply.usage.completion or 0)
-        price = self._price_of(attempt.partition("/")[0], call)
+        gauges.tokens.labels(model, "prompt").inc(reply.usage.prompt_tokens or 0)
+        gauges.tokens.labels(model, "completion").inc(reply.usage.completion_tokens or 0)
+        price = self._price_for(attempt_id.partition("/")[0], call)
         if price is not None:
             cost = price.cost(reply.usage)
             gauges.usd.labels(model).inc(
-                float(usd(price.most(call) if cost is None else cost) or 0)
+                float(to_usd(price.max_cost(call) if cost is None else cost) or 0)
             )
         return reply
 
     async def close(self) -> None:
-        await self._gateway.close()
+        await self._provider.close()
 
 
-class Depths:
+class QueueDepth:
     """The messages that wait in the queues of this worker, asked of the broker at each look."""
 
     def __init__(self, queues: Iterable[str]) -> None:
@@ -109,23 +111,23 @@ class Depths:
         # A broker that is away has no depth; it is not 0.
         with suppress(OperationalError, OSError), self._lock, app.connection_for_read() as broker:
             for queue in self._queues:
-                depth.add_metric([queue], count(broker, queue))
+                depth.add_metric([queue], queue_length(broker, queue))
         yield depth
 
 
 @cache
-def current() -> Gauges:
+def current_metrics() -> PrometheusMetrics:
     """The process's own."""
-    return Gauges()
+    return PrometheusMetrics()
 
 
-def serve(address: str, port: int, queues: Iterable[str]) -> None:
+def serve_metrics(address: str, port: int, queues: Iterable[str]) -> None:
     """Answer Prometheus from now on; where that cannot be, calls go on all the same."""
-    registry = current().registry
-    registry.register(Depths(queues))
+    registry = current_metrics().registry
+    registry.register(QueueDepth(queues))
     try:
         start_http_server(port, address, registry)
     except OSError as error:
-        _log.error("metrics_unserved", address=address, port=port, why=error.strerror)
+        _log.error("metrics_not_served", address=address, port=port, why=error.strerror)
     else:
         _log.info("metrics_served", address=address, port=port)

@@ -26,7 +26,7 @@ class Channel(RedisChannel):
                 if (
                     command_name == "BRPOP"
                     and found
-                    and _refused(message_schema.wrong_on_redis(found[1]))
+                    and _is_refused(message_schema.redis_item_error(found[1]))
                 ):
                     return None
                 return found
@@ -34,7 +34,7 @@ class Channel(RedisChannel):
         return Client
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:  # noqa: ANN401
-        if _refused(message_schema.wrong_raw(message)):
+        if _is_refused(message_schema.redis_message_error(message)):
             return False
         return super()._deliver_fanout_message(message, exchange)  # type: ignore[misc]
 
@@ -43,7 +43,7 @@ class Transport(RedisTransport):
     Channel = Channel
 
 
-def _refused(why: str | None) -> bool:
+def _is_refused(why: str | None) -> bool:
     if why is not None:
         _log.warning("message_refused", why=why)
     return why is not None

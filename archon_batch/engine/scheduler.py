@@ -12,22 +12,22 @@ import structlog
 from celery.beat import ScheduleEntry, Scheduler, Service
 from celery.schedules import crontab
 
-from archon_batch.config import kind_of, read_job_file
+from archon_batch.config import file_kind, read_job_file
 from archon_batch.engine import sighup
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.scheduled_runs import Nights
+from archon_batch.engine.scheduled_runs import ScheduledRunProcesses
 from archon_batch.errors import InputError
 from archon_batch.store import Store, now
 
 #: What a job file's name ends with.
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: How far back a missed hour is looked for: the nearest first, and leap days at last.
-_SPANS = tuple(timedelta(days=days) for days in (1 / 24, 1, 8, 32, 367, 8 * 366))
+_LOOKBACKS = tuple(timedelta(days=days) for days in (1 / 24, 1, 8, 32, 367, 8 * 366))
 
 _log = structlog.get_logger()
 
 
-class NightScheduler(Scheduler):
+class JobFileScheduler(Scheduler):
     """Starts each night itself: no message is sent, so a broker that is lost loses no night."""
 
     #: Seconds between looks at the folder and at the nights that run.
@@ -39,7 +39,7 @@ class NightScheduler(Scheduler):
         # Celery's own schedule is a file; ours is a folder of them.
         self._folder = Path(schedule_filename).absolute()
         self._store = Store.open(settings.database_url)
-        self._nights = Nights(self._store)
+        self._runs = ScheduledRunProcesses(self._store)
         #: How each file looked when it was last read.
         self._seen: dict[str, tuple[int, int]] = {}
         super().__init__(*args, **more)
@@ -51,31 +51,31 @@ class NightScheduler(Scheduler):
             InputError: one is wrong; all that are wrong are named.
         """
         self.schedule = {}
-        wrong = list(self._read())
+        wrong = list(self._reload())
         if wrong:
             raise InputError("\nerror: ".join(map(str, wrong)))
-        _log.info("beat_started", folder=str(self._folder), files=len(self.schedule))
+        _log.info("scheduler_started", folder=str(self._folder), files=len(self.schedule))
         if not self.schedule:
             _log.warning("nothing_scheduled", why="no job file with when", folder=str(self._folder))
 
     def tick(self, *args: Any, **more: Any) -> float:  # noqa: ANN401
-        for error in self._read():
+        for error in self._reload():
             # Its hour stays what it was; the night will say the same, on record.
             _log.error("job_file_refused", why=str(error))
-        self._nights.look(set(self.schedule))
+        self._runs.check(set(self.schedule))
         seconds: float = super().tick(*args, **more)
         return seconds
 
     def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:
         del producer
         due = last_due(entry.schedule, now()) if isinstance(entry.schedule, crontab) else None
-        self._nights.begin(str(entry.name), (due or now()).date())
+        self._runs.start(str(entry.name), (due or now()).date())
 
     def close(self) -> None:
-        self._nights.stop()
+        self._runs.stop()
         self._store.close()
 
-    def _read(self) -> Iterator[InputError]:
+    def _reload(self) -> Iterator[InputError]:
         """Take in what has changed in the folder; yield what is wrong."""
         try:
             there = {
@@ -89,7 +89,7 @@ class NightScheduler(Scheduler):
         for name in set(self._seen) - set(there):
             del self._seen[name]
             if self.schedule.pop(name, None):
-                _log.info("job_file_left", file=name)
+                _log.info("job_file_removed", file=name)
         for name, path in there.items():
             with suppress(FileNotFoundError):
                 stat = path.stat()
@@ -99,7 +99,7 @@ class NightScheduler(Scheduler):
                 self._seen[name] = look
                 try:
                     when = (
-                        read_job_file(path, now().date()).when if kind_of(path) == "job" else None
+                        read_job_file(path, now().date()).when if file_kind(path) == "job" else None
                     )
                 except InputError as error:
                     yield error
@@ -110,31 +110,31 @@ class NightScheduler(Scheduler):
         if when is None:
             self.schedule.pop(name, None)
             return
-        cron = hours(when)
+        cron = to_crontab(when)
         known = self.schedule.get(name)
         if known is None or known.schedule != cron:
             self.schedule[name] = self.Entry(
                 name=name,
                 task="night",
                 schedule=cron,
-                last_run_at=self._run_until(name, cron),
+                last_run_at=self._last_run_at(name, cron),
                 app=app,
             )
-            _log.info("night_scheduled", file=name, when=when)
+            _log.info("job_file_scheduled", file=name, when=when)
 
-    def _run_until(self, name: str, cron: crontab) -> datetime:
+    def _last_run_at(self, name: str, cron: crontab) -> datetime:
         """The moment after which an hour of the file's is still to come.
 
         It lies before the latest hour if that was missed. A file of which no night is on record is
         new, and has missed none.
         """
-        moment, night = now(), self._store.nights.last(name)
+        moment, night = now(), self._store.scheduled_runs.latest(name)
         due = last_due(cron, moment)
         missed = night is not None and due is not None and night.day < due.date()
         return due - timedelta(seconds=1) if due is not None and missed else moment
 
 
-def hours(when: str) -> crontab:
+def to_crontab(when: str) -> crontab:
     """A job file's ``when`` as Celery has it."""
     minute, hour, day, month, weekday = when.split()
     return crontab(minute, hour, weekday, day, month, app=app)
@@ -142,7 +142,7 @@ def hours(when: str) -> crontab:
 
 def last_due(cron: crontab, moment: datetime) -> datetime | None:
     """The latest moment that fits, up to the one given; None when there is none in eight years."""
-    for span in _SPANS:
+    for span in _LOOKBACKS:
         due, following = None, _next(cron, moment - span)
         while following <= moment:
             due, following = following, _next(cron, following)
@@ -157,7 +157,7 @@ def _next(cron: crontab, moment: datetime) -> datetime:
     return following.astimezone(UTC)
 
 
-def run(folder: Path) -> int:
+def run_scheduler(folder: Path) -> int:
     """Start the nights of the folder's job files at their hours, until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
@@ -173,6 +173,6 @@ def run(folder: Path) -> int:
             raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, leave)
-    sighup.heed(leave)
-    Service(app, scheduler_cls=NightScheduler, schedule_filename=str(folder)).start()
+    sighup.handle_sighup(leave)
+    Service(app, scheduler_cls=JobFileScheduler, schedule_filename=str(folder)).start()
     return 0

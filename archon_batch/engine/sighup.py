@@ -6,15 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-Handler = Callable[[int, FrameType | None], object]
+SignalHandler = Callable[[int, FrameType | None], object]
 
 #: What the program was started with: ``nohup`` has it ignored.
 _IGNORED = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 #: Standard input, output and error where they are a terminal's.
-_TERMINALS = [fd for fd in range(3) if os.isatty(fd)]
+_TERMINAL_FDS = [fd for fd in range(3) if os.isatty(fd)]
 
 
-def heed(handler: Handler) -> Callable[[], None]:
+def handle_sighup(handler: SignalHandler) -> Callable[[], None]:
     """Have SIGHUP call the handler, unless the program was started with it ignored.
 
     It may come several times: from the shell, and from the kernel when the shell has gone. Return
@@ -22,7 +22,7 @@ def heed(handler: Handler) -> Callable[[], None]:
     """
 
     def hung_up(number: int, frame: FrameType | None) -> None:
-        let_go()
+        detach_terminal()
         handler(number, frame)
 
     def undo() -> None:
@@ -32,9 +32,9 @@ def heed(handler: Handler) -> Callable[[], None]:
     return undo
 
 
-def let_go() -> None:
+def detach_terminal() -> None:
     """Write to nowhere what would go to the terminal, if it has gone: it would be an error."""
-    for fd in _TERMINALS:
+    for fd in _TERMINAL_FDS:
         if not os.isatty(fd):
             with suppress(OSError):
                 nowhere = os.open(os.devnull, os.O_RDWR)

@@ -14,129 +14,133 @@ from contextlib import contextmanager
 import structlog
 
 from archon_batch.engine import queues
-from archon_batch.engine.broker import carrier, waiting
-from archon_batch.engine.chords import send_advance
+from archon_batch.engine.broker import carrier, queue_lengths
+from archon_batch.engine.chords import send_shard_step
 from archon_batch.errors import BrokerError
-from archon_batch.store import Store, me
+from archon_batch.store import Store, current_process_id
 
 #: Seconds between looks.
-LOOK = 5.0
+INTERVAL = 5.0
 #: Seconds without a word after which a process counts as dead.
-_LIFE = 20.0
+_PROCESS_LEASE = 20.0
 #: Seconds without a move after which a line stands still.
-_STILL = 20.0
+_STALLED_AFTER = 20.0
 #: Seconds for which the leader has the lead; fewer, so that another is there in time.
-_LEAD = 10.0
+_LEADER_LEASE = 10.0
 #: Seconds after which a line is sent for even though messages wait in its queues.
-_LONG = 600.0
+_RESEND_AFTER = 600.0
 
-_LEADER = "sweeper of "
+_LEADER_PREFIX = "sweeper of "
 
 _log = structlog.get_logger()
 
 
-class Sweeper:
+class Watchdog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._carrier = carrier()
         self._lock = threading.Lock()
-        self._held: Counter[tuple[str, int, str]] = Counter()
+        self._active: Counter[tuple[str, int, str]] = Counter()
         #: Since when, without a gap, this process has renewed its lease, and when it last did.
-        self._since = self._renewed = time.monotonic()
+        self._renewing_since = self._renewed_at = time.monotonic()
         #: Until when it does not lead, since it did not reach the broker.
-        self._shut_out = 0.0
-        self.live()
+        self._no_lead_until = 0.0
+        self.heartbeat()
 
     @contextmanager
-    def holding(self, job_id: str, line: int, word: str) -> Iterator[None]:
+    def keep_alive(self, job_id: str, cursor: int, token: str) -> Iterator[None]:
         """Count the turn as worked on while the body runs."""
-        turn = job_id, line, word
+        turn = job_id, cursor, token
         with self._lock:
-            self._held[turn] += 1
+            self._active[turn] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._held[turn] -= 1
-                if not self._held[turn]:
-                    del self._held[turn]
+                self._active[turn] -= 1
+                if not self._active[turn]:
+                    del self._active[turn]
 
-    def look(self) -> None:
+    def run_once(self) -> None:
         """Renew, and do what the leader does if this is the leader; a broker may hold it up.
 
         Raises:
             StoreError: the database cannot be reached.
             BrokerError: the broker cannot be reached.
         """
-        self.live()
-        leads = time.monotonic() >= self._shut_out and self._store.leases.take(
-            _LEADER + self._carrier, me(), _LEAD
+        self.heartbeat()
+        leads = time.monotonic() >= self._no_lead_until and self._store.leases.acquire(
+            _LEADER_PREFIX + self._carrier, current_process_id(), _LEADER_LEASE
         )
         # Who has not been able to renew cannot tell the dead from those it kept from renewing.
-        knows = self._renewed - self._since > _LIFE + LOOK
-        self._store.recover(lapsed=leads and knows)
+        knows = self._renewed_at - self._renewing_since > _PROCESS_LEASE + INTERVAL
+        self._store.recover(include_expired_leases=leads and knows)
         if leads:
-            self._store.leases.forget()
+            self._store.leases.delete_expired()
             try:
-                self._send()
-                self._widen()
+                self._resend_lost()
+                self._scale_up()
             except BrokerError:
                 # It may be this process alone that is cut off: another shall try first.
-                self._shut_out = time.monotonic() + 2 * LOOK
-                self._store.leases.give_back(_LEADER + self._carrier, me())
+                self._no_lead_until = time.monotonic() + 2 * INTERVAL
+                self._store.leases.release(_LEADER_PREFIX + self._carrier, current_process_id())
                 raise
 
     def close(self) -> None:
         """Lead no more, and live no more."""
-        for name in (_LEADER + self._carrier, me()):
-            self._store.leases.give_back(name, me())
+        for name in (_LEADER_PREFIX + self._carrier, current_process_id()):
+            self._store.leases.release(name, current_process_id())
 
-    def live(self) -> None:
+    def heartbeat(self) -> None:
         """Renew this process's lease, and say for which turns it works.
 
         Raises:
             StoreError: the database cannot be reached.
         """
-        self._store.leases.take(me(), me(), _LIFE)
+        self._store.leases.acquire(current_process_id(), current_process_id(), _PROCESS_LEASE)
         with self._lock:
-            held = set(self._held)
-        self._store.lines.held(held)
+            held = set(self._active)
+        self._store.shard_cursors.heartbeat(held)
         at = time.monotonic()
-        if at - self._renewed > _LIFE / 2:
-            self._since = at
-        self._renewed = at
+        if at - self._renewed_at > _PROCESS_LEASE / 2:
+            self._renewing_since = at
+        self._renewed_at = at
 
-    def _send(self) -> None:
+    def _resend_lost(self) -> None:
         """Send for lines that nobody works on and whose messages are not in the broker.
 
         They are not where nothing waits, nor where what was sent later has been fetched already.
         """
-        still = self._store.lines.still(self._carrier, _STILL)
+        still = self._store.shard_cursors.stalled(self._carrier, _STALLED_AFTER)
         if not still:
             return
-        counts = waiting({queue for line in still for queue in line.queues})
+        counts = queue_lengths({queue for line in still for queue in line.queues})
         lost = [
             one
             for one in still
-            if one.passed or one.idle > _LONG or not any(counts[q] for q in one.queues)
+            if one.overtaken
+            or one.idle_seconds > _RESEND_AFTER
+            or not any(counts[q] for q in one.queues)
         ]
-        turns = [(one.turn.job, one.turn.line, one.turn.word) for one in lost]
-        self._store.lines.held(turns, again=True)
+        turns = [(one.position.job_id, one.position.cursor, one.position.token) for one in lost]
+        self._store.shard_cursors.heartbeat(turns, resent=True)
         for one in lost:
-            send_advance(self._store.jobs.get(one.turn.job), one.turn)
-        for job_id, lines in Counter(one.turn.job for one in lost).items():
-            _log.warning("lines_sent_again", job=job_id, lines=lines)
+            send_shard_step(self._store.jobs.get(one.position.job_id), one.position)
+        for job_id, lines in Counter(one.position.job_id for one in lost).items():
+            _log.warning("lost_messages_resent", job=job_id, lines=lines)
 
-    def _widen(self) -> None:
+    def _scale_up(self) -> None:
         """Give each job as many lines as the processes that live can work on."""
-        if self._carrier == me():
+        if self._carrier == current_process_id():
             return
         living = [name for name, lives in self._store.leases.all().items() if lives]
-        processes = sum(not name.startswith(_LEADER) for name in living)
-        for job_id, width in self._store.lines.widths(self._carrier).items():
+        processes = sum(not name.startswith(_LEADER_PREFIX) for name in living)
+        for job_id, width in self._store.shard_cursors.counts_by_job(self._carrier).items():
             job = self._store.jobs.get(job_id)
-            if width >= job.width * processes:
+            if width >= job.concurrent_shards * processes:
                 continue
-            wanted = job.width * processes
-            for turn in self._store.lines.widen(job_id, wanted, self._carrier, queues.JOINS):
-                send_advance(job, turn)
+            wanted = job.concurrent_shards * processes
+            for turn in self._store.shard_cursors.scale_up(
+                job_id, wanted, self._carrier, queues.PLANNING
+            ):
+                send_shard_step(job, turn)

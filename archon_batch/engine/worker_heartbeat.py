@@ -13,16 +13,16 @@ from archon_batch.errors import ArchonBatchError
 from archon_batch.store import Store, Workers
 
 #: Seconds between two times that a worker says it is there: a few may fail before it is missed.
-_SAY = 8.0
+_HEARTBEAT_INTERVAL = 8.0
 #: Seconds for which it is not asked again who drains what.
-_FRESH = 5.0
+_CACHE_SECONDS = 5.0
 #: Seconds that a worker's end may take for it.
-_LAST_WORD = 5.0
+_DEREGISTER_TIMEOUT = 5.0
 
 _log = structlog.get_logger()
 
 
-class Presence:
+class WorkerHeartbeat:
     """Says that the worker is there, from a thread of its own, until it is about to stop.
 
     The first time makes the worker's ``Process``, and with it the sweeper: lines are looked after
@@ -32,77 +32,77 @@ class Presence:
     def __init__(self, name: str, queues: frozenset[str]) -> None:
         self._name = name
         self._queues = queues
-        self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._stay, name="presence", daemon=True)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
         self._thread.start()
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         """Be counted on no more: what is sent from now on goes to others."""
-        self._leaving.set()
+        self._stopping.set()
 
-    def gone(self) -> None:
+    def wait_until_deregistered(self) -> None:
         """Wait until that is on record, but not for a database that is away."""
-        self._leaving.set()
-        self._thread.join(_LAST_WORD)
+        self._stopping.set()
+        self._thread.join(_DEREGISTER_TIMEOUT)
 
-    def _stay(self) -> None:
-        while not self._leaving.is_set():
-            self._tell(lambda workers: workers.here(self._name, self._queues))
-            self._leaving.wait(_SAY)
-        self._tell(lambda workers: workers.gone(self._name))
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._write(lambda workers: workers.register(self._name, self._queues))
+            self._stopping.wait(_HEARTBEAT_INTERVAL)
+        self._write(lambda workers: workers.deregister(self._name))
 
-    def _tell(self, what: Callable[[Workers], None]) -> None:
+    def _write(self, update: Callable[[Workers], None]) -> None:
         try:
-            what(runtime.current(settings).store.workers)
+            update(runtime.current(settings).store.workers)
         except Exception as error:  # noqa: BLE001  (to say nothing any more would be worse)
             why = str(error) if isinstance(error, ArchonBatchError) else type(error).__name__
-            _log.warning("presence_untold", worker=self._name, why=why)
+            _log.warning("worker_heartbeat_failed", worker=self._name, why=why)
 
 
-class Drained:
+class ConsumedQueues:
     """The queues that living workers drain, looked up now and then."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: frozenset[str] = frozenset()
-        self._looked: float | None = None
+        self._queues: frozenset[str] = frozenset()
+        self._read_at: float | None = None
 
-    def by(self, store: Store) -> frozenset[str]:
+    def get(self, store: Store) -> frozenset[str]:
         """The queues, as they were at most ``_FRESH`` seconds ago.
 
         Raises:
             StoreError: the database cannot be reached.
         """
         with self._lock:
-            if self._looked is None or time.monotonic() - self._looked > _FRESH:
-                self._found, self._looked = store.workers.drained(), time.monotonic()
-            return self._found
+            if self._read_at is None or time.monotonic() - self._read_at > _CACHE_SECONDS:
+                self._queues, self._read_at = store.workers.consumed_queues(), time.monotonic()
+            return self._queues
 
 
-drained = Drained()
-_present: list[Presence] = []
+consumed_queues = ConsumedQueues()
+_heartbeats: list[WorkerHeartbeat] = []
 
 
 @worker_ready.connect
-def _arrive(sender: object = None, **_: object) -> None:
+def _on_worker_ready(sender: object = None, **_: object) -> None:
     # The workers inside a command drain what that command sends, and nothing else.
-    if settings.embedded:
+    if settings.in_process:
         return
-    queues = frozenset(map(broker_names.short, app.amqp.queues.consume_from))
-    _present.append(Presence(str(getattr(sender, "hostname", "")), queues))
-    if settings.metrics is not None:
+    queues = frozenset(map(broker_names.short_name, app.amqp.queues.consume_from))
+    _heartbeats.append(WorkerHeartbeat(str(getattr(sender, "hostname", "")), queues))
+    if settings.metrics_address is not None:
         from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
 
-        prometheus.serve(*settings.metrics, queues)
+        prometheus.serve_metrics(*settings.metrics_address, queues)
 
 
 @worker_shutting_down.connect
-def _leave(**_: object) -> None:
-    for one in _present:
-        one.leave()
+def _on_worker_shutting_down(**_: object) -> None:
+    for one in _heartbeats:
+        one.deregister()
 
 
 @worker_shutdown.connect
-def _go(**_: object) -> None:
-    for one in _present:
-        one.gone()
+def _on_worker_shutdown(**_: object) -> None:
+    for one in _heartbeats:
+        one.wait_until_deregistered()

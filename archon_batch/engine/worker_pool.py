@@ -12,17 +12,17 @@ import structlog
 from archon_batch.config import PoolFile
 from archon_batch.engine import sighup
 from archon_batch.engine.app import settings
-from archon_batch.engine.broker import reached
-from archon_batch.errors import BrokerAwayError
+from archon_batch.engine.broker import check_broker
+from archon_batch.errors import BrokerUnavailableError
 from archon_batch.store import Store
 
 _log = structlog.get_logger()
 
 #: Seconds before a worker that died is started again, and between looks at them.
-_AGAIN, _LOOK = 2.0, 0.2
+_RESTART_DELAY, _POLL_INTERVAL = 2.0, 0.2
 
 
-def command(pool: PoolFile, name: str) -> list[str]:
+def worker_command(pool: PoolFile, name: str) -> list[str]:
     """The command line of one worker process."""
     return [
         sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker",
@@ -30,39 +30,42 @@ def command(pool: PoolFile, name: str) -> list[str]:
         "--concurrency", str(pool.concurrency),
         "--queues", ",".join(pool.queues),
         "--hostname", f"{name}@%h",
-        "--loglevel", settings.log,
+        "--loglevel", settings.log_level,
         "--task-events",
     ]  # fmt: skip
 
 
-def environment(pool: PoolFile, index: int) -> dict[str, str]:
+def worker_environment(pool: PoolFile, index: int) -> dict[str, str]:
     """The environment of a pool's process, counted from 0."""
     found = dict(os.environ)
     if pool.max_in_flight is not None:
         found["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
-    host, port = settings.metrics or ("127.0.0.1", pool.metrics_port)
+    host, port = settings.metrics_address or ("127.0.0.1", pool.metrics_port)
     if port is not None:
         # Each process tells of itself, so each has a port.
         found["ARCHON_BATCH_METRICS"] = f"{host}:{(pool.metrics_port or port) + index}"
     return found
 
 
-class _Pool:
+class _WorkerPool:
     """The running processes of a pool, each in a session of its own: Ctrl-C reaches the pool only."""
 
     def __init__(self, pool: PoolFile, name: str) -> None:
         self._names = [f"{name}-{index + 1}" for index in range(pool.processes)]
-        self._commands = [command(pool, worker) for worker in self._names]
-        self._environments = [environment(pool, index) for index in range(pool.processes)]
-        self._stopping = self._asked = False
+        self._commands = [worker_command(pool, worker) for worker in self._names]
+        self._environments = [worker_environment(pool, index) for index in range(pool.processes)]
+        self._stopping = self._stop_requested = False
         self._workers: list[subprocess.Popen[bytes]] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        sighup.heed(self._stop)
+        sighup.handle_sighup(self._stop)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         """Let calls in flight land; when asked again, and not by SIGHUP, leave them in doubt."""
-        again, self._asked = self._asked, self._asked or number != signal.SIGHUP
+        again, self._stop_requested = (
+            self._stop_requested,
+            self._stop_requested or number != signal.SIGHUP,
+        )
         for worker in self._workers:
             worker.kill() if again and number != signal.SIGHUP else worker.terminate()
         self._stopping = True
@@ -70,17 +73,17 @@ class _Pool:
     def run(self) -> int:
         """Start every process, and again what dies, until told to stop; the worst status of all."""
         for index in range(len(self._names)):
-            self._workers.append(self._begin(index))
+            self._workers.append(self._start_worker(index))
         while not self._stopping:
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
             for index, worker in enumerate(self._workers):
                 if worker.poll() is not None and not self._stopping:
                     _log.error("worker_died", worker=self._names[index], status=worker.returncode)
-                    time.sleep(_AGAIN)
-                    self._workers[index] = self._begin(index)
+                    time.sleep(_RESTART_DELAY)
+                    self._workers[index] = self._start_worker(index)
         return max(abs(worker.wait()) for worker in self._workers)
 
-    def _begin(self, index: int) -> subprocess.Popen[bytes]:
+    def _start_worker(self, index: int) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(  # noqa: S603
             self._commands[index], env=self._environments[index], start_new_session=True
         )
@@ -90,7 +93,7 @@ class _Pool:
         return worker
 
 
-def run(pool: PoolFile, name: str) -> int:
+def run_pool(pool: PoolFile, name: str) -> int:
     """Run the pool's processes until SIGTERM, SIGINT or SIGHUP; return their worst status.
 
     A database or a broker that cannot be used is refused here, once, and not in every worker over
@@ -102,7 +105,7 @@ def run(pool: PoolFile, name: str) -> int:
     """
     Store.open(settings.database_url).close()
     try:
-        reached()
-    except BrokerAwayError as error:
-        _log.warning("broker_away", why=str(error))
-    return _Pool(pool, name).run()
+        check_broker()
+    except BrokerUnavailableError as error:
+        _log.warning("broker_unreachable", why=str(error))
+    return _WorkerPool(pool, name).run()

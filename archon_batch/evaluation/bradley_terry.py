@@ -8,7 +8,7 @@ from collections.abc import Mapping
 _ROUNDS, _SETTLED = 10_000, 1e-10
 
 
-def strengths(wins: Mapping[tuple[str, str], float]) -> Mapping[str, float]:
+def fit_log_strengths(wins: Mapping[tuple[str, str], float]) -> Mapping[str, float]:
     """The most likely log strengths, their mean 0, by the algorithm of Hunter (2004).
 
     Args:
@@ -24,7 +24,7 @@ def strengths(wins: Mapping[tuple[str, str], float]) -> Mapping[str, float]:
         won[winner] += times
         games[winner][loser] += times
         games[loser][winner] += times
-    _refuse_apart(players, wins)
+    _check_connected(players, wins)
     level = dict.fromkeys(players, 1.0)
     for _ in range(_ROUNDS):
         new = {
@@ -41,12 +41,12 @@ def strengths(wins: Mapping[tuple[str, str], float]) -> Mapping[str, float]:
     return {player: math.log(value) for player, value in level.items()}
 
 
-def win_rate(log_strengths: Mapping[str, float], player: str, other: str) -> float:
+def win_rate(log_strengths: Mapping[str, float], player: str, opponent: str) -> float:
     """How likely the player beats the other."""
-    return 1 / (1 + math.exp(log_strengths[other] - log_strengths[player]))
+    return 1 / (1 + math.exp(log_strengths[opponent] - log_strengths[player]))
 
 
-def _refuse_apart(players: list[str], wins: Mapping[tuple[str, str], float]) -> None:
+def _check_connected(players: list[str], wins: Mapping[tuple[str, str], float]) -> None:
     """Every player must have lost to some other, over however many (Ford, 1957)."""
     beaten: dict[str, set[str]] = defaultdict(set)
     losers: dict[str, set[str]] = defaultdict(set)
@@ -54,12 +54,12 @@ def _refuse_apart(players: list[str], wins: Mapping[tuple[str, str], float]) -> 
         if times > 0:
             beaten[winner].add(loser)
             losers[loser].add(winner)
-    for reached in (_reached(players, beaten), _reached(players, losers)):
+    for reached in (_reachable(players, beaten), _reachable(players, losers)):
         if missing := set(players) - reached:
             raise ValueError(f"no win or no loss ties {', '.join(sorted(missing))} to the others")
 
 
-def _reached(players: list[str], steps: Mapping[str, set[str]]) -> set[str]:
+def _reachable(players: list[str], steps: Mapping[str, set[str]]) -> set[str]:
     seen, left = set(players[:1]), players[:1]
     while left:
         for other in steps.get(left.pop(), set()) - seen:

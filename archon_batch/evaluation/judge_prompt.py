@@ -14,8 +14,8 @@ from archon_batch.archon import (
     Judge,
     Message,
     ScaleName,
-    enclosed,
-    holds_tag,
+    contains_tag,
+    delimit_texts,
 )
 
 _MATERIAL = """\
@@ -37,7 +37,7 @@ by themselves. Give your reasons in short."""
 _RIGHT = "The reference answer is right: what contradicts it is wrong."
 
 #: What talks to the judge rather than to whoever asked.
-_ADDRESS = re.compile(
+_ADDRESSES_JUDGE = re.compile(
     r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}"
     r"\b(?:above|previous|prior|earlier|instructions?|everything)\b",
     re.IGNORECASE,
@@ -45,19 +45,19 @@ _ADDRESS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgeCase:
     """What is put before a judge."""
 
     #: The conversation, which ends with the request.
     messages: Sequence[Message]
     answer: str
     #: The baseline's answer, to be compared with; None is to be rated by itself.
-    other: str | None = None
+    baseline_answer: str | None = None
     #: What is known to be right.
     reference: str | None = None
 
 
-def brief(case: Case, *, swapped: bool = False) -> str:
+def render_judge_prompt(case: JudgeCase, *, swapped: bool = False) -> str:
     """The question to a judge; ``swapped`` shows the baseline's answer as A."""
     *before, request = case.messages
     earlier = [m for m in before if m.role != "system"]
@@ -69,43 +69,45 @@ def brief(case: Case, *, swapped: bool = False) -> str:
     parts["the request"] = request.content
     if case.reference is not None:
         parts["the reference answer"] = case.reference
-    if case.other is None:
+    if case.baseline_answer is None:
         parts["the response"] = case.answer
     else:
-        first, second = (case.other, case.answer) if swapped else (case.answer, case.other)
+        first, second = (
+            (case.baseline_answer, case.answer) if swapped else (case.answer, case.baseline_answer)
+        )
         parts |= {"response A": first, "response B": second}
-    task = _ONE if case.other is None else _TWO
+    task = _ONE if case.baseline_answer is None else _TWO
     return "\n\n".join((
-        _MATERIAL.format(what=_listed(list(parts))),
-        enclosed(parts),
+        _MATERIAL.format(what=_join_with_and(list(parts))),
+        delimit_texts(parts),
         *([_RIGHT] if case.reference is not None else []),
         task,
     ))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Games:
+class PairwiseResult:
     """The tags of both orders; None is one that could not be read."""
 
     #: With our answer as A.
-    first: str | None
+    tag_ours_first: str | None
     #: With the baseline's answer as A.
-    second: str | None
+    tag_baseline_first: str | None
     scale: ScaleName = "comparison"
 
     @property
-    def worth(self) -> tuple[float | None, float | None]:
+    def verdict_values(self) -> tuple[float | None, float | None]:
         """Both verdicts as they are for us: above 0 where ours is better."""
         values = SCALES[self.scale]
         return (
-            None if self.first is None else values[self.first],
-            None if self.second is None else -values[self.second],
+            None if self.tag_ours_first is None else values[self.tag_ours_first],
+            None if self.tag_baseline_first is None else -values[self.tag_baseline_first],
         )
 
     @property
     def value(self) -> float | None:
         """1 won, 0 lost, 0.5 tied: also where the orders do not agree, as in MT-Bench."""
-        first, second = self.worth
+        first, second = self.verdict_values
         if first is None or second is None:
             return None
         if first > 0 and second > 0:
@@ -113,9 +115,9 @@ class Games:
         return 0.0 if first < 0 and second < 0 else 0.5
 
     @property
-    def contradict(self) -> bool:
+    def orders_disagree(self) -> bool:
         """Whether each order has another winner: the judge goes by the place."""
-        first, second = self.worth
+        first, second = self.verdict_values
         return first is not None and second is not None and first * second < 0
 
 
@@ -124,16 +126,16 @@ def addresses_judge(answer: str, scale: ScaleName) -> bool:
 
     It may be innocent, such as a list in a list; a person should look at it.
     """
-    return holds_tag(answer, scale) or _ADDRESS.search(answer) is not None
+    return contains_tag(answer, scale) or _ADDRESSES_JUDGE.search(answer) is not None
 
 
-def judge_of(model: str, scale: ScaleName) -> Architecture:
+def judge_from_model(model: str, scale: ScaleName) -> Architecture:
     """A single model as the judge."""
     judge = Judge(type="judge", model=model, scale=scale)
     return Architecture(f"judge-{model.rpartition('/')[2]}", {}, ((judge,),))
 
 
-def as_judge(architecture: Architecture, scale: ScaleName) -> Architecture:
+def judge_from_architecture(architecture: Architecture, scale: ScaleName) -> Architecture:
     """The architecture as a judge on that scale.
 
     Its judges keep their keys but for the scale. Where it has none, what it answers is an opinion,
@@ -144,10 +146,10 @@ def as_judge(architecture: Architecture, scale: ScaleName) -> Architecture:
         for layer in architecture.layers
     )
     if not any(isinstance(c, Judge) for _, _, c in architecture):
-        *_, (_, _, last) = architecture.asking
+        *_, (_, _, last) = architecture.model_components
         layers += ((Judge(type="judge", model=last.model, scale=scale),),)
     return replace(architecture, layers=layers)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_with_and(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -8,7 +8,7 @@ _ROUNDS, _SETTLED = 100, 1e-9
 _RIDGE = 1e-4
 
 
-def fitted(
+def fit_logistic_regression(
     rows: Sequence[Sequence[float]], outcomes: Sequence[float], weights: Sequence[float]
 ) -> list[float]:
     """The coefficients that are most likely, by Newton's method, a hair's breadth towards 0.
@@ -24,12 +24,12 @@ def fitted(
         slope = [-_RIDGE * value for value in found]
         bend = [[_RIDGE * (i == j) for j in range(size)] for i in range(size)]
         for row, outcome, weight in zip(rows, outcomes, weights, strict=True):
-            expected = predicted(found, row)
+            expected = predict_probability(found, row)
             for i in range(size):
                 slope[i] += weight * (outcome - expected) * row[i]
                 for j in range(size):
                     bend[i][j] += weight * expected * (1 - expected) * row[i] * row[j]
-        step = _solved(bend, slope)
+        step = _solve_linear_system(bend, slope)
         # A step beyond this is a leap out of where the curve is like its tangent.
         shrunk = min(1.0, 4.0 / max(map(abs, step), default=1.0)) if any(step) else 1.0
         found = [value + shrunk * change for value, change in zip(found, step, strict=True)]
@@ -38,7 +38,7 @@ def fitted(
     return found
 
 
-def predicted(coefficients: Sequence[float], row: Sequence[float]) -> float:
+def predict_probability(coefficients: Sequence[float], row: Sequence[float]) -> float:
     """The share that is expected of a case."""
     linear = sum(a * b for a, b in zip(coefficients, row, strict=True))
     if linear < 0:
@@ -46,9 +46,9 @@ def predicted(coefficients: Sequence[float], row: Sequence[float]) -> float:
     return 1 / (1 + math.exp(-linear))
 
 
-def _solved(matrix: list[list[float]], right: list[float]) -> list[float]:
+def _solve_linear_system(matrix: list[list[float]], constants: list[float]) -> list[float]:
     """The solution of a small linear system, by Gauss with pivots."""
-    rows = [[*line, value] for line, value in zip(matrix, right, strict=True)]
+    rows = [[*line, value] for line, value in zip(matrix, constants, strict=True)]
     size = len(rows)
     for at in range(size):
         pivot = max(range(at, size), key=lambda i: abs(rows[i][at]))

@@ -11,13 +11,13 @@ class Score:
     #: Mostly from 0 to 1. None is no score at all: nobody guesses one.
     value: float | None
     #: What was compared: the part of the answer that the metric took for its end.
-    read: str | None = None
+    extracted: str | None = None
     #: Why nothing could be read.
-    unread: str | None = None
+    unparsed_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRow:
     """A row with its score."""
 
     ix: int
@@ -34,12 +34,12 @@ class Metric(ABC):
 
     name: ClassVar[str]
     #: What the reference is to be, in words that an error can use.
-    wants: ClassVar[str]
+    expected_reference: ClassVar[str]
     #: Whether it cannot do without a reference; what can is handed None for one.
     needs_reference: bool = True
 
     @classmethod
-    def of(cls, argument: str | None = None) -> "Metric":
+    def from_argument(cls, argument: str | None = None) -> "Metric":
         """The metric, by what stands behind its name and a colon: ``regex:PATTERN``.
 
         Raises:
@@ -50,7 +50,7 @@ class Metric(ABC):
         return cls()
 
     @abstractmethod
-    def prepared(self, reference: object) -> Any:  # noqa: ANN401  (each metric has its own)
+    def parse_reference(self, reference: object) -> Any:  # noqa: ANN401  (each metric has its own)
         """The reference as ``score`` takes it.
 
         Raises:
@@ -61,16 +61,16 @@ class Metric(ABC):
     def score(self, answer: str, reference: Any) -> Score:  # noqa: ANN401
         """What the answer is worth. An answer that cannot be read is worth 0, and says why."""
 
-    def summary(self, rows: Sequence[Scored]) -> Mapping[str, Any]:
+    def summary(self, rows: Sequence[ScoredRow]) -> Mapping[str, Any]:
         """Figures besides the mean."""
         del rows
         return {}
 
 
-def unread(why: str) -> Score:
+def unparsed_score(reason: str) -> Score:
     """Of an answer in which there is nothing to compare: wrong, and counted apart."""
-    return Score(0.0, unread=why)
+    return Score(0.0, unparsed_reason=reason)
 
 
-def right(read: str, *, is_right: bool) -> Score:
-    return Score(float(is_right), read)
+def binary_score(extracted: str, *, is_correct: bool) -> Score:
+    return Score(float(is_correct), extracted)

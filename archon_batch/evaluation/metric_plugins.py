@@ -3,44 +3,44 @@
 import importlib.metadata
 from collections.abc import Mapping
 
-from archon_batch.archon import nearest
-from archon_batch.config.text_files import text_of
+from archon_batch.archon import suggestion
+from archon_batch.config.text_files import text_or_file
 from archon_batch.errors import InputError
 from archon_batch.evaluation import METRICS, Metric
 
 #: Where packages register metrics, each under its name.
-GROUP = "archon_batch.metrics"
+METRIC_ENTRY_POINTS = "archon_batch.metrics"
 
 
-def metric_of(text: str) -> Metric:
+def parse_metric(text: str) -> Metric:
     """The metric that ``NAME``, ``NAME:ARGUMENT`` or ``NAME:@FILE`` stands for.
 
     Raises:
         InputError: there is none of that name, or it does not take what stands behind it.
     """
-    kinds = metric_kinds()
+    kinds = metric_types()
     name, colon, argument = text.partition(":")
     if name not in kinds:
-        raise InputError(f"--metric: no metric {name!r:.60}; {nearest(name, kinds)}")
+        raise InputError(f"--metric: no metric {name!r:.60}; {suggestion(name, kinds)}")
     try:
-        argument = text_of(argument)
+        argument = text_or_file(argument)
     except ValueError as error:
         raise InputError(f"--metric: {error}") from None
     try:
-        return kinds[name].of(argument if colon else None)
+        return kinds[name].from_argument(argument if colon else None)
     except ValueError as error:
         found = f"; found {argument[:60]!r}" if colon else ""
         raise InputError(f"--metric: {name} wants {error}{found}") from None
 
 
-def metric_kinds() -> Mapping[str, type[Metric]]:
+def metric_types() -> Mapping[str, type[Metric]]:
     """Every metric that can be had here, by its name.
 
     Raises:
         InputError: one cannot be imported, is no whole metric, or takes the name of another.
     """
     kinds = dict(METRICS)
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in importlib.metadata.entry_points(group=METRIC_ENTRY_POINTS):
         whose = f"{entry.dist.name if entry.dist else entry.value}: the metric {entry.name!r}"
         try:
             found = entry.load()

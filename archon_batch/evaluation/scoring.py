@@ -5,129 +5,154 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon_batch.archon import nearest
+from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation import Mean, Metric, Score, Scored, difference, mean
-from archon_batch.money import usd
-from archon_batch.store import Account, Answered, Job, Store
+from archon_batch.evaluation import (
+    MeanEstimate,
+    Metric,
+    Score,
+    ScoredRow,
+    bootstrap_mean,
+    paired_difference,
+)
+from archon_batch.money import to_usd
+from archon_batch.store import ItemAnswer, Job, Store, UsageTotals
 
 #: Statuses of rows that have an end, and so a score.
-_ENDS = ("answered", "given_up")
+_FINAL_STATUSES = ("answered", "given_up")
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class JobScores:
     """A job's rows under a metric."""
 
     job: Job
     #: The metric with all that it goes by: ``number against gold``.
     metric: str
     #: Rows with an end, in the dataset's order.
-    rows: Sequence[Scored]
+    rows: Sequence[ScoredRow]
     #: Rows that are open or cancelled: they have no score.
-    without_end: int
-    account: Account
+    unfinished_rows: int
+    usage: UsageTotals
     #: Figures besides the mean, by their names.
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    extra_figures: Mapping[str, Any] = field(default_factory=dict)
     #: Whether values go from 0 to 1, so that they add up to right answers.
-    shares: bool = True
+    is_fraction: bool = True
 
     @property
     def values(self) -> list[float]:
         return [row.score.value for row in self.rows if row.score.value is not None]
 
 
-def score(
-    store: Store, job: Job, metric: Metric, field: str | None, *, name: str | None = None
-) -> Scores:
-    """Compare every answer of the job with its row's reference, in ``field``.
+def score_answers(
+    store: Store,
+    job: Job,
+    metric: Metric,
+    reference_field: str | None,
+    *,
+    recorded_name: str | None = None,
+) -> JobScores:
+    """Compare every answer of the job with its row's reference, in ``reference_field``.
 
-    ``name`` is what the metric is called on record, where it has more to it than its own.
+    ``recorded_name`` is what the metric is called on record, where it has more to it than its own.
 
     A row that was given up is worth 0: its question was asked, and has no answer.
 
     Raises:
         InputError: a row has no such field, or holds in it what the metric cannot use.
     """
-    if field is None and metric.needs_reference:
-        raise InputError(f"{metric.name} wants {metric.wants} in a field of the row: --reference")
-    answered = list(store.endings.answers(job.id))
+    if reference_field is None and metric.needs_reference:
+        raise InputError(
+            f"{metric.name} wants {metric.expected_reference} in a field of the row: --reference"
+        )
+    answered = list(store.item_results.answers(job.id))
     # All references before the first score: a label is known by those of the other rows.
-    references = [_reference(job, row, metric, field) for row in answered]
+    references = [_parse_row_reference(job, row, metric, reference_field) for row in answered]
     rows = [
-        Scored(
-            row.ix, row.row_id, row.answer, reference, row.extras, _scored(metric, row, reference)
+        ScoredRow(
+            row.ix,
+            row.row_id,
+            row.answer,
+            reference,
+            row.extras,
+            _score_row(metric, row, reference),
         )
         for row, reference in zip(answered, references, strict=True)
-        if row.status in _ENDS
+        if row.status in _FINAL_STATUSES
     ]
-    return Scores(
+    return JobScores(
         job,
-        f"{name or metric.name} against {field}" if field else name or metric.name,
+        f"{recorded_name or metric.name} against {reference_field}"
+        if reference_field
+        else recorded_name or metric.name,
         rows,
         len(answered) - len(rows),
-        store.accounts.total(job.id),
+        store.usage.total(job.id),
         metric.summary(rows),
     )
 
 
-def judged(
+def scores_from_verdicts(
     store: Store,
     job: Job,
     metric: str,
     scores: Mapping[str, Score],
-    figures: Mapping[str, Any],
+    extra_figures: Mapping[str, Any],
     *,
-    least: float,
-) -> Scores:
+    min_score: float,
+) -> JobScores:
     """The job's rows with what judges said of them, by the rows' ids.
 
     A row that was given up is worth the least that there is; one whose baseline has no answer has
     no score.
     """
-    answered = list(store.endings.answers(job.id))
-    none = Score(None, unread="the baseline has no answer")
+    answered = list(store.item_results.answers(job.id))
+    none = Score(None, unparsed_reason="the baseline has no answer")
     rows = [
-        Scored(
+        ScoredRow(
             row.ix,
             row.row_id,
             row.answer,
             None,
             row.extras,
-            Score(least) if row.answer is None else scores.get(row.row_id, none),
+            Score(min_score) if row.answer is None else scores.get(row.row_id, none),
         )
         for row in answered
-        if row.status in _ENDS
+        if row.status in _FINAL_STATUSES
     ]
     without_end = len(answered) - len(rows)
-    account = store.accounts.total(job.id)
-    return Scores(job, metric, rows, without_end, account, figures, shares=least == 0)
+    account = store.usage.total(job.id)
+    return JobScores(
+        job, metric, rows, without_end, account, extra_figures, is_fraction=min_score == 0
+    )
 
 
-def told(scores: Scores, *, by: str | None, seed: int) -> dict[str, Any]:
+def scores_to_json(scores: JobScores, *, group_by: str | None, seed: int) -> dict[str, Any]:
     """What the scores come to: the shape of ``score --json``."""
-    total, points = scores.account, sum(scores.values)
-    exact = None if total.unpriced_calls else usd(total.cost)
+    total, points = scores.usage, sum(scores.values)
+    exact = None if total.unpriced_calls else to_usd(total.cost)
     paid = None if exact is None else float(exact)
-    counted = scores.shares and paid is not None and points > 0
-    unread = Counter(row.score.unread for row in scores.rows if row.score.unread is not None)
+    counted = scores.is_fraction and paid is not None and points > 0
+    unread = Counter(
+        row.score.unparsed_reason for row in scores.rows if row.score.unparsed_reason is not None
+    )
     return {
         "job": scores.job.id,
         "name": scores.job.name,
         "metric": scores.metric,
-        **_mean(mean(scores.values, seed)),
+        **_mean_to_json(bootstrap_mean(scores.values, seed)),
         "unread": unread.total(),
         "unread_why": dict(unread.most_common()),
         "given_up": sum(row.answer is None for row in scores.rows),
-        "open": scores.without_end,
+        "open": scores.unfinished_rows,
         "usd": paid,
         "usd_per_point": paid / points if counted and paid is not None else None,
-        **scores.figures,
-        **({"by": _groups(scores, by, seed)} if by else {}),
+        **scores.extra_figures,
+        **({"by": _means_by_group(scores, group_by, seed)} if group_by else {}),
     }
 
 
-def compared(ours: Scores, theirs: Scores, seed: int) -> dict[str, Any]:
+def compare_scores(ours: JobScores, theirs: JobScores, seed: int) -> dict[str, Any]:
     """Ours minus theirs, over the rows that have a score in both, by their ids.
 
     Raises:
@@ -144,56 +169,59 @@ def compared(ours: Scores, theirs: Scores, seed: int) -> dict[str, Any]:
     return {
         "job": theirs.job.id,
         "name": theirs.job.name,
-        **_mean(difference([a for a, _ in pairs], [b for _, b in pairs], seed)),
+        **_mean_to_json(paired_difference([a for a, _ in pairs], [b for _, b in pairs], seed)),
         "better": sum(a > b for a, b in pairs),
         "worse": sum(a < b for a, b in pairs),
     }
 
 
-def _reference(job: Job, row: Answered, metric: Metric, field: str | None) -> Any:  # noqa: ANN401
+def _parse_row_reference(job: Job, row: ItemAnswer, metric: Metric, field: str | None) -> Any:  # noqa: ANN401
     if field is None:
-        return metric.prepared(None)
+        return metric.parse_reference(None)
     if row.answer is None and field not in row.extras:
         # A row that could not be accepted has what it has.
         return None
     place = f"{job.id}: row {row.row_id}: {field}"
     if field not in row.extras:
-        raise InputError(f"{place}: the row has no such field; {nearest(field, row.extras)}")
+        raise InputError(f"{place}: the row has no such field; {suggestion(field, row.extras)}")
     try:
-        return metric.prepared(row.extras[field])
+        return metric.parse_reference(row.extras[field])
     except ValueError as error:
         found = f"{row.extras[field]!r:.80}"
         raise InputError(f"{place}: {metric.name} wants {error}; found {found}") from None
 
 
-def _scored(metric: Metric, row: Answered, reference: object) -> Score:
+def _score_row(metric: Metric, row: ItemAnswer, reference: object) -> Score:
     return Score(0.0) if row.answer is None else metric.score(row.answer, reference)
 
 
-def _mean(found: Mean | None) -> dict[str, Any]:
+def _mean_to_json(found: MeanEstimate | None) -> dict[str, Any]:
     if found is None:
         return {"rows": 0, "mean": None, "low": None, "high": None}
     return {"rows": found.n, "mean": found.value, "low": found.low, "high": found.high}
 
 
-def _groups(scores: Scores, by: str, seed: int) -> list[Mapping[str, Any]]:
+def _means_by_group(scores: JobScores, field_name: str, seed: int) -> list[Mapping[str, Any]]:
     """The mean of each value that a field of the rows has.
 
     Raises:
         InputError: no row has the field.
     """
-    if scores.rows and not any(by in row.extras for row in scores.rows):
-        hint = nearest(by, scores.rows[0].extras)
-        raise InputError(f"--by: no row of {scores.job.id} has a field {by!r}; {hint}")
+    if scores.rows and not any(field_name in row.extras for row in scores.rows):
+        hint = suggestion(field_name, scores.rows[0].extras)
+        raise InputError(f"--by: no row of {scores.job.id} has a field {field_name!r}; {hint}")
     groups: dict[str, list[float]] = defaultdict(list)
-    for row in _with_score(scores.rows):
-        groups[_named(row.extras.get(by))].append(row.score.value or 0.0)
-    return [{by: name, **_mean(mean(values, seed))} for name, values in sorted(groups.items())]
+    for row in _scored_only(scores.rows):
+        groups[_group_name(row.extras.get(field_name))].append(row.score.value or 0.0)
+    return [
+        {field_name: name, **_mean_to_json(bootstrap_mean(values, seed))}
+        for name, values in sorted(groups.items())
+    ]
 
 
-def _with_score(rows: Iterable[Scored]) -> Iterable[Scored]:
+def _scored_only(rows: Iterable[ScoredRow]) -> Iterable[ScoredRow]:
     return (row for row in rows if row.score.value is not None)
 
 
-def _named(value: object) -> str:
+def _group_name(value: object) -> str:
     return "-" if value is None else str(value)

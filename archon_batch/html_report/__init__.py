@@ -4,30 +4,30 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from archon_batch.errors import InputError
-from archon_batch.html_report.collect import figures
-from archon_batch.jobs.export import refuse_place, whole
+from archon_batch.html_report.collect import collect_report_data
+from archon_batch.jobs.export import atomic_file, validate_output_path
 from archon_batch.store import Job, Store
 
 #: What the extra ``report`` brings.
-_NEEDED = ("jinja2", "matplotlib")
+_REQUIRED_PACKAGES = ("jinja2", "matplotlib")
 
 
-def refuse_missing() -> None:
+def check_extra_installed() -> None:
     """Check that what draws the page is installed.
 
     Raises:
         InputError: it is not.
     """
-    if any(find_spec(name) is None for name in _NEEDED):
+    if any(find_spec(name) is None for name in _REQUIRED_PACKAGES):
         raise InputError("a report needs: pip install archon-batch[report]")
 
 
-def write(
+def write_report(
     store: Store,
     job: Job,
     target: Path,
     *,
-    shown: int = 5,
+    extreme_rows: int = 5,
     metric: str | None = None,
     force: bool = False,
 ) -> int:
@@ -39,7 +39,7 @@ def write(
         store: where the job is.
         job: it may be under way; the page says how far it is.
         target: the page.
-        shown: how many of the best rows, and of the worst, have their whole tree of calls.
+        extreme_rows: how many of the best rows, and of the worst, have their whole tree of calls.
         metric: what to put the rows in order by; None is the first that there are scores of.
         force: replace a file that is there.
 
@@ -47,16 +47,16 @@ def write(
         InputError: the extra is not installed, the page cannot be written or is there already, or
             the job has no scores under that metric.
     """
-    refuse_missing()
-    refuse_place(target, force=force)
-    from archon_batch.html_report.render import page  # noqa: PLC0415  (an extra)
+    check_extra_installed()
+    validate_output_path(target, force=force)
+    from archon_batch.html_report.render import render_page  # noqa: PLC0415  (an extra)
 
-    text = page(figures(store, job, shown=shown, metric=metric))
+    text = render_page(collect_report_data(store, job, extreme_rows=extreme_rows, metric=metric))
     # Half a letter, which a model may well write, is no UTF-8.
     data = text.encode(errors="backslashreplace")
-    with whole(target) as file:
+    with atomic_file(target) as file:
         file.write(data)
     return len(data)
 
 
-__all__ = ["refuse_missing", "write"]
+__all__ = ["check_extra_installed", "write_report"]

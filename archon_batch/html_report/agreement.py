@@ -10,18 +10,18 @@ from typing import Any
 from archon_batch.archon import (
     EXTRACTORS,
     PatternError,
-    UserPattern,
-    matched,
-    user_pattern,
-    without_thoughts,
+    TimedPattern,
+    compile_pattern,
+    extract_match,
+    strip_reasoning,
 )
 
-Reader = Callable[[str], str | None]
+AnswerReader = Callable[[str], str | None]
 
 #: What a metric compares, as a voter would read it.
-_OF_METRIC = {"number": "number", "math": "boxed", "choice": "letter"}
+_EXTRACTOR_BY_METRIC = {"number": "number", "math": "boxed", "choice": "letter"}
 #: How it is told what was compared.
-_TOLD = {
+_EXTRACTOR_LABELS = {
     "number": "the number that each gives as its answer",
     "letter": "the letter that each chooses",
     "boxed": "what each puts in a box",
@@ -29,7 +29,7 @@ _TOLD = {
 }
 
 #: Bands of shares, the lowest of each and its name.
-_SHARES = (
+_BAND_LIMITS = (
     (1.0, "all agree"),
     (0.8, "80-99 % agree"),
     (0.6, "60-79 % agree"),
@@ -37,33 +37,35 @@ _SHARES = (
     (0.2, "20-39 % agree"),
     (0.0, "under 20 % agree"),
 )
-_NONE = "no two agree"
-BANDS = (*(name for _, name in _SHARES), _NONE)
+_NO_AGREEMENT = "no two agree"
+BANDS = (*(name for _, name in _BAND_LIMITS), _NO_AGREEMENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RowAgreement:
     """What the candidates of one row said."""
 
     #: Candidates, and those of them that say what most of them say.
-    made: int
-    most: int
+    candidates: int
+    largest_group: int
     #: By model: candidates, and those of them that say what the row's answer says.
-    models: Mapping[str, tuple[int, int]]
+    by_model: Mapping[str, tuple[int, int]]
 
     @property
     def share(self) -> float | None:
         """How many of all candidates agree; None of fewer than two."""
-        return self.most / self.made if self.made > 1 else None
+        return self.largest_group / self.candidates if self.candidates > 1 else None
 
     @property
     def band(self) -> str:
-        if self.most <= 1:
-            return _NONE
-        return next(name for least, name in _SHARES if self.most >= least * self.made)
+        if self.largest_group <= 1:
+            return _NO_AGREEMENT
+        return next(
+            name for least, name in _BAND_LIMITS if self.largest_group >= least * self.candidates
+        )
 
 
-def reader_of(architecture: Mapping[str, Any], metric: str | None) -> tuple[Reader, str]:
+def choose_reader(architecture: Mapping[str, Any], metric: str | None) -> tuple[AnswerReader, str]:
     """How candidates are read, and that in words.
 
     As the architecture's voter does it, else as the metric does, else word for word.
@@ -72,33 +74,35 @@ def reader_of(architecture: Mapping[str, Any], metric: str | None) -> tuple[Read
     for voter in voters:
         if voter.get("pattern") is not None:
             return partial(
-                _matched, user_pattern(voter["pattern"])
+                _match_or_none, compile_pattern(voter["pattern"])
             ), "what the voter's pattern finds"
         if voter.get("extract") in EXTRACTORS:
-            return EXTRACTORS[voter["extract"]], _TOLD[voter["extract"]]
+            return EXTRACTORS[voter["extract"]], _EXTRACTOR_LABELS[voter["extract"]]
     kind = re.match(r"\w*", metric or "")
-    name = _OF_METRIC.get(kind.group() if kind else "", "text")
-    return EXTRACTORS[name], _TOLD[name]
+    name = _EXTRACTOR_BY_METRIC.get(kind.group() if kind else "", "text")
+    return EXTRACTORS[name], _EXTRACTOR_LABELS[name]
 
 
-def said(drafts: Sequence[tuple[str, str]], answer: str | None, read: Reader) -> Said:
+def row_agreement(
+    candidates: Sequence[tuple[str, str]], answer: str | None, read: AnswerReader
+) -> RowAgreement:
     """What the candidates said, each as its model and its text.
 
     One that cannot be read agrees with no other.
     """
-    readings = [(model, read(without_thoughts(text) or "")) for model, text in drafts]
+    readings = [(model, read(strip_reasoning(text) or "")) for model, text in candidates]
     counts = Counter(reading for _, reading in readings if reading is not None)
     final = None if answer is None else read(answer)
     models: dict[str, tuple[int, int]] = {}
     for model, reading in readings:
         made, alike = models.get(model, (0, 0))
         models[model] = made + 1, alike + (reading is not None and reading == final)
-    return Said(len(readings), max(counts.values(), default=min(1, len(readings))), models)
+    return RowAgreement(len(readings), max(counts.values(), default=min(1, len(readings))), models)
 
 
-def _matched(pattern: UserPattern, text: str) -> str | None:
+def _match_or_none(pattern: TimedPattern, text: str) -> str | None:
     """As the voter does: a pattern that takes too long finds nothing."""
     try:
-        return matched(pattern, text)
+        return extract_match(pattern, text)
     except PatternError:
         return None

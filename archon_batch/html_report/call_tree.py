@@ -4,90 +4,92 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Characters of a text, calls of a component and of a row, candidates of a layer.
-TEXT, CALLS, ROW_CALLS, CANDIDATES = 2_000, 12, 120, 24
+MAX_TEXT_CHARS, MAX_CALLS, MAX_ROW_CALLS, MAX_CANDIDATES = 2_000, 12, 120, 24
 #: Characters of the first words of a text.
-_WORDS = 160
+_MAX_PREVIEW_CHARS = 160
 
-Shown = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
-def tree(shown: Shown) -> Shown:
+def call_tree(row: JsonObject) -> JsonObject:
     """What ``show --json`` has of a row, with all texts and lists cut to what is shown of them.
 
     A text becomes its shown part as ``text`` and the number of characters left out as ``more``.
     """
-    *earlier, query = shown["messages"] or [{"content": ""}]
-    calls = {call["call"]: call for call in shown["calls_made"]}
-    left = ROW_CALLS
+    *earlier, query = row["messages"] or [{"content": ""}]
+    calls = {call["call"]: call for call in row["calls_made"]}
+    left = MAX_ROW_CALLS
     layers = []
     told: set[str] = set()
-    before: Shown = {"candidates": (), "unit_tests": ()}
-    for layer in shown["layers"]:
+    before: JsonObject = {"candidates": (), "unit_tests": ()}
+    for layer in row["layers"]:
         components = []
         for component in layer["components"]:
-            keys = component["calls"][: min(CALLS, left)]
+            keys = component["calls"][: min(MAX_CALLS, left)]
             told.update(component["calls"])
             left -= len(keys)
             components.append({
                 **component,
                 "notes": [f"{note['kind']}: {note['why']:.200}" for note in component["notes"][:6]],
-                "calls": [_call(calls[key], calls) for key in keys],
+                "calls": [_render_call(calls[key], calls) for key in keys],
                 "more": len(component["calls"]) - len(keys),
             })  # fmt: skip
-        candidates = _new(layer, before, "candidates")
-        tests = _new(layer, before, "unit_tests")
+        candidates = _changed(layer, before, "candidates")
+        tests = _changed(layer, before, "unit_tests")
         layers.append({
             "layer": layer["layer"],
             "components": components,
-            "unit_tests": [test[:_WORDS] for test in tests[:CANDIDATES]],
-            "candidates": [_candidate(one) for one in candidates[:CANDIDATES]],
-            "more": max(0, len(candidates) - CANDIDATES),
+            "unit_tests": [test[:_MAX_PREVIEW_CHARS] for test in tests[:MAX_CANDIDATES]],
+            "candidates": [_render_candidate(one) for one in candidates[:MAX_CANDIDATES]],
+            "more": max(0, len(candidates) - MAX_CANDIDATES),
         })  # fmt: skip
         before = layer
     rest = [call for key, call in calls.items() if key not in told]
-    kept = rest[: min(CALLS, max(0, left))]
+    kept = rest[: min(MAX_CALLS, max(0, left))]
     return {
-        "id": shown["id"],
-        "status": shown["status"],
-        "question": cut(query["content"]),
+        "id": row["id"],
+        "status": row["status"],
+        "question": truncate(query["content"]),
         "earlier": len(earlier),
-        "answer": None if shown["answer"] is None else cut(shown["answer"]),
-        "first_words": " ".join((shown["answer"] or shown["reason"] or "").split())[:_WORDS],
-        "reason": shown["reason"],
-        **{name: shown[name] for name in ("seconds", "usd", "unpriced_calls", "calls")},
-        "notes": len(shown["notes"]),
+        "answer": None if row["answer"] is None else truncate(row["answer"]),
+        "first_words": " ".join((row["answer"] or row["reason"] or "").split())[
+            :_MAX_PREVIEW_CHARS
+        ],
+        "reason": row["reason"],
+        **{name: row[name] for name in ("seconds", "usd", "unpriced_calls", "calls")},
+        "notes": len(row["notes"]),
         "layers": layers,
-        "untold": shown["untold"],
-        "rest": [_call(call, calls) for call in kept],
+        "untold": row["untold"],
+        "rest": [_render_call(call, calls) for call in kept],
         "more_rest": len(rest) - len(kept),
-        "missing": len(shown["missing"]),
-        "fields": dict(_fields(shown["row"])),
+        "missing": len(row["missing"]),
+        "fields": dict(_row_fields(row["row"])),
     }
 
 
-def _new(layer: Shown, before: Shown, what: str) -> Sequence[Any]:
+def _changed(layer: JsonObject, before: JsonObject, key: str) -> Sequence[Any]:
     """What the layer left of it, unless it left all as it was."""
-    left: Sequence[Any] = layer[what] or ()
-    return () if left == before[what] else left
+    left: Sequence[Any] = layer[key] or ()
+    return () if left == before[key] else left
 
 
-def cut(text: str) -> Mapping[str, Any]:
-    return {"text": text[:TEXT], "more": max(0, len(text) - TEXT)}
+def truncate(text: str) -> Mapping[str, Any]:
+    return {"text": text[:MAX_TEXT_CHARS], "more": max(0, len(text) - MAX_TEXT_CHARS)}
 
 
-def _call(call: Shown, all_calls: Mapping[str, Shown]) -> Shown:
+def _render_call(call: JsonObject, all_calls: Mapping[str, JsonObject]) -> JsonObject:
     *slot, again = call["call"].split(".")
-    attempts: Sequence[Shown] = call["attempts"]
+    attempts: Sequence[JsonObject] = call["attempts"]
     paid = [attempt["usd"] for attempt in attempts if attempt["usd"] is not None]
     return {
         "call": call["call"],
         "model": call["model"],
-        "text": None if call["text"] is None else cut(call["text"]),
-        "failure": None if call["failure"] is None else cut(call["failure"]),
+        "text": None if call["text"] is None else truncate(call["text"]),
+        "failure": None if call["failure"] is None else truncate(call["failure"]),
         "cached": call["cached"],
         "cut": call["finish"] == "length",
         "refused": ".".join((*slot, str(int(again) + 1))) in all_calls,
-        "attempts": attempts[-CALLS:],
+        "attempts": attempts[-MAX_CALLS:],
         "tries": len(attempts),
         "prompt_tokens": sum(attempt["prompt_tokens"] or 0 for attempt in attempts),
         "completion_tokens": sum(attempt["completion_tokens"] or 0 for attempt in attempts),
@@ -95,18 +97,18 @@ def _call(call: Shown, all_calls: Mapping[str, Shown]) -> Shown:
     }
 
 
-def _candidate(candidate: Shown) -> Shown:
+def _render_candidate(candidate: JsonObject) -> JsonObject:
     tests = candidate["tests"]
     return {
         "id": candidate["id"],
-        "words": " ".join(candidate["text"].split())[:_WORDS],
-        "parents": candidate["parents"][:CANDIDATES],
+        "words": " ".join(candidate["text"].split())[:_MAX_PREVIEW_CHARS],
+        "parents": candidate["parents"][:MAX_CANDIDATES],
         "tests": None if tests is None else (sum(t["passed"] for t in tests), len(tests)),
         "scores": {k: v for k, v in candidate["scores"].items() if k != "unit_tests"},
     }
 
 
-def _fields(row: Shown) -> Iterator[tuple[str, str]]:
+def _row_fields(row: JsonObject) -> Iterator[tuple[str, str]]:
     """The row's other keys, the first few of them, each in a line."""
-    for name, value in list(row.items())[:CALLS]:
-        yield name[:_WORDS], str(value)[:_WORDS]
+    for name, value in list(row.items())[:MAX_CALLS]:
+        yield name[:_MAX_PREVIEW_CHARS], str(value)[:_MAX_PREVIEW_CHARS]

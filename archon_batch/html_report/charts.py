@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archon_batch.html_report.svg_theme import INK, LINE, MUTED, SERIES, themed
+from archon_batch.html_report.svg_theme import INK, LINE, MUTED, SERIES, apply_theme
 
 #: Points across, which are about the pixels of a telephone: words are as large as the page's.
 _WIDTH = 360
@@ -18,7 +18,7 @@ _WIDTH = 360
 _ROW = 42
 _FONT = 13
 #: Letters that have room beside the figure.
-_LABEL = 28
+_MAX_LABEL_CHARS = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +28,39 @@ class Bar:
     label: str
     parts: Sequence[float]
     #: The figure at its end, in words.
-    told: str
+    value_label: str
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class RangeBar:
     """What lies between two values, with the middle of it."""
 
     label: str
     low: float
     middle: float
     high: float
-    told: str
+    value_label: str
 
 
-def bars(name: str, title: str, entries: Sequence[Bar]) -> str:
-    """Bars under one another, on one scale from 0. ``name`` is the chart's own on its page."""
+def bar_chart(chart_id: str, title: str, entries: Sequence[Bar]) -> str:
+    """Bars under one another, on one scale from 0. ``chart_id`` is the chart's own on its page."""
     figure, axes = _canvas(len(entries))
     most = max((sum(entry.parts) for entry in entries), default=0) or 1
     axes.set_xlim(0, most)
     for row, entry in enumerate(entries):
-        _words(axes, row, entry.label, entry.told, most)
+        _add_labels(axes, row, entry.label, entry.value_label, most)
         axes.barh(row + 0.66, most, height=0.24, color=LINE, clip_on=False)
         left = 0.0
         for series, part in enumerate(entry.parts):
             axes.barh(row + 0.66, part, left=left, height=0.24, color=SERIES[series])
             left += part
-    return _drawn(figure, name, title)
+    return _render_svg(figure, chart_id, title)
 
 
-def spans(
-    name: str,
+def range_chart(
+    chart_id: str,
     title: str,
-    entries: Sequence[Span],
+    entries: Sequence[RangeBar],
     *,
     ends: tuple[float, float],
     ticks: Sequence[tuple[float, str]],
@@ -78,7 +78,7 @@ def spans(
         anchor = "left" if at == ends[0] else "right" if at == ends[1] else "center"
         axes.text(at, bottom + 0.06, words, color=MUTED, ha=anchor, va="top", fontsize=11.5)
     for row, entry in enumerate(entries):
-        _words(axes, row, entry.label, entry.told, ends[1], ends[0])
+        _add_labels(axes, row, entry.label, entry.value_label, ends[1], ends[0])
         axes.plot(
             [entry.low, entry.high],
             [row + 0.68] * 2,
@@ -89,7 +89,7 @@ def spans(
             clip_on=False,
         )
         axes.plot([entry.middle], [row + 0.68], "o", color=SERIES[0], markersize=10, clip_on=False)
-    return _drawn(figure, name, title)
+    return _render_svg(figure, chart_id, title)
 
 
 def _canvas(rows: float) -> tuple[Figure, Axes]:
@@ -102,24 +102,29 @@ def _canvas(rows: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _words(axes: Axes, row: int, label: str, told: str, right: float, left: float = 0) -> None:
+def _add_labels(
+    axes: Axes, row: int, label: str, value_label: str, right: float, left: float = 0
+) -> None:
     # A model's name may have dollars in it, and is no formula.
     style: dict[str, Any] = {"va": "bottom", "fontsize": _FONT, "parse_math": False}
-    axes.text(left, row + 0.4, _short(label), color=MUTED, ha="left", **style)
-    axes.text(right, row + 0.4, told, color=INK, ha="right", **style)
+    axes.text(left, row + 0.4, _shorten_label(label), color=MUTED, ha="left", **style)
+    axes.text(right, row + 0.4, value_label, color=INK, ha="right", **style)
 
 
-def _short(label: str) -> str:
+def _shorten_label(label: str) -> str:
     """What a chart can hold of a name that is anybody's."""
     shown = label if label.isprintable() else ascii(label)
     # Of a long name of a model the end says more than the beginning.
-    return shown if len(shown) <= _LABEL else f"\u2026{shown[1 - _LABEL :]}"
+    return shown if len(shown) <= _MAX_LABEL_CHARS else f"\u2026{shown[1 - _MAX_LABEL_CHARS :]}"
 
 
-def _drawn(figure: Figure, name: str, title: str) -> str:
+def _render_svg(figure: Figure, chart_id: str, title: str) -> str:
     file = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart_id}),
+        warnings.catch_warnings(),
+    ):
         # The reader's fonts write the words; ours need not have their letters.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(file, format="svg", metadata={"Date": None})
-    return themed(file.getvalue(), title)
+    return apply_theme(file.getvalue(), title)

@@ -8,37 +8,42 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from archon_batch.archon import nearest
+from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation import Mean, Score, mean
-from archon_batch.html_report.agreement import Reader, Said, reader_of, said
-from archon_batch.html_report.call_tree import tree
-from archon_batch.html_report.duration_histogram import Spread
-from archon_batch.html_report.extremes import Pick, Picks
+from archon_batch.evaluation import MeanEstimate, Score, bootstrap_mean
+from archon_batch.html_report.agreement import (
+    AnswerReader,
+    RowAgreement,
+    choose_reader,
+    row_agreement,
+)
+from archon_batch.html_report.call_tree import call_tree
+from archon_batch.html_report.duration_histogram import DurationHistogram
+from archon_batch.html_report.extremes import ExtremeRows, RankedRow
 from archon_batch.jobs import views
-from archon_batch.store import Ending, Job, Outcome, Store
+from archon_batch.store import AttemptOutcomeCount, ItemResult, Job, Store
 
 #: Rows that are read together.
 _CHUNK = 500
 #: Rows whose candidates are compared at the most: to read a text takes longer than all the rest.
-_COMPARED = 10_000
+_MAX_COMPARED_ROWS = 10_000
 
 
 @dataclass(slots=True)
-class Marks:
+class MetricScores:
     """The scores of a job under one metric."""
 
     values: "array[float]" = field(default_factory=lambda: array("d"))
     #: Answers in which there was nothing to compare; by the metric they are wrong, or unscored.
-    unread: int = 0
+    unparsed: int = 0
     unscored: int = 0
 
     @property
-    def mean(self) -> Mean | None:
-        return mean(self.values)
+    def mean(self) -> MeanEstimate | None:
+        return bootstrap_mean(self.values)
 
     def add(self, score: Score) -> None:
-        self.unread += score.unread is not None
+        self.unparsed += score.unparsed_reason is not None
         if score.value is None:
             self.unscored += 1
         else:
@@ -46,45 +51,45 @@ class Marks:
 
 
 @dataclass(slots=True)
-class Agreement:
+class AgreementTotals:
     """How far candidates said the same, over all rows that have two or more."""
 
     #: How they were compared, in words.
-    told: str
+    label: str
     #: Each so many-th row is looked at.
     stride: int = 1
     #: Rows by band; rows with a score, and the sum of the scores.
-    rows: Counter[str] = field(default_factory=Counter)
-    scored: Counter[str] = field(default_factory=Counter)
-    points: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    rows_by_band: Counter[str] = field(default_factory=Counter)
+    scored_by_band: Counter[str] = field(default_factory=Counter)
+    score_sum_by_band: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     #: Candidates by model, and those that say what their row's answer says.
-    made: Counter[str] = field(default_factory=Counter)
-    alike: Counter[str] = field(default_factory=Counter)
+    candidates_by_model: Counter[str] = field(default_factory=Counter)
+    matching_by_model: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: Said, value: float | None) -> None:
-        for model, (made, alike) in found.models.items():
-            self.made[model] += made
-            self.alike[model] += alike
+    def add(self, found: RowAgreement, value: float | None) -> None:
+        for model, (made, alike) in found.by_model.items():
+            self.candidates_by_model[model] += made
+            self.matching_by_model[model] += alike
         if found.share is None:
             return
-        self.rows[found.band] += 1
+        self.rows_by_band[found.band] += 1
         if value is not None:
-            self.scored[found.band] += 1
-            self.points[found.band] += value
+            self.scored_by_band[found.band] += 1
+            self.score_sum_by_band[found.band] += value
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Aggregates:
     """What is counted in one pass over the rows."""
 
     #: By metric.
-    marks: Mapping[str, Marks]
-    agreement: Agreement
-    picks: Picks
+    metric_scores: Mapping[str, MetricScores]
+    agreement: AgreementTotals
+    extremes: ExtremeRows
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReportData:
     #: As ``status --json`` has it.
     status: Mapping[str, Any]
     #: As ``cost --by component --json`` has it.
@@ -92,72 +97,78 @@ class Figures:
     #: The architecture's layers, each its components as they are written.
     layers: Sequence[Sequence[Mapping[str, Any]]]
     models: Mapping[str, str]
-    tally: Tally
+    aggregates: Aggregates
     #: The metric that rows are put in order by.
     metric: str | None
-    seconds: Mapping[tuple[int, int, str], Spread]
-    outcomes: Sequence[Outcome]
+    durations: Mapping[tuple[int, int, str], DurationHistogram]
+    attempt_outcomes: Sequence[AttemptOutcomeCount]
     #: How rows ended without an answer: status, reason and number.
-    reasons: Sequence[tuple[str, str | None, int]]
+    failure_reasons: Sequence[tuple[str, str | None, int]]
     worst: Sequence[Mapping[str, Any]]
     best: Sequence[Mapping[str, Any]]
 
 
-def figures(store: Store, job: Job, *, shown: int, metric: str | None) -> Figures:
+def collect_report_data(
+    store: Store, job: Job, *, extreme_rows: int, metric: str | None
+) -> ReportData:
     """All that the portrait tells.
 
     Args:
         store: where the job is.
         job: it may be under way.
-        shown: how many of the best rows, and of the worst, are told in full.
+        extreme_rows: how many of the best rows, and of the worst, are told in full.
         metric: what to put the rows in order by; None is the first that there are scores of.
 
     Raises:
         InputError: the job has no scores under that metric.
     """
-    metrics = store.scores.metrics(job.id)
+    metrics = store.scores.metric_names(job.id)
     if metric is None:
         metric = next(iter(metrics), None)
     elif metric not in metrics:
-        known = nearest(metric, metrics) if metrics else "archon-batch score makes them"
+        known = suggestion(metric, metrics) if metrics else "archon-batch score makes them"
         raise InputError(f"{job.name} has no scores under {metric!r}; {known}")
-    tally = _tallied(store, job, metrics, shown=shown, metric=metric)
-    read, _ = reader_of(job.architecture, metric)
-    seconds: defaultdict[tuple[int, int, str], Spread] = defaultdict(Spread)
-    for place, took in store.measures.seconds(job.id):
+    tally = _aggregate(store, job, metrics, extreme_rows=extreme_rows, metric=metric)
+    read, _ = choose_reader(job.architecture, metric)
+    seconds: defaultdict[tuple[int, int, str], DurationHistogram] = defaultdict(DurationHistogram)
+    for place, took in store.call_metrics.durations(job.id):
         seconds[place].add(took)
-    return Figures(
-        status=views.status(store, job),
-        components=views.cost(store, job, "component")["by"],
+    return ReportData(
+        status=views.job_status(store, job),
+        components=views.job_cost(store, job, "component")["by"],
         layers=job.architecture["layers"],
         models={name: m["model"] for name, m in job.architecture.get("models", {}).items()},
-        tally=tally,
+        aggregates=tally,
         metric=metric,
-        seconds=dict(seconds),
-        outcomes=store.measures.outcomes(job.id),
-        reasons=store.items.reasons(job.id),
-        worst=[_told(store, job, pick, read) for pick in tally.picks.worst],
-        best=[_told(store, job, pick, read) for pick in tally.picks.best],
+        durations=dict(seconds),
+        attempt_outcomes=store.call_metrics.outcome_counts(job.id),
+        failure_reasons=store.items.failure_counts(job.id),
+        worst=[_row_details(store, job, pick, read) for pick in tally.extremes.worst],
+        best=[_row_details(store, job, pick, read) for pick in tally.extremes.best],
     )
 
 
-def _tallied(
+def _aggregate(
     store: Store,
     job: Job,
     metrics: Sequence[str],
     *,
-    shown: int,
+    extreme_rows: int,
     metric: str | None,
-) -> Tally:
-    read, told = reader_of(job.architecture, metric)
-    stride = math.ceil(job.rows / _COMPARED) or 1
-    tally = Tally({name: Marks() for name in metrics}, Agreement(told, stride), Picks(shown))
-    for rows in _chunks(store.endings.all(job.id)):
+) -> Aggregates:
+    read, told = choose_reader(job.architecture, metric)
+    stride = math.ceil(job.rows / _MAX_COMPARED_ROWS) or 1
+    tally = Aggregates(
+        {name: MetricScores() for name in metrics},
+        AgreementTotals(told, stride),
+        ExtremeRows(extreme_rows),
+    )
+    for rows in _in_chunks(store.item_results.all(job.id)):
         first, last = rows[0].ix, rows[-1].ix
-        drafts = store.measures.drafts(job.id, first, last, stride)
+        drafts = store.call_metrics.first_layer_texts(job.id, first, last, stride)
         of_row: dict[int, Score] = {}
         for one in store.scores.between(job.id, first, last):
-            tally.marks[one.metric].add(one.score)
+            tally.metric_scores[one.metric].add(one.score)
             if one.metric == metric:
                 of_row[one.ix] = one.score
         for row in rows:
@@ -166,24 +177,24 @@ def _tallied(
             value = of_row[row.ix].value if row.ix in of_row else None
             found = None
             if row.ix % stride == 0:
-                found = said(drafts.get(row.ix, ()), row.answer, read)
+                found = row_agreement(drafts.get(row.ix, ()), row.answer, read)
                 tally.agreement.add(found, value)
             # A row of which nothing tells whether it is good stands in no order.
             if value is not None or (metric is None and (found or row.answer is None)):
-                tally.picks.add(Pick(row, value, found))
+                tally.extremes.add(RankedRow(row, value, found))
     return tally
 
 
-def _told(store: Store, job: Job, pick: Pick, read: Reader) -> Mapping[str, Any]:
-    row = pick.ending
-    drafts = store.measures.drafts(job.id, row.ix, row.ix).get(row.ix, ())
+def _row_details(store: Store, job: Job, pick: RankedRow, read: AnswerReader) -> Mapping[str, Any]:
+    row = pick.item
+    drafts = store.call_metrics.first_layer_texts(job.id, row.ix, row.ix).get(row.ix, ())
     return {
-        **tree(views.show(store, job, row)),
+        **call_tree(views.item_details(store, job, row)),
         "score": pick.score,
-        "said": said(drafts, row.answer, read),
+        "said": row_agreement(drafts, row.answer, read),
     }
 
 
-def _chunks(endings: Iterator[Ending]) -> Iterator[list[Ending]]:
+def _in_chunks(endings: Iterator[ItemResult]) -> Iterator[list[ItemResult]]:
     while rows := list(islice(endings, _CHUNK)):
         yield rows

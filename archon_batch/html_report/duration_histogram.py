@@ -4,12 +4,12 @@ import math
 from collections import Counter
 
 #: From one bin to the next.
-_STEP = math.log(1.02)
+_LOG_BIN_WIDTH = math.log(1.02)
 #: Seconds below which all is alike.
-_LEAST = 0.001
+_MIN_SECONDS = 0.001
 
 
-class Spread:
+class DurationHistogram:
     """How durations are spread; what it says is within 1 % of them, or within a millisecond."""
 
     def __init__(self) -> None:
@@ -21,12 +21,12 @@ class Spread:
 
     def add(self, seconds: float) -> None:
         # A clock that was set back in between makes a duration below nothing.
-        self.bins[round(math.log(max(seconds, _LEAST) / _LEAST) / _STEP)] += 1
+        self.bins[round(math.log(max(seconds, _MIN_SECONDS) / _MIN_SECONDS) / _LOG_BIN_WIDTH)] += 1
 
-    def update(self, other: "Spread") -> None:
+    def merge(self, other: "DurationHistogram") -> None:
         self.bins.update(other.bins)
 
-    def at(self, share: float) -> float:
+    def quantile(self, share: float) -> float:
         """The seconds that such a share of them took at the most; ``share`` is above 0, up to 1.
 
         Raises:
@@ -37,5 +37,5 @@ class Spread:
         for index in sorted(self.bins):
             passed += self.bins[index]
             if passed >= wanted:
-                return _LEAST * math.exp(index * _STEP)
+                return _MIN_SECONDS * math.exp(index * _LOG_BIN_WIDTH)
         raise ValueError("nothing was measured")

@@ -7,7 +7,7 @@ _DOLLAR, _CENT = 1.0, 0.01
 _MINUTE, _HOUR = 60, 3600
 
 
-def money(usd: float | None, unpriced: int = 0) -> str:
+def format_usd(usd: float | None, unpriced: int = 0) -> str:
     """An amount of USD; what calls without a price come to is not in it, and is said."""
     if usd is None:
         return "unpriced"
@@ -21,7 +21,7 @@ def money(usd: float | None, unpriced: int = 0) -> str:
     return f"{text} + {unpriced:,} unpriced" if unpriced else text
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     if seconds < 1:
@@ -34,7 +34,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def share(part: float, whole: float) -> str:
+def format_percent(part: float, whole: float) -> str:
     """A part in per cent; a small part is not nothing, and nearly all is not all."""
     if not whole or not part:
         return "0 %" if whole else "-"
@@ -46,13 +46,13 @@ def share(part: float, whole: float) -> str:
     return f"{percent:.1f} %" if part != whole else "100 %"
 
 
-def score(value: float | None) -> str:
+def format_score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def count(number: int) -> str:
+def format_count(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def pluralize(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -11,15 +11,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from archon_batch.html_report import formatting, sections
-from archon_batch.html_report.collect import Figures
-from archon_batch.html_report.duration_histogram import Spread
+from archon_batch.html_report.collect import ReportData
+from archon_batch.html_report.duration_histogram import DurationHistogram
 from archon_batch.store import now
-from archon_batch.untrusted_text import visible
+from archon_batch.untrusted_text import escape_control
 
 _HERE = Path(__file__).parent
 
 
-def page(figures: Figures) -> str:
+def render_page(data: ReportData) -> str:
     """The portrait as HTML that needs nothing else: no script, no network, no other file.
 
     What models and datasets say is escaped and visible wherever it stands; a policy in the page forbids
@@ -30,37 +30,37 @@ def page(figures: Figures) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
-        finalize=_shown,
+        finalize=_escape_control,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
-        money=formatting.money,
-        duration=formatting.duration,
-        score=formatting.score,
-        count=formatting.count,
-        counted=formatting.counted,
-        drawing=_drawing,
+        money=formatting.format_usd,
+        duration=formatting.format_duration,
+        score=formatting.format_score,
+        count=formatting.format_count,
+        counted=formatting.pluralize,
+        drawing=_trusted_svg,
     )
-    environment.globals.update(share=formatting.share, len=len)
-    status = figures.status
+    environment.globals.update(share=formatting.format_percent, len=len)
+    status = data.status
     text = environment.get_template("page.html").render(
         style=Markup(style),  # noqa: S704  (our own file)
         digest=digest,
         status=status,
-        took=_took(figures),
-        seconds=_all(figures.seconds.values()),
-        flow=sections.flow(figures),
-        marked=list(sections.marked(figures.tally.marks)),
-        metric=figures.metric,
-        agreement=sections.agreed(figures.tally.agreement),
-        costs=sections.costs(figures),
-        tokens=sections.tokens(figures),
-        latencies=sections.latencies(figures),
-        troubles=sections.troubles(figures),
-        worst=figures.worst,
-        best=figures.best,
+        took=_job_duration(data),
+        seconds=_merge_histograms(data.durations.values()),
+        flow=sections.architecture_layers(data),
+        marked=list(sections.metric_sections(data.aggregates.metric_scores)),
+        metric=data.metric,
+        agreement=sections.agreement_section(data.aggregates.agreement),
+        costs=sections.cost_section(data),
+        tokens=sections.token_chart(data),
+        latencies=sections.latency_section(data),
+        troubles=sections.problems_section(data),
+        worst=data.worst,
+        best=data.best,
         version=version("archon-batch"),
         made_at=f"{now():%Y-%m-%d %H:%M} UTC",
     )
@@ -68,25 +68,27 @@ def page(figures: Figures) -> str:
     return text.lstrip()
 
 
-def _shown(value: object) -> object:
+def _escape_control(value: object) -> object:
     """What is text is made visible, so that none of it turns the letters after it."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        escape_control(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    )
 
 
-def _drawing(svg: str) -> Markup:
+def _trusted_svg(svg: str) -> Markup:
     # Every word in it went through an XML writer.
     return Markup(svg)  # noqa: S704
 
 
-def _took(figures: Figures) -> float | None:
-    begun, ended = figures.status["created_at"], figures.status["ended_at"]
+def _job_duration(data: ReportData) -> float | None:
+    begun, ended = data.status["created_at"], data.status["ended_at"]
     if ended is None:
         return None
     return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
 
 
-def _all(spreads: Iterable[Spread]) -> Spread:
-    together = Spread()
-    for spread in spreads:
-        together.update(spread)
+def _merge_histograms(histograms: Iterable[DurationHistogram]) -> DurationHistogram:
+    together = DurationHistogram()
+    for spread in histograms:
+        together.merge(spread)
     return together

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree as ET
 
-from archon_batch.untrusted_text import visible
+from archon_batch.untrusted_text import escape_control
 
 #: Colours that stand for those of the page, which has two sets of them, light and dark.
 INK, MUTED, LINE = "#010101", "#020202", "#030303"
@@ -15,12 +15,12 @@ _PAGE = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 #: What of a style is the drawing's, and not the page's.
-_KEPT = {
+_ATTRIBUTE_STYLES = {
     "fill", "stroke", "stroke-width", "stroke-opacity", "stroke-linecap", "text-anchor", "font-size",
 }  # fmt: skip
 
 
-def themed(svg: str, title: str) -> str:
+def apply_theme(svg: str, title: str) -> str:
     """The drawing to stand in HTML, in the page's colours and under its policy.
 
     Styles become attributes, since a strict policy forbids them; ids that nothing points at go.
@@ -39,11 +39,11 @@ def themed(svg: str, title: str) -> str:
             element.set("href", element.attrib.pop(_LINK))
         style = element.attrib.pop("style", "")
         for name, _, value in (part.partition(":") for part in style.split(";")):
-            if name.strip() in _KEPT:
+            if name.strip() in _ATTRIBUTE_STYLES:
                 element.set(name.strip(), _PAGE.get(value.strip(), value.strip()))
     box = root.get("viewBox", "")
     root.attrib.clear()
     root.attrib.update(
-        {"viewBox": box, "class": "chart", "role": "img", "aria-label": visible(title)}
+        {"viewBox": box, "class": "chart", "role": "img", "aria-label": escape_control(title)}
     )
     return ET.tostring(root, encoding="unicode")

@@ -4,19 +4,30 @@ Nothing of its progress is kept but its jobs: the same search asks for the same 
 finds those that were run.
 """
 
-from archon_batch.search.request import Plan, Runs, everyone_in, foreseen_by
-from archon_batch.search.search import Search
-from archon_batch.search.trial import Found, Trial, apart, interval, told
+from archon_batch.search.request import (
+    SearchRequest,
+    TrialRunner,
+    architecture_of_all_models,
+    make_row_estimator,
+)
+from archon_batch.search.search import ArchitectureSearch
+from archon_batch.search.trial import (
+    SearchResult,
+    Trial,
+    mean_score_interval,
+    score_difference,
+    trial_to_json,
+)
 
 __all__ = [
-    "Found",
-    "Plan",
-    "Runs",
-    "Search",
+    "ArchitectureSearch",
+    "SearchRequest",
+    "SearchResult",
     "Trial",
-    "apart",
-    "everyone_in",
-    "foreseen_by",
-    "interval",
-    "told",
+    "TrialRunner",
+    "architecture_of_all_models",
+    "make_row_estimator",
+    "mean_score_interval",
+    "score_difference",
+    "trial_to_json",
 ]

@@ -19,21 +19,21 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
 
 from archon_batch.errors import InputError
-from archon_batch.money import usd
-from archon_batch.private_files import opened
-from archon_batch.store import Ending, Job, Store
-from archon_batch.untrusted_text import visible_json
+from archon_batch.money import to_usd
+from archon_batch.private_files import open_private
+from archon_batch.store import ItemResult, Job, Store
+from archon_batch.untrusted_text import escape_control_json
 
-Record = Mapping[str, object]
+ExportRecord = Mapping[str, object]
 #: The fields of a row, and what is in them.
-Columns = Mapping[str, str]
+ExportColumns = Mapping[str, str]
 #: Writes the records, and returns how many there were.
-Writer = Callable[[Iterable[Record], BinaryIO, Columns], int]
+ExportWriter = Callable[[Iterable[ExportRecord], BinaryIO, ExportColumns], int]
 
 #: Rows of a Parquet file that are written at once.
 _BATCH = 1_000
 
-_COLUMNS: Columns = {
+_COLUMNS: ExportColumns = {
     "id": "text",
     "status": "text",
     "answer": "text",
@@ -49,7 +49,7 @@ _COLUMNS: Columns = {
     "row": "json",
     "notes": "json",
 }
-_SCORED: Columns = {**_COLUMNS, "scores": "json"}
+_COLUMNS_WITH_SCORES: ExportColumns = {**_COLUMNS, "scores": "json"}
 
 #: What a spreadsheet takes for the beginning of a formula, also in full width.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -58,7 +58,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def export(store: Store, job: Job, target: Path | None = None, *, force: bool = False) -> int:
+def export_job(store: Store, job: Job, target: Path | None = None, *, force: bool = False) -> int:
     """Write the job's items in the dataset's order, and return how many there are.
 
     A file is there whole or not at all, whatever befalls the writing.
@@ -73,16 +73,16 @@ def export(store: Store, job: Job, target: Path | None = None, *, force: bool = 
     Raises:
         InputError: the file cannot be written, or is there already.
     """
-    columns = _SCORED if store.scores.metrics(job.id) else _COLUMNS
-    records = (_record(ending, columns) for ending in store.endings.all(job.id))
+    columns = _COLUMNS_WITH_SCORES if store.scores.metric_names(job.id) else _COLUMNS
+    records = (_record(ending, columns) for ending in store.item_results.all(job.id))
     if target is None or str(target) == "-":
         return _to_stdout(records)
-    write = refuse_unwritable(target, force=force)
-    with whole(target) as file:
+    write = validate_export_path(target, force=force)
+    with atomic_file(target) as file:
         return write(records, file, columns)
 
 
-def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
+def validate_export_path(target: Path, *, force: bool = False) -> ExportWriter:
     """Check that an export could be written there, and return what writes its format.
 
     A command that exports at its end asks before it begins: then nothing has been paid yet.
@@ -90,12 +90,12 @@ def refuse_unwritable(target: Path, *, force: bool = False) -> Writer:
     Raises:
         InputError: it could not.
     """
-    writer = _writer(target)
-    refuse_place(target, force=force)
+    writer = _writer_for(target)
+    validate_output_path(target, force=force)
     return writer
 
 
-def refuse_place(target: Path, *, force: bool = False) -> None:
+def validate_output_path(target: Path, *, force: bool = False) -> None:
     """Check that a file can be put there.
 
     Raises:
@@ -114,17 +114,17 @@ def refuse_place(target: Path, *, force: bool = False) -> None:
         with TemporaryFile(dir=target.parent):
             pass
     except (OSError, ValueError) as error:
-        raise InputError(f"{target}: {_why(error)}") from error
+        raise InputError(f"{target}: {_write_error(error)}") from error
 
 
-def _record(ending: Ending, columns: Columns) -> Record:
-    account = ending.account
+def _record(ending: ItemResult, columns: ExportColumns) -> ExportRecord:
+    account = ending.usage
     record = {
         "id": ending.row_id,
         "status": ending.status,
         "answer": ending.answer,
         "reason": ending.reason,
-        "cost_usd": None if account.unpriced_calls else usd(account.cost),
+        "cost_usd": None if account.unpriced_calls else to_usd(account.cost),
         "unpriced_calls": account.unpriced_calls,
         "calls": account.calls,
         "cached_calls": account.cached_calls,
@@ -133,27 +133,27 @@ def _record(ending: Ending, columns: Columns) -> Record:
         "completion_tokens": account.completion_tokens,
         "seconds": ending.seconds,
         "row": dict(ending.extras),
-        "notes": list(ending.notes),
+        "notes": list(ending.warnings),
         "scores": {metric: asdict(score) for metric, score in ending.scores.items()},
     }
     return {name: record[name] for name in columns}
 
 
-def _writer(target: Path) -> Writer:
+def _writer_for(target: Path) -> ExportWriter:
     for suffix, writer in _WRITERS.items():
         if target.name.lower().endswith(suffix):
-            if writer is _parquet and importlib.util.find_spec("pyarrow") is None:
+            if writer is _write_parquet and importlib.util.find_spec("pyarrow") is None:
                 raise InputError(f"{target}: Parquet needs: pip install archon-batch[parquet]")
             return writer
     raise InputError(f"{target}: the suffix says the format: {', '.join(_WRITERS)}")
 
 
-def _why(error: OSError | ValueError) -> str:
+def _write_error(error: OSError | ValueError) -> str:
     return f"cannot be written: {(getattr(error, 'strerror', None) or str(error)).lower()}"
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[BinaryIO]:
+def atomic_file(target: Path) -> Iterator[BinaryIO]:
     """A file beside the target, which takes its place once all of it is on the disk.
 
     Its owner alone may read it.
@@ -163,19 +163,19 @@ def whole(target: Path) -> Iterator[BinaryIO]:
     """
     part = target.with_name(f".archon-batch-{secrets.token_hex(8)}.part")
     try:
-        with opened(part, "xb") as file:
+        with open_private(part, "xb") as file:
             yield cast("BinaryIO", file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
     except OSError as error:
-        raise InputError(f"{target}: {_why(error)}") from error
+        raise InputError(f"{target}: {_write_error(error)}") from error
     finally:
         with suppress(OSError):
             part.unlink()
 
 
-def _to_stdout(records: Iterable[Record]) -> int:
+def _to_stdout(records: Iterable[ExportRecord]) -> int:
     rows = 0
     try:
         for record in records:
@@ -186,11 +186,11 @@ def _to_stdout(records: Iterable[Record]) -> int:
         # Whoever read has had enough. Python flushes once more at its end, and must not fail then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise InputError(f"standard output: {_why(error)}") from error
+        raise InputError(f"standard output: {_write_error(error)}") from error
     return rows
 
 
-def _jsonl(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
+def _write_jsonl(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
     del columns  # a line names its own
     rows = 0
     for record in records:
@@ -199,17 +199,17 @@ def _jsonl(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
     return rows
 
 
-def _jsonl_gz(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
+def _write_jsonl_gz(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
     # Without the moment it was made, the same items make the same bytes.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-        return _jsonl(records, cast("BinaryIO", packed), columns)
+        return _write_jsonl(records, cast("BinaryIO", packed), columns)
 
 
-def _json_line(record: Record) -> bytes:
+def _json_line(record: ExportRecord) -> bytes:
     members = (f'"{name}": {_json(value)}' for name, value in record.items())
     line = f"{{{', '.join(members)}}}\n"
     # Some readers of lines would cut a row at Unicode's line ends, and a terminal obeys others.
-    return visible_json(line).encode()
+    return escape_control_json(line).encode()
 
 
 def _json(value: object) -> str:
@@ -217,19 +217,19 @@ def _json(value: object) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else _encode(value)
 
 
-def _csv(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
+def _write_csv(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
     """Comma-separated, as RFC 4180 has it; the row's other keys are JSON, the notes are left out."""
-    writer = csv.writer(_Utf8(file))
+    writer = csv.writer(_Utf8Writer(file))
     names = [name for name in columns if name != "notes"]
     writer.writerow(names)
     rows = 0
     for record in records:
-        writer.writerow([cell(record[name]) for name in names])
+        writer.writerow([spreadsheet_cell(record[name]) for name in names])
         rows += 1
     return rows
 
 
-class _Utf8:
+class _Utf8Writer:
     """Text into a file of bytes, which stays open and is not buffered twice."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -239,7 +239,7 @@ class _Utf8:
         return self._file.write(text.encode())
 
 
-def cell(value: object) -> str:
+def spreadsheet_cell(value: object) -> str:
     """The value as a cell that no spreadsheet runs."""
     if value is None:
         return ""
@@ -248,7 +248,7 @@ def cell(value: object) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
-def _parquet(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int:
+def _write_parquet(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
     pyarrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")
     types = {
@@ -272,9 +272,9 @@ def _parquet(records: Iterable[Record], file: BinaryIO, columns: Columns) -> int
 
 
 #: Suffixes, and what writes such a file.
-_WRITERS: Mapping[str, Writer] = {
-    ".jsonl": _jsonl,
-    ".jsonl.gz": _jsonl_gz,
-    ".csv": _csv,
-    ".parquet": _parquet,
+_WRITERS: Mapping[str, ExportWriter] = {
+    ".jsonl": _write_jsonl,
+    ".jsonl.gz": _write_jsonl_gz,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
 }

@@ -10,62 +10,62 @@ from dataclasses import dataclass, fields, replace
 from typing import cast
 
 from archon_batch.archon import (
-    SANDBOX,
+    SANDBOX_MODEL,
     Architecture,
-    Bounds,
     Candidate,
     Component,
+    Context,
     Contribution,
-    Form,
+    CountRange,
     Message,
     ModelComponent,
     Question,
     Reply,
-    Scene,
+    ReplyFormat,
     State,
     Usage,
-    flows,
-    guarded,
+    layer_flows,
+    run_component,
 )
 from archon_batch.money import Price
 
 #: Bytes of English text that a token stands for, where there is much of it and where little.
-_LEAN, _USUAL = 6, 4
+_MAX_BYTES_PER_TOKEN, _TYPICAL_BYTES_PER_TOKEN = 6, 4
 #: Bytes for what a provider wraps around a message.
-_WRAPPING = 16
+_MESSAGE_OVERHEAD_BYTES = 16
 #: Bytes that say why a reply is asked for again.
-_REASON = 400
+_REASK_REASON_BYTES = 400
 #: Tokens of a usual reply that is free in its length.
-_REPLY = 300
+_TYPICAL_REPLY_TOKENS = 300
 #: What a candidate may grow by when another model's tokenizer counts it, at the most.
-_RECOUNT = 2
+_TOKENIZER_FACTOR = 2
 #: The messages of a made-up row: characters that are in no prompt, to be counted there.
-_QUERY, _EARLIER, _SYSTEM = "\1", "\2", "\3"
+_QUERY_MARKER, _HISTORY_MARKER, _SYSTEM_MARKER = "\1", "\2", "\3"
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class DatasetSize:
     """Of a dataset: its rows, and the bytes of their last messages and of the turns before."""
 
     rows: int = 0
-    query: int = 0
-    earlier: int = 0
+    query_bytes: int = 0
+    history_bytes: int = 0
     #: The part of ``earlier`` that is system messages, which components show apart.
-    system: int = 0
+    system_bytes: int = 0
 
     @classmethod
-    def of(cls, questions: Iterable[Question]) -> "Load":
+    def from_questions(cls, questions: Iterable[Question]) -> "DatasetSize":
         rows = query = earlier = system = 0
         for question in questions:
             rows += 1
-            query += _bytes(question.messages[-1:])
-            earlier += _bytes(question.messages[:-1])
-            system += _bytes(m for m in question.messages[:-1] if m.role == "system")
+            query += _message_bytes(question.messages[-1:])
+            earlier += _message_bytes(question.messages[:-1])
+            system += _message_bytes(m for m in question.messages[:-1] if m.role == "system")
         return cls(rows, query, earlier, system)
 
-    def __add__(self, other: "Load") -> "Load":
-        return Load(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: "DatasetSize") -> "DatasetSize":
+        return DatasetSize(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ForecastCall:
     """What a row asks, with a made-up reply."""
 
     depth: int
@@ -113,95 +113,113 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _Scenario:
     """How long replies are, how often they are asked for, and what a prompt's bytes come to."""
 
     #: The word is in no other reply of the row.
-    reply: Callable[[ModelComponent, Form | None, str], str]
-    completion: Callable[[ModelComponent, str], int]
+    reply: Callable[[ModelComponent, ReplyFormat | None, str], str]
+    completion_tokens: Callable[[ModelComponent, str], int]
     #: What goes on, from what there was before a layer, what there is after it when nothing is
     #: left out, and how many may be left; None goes by what the replies choose.
-    left: Callable[[State, State, Bounds], State] | None
+    next_state: Callable[[State, State, CountRange], State] | None
     #: Whether everything is asked for as often as it may be.
-    insists: bool
+    uses_all_retries: bool
     bytes_per_token: int
     #: Whether components say the most of their own that they may say beside a row's messages.
-    most: bool
+    longest_prompts: bool
 
 
 def forecast(
-    architecture: Architecture, prices: Mapping[str, Price | None], load: Load
+    architecture: Architecture, prices: Mapping[str, Price | None], size: DatasetSize
 ) -> list[Forecast]:
     """The forecast of each layer for a whole dataset."""
-    cases = [_layers(architecture, prices, load, case) for case in (_LOW, _EXPECTED, _HIGH)]
+    cases = [
+        _estimate_layers(architecture, prices, size, case) for case in (_LOW, _EXPECTED, _HIGH)
+    ]
     return [Forecast(*estimates) for estimates in zip(*cases, strict=True)]
 
 
-def total(layers: Iterable[Forecast]) -> Forecast:
+def total_forecast(layers: Iterable[Forecast]) -> Forecast:
     return sum(layers, Forecast())
 
 
-def _layers(
-    architecture: Architecture, prices: Mapping[str, Price | None], load: Load, case: _Case
+def _estimate_layers(
+    architecture: Architecture,
+    prices: Mapping[str, Price | None],
+    size: DatasetSize,
+    scenario: _Scenario,
 ) -> list[Estimate]:
     estimates = [Estimate() for _ in architecture.layers]
-    bare, instructed = (_asked(architecture, case, _row(system=s)) for s in (False, True))
+    bare, instructed = (
+        _simulate_row(architecture, scenario, _sample_question(system=s)) for s in (False, True)
+    )
     for without, asked in zip(bare, instructed, strict=True):
         query, earlier, system = (
-            _copies(asked.messages, mark) for mark in (_QUERY, _EARLIER, _SYSTEM)
+            _count_marker(asked.messages, mark)
+            for mark in (_QUERY_MARKER, _HISTORY_MARKER, _SYSTEM_MARKER)
         )
-        bare_own = _bytes(without.messages) - (_WRAPPING + 1) * (query + earlier)
-        other_own = _bytes(asked.messages) - (_WRAPPING + 1) * (query + earlier + system)
+        bare_own = _message_bytes(without.messages) - (_MESSAGE_OVERHEAD_BYTES + 1) * (
+            query + earlier
+        )
+        other_own = _message_bytes(asked.messages) - (_MESSAGE_OVERHEAD_BYTES + 1) * (
+            query + earlier + system
+        )
         own = bare_own
-        if load.system:
+        if size.system_bytes:
             # A row brings a system message, or the component its own; beside a row's it says more.
-            own = (max if case.most else min)(bare_own, other_own)
+            own = (max if scenario.longest_prompts else min)(bare_own, other_own)
         prompt = (
-            load.rows * own
-            + load.query * query
-            + (load.earlier - load.system) * earlier
-            + load.system * system
+            size.rows * own
+            + size.query_bytes * query
+            + (size.history_bytes - size.system_bytes) * earlier
+            + size.system_bytes * system
         )
-        times = 1 + asked.component.retries * case.insists
-        reasons = (times - 1) * load.rows * _REASON
-        tokens = -(-(times * prompt + reasons) // case.bytes_per_token)
-        completion = times * load.rows * case.completion(asked.component, asked.reply)
+        times = 1 + asked.component.retries * scenario.uses_all_retries
+        reasons = (times - 1) * size.rows * _REASK_REASON_BYTES
+        tokens = -(-(times * prompt + reasons) // scenario.bytes_per_token)
+        completion = times * size.rows * scenario.completion_tokens(asked.component, asked.reply)
         model = architecture.model(asked.component.model)
-        if model.model == SANDBOX:
+        if model.model == SANDBOX_MODEL:
             # It reads and writes no tokens.
             tokens = completion = 0
         price = prices[model.model]
         cost = price.cost(Usage(tokens, completion)) if price else None
-        estimates[asked.depth] += Estimate(times * load.rows, tokens, completion, cost)
+        estimates[asked.depth] += Estimate(times * size.rows, tokens, completion, cost)
     return estimates
 
 
-def _asked(architecture: Architecture, case: _Case, question: Question) -> Iterator[_Asked]:
+def _simulate_row(
+    architecture: Architecture, scenario: _Scenario, question: Question
+) -> Iterator[_ForecastCall]:
     """All that a row asks, layer by layer; a made-up row has no window to fit."""
     state = State()
     for depth, (layer, flow) in enumerate(
-        zip(architecture.layers, flows(architecture), strict=True)
+        zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
         given: list[Contribution] = []
         for place, component in enumerate(layer):
-            scene = Scene(question, state, f"{depth}.{place}")
-            contribution = yield from _played(component, scene, case, depth)
-            if case.left is not None and component.chooses:
+            scene = Context(question, state, f"{depth}.{place}")
+            contribution = yield from _simulate_component(component, scene, scenario, depth)
+            if scenario.next_state is not None and component.selects:
                 contribution = replace(contribution, candidates=state.candidates)
             given.append(contribution)
-        after = state.after(given)
-        state = after if case.left is None else case.left(state, after, flow.leaving)
-        if flow.leaving.high and not state.candidates:
+        after = state.apply(given)
+        state = (
+            after
+            if scenario.next_state is None
+            else scenario.next_state(state, after, flow.candidates_out)
+        )
+        if flow.candidates_out.high and not state.candidates:
             return
 
 
-def _played(
-    component: Component, scene: Scene, case: _Case, depth: int
-) -> Generator[_Asked, None, Contribution]:
+def _simulate_component(
+    component: Component, scene: Context, scenario: _Scenario, depth: int
+) -> Generator[_ForecastCall, None, Contribution]:
     """What one component asks, and what comes of it."""
     # Whoever asks has a model: the guard sees to it.
     asking = cast("ModelComponent", component)
-    steps = guarded(component, scene)
+    steps = run_component(component, scene)
     replies: list[Reply] | None = None
     while True:
         try:
@@ -211,40 +229,45 @@ def _played(
             return contribution
         replies = []
         for request in requests:
-            word = f"{scene.place}.{request.slot}".translate(_LETTERS)
-            text = case.reply(asking, request.form, word)
+            word = f"{scene.position}.{request.index}".translate(_LETTERS)
+            text = scenario.reply(asking, request.reply_format, word)
             replies.append(Reply(text))
-            yield _Asked(depth, asking, request.messages, text)
+            yield _ForecastCall(depth, asking, request.messages, text)
 
 
-def _row(*, system: bool) -> Question:
-    told = (Message("system", _SYSTEM),) if system else ()
-    return Question("", (*told, Message("user", _EARLIER), Message("user", _QUERY)))
+def _sample_question(*, system: bool) -> Question:
+    told = (Message("system", _SYSTEM_MARKER),) if system else ()
+    return Question("", (*told, Message("user", _HISTORY_MARKER), Message("user", _QUERY_MARKER)))
 
 
-def _copies(messages: Iterable[Message], mark: str) -> int:
-    return sum(message.content.count(mark) for message in messages)
+def _count_marker(messages: Iterable[Message], marker: str) -> int:
+    return sum(message.content.count(marker) for message in messages)
 
 
-def _bytes(messages: Iterable[Message]) -> int:
+def _message_bytes(messages: Iterable[Message]) -> int:
     return sum(
-        _WRAPPING + len(message.content.encode("utf-8", "surrogatepass")) for message in messages
+        _MESSAGE_OVERHEAD_BYTES + len(message.content.encode("utf-8", "surrogatepass"))
+        for message in messages
     )
 
 
-def _sized(form: Form | None, size: int, *, worst: bool = False, word: str = "") -> str:
+def _sized_reply(
+    form: ReplyFormat | None, size: int, *, worst: bool = False, word: str = ""
+) -> str:
     """A reply of so many characters that its reader accepts; longer only if the form is."""
-    return form.sized(size, worst=worst, word=word) if form else word.ljust(size, "x")
+    return (
+        form.padded_example(size, costliest=worst, marker=word) if form else word.ljust(size, "x")
+    )
 
 
-def _longest(form: Form | None, max_tokens: int, word: str) -> str:
+def _longest_reply(form: ReplyFormat | None, max_tokens: int, word: str) -> str:
     # A byte is taken for a token, so this is a candidate that is counted twice over. The example
     # comes on top: alike parts of several replies may count once.
-    size = max_tokens * _RECOUNT + (len(form.example) if form else 0)
-    return _sized(form, size, worst=True, word=word)
+    size = max_tokens * _TOKENIZER_FACTOR + (len(form.example) if form else 0)
+    return _sized_reply(form, size, worst=True, word=word)
 
 
-def _longest_left(before: State, after: State, leaves: Bounds) -> State:
+def _longest_state(before: State, after: State, leaves: CountRange) -> State:
     """As many candidates as there may be, the longest, with the longest critiques and unit tests.
 
     So no verdicts leave more to be shown. Tests stay when those that are to replace them cannot
@@ -258,33 +281,41 @@ def _longest_left(before: State, after: State, leaves: Bounds) -> State:
     return replace(after, candidates=longest, unit_tests=tests)
 
 
-def _tokens(component: ModelComponent, reply: str, bytes_per_token: int) -> int:
+def _reply_tokens(component: ModelComponent, reply: str, bytes_per_token: int) -> int:
     return min(component.max_tokens, max(1, len(reply) // bytes_per_token))
 
 
-_LOW = _Case(
-    reply=lambda _component, form, _word: _sized(form, 1),
-    completion=lambda component, reply: _tokens(component, reply, _LEAN),
-    left=lambda _before, after, leaves: replace(after, candidates=after.candidates[: leaves.low]),
-    insists=False,
-    bytes_per_token=_LEAN,
-    most=False,
-)
-_EXPECTED = _Case(
-    reply=lambda component, form, word: _sized(
-        form, 0 if form else min(component.max_tokens, _REPLY) * _USUAL, word=word
+_LOW = _Scenario(
+    reply=lambda _component, form, _word: _sized_reply(form, 1),
+    completion_tokens=lambda component, reply: _reply_tokens(
+        component, reply, _MAX_BYTES_PER_TOKEN
     ),
-    completion=lambda component, reply: _tokens(component, reply, _USUAL),
-    left=None,
-    insists=False,
-    bytes_per_token=_USUAL,
-    most=True,
+    next_state=lambda _before, after, leaves: replace(
+        after, candidates=after.candidates[: leaves.low]
+    ),
+    uses_all_retries=False,
+    bytes_per_token=_MAX_BYTES_PER_TOKEN,
+    longest_prompts=False,
 )
-_HIGH = _Case(
-    reply=lambda component, form, word: _longest(form, component.max_tokens, word),
-    completion=lambda component, _reply: component.max_tokens,
-    left=_longest_left,
-    insists=True,
+_EXPECTED = _Scenario(
+    reply=lambda component, form, word: _sized_reply(
+        form,
+        0 if form else min(component.max_tokens, _TYPICAL_REPLY_TOKENS) * _TYPICAL_BYTES_PER_TOKEN,
+        word=word,
+    ),
+    completion_tokens=lambda component, reply: _reply_tokens(
+        component, reply, _TYPICAL_BYTES_PER_TOKEN
+    ),
+    next_state=None,
+    uses_all_retries=False,
+    bytes_per_token=_TYPICAL_BYTES_PER_TOKEN,
+    longest_prompts=True,
+)
+_HIGH = _Scenario(
+    reply=lambda component, form, word: _longest_reply(form, component.max_tokens, word),
+    completion_tokens=lambda component, _reply: component.max_tokens,
+    next_state=_longest_state,
+    uses_all_retries=True,
     bytes_per_token=1,
-    most=True,
+    longest_prompts=True,
 )

@@ -31,76 +31,79 @@ from typing import Any
 from archon_batch.jobs.forecast import Estimate, Forecast
 
 #: The part of such intervals that has the true figure.
-CONFIDENCE = 0.9
+CONFIDENCE_LEVEL = 0.9
 #: The normal distribution's quantile with as much on either side together.
-_NORMAL = 1.6448536269514722
+_NORMAL_QUANTILE = 1.6448536269514722
 #: Student's t of the same, for the degrees of freedom from 1 at which the expansion is not exact.
-_STUDENT = (6.313752, 2.919986, 2.353363, 2.131847, 2.015048, 1.943180)
+_STUDENT_QUANTILES = (6.313752, 2.919986, 2.353363, 2.131847, 2.015048, 1.943180)
 
 
 @dataclass(frozen=True, slots=True)
-class Piloted:
+class SampledRow:
     """A row of a pilot: what was foreseen of it, and what it took."""
 
-    foreseen: Estimate
-    taken: Estimate
+    estimated: Estimate
+    actual: Estimate
 
 
-def places(rows: int, pilot: int) -> list[int]:
+def sample_positions(rows: int, sample_size: int) -> list[int]:
     """Which of so many rows a pilot of so many runs: always the same.
 
     Each is from its own part of the dataset, so that they are spread evenly. Where in its part
     follows from a hash: every tenth row may be of a kind of its own.
     """
-    parts = min(rows, pilot)
+    parts = min(rows, sample_size)
     bounds = [part * rows // parts for part in range(parts + 1)]
     return [first + _hash(first) % (after - first) for first, after in pairwise(bounds)]
 
 
-def extrapolated(pilot: Sequence[Piloted], rest: Forecast, rows: int) -> Forecast:
-    """What ``rows`` more will take, of which ``rest`` is foreseen: expected, and an interval.
+def extrapolate(sample: Sequence[SampledRow], remaining: Forecast, remaining_rows: int) -> Forecast:
+    """What ``remaining_rows`` more will take, of which ``remaining`` is foreseen: expected, and an interval.
 
     Money is None when something has no price. A pilot of one row has no interval.
     """
     figures = [
-        _judged(
-            [(getattr(row.foreseen, f.name), getattr(row.taken, f.name)) for row in pilot],
-            getattr(rest.expected, f.name),
-            getattr(rest.high, f.name),
-            rows,
+        _extrapolate_figure(
+            [(getattr(row.estimated, f.name), getattr(row.actual, f.name)) for row in sample],
+            getattr(remaining.expected, f.name),
+            getattr(remaining.high, f.name),
+            remaining_rows,
         )
         for f in fields(Estimate)
     ]
     return Forecast(*(Estimate(*case) for case in zip(*figures, strict=True)))
 
 
-def _judged(
-    pilot: Sequence[tuple[int | None, int | None]], rest: int | None, most: int | None, rows: int
+def _extrapolate_figure(
+    sample: Sequence[tuple[int | None, int | None]],
+    remaining: int | None,
+    maximum: int | None,
+    remaining_rows: int,
 ) -> tuple[Any, Any, Any]:
     """The figure of the rest at least, as expected, and at most."""
-    known = [(x, y) for x, y in pilot if x is not None and y is not None]
-    if rest is None or most is None or len(known) < len(pilot):
+    known = [(x, y) for x, y in sample if x is not None and y is not None]
+    if remaining is None or maximum is None or len(known) < len(sample):
         return None, None, None
     n, foreseen, taken = len(known), sum(x for x, _ in known), sum(y for _, y in known)
     if not foreseen:
         # Nothing was foreseen since it is free.
         return 0, 0, 0
     ratio = taken / foreseen
-    expected = round(ratio * rest)
+    expected = round(ratio * remaining)
     if n == 1:
         return expected, expected, expected
     spread = sum((y - ratio * x) ** 2 for x, y in known) / (n - 1)
-    variance = spread * ((rest * n / foreseen) ** 2 / n + rows)
-    off = _student(n - 1) * math.sqrt(variance)
-    low, high = math.floor(ratio * rest - off), math.ceil(ratio * rest + off)
-    return max(0, low), expected, max(expected, min(high, most))
+    variance = spread * ((remaining * n / foreseen) ** 2 / n + remaining_rows)
+    off = _student_quantile(n - 1) * math.sqrt(variance)
+    low, high = math.floor(ratio * remaining - off), math.ceil(ratio * remaining + off)
+    return max(0, low), expected, max(expected, min(high, maximum))
 
 
-def _student(freedom: int) -> float:
+def _student_quantile(degrees_of_freedom: int) -> float:
     """Student's t: M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions, 26.7.5."""
-    if freedom <= len(_STUDENT):
-        return _STUDENT[freedom - 1]
-    z, v = _NORMAL, freedom
+    if degrees_of_freedom <= len(_STUDENT_QUANTILES):
+        return _STUDENT_QUANTILES[degrees_of_freedom - 1]
+    z, v = _NORMAL_QUANTILE, degrees_of_freedom
     return (
         z
         + (z**3 + z) / (4 * v)

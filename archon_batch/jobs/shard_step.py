@@ -6,32 +6,32 @@ from dataclasses import dataclass, field
 
 from archon_batch.archon import (
     Answer,
-    Ask,
     Call,
     CallKey,
-    Course,
-    GaveUp,
+    CallsNeeded,
+    Failed,
+    ItemPlanner,
     Model,
-    plan,
+    plan_item,
 )
-from archon_batch.jobs.frozen_job import RunningJob
+from archon_batch.jobs.frozen_job import FrozenJob
 from archon_batch.store import Store
 
 #: Calls that travel together in one message at least, if there are so many.
-BATCH = 32
+BATCH_SIZE = 32
 
 #: Calls by the items they belong to, as a message carries them: keys, never prompts.
-Batch = list[tuple[int, list[str]]]
+BatchKeys = list[tuple[int, list[str]]]
 #: The courses of items under way, by job and item.
-Courses = MutableMapping[tuple[str, int], Course]
+Planners = MutableMapping[tuple[str, int], ItemPlanner]
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class CallBatch:
     """A batch on its way to a queue, with what a person may want to know of it."""
 
     queue: str
-    batch: Batch
+    keys: BatchKeys
     #: Calls by model.
     models: Mapping[str, int]
 
@@ -40,66 +40,68 @@ class Parcel:
 class Round:
     """The calls that a shard is missing, in batches; none when all its items have ended."""
 
-    parcels: Sequence[Parcel]
-    ended: int
+    call_batches: Sequence[CallBatch]
+    ended_count: int
     #: The calls themselves by item, for the process that has planned them.
-    calls: Mapping[int, tuple[Call, ...]] = field(default_factory=dict)
+    calls_by_item: Mapping[int, tuple[Call, ...]] = field(default_factory=dict)
 
     @property
-    def batches(self) -> list[Batch]:
-        return [parcel.batch for parcel in self.parcels]
+    def batch_keys(self) -> list[BatchKeys]:
+        return [parcel.keys for parcel in self.call_batches]
 
 
-def advance(
+def advance_shard(
     store: Store,
-    job: RunningJob,
+    job: FrozenJob,
     shard: int,
-    queue_of: Callable[[Model], str] = lambda _: "",
+    queue_for: Callable[[Model], str] = lambda _: "",
     *,
-    batch: int = BATCH,
-    courses: Courses | None = None,
+    batch_size: int = BATCH_SIZE,
+    planners: Planners | None = None,
 ) -> Round:
     """Plan every open item of the shard, and put on record those that have come to an end.
 
-    Batches hold calls of one queue, as ``queue_of`` has them, and ``batch`` calls at least if
-    there are so many. With ``courses`` an item goes on from where its last plan ended.
+    Batches hold calls of one queue, as ``queue_for`` has them, and ``batch_size`` calls at least if
+    there are so many. With ``planners`` an item goes on from where its last plan ended.
     """
-    courses = {} if courses is None else courses
-    ends: list[tuple[int, Answer | GaveUp]] = []
-    asked: dict[str, Batch] = {}
+    planners = {} if planners is None else planners
+    ends: list[tuple[int, Answer | Failed]] = []
+    asked: dict[str, BatchKeys] = {}
     models: dict[tuple[int, str], str] = {}
     calls: dict[int, tuple[Call, ...]] = {}
     for item in store.items.open_in_shard(job.id, shard):
         # Taken out while it is gone on with: another thread may come for the same shard.
-        course = courses.pop((job.id, item.ix), None) or Course(job.architecture, item.question)
-        step = course.step(item.replies)
-        if not isinstance(step, Ask):
+        course = planners.pop((job.id, item.ix), None) or ItemPlanner(
+            job.architecture, item.question
+        )
+        step = course.next_step(item.replies)
+        if not isinstance(step, CallsNeeded):
             course.close()
             ends.append((item.ix, step))
             continue
-        courses[job.id, item.ix] = course
+        planners[job.id, item.ix] = course
         calls[item.ix] = step.calls
         keys: dict[str, list[str]] = {}
         for call in step.calls:
-            keys.setdefault(queue_of(call.model), []).append(str(call.key))
+            keys.setdefault(queue_for(call.model), []).append(str(call.key))
             models[item.ix, str(call.key)] = call.model.model
         for queue, some in keys.items():
             asked.setdefault(queue, []).append((item.ix, some))
-    store.items.end(job.id, ends)
+    store.items.finish(job.id, ends)
     parcels = [
-        Parcel(queue, some, dict(Counter(models[ix, key] for ix, k in some for key in k)))
+        CallBatch(queue, some, dict(Counter(models[ix, key] for ix, k in some for key in k)))
         for queue, all_of_it in asked.items()
-        for some in _batches(all_of_it, batch)
+        for some in _split_into_batches(all_of_it, batch_size)
     ]
     return Round(parcels, len(ends), calls)
 
 
-def finished(store: Store, job_id: str) -> bool:
+def finish_job_if_done(store: Store, job_id: str) -> bool:
     """Whether no item of the job is open; the job is then done, also if it was halted."""
-    return not store.items.has_open(job_id) and store.jobs.conclude(job_id)
+    return not store.items.has_open(job_id) and store.jobs.mark_done_if_complete(job_id)
 
 
-def missing(store: Store, job: RunningJob, batch: Batch) -> list[tuple[int, Call]]:
+def missing_calls(store: Store, job: FrozenJob, batch: BatchKeys) -> list[tuple[int, Call]]:
     """The calls of the batch that have no reply yet, with their items.
 
     They are planned again, since the message names them only; what has been settled in the
@@ -107,19 +109,19 @@ def missing(store: Store, job: RunningJob, batch: Batch) -> list[tuple[int, Call
     """
     wanted = {ix: {CallKey.parse(key) for key in keys} for ix, keys in batch}
     calls: list[tuple[int, Call]] = []
-    for item in store.items.open_among(job.id, wanted):
-        step = plan(job.architecture, item.question, item.replies)
-        if isinstance(step, Ask):
+    for item in store.items.open_by_index(job.id, wanted):
+        step = plan_item(job.architecture, item.question, item.replies)
+        if isinstance(step, CallsNeeded):
             calls += [(item.ix, call) for call in step.calls if call.key in wanted[item.ix]]
     return calls
 
 
-def _batches(asked: Batch, enough: int) -> list[Batch]:
+def _split_into_batches(asked: BatchKeys, size: int) -> list[BatchKeys]:
     """Whole items, until there are enough calls for a message."""
-    batches: list[Batch] = []
-    count = enough
+    batches: list[BatchKeys] = []
+    count = size
     for ix, keys in asked:
-        if count >= enough:
+        if count >= size:
             batches.append([])
             count = 0
         batches[-1].append((ix, keys))

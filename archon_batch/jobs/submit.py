@@ -6,22 +6,28 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from archon_batch.archon import Architecture, nearest
+from archon_batch.archon import Architecture, suggestion
 from archon_batch.dataset import Dataset
-from archon_batch.errors import ArchitectureError, InputError, SettingsError, together
-from archon_batch.jobs.forecast import Load, forecast, total
-from archon_batch.money import NanoUsd, Price, usd
-from archon_batch.providers import limits_of, missing_for, price_of, wanted, why_unknown
+from archon_batch.errors import ArchitectureError, InputError, SettingsError, combine_errors
+from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
+from archon_batch.money import NanoUsd, Price, to_usd
+from archon_batch.providers import (
+    missing_key_warning,
+    missing_variables,
+    model_problem,
+    price_of,
+    token_limits_of,
+)
 from archon_batch.store import Job, NewItem, NewJob, Store
 
 #: Items in a shard at most: a message and its join then cost little beside the calls.
-SHARD = 64
+MAX_SHARD_ROWS = 64
 #: Shards that a job is cut into at least, if it has the rows: those of a shard wait for their
 #: slowest, and at the end of a job nobody else fills the time.
-_SHARDS = 64
+_MIN_SHARDS = 64
 #: Items under way at once: with five calls a row they hold some forty times as many calls as are in
 #: flight, so that a slow shard leaves nobody idle; and shards, each of which takes a thread.
-_UNDER_WAY, _WIDEST = 512, 32
+_MAX_CONCURRENT_ROWS, _MAX_CONCURRENT_SHARDS = 512, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +38,24 @@ class Submission:
     name: str | None = None
     budget: NanoUsd | None = None
     #: Items in a shard; by the number of rows when None.
-    shard: int | None = None
+    shard_size: int | None = None
     #: Whether completions that were paid for before are taken.
     reuse: bool = True
     #: high, normal or low: whose messages workers fetch first.
     priority: str = "normal"
 
 
-def shard_of(rows: int) -> int:
+def default_shard_size(rows: int) -> int:
     """How many items of a job of so many rows travel together."""
-    return max(1, min(SHARD, rows // _SHARDS))
+    return max(1, min(MAX_SHARD_ROWS, rows // _MIN_SHARDS))
 
 
-def width_of(shard: int) -> int:
+def concurrent_shards(shard_size: int) -> int:
     """How many shards of so many items are under way at once."""
-    return max(1, min(_WIDEST, _UNDER_WAY // shard))
+    return max(1, min(_MAX_CONCURRENT_SHARDS, _MAX_CONCURRENT_ROWS // shard_size))
 
 
-def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
+def model_prices(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
     """The price of every model that is called, by the model's own name.
 
     Raises:
@@ -57,12 +63,12 @@ def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str,
     """
     prices: dict[str, Price | None] = {}
     wrong: dict[str, ArchitectureError] = {}
-    for depth, place, component in architecture.asking:
+    for depth, place, component in architecture.model_components:
         at = f"layers[{depth}][{place}].model"
         model = architecture.model(component.model)
         known = price_of(model)
-        why = why_unknown(model, unpriced=allow_unpriced)
-        if why is not None and (hint := _alias_meant(component.model, architecture)):
+        why = model_problem(model, allow_unpriced=allow_unpriced)
+        if why is not None and (hint := _alias_suggestion(component.model, architecture)):
             why = hint
         if why is None and known is None and not allow_unpriced:
             why = (
@@ -71,30 +77,30 @@ def price_list(architecture: Architecture, *, allow_unpriced: bool) -> dict[str,
             )
         if why is not None:
             wrong.setdefault(model.model, ArchitectureError("", at, f"{model.model}: {why}"))
-        price = Price.of(known) if known else None
+        price = Price.from_list_price(known) if known else None
         if prices.setdefault(model.model, price) != price:
             raise ArchitectureError("", at, f"{model.model} has two prices")
     if wrong:
-        raise together(list(wrong.values()))
+        raise combine_errors(list(wrong.values()))
     return prices
 
 
-def _alias_meant(name: str, architecture: Architecture) -> str | None:
+def _alias_suggestion(name: str, architecture: Architecture) -> str | None:
     """What to say of a name that is no alias and no model's, where an alias is like it."""
     if name in architecture.models or "/" in name or not architecture.models:
         return None
-    return f"no alias under models is called so; {nearest(name, architecture.models)}"
+    return f"no alias under models is called so; {suggestion(name, architecture.models)}"
 
 
-def windowed(architecture: Architecture) -> Architecture:
+def with_context_windows(architecture: Architecture) -> Architecture:
     """The architecture with every context window that is known, its own or litellm's list's.
 
     Raises:
         ArchitectureError: a reply may be as long as the window, so that no prompt would fit.
     """
     windows: dict[str, int] = {}
-    for depth, place, component in architecture.asking:
-        window = limits_of(architecture.model(component.model)).context
+    for depth, place, component in architecture.model_components:
+        window = token_limits_of(architecture.model(component.model)).context_window
         if window is None:
             continue
         if component.max_tokens >= window:
@@ -105,33 +111,33 @@ def windowed(architecture: Architecture) -> Architecture:
                 f"{component.model}, {window:,} tokens",
             )
         windows[component.model] = window
-    return replace(architecture, windows=windows)
+    return replace(architecture, context_windows=windows)
 
 
-def long_replies(architecture: Architecture) -> Iterator[tuple[str, str]]:
+def max_tokens_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]:
     """The places where a reply may be longer than the model is known to give."""
-    for depth, place, component in architecture.asking:
-        most = limits_of(architecture.model(component.model)).max_output
+    for depth, place, component in architecture.model_components:
+        most = token_limits_of(architecture.model(component.model)).max_output
         if most is not None and component.max_tokens > most:
             why = f"{component.max_tokens:,} is more than {component.model} gives, {most:,} tokens"
             yield f"layers[{depth}][{place}].max_tokens", why
 
 
-def keyless(architecture: Architecture) -> Iterator[tuple[str, str]]:
+def missing_key_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]:
     """The places where an address has no key, with the variable that would hold it."""
-    for depth, place, component in architecture.asking:
-        if why := wanted(architecture.model(component.model).api_base):
+    for depth, place, component in architecture.model_components:
+        if why := missing_key_warning(architecture.model(component.model).api_base):
             yield f"layers[{depth}][{place}].model", why
 
 
-def refuse_unready(architecture: Architecture) -> None:
+def require_api_keys(architecture: Architecture) -> None:
     """Refuse what this process could not call.
 
     Raises:
         SettingsError: keys are missing in the environment, all of them named.
     """
     models = {architecture.model(name) for name in architecture.model_names}
-    lacking = {variable: m.model for m in models for variable in missing_for(m)}
+    lacking = {variable: m.model for m in models for variable in missing_variables(m)}
     if lacking:
         needed = ", ".join(
             f"{variable} (for {model})" for variable, model in sorted(lacking.items())
@@ -139,24 +145,24 @@ def refuse_unready(architecture: Architecture) -> None:
         raise SettingsError("keys", f"not set: {needed}; set them in the environment or in .env")
 
 
-def refuse_small_budget(submission: Submission) -> None:
+def validate_budget(submission: Submission) -> None:
     """Refuse a budget that cannot pay for the smallest row even if every reply is short.
 
     Raises:
         InputError: it cannot; the message has both figures.
     """
     questions = (row.question for row in submission.dataset.rows() if row.reason is None)
-    rows = (Load.of([question]) for question in questions)
-    smallest = min(rows, key=lambda row: row.query + row.earlier, default=None)
+    rows = (DatasetSize.from_questions([question]) for question in questions)
+    smallest = min(rows, key=lambda row: row.query_bytes + row.history_bytes, default=None)
     if submission.budget is None or smallest is None:
         return
-    least = total(forecast(submission.architecture, submission.prices, smallest)).low.cost
+    least = total_forecast(forecast(submission.architecture, submission.prices, smallest)).low.cost
     if least is None:
         raise InputError("--budget: it cannot hold, since a model has no price; give it one")
     if submission.budget < least:
         raise InputError(
-            f"--budget: a row costs at least {usd(least):f} USD, "
-            f"and the budget of {usd(submission.budget):f} USD pays for none"
+            f"--budget: a row costs at least {to_usd(least):f} USD, "
+            f"and the budget of {to_usd(submission.budget):f} USD pays for none"
         )
 
 
@@ -168,37 +174,40 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
     Raises:
         InputError: the name belongs to a job of another dataset or architecture.
     """
-    architecture = submission.architecture.as_data()
+    architecture = submission.architecture.to_dict()
     name = submission.name
     identity = json.dumps([submission.dataset.digest, architecture, name], sort_keys=True)
     key = hashlib.sha256(identity.encode()).hexdigest()
     if name is not None:
-        namesake = store.jobs.named(name)
+        namesake = store.jobs.newest_named(name)
         if namesake is not None and namesake.id != key[:12]:
             raise InputError(
                 f"--name: {name!r} is job {namesake.id}, of another dataset or architecture"
             )
-    shard = submission.shard or shard_of(submission.dataset.count)
+    shard = submission.shard_size or default_shard_size(submission.dataset.count)
     new = NewJob(
         submit_key=key,
-        name=name or f"{_label(submission.dataset)}-{submission.architecture.name}",
+        name=name or f"{_dataset_label(submission.dataset)}-{submission.architecture.name}",
         dataset=submission.dataset.name,
         architecture=architecture,
         prices=submission.prices,
         # Frozen like the prices: what fits a prompt must not change while the job runs.
-        options={"reuse": submission.reuse, "windows": dict(submission.architecture.windows)},
-        shard=shard,
-        width=width_of(shard),
+        options={
+            "reuse": submission.reuse,
+            "windows": dict(submission.architecture.context_windows),
+        },
+        shard_size=shard,
+        concurrent_shards=concurrent_shards(shard),
         budget=submission.budget,
         priority=submission.priority,
     )
-    return store.jobs.add(new, _items(submission.dataset))
+    return store.jobs.get_or_create(new, _new_items(submission.dataset))
 
 
-def _label(dataset: Dataset) -> str:
+def _dataset_label(dataset: Dataset) -> str:
     """A word for the dataset: its file's name, without what such names end with."""
     return "stdin" if dataset.name == "-" else Path(dataset.name).name.partition(".")[0]
 
 
-def _items(dataset: Dataset) -> Iterable[NewItem]:
+def _new_items(dataset: Dataset) -> Iterable[NewItem]:
     return (NewItem(row.id, row.question, row.extras, row.reason) for row in dataset.rows())

@@ -3,109 +3,127 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from archon_batch.archon import Answer, Ask, plan
-from archon_batch.jobs.frozen_job import RunningJob
-from archon_batch.money import usd
-from archon_batch.store import Books, Job, Store
+from archon_batch.archon import Answer, CallsNeeded, plan_item
+from archon_batch.jobs.frozen_job import FrozenJob
+from archon_batch.money import to_usd
+from archon_batch.store import Job, LedgerCheck, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    what: str
+class VerifyCheck:
+    name: str
     ok: bool
-    found: str
+    detail: str
 
 
-def verify(store: Store, job: Job, running: RunningJob) -> Iterator[Check]:
+def verify_job(store: Store, job: Job, frozen_job: FrozenJob) -> Iterator[VerifyCheck]:
     """Every invariant of the job's books, and whether it holds."""
-    books = store.audit.books(job.id)
-    yield from _money(books)
-    yield from _rows(job, books)
-    yield Check(
-        "every reply was found or paid for", not books.unpaid, _how_many(books.unpaid, "reply")
+    books = store.audit.check(job.id)
+    yield from _check_money(books)
+    yield from _check_rows(job, books)
+    yield VerifyCheck(
+        "every reply was found or paid for",
+        not books.unpaid_replies,
+        _problem_count(books.unpaid_replies, "reply"),
     )
-    yield Check(
-        "no answer was lost", not books.unanswered, _how_many(books.unanswered, "paid answer")
+    yield VerifyCheck(
+        "no answer was lost",
+        not books.answers_without_reply,
+        _problem_count(books.answers_without_reply, "paid answer"),
     )
-    yield Check("no call is sent twice at once", not books.twice, _how_many(books.twice, "call"))
-    yield _twice(books)
-    aside = store.aside(job.id)
-    yield Check("no end is kept aside", not aside, _how_many(aside, "end"))
+    yield VerifyCheck(
+        "no call is sent twice at once",
+        not books.calls_sent_twice,
+        _problem_count(books.calls_sent_twice, "call"),
+    )
+    yield _check_paid_twice(books)
+    aside = store.count_quarantined(job.id)
+    yield VerifyCheck("no end is kept aside", not aside, _problem_count(aside, "end"))
     # Of a job that runs, the two would be of two moments.
     if job.state != "running":
         told, added = (
             {tuple(names.values()): account for names, account in groups}
             for groups in (
-                store.accounts.by(job.id, "component"), store.accounts.added(job.id, "component")
+                store.usage.by_group(job.id, "component"), store.usage.recomputed(job.id, "component")
             )
         )  # fmt: skip
         wrong = sum(told.get(key) != added.get(key) for key in told.keys() | added.keys())
-        yield Check("accounts are what the entries come to", not wrong, _how_many(wrong, "account"))
-    yield _ends(store, job, running)
+        yield VerifyCheck(
+            "accounts are what the entries come to", not wrong, _problem_count(wrong, "account")
+        )
+    yield _check_answers(store, job, frozen_job)
 
 
-def _twice(books: Books) -> Check:
+def _check_paid_twice(books: LedgerCheck) -> VerifyCheck:
     """Whether each call that is paid for twice was in doubt, or asked again by the operator."""
-    found = _how_many(books.paid_again, "call")
-    if books.paid_late:
-        found += f"; paid twice, since an answer came late: {books.paid_late}"
-    return Check("no call is paid twice without a reason", not books.paid_again, found)
+    found = _problem_count(books.calls_paid_twice, "call")
+    if books.calls_paid_late:
+        found += f"; paid twice, since an answer came late: {books.calls_paid_late}"
+    return VerifyCheck("no call is paid twice without a reason", not books.calls_paid_twice, found)
 
 
-def _money(books: Books) -> Iterator[Check]:
+def _check_money(books: LedgerCheck) -> Iterator[VerifyCheck]:
     names = ("spent", "in flight", "in doubt")
-    for name, added, written in zip(names, books.added, books.written, strict=True):
-        found = f"{usd(added):f} USD"
+    for name, added, written in zip(names, books.recomputed, books.stored, strict=True):
+        found = f"{to_usd(added):f} USD"
         if added != written:
-            found += f" by its entries, {usd(written):f} by the job"
-        yield Check(f"money {name}", added == written, found)
-    total = sum(books.added)
-    limit = "none" if books.budget is None else f"{usd(books.budget):f} USD"
-    found = f"{usd(total):f} of {limit}"
+            found += f" by its entries, {to_usd(written):f} by the job"
+        yield VerifyCheck(f"money {name}", added == written, found)
+    total = sum(books.recomputed)
+    limit = "none" if books.budget is None else f"{to_usd(books.budget):f} USD"
+    found = f"{to_usd(total):f} of {limit}"
     over = 0 if books.budget is None else max(0, total - books.budget)
-    if over and over <= books.exceeded:
+    if over and over <= books.overrun_cost:
         # What begins is within the budget by what is kept back; of the bill the provider decides.
         found = (
-            f"over the budget by {usd(over):f} USD, since the provider billed more than was asked "
-            f"for: {_counted(books.exceeding, 'reply', 'replies')}"
+            f"over the budget by {to_usd(over):f} USD, since the provider billed more than was asked "
+            f"for: {_count_text(books.overrun_attempts, 'reply', 'replies')}"
         )
-    yield Check("within the budget", over <= books.exceeded, found)
+    yield VerifyCheck("within the budget", over <= books.overrun_cost, found)
 
 
-def _rows(job: Job, books: Books) -> Iterator[Check]:
-    count = sum(books.items.values())
-    told = ", ".join(f"{number} {status}" for status, number in sorted(books.items.items()))
-    yield Check("every row has one outcome or is open", count == books.rows, told or "no row")
-    yield Check("outcomes are whole", not books.halves, _how_many(books.halves, "row"))
-    left = books.items.get("open", 0)
+def _check_rows(job: Job, books: LedgerCheck) -> Iterator[VerifyCheck]:
+    count = sum(books.items_by_status.values())
+    told = ", ".join(
+        f"{number} {status}" for status, number in sorted(books.items_by_status.items())
+    )
+    yield VerifyCheck("every row has one outcome or is open", count == books.rows, told or "no row")
+    yield VerifyCheck(
+        "outcomes are whole",
+        not books.inconsistent_items,
+        _problem_count(books.inconsistent_items, "row"),
+    )
+    left = books.items_by_status.get("open", 0)
     over = job.state in ("done", "cancelled")
-    yield Check("a job that is done or cancelled has no open row", not (over and left), job.state)
+    yield VerifyCheck(
+        "a job that is done or cancelled has no open row", not (over and left), job.state
+    )
 
 
-def _ends(store: Store, job: Job, running: RunningJob) -> Check:
+def _check_answers(store: Store, job: Job, frozen_job: FrozenJob) -> VerifyCheck:
     """Whether every answer is what its replies come to."""
     wrong: list[str] = []
     seen = 0
-    for ending in store.endings.all(job.id):
+    for ending in store.item_results.all(job.id):
         if ending.status not in ("answered", "given_up"):
             continue
-        question, replies = store.endings.on_record(job.id, ending.ix)
+        question, replies = store.item_results.question_and_replies(job.id, ending.ix)
         if not question.messages:
             continue
         seen += 1
-        step = plan(running.architecture, question, replies)
+        step = plan_item(frozen_job.architecture, question, replies)
         text = step.text if isinstance(step, Answer) else None
-        if isinstance(step, Ask) or text != ending.answer:
+        if isinstance(step, CallsNeeded) or text != ending.answer:
             wrong.append(ending.row_id)
     found = f"{seen} row{'s' * (seen != 1)} worked out again"
     if wrong:
         found = f"{len(wrong)} of {seen} differ, such as row {wrong[0]}"
-    return Check("answers follow from their replies", not wrong, found)
+    return VerifyCheck("answers follow from their replies", not wrong, found)
 
 
-def _counted(count: int, one: str, many: str) -> str:
+def _count_text(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def _how_many(count: int, what: str) -> str:
+def _problem_count(count: int, what: str) -> str:
     return "none is amiss" if not count else f"{count} {what}{'s' * (count > 1)} amiss"

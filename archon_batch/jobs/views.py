@@ -8,46 +8,46 @@ from typing import Any, get_args
 
 from archon_batch.archon import (
     Answer,
-    Ask,
     CallKey,
+    CallsNeeded,
     Candidate,
-    GaveUp,
-    NoteKind,
+    Failed,
+    ItemTrace,
     Question,
     Reply,
     State,
-    Story,
-    story_of,
+    WarningKind,
+    trace_item,
 )
-from archon_batch.config import component_kinds
+from archon_batch.config import component_types
 from archon_batch.errors import ArchitectureError
-from archon_batch.jobs.frozen_job import running
-from archon_batch.money import usd
-from archon_batch.store import Account, By, CallLine, Ending, Job, Progress, Store
+from archon_batch.jobs.frozen_job import load_frozen_job
+from archon_batch.money import to_usd
+from archon_batch.store import CallRecord, GroupBy, ItemResult, Job, Progress, Store, UsageTotals
 
 #: How often what did not go as asked, by layer, component and kind.
-Notes = Mapping[tuple[int, int, str], int]
+WarningCounts = Mapping[tuple[int, int, str], int]
 
 #: What is a request's own in an error's words.
-_OWN = re.compile(r"[\w-]*\d[\w-]*")
+_REQUEST_SPECIFIC = re.compile(r"[\w-]*\d[\w-]*")
 
-_KINDS: tuple[str, ...] = get_args(NoteKind)
+_WARNING_KINDS: tuple[str, ...] = get_args(WarningKind)
 
 
-def dollars(nano: int | None) -> float | None:
+def usd_number(nano: int | None) -> float | None:
     """Nano-dollars as a number that prints with the digits it has."""
-    exact = usd(nano)
+    exact = to_usd(nano)
     return None if exact is None else float(exact)
 
 
-def status(store: Store, job: Job) -> dict[str, Any]:
-    progress = store.accounts.progress(job.id)
+def job_status(store: Store, job: Job) -> dict[str, Any]:
+    progress = store.usage.progress(job.id)
     return {
-        **head(job),
-        **rows(progress),
-        **_money(store.accounts.total(job.id)),
-        "in_flight_usd": dollars(job.reserved),
-        "exceeding": [seen.told(model) for model, seen in sorted(job.beyond.items())],
+        **job_summary(job),
+        **row_counts(progress),
+        **_usage_figures(store.usage.total(job.id)),
+        "in_flight_usd": usd_number(job.held),
+        "exceeding": [seen.describe(model) for model, seen in sorted(job.overbilling.items())],
         "all_failed": all_failed(store, job, progress),
     }
 
@@ -57,12 +57,12 @@ def all_failed(store: Store, job: Job, progress: Progress) -> str | None:
 
     Reasons are alike but for numbers and ids in them, which providers give to each request.
     """
-    if not progress.given_up or progress.given_up < job.rows:
+    if not progress.failed or progress.failed < job.rows:
         return None
     first: dict[str, str] = {}
     counts: Counter[str] = Counter()
-    for _, reason, count in store.items.reasons(job.id):
-        alike = _OWN.sub("", reason or "")
+    for _, reason, count in store.items.failure_counts(job.id):
+        alike = _REQUEST_SPECIFIC.sub("", reason or "")
         first.setdefault(alike, reason or "no reason is on record")
         counts[alike] += count
     ((most, count),) = counts.most_common(1)
@@ -71,59 +71,65 @@ def all_failed(store: Store, job: Job, progress: Progress) -> str | None:
     return f"all {job.rows:,} rows failed, {count:,} of them: {first[most]}"
 
 
-def cost(store: Store, job: Job, by: By) -> dict[str, Any]:
-    groups = store.accounts.by(job.id, by)
-    notes = store.accounts.notes(job.id) if by == "component" else {}
+def job_cost(store: Store, job: Job, by: GroupBy) -> dict[str, Any]:
+    groups = store.usage.by_group(job.id, by)
+    notes = store.usage.warning_counts(job.id) if by == "component" else {}
     if notes:
-        groups = sorted([*groups, *_silent(job, groups, notes)], key=lambda group: _place(group[0]))
+        groups = sorted(
+            [*groups, *_groups_without_calls(job, groups, notes)],
+            key=lambda group: _component_key(group[0]),
+        )
     return {
         "job": job.id,
         "name": job.name,
-        **_money(sum((account for _, account in groups), Account())),
-        "budget_usd": dollars(job.budget),
-        "by": [{**names, **_money(account), **_noted(names, notes)} for names, account in groups],
+        **_usage_figures(sum((account for _, account in groups), UsageTotals())),
+        "budget_usd": usd_number(job.budget),
+        "by": [
+            {**names, **_usage_figures(account), **_warning_figures(names, notes)}
+            for names, account in groups
+        ],
     }
 
 
-def show(store: Store, job: Job, ending: Ending) -> dict[str, Any]:
-    question, replies = store.endings.on_record(job.id, ending.ix)
-    calls = [_call(line) for line in store.endings.calls(job.id, ending.ix)]
-    told, untold = _story(job, ending, question, replies)
-    step = told.step if told else None
+def item_details(store: Store, job: Job, item: ItemResult) -> dict[str, Any]:
+    question, replies = store.item_results.question_and_replies(job.id, item.ix)
+    calls = [_call_figures(line) for line in store.item_results.calls(job.id, item.ix)]
+    told, untold = _replay(job, item, question, replies)
+    step = told.next_step if told else None
     return {
         "job": job.id,
-        "id": ending.row_id,
-        "status": ending.status,
+        "id": item.row_id,
+        "status": item.status,
         "messages": [{"role": m.role, "content": m.content} for m in question.messages],
-        "answer": ending.answer,
-        "candidate": step.candidate if isinstance(step, Answer) else None,
-        "reason": ending.reason,
-        "seconds": ending.seconds,
-        **_money(ending.account),
-        "notes": list(ending.notes),
-        "layers": _layers(told, [call["call"] for call in calls]) if told else [],
+        "answer": item.answer,
+        "candidate": step.candidate_id if isinstance(step, Answer) else None,
+        "reason": item.reason,
+        "seconds": item.seconds,
+        **_usage_figures(item.usage),
+        "notes": list(item.warnings),
+        "layers": _layer_figures(told, [call["call"] for call in calls]) if told else [],
         "untold": untold,
         "calls_made": calls,
-        "missing": [str(call.key) for call in step.calls] if isinstance(step, Ask) else [],
-        "row": dict(ending.extras),
+        "missing": [str(call.key) for call in step.calls] if isinstance(step, CallsNeeded) else [],
+        "row": dict(item.extras),
     }
 
 
-def kept(store: Store) -> list[dict[str, Any]]:
+def cache_stats(store: Store) -> list[dict[str, Any]]:
     return [
         {
             "model": one.model,
             "completions": one.completions,
             "characters": one.characters,
-            "usd": dollars(one.cost),
-            "oldest": moment(one.oldest),
-            "newest": moment(one.newest),
+            "usd": usd_number(one.cost),
+            "oldest": iso_timestamp(one.oldest),
+            "newest": iso_timestamp(one.newest),
         }
-        for one in store.completions.kept()
+        for one in store.completion_cache.stats()
     ]
 
 
-def head(job: Job) -> dict[str, Any]:
+def job_summary(job: Job) -> dict[str, Any]:
     """What a job is, and how it stands."""
     return {
         "job": job.id,
@@ -133,30 +139,30 @@ def head(job: Job) -> dict[str, Any]:
         "dataset": job.dataset,
         "architecture": job.architecture["name"],
         "rows": job.rows,
-        "budget_usd": dollars(job.budget),
-        "created_at": moment(job.created_at),
-        "ended_at": moment(job.ended_at),
+        "budget_usd": usd_number(job.budget),
+        "created_at": iso_timestamp(job.created_at),
+        "ended_at": iso_timestamp(job.ended_at),
     }
 
 
-def rows(progress: Progress) -> dict[str, int]:
+def row_counts(progress: Progress) -> dict[str, int]:
     """How far a job's rows are."""
     return {
         "answered": progress.answered,
-        "given_up": progress.given_up,
+        "given_up": progress.failed,
         "open": progress.open,
         "cancelled": progress.cancelled,
     }
 
 
-def _money(account: Account) -> dict[str, Any]:
+def _usage_figures(account: UsageTotals) -> dict[str, Any]:
     return {
-        "usd": dollars(account.cost),
-        "in_doubt_usd": dollars(account.in_doubt_cost),
-        "lost_usd": dollars(account.lost_cost),
-        "again_usd": dollars(account.again_cost),
-        "dropped_usd": dollars(account.dropped_cost),
-        "saved_usd": dollars(account.saved),
+        "usd": usd_number(account.cost),
+        "in_doubt_usd": usd_number(account.in_doubt_cost),
+        "lost_usd": usd_number(account.failed_cost),
+        "again_usd": usd_number(account.reask_cost),
+        "dropped_usd": usd_number(account.unused_cost),
+        "saved_usd": usd_number(account.cache_saved),
         "unpriced_calls": account.unpriced_calls,
         "calls": account.calls,
         "cached_calls": account.cached_calls,
@@ -168,41 +174,47 @@ def _money(account: Account) -> dict[str, Any]:
     }
 
 
-def _noted(names: Mapping[str, Any], notes: Notes) -> dict[str, int]:
-    return {kind: notes.get((*_place(names), kind), 0) for kind in _KINDS} if notes else {}
+def _warning_figures(names: Mapping[str, Any], notes: WarningCounts) -> dict[str, int]:
+    return (
+        {kind: notes.get((*_component_key(names), kind), 0) for kind in _WARNING_KINDS}
+        if notes
+        else {}
+    )
 
 
-def _silent(
-    job: Job, groups: Sequence[tuple[Mapping[str, Any], Account]], notes: Notes
-) -> Iterator[tuple[Mapping[str, Any], Account]]:
+def _groups_without_calls(
+    job: Job, groups: Sequence[tuple[Mapping[str, Any], UsageTotals]], notes: WarningCounts
+) -> Iterator[tuple[Mapping[str, Any], UsageTotals]]:
     """The components that have notes and made no call, such as voters."""
-    for layer, component in sorted({key[:2] for key in notes} - {_place(g) for g, _ in groups}):
+    for layer, component in sorted(
+        {key[:2] for key in notes} - {_component_key(g) for g, _ in groups}
+    ):
         kind = job.architecture["layers"][layer][component]["type"]
-        yield {"layer": layer, "component": component, "kind": kind, "model": None}, Account()
+        yield {"layer": layer, "component": component, "kind": kind, "model": None}, UsageTotals()
 
 
-def _place(names: Mapping[str, Any]) -> tuple[int, int]:
+def _component_key(names: Mapping[str, Any]) -> tuple[int, int]:
     return names["layer"], names["component"]
 
 
-def _story(
-    job: Job, ending: Ending, question: Question, replies: Mapping[CallKey, Reply]
-) -> tuple[Story | None, str | None]:
+def _replay(
+    job: Job, ending: ItemResult, question: Question, replies: Mapping[CallKey, Reply]
+) -> tuple[ItemTrace | None, str | None]:
     """What came of the replies, or why that cannot be told; neither of a row that asks nothing."""
     if not question.messages:
         return None, None
     try:
-        told = story_of(running(job, component_kinds()).architecture, question, replies)
+        told = trace_item(load_frozen_job(job, component_types()).architecture, question, replies)
     except ArchitectureError as error:
         return None, str(error)
-    end = {"answered": Answer, "given_up": GaveUp}.get(ending.status)
-    text = told.step.text if isinstance(told.step, Answer) else None
-    if end and (not isinstance(told.step, end) or text != ending.answer):
+    end = {"answered": Answer, "given_up": Failed}.get(ending.status)
+    text = told.next_step.text if isinstance(told.next_step, Answer) else None
+    if end and (not isinstance(told.next_step, end) or text != ending.answer):
         return None, "this version of the program would make something else of its replies"
     return told, None
 
 
-def _layers(told: Story, calls: Sequence[str]) -> list[dict[str, Any]]:
+def _layer_figures(told: ItemTrace, calls: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "layer": depth,
@@ -211,29 +223,29 @@ def _layers(told: Story, calls: Sequence[str]) -> list[dict[str, Any]]:
                     "component": place,
                     "type": component.type,
                     "model": component.model,
-                    "did": component.did,
-                    "notes": [{"kind": kind, "why": why} for kind, why in component.remarks],
+                    "did": component.description,
+                    "notes": [{"kind": kind, "why": why} for kind, why in component.warnings],
                     "calls": [key for key in calls if CallKey.parse(key)[:2] == (depth, place)],
                 }
                 for place, component in enumerate(layer.components)
             ],
-            **_left(layer.after),
+            **_layer_output(layer.after),
         }
         for depth, layer in enumerate(told.layers)
     ]
 
 
-def _left(after: State | None) -> dict[str, Any]:
+def _layer_output(after: State | None) -> dict[str, Any]:
     if after is None:
         return {"unit_tests": None, "candidates": None}
     return {
         "unit_tests": list(after.unit_tests),
-        "candidates": [_candidate(candidate) for candidate in after.candidates],
+        "candidates": [_candidate_figures(candidate) for candidate in after.candidates],
     }
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    tests = candidate.tests
+def _candidate_figures(candidate: Candidate) -> dict[str, Any]:
+    tests = candidate.unit_test_results
     return {
         "id": candidate.id,
         "text": candidate.text,
@@ -244,34 +256,34 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _call(line: CallLine) -> dict[str, Any]:
+def _call_figures(line: CallRecord) -> dict[str, Any]:
     return {
         "call": line.key,
         "component": line.kind,
         "model": line.model,
         "text": line.text,
         "failure": line.failure,
-        "finish": line.finish,
+        "finish": line.finish_reason,
         "cached": line.cached,
-        "saved_usd": dollars(line.saved),
+        "saved_usd": usd_number(line.cache_saved),
         "attempts": [
             {
-                "n": attempt.n,
+                "n": attempt.attempt_number,
                 "state": attempt.state,
                 "outcome": attempt.outcome,
-                "why": attempt.why,
-                "usd": dollars(attempt.cost),
+                "why": attempt.detail,
+                "usd": usd_number(attempt.cost),
                 "estimated": attempt.estimated,
                 "prompt_tokens": attempt.prompt_tokens,
                 "completion_tokens": attempt.completion_tokens,
-                "begun_at": moment(attempt.begun_at),
-                "ended_at": moment(attempt.ended_at),
+                "begun_at": iso_timestamp(attempt.begun_at),
+                "ended_at": iso_timestamp(attempt.ended_at),
             }
             for attempt in line.attempts
         ],
     }
 
 
-def moment(at: datetime | None) -> str | None:
+def iso_timestamp(at: datetime | None) -> str | None:
     """As ISO 8601."""
     return None if at is None else at.isoformat()

@@ -1,21 +1,26 @@
 """The providers: whoever answers calls."""
 
-from archon_batch.providers.credentials import wanted
+from archon_batch.providers.credentials import missing_key_warning
 from archon_batch.providers.endpoints import is_direct
-from archon_batch.providers.model_info import limits_of, missing_for, price_of, why_unknown
-from archon_batch.providers.router import Router
-from archon_batch.providers.scripted import ScriptedGateway, settled
-from archon_batch.providers.seam import Gateway
+from archon_batch.providers.model_info import (
+    missing_variables,
+    model_problem,
+    price_of,
+    token_limits_of,
+)
+from archon_batch.providers.router import ProviderRouter
+from archon_batch.providers.scripted import ScriptedProvider, final_reply
+from archon_batch.providers.seam import Provider
 
 __all__ = [
-    "Gateway",
-    "Router",
-    "ScriptedGateway",
+    "Provider",
+    "ProviderRouter",
+    "ScriptedProvider",
+    "final_reply",
     "is_direct",
-    "limits_of",
-    "missing_for",
+    "missing_key_warning",
+    "missing_variables",
+    "model_problem",
     "price_of",
-    "settled",
-    "wanted",
-    "why_unknown",
+    "token_limits_of",
 ]

@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 
 from archon_batch.errors import (
-    GatewayError,
+    ProviderError,
     UnknownHostError,
     UnreachableError,
     UntrustedHostError,
@@ -16,18 +16,18 @@ from archon_batch.errors import (
 from archon_batch.providers.blocked_hosts import LinkLocalError
 
 #: No connection came about, so nothing was sent.
-UNREACHED: Final = (
+CONNECT_ERRORS: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
 )
 #: The name has no address, says a name server that answered; that none did is another code.
-_NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_UNKNOWN_HOST_ERRNOS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 #: Of OpenSSL, when what answers speaks no TLS at all.
-_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
+_NOT_TLS_REASONS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 
 
-class Reached:
+class ReachedHosts:
     """The hosts that have answered this process: what they do now is an outage, and passes."""
 
     def __init__(self) -> None:
@@ -36,23 +36,23 @@ class Reached:
     def add(self, host: str | None) -> None:
         self._hosts.add(host or "")
 
-    def meaning(self, error: BaseException, host: str | None) -> type[GatewayError]:
+    def classify(self, error: BaseException, host: str | None) -> type[ProviderError]:
         """What a connection that did not come about to the host means."""
         if (host or "") in self._hosts:
             return UnreachableError
         trouble = getattr(error, "os_error", None)
-        if isinstance(trouble, socket.gaierror) and trouble.errno in _NO_SUCH_NAME:
+        if isinstance(trouble, socket.gaierror) and trouble.errno in _UNKNOWN_HOST_ERRNOS:
             return UnknownHostError
         if isinstance(trouble, LinkLocalError):
             return UntrustedHostError
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return UntrustedHostError
-        if isinstance(trouble, ssl.SSLError) and trouble.reason in _NO_TLS:
+        if isinstance(trouble, ssl.SSLError) and trouble.reason in _NOT_TLS_REASONS:
             return UntrustedHostError
         return UnreachableError
 
 
-def why(error: BaseException) -> str:
+def describe_connection_error(error: BaseException) -> str:
     """What went wrong below, with the host where it can be told."""
     # Through a proxy, it is the proxy that was not found.
     host = getattr(error, "host", None)

@@ -7,45 +7,47 @@ from urllib.parse import urlsplit
 
 from archon_batch.archon import Model
 from archon_batch.errors import CredentialsError, UnknownModelError
-from archon_batch.providers.credentials import bound
+from archon_batch.providers.credentials import bound_key
 
 
-class _Home(NamedTuple):
+class _DefaultEndpoint(NamedTuple):
     """A provider's own address, the variable with its key, and those that would move it."""
 
     url: str
-    key: str
-    moved: tuple[str, ...]
+    key_variable: str
+    override_variables: tuple[str, ...]
 
 
-_HOMES = {
-    "openai": _Home(
+_DEFAULT_ENDPOINTS = {
+    "openai": _DefaultEndpoint(
         "https://api.openai.com/v1", "OPENAI_API_KEY", ("OPENAI_BASE_URL", "OPENAI_API_BASE")
     ),
-    "openrouter": _Home(
+    "openrouter": _DefaultEndpoint(
         "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", ("OPENROUTER_API_BASE",)
     ),
 }
 #: Providers of litellm's that only mean: an address that speaks like OpenAI's.
-_ALIKE = frozenset({"custom_openai", "hosted_vllm", "lm_studio", "openai", "openai_like"})
-_ALIKE |= {"openrouter"}
+_COMPATIBLE_PROVIDERS = frozenset(
+    {"custom_openai", "hosted_vllm", "lm_studio", "openai", "openai_like"}
+)
+_COMPATIBLE_PROVIDERS |= {"openrouter"}
 #: Families of OpenAI's that take other parameters, or another path, than the rest: litellm's work.
-_INTRICATE = re.compile(
+_NEEDS_LITELLM = re.compile(
     r"o\d|gpt-([5-9]|\d\d)|chatgpt|codex|computer|.*(audio|instruct|realtime|search|research)"
 )
 #: Of OpenAI's own models, those that are known to be plain.
-_PLAIN = re.compile(r"(ft:)?gpt-(3\.5|4)")
+_DIRECT_MODELS = re.compile(r"(ft:)?gpt-(3\.5|4)")
 
 
-class Target(NamedTuple):
+class Endpoint(NamedTuple):
     """Where a direct call goes, and what it shows there."""
 
     url: str
     key: str
 
 
-def speaks_like_openai(model: Model) -> bool:
-    return model.provider in _ALIKE
+def is_openai_compatible(model: Model) -> bool:
+    return model.provider in _COMPATIBLE_PROVIDERS
 
 
 def is_direct(model: Model) -> bool:
@@ -53,37 +55,37 @@ def is_direct(model: Model) -> bool:
     if model.lane is not None:
         return model.lane == "direct"
     provider, _, name = model.model.partition("/")
-    if not speaks_like_openai(model) or "://" in name:
+    if not is_openai_compatible(model) or "://" in name:
         return False
     if provider == "openai":
         last = name.removeprefix("ft:").rpartition("/")[2]
-        if _INTRICATE.match(last) or name.startswith("responses/"):
+        if _NEEDS_LITELLM.match(last) or name.startswith("responses/"):
             return False
         if model.api_base is None:
-            return _PLAIN.match(name) is not None
+            return _DIRECT_MODELS.match(name) is not None
     if model.api_base is None:
-        return provider in _HOMES
+        return provider in _DEFAULT_ENDPOINTS
     return "@" not in urlsplit(model.api_base).netloc
 
 
-def why_not_direct(model: Model) -> str | None:
+def transport_problem(model: Model) -> str | None:
     """What is wrong with a ``lane: direct``, or None."""
-    if model.lane != "direct" or model.provider in _HOMES:
+    if model.lane != "direct" or model.provider in _DEFAULT_ENDPOINTS:
         return None
-    if model.is_here:
+    if model.is_local:
         return "lane: it has none; it is answered on this machine"
     return None if model.api_base is not None else "lane: direct needs an api_base"
 
 
-def missing_key(model: Model) -> tuple[str, ...]:
+def missing_endpoint_variables(model: Model) -> tuple[str, ...]:
     """The variable with the key of the provider's own address, if it is not set."""
-    home = _HOMES.get(model.provider)
-    if model.api_base is not None or home is None or os.environ.get(home.key):
+    home = _DEFAULT_ENDPOINTS.get(model.provider)
+    if model.api_base is not None or home is None or os.environ.get(home.key_variable):
         return ()
-    return (home.key,)
+    return (home.key_variable,)
 
 
-def target(model: Model) -> Target:
+def endpoint_for(model: Model) -> Endpoint:
     """The address of a direct call and its key.
 
     Raises:
@@ -91,23 +93,23 @@ def target(model: Model) -> Target:
         UnknownModelError: there is no address, or the environment names another one.
     """
     if model.api_base is not None:
-        url, key = model.api_base, bound(model.api_base).key
+        url, key = model.api_base, bound_key(model.api_base).key
     else:
-        home = _HOMES.get(model.provider)
+        home = _DEFAULT_ENDPOINTS.get(model.provider)
         if home is None:
             raise UnknownModelError(model.model, "lane: direct needs an api_base")
-        for name in home.moved:
+        for name in home.override_variables:
             if os.environ.get(name):
                 # Neither may the key go there unasked, nor the prompt to another place.
                 why = f"{name} is not followed; give the model an api_base, or lane: litellm"
                 raise UnknownModelError(model.model, why)
-        url, key = home.url, os.environ.get(home.key, "")
+        url, key = home.url, os.environ.get(home.key_variable, "")
         if not key:
-            raise CredentialsError(model.model, f"{home.key} is not set")
+            raise CredentialsError(model.model, f"{home.key_variable} is not set")
     if not (key.isascii() and key.isprintable()):
         raise CredentialsError(model.model, "its key has characters that no header can hold")
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     if not path.endswith("/chat/completions"):
         path += "/chat/completions"
-    return Target(parts._replace(path=path).geturl(), key)
+    return Endpoint(parts._replace(path=path).geturl(), key)

@@ -8,7 +8,7 @@ from typing import Any
 
 #: Words that stand for a status where a number is not told: OpenAI's and Anthropic's types and
 #: codes, Google's and gRPC's.
-_CODES = {
+_CODE_STATUSES = {
     "invalid_request_error": 400, "invalid_argument": 400, "bad_request": 400,
     "badrequesterror": 400, "failed_precondition": 400,
     "authentication_error": 401, "invalid_api_key": 401, "unauthenticated": 401,
@@ -24,89 +24,91 @@ _CODES = {
     "unavailable": 503, "service_unavailable": 503, "overloaded_error": 529,
     "timeout": 504, "timeout_error": 504, "deadline_exceeded": 504,
 }  # fmt: skip
-_CODE = re.compile("[45][0-9]{2}")
-_CODED = ("code", "status", "status_code", "http_status", "type", "error_type")
-_WORDED = ("message", "msg", "error", "detail", "title", "error_description")
+_STATUS_PATTERN = re.compile("[45][0-9]{2}")
+_CODE_FIELDS = ("code", "status", "status_code", "http_status", "type", "error_type")
+_MESSAGE_FIELDS = ("message", "msg", "error", "detail", "title", "error_description")
 #: Of a body that is longer no more is looked at.
-_MOST = 1 << 16
-_DEEPEST = 4
+_MAX_TEXT = 1 << 16
+_MAX_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ErrorBody:
     #: The status that is meant; None if none is told.
     status: int | None
     #: What is said to people.
-    words: str
+    message: str
     #: All that is said.
-    text: str = ""
+    full_text: str = ""
     #: It stands beside choices, so that the model may have been at work.
-    choices: bool = False
+    has_choices: bool = False
     #: There is a part of an answer, or its end without a word: it may be on the bill.
-    broke_off: bool = False
+    is_partial: bool = False
 
 
-def fault(served: object) -> Fault | None:
+def error_from_json(body: object) -> ErrorBody | None:
     """The error that a body of JSON tells of; None if it tells of none."""
-    for part in served if isinstance(served, list) else [served]:
-        error = _error(part) if isinstance(part, Mapping) else None
+    for part in body if isinstance(body, list) else [body]:
+        error = _find_error(part) if isinstance(part, Mapping) else None
         if error is not None:
-            text = json.dumps(served, ensure_ascii=False)[:_MOST]
-            return Fault(_status(error, 0) or _status(part, 0), _words(error, 0) or text, text)
+            text = json.dumps(body, ensure_ascii=False)[:_MAX_TEXT]
+            return ErrorBody(
+                _status(error, 0) or _status(part, 0), _message(error, 0) or text, text
+            )
     return None
 
 
-def refusal(body: bytes) -> Fault:
+def error_from_body(body: bytes) -> ErrorBody:
     """What the body of a refusal says, be it JSON or a page."""
     text = body.decode("utf-8-sig", "replace")
     try:
-        found = fault(json.loads(text))
+        found = error_from_json(json.loads(text))
     except (ValueError, RecursionError):
         found = None
-    return found or Fault(None, text, text)
+    return found or ErrorBody(None, text, text)
 
 
-def _error(served: Mapping[str, Any]) -> object | None:
+def _find_error(body: Mapping[str, Any]) -> object | None:
     for name in ("error", "errors"):  # ``errors`` is Cloudflare's and DRF's
-        if served.get(name):
-            error: object = served[name]
+        if body.get(name):
+            error: object = body[name]
             return error
-    if any(served.get(name) for name in ("choices", "content", "output", "candidates")):
+    if any(body.get(name) for name in ("choices", "content", "output", "candidates")):
         return None
-    if served.get("detail"):  # FastAPI
-        return {"message": served["detail"]}
-    worded = isinstance(served.get("message"), str)
+    if body.get("detail"):  # FastAPI
+        return {"message": body["detail"]}
+    worded = isinstance(body.get("message"), str)
     # vLLM's and Mistral's; DashScope's has no more than the two.
-    if served.get("object") == "error" or (worded and ("code" in served or "type" in served)):
-        return served
+    if body.get("object") == "error" or (worded and ("code" in body or "type" in body)):
+        return body
     return None
 
 
-def _status(told: object, depth: int) -> int | None:
-    if isinstance(told, list):
-        told = told[0] if told else None
-    if not isinstance(told, Mapping) or depth > _DEEPEST:
+def _status(error: object, depth: int) -> int | None:
+    if isinstance(error, list):
+        error = error[0] if error else None
+    if not isinstance(error, Mapping) or depth > _MAX_DEPTH:
         return None
-    for name in _CODED:
-        value = told.get(name)
+    for name in _CODE_FIELDS:
+        value = error.get(name)
         if isinstance(value, str):
-            code = _CODE.fullmatch(value)
-            value = int(value) if code else _CODES.get(value.lower())
-        if isinstance(value, int) and _CODE.fullmatch(f"{value}"):
+            code = _STATUS_PATTERN.fullmatch(value)
+            value = int(value) if code else _CODE_STATUSES.get(value.lower())
+        if isinstance(value, int) and _STATUS_PATTERN.fullmatch(f"{value}"):
             return value
-    return _status(told.get("error"), depth + 1)
+    return _status(error.get("error"), depth + 1)
 
 
-def _words(told: object, depth: int) -> str:
-    if isinstance(told, str):
-        return told
-    if isinstance(told, list):
-        told = told[0] if told else None
-        return _words(told, depth + 1) if depth < _DEEPEST else ""
-    if not isinstance(told, Mapping) or depth > _DEEPEST:
+def _message(error: object, depth: int) -> str:
+    if isinstance(error, str):
+        return error
+    if isinstance(error, list):
+        error = error[0] if error else None
+        return _message(error, depth + 1) if depth < _MAX_DEPTH else ""
+    if not isinstance(error, Mapping) or depth > _MAX_DEPTH:
         return ""
-    words = next((w for name in _WORDED if (w := _words(told.get(name), depth + 1))), "")
-    behind = told.get("metadata")
+    words = next((w for name in _MESSAGE_FIELDS if (w := _message(error.get(name), depth + 1))), "")
+    behind = error.get("metadata")
     raw = behind.get("raw") if isinstance(behind, Mapping) else None
     # OpenRouter's own words are always the same; the provider's behind it say what it was.
     return f"{words}: {raw}" if isinstance(raw, str) and raw else words

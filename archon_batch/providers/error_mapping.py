@@ -7,23 +7,23 @@ the call may be on the bill, however the status is called, and is in doubt.
 from collections.abc import Mapping, Sequence
 
 from archon_batch import errors
-from archon_batch.errors import GatewayError
+from archon_batch.errors import ProviderError
 from archon_batch.providers.message_patterns import (
-    FILTER,
-    KEY,
-    MODEL,
-    OFTEN,
+    CONTENT_FILTER,
+    CONTEXT_LENGTH,
+    CREDENTIALS,
+    NOT_SENT,
+    OVERLOADED,
     QUOTA,
-    TOO_LARGE,
-    UNSENT,
-    UNSERVED,
-    WINDOW,
-    said,
+    RATE_LIMIT,
+    REQUEST_TOO_LARGE,
+    UNKNOWN_MODEL,
+    match_message,
 )
 
 #: By the status itself or by its hundred; of a 2xx that is no answer, that it was served. RFC 9110
 #: where nothing else is said.
-_STATUSES: Mapping[int, type[GatewayError]] = {
+_STATUS_ERRORS: Mapping[int, type[ProviderError]] = {
     2: errors.BrokenReplyError,
     3: errors.BadCallError,
     4: errors.BadCallError,
@@ -63,37 +63,42 @@ _STATUSES: Mapping[int, type[GatewayError]] = {
 }
 _FORBIDDEN = 403
 #: Of any refusal that is not by its status what it is.
-_ANY = (UNSENT, QUOTA, KEY, MODEL, FILTER, WINDOW)
+_GENERIC_PATTERNS = (NOT_SENT, QUOTA, CREDENTIALS, UNKNOWN_MODEL, CONTENT_FILTER, CONTEXT_LENGTH)
 
 
-def of_status(status: int) -> type[GatewayError]:
+def error_class_of_status(status: int) -> type[ProviderError]:
     """What the status means when nothing else is known."""
     if status == _FORBIDDEN:
         return errors.CredentialsError
-    known = status if status in _STATUSES else status // 100
-    return _STATUSES.get(known, errors.BrokenReplyError)
+    known = status if status in _STATUS_ERRORS else status // 100
+    return _STATUS_ERRORS.get(known, errors.BrokenReplyError)
 
 
-def meaning(status: int | None, words: str, prompts: Sequence[str]) -> type[GatewayError] | None:
+def classify_refusal(
+    status: int | None, message: str, prompts: Sequence[str]
+) -> type[ProviderError] | None:
     """What a refusal means, by its status and its words.
 
     Args:
         status: as it came, or as the body says; None when it says none.
-        words: all that was said.
+        message: all that was said.
         prompts: what the call asks, which has no say.
 
     Returns:
         None when it may be this prompt, or all that is asked with this key.
     """
     if status is None:
-        return said(words, prompts, *_ANY, OFTEN) or errors.ProviderDownError
+        return (
+            match_message(message, prompts, *_GENERIC_PATTERNS, RATE_LIMIT)
+            or errors.ProviderDownError
+        )
     if status == _FORBIDDEN:
-        return said(words, prompts, QUOTA, KEY, MODEL, FILTER)
-    kind = of_status(status)
+        return match_message(message, prompts, QUOTA, CREDENTIALS, UNKNOWN_MODEL, CONTENT_FILTER)
+    kind = error_class_of_status(status)
     if kind is errors.BadCallError:
-        return said(words, prompts, *_ANY, OFTEN) or kind
+        return match_message(message, prompts, *_GENERIC_PATTERNS, RATE_LIMIT) or kind
     if kind is errors.RateLimitError:
-        return said(words, prompts, QUOTA, TOO_LARGE) or kind
+        return match_message(message, prompts, QUOTA, REQUEST_TOO_LARGE) or kind
     if kind is errors.ProviderFailedError:
-        return said(words, prompts, UNSERVED, FILTER, WINDOW) or kind
+        return match_message(message, prompts, OVERLOADED, CONTENT_FILTER, CONTEXT_LENGTH) or kind
     return kind

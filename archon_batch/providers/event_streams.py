@@ -5,45 +5,45 @@ from typing import Any
 
 _DONE = b"[DONE]"
 #: What a stream begins with: a line of an event, or of a comment that keeps the connection alive.
-_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_STREAM_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
 #: Lists and texts of a message that come in parts.
-_JOINED = ("content", "refusal")
-_CALLS = ("tool_calls", "function_call")
+_TEXT_FIELDS = ("content", "refusal")
+_CALL_FIELDS = ("tool_calls", "function_call")
 
 
-def is_stream(body: bytes) -> bool:
-    return body[:64].lstrip().startswith(_BEGINNINGS)
+def is_event_stream(body: bytes) -> bool:
+    return body[:64].lstrip().startswith(_STREAM_PREFIXES)
 
 
-def joined(body: bytes, read: Callable[[bytes], Any]) -> dict[str, Any]:
+def join_events(body: bytes, parse_json: Callable[[bytes], Any]) -> dict[str, Any]:
     """The completion as one body.
 
     Args:
         body: the stream.
-        read: reads JSON, and raises ValueError.
+        parse_json: reads JSON, and raises ValueError.
 
     Raises:
         ValueError: an event is no JSON, or the stream ends before the completion does.
     """
     whole: dict[str, Any] = {}
     message: dict[str, Any] = {}
-    texts: dict[str, list[str]] = {name: [] for name in _JOINED}
+    texts: dict[str, list[str]] = {name: [] for name in _TEXT_FIELDS}
     choice: dict[str, Any] = {}
     ended = False
     for data in _events(body):
         if data == _DONE:
             ended = True
             break
-        event = read(data)
+        event = parse_json(data)
         if not isinstance(event, dict):
             raise ValueError("no event of a completion")  # noqa: TRY004  (what cannot be read)
         whole |= {name: value for name, value in event.items() if value and name != "choices"}
         for part in (event.get("choices") or [])[:1]:
             choice |= {name: value for name, value in part.items() if value is not None}
             said = part.get("delta") or part.get("message") or {"content": part.get("text")}
-            for name in _JOINED:
-                texts[name] += texts_of(said.get(name))
-            message |= {name: said[name] for name in _CALLS if said.get(name)}
+            for name in _TEXT_FIELDS:
+                texts[name] += content_texts(said.get(name))
+            message |= {name: said[name] for name in _CALL_FIELDS if said.get(name)}
     if not whole.get("error") and not (ended or choice.get("finish_reason")):
         raise ValueError("the stream ends before its completion")
     choice["message"] = {**message, **{name: "".join(parts) for name, parts in texts.items()}}
@@ -61,18 +61,18 @@ def _events(body: bytes) -> Iterator[bytes]:
             lines = []
 
 
-def texts_of(content: object) -> list[str]:
+def content_texts(content: object) -> list[str]:
     """The texts of a message's content: one text, or a list of parts.
 
     Raises:
         TypeError: it is neither.
     """
     if isinstance(content, list):
-        return [text for part in content for text in texts_of(part)]
+        return [text for part in content for text in content_texts(part)]
     if isinstance(content, dict):
         # Thoughts have a type of their own: Mistral's ``thinking``, others' ``reasoning``.
         said = content.get("type", "text") in ("text", "output_text")
-        return texts_of(content.get("text")) if said else []
+        return content_texts(content.get("text")) if said else []
     if content is not None and not isinstance(content, str):
         raise TypeError("no text")
     return [content] if content else []

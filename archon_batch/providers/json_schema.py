@@ -3,7 +3,7 @@
 import json
 
 from archon_batch.archon import Call
-from archon_batch.providers.price_list import listed
+from archon_batch.providers.price_list import find_entry
 
 
 def response_format(call: Call) -> dict[str, object] | None:
@@ -11,13 +11,17 @@ def response_format(call: Call) -> dict[str, object] | None:
 
     What the architecture says of the model counts first, then litellm's list.
     """
-    if call.form is None or call.form.schema is None:
+    if call.reply_format is None or call.reply_format.schema is None:
         return None
     held = call.model.json_schema
     if held is None:
-        entry = listed(call.model.model)
+        entry = find_entry(call.model.model)
         held = call.model.provider == "local" or (entry is not None and entry.json_schema)
     if not held:
         return None
-    schema = {"name": call.kind, "schema": json.loads(call.form.schema), "strict": True}
+    schema = {
+        "name": call.component_type,
+        "schema": json.loads(call.reply_format.schema),
+        "strict": True,
+    }
     return {"type": "json_schema", "json_schema": schema}

@@ -21,19 +21,29 @@ import httpx
 
 from archon_batch import errors
 from archon_batch.archon import Call, Reply
-from archon_batch.errors import GatewayError, SettingsError
+from archon_batch.errors import ProviderError, SettingsError
 from archon_batch.providers import chat_completions, response_bodies
-from archon_batch.providers.classify_error import Refusals
-from archon_batch.providers.connection_errors import UNREACHED, Reached, why
-from archon_batch.providers.credentials import Bound, bound
-from archon_batch.providers.endpoints import speaks_like_openai
-from archon_batch.providers.error_bodies import Fault, refusal
+from archon_batch.providers.classify_error import ErrorClassifier
+from archon_batch.providers.connection_errors import (
+    CONNECT_ERRORS,
+    ReachedHosts,
+    describe_connection_error,
+)
+from archon_batch.providers.credentials import BoundKey, bound_key
+from archon_batch.providers.endpoints import is_openai_compatible
+from archon_batch.providers.error_bodies import ErrorBody, error_from_body
 from archon_batch.providers.json_schema import response_format
-from archon_batch.providers.message_patterns import KEY, MODEL, QUOTA, UNSENT, said
-from archon_batch.providers.redaction import repeatable
-from archon_batch.providers.resolver import Guard
-from archon_batch.providers.response_headers import headroom
-from archon_batch.providers.retry_after import tell
+from archon_batch.providers.message_patterns import (
+    CREDENTIALS,
+    NOT_SENT,
+    QUOTA,
+    UNKNOWN_MODEL,
+    match_message,
+)
+from archon_batch.providers.redaction import redact
+from archon_batch.providers.resolver import GuardedResolver
+from archon_batch.providers.response_headers import remaining_limits
+from archon_batch.providers.retry_after import set_retry_hints
 
 # Without it the import below fetches a price list, for up to nine seconds.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -47,7 +57,7 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
 #: What litellm's exceptions mean, by name, since they come and go from release to release. One
 #: that is not here means what its nearest base does.
-_THEIRS: Mapping[type[GatewayError], str] = {
+_LITELLM_EXCEPTIONS: Mapping[type[ProviderError], str] = {
     errors.BadCallError: "BadRequestError ImageFetchError InvalidRequestError ModelNotMappedError "
     "UnprocessableEntityError UnsupportedParamsError VectorStoreSearchError",
     errors.BrokenReplyError: "APIResponseValidationError JSONSchemaValidationError MockException "
@@ -63,88 +73,96 @@ _THEIRS: Mapping[type[GatewayError], str] = {
     "GuardrailRaisedException ModifyResponseException SensitiveDataRouteException",
     errors.UnknownModelError: "LiteLLMUnknownProvider NotFoundError",
 }
-MEANINGS = {name: ours for ours, names in _THEIRS.items() for name in names.split()}
+ERROR_CLASSES = {
+    name: ours for ours, names in _LITELLM_EXCEPTIONS.items() for name in names.split()
+}
 #: What it reads out of words that ours do not know, such as Bedrock's.
-_FINER = {errors.PromptTooLongError, errors.RefusedError}
+_TRUSTED_CLASSES = {errors.PromptTooLongError, errors.RefusedError}
 #: Seconds to reach a host: fewer than a call has, lest one that is away seem to have been slow.
-_CONNECT = 10.0
+_CONNECT_SECONDS = 10.0
 #: Headers that say who asks, and who pays.
-_IDENTITY = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-security-token"}
-_IDENTITY |= {"openai-organization", "openai-project"}
+_CREDENTIAL_HEADERS = {
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "x-amz-security-token",
+}
+_CREDENTIAL_HEADERS |= {"openai-organization", "openai-project"}
 #: The hundred of a status that came with an answer, and the longest line about an error.
-_SERVED, _LONGEST = 2, 200
+_SUCCESS_CLASS, _MAX_MESSAGE = 2, 200
 #: What litellm puts before words, as in "litellm.BadRequestError: OpenAIException - ", and after.
-_NOISE = re.compile(
+_LITELLM_NOISE = re.compile(
     r"\b(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)"
 )
 
 
 @dataclass(slots=True)
-class _Wire:
+class _HttpTrace:
     """What one call has done on the wire."""
 
-    hosts: Reached
+    reached_hosts: ReachedHosts
     #: The one credential it may carry, and where; None when it goes to its provider's own address.
-    bound: Bound | None = None
-    posted: set[str] = field(default_factory=set)
+    bound_key: BoundKey | None = None
+    posted_urls: set[str] = field(default_factory=set)
     reached: bool = True
     #: What it means that it was not reached.
-    unreached: type[GatewayError] = errors.UnreachableError
+    unreached_class: type[ProviderError] = errors.UnreachableError
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     #: What was served, if it came whole.
     body: bytes | None = None
     charset: str | None = None
     #: What went wrong below litellm.
-    trouble: str = ""
+    problem: str = ""
 
 
-_WIRE: ContextVar[_Wire] = ContextVar("wire")
+_HTTP_TRACE: ContextVar[_HttpTrace] = ContextVar("wire")
 
 
-_send = LiteLLMAiohttpTransport.handle_async_request
+_original_send = LiteLLMAiohttpTransport.handle_async_request
 
 
-async def _watched(self: LiteLLMAiohttpTransport, request: httpx.Request) -> httpx.Response:
-    wire = _WIRE.get()
+async def _traced_request(self: LiteLLMAiohttpTransport, request: httpx.Request) -> httpx.Response:
+    wire = _HTTP_TRACE.get()
     if request.method == "POST":
         # Some providers need a token or a poll besides: at another address, or by GET.
-        if str(request.url) in wire.posted:
+        if str(request.url) in wire.posted_urls:
             raise httpx.RequestError("a second request for one call", request=request)
-        wire.posted.add(str(request.url))
-    if wire.bound is not None:
-        for name in _IDENTITY & set(request.headers):
+        wire.posted_urls.add(str(request.url))
+    if wire.bound_key is not None:
+        for name in _CREDENTIAL_HEADERS & set(request.headers):
             value = request.headers[name].rpartition(" ")[2]
-            if (request.url.host, value) != wire.bound:
+            if (request.url.host, value) != wire.bound_key:
                 del request.headers[name]
     limits = request.extensions.get("timeout", {})
-    connect = min(limits.get("connect") or _CONNECT, _CONNECT)
+    connect = min(limits.get("connect") or _CONNECT_SECONDS, _CONNECT_SECONDS)
     request.extensions["timeout"] = limits | {"connect": connect}
     request.headers["Accept-Encoding"] = response_bodies.ENCODINGS
     try:
-        response = await _send(self, request)
+        response = await _original_send(self, request)
         wire.reached, wire.status, wire.headers = True, response.status_code, response.headers
-        wire.hosts.add(request.url.host)
-        response = await _whole(response)
+        wire.reached_hosts.add(request.url.host)
+        response = await _read_response(response)
         wire.body, wire.charset = await response.aread(), response.charset_encoding
     except Exception as error:
         cause = error.__cause__
-        wire.reached = wire.status is not None or not isinstance(cause, UNREACHED)
-        wire.trouble = why(cause or error)
+        wire.reached = wire.status is not None or not isinstance(cause, CONNECT_ERRORS)
+        wire.problem = describe_connection_error(cause or error)
         if cause is not None and not wire.reached:
-            wire.unreached = wire.hosts.meaning(cause, request.url.host)
+            wire.unreached_class = wire.reached_hosts.classify(cause, request.url.host)
         raise
     if response.has_redirect_location:
-        wire.trouble = "a redirect, and none is followed"
-        raise httpx.TooManyRedirects(wire.trouble, request=request)
+        wire.problem = "a redirect, and none is followed"
+        raise httpx.TooManyRedirects(wire.problem, request=request)
     return response
 
 
-async def _whole(response: httpx.Response) -> httpx.Response:
+async def _read_response(response: httpx.Response) -> httpx.Response:
     """The response with its body, which may be no larger than any may be."""
     headers, packed = response.headers, response.headers.get("Content-Encoding")
     try:
-        body = await response_bodies.read(response.aiter_raw(), packed, response.status_code)
+        body = await response_bodies.read_body(response.aiter_raw(), packed, response.status_code)
     except ValueError as error:
         raise httpx.DecodingError(str(error), request=response.request) from None
     finally:
@@ -160,9 +178,9 @@ async def _whole(response: httpx.Response) -> httpx.Response:
 
 # On the class, where no client gets past it: not those made at the import, nor the spare ones made
 # when a connection fails.
-LiteLLMAiohttpTransport.handle_async_request = _watched  # type: ignore[method-assign]
+LiteLLMAiohttpTransport.handle_async_request = _traced_request  # type: ignore[method-assign]
 # litellm's sessions look hosts up by it.
-aiohttp.connector.DefaultResolver = Guard  # type: ignore[attr-defined,assignment]
+aiohttp.connector.DefaultResolver = GuardedResolver  # type: ignore[attr-defined,assignment]
 litellm.suppress_debug_info = True
 # pydantic warns of read-only fields that litellm declares, at their first use: in a call.
 warnings.filterwarnings("ignore", "Items? .+ on TypedDict class", UserWarning)
@@ -173,33 +191,33 @@ for _name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
-class LiveGateway:
+class LiteLLMProvider:
     """The providers, by way of litellm. One a process, since litellm's clients are global."""
 
     def __init__(self, timeout: float) -> None:
         #: Seconds for a whole call, however slowly its answer drips.
         self._timeout = timeout
-        self._refusals = Refusals()
-        self._hosts = Reached()
+        self._error_classifier = ErrorClassifier()
+        self._reached_hosts = ReachedHosts()
         if not AsyncHTTPHandler.should_use_aiohttp_transport():
             why = "must be unset: calls would leave unwatched, and could be paid for several times"
             raise SettingsError("DISABLE_AIOHTTP_TRANSPORT, LITELLM_HTTP2", why)
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         """Make the call by one request, which carries the attempt's id.
 
         Raises:
             GatewayError: there was no reply, or none that could be read.
         """
-        wire, model = _Wire(self._hosts), call.model
+        wire, model = _HttpTrace(self._reached_hosts), call.model
         if "://" in model.model:
             # Some providers take an address for a name, and would send their key there.
             raise errors.UnknownModelError(model.model, "a name is no address; give it an api_base")
-        _WIRE.set(wire)
+        _HTTP_TRACE.set(wire)
         # It turns off litellm's own account of the call: a tenth of the CPU, and it outlives it.
         is_internal_call.set(True)
         try:
-            wire.bound = bound(model.api_base) if model.api_base else None
+            wire.bound_key = bound_key(model.api_base) if model.api_base else None
             async with asyncio.timeout(self._timeout):
                 response = await litellm.acompletion(
                     model=model.model,
@@ -213,34 +231,38 @@ class LiveGateway:
                     drop_params=True,
                     api_base=model.api_base,
                     # Its clients want a word; of what is no key, no header is left.
-                    api_key=(wire.bound.key or "none") if wire.bound else None,
-                    extra_headers={"X-Client-Request-Id": attempt},
+                    api_key=(wire.bound_key.key or "none") if wire.bound_key else None,
+                    extra_headers={"X-Client-Request-Id": attempt_id},
                     response_format=response_format(call),
-                    extra_body={"stream": False} if speaks_like_openai(model) else None,
+                    extra_body={"stream": False} if is_openai_compatible(model) else None,
                 )
-            came = _came(wire, call, response)
+            came = _parse_reply(wire, call, response)
             if came is None:
                 raise ValueError("no chat completion")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001  (litellm's are of many kinds)
-            came = _came(wire, call, None)
+            came = _parse_reply(wire, call, None)
             if came is None:
                 # What it came from may quote the prompt or a key.
-                raise self._failed(error, call, wire) from None
-        if isinstance(came, Fault):
-            raise self._refusals.error(call, None, wire.headers, came)
-        self._refusals.answered(model)
+                raise self._to_error(error, call, wire) from None
+        if isinstance(came, ErrorBody):
+            raise self._error_classifier.classify(call, None, wire.headers, came)
+        self._error_classifier.record_success(model)
         return came
 
-    def _failed(self, error: Exception, call: Call, wire: _Wire) -> GatewayError:
-        kind = _meaning(error, call, wire)
-        if kind is None and wire.status is not None:
-            told = Fault(None, wire.trouble) if wire.trouble else refusal(wire.body or b"")
-            finer = _FINER & {_of(error)}
-            return self._refusals.error(call, wire.status, wire.headers, told, *finer)
+    def _to_error(self, error: Exception, call: Call, trace: _HttpTrace) -> ProviderError:
+        kind = _classify_failure(error, call, trace)
+        if kind is None and trace.status is not None:
+            told = (
+                ErrorBody(None, trace.problem)
+                if trace.problem
+                else error_from_body(trace.body or b"")
+            )
+            finer = _TRUSTED_CLASSES & {_error_class(error)}
+            return self._error_classifier.classify(call, trace.status, trace.headers, told, *finer)
         kind = kind or errors.BrokenReplyError
-        failed = kind(call.model.model, _why(error, call, wire))
+        failed = kind(call.model.model, _failure_message(error, call, trace))
         if isinstance(failed, errors.TransientError):
-            tell(failed, wire.headers)
+            set_retry_hints(failed, trace.headers)
         return failed
 
     async def close(self) -> None:
@@ -249,7 +271,7 @@ class LiveGateway:
         litellm.in_memory_llm_clients_cache.flush_cache()  # type: ignore[no-untyped-call]
 
 
-def missing_keys(model: str) -> tuple[str, ...]:
+def missing_litellm_variables(model: str) -> tuple[str, ...]:
     """The environment variables that litellm needs for the model, and that are not set."""
     if model.partition("/")[0] in PROVIDERS_THAT_AUTHENTICATE_ON_PROVIDER_INFO:
         return ()  # to ask would start a login
@@ -257,53 +279,63 @@ def missing_keys(model: str) -> tuple[str, ...]:
     return tuple(name for name in names if not os.environ.get(name))
 
 
-def _came(wire: _Wire, call: Call, response: object) -> Reply | Fault | None:
+def _parse_reply(trace: _HttpTrace, call: Call, response: object) -> Reply | ErrorBody | None:
     """What was served: by its own words where these are OpenAI's, else as litellm read it.
 
     None is what neither of the two can read.
     """
-    left, came = headroom(wire.headers), None
-    if wire.body is not None and wire.status is not None and wire.status // 100 == _SERVED:
+    left, came = remaining_limits(trace.headers), None
+    if (
+        trace.body is not None
+        and trace.status is not None
+        and trace.status // 100 == _SUCCESS_CLASS
+    ):
         with suppress(ValueError):
-            came = chat_completions.reply(wire.body, call, left, wire.charset)
+            came = chat_completions.decode_reply(trace.body, call, left, trace.charset)
     # A schema that litellm asked for as a tool comes back as the call of one.
     is_tool = isinstance(came, Reply) and (came.failure or "").startswith("tool_call")
     if isinstance(response, litellm.ModelResponse) and (came is None or is_tool):
-        return chat_completions.reply_of(response.model_dump(warnings=False), call, left)
+        return chat_completions.reply_from_json(response.model_dump(warnings=False), call, left)
     return came
 
 
-def _of(error: Exception) -> type[GatewayError]:
+def _error_class(error: Exception) -> type[ProviderError]:
     """What litellm's exception means, by itself."""
     names = (base.__name__ for base in type(error).__mro__)
-    return next((MEANINGS[name] for name in names if name in MEANINGS), errors.BrokenReplyError)
+    return next(
+        (ERROR_CLASSES[name] for name in names if name in ERROR_CLASSES), errors.BrokenReplyError
+    )
 
 
-def _meaning(error: Exception, call: Call, wire: _Wire) -> type[GatewayError] | None:
+def _classify_failure(
+    error: Exception, call: Call, trace: _HttpTrace
+) -> type[ProviderError] | None:
     """What a failure means by how it came about; None where what was said under a status tells."""
-    kind = _of(error)
-    if not wire.reached:
-        return wire.unreached
-    if wire.status is not None:
-        if wire.status // 100 != _SERVED:
+    kind = _error_class(error)
+    if not trace.reached:
+        return trace.unreached_class
+    if trace.status is not None:
+        if trace.status // 100 != _SUCCESS_CLASS:
             return None
         return kind if kind is errors.CallTimeoutError else errors.BrokenReplyError
     if kind is errors.CallTimeoutError:
         return kind
     if kind is errors.ProviderDownError:
-        keyless = not (wire.bound or wire.posted) and missing_keys(call.model.model)
+        keyless = not (trace.bound_key or trace.posted_urls) and missing_litellm_variables(
+            call.model.model
+        )
         kind = errors.CredentialsError if keyless else errors.BrokenReplyError
     words = f"{error} {getattr(error, 'body', '')}"
     prompts = [message.content for message in call.messages]
-    return said(words, prompts, QUOTA, KEY, MODEL, UNSENT) or kind
+    return match_message(words, prompts, QUOTA, CREDENTIALS, UNKNOWN_MODEL, NOT_SENT) or kind
 
 
-def _why(error: Exception, call: Call, wire: _Wire) -> str:
+def _failure_message(error: Exception, call: Call, trace: _HttpTrace) -> str:
     """One short line, without a key, the prompt or what was served."""
-    words = wire.trouble or _NOISE.sub("", str(error)) or "no answer in time"
-    if not wire.trouble and wire.status is not None and wire.status // 100 == _SERVED:
+    words = trace.problem or _LITELLM_NOISE.sub("", str(error)) or "no answer in time"
+    if not trace.problem and trace.status is not None and trace.status // 100 == _SUCCESS_CLASS:
         words = "its answer cannot be read"
-    line = repeatable(words, (message.content for message in call.messages))
-    source = "connection" if wire.trouble else type(error).__name__
-    status = f" {wire.status}" if wire.status else ""
-    return f"{source}{status}: {line}"[:_LONGEST]
+    line = redact(words, (message.content for message in call.messages))
+    source = "connection" if trace.problem else type(error).__name__
+    status = f" {trace.status}" if trace.status else ""
+    return f"{source}{status}: {line}"[:_MAX_MESSAGE]

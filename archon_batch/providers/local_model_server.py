@@ -39,64 +39,64 @@ from archon_batch.errors import ProviderDownError
 #: each takes 95 MB. A second thread gave 1.6 on an idle machine, but 1.1 beside one busy process.
 SLOTS, _THREADS = 4, 1
 #: Tokens of a prompt and its reply together; the model was trained up to 8192.
-WINDOW = 4096
+CONTEXT_WINDOW = 4096
 #: Seconds until a server must listen (it takes one), between looks, and between looks for users.
-_START, _LOOK, _WATCH = 60.0, 0.02, 1.0
+_START_SECONDS, _POLL_SECONDS, _WATCH_SECONDS = 60.0, 0.02, 1.0
 #: All that a server gets of the environment, which may hold keys.
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     url: str
     #: The random name that this one server gives as the model of its replies.
     alias: str
 
 
-class SharedServer:
+class SharedModelServer:
     """One process's share in the server of one model."""
 
     def __init__(self, model: str, weights: Path, directory: Path | None = None) -> None:
         self._model, self._weights = model, weights
         self._directory = directory or Path(tempfile.gettempdir(), f"archon-batch-{os.getuid()}")
-        self._users: int | None = None
+        self._users_fd: int | None = None
         #: An asyncio task that is cancelled leaves its thread behind, inside ``join``.
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
-    def join(self) -> Address:
+    def acquire(self) -> ServerAddress:
         """Keep the server up from now on, whether it is found or started; blocks for a second.
 
         Raises:
             ProviderDownError: it cannot be started; says what its log says last.
         """
         try:
-            with self._one_at_a_time:
-                _make_private(self._directory)
+            with self._lock:
+                _ensure_private_dir(self._directory)
                 # Before the look: a server that was about to end has now ended, or will not.
-                users = os.open(self._file("users"), os.O_RDWR | os.O_CREAT, 0o600)
+                users = os.open(self._path("users"), os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(users, fcntl.LOCK_SH)
-                self._users, former = users, self._users
+                self._users_fd, former = users, self._users_fd
                 if former is not None:
                     os.close(former)
-                return self._found_or_started()
+                return self._find_or_start()
         except OSError as error:
             raise ProviderDownError(
                 self._model, f"its server cannot be started: {error}"
             ) from error
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Use the server no longer; it ends within about a second if nobody else does."""
-        with self._one_at_a_time:
-            if self._users is not None:
-                os.close(self._users)
-                self._users = None
+        with self._lock:
+            if self._users_fd is not None:
+                os.close(self._users_fd)
+                self._users_fd = None
 
-    def _found_or_started(self) -> Address:
-        started, deadline = False, time.monotonic() + _START
+    def _find_or_start(self) -> ServerAddress:
+        started, deadline = False, time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            with self._file("server").open("a+b") as file:
-                if not _lock(file):
-                    address = _read(file)
+            with self._path("server").open("a+b") as file:
+                if not _try_lock(file):
+                    address = _read_address(file)
                     if address is not None:
                         return address
                 elif started:
@@ -105,23 +105,23 @@ class SharedServer:
                     file.truncate(0)
                     self._start(file)
                     started = True
-            time.sleep(_LOOK)
-        last = " | ".join(self._file("log").read_text(errors="replace").splitlines()[-5:])
+            time.sleep(_POLL_SECONDS)
+        last = " | ".join(self._path("log").read_text(errors="replace").splitlines()[-5:])
         raise ProviderDownError(self._model, f"its server did not start: {last[-500:] or 'no log'}")
 
     def _start(self, file: BinaryIO) -> None:
         """Start a server that takes over the lock on ``file``, and return while it still loads."""
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         # It finds what this process finds, and works in a directory that nobody minds.
         path = os.pathsep.join(map(os.path.abspath, sys.path))
         # Two threads that spin while they wait for each other come to a standstill beside others.
         threads = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
         inherited = file.fileno()
-        with self._file("log").open("wb") as log:
+        with self._path("log").open("wb") as log:
             subprocess.run(  # noqa: S603  # nothing of it comes from outside
                 [
                     *(sys.executable, "-m", __name__),
-                    *(self._weights, self._file("users"), str(inherited)),
+                    *(self._weights, self._path("users"), str(inherited)),
                 ],
                 check=False,
                 cwd=self._directory,
@@ -134,11 +134,11 @@ class SharedServer:
                 start_new_session=True,
             )
 
-    def _file(self, kind: str) -> Path:
+    def _path(self, kind: str) -> Path:
         return self._directory / f"{self._model.replace('/', '-')}.{kind}"
 
 
-def _make_private(directory: Path) -> None:
+def _ensure_private_dir(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.lstat()
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
@@ -146,7 +146,7 @@ def _make_private(directory: Path) -> None:
         raise PermissionError(f"{directory} must be a directory of this user, with mode 0700")
 
 
-def _lock(file: BinaryIO) -> bool:
+def _try_lock(file: BinaryIO) -> bool:
     """Whether the exclusive lock could be had, which lasts until every copy of ``file`` is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -155,22 +155,22 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def _read(file: BinaryIO) -> Address | None:
+def _read_address(file: BinaryIO) -> ServerAddress | None:
     """Where the holder of the lock listens; None as long as it does not say."""
     file.seek(0)
     try:
         said = json.loads(file.read())
     except ValueError:
         return None
-    return Address(said["url"], said["alias"])
+    return ServerAddress(said["url"], said["alias"])
 
 
-def _serve(weights: str, users: str, inherited: str) -> None:
+def _serve(weights: str, users: str, lock_fd: str) -> None:
     """Be the server, for as long as there are users."""
     # Whoever starts it waits for this first process only, and has no child to bury later.
     if os.fork():
         os._exit(0)
-    lock = int(inherited)
+    lock = int(lock_fd)
 
     def end(why: str) -> NoReturn:
         os.write(sys.stderr.fileno(), f"ended: {why}\n".encode())
@@ -182,7 +182,7 @@ def _serve(weights: str, users: str, inherited: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: end("it was told to"))
     with Path(users).open("ab") as file:
         alias = secrets.token_hex(8)
-        server = _server(weights, alias)
+        server = _start_server(weights, alias)
         said = {
             "pid": os.getpid(),
             "url": server.listening_address,
@@ -190,18 +190,18 @@ def _serve(weights: str, users: str, inherited: str) -> None:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         os.write(lock, json.dumps(said).encode())
-        while not _lock(file):
-            time.sleep(_WATCH)
+        while not _try_lock(file):
+            time.sleep(_WATCH_SECONDS)
         end("it has no users")
 
 
-def _server(weights: str, alias: str) -> Any:  # noqa: ANN401  # xllamacpp has no types
+def _start_server(weights: str, alias: str) -> Any:  # noqa: ANN401  # xllamacpp has no types
     """Load the weights and listen on a free port of the loopback interface."""
     xllamacpp = import_module("xllamacpp")  # an extra that only this process needs
     params = xllamacpp.CommonParams()
     params.model.path = weights
     params.model_alias = {alias}
-    params.n_parallel, params.n_ctx = SLOTS, SLOTS * WINDOW
+    params.n_parallel, params.n_ctx = SLOTS, SLOTS * CONTEXT_WINDOW
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _THREADS
     params.hostnames, params.port = ["127.0.0.1"], 0
     params.cache_ram_mib = 0  # else it keeps up to 8 GiB of prompts

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 
 from archon_batch import errors
-from archon_batch.errors import GatewayError
+from archon_batch.errors import ProviderError
 
-Sayings = Mapping[str, type[GatewayError]]
+MessagePatterns = Mapping[str, type[ProviderError]]
 
 
-def _meaning(kind: type[GatewayError], *words: str) -> dict[str, type[GatewayError]]:
-    return dict.fromkeys(words, kind)
+def _patterns(error_class: type[ProviderError], *patterns: str) -> dict[str, type[ProviderError]]:
+    return dict.fromkeys(patterns, error_class)
 
 
 #: The account has no money left, which no other call will change.
-QUOTA: Sayings = _meaning(
+QUOTA: MessagePatterns = _patterns(
     errors.QuotaError,
     "insufficient_quota",  # OpenAI, 429
     "billing_not_active",  # OpenAI, 429
@@ -27,7 +27,7 @@ QUOTA: Sayings = _meaning(
     "monthly included credits",  # Hugging Face, 402
 )
 #: The key, the account or the place that it is used from is not let in.
-KEY: Sayings = _meaning(
+CREDENTIALS: MessagePatterns = _patterns(
     errors.CredentialsError,
     "api key not valid",  # Gemini, 400
     "api_key_invalid",  # Gemini, 400
@@ -45,7 +45,7 @@ KEY: Sayings = _meaning(
     "organization has been restricted",  # Groq, 400
 )
 #: There is no such model, or nothing at that path.
-MODEL: Sayings = _meaning(
+UNKNOWN_MODEL: MessagePatterns = _patterns(
     errors.UnknownModelError,
     "model_not_found",  # OpenAI, Groq
     "model_decommissioned",  # Groq, 400
@@ -59,7 +59,7 @@ MODEL: Sayings = _meaning(
     "llm provider not provided",  # litellm
 )
 #: The filter is against this prompt.
-FILTER: Sayings = _meaning(
+CONTENT_FILTER: MessagePatterns = _patterns(
     errors.RefusedError,
     "content_policy_violation",  # OpenAI
     "our safety system",  # OpenAI
@@ -86,7 +86,7 @@ FILTER: Sayings = _meaning(
     "blocked by guardrail",  # Bedrock, Databricks
 )
 #: The prompt, or the prompt and the reply that it may have, is more than the window takes.
-WINDOW: Sayings = _meaning(
+CONTEXT_LENGTH: MessagePatterns = _patterns(
     errors.PromptTooLongError,
     "context_length_exceeded",  # OpenAI, Groq, Cerebras
     "maximum context length",  # OpenAI, Azure, Mistral, OpenRouter, DeepSeek, Fireworks, vLLM
@@ -115,19 +115,19 @@ WINDOW: Sayings = _meaning(
     "exceeds max length",  # Zhipu
 )
 #: One request is more than a minute's tokens: no wait lets it pass.
-TOO_LARGE: Sayings = _meaning(
+REQUEST_TOO_LARGE: MessagePatterns = _patterns(
     errors.PromptTooLongError,
     "request too large",  # OpenAI and Groq, 429 and 413
 )
 #: Asked too often, told with a status that says something else.
-OFTEN: Sayings = _meaning(
+RATE_LIMIT: MessagePatterns = _patterns(
     errors.RateLimitError,
     "too many requests",  # OpenRouter, 400, of the provider behind it
     "rate limit exceeded",
     "rate_limit_exceeded",
 )
 #: Nobody has taken the request up, so that there is nothing to pay for.
-UNSERVED: Sayings = _meaning(
+OVERLOADED: MessagePatterns = _patterns(
     errors.ProviderDownError,
     "overloaded",  # OpenAI, Gemini, Together and DeepSeek, 503; Anthropic, 529
     "slow down",  # OpenAI, 503
@@ -146,14 +146,18 @@ UNSERVED: Sayings = _meaning(
     "connection refused",  # proxies that tell why
 )
 #: What Python and litellm say of a call that was never sent.
-UNSENT: Sayings = _meaning(errors.BadCallError, "no module named", "surrogates not allowed")
+NOT_SENT: MessagePatterns = _patterns(
+    errors.BadCallError, "no module named", "surrogates not allowed"
+)
 
 
-def said(words: str, prompts: Iterable[str], *tables: Sayings) -> type[GatewayError] | None:
+def match_message(
+    message: str, prompts: Iterable[str], *tables: MessagePatterns
+) -> type[ProviderError] | None:
     """What the words say, by the first table that knows; a prompt that they quote has no say."""
-    words, prompt = words.lower(), " ".join(prompts).lower()
+    message, prompt = message.lower(), " ".join(prompts).lower()
     for sayings in tables:
         for saying, kind in sayings.items():
-            if saying in words and saying not in prompt:
+            if saying in message and saying not in prompt:
                 return kind
     return None

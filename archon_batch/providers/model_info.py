@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
-from archon_batch.archon import SANDBOX, ListPrice, Model
-from archon_batch.providers.blocked_hosts import why_not_called
-from archon_batch.providers.endpoints import is_direct, missing_key, why_not_direct
-from archon_batch.providers.price_list import listed, nearest, providers
+from archon_batch.archon import SANDBOX_MODEL, ListPrice, Model
+from archon_batch.providers.blocked_hosts import api_base_problem
+from archon_batch.providers.endpoints import (
+    is_direct,
+    missing_endpoint_variables,
+    transport_problem,
+)
+from archon_batch.providers.price_list import find_entry, known_providers, similar_models
 from archon_batch.providers.scripted import MODELS as SCRIPTED
 
 _FREE = ListPrice(input="0", output="0")  # type: ignore[arg-type]  # it is read exactly from text
@@ -18,63 +22,65 @@ def price_of(model: Model) -> ListPrice | None:
     """
     if model.price is not None:
         return model.price
-    if model.is_here:
+    if model.is_local:
         return _FREE
-    entry = listed(model.model)
+    entry = find_entry(model.model)
     return entry.price if entry else None
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TokenLimits:
     """Tokens, or None where nobody knows: of prompt and reply together, and of a reply."""
 
-    context: int | None
+    context_window: int | None
     max_output: int | None
 
 
-def limits_of(model: Model) -> Limits:
+def token_limits_of(model: Model) -> TokenLimits:
     """What the architecture says of the model, else what litellm's list does."""
     if model.provider == "local":
-        from archon_batch.providers.local_model_server import WINDOW  # noqa: PLC0415
+        from archon_batch.providers.local_model_server import CONTEXT_WINDOW  # noqa: PLC0415
 
-        return Limits(model.context or WINDOW, WINDOW)
-    entry = listed(model.model)
+        return TokenLimits(model.context or CONTEXT_WINDOW, CONTEXT_WINDOW)
+    entry = find_entry(model.model)
     if entry is None:
-        return Limits(model.context, None)
-    return Limits(model.context or entry.context, entry.max_output)
+        return TokenLimits(model.context, None)
+    return TokenLimits(model.context or entry.context_window, entry.max_output)
 
 
-def why_unknown(model: Model, *, unpriced: bool = False) -> str | None:
+def model_problem(model: Model, *, allow_unpriced: bool = False) -> str | None:
     """What is wrong with the model's name, or None when it may be called.
 
     A provider's newest model is on no list yet, nor are its oldest: whoever gives its price, or
-    takes it without one (``unpriced``), is taken to know it.
+    takes it without one (``allow_unpriced``), is taken to know it.
     """
-    if why := why_not_direct(model):
+    if why := transport_problem(model):
         return why
-    if model.api_base is not None and (why := why_not_called(model.api_base)):
+    if model.api_base is not None and (why := api_base_problem(model.api_base)):
         return why
     if model.provider == "scripted":
         return (
             None if model.model in SCRIPTED else f"no such script; known are {', '.join(SCRIPTED)}"
         )
     if model.provider == "sandbox":
-        return None if model.model == SANDBOX else f"no such sandbox; known is {SANDBOX}"
+        return (
+            None if model.model == SANDBOX_MODEL else f"no such sandbox; known is {SANDBOX_MODEL}"
+        )
     if model.provider == "local":
         from archon_batch.providers.local_model import MODELS as LOCAL  # noqa: PLC0415
 
         return None if model.model in LOCAL else f"no such model; known are {', '.join(LOCAL)}"
-    if model.api_base is not None or listed(model.model) is not None:
+    if model.api_base is not None or find_entry(model.model) is not None:
         return None
-    close = ", ".join(nearest(model.model))
+    close = ", ".join(similar_models(model.model))
     hint = f"did you mean {close}?" if close else "litellm's list has none like it"
-    if model.provider in providers():
-        known = unpriced or model.price is not None
+    if model.provider in known_providers():
+        known = allow_unpriced or model.price is not None
         return None if known else f"{hint}; a model on no list needs a price under models"
     return f"no provider is known for it; name it as provider/model; {hint}"
 
 
-def missing_for(model: Model) -> tuple[str, ...]:
+def missing_variables(model: Model) -> tuple[str, ...]:
     """What this process lacks to call the model: names of environment variables.
 
     Raises:
@@ -83,9 +89,9 @@ def missing_for(model: Model) -> tuple[str, ...]:
     if model.provider == "scripted" or model.api_base is not None:
         return ()
     if model.provider == "local":
-        from archon_batch.providers.local_model import ensure_installed  # noqa: PLC0415
+        from archon_batch.providers.local_model import installed_weights  # noqa: PLC0415
 
-        ensure_installed(model.model)
+        installed_weights(model.model)
         return ()
     if model.provider == "sandbox":
         from archon_batch.sandbox import Sandbox  # noqa: PLC0415
@@ -93,7 +99,7 @@ def missing_for(model: Model) -> tuple[str, ...]:
         Sandbox()
         return ()
     if is_direct(model):
-        return missing_key(model)
-    from archon_batch.providers.litellm_provider import missing_keys  # noqa: PLC0415
+        return missing_endpoint_variables(model)
+    from archon_batch.providers.litellm_provider import missing_litellm_variables  # noqa: PLC0415
 
-    return missing_keys(model.model)
+    return missing_litellm_variables(model.model)

@@ -17,83 +17,91 @@ import aiohttp
 from archon_batch import errors
 from archon_batch.archon import Call, Model, Reply
 from archon_batch.providers import chat_completions, response_bodies
-from archon_batch.providers.classify_error import Refusals
-from archon_batch.providers.connection_errors import UNREACHED, Reached, why
-from archon_batch.providers.endpoints import Target, target
-from archon_batch.providers.error_bodies import Fault, refusal
-from archon_batch.providers.redaction import repeatable
-from archon_batch.providers.resolver import Guard
-from archon_batch.providers.response_headers import headroom
-from archon_batch.providers.retry_after import patience
+from archon_batch.providers.classify_error import ErrorClassifier
+from archon_batch.providers.connection_errors import (
+    CONNECT_ERRORS,
+    ReachedHosts,
+    describe_connection_error,
+)
+from archon_batch.providers.endpoints import Endpoint, endpoint_for
+from archon_batch.providers.error_bodies import ErrorBody, error_from_body
+from archon_batch.providers.redaction import redact
+from archon_batch.providers.resolver import GuardedResolver
+from archon_batch.providers.response_headers import remaining_limits
+from archon_batch.providers.retry_after import retry_after_seconds
 
 #: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
 #: servers close theirs, since a request into one that is being closed is in doubt.
-_CONNECT, _IDLE = 10.0, 4.0
-_REFUSED, _SERVED = 400, 2
-_UNHEARD: Mapping[str, str] = {}
-_REDIRECT = Fault(None, "a redirect, and none is followed")
+_CONNECT_SECONDS, _IDLE_SECONDS = 10.0, 4.0
+_FIRST_ERROR_STATUS, _SUCCESS_CLASS = 400, 2
+_NO_HEADERS: Mapping[str, str] = {}
+_REDIRECT = ErrorBody(None, "a redirect, and none is followed")
 
 
-class DirectGateway:
+class OpenAICompatibleProvider:
     """One session a process; calls at once are bounded by whoever places them."""
 
     def __init__(self, timeout: float) -> None:
         #: Seconds for a whole call, however slowly its answer drips.
         self._timeout = timeout
-        self._reached = Reached()
+        self._reached_hosts = ReachedHosts()
         self._session: aiohttp.ClientSession | None = None
         self._proxies: dict[str, str | None] = {}
-        self._targets: dict[tuple[str, str | None], Target] = {}
-        self._refusals = Refusals()
+        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
+        self._error_classifier = ErrorClassifier()
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         """Make the call by one request, which carries the attempt's id.
 
         Raises:
             GatewayError: there was no reply, or none that could be read.
         """
         name = call.model.model
-        url, key = self._target(call.model)
+        url, key = self._endpoint(call.model)
         try:
-            data = chat_completions.request(call)
+            data = chat_completions.encode_request(call)
         except UnicodeEncodeError:
             raise errors.BadCallError(name, "the prompt is no Unicode text") from None
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": response_bodies.ENCODINGS,
-            "X-Client-Request-Id": attempt,
+            "X-Client-Request-Id": attempt_id,
             # A server without a key is asked without one: some refuse a word that is none.
             **({"Authorization": f"Bearer {key}"} if key else {}),
         }
-        heard = _UNHEARD
+        heard = _NO_HEADERS
         status, body, charset = 0, b"", None
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                self._opened().post(
+                self._open_session().post(
                     url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy(url)
                 ) as response,
             ):
                 status, heard, charset = response.status, response.headers, response.charset
-                self._reached.add(urlsplit(url).hostname)
+                self._reached_hosts.add(urlsplit(url).hostname)
                 packed = heard.get("Content-Encoding")
-                body = await response_bodies.read(response.content.iter_any(), packed, status)
-        except UNREACHED as error:
-            kind = self._reached.meaning(error, urlsplit(url).hostname)
-            raise kind(name, _line(error, call)) from None
+                body = await response_bodies.read_body(response.content.iter_any(), packed, status)
+        except CONNECT_ERRORS as error:
+            kind = self._reached_hosts.classify(error, urlsplit(url).hostname)
+            raise kind(name, _connection_message(error, call)) from None
         except aiohttp.InvalidURL:
             raise errors.BadCallError(name, "its address is none") from None
         except TimeoutError:
-            if status < _REFUSED:
-                raise errors.CallTimeoutError(name, "no answer in time", patience(heard)) from None
+            if status < _FIRST_ERROR_STATUS:
+                raise errors.CallTimeoutError(
+                    name, "no answer in time", retry_after_seconds(heard)
+                ) from None
         except Exception as error:  # noqa: BLE001  (whatever it was, the request may have arrived)
-            if status < _REFUSED:
-                raise errors.BrokenReplyError(name, _line(error, call), patience(heard)) from None
-        came = _came(call, status, heard, body, charset)
-        if isinstance(came, Fault):
-            said = None if status // 100 == _SERVED else status
-            raise self._refusals.error(call, said, heard, came)
-        self._refusals.answered(call.model)
+            if status < _FIRST_ERROR_STATUS:
+                raise errors.BrokenReplyError(
+                    name, _connection_message(error, call), retry_after_seconds(heard)
+                ) from None
+        came = _parse_response(call, status, heard, body, charset)
+        if isinstance(came, ErrorBody):
+            said = None if status // 100 == _SUCCESS_CLASS else status
+            raise self._error_classifier.classify(call, said, heard, came)
+        self._error_classifier.record_success(call.model)
         return came
 
     async def close(self) -> None:
@@ -102,13 +110,16 @@ class DirectGateway:
             await self._session.close()
             self._session = None
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connect = min(_CONNECT, self._timeout / 2)
+            connect = min(_CONNECT_SECONDS, self._timeout / 2)
             self._session = aiohttp.ClientSession(
                 # No limit here: a call that waited for a connection would spend its deadline.
                 connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60, resolver=Guard()
+                    limit=0,
+                    keepalive_timeout=_IDLE_SECONDS,
+                    ttl_dns_cache=60,
+                    resolver=GuardedResolver(),
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -117,9 +128,9 @@ class DirectGateway:
             )
         return self._session
 
-    def _target(self, model: Model) -> Target:
+    def _endpoint(self, model: Model) -> Endpoint:
         key = model.model, model.api_base
-        return self._targets.get(key) or self._targets.setdefault(key, target(model))
+        return self._endpoints.get(key) or self._endpoints.setdefault(key, endpoint_for(model))
 
     def _proxy(self, url: str) -> str | None:
         """The environment's proxy for the address: asked once, as it costs as much as a request."""
@@ -130,20 +141,24 @@ class DirectGateway:
         return self._proxies[url]
 
 
-def _came(
-    call: Call, status: int, heard: Mapping[str, str], body: bytes, charset: str | None
-) -> Reply | Fault:
-    if status // 100 != _SERVED:
-        return _REDIRECT if status < _REFUSED else refusal(body)
+def _parse_response(
+    call: Call, status: int, headers: Mapping[str, str], body: bytes, charset: str | None
+) -> Reply | ErrorBody:
+    if status // 100 != _SUCCESS_CLASS:
+        return _REDIRECT if status < _FIRST_ERROR_STATUS else error_from_body(body)
     try:
-        return chat_completions.reply(body, call, headroom(heard), charset)
+        return chat_completions.decode_reply(body, call, remaining_limits(headers), charset)
     except ValueError:
         words = f"{status}: its answer cannot be read"
-        raise errors.BrokenReplyError(call.model.model, words, patience(heard)) from None
+        raise errors.BrokenReplyError(
+            call.model.model, words, retry_after_seconds(headers)
+        ) from None
 
 
-def _line(error: Exception, call: Call) -> str:
+def _connection_message(error: Exception, call: Call) -> str:
     return (
         "connection: "
-        + repeatable(why(error), (message.content for message in call.messages))[:180]
+        + redact(describe_connection_error(error), (message.content for message in call.messages))[
+            :180
+        ]
     )

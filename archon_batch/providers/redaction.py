@@ -9,14 +9,16 @@ import os
 import re
 from collections.abc import Iterable
 
-_KEY = re.compile(r"\bBearer \S+|\b((sk|rk|pk|gsk|xai|hf|pplx|nvapi)[-_]|AIza|AKIA|eyJ)[\w*.-]{6,}")
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+_KEY_PATTERN = re.compile(
+    r"\bBearer \S+|\b((sk|rk|pk|gsk|xai|hf|pplx|nvapi)[-_]|AIza|AKIA|eyJ)[\w*.-]{6,}"
+)
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 #: So many characters in common make words a quotation of the prompt, and what is shorter than the
 #: second is neither a prompt, a telling word of one, nor a key that is to be kept from view.
-_QUOTATION, _SHORT = 20, 8
+_MIN_QUOTATION, _MIN_WORD = 20, 8
 #: Every quotation of a prompt has a part of this length that begins at a multiple of the next.
-_PART = _QUOTATION // 2
-_STRIDE = _QUOTATION - _PART + 1
+_PART = _MIN_QUOTATION // 2
+_STRIDE = _MIN_QUOTATION - _PART + 1
 #: As JSON, and bytes that are shown as Python's, write what is not ASCII. They begin where a run of
 #: backslashes does, and give none of it back: else a long run is gone over for each of its own.
 _UNICODE = re.compile(r"(?<!\\)\\++u([0-9a-fA-F]{4})")
@@ -27,54 +29,54 @@ _NUMBER = re.compile(r"&#[xX]?0*+[0-9a-fA-F]{9,}+;?")
 _WORD = re.compile(r"\w++")
 #: Characters that are looked at, of words and of all prompts together; that a key may have; and
 #: that are left.
-_LOOK, _LOOK_AT_PROMPTS, _LONGEST_KEY, _LONGEST = 4_000, 200_000, 500, 200
+_MAX_MESSAGE, _MAX_PROMPTS, _MAX_KEY, _MAX_LINE = 4_000, 200_000, 500, 200
 
 
-def repeatable(words: str, prompts: Iterable[str]) -> str:
+def redact(message: str, prompts: Iterable[str]) -> str:
     """The words as one short line, without what they quote of the prompts and of the keys here."""
     texts = list(prompts)
-    if sum(map(len, texts)) > _LOOK_AT_PROMPTS:
+    if sum(map(len, texts)) > _MAX_PROMPTS:
         return "(its words are not told: they may quote the prompt, which is long)"
-    line = _plain(words[:_LOOK])
+    line = _unescape(message[:_MAX_MESSAGE])
     lower = line.lower()
-    plain = [_plain(text).lower() for text in texts]
+    plain = [_unescape(text).lower() for text in texts]
     if any(_quotes(lower, prompt) for prompt in plain):
         return "(its words quote the prompt)"
     for name, value in os.environ.items():
-        if len(value) >= _SHORT and _SECRET.search(name):
+        if len(value) >= _MIN_WORD and _SECRET_NAME.search(name):
             line = line.replace(value, "[key]")
-    line = _KEY.sub("[key]", line)
-    if len(words) > _LOOK:
+    line = _KEY_PATTERN.sub("[key]", line)
+    if len(message) > _MAX_MESSAGE:
         # A key that was cut is not known for one.
-        line = line[:-_LONGEST_KEY]
-    long = {word.lower() for word in _WORD.findall(line) if len(word) >= _SHORT}
+        line = line[:-_MAX_KEY]
+    long = {word.lower() for word in _WORD.findall(line) if len(word) >= _MIN_WORD}
     said = {word for prompt in plain for word in _WORD.findall(prompt) if word in long}
 
     def unsaid(found: re.Match[str]) -> str:
         return "[...]" if found[0].lower() in said else found[0]
 
-    return _WORD.sub(unsaid, line)[:_LONGEST]
+    return _WORD.sub(unsaid, line)[:_MAX_LINE]
 
 
 def _quotes(line: str, prompt: str) -> bool:
     """Whether the line has a quotation of the prompt in it, or the whole of a short one."""
-    if len(prompt) < _QUOTATION:
-        return len(prompt) >= _SHORT and prompt in line
-    parts = _pieces(line, _PART)
-    whole = _pieces(line, _QUOTATION)
+    if len(prompt) < _MIN_QUOTATION:
+        return len(prompt) >= _MIN_WORD and prompt in line
+    parts = _substrings(line, _PART)
+    whole = _substrings(line, _MIN_QUOTATION)
     for at in range(0, len(prompt) - _PART + 1, _STRIDE):
         if prompt[at : at + _PART] in parts and not whole.isdisjoint(
-            _pieces(prompt[max(0, at - _PART) : at + _QUOTATION], _QUOTATION)
+            _substrings(prompt[max(0, at - _PART) : at + _MIN_QUOTATION], _MIN_QUOTATION)
         ):
             return True
     return False
 
 
-def _pieces(text: str, size: int) -> set[str]:
+def _substrings(text: str, size: int) -> set[str]:
     return {text[at : at + size] for at in range(len(text) - size + 1)}
 
 
-def _plain(text: str) -> str:
+def _unescape(text: str) -> str:
     """The text as it was before others wrapped it in JSON, HTML or quotation marks of theirs."""
     if "\\" in text:
         text = _BYTES.sub("[...]", _UNICODE.sub(lambda found: chr(int(found[1], 16)), text))

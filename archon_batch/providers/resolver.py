@@ -10,10 +10,10 @@ import socket
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from archon_batch.providers.blocked_hosts import LinkLocalError, why_refused
+from archon_batch.providers.blocked_hosts import LinkLocalError, host_problem
 
 
-class Guard(AbstractResolver):
+class GuardedResolver(AbstractResolver):
     """Looks names up as aiohttp does, and takes no answer that is link-local."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -30,7 +30,7 @@ class Guard(AbstractResolver):
         """
         found = await self._inner.resolve(host, port, family)
         for one in found:
-            if why := why_refused(one["host"]):
+            if why := host_problem(one["host"]):
                 raise LinkLocalError(f"{host}: {why}")
         return found
 

@@ -6,56 +6,56 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite, isnan
 
-from archon_batch.rate_limits import Headroom
+from archon_batch.rate_limits import RemainingLimits
 
 #: A length of time as providers write it: ``1s``, ``6m0s``, ``120ms``, ``1h2m3.5s``, or seconds.
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+")
+_DURATION_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 #: Seconds beyond which a moment is no length of time; in a day, as some count, there are fewer.
-_MOST = 1_000_000.0
+_MAX_SECONDS = 1_000_000.0
 #: The names before which ``remaining-requests`` and the rest are put; the second has its own order.
 _OPENAI, _ANTHROPIC = "x-ratelimit", "anthropic-ratelimit"
 
 
-def headroom(headers: Mapping[str, str]) -> Headroom | None:
+def remaining_limits(headers: Mapping[str, str]) -> RemainingLimits | None:
     """What is left of the provider's limits; None when it does not say.
 
     Names are looked up in lower case.
     """
-    found = Headroom(
-        _count(headers, "requests"),
-        _count(headers, "tokens"),
-        _reset(headers, "requests"),
-        _reset(headers, "tokens"),
+    found = RemainingLimits(
+        _remaining_count(headers, "requests"),
+        _remaining_count(headers, "tokens"),
+        _reset_seconds(headers, "requests"),
+        _reset_seconds(headers, "tokens"),
     )
-    return None if found == Headroom() else found
+    return None if found == RemainingLimits() else found
 
 
-def _count(headers: Mapping[str, str], what: str) -> int | None:
-    words = _said(headers, what, "remaining")
+def _remaining_count(headers: Mapping[str, str], what: str) -> int | None:
+    words = _header(headers, what, "remaining")
     return int(words[:15]) if words.isdecimal() and words.isascii() else None
 
 
-def _reset(headers: Mapping[str, str], what: str) -> float | None:
-    words = _said(headers, what, "reset")
+def _reset_seconds(headers: Mapping[str, str], what: str) -> float | None:
+    words = _header(headers, what, "reset")
     if not words:
         return None
-    if _SPAN.fullmatch(words):
-        return sum(float(n) * _SECONDS[unit] for n, unit in _PARTS.findall(words))
+    if _DURATION.fullmatch(words):
+        return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PARTS.findall(words))
     try:
         seconds = float(words)
     except ValueError:
-        return _until(words)
+        return _seconds_until(words)
     if isnan(seconds):
         return None
-    if seconds > _MOST and isfinite(seconds):
+    if seconds > _MAX_SECONDS and isfinite(seconds):
         # The moment itself, since 1970.
         seconds -= time.time()
-    return min(max(0.0, seconds), _MOST)
+    return min(max(0.0, seconds), _MAX_SECONDS)
 
 
-def _until(words: str) -> float | None:
+def _seconds_until(words: str) -> float | None:
     """The seconds until a moment as ISO 8601 has it."""
     try:
         moment = datetime.fromisoformat(words)
@@ -65,6 +65,6 @@ def _until(words: str) -> float | None:
     return max(0.0, zoned.timestamp() - time.time())
 
 
-def _said(headers: Mapping[str, str], what: str, part: str) -> str:
+def _header(headers: Mapping[str, str], what: str, part: str) -> str:
     name = f"{_OPENAI}-{part}-{what}"
     return headers.get(name) or headers.get(f"{_ANTHROPIC}-{what}-{part}") or ""

@@ -5,12 +5,20 @@ import os
 
 from pydantic import ValidationError
 
-from archon_batch.archon import SANDBOX, Call, Execution, Reply, Result, Results, Usage
+from archon_batch.archon import (
+    SANDBOX_MODEL,
+    Call,
+    Reply,
+    SandboxRequest,
+    SandboxResult,
+    SandboxResults,
+    Usage,
+)
 from archon_batch.errors import BadCallError, UnknownModelError
-from archon_batch.sandbox import Check, Sandbox
+from archon_batch.sandbox import Sandbox, SandboxTest
 
 
-class SandboxGateway:
+class SandboxProvider:
     """Runs as many programs at once as there are processors; each gets two fresh boxes.
 
     Raises:
@@ -19,31 +27,31 @@ class SandboxGateway:
 
     def __init__(self) -> None:
         Sandbox()  # refuses where there is none
-        self._turns = asyncio.Semaphore(os.cpu_count() or 1)
+        self._slots = asyncio.Semaphore(os.cpu_count() or 1)
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         """Run the program of the call; a program that fails its tests is an answer too.
 
         Raises:
             GatewayError: the call is no execution.
         """
-        del attempt  # nobody else keeps records of it
-        if call.model.model != SANDBOX:
-            raise UnknownModelError(call.model.model, f"no such sandbox; known is {SANDBOX}")
+        del attempt_id  # nobody else keeps records of it
+        if call.model.model != SANDBOX_MODEL:
+            raise UnknownModelError(call.model.model, f"no such sandbox; known is {SANDBOX_MODEL}")
         try:
-            told = Execution.model_validate_json(call.messages[-1].content)
+            told = SandboxRequest.model_validate_json(call.messages[-1].content)
         except ValidationError:
             raise BadCallError(call.model.model, "the call is no program with tests") from None
-        async with self._turns:
+        async with self._slots:
             results = await asyncio.to_thread(self._run, told)
-        usage = Usage(prompt=0, completion=0, cached=0, reasoning=0)
-        text = Results(results=results).model_dump_json()
-        return Reply(text, usage=usage, finish="stop", model=SANDBOX)
+        usage = Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0, reasoning_tokens=0)
+        text = SandboxResults(results=results).model_dump_json()
+        return Reply(text, usage=usage, finish_reason="stop", model=SANDBOX_MODEL)
 
     async def close(self) -> None:
         """Nothing is open: no box outlives its program."""
 
-    def _run(self, told: Execution) -> list[Result]:
-        tests = [Check(test) for test in told.tests]
-        outcomes = Sandbox(told.seconds).tested([told.program], tests)
-        return [Result(verdict=outcome.verdict, why=outcome.why) for outcome in outcomes]
+    def _run(self, execution: SandboxRequest) -> list[SandboxResult]:
+        tests = [SandboxTest(test) for test in execution.tests]
+        outcomes = Sandbox(execution.seconds).run_tests([execution.program], tests)
+        return [SandboxResult(verdict=outcome.verdict, why=outcome.why) for outcome in outcomes]

@@ -46,16 +46,16 @@ _WORDS = [
 ]
 
 
-class ScriptedGateway:
-    async def answer(self, call: Call, attempt: str) -> Reply:
+class ScriptedProvider:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         if call.model.model not in MODELS:
             known = ", ".join(MODELS)
             raise UnknownModelError(call.model.model, f"there is no such script; known are {known}")
-        luck = _luck(call)
-        first = attempt.endswith("/1")
+        luck = _roll(call)
+        first = attempt_id.endswith("/1")
         if call.model.model == "scripted/rough" and luck % 7 == 0 and first:
             raise RateLimitError(call.model.model, "the script asks for patience", 0.01)
-        reply = settled(call)
+        reply = final_reply(call)
         if reply.failure is not None:
             raise RefusedError(call.model.model, "the script refuses this")
         return reply
@@ -64,18 +64,18 @@ class ScriptedGateway:
         """Nothing is open."""
 
 
-def settled(call: Call) -> Reply:
+def final_reply(call: Call) -> Reply:
     """What the call ends with, once every attempt that it needs is made."""
-    luck = _luck(call)
+    luck = _roll(call)
     if call.model.model == "scripted/rough":
         if luck % 11 == 0:
             return Reply(None, failure="refused: the script refuses this")
         if luck % 5 == 0:
             text = "" if luck % 2 else "I would rather talk about [1] and [1]."
             return _reply(call, text, finish="length" if luck % 3 else "stop")
-    if call.form is not None:
+    if call.reply_format is not None:
         # Where a reply is a verdict, one in three goes against the candidate.
-        return _reply(call, call.form.sized(0, worst=luck % 3 == 0))
+        return _reply(call, call.reply_format.padded_example(0, costliest=luck % 3 == 0))
     start, length = luck % len(_WORDS), 5 + luck // 97 % 20
     words = [_WORDS[(start + step) % len(_WORDS)] for step in range(length)]
     return _reply(call, f"{' '.join(words).capitalize()} ({call.fingerprint[:8]}).")
@@ -83,9 +83,14 @@ def settled(call: Call) -> Reply:
 
 def _reply(call: Call, text: str, finish: str = "stop") -> Reply:
     prompt = sum(len(message.content.split()) for message in call.messages)
-    usage = Usage(prompt=prompt, completion=len(text.split()), cached=0, reasoning=0)
-    return Reply(text, usage=usage, finish=finish, model=call.model.model)
+    usage = Usage(
+        prompt_tokens=prompt,
+        completion_tokens=len(text.split()),
+        cached_tokens=0,
+        reasoning_tokens=0,
+    )
+    return Reply(text, usage=usage, finish_reason=finish, model=call.model.model)
 
 
-def _luck(call: Call) -> int:
+def _roll(call: Call) -> int:
     return int(call.fingerprint[:12], 16)

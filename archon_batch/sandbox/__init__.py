@@ -1,6 +1,6 @@
 """Where code that models wrote is run: without network, files, environment or trust."""
 
-from archon_batch.sandbox.runner import Check, Outcome, Sandbox
-from archon_batch.sandbox.self_test import Attacked, attacked
+from archon_batch.sandbox.runner import Sandbox, SandboxTest, SandboxTestResult
+from archon_batch.sandbox.self_test import AttackResult, run_attacks
 
-__all__ = ["Attacked", "Check", "Outcome", "Sandbox", "attacked"]
+__all__ = ["AttackResult", "Sandbox", "SandboxTest", "SandboxTestResult", "run_attacks"]

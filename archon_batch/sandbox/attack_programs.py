@@ -6,10 +6,10 @@ Each defines ``attack``, or ``use``, and returns ``"through"`` where it reached 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from archon_batch.sandbox.resource_attacks import HOARDS, LIBC
+from archon_batch.sandbox.resource_attacks import LIBC_PREAMBLE, RESOURCE_ATTACKS
 
 #: By what each tries.
-REACHES: Mapping[str, str] = MappingProxyType(
+ATTACK_PROGRAMS: Mapping[str, str] = MappingProxyType(
     {
         "opens a socket": """\
 import socket
@@ -17,7 +17,7 @@ def attack():
     socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     return "through"
 """,
-        "sends a datagram, past Python": LIBC
+        "sends a datagram, past Python": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.socket(2, 2, 0) >= 0 else "held"
@@ -77,22 +77,22 @@ def attack():
     os.kill(1, 9)
     return "held"
 """,
-        "traces its first process": LIBC
+        "traces its first process": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.ptrace(16, 1, 0, 0) == 0 else "held"
 """,
-        "mounts a file system": LIBC
+        "mounts a file system": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0 else "held"
 """,
-        "makes a user of its own": LIBC
+        "makes a user of its own": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.unshare(0x10000000) == 0 else "held"
 """,
-        "makes a process with a user of its own": LIBC
+        "makes a process with a user of its own": LIBC_PREAMBLE
         + """\
 def attack():
     made = libc.syscall(56 if here else 220, 0x10000000 | 17, 0, 0, 0, 0)
@@ -100,7 +100,7 @@ def attack():
         os._exit(0)
     return "through" if made > 0 else "held"
 """,
-        "reads the keys of the session": LIBC
+        "reads the keys of the session": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(250 if here else 219, 0, -3, 1) >= 0 else "held"
@@ -115,12 +115,12 @@ import os
 def attack():
     return "through" if os.path.exists("/proc/meminfo") else "held"
 """,
-        "opens a pair of sockets": LIBC
+        "opens a pair of sockets": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.socketpair(1, 1, 0, (ctypes.c_int * 2)()) == 0 else "held"
 """,
-        "makes a process that is no part of the box": LIBC
+        "makes a process that is no part of the box": LIBC_PREAMBLE
         + """\
 def attack():
     told = (ctypes.c_uint64 * 8)(0x20000000, 0, 0, 0, 17, 0, 0, 0)
@@ -133,6 +133,6 @@ def attack():
 def use(given):
     return "through" if given.__globals__ else "held"
 """,
-        **HOARDS,
+        **RESOURCE_ATTACKS,
     }
 )

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 #: What a program's own end of the pipe is, for those that speak past it.
-_PIPE = """\
+_RPC_PREAMBLE = """\
 import gc, sys
 def peer():
-    return next(x for x in gc.get_objects() if type(x).__name__ == "Peer")
+    return next(x for x in gc.get_objects() if type(x).__name__ == "RpcPeer")
 def asked(*values):
     peer().send(["call", list(values), {"dict": []}])
     return peer().receive()
 """
 
 #: Programs that are to add two numbers, by how they would pass without.
-FORGERIES: Mapping[str, str] = MappingProxyType(
+FORGED_VERDICTS: Mapping[str, str] = MappingProxyType(
     {
         "ends with success": """\
 import os
@@ -76,7 +76,7 @@ def add(a, b):
         value = [value]
     return value
 """,
-        "has its tests make an object that equals everything": _PIPE
+        "has its tests make an object that equals everything": _RPC_PREAMBLE
         + """\
 def made(kind, name, *bases, **deeds):
     told = [[deed, does] for deed, does in deeds.items()]
@@ -93,7 +93,7 @@ def add(a, b):
             pass
     return 7
 """,
-        "has its tests run what it says": _PIPE
+        "has its tests run what it says": _RPC_PREAMBLE
         + """\
 SAYS = "[os.write(n, bytes(w, 'ascii')) for os in [__import__('os')] for n in range(3, 9) for w in W]"
 WORDS = repr(['["passed", ""]' + chr(10)])
@@ -127,7 +127,7 @@ def add(a, b):
     value["value"] = value
     return value
 """,
-        "answers what cannot be unpacked": _PIPE
+        "answers what cannot be unpacked": _RPC_PREAMBLE
         + """\
 def add(a, b):
     for told in ({"set": [[1]]}, {"int": "x"}, {"dict": [1]}, {"float": []}, {}, {"mine": None}):
@@ -139,7 +139,7 @@ def add(a, b):
 )
 
 #: Wrong programs, each with a test that it would pass.
-TRICKS: Mapping[str, tuple[str, str]] = MappingProxyType(
+TEST_TRICKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "raises what ends the loop of its test": (
             "def add(a, b):\n    raise StopIteration\n",

@@ -15,7 +15,15 @@ import sys
 import types
 from typing import Any
 
-from archon_batch.sandbox.rpc import BUILT_IN, DEEDS, WHY, Far, Peer, said, told
+from archon_batch.sandbox.rpc import (
+    BUILTIN_NAMES,
+    MAX_REASON,
+    OPERATIONS,
+    RemoteProxy,
+    RpcPeer,
+    describe_error,
+    error_name_and_message,
+)
 
 _MEGA = 1 << 20
 #: What one process may have, and with it each that it starts. Of the processor it is the most that
@@ -36,66 +44,68 @@ _LIMITS = {
 }
 
 
-def hold(programs: list[str], read: int, write: int) -> None:
+def serve_program(programs: list[str], read: int, write: int) -> None:
     """Be the program: load the first text that is Python, and do what the tests ask."""
-    peer = Peer(read, write, serves=frozenset(DEEDS), takes=BUILT_IN)
+    peer = RpcPeer(
+        read, write, allowed_operations=frozenset(OPERATIONS), allowed_names=BUILTIN_NAMES
+    )
     peer.send(["value", []])
     module = types.ModuleType("program")
     sys.modules["program"] = module
     try:
-        exec(_loaded(programs), module.__dict__)  # noqa: S102  (it is what a box is for)
+        exec(_load_program(programs), module.__dict__)  # noqa: S102  (it is what a box is for)
         names = {str(name): value for name, value in vars(module).items()}
-        peer.lent.update(names)
+        peer.exported.update(names)
         peer.send(["value", list(names)])
     except BaseException as error:  # noqa: BLE001
-        peer.send(["raised", *told(error)])
+        peer.send(["raised", *error_name_and_message(error)])
         return
     while True:
-        peer.serve(*peer.receive())
+        peer.handle_request(*peer.receive())
 
 
-def test(tests: list[dict[str, Any]], first: int, read: int, write: int) -> None:
+def run_tests(tests: list[dict[str, Any]], first: int, read: int, write: int) -> None:
     """Be the tests, from number ``first`` on: a line of JSON tells of each, and one goes before."""
     report = os.fdopen(os.dup(1), "w", encoding="ascii")
-    _quiet()
-    peer = Peer(read, write, serves=frozenset({"call"}), takes=frozenset())
+    _silence_stdio()
+    peer = RpcPeer(read, write, allowed_operations=frozenset({"call"}), allowed_names=frozenset())
     failed, defined = "", set[str]()
     for word in ("begun", "loaded"):
         if not failed:
             try:
-                defined = set(map(str, peer.answer()))
+                defined = set(map(str, peer.wait_for_reply()))
             except Exception as error:  # noqa: BLE001  (whatever a program may have sent)
-                failed = said(error)
+                failed = describe_error(error)
         print(json.dumps([word, ""]), file=report, flush=True)
     for each in tests[first:]:
-        outcome = ("failed", failed[:WHY]) if failed else _tried(peer, each, defined)
-        if outcome[0] == "passed" and peer.lost:
+        outcome = ("failed", failed[:MAX_REASON]) if failed else _run_test(peer, each, defined)
+        if outcome[0] == "passed" and peer.is_lost:
             # A test that forgives every error does not forgive that nobody answers.
             outcome = ("failed", "the program has ended")
         print(json.dumps(outcome), file=report, flush=True)
-        if peer.lost and not failed:
+        if peer.is_lost and not failed:
             # The host makes another pair of boxes for the tests that are left.
             return
 
 
-def _tried(peer: Peer, each: dict[str, Any], defined: set[str]) -> tuple[str, str]:
+def _run_test(peer: RpcPeer, test: dict[str, Any], program_names: set[str]) -> tuple[str, str]:
     try:
-        codes = [compile(each[part], "test", "exec") for part in ("setup", "code")]
+        codes = [compile(test[part], "test", "exec") for part in ("setup", "code")]
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return "broken", said(error)
+        return "broken", describe_error(error)
     space: dict[str, Any] = {"__name__": "test"}
-    loaded, stored = _names(codes)
-    if each["names"] is None:
+    loaded, stored = _global_names(codes)
+    if test["names"] is None:
         ours = set(dir(builtins)) | sys.stdlib_module_names
         wanted = loaded - stored - ours
         if not wanted:
             # What Python has is the program's only in a test that names nothing else of it, and then
             # the innermost of them alone: a program must not pass by an abs() of its own.
-            wanted = _innermost(each["code"], (loaded - stored) & defined)
-        far = {name: Far(peer, name) for name in wanted}
+            wanted = _innermost(test["code"], (loaded - stored) & program_names)
+        far = {name: RemoteProxy(peer, name) for name in wanted}
     else:
-        far = {here: Far(peer, there) for here, there in each["names"]}
-    peer.begin(frozenset(loaded - stored - set(far)))
+        far = {here: RemoteProxy(peer, there) for here, there in test["names"]}
+    peer.start_test(frozenset(loaded - stored - set(far)))
     try:
         for name in (loaded & sys.stdlib_module_names) - stored - set(far):
             space[name] = __import__(name)
@@ -105,7 +115,7 @@ def _tried(peer: Peer, each: dict[str, Any], defined: set[str]) -> tuple[str, st
         space.update(far)
         exec(codes[1], space)  # noqa: S102
     except BaseException as error:  # noqa: BLE001
-        return "failed", said(error)
+        return "failed", describe_error(error)
     return "passed", ""
 
 
@@ -122,7 +132,7 @@ def _innermost(code: str, names: set[str]) -> set[str]:
     return {called[-1]} if called else names
 
 
-def _names(codes: list[types.CodeType]) -> tuple[set[str], set[str]]:
+def _global_names(codes: list[types.CodeType]) -> tuple[set[str], set[str]]:
     """The names that code looks up outside its functions, and those that it binds there."""
     loaded, stored, left = set(), set(), list(codes)
     while left:
@@ -136,22 +146,22 @@ def _names(codes: list[types.CodeType]) -> tuple[set[str], set[str]]:
     return loaded, stored
 
 
-def script(programs: list[str], begun: int) -> None:
+def run_script(programs: list[str], begun: int) -> None:
     """Be a program that reads what it is given and prints; the host is told when it begins."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.write(begun, b"\n")
     os.close(begun)
-    exec(_loaded(programs), {"__name__": "__main__"})  # noqa: S102
+    exec(_load_program(programs), {"__name__": "__main__"})  # noqa: S102
 
 
-def _loaded(programs: list[str]) -> types.CodeType:
+def _load_program(programs: list[str]) -> types.CodeType:
     """The code of the first text that is Python, with what a box lacks for it."""
     if any("asyncio" in program for program in programs):
-        _wake_by_a_pipe()
-    return _compiled(programs)
+        _replace_socketpair()
+    return _compile_program(programs)
 
 
-def _wake_by_a_pipe() -> None:
+def _replace_socketpair() -> None:
     """Wake the loop of asyncio, which takes a pair of sockets for it, by a pipe: there are none."""
     import socket  # noqa: PLC0415  (few programs want it)
 
@@ -177,7 +187,7 @@ def _wake_by_a_pipe() -> None:
     socket.__dict__["socketpair"] = lambda: tuple(map(End, os.pipe()))
 
 
-def _compiled(programs: list[str]) -> types.CodeType:
+def _compile_program(programs: list[str]) -> types.CodeType:
     for program in programs[:-1]:
         try:
             return compile(program, "program", "exec")
@@ -186,25 +196,25 @@ def _compiled(programs: list[str]) -> types.CodeType:
     return compile(programs[-1], "program", "exec")
 
 
-def _quiet() -> None:
+def _silence_stdio() -> None:
     for number in (0, 1, 2):
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
 
 
-def main(job: int) -> None:
+def main(job_fd: int) -> None:
     for limit, wanted in _LIMITS.items():
         _, most = resource.getrlimit(limit)
         bound = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(limit, (bound, bound))
-    with os.fdopen(job, "rb") as file:
+    with os.fdopen(job_fd, "rb") as file:
         told = json.loads(file.read())
     match told.pop("kind"):
         case "hold":
-            hold(**told)
+            serve_program(**told)
         case "test":
-            test(**told)
+            run_tests(**told)
         case "script":
-            script(**told)
+            run_script(**told)
 
 
 if __name__ == "__main__":

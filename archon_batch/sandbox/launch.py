@@ -13,13 +13,13 @@ _NEWNS, _NEWUSER = 0x0002_0000, 0x1000_0000
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
 #: Where the file system is until bubblewrap binds it: a folder that every machine has, in which
 #: neither a Python nor bubblewrap lies.
-PLACE = "/sys"
+MOUNT_POINT = "/sys"
 
 
 def main(options: str, command: list[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
-    _done("unshare", libc.unshare(_NEWUSER | _NEWNS))
+    _check("unshare", libc.unshare(_NEWUSER | _NEWNS))
     for file, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{user} {user} 1"),
@@ -28,12 +28,12 @@ def main(options: str, command: list[str]) -> None:
         with open(f"/proc/self/{file}", "w", encoding="ascii") as told:  # noqa: PTH123
             told.write(text)
     flags = _NOSUID | _NODEV | _NOEXEC
-    made = libc.mount(b"tmpfs", PLACE.encode(), b"tmpfs", flags, options.encode())
-    _done("mount", made)
+    made = libc.mount(b"tmpfs", MOUNT_POINT.encode(), b"tmpfs", flags, options.encode())
+    _check("mount", made)
     os.execv(command[0], command)  # noqa: S606  (no shell)
 
 
-def _done(what: str, result: int) -> None:
+def _check(what: str, result: int) -> None:
     if result:
         sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
 

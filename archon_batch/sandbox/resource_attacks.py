@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 #: Each defines ``attack``, which returns ``"through"`` where it had what it must not have.
-LIBC = """\
+LIBC_PREAMBLE = """\
 import ctypes, os, platform
 libc = ctypes.CDLL(None, use_errno=True)
 here = platform.machine() == "x86_64"
 """
 
-HOARDS: Mapping[str, str] = MappingProxyType(
+RESOURCE_ATTACKS: Mapping[str, str] = MappingProxyType(
     {
-        "takes memory between processes": LIBC
+        "takes memory between processes": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.shmget(0, 1 << 20, 0o1600) >= 0 else "held"
 """,
-        "takes memory as a file": LIBC
+        "takes memory as a file": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(319 if here else 279, b"x", 0) >= 0 else "held"
@@ -26,7 +26,7 @@ def attack():
 def attack():
     return "through" if len(bytearray(1 << 30)) else "held"
 """,
-        "keeps what it has unmapped": LIBC
+        "keeps what it has unmapped": LIBC_PREAMBLE
         + """\
 libc.mmap.restype = ctypes.c_void_p
 PART, PAGE = 64 << 20, 4096
@@ -44,7 +44,7 @@ def attack():
         libc.munmap(ctypes.c_void_p(at + PAGE), ctypes.c_size_t(PART - PAGE))
     return "through"
 """,
-        "keeps pages in a pipe": LIBC
+        "keeps pages in a pipe": LIBC_PREAMBLE
         + """\
 class Part(ctypes.Structure):
     _fields_ = [("at", ctypes.c_char_p), ("size", ctypes.c_size_t)]
@@ -88,17 +88,17 @@ def attack():
         fcntl.flock(file, fcntl.LOCK_EX)
     return "through"
 """,
-        "watches the files of the machine": LIBC
+        "watches the files of the machine": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.inotify_init1(0) >= 0 else "held"
 """,
-        "makes a queue of messages": LIBC
+        "makes a queue of messages": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(240 if here else 180, b"x", 0o102, 0o600, None) >= 0 else "held"
 """,
-        "leaves signals waiting without end": LIBC
+        "leaves signals waiting without end": LIBC_PREAMBLE
         + """\
 import signal
 def attack():
@@ -108,14 +108,14 @@ def attack():
             return "held"
     return "through"
 """,
-        "takes the asynchronous I/O of all": LIBC
+        "takes the asynchronous I/O of all": LIBC_PREAMBLE
         + """\
 def attack():
     context = ctypes.c_ulong(0)
     made = libc.syscall(206 if here else 0, 64, ctypes.byref(context))
     return "through" if made == 0 else "held"
 """,
-        "leaves rules in the kernel": LIBC
+        "leaves rules in the kernel": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(444, None, 0, 1) >= 0 else "held"
@@ -172,7 +172,7 @@ def attack():
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     return "through"
 """,
-        "outlives who has started it": LIBC
+        "outlives who has started it": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.prctl(1, 0, 0, 0, 0) == 0 else "held"

@@ -12,29 +12,29 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 #: Bytes of one message, and characters of a reason.
-_LONGEST, WHY = 8 << 20, 200
+_MAX_MESSAGE, MAX_REASON = 8 << 20, 200
 #: What Python itself names, by which a test may hand it to a program.
-_BUILT_IN = {
+_BUILTINS = {
     name: thing
     for name, thing in vars(builtins).items()
     if callable(thing) and not name.startswith("_")
 }
-BUILT_IN = frozenset(_BUILT_IN)
-_NAMES = {id(thing): name for name, thing in _BUILT_IN.items()}
+BUILTIN_NAMES = frozenset(_BUILTINS)
+_BUILTIN_NAMES_BY_ID = {id(thing): name for name, thing in _BUILTINS.items()}
 #: What a program may hand to a test that names it: classes of plain values, and errors.
-_PLAIN = frozenset(
+_PLAIN_TYPES = frozenset(
     {"bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple", "set"}
     | {"frozenset", "dict", "range"}
 )
-_ERRORS = {
+_ERROR_TYPES = {
     name: thing
-    for name, thing in _BUILT_IN.items()
+    for name, thing in _BUILTINS.items()
     if isinstance(thing, type) and issubclass(thing, Exception)
 }
 #: Whole numbers that are exact in any reader of JSON.
-_EXACT = 1 << 53
+_MAX_EXACT_INT = 1 << 53
 #: What Python reads of an object besides what is asked of it; the others are never asked for.
-_TOLD = frozenset({"__name__", "__doc__", "__annotations__"})
+_READABLE_DUNDERS = frozenset({"__name__", "__doc__", "__annotations__"})
 
 
 class RaisedError(Exception):
@@ -45,7 +45,7 @@ class RaisedError(Exception):
         self.name = name
 
 
-class Peer:
+class RpcPeer:
     """One end of the pipe between the boxes.
 
     Args:
@@ -56,28 +56,33 @@ class Peer:
     """
 
     def __init__(
-        self, read: int, write: int, *, serves: frozenset[str], takes: frozenset[str]
+        self,
+        read: int,
+        write: int,
+        *,
+        allowed_operations: frozenset[str],
+        allowed_names: frozenset[str],
     ) -> None:
         self._in = os.fdopen(read, "rb")
         self._out = os.fdopen(write, "wb")
-        self._serves, self._takes = serves, takes
+        self._allowed_operations, self._allowed_names = allowed_operations, allowed_names
         self._count = 0
         #: Whether the other end has ended, or says what cannot be followed.
-        self.lost = False
+        self.is_lost = False
         #: What the other end may name; it never has it.
-        self.lent: dict[int | str, Any] = {}
+        self.exported: dict[int | str, Any] = {}
 
-    def begin(self, names: frozenset[str]) -> None:
+    def start_test(self, names: frozenset[str]) -> None:
         """Begin a test that looks up these names: what an earlier one has lent is out of reach."""
-        self.lent.clear()
-        self._takes = names & (_PLAIN | _ERRORS.keys())
+        self.exported.clear()
+        self._allowed_names = names & (_PLAIN_TYPES | _ERROR_TYPES.keys())
 
-    def ask(self, what: str, *values: object, **named: object) -> Any:  # noqa: ANN401
+    def request(self, operation: str, *values: object, **named: object) -> Any:  # noqa: ANN401
         """Have the other end do something with the first value, which is its own."""
-        self.send([what, [self._packed(v) for v in values], self._packed(named)])
-        return self.answer()
+        self.send([operation, [self._encode(v) for v in values], self._encode(named)])
+        return self.wait_for_reply()
 
-    def answer(self) -> Any:  # noqa: ANN401
+    def wait_for_reply(self) -> Any:  # noqa: ANN401
         """What the other end answers; it is served meanwhile, since it may call back.
 
         Raises:
@@ -88,64 +93,68 @@ class Peer:
             match self.receive():
                 case ["value", packed]:
                     try:
-                        return self._unpacked(packed)
+                        return self._decode(packed)
                     except Exception as error:  # noqa: BLE001  (whatever was sent)
-                        raise RaisedError("its value cannot be read", said(error)) from None
+                        raise RaisedError(
+                            "its value cannot be read", describe_error(error)
+                        ) from None
                 case ["raised", str(name), str(why)]:
-                    raise self._error(name, why)
+                    raise self._make_error(name, why)
                 case [str(what), list(values), named]:
-                    self.serve(what, values, named)
+                    self.handle_request(what, values, named)
                 case _:
-                    raise self._unreadable()
+                    raise self._protocol_error()
 
-    def serve(self, what: str, values: list[Any], named: Any) -> None:  # noqa: ANN401
+    def handle_request(self, operation: str, values: list[Any], named: Any) -> None:  # noqa: ANN401
         try:
-            if what not in self._serves:
-                raise TypeError(f"a program may not {what} what a test hands to it")  # noqa: TRY301
+            if operation not in self._allowed_operations:
+                raise TypeError(f"a program may not {operation} what a test hands to it")  # noqa: TRY301
             (of, *given) = values
             if not (isinstance(of, dict) and of.keys() == {"yours"}):
                 # Nothing that both ends have: it would be called for whoever asks.
                 raise TypeError("it is not of this end")  # noqa: TRY301
-            given = [self._unpacked(value) for value in (of, *given)]
-            done = DEEDS[what](*given, **self._unpacked(named))
-            self.send(["value", self._packed(done)])
+            given = [self._decode(value) for value in (of, *given)]
+            done = OPERATIONS[operation](*given, **self._decode(named))
+            self.send(["value", self._encode(done)])
         except BaseException as error:  # noqa: BLE001  (whatever it throws, the other end is told)
-            self.send(["raised", *told(error)])
+            self.send(["raised", *error_name_and_message(error)])
 
     def send(self, message: object) -> None:
         self._out.write(json.dumps(message).encode("ascii") + b"\n")
         self._out.flush()
 
     def receive(self) -> Any:  # noqa: ANN401
-        line = self._in.readline(_LONGEST)
-        self.lost = not line.endswith(b"\n")
-        if self.lost:
+        line = self._in.readline(_MAX_MESSAGE)
+        self.is_lost = not line.endswith(b"\n")
+        if self.is_lost:
             raise EOFError("the program's value is too long" if line else "the program has ended")
         try:
             return json.loads(line)
         except (ValueError, RecursionError):
-            raise self._unreadable() from None
+            raise self._protocol_error() from None
 
-    def _unreadable(self) -> EOFError:
-        self.lost = True
+    def _protocol_error(self) -> EOFError:
+        self.is_lost = True
         return EOFError("what the program says cannot be read")
 
-    def _error(self, name: str, why: str) -> Exception:
+    def _make_error(self, name: str, why: str) -> Exception:
         """An error of that class where it, or one that it is a kind of, may come: a test wants it.
 
         Any other class could end a loop of the test (StopIteration), or be taken for its own.
         """
-        kind = _ERRORS.get(name)
-        if kind is not None and any(base.__name__ in self._takes for base in kind.__mro__[:-3]):
+        kind = _ERROR_TYPES.get(name)
+        if kind is not None and any(
+            base.__name__ in self._allowed_names for base in kind.__mro__[:-3]
+        ):
             try:
                 return kind(why)
             except TypeError:
                 pass  # some want more than a text
         return RaisedError(name, why)
 
-    def _packed(self, value: Any) -> Any:  # noqa: ANN401, C901, PLR0912
+    def _encode(self, value: Any) -> Any:  # noqa: ANN401, C901, PLR0912
         """The value as JSON; what is no plain value stays here and is named."""
-        if isinstance(value, Far):
+        if isinstance(value, RemoteProxy):
             return {"yours": object.__getattribute__(value, "_name")}
         match value:
             case None | bool():
@@ -154,7 +163,7 @@ class Peer:
                 return str.__str__(value)
             case int():
                 exact = int(value)
-                return exact if -_EXACT < exact < _EXACT else {"int": hex(exact)}
+                return exact if -_MAX_EXACT_INT < exact < _MAX_EXACT_INT else {"int": hex(exact)}
             case float():
                 return {"float": float.hex(value)}
             case complex():
@@ -162,29 +171,29 @@ class Peer:
             case bytes() | bytearray():
                 return {"bytes": bytes(value).hex()}
             case list():
-                return [self._packed(v) for v in list.__iter__(value)]
+                return [self._encode(v) for v in list.__iter__(value)]
             case tuple():
-                return {"tuple": [self._packed(v) for v in tuple.__iter__(value)]}
+                return {"tuple": [self._encode(v) for v in tuple.__iter__(value)]}
             case set():
-                return {"set": [self._packed(v) for v in set.__iter__(value)]}
+                return {"set": [self._encode(v) for v in set.__iter__(value)]}
             case frozenset():
-                return {"frozenset": [self._packed(v) for v in frozenset.__iter__(value)]}
+                return {"frozenset": [self._encode(v) for v in frozenset.__iter__(value)]}
             case dict():
-                return {"dict": [[self._packed(k), self._packed(v)] for k, v in dict.items(value)]}
-        name = _NAMES.get(id(value))
+                return {"dict": [[self._encode(k), self._encode(v)] for k, v in dict.items(value)]}
+        name = _BUILTIN_NAMES_BY_ID.get(id(value))
         # A program's own box has a function that a test must not have.
-        if name is not None and (isinstance(value, type) or "get" not in self._serves):
+        if name is not None and (isinstance(value, type) or "get" not in self._allowed_operations):
             return {"python": name}
         self._count += 1
-        self.lent[self._count] = value
+        self.exported[self._count] = value
         return {"mine": self._count}
 
-    def _unpacked(self, packed: Any) -> Any:  # noqa: ANN401, C901, PLR0912
-        if isinstance(packed, list):
-            return [self._unpacked(value) for value in packed]
-        if not isinstance(packed, dict):
-            return packed
-        match packed:
+    def _decode(self, encoded: Any) -> Any:  # noqa: ANN401, C901, PLR0912
+        if isinstance(encoded, list):
+            return [self._decode(value) for value in encoded]
+        if not isinstance(encoded, dict):
+            return encoded
+        match encoded:
             case {"int": str(held)}:
                 return int(held, 16)
             case {"float": str(held)}:
@@ -194,70 +203,70 @@ class Peer:
             case {"bytes": str(held)}:
                 return bytes.fromhex(held)
             case {"tuple": list(held)}:
-                return tuple(self._unpacked(held))
+                return tuple(self._decode(held))
             case {"set": list(held)}:
-                return set(self._unpacked(held))
+                return set(self._decode(held))
             case {"frozenset": list(held)}:
-                return frozenset(self._unpacked(held))
+                return frozenset(self._decode(held))
             case {"dict": list(held)}:
-                return {self._unpacked(key): self._unpacked(value) for key, value in held}
+                return {self._decode(key): self._decode(value) for key, value in held}
             case {"python": str(name)}:
-                if name not in self._takes:
+                if name not in self._allowed_names:
                     raise TypeError(f"{name} is not handed over: the test does not name it")
-                return _BUILT_IN[name]
+                return _BUILTINS[name]
             case {"yours": int() | str() as name}:
-                if name not in self.lent:
+                if name not in self.exported:
                     raise NameError(f"name {name!r} is not defined")
-                return self.lent[name]
+                return self.exported[name]
             case {"mine": int(name)}:
-                return Far(self, name)
+                return RemoteProxy(self, name)
         raise ValueError("no value")
 
 
-class Far:
+class RemoteProxy:
     """What stays in the other box: it can be used from here, and equals nothing here."""
 
-    def __init__(self, peer: Peer, name: int | str) -> None:
+    def __init__(self, peer: RpcPeer, name: int | str) -> None:
         object.__setattr__(self, "_peer", peer)
         object.__setattr__(self, "_name", name)
 
     def __call__(self, *values: object, **named: object) -> Any:  # noqa: ANN401
-        return _asked(self, "call", *values, **named)
+        return _request(self, "call", *values, **named)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        if name.startswith("__") and name.endswith("__") and name not in _TOLD:
+        if name.startswith("__") and name.endswith("__") and name not in _READABLE_DUNDERS:
             raise AttributeError(name)
-        return _asked(self, "get", name)
+        return _request(self, "get", name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        _asked(self, "set", name, value)
+        _request(self, "set", name, value)
 
     def __getitem__(self, key: object) -> Any:  # noqa: ANN401
-        return _asked(self, "item", key)
+        return _request(self, "item", key)
 
     def __len__(self) -> int:
-        return int(_asked(self, "measure"))
+        return int(_request(self, "measure"))
 
     def __bool__(self) -> bool:
         return True
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(_asked(self, "list"))
+        return iter(_request(self, "list"))
 
 
-def _asked(far: Far, what: str, *values: object, **named: object) -> Any:  # noqa: ANN401
-    peer: Peer = object.__getattribute__(far, "_peer")
+def _request(proxy: RemoteProxy, operation: str, *values: object, **named: object) -> Any:  # noqa: ANN401
+    peer: RpcPeer = object.__getattribute__(proxy, "_peer")
     try:
-        return peer.ask(what, far, *values, **named)
+        return peer.request(operation, proxy, *values, **named)
     except RaisedError as error:
         kind = {"AttributeError": AttributeError, "TypeError": TypeError}.get(error.name)
-        if what == "call" or kind is None:
+        if operation == "call" or kind is None:
             raise
         # Python looks whether an object has what it needs.
         raise kind(str(error)) from None
 
 
-DEEDS: dict[str, Callable[..., Any]] = {
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": lambda of, /, *values, **named: of(*values, **named),
     "get": getattr,
     "set": setattr,
@@ -267,13 +276,13 @@ DEEDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def said(error: BaseException) -> str:
-    return ": ".join(part for part in told(error) if part)[:WHY]
+def describe_error(error: BaseException) -> str:
+    return ": ".join(part for part in error_name_and_message(error) if part)[:MAX_REASON]
 
 
-def told(error: BaseException) -> tuple[str, str]:
+def error_name_and_message(error: BaseException) -> tuple[str, str]:
     name = error.name if isinstance(error, RaisedError) else str(type(error).__name__)
     try:
-        return name, str(error)[:WHY]
+        return name, str(error)[:MAX_REASON]
     except Exception:  # noqa: BLE001  (a program's own error may break when it is told)
         return name, ""

@@ -95,7 +95,7 @@ _ABSENT: Mapping[str, tuple[int, int]] = {"clone3": (435, 435)}
 _ALL_BITS = 0xFFFF_FFFF
 #: Refused for what they are asked: the call, which of its arguments, the bits of it that are looked
 #: at, and what these may not be.
-_DENIED_WITH: Sequence[tuple[tuple[int, int], int, int, Sequence[int]]] = (
+_DENIED_ARGUMENTS: Sequence[tuple[tuple[int, int], int, int, Sequence[int]]] = (
     # clone: each namespace.
     *(((56, 220), 0, bit, (bit,)) for bit in (1 << 17, *(1 << n for n in range(25, 31)))),
     # mmap: memory that is shared and of no file stays whole until its last page is unmapped, so that
@@ -113,7 +113,7 @@ _ALLOW, _REFUSE, _NO_CALL, _KILL = 0x7FFF_0000, 0x0005_0001, 0x0005_0026, 0x8000
 #: first argument; all these machines have that half first.
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
 #: Numbers of x86_64 from here on are the same calls once more.
-_TWICE = 0x40000000
+_X32_BIT = 0x40000000
 
 
 def seccomp_filter() -> bytes | None:
@@ -121,22 +121,22 @@ def seccomp_filter() -> bytes | None:
     known = _MACHINES.get(platform.machine())
     if known is None:
         return None
-    return b"".join(struct.pack("HBBI", *line) for line in _lines(*known))
+    return b"".join(struct.pack("HBBI", *line) for line in _instructions(*known))
 
 
-def _lines(machine: int, column: int) -> Iterator[tuple[int, int, int, int]]:
+def _instructions(machine: int, column: int) -> Iterator[tuple[int, int, int, int]]:
     yield _LOAD, 0, 0, _MACHINE
     yield _EQUAL, 1, 0, machine
     yield _RETURN, 0, 0, _KILL
     yield _LOAD, 0, 0, _NUMBER
-    yield _AT_LEAST, 0, 1, _TWICE
+    yield _AT_LEAST, 0, 1, _X32_BIT
     yield _RETURN, 0, 0, _REFUSE
     for calls, answer in ((_DENIED, _REFUSE), (_ABSENT, _NO_CALL)):
         for numbers in calls.values():
             if number := numbers[column]:
                 yield _EQUAL, 0, 1, number
                 yield _RETURN, 0, 0, answer
-    for numbers, argument, bits, refused in _DENIED_WITH:
+    for numbers, argument, bits, refused in _DENIED_ARGUMENTS:
         yield _EQUAL, 0, 3 + 2 * len(refused), numbers[column]
         yield _LOAD, 0, 0, _ARGUMENTS + 8 * argument
         yield _AND, 0, 0, bits

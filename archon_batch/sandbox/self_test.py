@@ -9,28 +9,28 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-from archon_batch.sandbox.attack_programs import REACHES
-from archon_batch.sandbox.bubblewrap import opened
-from archon_batch.sandbox.forged_verdicts import FORGERIES, TRICKS
-from archon_batch.sandbox.runner import Check, Outcome, Sandbox
+from archon_batch.sandbox.attack_programs import ATTACK_PROGRAMS
+from archon_batch.sandbox.bubblewrap import detect_bubblewrap
+from archon_batch.sandbox.forged_verdicts import FORGED_VERDICTS, TEST_TRICKS
+from archon_batch.sandbox.runner import Sandbox, SandboxTest, SandboxTestResult
 
 #: Seconds that one attack has, and that the last process of a box has to die.
-_SECONDS, _DYING = 15.0, 10.0
+_SECONDS, _EXIT_SECONDS = 15.0, 10.0
 #: Seconds for a program that never ends by itself.
-_ENDLESS = 2.0
+_ENDLESS_SECONDS = 2.0
 
 
-class Attacked(NamedTuple):
+class AttackResult(NamedTuple):
     name: str
-    held: bool
+    contained: bool
     #: How it ended, in words.
     why: str
 
 
-_RIGHT = "assert add(2, 3) == 5\nassert abs(add(2, 3) - 5) < 1e-6"
+_CORRECT_TEST = "assert add(2, 3) == 5\nassert abs(add(2, 3) - 5) < 1e-6"
 
 
-def attacked() -> Iterator[Attacked]:
+def run_attacks() -> Iterator[AttackResult]:
     """Attack the sandbox of this machine, with every program that there is.
 
     Raises:
@@ -39,43 +39,45 @@ def attacked() -> Iterator[Attacked]:
     sandbox = Sandbox(_SECONDS)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # Kept until the end, since a box dies with the thread that has started it.
-        yield from pool.map(lambda attack: attack(), _attacks(sandbox))
+        yield from pool.map(lambda attack: attack(), _all_attacks(sandbox))
 
 
-def _attacks(sandbox: Sandbox) -> Iterator[Callable[[], Attacked]]:
-    for name, program in REACHES.items():
-        test = "assert use(lambda: 1) == 'through'" if "def use" in program else _THROUGH
-        yield partial(_judged, name, sandbox, program, test)
-    for name, program in FORGERIES.items():
-        yield partial(_judged, name, sandbox, program, _RIGHT)
-    for name, (program, test) in TRICKS.items():
-        yield partial(_judged, name, sandbox, program, test)
-    yield partial(_judged, "never ends", Sandbox(_ENDLESS), _LOOP, _THROUGH)
-    yield partial(_flooded, sandbox)
-    yield _outlived
+def _all_attacks(sandbox: Sandbox) -> Iterator[Callable[[], AttackResult]]:
+    for name, program in ATTACK_PROGRAMS.items():
+        test = "assert use(lambda: 1) == 'through'" if "def use" in program else _BREACH_TEST
+        yield partial(_run_program, name, sandbox, program, test)
+    for name, program in FORGED_VERDICTS.items():
+        yield partial(_run_program, name, sandbox, program, _CORRECT_TEST)
+    for name, (program, test) in TEST_TRICKS.items():
+        yield partial(_run_program, name, sandbox, program, test)
+    yield partial(
+        _run_program, "never ends", Sandbox(_ENDLESS_SECONDS), _ENDLESS_PROGRAM, _BREACH_TEST
+    )
+    yield partial(_run_flood, sandbox)
+    yield _run_daemon
 
 
-_LOOP = """\
+_ENDLESS_PROGRAM = """\
 def attack():
     while True:
         pass
 """
-_THROUGH = "assert attack() == 'through'"
+_BREACH_TEST = "assert attack() == 'through'"
 
 
-def _judged(name: str, sandbox: Sandbox, program: str, test: str) -> Attacked:
-    with closing(sandbox.tested([program], [Check(test)])) as outcomes:
-        outcome: Outcome = next(outcomes)
+def _run_program(name: str, sandbox: Sandbox, program: str, test: str) -> AttackResult:
+    with closing(sandbox.run_tests([program], [SandboxTest(test)])) as outcomes:
+        outcome: SandboxTestResult = next(outcomes)
     # Of a test that is wrong nothing could be said.
-    return Attacked(name, outcome.verdict == "failed", outcome.why or "it got through")
+    return AttackResult(name, outcome.verdict == "failed", outcome.why or "it got through")
 
 
-def _flooded(sandbox: Sandbox) -> Attacked:
-    flood = sandbox.printed(["while True:\n    print('x' * 65536)"], "", "x")
-    return Attacked("prints without end", flood.verdict == "failed", flood.why)
+def _run_flood(sandbox: Sandbox) -> AttackResult:
+    flood = sandbox.check_output(["while True:\n    print('x' * 65536)"], "", "x")
+    return AttackResult("prints without end", flood.verdict == "failed", flood.why)
 
 
-_DAEMON = """\
+_DAEMON_PROGRAM = """\
 import os, time
 if os.fork() == 0:
     os.setsid()
@@ -85,13 +87,15 @@ os.write(1, b"there")
 """
 
 
-def _outlived() -> Attacked:
+def _run_daemon() -> AttackResult:
     """Whether a process in a session of its own is there when its box is gone."""
     read, write = os.pipe()
     begun = os.dup(write)
     try:
-        program = {"programs": [_DAEMON], "begun": begun}
-        box = opened().running("script", program, pipes=(write, begun), stdout=subprocess.PIPE)
+        program = {"programs": [_DAEMON_PROGRAM], "begun": begun}
+        box = detect_bubblewrap().start(
+            "script", program, pipes=(write, begun), stdout=subprocess.PIPE
+        )
         with box as process:
             os.close(write)
             os.close(begun)
@@ -100,8 +104,10 @@ def _outlived() -> Attacked:
         # The pipe ends when nobody is left who holds it.
         poll = select.poll()
         poll.register(read, select.POLLIN | select.POLLHUP)
-        gone = bool(poll.poll(_DYING * 1000)) and os.read(read, 1) == b""
+        gone = bool(poll.poll(_EXIT_SECONDS * 1000)) and os.read(read, 1) == b""
     finally:
         os.close(read)
     why = "it is gone" if gone else "it lives on"
-    return Attacked("leaves a process behind", gone and there, why if there else "it never began")
+    return AttackResult(
+        "leaves a process behind", gone and there, why if there else "it never began"
+    )

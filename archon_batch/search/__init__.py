@@ -1,53 +1,53 @@
 """A space of architectures, and how the best of it is looked for. Pure."""
 
 from archon_batch.search.algorithms import (
-    Ground,
-    Name,
+    AlgorithmName,
+    Observation,
     Propose,
-    Tried,
-    at_random,
-    greedily,
-    in_order,
+    SearchState,
+    propose_greedy,
+    propose_in_order,
+    propose_random,
 )
-from archon_batch.search.architecture_builder import Builder, identity
-from archon_batch.search.axes import Axes, Axis, Point, Value
-from archon_batch.search.bayes import by_bayes
-from archon_batch.search.enumerate_space import Census, Foreseen, census
-from archon_batch.search.pareto import front
+from archon_batch.search.architecture_builder import ArchitectureBuilder, architecture_digest
+from archon_batch.search.axes import Axis, Point, SearchAxes, Value
+from archon_batch.search.bayes import propose_bayes
+from archon_batch.search.enumerate_space import RowEstimator, SpaceEnumeration, enumerate_space
+from archon_batch.search.pareto import pareto_front
 from archon_batch.search.race import rungs
-from archon_batch.search.shared_calls import Shared
+from archon_batch.search.shared_calls import SharedCalls
 from archon_batch.search.space import Space
-from archon_batch.search.split import split
+from archon_batch.search.split import split_rows
 
-ALGORITHMS: dict[Name, Propose] = {
-    "bayes": by_bayes,
-    "greedy": greedily,
-    "random": at_random,
-    "grid": in_order,
+ALGORITHMS: dict[AlgorithmName, Propose] = {
+    "bayes": propose_bayes,
+    "greedy": propose_greedy,
+    "random": propose_random,
+    "grid": propose_in_order,
 }
 
 __all__ = [
     "ALGORITHMS",
-    "Axes",
+    "AlgorithmName",
+    "ArchitectureBuilder",
     "Axis",
-    "Builder",
-    "Census",
-    "Foreseen",
-    "Ground",
-    "Name",
+    "Observation",
     "Point",
     "Propose",
-    "Shared",
+    "RowEstimator",
+    "SearchAxes",
+    "SearchState",
+    "SharedCalls",
     "Space",
-    "Tried",
+    "SpaceEnumeration",
     "Value",
-    "at_random",
-    "by_bayes",
-    "census",
-    "front",
-    "greedily",
-    "identity",
-    "in_order",
+    "architecture_digest",
+    "enumerate_space",
+    "pareto_front",
+    "propose_bayes",
+    "propose_greedy",
+    "propose_in_order",
+    "propose_random",
     "rungs",
-    "split",
+    "split_rows",
 ]

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from archon_batch.search.axes import Axes, Point
-from archon_batch.search.shared_calls import Shared
+from archon_batch.search.axes import Point, SearchAxes
+from archon_batch.search.shared_calls import SharedCalls
 
-Name = Literal["bayes", "greedy", "random", "grid"]
+AlgorithmName = Literal["bayes", "greedy", "random", "grid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Observation:
     """A point that was tried."""
 
     point: Point
@@ -25,67 +25,74 @@ class Tried:
     #: USD a row, which is to be low besides, where a whole Pareto front is looked for.
     cost: float | None = None
     #: The share of the dev rows that were looked at.
-    share: float = 1.0
+    row_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class SearchState:
     """Where is looked: every valid point, once, and the axes they lie on."""
 
-    axes: Axes
+    axes: SearchAxes
     points: Sequence[Point]
     seed: int
     #: Whether the front of value and cost is looked for, and not the highest value.
     pareto: bool = False
     #: Which of their requests are paid for already; None where that is not looked at.
-    shared: Shared | None = None
+    shared_calls: SharedCalls | None = None
 
 
 #: So many points that were not tried, fewer where there are no more.
-Propose = Callable[[Ground, Sequence[Tried], int], list[Point]]
+Propose = Callable[[SearchState, Sequence[Observation], int], list[Point]]
 
 
-def at_random(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
+def propose_random(
+    state: SearchState, observations: Sequence[Observation], count: int
+) -> list[Point]:
     """Points in an order that the seed decides, each as likely as any other."""
-    points = list(ground.points)
-    dice(ground.seed).shuffle(points)
-    return _untried(points, tried, count)
+    points = list(state.points)
+    seeded_rng(state.seed).shuffle(points)
+    return _untried(points, observations, count)
 
 
-def in_order(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
+def propose_in_order(
+    state: SearchState, observations: Sequence[Observation], count: int
+) -> list[Point]:
     """Points one after the other."""
-    return _untried(ground.points, tried, count)
+    return _untried(state.points, observations, count)
 
 
-def greedily(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
+def propose_greedy(
+    state: SearchState, observations: Sequence[Observation], count: int
+) -> list[Point]:
     """One axis at a time from a point of the dice's, as long as it helps; then from another.
 
     The next points are the neighbours of the best since the last start that differ from it by one
     choice; what other axes apply after it is as near as it can be.
     """
-    start = _starts(ground, tried)
+    start = _latest_start(state, observations)
     if start is None:
-        return at_random(ground, tried, count)
-    since = tried[start:]
+        return propose_random(state, observations, count)
+    since = observations[start:]
     best = max(since, key=lambda one: one.value).point
     neighbours = sorted(
-        (point for point in ground.points if _by_one_choice(ground.axes, best, point)),
-        key=lambda point: ground.axes.apart(best, point),
+        (point for point in state.points if _differ_by_one_choice(state.axes, best, point)),
+        key=lambda point: state.axes.distance_between(best, point),
     )
-    found = _untried(neighbours, tried, count)
+    found = _untried(neighbours, observations, count)
     if found:
         return found
-    return at_random(ground, tried, 1)
+    return propose_random(state, observations, 1)
 
 
-def _starts(ground: Ground, tried: Sequence[Tried]) -> int | None:
+def _latest_start(state: SearchState, observations: Sequence[Observation]) -> int | None:
     """Where the latest start stands among those tried: a point that is no neighbour of a better."""
-    if not tried:
+    if not observations:
         return None
-    start, best = 0, tried[0]
-    for index, one in enumerate(tried[1:], 1):
-        if not _by_one_choice(ground.axes, best.point, one.point) and not any(
-            _by_one_choice(ground.axes, before.point, one.point) for before in tried[start:index]
+    start, best = 0, observations[0]
+    for index, one in enumerate(observations[1:], 1):
+        if not _differ_by_one_choice(state.axes, best.point, one.point) and not any(
+            _differ_by_one_choice(state.axes, before.point, one.point)
+            for before in observations[start:index]
         ):
             start, best = index, one
         elif one.value > best.value:
@@ -93,15 +100,17 @@ def _starts(ground: Ground, tried: Sequence[Tried]) -> int | None:
     return start
 
 
-def _by_one_choice(axes: Axes, one: Point, other: Point) -> bool:
+def _differ_by_one_choice(axes: SearchAxes, one: Point, other: Point) -> bool:
     """Whether the points differ by one choice, and by what it makes apply."""
     ours, theirs = one.as_data(), other.as_data()
     both = [axis.name for axis in axes.axes if axis.name in ours and axis.name in theirs]
     return sum(ours[name] != theirs[name] for name in both) == 1
 
 
-def _untried(points: Sequence[Point], tried: Sequence[Tried], count: int) -> list[Point]:
-    known = {one.point for one in tried}
+def _untried(
+    points: Sequence[Point], observations: Sequence[Observation], count: int
+) -> list[Point]:
+    known = {one.point for one in observations}
     found: list[Point] = []
     for point in points:
         if len(found) == count:
@@ -111,6 +120,6 @@ def _untried(points: Sequence[Point], tried: Sequence[Tried], count: int) -> lis
     return found
 
 
-def dice(*seed: object) -> random.Random:
+def seeded_rng(*seed: object) -> random.Random:
     """Dice that fall the same again."""
     return random.Random(repr(seed))  # noqa: S311  (not a secret)

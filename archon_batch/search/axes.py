@@ -6,7 +6,7 @@ from dataclasses import dataclass
 Value = int | float | str
 
 #: Decides one axis after those before it.
-Choose = Callable[["Axis"], Value]
+ChooseValue = Callable[["Axis"], Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Point:
         return dict(self.values)
 
     @classmethod
-    def of(cls, data: Mapping[str, Value]) -> "Point":
+    def from_data(cls, data: Mapping[str, Value]) -> "Point":
         return cls(tuple(data.items()))
 
     def __str__(self) -> str:
@@ -41,37 +41,37 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
+class SearchAxes:
     """The axes in an order in which each applies or not by the choices before it."""
 
     axes: tuple[Axis, ...]
     #: Whether the axis of that name applies after these choices.
     applies: Callable[[str, Mapping[str, Value]], bool]
 
-    def walk(self, choose: Choose) -> Point:
+    def walk(self, choose: ChooseValue) -> Point:
         """The point whose values are chosen one after the other."""
         chosen: dict[str, Value] = {}
         for axis in self.axes:
             if self.applies(axis.name, chosen):
                 chosen[axis.name] = choose(axis)
-        return Point.of(chosen)
+        return Point.from_data(chosen)
 
-    def all(self) -> Iterator[Point]:
+    def all_points(self) -> Iterator[Point]:
         """Every combination, the last axis first."""
-        return (Point.of(chosen) for chosen in self._from({}, 0))
+        return (Point.from_data(chosen) for chosen in self._completions({}, 0))
 
-    def _from(self, chosen: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:
+    def _completions(self, chosen: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:
         if at == len(self.axes):
             yield chosen
             return
         axis = self.axes[at]
         if not self.applies(axis.name, chosen):
-            yield from self._from(chosen, at + 1)
+            yield from self._completions(chosen, at + 1)
             return
         for value in axis.values:
-            yield from self._from({**chosen, axis.name: value}, at + 1)
+            yield from self._completions({**chosen, axis.name: value}, at + 1)
 
-    def apart(self, one: Point, other: Point) -> float:
+    def distance_between(self, one: Point, other: Point) -> float:
         """How far two points are from each other: from 0 to 1 on each axis, and added up.
 
         On an ordered axis it is the share of the axis between them; an axis that applies to one of

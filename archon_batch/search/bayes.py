@@ -11,21 +11,23 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from archon_batch.search.algorithms import Ground, Tried, at_random, dice
+from archon_batch.search.algorithms import Observation, SearchState, propose_random, seeded_rng
 from archon_batch.search.axes import Axis, Point, Value
 
 if TYPE_CHECKING:
     import optuna
 
 #: Points of the dice's before the first model: Optuna's own count, and fewer where axes are few.
-_STARTUP_BY_AXIS, _MOST_STARTUP = 2, 10
+_STARTUP_BY_AXIS, _MAX_STARTUP = 2, 10
 #: The most of a point's calls that may be new, where there is such a point near by.
-_NEW = 0.15
+_MAX_UNPAID_SHARE = 0.15
 #: Points that are near by.
-_NEAR = 256
+_NEIGHBOURS = 256
 
 
-def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
+def propose_bayes(
+    state: SearchState, observations: Sequence[Observation], count: int
+) -> list[Point]:
     """Points that a model of those tried expects most of.
 
     Points of one batch are proposed one after the other, each as if those before had been poor.
@@ -36,56 +38,56 @@ def by_bayes(ground: Ground, tried: Sequence[Tried], count: int) -> list[Point]:
     # It takes seconds to import.
     import optuna  # noqa: PLC0415
 
-    startup = min(_MOST_STARTUP, _STARTUP_BY_AXIS * len(ground.axes.axes))
-    if len(tried) < startup:
-        fallen = at_random(ground, tried, count)
-        return _placed(ground, tried, count, lambda found: fallen[len(found)])
+    startup = min(_MAX_STARTUP, _STARTUP_BY_AXIS * len(state.axes.axes))
+    if len(observations) < startup:
+        fallen = propose_random(state, observations, count)
+        return _propose_untried(state, observations, count, lambda found: fallen[len(found)])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
-        directions=["maximize", "minimize"] if ground.pareto else ["maximize"],
+        directions=["maximize", "minimize"] if state.pareto else ["maximize"],
         sampler=optuna.samplers.TPESampler(
             n_startup_trials=0,
             multivariate=True,
             # Ask n falls the same whether or not the ones before were asked by this process.
-            seed=dice(ground.seed, len(tried)).getrandbits(31),
+            seed=seeded_rng(state.seed, len(observations)).getrandbits(31),
         ),
     )
-    for one in tried:
-        study.add_trial(_trial(ground, one))
-    worst = min(tried, key=lambda one: one.value)
+    for one in observations:
+        study.add_trial(_optuna_trial(state, one))
+    worst = min(observations, key=lambda one: one.value)
 
     def proposed(found: Sequence[Point]) -> Point:
         if found:
-            study.add_trial(_trial(ground, Tried(found[-1], worst.value, worst.cost)))
+            study.add_trial(_optuna_trial(state, Observation(found[-1], worst.value, worst.cost)))
         asked = study.ask()
-        point = ground.axes.walk(partial(_suggested, asked))
+        point = state.axes.walk(partial(_suggest_value, asked))
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
         return point
 
-    return _placed(ground, tried, count, proposed)
+    return _propose_untried(state, observations, count, proposed)
 
 
-def _placed(
-    ground: Ground,
-    tried: Sequence[Tried],
+def _propose_untried(
+    state: SearchState,
+    observations: Sequence[Observation],
     count: int,
     propose: Callable[[Sequence[Point]], Point],
 ) -> list[Point]:
     """So many points, each proposed by those found before, and put where it may be tried."""
-    left = dict.fromkeys(ground.points)
-    for one in tried:
+    left = dict.fromkeys(state.points)
+    for one in observations:
         left.pop(one.point, None)
     found: list[Point] = []
     while left and len(found) < count:
-        point = _near(ground, tried, found, left, propose(found))
+        point = _nearest_cheap_point(state, observations, found, left, propose(found))
         del left[point]
         found.append(point)
     return found
 
 
-def _near(
-    ground: Ground,
-    tried: Sequence[Tried],
+def _nearest_cheap_point(
+    state: SearchState,
+    observations: Sequence[Observation],
     found: Sequence[Point],
     left: Collection[Point],
     proposed: Point,
@@ -94,34 +96,36 @@ def _near(
 
     Where none near by is, the one of which most is. The very first stays where it is.
     """
-    apart, shared = partial(ground.axes.apart, proposed), ground.shared
-    if shared is None or not (tried or found):
+    apart, shared = partial(state.axes.distance_between, proposed), state.shared_calls
+    if shared is None or not (observations or found):
         return proposed if proposed in left else min(left, key=apart)
     # Those of a batch are run side by side, and share what they ask alike.
-    known = shared.seen([*((t.point, t.share) for t in tried), *((p, 1.0) for p in found)])
+    known = shared.request_coverage(
+        [*((t.point, t.row_share) for t in observations), *((p, 1.0) for p in found)]
+    )
     best, least = proposed, float("inf")
-    for point in heapq.nsmallest(_NEAR, left, key=apart):
-        new = shared.new(point, known)
-        if new <= _NEW:
+    for point in heapq.nsmallest(_NEIGHBOURS, left, key=apart):
+        new = shared.unpaid_share(point, known)
+        if new <= _MAX_UNPAID_SHARE:
             return point
         if new < least:
             best, least = point, new
     return best
 
 
-def _suggested(trial: "optuna.Trial", axis: Axis) -> Value:
+def _suggest_value(trial: "optuna.Trial", axis: Axis) -> Value:
     if axis.ordered:
         return axis.values[trial.suggest_int(axis.name, 0, len(axis.values) - 1)]
     return cast("Value", trial.suggest_categorical(axis.name, axis.values))
 
 
-def _trial(ground: Ground, one: Tried) -> "optuna.trial.FrozenTrial":
+def _optuna_trial(state: SearchState, one: Observation) -> "optuna.trial.FrozenTrial":
     import optuna  # noqa: PLC0415
 
     params: dict[str, Value] = {}
     distributions: dict[str, optuna.distributions.BaseDistribution] = {}
     chosen = one.point.as_data()
-    for axis in ground.axes.axes:
+    for axis in state.axes.axes:
         if axis.name not in chosen:
             continue
         value = chosen[axis.name]
@@ -131,5 +135,5 @@ def _trial(ground: Ground, one: Tried) -> "optuna.trial.FrozenTrial":
         else:
             params[axis.name] = value
             distributions[axis.name] = optuna.distributions.CategoricalDistribution(axis.values)
-    values = [one.value, one.cost or 0.0] if ground.pareto else [one.value]
+    values = [one.value, one.cost or 0.0] if state.pareto else [one.value]
     return optuna.trial.create_trial(values=values, params=params, distributions=distributions)

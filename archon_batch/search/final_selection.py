@@ -4,82 +4,95 @@ from collections.abc import Callable, Iterator, Sequence
 
 from archon_batch.archon import Architecture
 from archon_batch.money import NanoUsd
-from archon_batch.search import Builder, front, identity
-from archon_batch.search.objective import Objective, has_scored, mean_score, ranked
-from archon_batch.search.request import Plan, Runs
-from archon_batch.search.trial import Book, Found, Trial
-from archon_batch.search.trial_jobs import Case, Outcomes, Wanted, mean_calls
+from archon_batch.search import ArchitectureBuilder, architecture_digest, pareto_front
+from archon_batch.search.objective import Objective, any_row_scored, mean_score, rank_trials
+from archon_batch.search.request import SearchRequest, TrialRunner
+from archon_batch.search.trial import SearchResult, Trial, TrialLog
+from archon_batch.search.trial_jobs import RowOutcomes, SearchRow, TrialRequest, mean_calls
 
 #: Samples of self-consistency at the most.
 _MOST_SAMPLES = 100
 
 
-class Finale:
-    def __init__(self, runs: Runs, plan: Plan, book: Book, tell: Callable[[str], None]) -> None:
-        self._runs = runs
-        self._plan = plan
-        self._book = book
-        self._tell = tell
-        self._objective = Objective(plan)
+class FinalSelection:
+    def __init__(
+        self,
+        runner: TrialRunner,
+        request: SearchRequest,
+        trial_log: TrialLog,
+        report_progress: Callable[[str], None],
+    ) -> None:
+        self._runner = runner
+        self._request = request
+        self._trial_log = trial_log
+        self._report_progress = report_progress
+        self._objective = Objective(request)
         #: Held-out rows by which one of several finalists is chosen, and those of the report.
-        self._choice, self._report = split_again(plan.held_out, plan.finalists)
+        self._choice_rows, self._report_rows = split_held_out(request.held_out, request.finalists)
 
-    def ended(self, found: Found) -> Found:
+    def finish(self, result: SearchResult) -> SearchResult:
         """With the winner, as rows say that the search never saw."""
-        plan = self._plan
-        found.trials = self._book.trials
-        found.paid_calls, found.found_calls = self._runs.tally.paid, self._runs.tally.found
-        found.single_file_calls = round(
-            sum(mean_calls(t.dev) * len(plan.dev) for t in self._book.trials if t.dev)
+        plan = self._request
+        result.trials = self._trial_log.trials
+        result.paid_calls, result.cached_calls = (
+            self._runner.call_counts.paid,
+            self._runner.call_counts.cached,
         )
-        done = [t for t in self._book.trials if t.stage == "trial" and t.state == "done"]
-        if not done or not has_scored(self._book.trials):
-            return found
+        result.sequential_calls = round(
+            sum(mean_calls(t.dev) * len(plan.dev) for t in self._trial_log.trials if t.dev)
+        )
+        done = [t for t in self._trial_log.trials if t.stage == "trial" and t.state == "done"]
+        if not done or not any_row_scored(self._trial_log.trials):
+            return result
         if all(t.usd is not None for t in done):
-            found.front = front(done, lambda t: mean_score(t.dev), lambda t: t.usd or 0.0)
-        best = found.front if plan.pareto and found.front else ranked(done)
-        found.finalists = best[: plan.finalists]
-        self._choice, self._report = split_again(plan.held_out, len(found.finalists))
-        found.winner = self._chosen(found.finalists)
-        self._hold_out(found)
-        self._compare(found)
-        found.held_out_calls = self._runs.tally.paid - found.paid_calls
-        return found
+            result.pareto_front = pareto_front(
+                done, lambda t: mean_score(t.dev), lambda t: t.usd or 0.0
+            )
+        best = result.pareto_front if plan.pareto and result.pareto_front else rank_trials(done)
+        result.finalists = best[: plan.finalists]
+        self._choice_rows, self._report_rows = split_held_out(plan.held_out, len(result.finalists))
+        result.winner = self._choose_winner(result.finalists)
+        self._evaluate_winner(result)
+        self._run_self_consistency(result)
+        result.held_out_calls = self._runner.call_counts.paid - result.paid_calls
+        return result
 
-    def _chosen(self, finalists: Sequence[Trial]) -> Trial:
+    def _choose_winner(self, finalists: Sequence[Trial]) -> Trial:
         """The best of the finalists on rows of their own, on which it is not reported.
 
         To choose by the rows of the report would flatter whoever was lucky on them.
         """
-        cases = self._choice
+        cases = self._choice_rows
         if cases:
-            self._tell(f"{len(finalists)} finalists on {len(cases):,} rows to choose by")
+            self._report_progress(f"{len(finalists)} finalists on {len(cases):,} rows to choose by")
             for trial, outcomes in self._run("choice", finalists, cases):
                 trial.choice = outcomes
-                self._book.put(trial)
+                self._trial_log.save(trial)
         reached = [t for t in finalists if len(t.choice) == len(cases)]
         # Of alike ones the one that was ahead before.
-        return max(reached or finalists, key=lambda t: self._objective.of(t.choice))
+        return max(reached or finalists, key=lambda t: self._objective.value_of(t.choice))
 
-    def _hold_out(self, found: Found) -> None:
-        best = [t for t in (found.winner, found.single) if t is not None]
-        self._tell(f"{len(best)} architectures on {len(self._report):,} held-out rows")
-        self._on_held_out(best)
+    def _evaluate_winner(self, result: SearchResult) -> None:
+        best = [t for t in (result.winner, result.best_single) if t is not None]
+        self._report_progress(
+            f"{len(best)} architectures on {len(self._report_rows):,} held-out rows"
+        )
+        self._run_on_held_out(best)
 
-    def _on_held_out(self, trials: Sequence[Trial]) -> None:
-        for trial, outcomes in self._run("held-out", trials, self._report):
+    def _run_on_held_out(self, trials: Sequence[Trial]) -> None:
+        for trial, outcomes in self._run("held-out", trials, self._report_rows):
             trial.held_out = outcomes
-            self._book.put(trial)
+            self._trial_log.save(trial)
 
     def _run(
-        self, what: str, trials: Sequence[Trial], cases: Sequence[Case]
-    ) -> Iterator[tuple[Trial, Outcomes]]:
-        wanted = [Wanted(f"{t.n}.{what}", t.architecture, cases) for t in trials]
-        return zip(trials, self._runs.run(wanted), strict=True)
+        self, what: str, trials: Sequence[Trial], rows: Sequence[SearchRow]
+    ) -> Iterator[tuple[Trial, RowOutcomes]]:
+        wanted = [TrialRequest(f"{t.number}.{what}", t.architecture, rows) for t in trials]
+        return zip(trials, self._runner.run(wanted), strict=True)
 
-    def _compare(self, found: Found) -> None:
+    def _run_self_consistency(self, result: SearchResult) -> None:
         """Self-consistency of the best single model, at the winner's cost."""
-        winner, single, space = found.winner, found.single, self._plan.space
+        winner, single, space = result.winner, result.best_single, self._request.space
         if winner is None or single is None or space.roles.voter is None:
             return
         ours, theirs = winner.usd, single.usd
@@ -88,32 +101,39 @@ class Finale:
         samples = min(_MOST_SAMPLES, round(ours / theirs)) if theirs else 1
         if samples < 2:  # noqa: PLR2004
             return
-        architecture = Builder(space).alone(single.label, samples)
-        same = next((t for t in self._book.trials if _alike(t.architecture, architecture)), None)
-        found.consistent = same or self._book.new(
+        architecture = ArchitectureBuilder(space).single_model(single.label, samples)
+        same = next(
+            (t for t in self._trial_log.trials if _same_architecture(t.architecture, architecture)),
+            None,
+        )
+        result.self_consistency = same or self._trial_log.add(
             "held_out", f"{single.label} x {samples}", architecture
         )
-        if not found.consistent.held_out:
-            self._on_held_out([found.consistent])
+        if not result.self_consistency.held_out:
+            self._run_on_held_out([result.self_consistency])
         if same is None:
-            found.consistent.state = "done"
-            self._book.put(found.consistent)
+            result.self_consistency.state = "done"
+            self._trial_log.save(result.self_consistency)
 
-    def costs(self, found: Found) -> NanoUsd:
+    def expected_cost(self, result: SearchResult) -> NanoUsd:
         """What the held-out rows are foreseen to cost, by the leaders so far."""
-        done = [t for t in self._book.trials if t.stage == "trial" and t.state == "done"]
-        leaders = [t.usd or 0.0 for t in ranked(done)[: self._plan.finalists]]
+        done = [t for t in self._trial_log.trials if t.stage == "trial" and t.state == "done"]
+        leaders = [t.usd or 0.0 for t in rank_trials(done)[: self._request.finalists]]
         # Any of them may win; self-consistency costs what the winner does.
         last = 2 * max(leaders, default=0.0)
-        last += (found.single.usd or 0.0) if found.single else 0.0
-        return NanoUsd(round((sum(leaders) * len(self._choice) + last * len(self._report)) * 1e9))
+        last += (result.best_single.usd or 0.0) if result.best_single else 0.0
+        return NanoUsd(
+            round((sum(leaders) * len(self._choice_rows) + last * len(self._report_rows)) * 1e9)
+        )
 
 
-def split_again(held_out: Sequence[Case], finalists: int) -> tuple[Sequence[Case], Sequence[Case]]:
+def split_held_out(
+    held_out: Sequence[SearchRow], finalists: int
+) -> tuple[Sequence[SearchRow], Sequence[SearchRow]]:
     """The rows by which one of the finalists is chosen, and the rows that it is reported on."""
     half = len(held_out) // 2 if finalists > 1 else 0
     return held_out[:half], held_out[half:]
 
 
-def _alike(one: Architecture, other: Architecture) -> bool:
-    return identity(one) == identity(other)
+def _same_architecture(one: Architecture, other: Architecture) -> bool:
+    return architecture_digest(one) == architecture_digest(other)

@@ -3,59 +3,61 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from archon_batch.search.request import Plan
+from archon_batch.search.request import SearchRequest
 from archon_batch.search.trial import Trial
-from archon_batch.search.trial_jobs import Outcome, Outcomes
+from archon_batch.search.trial_jobs import RowOutcome, RowOutcomes
 
 
 class Objective:
     """The score of a row, less what it costs by lambda."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._origins = {case.id: case.origin for case in (*plan.dev, *plan.held_out)}
+    def __init__(self, request: SearchRequest) -> None:
+        self._request = request
+        self._dataset_indexes = {
+            case.id: case.dataset_index for case in (*request.dev, *request.held_out)
+        }
         #: Whether it is the front of score and cost that is looked for.
-        self.pareto = plan.pareto
+        self.pareto = request.pareto
 
-    def values(self, outcomes: Outcomes) -> dict[str, float]:
+    def row_values(self, outcomes: RowOutcomes) -> dict[str, float]:
         """The objective, row by row."""
-        return {row: self.value(outcome) for row, outcome in outcomes.items()}
+        return {row: self.row_value(outcome) for row, outcome in outcomes.items()}
 
-    def value(self, outcome: Outcome) -> float:
-        return outcome.score - self._plan.weight * outcome.took(self._plan.amount)
+    def row_value(self, outcome: RowOutcome) -> float:
+        return outcome.score - self._request.weight * outcome.cost_in(self._request.amount)
 
-    def origin(self, row: str) -> int:
+    def dataset_index(self, row: str) -> int:
         """Which of the datasets the row is of."""
-        return self._origins[row]
+        return self._dataset_indexes[row]
 
-    def of(self, outcomes: Outcomes) -> float:
+    def value_of(self, outcomes: RowOutcomes) -> float:
         """The mean over the datasets, or the worst of them; minus infinity of no rows."""
         by: dict[int, list[float]] = {}
         for row, outcome in outcomes.items():
-            by.setdefault(self.origin(row), []).append(self.value(outcome))
-        return self.put_together([fmean(values) for values in by.values()])
+            by.setdefault(self.dataset_index(row), []).append(self.row_value(outcome))
+        return self.combine_datasets([fmean(values) for values in by.values()])
 
-    def put_together(self, means: Sequence[float]) -> float:
+    def combine_datasets(self, means: Sequence[float]) -> float:
         """What the means of the datasets come to."""
         if not means:
             return float("-inf")
-        return min(means) if self._plan.worst else fmean(means)
+        return min(means) if self._request.worst else fmean(means)
 
 
-def mean_score(outcomes: Outcomes) -> float:
+def mean_score(outcomes: RowOutcomes) -> float:
     return fmean(o.score for o in outcomes.values())
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
+def rank_trials(trials: Sequence[Trial]) -> list[Trial]:
     """The best first; of alike ones the cheaper, then the earlier."""
-    return sorted(trials, key=lambda t: (-(t.value or 0.0), t.usd or 0.0, t.n))
+    return sorted(trials, key=lambda t: (-(t.value or 0.0), t.usd or 0.0, t.number))
 
 
-def are_whole(trials: Sequence[Trial]) -> bool:
+def all_complete(trials: Sequence[Trial]) -> bool:
     """Whether each of them saw all dev rows."""
     return all(t.state == "done" for t in trials)
 
 
-def has_scored(trials: Sequence[Trial]) -> bool:
+def any_row_scored(trials: Sequence[Trial]) -> bool:
     """Whether any row of any of them scored anything: else there is nothing to tell them by."""
     return any(outcome.score for trial in trials for outcome in trial.dev.values())

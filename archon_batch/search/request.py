@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archon_batch.archon import Architecture
-from archon_batch.jobs.forecast import Load, forecast, total
+from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
 from archon_batch.money import NanoUsd, Price
-from archon_batch.search import Builder, Foreseen, Propose, Space
-from archon_batch.search.trial_jobs import Amount, Case, Outcomes, Tally, Wanted
+from archon_batch.search import ArchitectureBuilder, Propose, RowEstimator, Space
+from archon_batch.search.trial_jobs import (
+    CallCounts,
+    CostUnit,
+    RowOutcomes,
+    SearchRow,
+    TrialRequest,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SearchRequest:
     """What a search is to do."""
 
     space: Space
@@ -21,12 +27,12 @@ class Plan:
     trials: int
     #: Of them, side by side.
     at_once: int
-    dev: Sequence[Case]
-    held_out: Sequence[Case]
+    dev: Sequence[SearchRow]
+    held_out: Sequence[SearchRow]
     seed: int
     #: What a row's amount counts against its score.
     weight: float = 0.0
-    amount: Amount = "usd"
+    amount: CostUnit = "usd"
     #: Several datasets: the worst of them counts, and not their mean.
     worst: bool = False
     pareto: bool = False
@@ -38,20 +44,22 @@ class Plan:
     halving: bool = True
 
 
-class Runs(Protocol):
+class TrialRunner(Protocol):
     """Whoever runs architectures on rows: jobs, or the core alone where nothing is paid."""
 
     @property
-    def tally(self) -> Tally: ...
+    def call_counts(self) -> CallCounts: ...
 
     @property
-    def left(self) -> NanoUsd | None:
+    def budget_left(self) -> NanoUsd | None:
         """What is left of the budget; None is no bound."""
 
-    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = ...) -> list[Outcomes]: ...
+    def run(
+        self, requests: Sequence[TrialRequest], budget_to_keep: NanoUsd = ...
+    ) -> list[RowOutcomes]: ...
 
 
-def everyone_in(space: Space) -> Architecture:
+def architecture_of_all_models(space: Space) -> Architecture:
     """Every model of the roles, each asked once: whose prices and keys a search needs.
 
     Raises:
@@ -60,17 +68,19 @@ def everyone_in(space: Space) -> Architecture:
     roles = space.roles
     named = [*roles.generators, *space.fusers]
     named += [n for n in (roles.critic, roles.ranker, roles.verifier, roles.unit_tests) if n]
-    return Builder(space).everyone(dict.fromkeys(named))
+    return ArchitectureBuilder(space).all_models(dict.fromkeys(named))
 
 
-def foreseen_by(space: Space, prices: Mapping[str, Price | None], load: Load) -> Foreseen | None:
+def make_row_estimator(
+    space: Space, prices: Mapping[str, Price | None], dataset_size: DatasetSize
+) -> RowEstimator | None:
     """What a row of an architecture takes as a rule; None where the space has no limit of it."""
     if not (space.limits.tokens or space.limits.usd):
         return None
 
     def foreseen(architecture: Architecture) -> tuple[int, float | None]:
-        taken = total(forecast(architecture, prices, load)).expected
-        tokens = (taken.prompt_tokens + taken.completion_tokens) // load.rows
-        return tokens, None if taken.cost is None else taken.cost / load.rows / 1e9
+        taken = total_forecast(forecast(architecture, prices, dataset_size)).expected
+        tokens = (taken.prompt_tokens + taken.completion_tokens) // dataset_size.rows
+        return tokens, None if taken.cost is None else taken.cost / dataset_size.rows / 1e9
 
     return foreseen

@@ -13,7 +13,7 @@ class _HasId(Protocol):
 R = TypeVar("R", bound=_HasId)
 
 
-def split(rows: Sequence[R], share: float, seed: int) -> tuple[list[R], list[R]]:
+def split_rows(rows: Sequence[R], share: float, seed: int) -> tuple[list[R], list[R]]:
     """The dev rows and the held-out rows, each in an order of the hash's.
 
     A row's place goes by its id and the seed alone, so that rows which are added move no other

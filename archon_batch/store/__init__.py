@@ -5,43 +5,49 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from archon_batch.store.attempt_writer import Clerk
+from archon_batch.store.attempt_writer import AttemptWriter
 from archon_batch.store.attempts import (
-    Begun,
-    BudgetReached,
-    Busy,
+    Admission,
+    Admitted,
+    AlreadySettled,
+    AttemptRequest,
+    AttemptResult,
+    BudgetExhausted,
+    BudgetWait,
+    CacheHit,
     CallId,
-    Finish,
-    Found,
-    Halted,
-    Poisoned,
-    Settled,
-    Start,
-    Started,
-    Tight,
+    DuplicateInFlight,
+    JobNotRunning,
+    PoisonPill,
 )
-from archon_batch.store.audit import Audit, Books
-from archon_batch.store.call_metrics import Measures, Outcome
-from archon_batch.store.completion_cache import Completions, Kept
-from archon_batch.store.database import Database, bring, connect, is_there
-from archon_batch.store.high_water_mark import Seen, Witness
+from archon_batch.store.audit import LedgerAudit, LedgerCheck
+from archon_batch.store.call_metrics import AttemptOutcomeCount, CallMetrics
+from archon_batch.store.completion_cache import CacheStats, CompletionCache
+from archon_batch.store.database import Database, create_engine, database_exists, migrate
+from archon_batch.store.high_water_mark import HighWaterMark, RecordedTotals
 from archon_batch.store.installation import Installation
-from archon_batch.store.item_results import Answered, AttemptLine, CallLine, Ending, Endings
+from archon_batch.store.item_results import (
+    AttemptRecord,
+    CallRecord,
+    ItemAnswer,
+    ItemResult,
+    ItemResults,
+)
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.leases import Leases
-from archon_batch.store.patience import patiently
-from archon_batch.store.process_identity import is_dead, me
-from archon_batch.store.rate_limits import Asked, ModelKey, ModelLimits
-from archon_batch.store.scheduled_runs import Night, Nights
-from archon_batch.store.scores import RowScore, Scores
-from archon_batch.store.searches import Search, Searches, TrialLine
+from archon_batch.store.patience import retry_while_unavailable
+from archon_batch.store.process_identity import current_process_id, is_dead
+from archon_batch.store.rate_limits import ConfiguredRateLimits, ModelKey, ModelRateLimits
+from archon_batch.store.scheduled_runs import ScheduledRun, ScheduledRuns
+from archon_batch.store.scores import RowScore, RowScores
+from archon_batch.store.searches import Searches, SearchRecord, TrialRecord
 from archon_batch.store.settlement import recover as _recover
-from archon_batch.store.shard_cursors import Lines, Still, Turn
+from archon_batch.store.shard_cursors import CursorPosition, ShardCursors, StalledCursor
 from archon_batch.store.spool import Spool
-from archon_batch.store.spool_replay import take_in
+from archon_batch.store.spool_replay import replay_spool
 from archon_batch.store.timestamps import now
-from archon_batch.store.usage_totals import Account, Accounts, By, Progress
+from archon_batch.store.usage_totals import GroupBy, Progress, UsageQueries, UsageTotals
 from archon_batch.store.workers import Worker, Workers
 
 
@@ -52,22 +58,22 @@ class Store:
     database: Database
     jobs: Jobs
     items: Items
-    accounts: Accounts
-    endings: Endings
-    completions: Completions
-    audit: Audit
-    measures: Measures
-    nights: Nights
-    limits: ModelLimits
+    usage: UsageQueries
+    item_results: ItemResults
+    completion_cache: CompletionCache
+    audit: LedgerAudit
+    call_metrics: CallMetrics
+    scheduled_runs: ScheduledRuns
+    rate_limits: ModelRateLimits
     workers: Workers
-    scores: Scores
+    scores: RowScores
     searches: Searches
-    lines: Lines
+    shard_cursors: ShardCursors
     leases: Leases
     installation: Installation
-    clerk: Clerk
+    attempt_writer: AttemptWriter
     spool: Spool | None = None
-    witness: Witness | None = None
+    high_water_mark: HighWaterMark | None = None
 
     @classmethod
     def open(cls, url: str, spool: Path | None = None) -> "Store":
@@ -82,65 +88,65 @@ class Store:
             StoreError: the database cannot be reached.
         """
         database = Database.open(url)
-        kept = None if spool is None else Spool.of(spool, database.name)
+        kept = None if spool is None else Spool.for_database(spool, database.canonical_address)
         installation = Installation(database)
-        witness = None if kept is None else Witness(kept.folder, database, installation)
+        witness = None if kept is None else HighWaterMark(kept.folder, database, installation)
         return cls(
             database,
             Jobs(database),
             Items(database),
-            Accounts(database),
-            Endings(database),
-            Completions(database),
-            Audit(database),
-            Measures(database),
-            Nights(database),
-            ModelLimits(database),
+            UsageQueries(database),
+            ItemResults(database),
+            CompletionCache(database),
+            LedgerAudit(database),
+            CallMetrics(database),
+            ScheduledRuns(database),
+            ModelRateLimits(database),
             Workers(database),
-            Scores(database),
+            RowScores(database),
             Searches(database),
-            Lines(database),
+            ShardCursors(database),
             Leases(database),
             installation,
-            Clerk(database, kept, witness),
+            AttemptWriter(database, kept, witness),
             kept,
             witness,
         )
 
     @staticmethod
-    def is_there(url: str) -> bool:
+    def exists(url: str) -> bool:
         """Whether there may be something in the database: to look must not make a file."""
-        return is_there(url)
+        return database_exists(url)
 
     @property
-    def where(self) -> str:
+    def address(self) -> str:
         """The database's address, without its password."""
         # A password may also stand behind the question mark.
         return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
     @property
-    def file(self) -> Path | None:
+    def sqlite_path(self) -> Path | None:
         """The database's file; a server has none."""
         url = self.database.engine.url
         return Path(url.database or "") if self.database.is_sqlite else None
 
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What is wrong with the database, or waits in the spool for a person, in words."""
         return [
-            *self.database.faults(),
-            *(self.spool.faults() if self.spool else ()),
-            *(self.witness.faults() if self.witness else ()),
+            *self.database.problems(),
+            *(self.spool.problems() if self.spool else ()),
+            *(self.high_water_mark.problems() if self.high_water_mark else ()),
         ]
 
-    def aside(self, job_id: str) -> int:
+    def count_quarantined(self, job_id: str) -> int:
         """How many ends of the job's attempts the ledger could not take in whole."""
-        kept = self.spool.aside.kept() if self.spool else ()
-        return sum(finish.start.call.job == job_id for _, some in kept for finish in some)
+        kept = self.spool.quarantine.read_all() if self.spool else ()
+        return sum(finish.request.call.job_id == job_id for _, some in kept for finish in some)
 
-    def recover(self, *, lapsed: bool = False) -> int:
+    def recover(self, *, include_expired_leases: bool = False) -> int:
         """Take in what was spooled; put attempts in doubt that no living process will settle.
 
-        A process is dead when the kernel that counts it says so, or, with ``lapsed``, when its
+        A process is dead when the kernel that counts it says so, or, with ``include_expired_leases``, when its
         lease has lapsed: to be asked for only by who knows that the database was there to renew
         it. Clocks of other machines are not compared: each process judges the age of its own
         attempts, and of the rest it counts only where a process has no lease.
@@ -150,29 +156,29 @@ class Store:
         Raises:
             StoreGoneError: the database knows less than this machine saw on record.
         """
-        if self.witness:
-            self.witness.check()
+        if self.high_water_mark:
+            self.high_water_mark.check()
         if self.spool:
-            take_in(self.database, self.spool)
+            replay_spool(self.database, self.spool)
         at = now()
         # Asked for after the attempts are known: a process has its lease before its first.
         leases, gone = cache(self.leases.all), cache(is_dead)
 
         def is_lost(owner: str, expires: datetime) -> bool:
-            if owner == me():
+            if owner == current_process_id():
                 return expires < at
             if gone(owner):
                 return True
             lives = leases().get(owner)
-            return expires < at if lives is None else lapsed and not lives
+            return expires < at if lives is None else include_expired_leases and not lives
 
-        with self.database.writing() as connection:
+        with self.database.write_transaction() as connection:
             return _recover(connection, is_lost, at)
 
     def close(self) -> None:
-        self.clerk.close()
-        if self.witness:
-            self.witness.close()
+        self.attempt_writer.close()
+        if self.high_water_mark:
+            self.high_water_mark.close()
         self.database.close()
 
 
@@ -182,59 +188,59 @@ def upgrade(url: str) -> None:
     Raises:
         SchemaError: they are of a newer version of the program.
     """
-    engine = connect(url)
+    engine = create_engine(url)
     try:
-        bring(engine)
+        migrate(engine)
     finally:
         engine.dispose()
 
 
 __all__ = [
-    "Account",
-    "Answered",
-    "Asked",
-    "AttemptLine",
-    "Begun",
-    "Books",
-    "BudgetReached",
-    "Busy",
-    "By",
+    "Admission",
+    "Admitted",
+    "AlreadySettled",
+    "AttemptOutcomeCount",
+    "AttemptRecord",
+    "AttemptRequest",
+    "AttemptResult",
+    "AttemptWriter",
+    "BudgetExhausted",
+    "BudgetWait",
+    "CacheHit",
+    "CacheStats",
     "CallId",
-    "CallLine",
-    "Clerk",
-    "Ending",
-    "Finish",
-    "Found",
-    "Halted",
+    "CallRecord",
+    "ConfiguredRateLimits",
+    "CursorPosition",
+    "DuplicateInFlight",
+    "GroupBy",
     "Installation",
+    "ItemAnswer",
+    "ItemResult",
     "Items",
     "Job",
-    "Kept",
+    "JobNotRunning",
     "Leases",
-    "Lines",
+    "LedgerCheck",
     "ModelKey",
     "NewItem",
     "NewJob",
-    "Night",
     "OpenItem",
-    "Outcome",
-    "Poisoned",
+    "PoisonPill",
     "Progress",
+    "RecordedTotals",
     "RowScore",
-    "Search",
-    "Seen",
-    "Settled",
-    "Start",
-    "Started",
-    "Still",
+    "ScheduledRun",
+    "SearchRecord",
+    "ShardCursors",
+    "StalledCursor",
     "Store",
-    "Tight",
-    "TrialLine",
-    "Turn",
+    "TrialRecord",
+    "UsageTotals",
     "Worker",
     "Workers",
-    "me",
+    "current_process_id",
     "now",
-    "patiently",
+    "retry_while_unavailable",
     "upgrade",
 ]

@@ -15,30 +15,30 @@ from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd
 from archon_batch.store import tables
-from archon_batch.store.compiled_sql import Record, execute, fetch
+from archon_batch.store.compiled_sql import ResultRow, execute_many, fetch_rows
 
 #: The outcome of an attempt whose process died, and of one that a rate limit turned away.
 WORKER_DIED, RATE_LIMIT = "worker_died", "rate_limit"
 
 #: The money of a job that moves.
-_MONEY = ("spent", "reserved", "in_doubt")
+_MONEY_COLUMNS = ("spent", "reserved", "in_doubt")
 #: The columns that name a call.
-CALL = (tables.attempts.c.job_id, tables.attempts.c.ix, tables.attempts.c.key)
+CALL_KEY_COLUMNS = (tables.attempts.c.job_id, tables.attempts.c.ix, tables.attempts.c.key)
 
 
 @dataclass(frozen=True)
 class CallId:
-    job: str
+    job_id: str
     ix: int
     key: CallKey
 
     @cached_property
-    def row(self) -> tuple[str, int, str]:
-        return self.job, self.ix, str(self.key)
+    def as_tuple(self) -> tuple[str, int, str]:
+        return self.job_id, self.ix, str(self.key)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class AttemptRequest:
     """An attempt that wants to begin."""
 
     call: CallId
@@ -46,95 +46,104 @@ class Start:
     model: str
     fingerprint: str
     #: The most it can cost; None when the model has no price.
-    reserve: NanoUsd | None
+    hold: NanoUsd | None
     #: Seconds after which it is certainly over.
-    lasts: float
+    expires_after: float
     #: Whether a completion that was paid for before may be taken.
-    reuse: bool
+    use_cache: bool
     owner: str
-    at: datetime
+    begun_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class Admitted:
     """The attempt is on record and may be sent."""
 
-    n: int
+    attempt_number: int
     #: How many attempts count against the call's bound, with this one.
-    tried: int
+    counted_attempts: int
     #: How many of those before are in doubt.
     in_doubt: int
     #: How many of those before a rate limit turned away.
-    refused: int = 0
+    rate_limited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class AlreadySettled:
     """The call has its reply from before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CacheHit:
     """A completion of the same request was found, and has become the call's reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Poisoned:
+class PoisonPill:
     """Process after process died over the call; it has become a failure."""
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
+class DuplicateInFlight:
     """Wait: the same request is on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tight:
+class BudgetWait:
     """Wait: what is left of the budget is kept back for calls in flight, which may cost less."""
 
 
 @dataclass(frozen=True, slots=True)
-class Halted:
+class JobNotRunning:
     """The job is not running: nothing is begun."""
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetReached:
+class BudgetExhausted:
     """The budget does not cover one more call, and nothing in flight will change that."""
 
 
-Begun = Started | Settled | Found | Poisoned | Busy | Tight | Halted | BudgetReached
+Admission = (
+    Admitted
+    | AlreadySettled
+    | CacheHit
+    | PoisonPill
+    | DuplicateInFlight
+    | BudgetWait
+    | JobNotRunning
+    | BudgetExhausted
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class AttemptResult:
     """How an attempt ended."""
 
-    start: Start
-    n: int
+    request: AttemptRequest
+    attempt_number: int
     billing: Billing
     #: ok, or the reason there is no answer.
     outcome: str
-    why: str | None
+    detail: str | None
     usage: Usage
     cost: NanoUsd | None
     estimated: bool
     #: What settles the call; None when it stays open, for another attempt or another day.
     reply: Reply | None
-    at: datetime
+    ended_at: datetime
 
 
-def lock(connection: Connection, jobs: Collection[str]) -> dict[str, Record]:
+def lock_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, ResultRow]:
     """Take the right to change attempts and money of these jobs, in one order of jobs.
 
     Whoever changes either has it first: two who take rows of Postgres each in their own order
     wait for each other. It lets in what only refers to the jobs. Return what the budgets say.
     """
-    found = (fetch(connection, _locked, id=job) for job in sorted(jobs))
+    found = (fetch_rows(connection, _lock_job_query, id=job) for job in sorted(job_ids))
     return {row.id: row for rows in found for row in rows}
 
 
-def _locked(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+def _lock_job_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     table = tables.jobs
     columns = (
         table.c.id, table.c.state, table.c.budget,
@@ -146,50 +155,50 @@ def _locked(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     return query.with_for_update(key_share=True)
 
 
-def move(connection: Connection, money: Mapping[str, Mapping[str, int]]) -> None:
+def add_money(connection: Connection, money: Mapping[str, Mapping[str, int]]) -> None:
     """Change the money of jobs by so much, in SQL and in one order of jobs."""
-    nothing = dict.fromkeys(_MONEY, 0)
+    nothing = dict.fromkeys(_MONEY_COLUMNS, 0)
     moved = [
         {"of_job": job, **nothing, **amounts}
         for job, amounts in sorted(money.items())
         if any(amounts.values())
     ]
-    execute(connection, _moved, moved)
+    execute_many(connection, _add_money_update, moved)
 
 
-def _moved(_sqlite: bool) -> sa.Update:
+def _add_money_update(_sqlite: bool) -> sa.Update:
     c = tables.jobs.c
-    changes = {name: c[name] + sa.bindparam(name, type_=c[name].type) for name in _MONEY}
+    changes = {name: c[name] + sa.bindparam(name, type_=c[name].type) for name in _MONEY_COLUMNS}
     return sa.update(tables.jobs).where(c.id == sa.bindparam("of_job")).values(changes)
 
 
-def once(table: sa.Table, *, sqlite: bool) -> Any:  # noqa: ANN401
+def insert_ignore(table: sa.Table, *, sqlite: bool) -> Any:  # noqa: ANN401
     """An insert that leaves a row that is there as it is."""
     insert = lite.insert if sqlite else postgresql.insert
     columns = {column.name: sa.bindparam(column.name, type_=column.type) for column in table.c}
     return insert(table).values(columns).on_conflict_do_nothing()
 
 
-def reply_kept(sqlite: bool) -> Any:  # noqa: ANN401
+def insert_reply(sqlite: bool) -> Any:  # noqa: ANN401
     """The insert of a call that is settled; the first reply stays."""
-    return once(tables.calls, sqlite=sqlite)
+    return insert_ignore(tables.calls, sqlite=sqlite)
 
 
-def settled(start: Start, at: datetime, **reply: Any) -> dict[str, Any]:  # noqa: ANN401
+def settled_call_row(request: AttemptRequest, settled_at: datetime, **reply: Any) -> dict[str, Any]:  # noqa: ANN401
     """The columns of a call that has its reply, with what there is of one."""
     nothing = {"text": None, "failure": None, "finish": None, "cached": False, "saved": None}
-    return {**about(start), **nothing, **reply, "settled_at": at}
+    return {**call_columns(request), **nothing, **reply, "settled_at": settled_at}
 
 
-def about(start: Start) -> dict[str, Any]:
+def call_columns(request: AttemptRequest) -> dict[str, Any]:
     """The columns that a call and its attempts have in common."""
     return {
-        "job_id": start.call.job,
-        "ix": start.call.ix,
-        "key": start.call.row[2],
-        "layer": start.call.key.layer,
-        "component": start.call.key.component,
-        "kind": start.kind,
-        "model": start.model,
-        "fingerprint": start.fingerprint,
+        "job_id": request.call.job_id,
+        "ix": request.call.ix,
+        "key": request.call.as_tuple[2],
+        "layer": request.call.key.layer,
+        "component": request.call.key.component,
+        "kind": request.kind,
+        "model": request.model,
+        "fingerprint": request.fingerprint,
     }

@@ -6,49 +6,49 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from archon_batch.store import tables
-from archon_batch.store.attempts import CALL
+from archon_batch.store.attempts import CALL_KEY_COLUMNS
 from archon_batch.store.database import Database
-from archon_batch.store.settlement import LATE
+from archon_batch.store.settlement import LATE_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class LedgerCheck:
     """What the entries say, and what was written down beside them. Nano-dollars."""
 
     #: Spent, reserved and in doubt: added up from the attempts, and as the job has them.
-    added: tuple[int, int, int]
-    written: tuple[int, int, int]
+    recomputed: tuple[int, int, int]
+    stored: tuple[int, int, int]
     budget: int | None
     #: Attempts that were billed more than was kept back for them, and by how much in all.
-    exceeding: int
-    exceeded: int
+    overrun_attempts: int
+    overrun_cost: int
     #: The rows that the job took in, and its items by their status.
     rows: int
-    items: dict[str, int]
+    items_by_status: dict[str, int]
     #: Items whose status and contents do not belong together.
-    halves: int
+    inconsistent_items: int
     #: Calls with a reply that was neither found nor answered by an attempt on the bill.
-    unpaid: int
+    unpaid_replies: int
     #: Attempts that were answered, and whose call has no reply.
-    unanswered: int
+    answers_without_reply: int
     #: Calls with several attempts under way.
-    twice: int
+    calls_sent_twice: int
     #: Calls with an attempt on the bill that was made although an answer was on record; and those
     #: with several on the bill because an answer came late, to an attempt that was in doubt.
-    paid_again: int
-    paid_late: int
+    calls_paid_twice: int
+    calls_paid_late: int
     #: Attempts under way, and those among them whose time is over.
-    sending: int
+    open_attempts: int
 
 
-class Audit:
+class LedgerAudit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def books(self, job_id: str) -> Books:
+    def check(self, job_id: str) -> LedgerCheck:
         """Add the job's books up, at one moment."""
         a, c, i = tables.attempts.c, tables.calls.c, tables.items.c
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             if not self._database.is_sqlite:
                 connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             job = connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id)).one()
@@ -56,9 +56,9 @@ class Audit:
             answered = sa.exists().where(of_call, a.state == "billed", a.outcome == "ok")
             has_reply = sa.exists().where(of_call)
             twice = (
-                sa.select(*CALL)
+                sa.select(*CALL_KEY_COLUMNS)
                 .where(a.job_id == job_id, a.state == "sending")
-                .group_by(*CALL)
+                .group_by(*CALL_KEY_COLUMNS)
                 .having(sa.func.count() > 1)
             )
             broken = sa.or_(
@@ -73,37 +73,39 @@ class Audit:
                     a.job_id == job_id, beyond > 0
                 )
             ).one()
-            return Books(
-                added=_added(connection, job_id),
-                written=(job.spent, job.reserved, job.in_doubt),
+            return LedgerCheck(
+                recomputed=_recomputed_money(connection, job_id),
+                stored=(job.spent, job.reserved, job.in_doubt),
                 budget=job.budget,
-                exceeding=exceeding,
-                exceeded=int(exceeded or 0),
+                overrun_attempts=exceeding,
+                overrun_cost=int(exceeded or 0),
                 rows=job.rows,
-                items=_by_status(connection, job_id),
-                halves=_count(connection, sa.select(i.ix).where(i.job_id == job_id, broken)),
-                unpaid=_count(
+                items_by_status=_items_by_status(connection, job_id),
+                inconsistent_items=_count(
+                    connection, sa.select(i.ix).where(i.job_id == job_id, broken)
+                ),
+                unpaid_replies=_count(
                     connection,
                     sa.select(c.key).where(
                         c.job_id == job_id, sa.not_(c.cached), c.failure.is_(None), ~answered
                     ),
                 ),
-                unanswered=_count(
+                answers_without_reply=_count(
                     connection,
                     sa.select(a.key).where(
                         a.job_id == job_id, a.outcome == "ok", a.counts, ~has_reply
                     ),
                 ),
-                twice=_count(connection, twice),
-                paid_again=_count(connection, _answered_before(job_id, late=False)),
-                paid_late=_count(connection, _answered_before(job_id, late=True)),
-                sending=_count(
+                calls_sent_twice=_count(connection, twice),
+                calls_paid_twice=_count(connection, _calls_paid_twice_query(job_id, late=False)),
+                calls_paid_late=_count(connection, _calls_paid_twice_query(job_id, late=True)),
+                open_attempts=_count(
                     connection, sa.select(a.key).where(a.job_id == job_id, a.state == "sending")
                 ),
             )
 
 
-def _answered_before(job_id: str, *, late: bool) -> sa.Select[tuple[object, ...]]:
+def _calls_paid_twice_query(job_id: str, *, late: bool) -> sa.Select[tuple[object, ...]]:
     """Calls with an answer that was paid for before another attempt that was paid for too.
 
     Both count: who retries begins a new count.
@@ -113,7 +115,7 @@ def _answered_before(job_id: str, *, late: bool) -> sa.Select[tuple[object, ...]
     again = sa.exists().where(
         *of_call, later.c.n > first.c.n, later.c.counts, later.c.state == "billed"
     )
-    is_late = sa.func.coalesce(first.c.why, "") == LATE
+    is_late = sa.func.coalesce(first.c.why, "") == LATE_ANSWER
     return (
         sa.select(first.c.ix, first.c.key)
         .where(first.c.job_id == job_id, first.c.counts, first.c.state == "billed")
@@ -122,7 +124,7 @@ def _answered_before(job_id: str, *, late: bool) -> sa.Select[tuple[object, ...]
     )
 
 
-def _added(connection: Connection, job_id: str) -> tuple[int, int, int]:
+def _recomputed_money(connection: Connection, job_id: str) -> tuple[int, int, int]:
     a = tables.attempts.c
     sums = (
         sa.func.sum(a.cost),
@@ -134,7 +136,7 @@ def _added(connection: Connection, job_id: str) -> tuple[int, int, int]:
     return spent, reserved, in_doubt
 
 
-def _by_status(connection: Connection, job_id: str) -> dict[str, int]:
+def _items_by_status(connection: Connection, job_id: str) -> dict[str, int]:
     table = tables.items
     query = (
         sa.select(table.c.status, sa.func.count())

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from archon_batch.archon import CallKey
 from archon_batch.store import tables
 from archon_batch.store.database import Database
-from archon_batch.store.timestamps import utc
+from archon_batch.store.timestamps import as_utc
 
 #: Items whose attempts are read at once.
-_CHUNK = 500
+_ITEMS_PER_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptOutcomeCount:
     """Attempts of one component that ended alike."""
 
     layer: int
@@ -28,27 +28,27 @@ class Outcome:
     retries: int
 
 
-class Measures:
+class CallMetrics:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def seconds(self, job_id: str) -> Iterator[tuple[tuple[int, int, str], float]]:
+    def durations(self, job_id: str) -> Iterator[tuple[tuple[int, int, str], float]]:
         """How long each attempt took that got an answer, with its layer, component and model."""
         c = tables.attempts.c
         query = sa.select(c.layer, c.component, c.model, c.begun_at, c.ended_at).where(
             c.job_id == job_id, c.outcome == "ok", c.ended_at.is_not(None)
         )
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             last = connection.scalar(sa.select(sa.func.max(c.ix)).where(c.job_id == job_id))
-        for first in range(0, 0 if last is None else last + 1, _CHUNK):
-            part = query.where(c.ix.between(first, first + _CHUNK - 1))
-            with self._database.reading() as connection:
+        for first in range(0, 0 if last is None else last + 1, _ITEMS_PER_READ):
+            part = query.where(c.ix.between(first, first + _ITEMS_PER_READ - 1))
+            with self._database.read_transaction() as connection:
                 rows = connection.execute(part).all()
             for row in rows:
-                took = (utc(row.ended_at) - utc(row.begun_at)).total_seconds()
+                took = (as_utc(row.ended_at) - as_utc(row.begun_at)).total_seconds()
                 yield (row.layer, row.component, row.model), took
 
-    def outcomes(self, job_id: str) -> list[Outcome]:
+    def outcome_counts(self, job_id: str) -> list[AttemptOutcomeCount]:
         """How the attempts ended, by component."""
         c = tables.attempts.c
         columns = (c.layer, c.component, c.model, c.outcome)
@@ -62,13 +62,15 @@ class Measures:
             .group_by(*columns)
             .order_by(c.layer, c.component, c.model)
         )
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return [
-                Outcome(r.layer, r.component, r.model, r.outcome, r.attempts, int(r.retries))
+                AttemptOutcomeCount(
+                    r.layer, r.component, r.model, r.outcome, r.attempts, int(r.retries)
+                )
                 for r in connection.execute(query)
             ]
 
-    def drafts(
+    def first_layer_texts(
         self, job_id: str, first: int, last: int, stride: int = 1
     ) -> Mapping[int, Sequence[tuple[str, str]]]:
         """What the first layer's generators said, as model and text, by the rows first to last.
@@ -84,7 +86,7 @@ class Measures:
             c.kind == "generator",
         )
         slots: dict[int, dict[tuple[int, ...], tuple[CallKey, str, str | None]]] = {}
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             for row in connection.execute(query):
                 key = CallKey.parse(row.key)
                 of_row = slots.setdefault(row.ix, {})

@@ -20,23 +20,25 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine
 
 #: Makes a statement; on SQLite, or not.
-Build = Callable[[bool], sa.Executable]
+StatementBuilder = Callable[[bool], sa.Executable]
 #: A row of a query, whose columns are its attributes.
-Record = Any
+ResultRow = Any
 
-_COMPILED: "WeakKeyDictionary[Engine, dict[Build, _Compiled]]" = WeakKeyDictionary()
+_STATEMENT_CACHE: "WeakKeyDictionary[Engine, dict[StatementBuilder, _CompiledStatement]]" = (
+    WeakKeyDictionary()
+)
 
 
 @dataclass(slots=True)
-class _Compiled:
+class _CompiledStatement:
     sql: str
     #: A row's parameters as the driver takes them, by place or by name.
-    values: Callable[[Mapping[str, Any]], Any]
+    to_parameters: Callable[[Mapping[str, Any]], Any]
     #: Makes a record of columns; known once the driver has said their names.
-    record: Callable[..., Record] | None = None
+    row_type: Callable[..., ResultRow] | None = None
 
     @classmethod
-    def of(cls, statement: sa.Executable, dialect: Dialect) -> "_Compiled":
+    def from_statement(cls, statement: sa.Executable, dialect: Dialect) -> "_CompiledStatement":
         compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         names = tuple(compiled.positiontup or compiled.binds)
         if not compiled.positiontup:
@@ -50,45 +52,49 @@ class _Compiled:
         def values(row: Mapping[str, Any]) -> Sequence[Any]:
             picked = list(pick(row))
             for n in moments:
-                picked[n] = _text(picked[n])
+                picked[n] = _sqlite_timestamp(picked[n])
             return picked
 
         return cls(str(compiled), values if moments else pick)
 
 
-def say(connection: Connection, sql: str) -> None:
+def execute_sql(connection: Connection, sql: str) -> None:
     """Have the driver run a statement without parameters or rows."""
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(sql)
 
 
-def execute(connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+def execute_many(
+    connection: Connection, build: StatementBuilder, rows: Sequence[Mapping[str, Any]]
+) -> None:
     """Run the statement once for each row of its parameters."""
     if rows:
-        compiled = _compiled(connection, build)
+        compiled = _get_compiled(connection, build)
         with closing(connection.connection.cursor()) as cursor:
-            cursor.executemany(compiled.sql, [compiled.values(row) for row in rows])
+            cursor.executemany(compiled.sql, [compiled.to_parameters(row) for row in rows])
 
 
-def fetch(connection: Connection, build: Build, **values: object) -> Sequence[Record]:
+def fetch_rows(
+    connection: Connection, build: StatementBuilder, **values: object
+) -> Sequence[ResultRow]:
     """The rows of a query, as the driver has them: in SQLite moments are text."""
-    compiled = _compiled(connection, build)
+    compiled = _get_compiled(connection, build)
     with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(compiled.sql, compiled.values(values))
+        cursor.execute(compiled.sql, compiled.to_parameters(values))
         rows = cursor.fetchall()
         if not rows:
             return rows
-        if compiled.record is None:
-            compiled.record = _record([column[0] for column in cursor.description or ()])
-    return list(starmap(compiled.record, rows))
+        if compiled.row_type is None:
+            compiled.row_type = _make_row_type([column[0] for column in cursor.description or ()])
+    return list(starmap(compiled.row_type, rows))
 
 
-def listed(values: Iterable[tuple[object, ...]]) -> str:
+def json_param(values: Iterable[tuple[object, ...]]) -> str:
     """A parameter for ``among``: one, however many there are; what is there twice counts once."""
     return orjson.dumps(list(dict.fromkeys(values))).decode()
 
 
-def among(
+def where_in(
     query: sa.Select[*tuple[Any, ...]],
     columns: Sequence[sa.ColumnElement[Any]],
     name: str,
@@ -116,20 +122,22 @@ def among(
     )
 
 
-def _compiled(connection: Connection, build: Build) -> _Compiled:
-    known = _COMPILED.setdefault(connection.engine, {})
+def _get_compiled(connection: Connection, build: StatementBuilder) -> _CompiledStatement:
+    known = _STATEMENT_CACHE.setdefault(connection.engine, {})
     found = known.get(build)
     if found is None:
         dialect = connection.dialect
-        found = known[build] = _Compiled.of(build(dialect.name == "sqlite"), dialect)
+        found = known[build] = _CompiledStatement.from_statement(
+            build(dialect.name == "sqlite"), dialect
+        )
     return found
 
 
-def _record(names: Sequence[str]) -> Callable[..., Record]:
-    return namedtuple("Record", names, rename=True)  # noqa: PYI024  (of types nothing is known)
+def _make_row_type(names: Sequence[str]) -> Callable[..., ResultRow]:
+    return namedtuple("ResultRow", names, rename=True)  # noqa: PYI024  (of types nothing is known)
 
 
 @lru_cache(maxsize=256)
-def _text(moment: datetime | None) -> str | None:
+def _sqlite_timestamp(moment: datetime | None) -> str | None:
     """As SQLAlchemy writes moments in SQLite, which has no type for them."""
     return None if moment is None else moment.replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from archon_batch.store import tables
 from archon_batch.store.database import Database
-from archon_batch.store.timestamps import utc
+from archon_batch.store.timestamps import as_utc
 
 #: Fingerprints in one question: fewer than the variables that SQLite takes.
-_MANY = 500
+_LOOKUP_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CacheStats:
     """What is kept of one model."""
 
     model: str
@@ -29,18 +29,18 @@ class Kept:
     newest: datetime
 
 
-class Shelf(NamedTuple):
+class CachedCompletion(NamedTuple):
     """What a kept reply holds for a forecast: its tokens and its cost, where these are known."""
 
     text: str
     finish: str | None
 
 
-class Completions:
+class CompletionCache:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def kept(self) -> list[Kept]:
+    def stats(self) -> list[CacheStats]:
         """What is kept, by model."""
         c = tables.completions.c
         query = (
@@ -55,9 +55,9 @@ class Completions:
             .group_by(c.model)
             .order_by(c.model)
         )
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return [
-                Kept(model, count, int(size or 0), int(cost), utc(oldest), utc(newest))
+                CacheStats(model, count, int(size or 0), int(cost), as_utc(oldest), as_utc(newest))
                 for model, count, size, cost, oldest, newest in connection.execute(query)
             ]
 
@@ -70,18 +70,18 @@ class Completions:
         condition = table.c.made_at < before
         if model is not None:
             condition &= table.c.model == model
-        with self._database.writing() as connection:
+        with self._database.write_transaction() as connection:
             return connection.execute(sa.delete(table).where(condition)).rowcount
 
-    def among(self, fingerprints: Iterable[str]) -> dict[str, Shelf]:
+    def lookup(self, fingerprints: Iterable[str]) -> dict[str, CachedCompletion]:
         """Those of the requests whose replies are kept."""
         table = tables.completions
         wanted = list(dict.fromkeys(fingerprints))
-        found: dict[str, Shelf] = {}
+        found: dict[str, CachedCompletion] = {}
         query = sa.select(table.c.fingerprint, table.c.text, table.c.finish)
-        with self._database.reading() as connection:
-            for at in range(0, len(wanted), _MANY):
-                some = table.c.fingerprint.in_(wanted[at : at + _MANY])
+        with self._database.read_transaction() as connection:
+            for at in range(0, len(wanted), _LOOKUP_CHUNK):
+                some = table.c.fingerprint.in_(wanted[at : at + _LOOKUP_CHUNK])
                 for row in connection.execute(query.where(some)):
-                    found[row.fingerprint] = Shelf(row.text, row.finish)
+                    found[row.fingerprint] = CachedCompletion(row.text, row.finish)
         return found

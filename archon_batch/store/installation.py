@@ -21,13 +21,13 @@ class Installation:
             StoreError: the database cannot be reached.
         """
         query = sa.select(tables.installation.c.id)
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             found = connection.scalar(query)
-        return str(found or self._drawn())
+        return str(found or self._create_id())
 
-    def _drawn(self) -> str:
-        with self._database.writing() as connection:
-            self._database.one_at_a_time(connection, "installation")
+    def _create_id(self) -> str:
+        with self._database.write_transaction() as connection:
+            self._database.advisory_lock(connection, "installation")
             found = connection.scalar(sa.select(tables.installation.c.id))
             if found is None:
                 found = uuid.uuid4().hex[:12]

@@ -13,22 +13,22 @@ from archon_batch.archon import CallKey, Message, Question, Reply
 from archon_batch.errors import JobNotFoundError
 from archon_batch.evaluation import Score
 from archon_batch.store import tables
-from archon_batch.store.compiled_sql import Record
+from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database
-from archon_batch.store.scores import Scores
-from archon_batch.store.timestamps import utc
-from archon_batch.store.usage_totals import Account, Accounts
+from archon_batch.store.scores import RowScores
+from archon_batch.store.timestamps import as_utc
+from archon_batch.store.usage_totals import UsageQueries, UsageTotals
 
 #: Rows that are read at once when a job is exported.
-_CHUNK = 500
+_ROWS_PER_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptLine:
-    n: int
+class AttemptRecord:
+    attempt_number: int
     state: str
     outcome: str | None
-    why: str | None
+    detail: str | None
     cost: int | None
     #: The cost is the highest possible, since the provider did not report the tokens.
     estimated: bool
@@ -39,21 +39,21 @@ class AttemptLine:
 
 
 @dataclass(frozen=True, slots=True)
-class CallLine:
+class CallRecord:
     key: str
     kind: str
     model: str
     text: str | None
     failure: str | None
     #: The provider's word for why the text ends: ``stop``, ``length``, ...
-    finish: str | None
+    finish_reason: str | None
     cached: bool
-    saved: int | None
-    attempts: Sequence[AttemptLine] = ()
+    cache_saved: int | None
+    attempts: Sequence[AttemptRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ItemAnswer:
     """An item's answer, if it has one, and what came with its row."""
 
     ix: int
@@ -66,7 +66,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ItemResult:
     """An item as an export shows it."""
 
     ix: int
@@ -74,27 +74,27 @@ class Ending:
     status: str
     answer: str | None
     reason: str | None
-    notes: Sequence[Mapping[str, Any]]
+    warnings: Sequence[Mapping[str, Any]]
     extras: Mapping[str, Any]
     #: From its first attempt to its end; None when nothing was sent for it.
     seconds: float | None
-    account: Account = field(default_factory=Account)
+    usage: UsageTotals = field(default_factory=UsageTotals)
     #: By metric.
     scores: Mapping[str, Score] = field(default_factory=dict)
 
 
-class Endings:
+class ItemResults:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._accounts = Accounts(database)
-        self._scores = Scores(database)
+        self._usage = UsageQueries(database)
+        self._scores = RowScores(database)
 
-    def all(self, job_id: str) -> Iterator[Ending]:
+    def all(self, job_id: str) -> Iterator[ItemResult]:
         """Every item with its account, in the dataset's order, a part at a time."""
-        for rows in self._parts(job_id, sa.select(tables.items)):
-            yield from self._endings(job_id, rows)
+        for rows in self._chunks(job_id, sa.select(tables.items)):
+            yield from self._results(job_id, rows)
 
-    def answers(self, job_id: str) -> Iterator[Answered]:
+    def answers(self, job_id: str) -> Iterator[ItemAnswer]:
         """Every item's answer, in the dataset's order, a part at a time."""
         table = tables.items
         query = sa.select(
@@ -105,9 +105,9 @@ class Endings:
             table.c.reason,
             table.c.extras,
         )
-        for rows in self._parts(job_id, query):
+        for rows in self._chunks(job_id, query):
             for row in rows:
-                yield Answered(
+                yield ItemAnswer(
                     ix=row.ix,
                     row_id=row.row_id,
                     status=row.status,
@@ -119,11 +119,11 @@ class Endings:
     def questions(self, job_id: str) -> Iterator[tuple[int, Question]]:
         """What every item asks, in the dataset's order, a part at a time."""
         table = tables.items
-        for rows in self._parts(job_id, sa.select(table.c.ix, table.c.row_id, table.c.messages)):
+        for rows in self._chunks(job_id, sa.select(table.c.ix, table.c.row_id, table.c.messages)):
             for row in rows:
                 yield row.ix, _question(row)
 
-    def one(self, job_id: str, row_id: str) -> Ending:
+    def get(self, job_id: str, row_id: str) -> ItemResult:
         """The item of that row.
 
         Raises:
@@ -131,14 +131,16 @@ class Endings:
         """
         table = tables.items
         query = sa.select(table).where(table.c.job_id == job_id, table.c.row_id == row_id)
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             row = connection.execute(query).first()
         if row is None:
             raise JobNotFoundError(job_id, f"it has no row {row_id!r}")
-        (ending,) = self._endings(job_id, [row])
+        (ending,) = self._results(job_id, [row])
         return ending
 
-    def on_record(self, job_id: str, ix: int) -> tuple[Question, Mapping[CallKey, Reply]]:
+    def question_and_replies(
+        self, job_id: str, ix: int
+    ) -> tuple[Question, Mapping[CallKey, Reply]]:
         """What the item asks, and its replies, wherever it stands.
 
         A row that could not be accepted asks nothing: its question has no messages.
@@ -150,25 +152,25 @@ class Endings:
         settled = sa.select(calls.c.key, calls.c.text, calls.c.failure, calls.c.finish).where(
             calls.c.job_id == job_id, calls.c.ix == ix
         )
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             item = connection.execute(asked).one()
             replies = {
-                CallKey.parse(row.key): Reply(row.text, row.failure, finish=row.finish)
+                CallKey.parse(row.key): Reply(row.text, row.failure, finish_reason=row.finish)
                 for row in connection.execute(settled)
             }
         return _question(item), replies
 
-    def calls(self, job_id: str, ix: int) -> list[CallLine]:
+    def calls(self, job_id: str, ix: int) -> list[CallRecord]:
         """Every call of an item with its attempts, in the order they were asked."""
         calls, attempts = tables.calls, tables.attempts
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             settled = {
                 row.key: row
                 for row in connection.execute(
                     sa.select(calls).where(calls.c.job_id == job_id, calls.c.ix == ix)
                 )
             }
-            tried: dict[str, list[Record]] = {key: [] for key in settled}
+            tried: dict[str, list[ResultRow]] = {key: [] for key in settled}
             query = sa.select(attempts).where(attempts.c.job_id == job_id, attempts.c.ix == ix)
             for row in connection.execute(query.order_by(attempts.c.n)):
                 tried.setdefault(row.key, []).append(row)
@@ -177,35 +179,35 @@ class Endings:
             call = settled.get(key)
             named = call or tried[key][0]
             lines.append(
-                CallLine(
+                CallRecord(
                     key=key,
                     kind=named.kind,
                     model=named.model,
                     text=call.text if call else None,
                     failure=call.failure if call else None,
-                    finish=call.finish if call else None,
+                    finish_reason=call.finish if call else None,
                     cached=bool(call and call.cached),
-                    saved=call.saved if call else None,
-                    attempts=tuple(_attempt(row) for row in tried[key]),
+                    cache_saved=call.saved if call else None,
+                    attempts=tuple(_attempt_record(row) for row in tried[key]),
                 )
             )
         return lines
 
-    def _parts(self, job_id: str, query: sa.Select[Any]) -> Iterator[Sequence[Record]]:
+    def _chunks(self, job_id: str, query: sa.Select[Any]) -> Iterator[Sequence[ResultRow]]:
         table, at = tables.items, 0
         while True:
             part = query.where(table.c.job_id == job_id, table.c.ix >= at)
-            with self._database.reading() as connection:
-                rows = connection.execute(part.order_by(table.c.ix).limit(_CHUNK)).all()
+            with self._database.read_transaction() as connection:
+                rows = connection.execute(part.order_by(table.c.ix).limit(_ROWS_PER_READ)).all()
             if not rows:
                 return
             yield rows
             at = rows[-1].ix + 1
 
-    def _endings(self, job_id: str, rows: Sequence[Record]) -> Iterator[Ending]:
+    def _results(self, job_id: str, rows: Sequence[ResultRow]) -> Iterator[ItemResult]:
         first, last = rows[0].ix, rows[-1].ix
         attempts, calls = tables.attempts, tables.calls
-        groups = self._accounts.grouped(
+        groups = self._usage.grouped_by(
             ("ix",),
             sa.and_(attempts.c.job_id == job_id, attempts.c.ix.between(first, last)),
             sa.and_(calls.c.job_id == job_id, calls.c.ix.between(first, last)),
@@ -215,43 +217,43 @@ class Endings:
             .where(attempts.c.job_id == job_id, attempts.c.ix.between(first, last))
             .group_by(attempts.c.ix)
         )
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             begun = {row.ix: row[1] for row in connection.execute(query)}
         scores: dict[int, dict[str, Score]] = defaultdict(dict)
         for scored in self._scores.between(job_id, first, last):
             scores[scored.ix][scored.metric] = scored.score
         for row in rows:
-            yield Ending(
+            yield ItemResult(
                 ix=row.ix,
                 row_id=row.row_id,
                 status=row.status,
                 answer=row.answer,
                 reason=row.reason,
-                notes=json.loads(row.notes) if row.notes else (),
+                warnings=json.loads(row.notes) if row.notes else (),
                 extras=json.loads(row.extras),
                 seconds=_seconds(begun.get(row.ix), row.ended_at),
-                account=groups.get((row.ix,), Account()),
+                usage=groups.get((row.ix,), UsageTotals()),
                 scores=scores[row.ix],
             )
 
 
-def _question(row: Record) -> Question:
+def _question(row: ResultRow) -> Question:
     messages = tuple(Message(role, text) for role, text in json.loads(row.messages))
     return Question(row.row_id, messages)
 
 
-def _attempt(row: Record) -> AttemptLine:
-    return AttemptLine(
-        n=row.n,
+def _attempt_record(row: ResultRow) -> AttemptRecord:
+    return AttemptRecord(
+        attempt_number=row.n,
         state=row.state,
         outcome=row.outcome,
-        why=row.why,
+        detail=row.why,
         cost=row.cost,
         estimated=row.estimated,
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
-        begun_at=utc(row.begun_at),
-        ended_at=utc(row.ended_at),
+        begun_at=as_utc(row.begun_at),
+        ended_at=as_utc(row.ended_at),
     )
 
 

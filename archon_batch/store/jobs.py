@@ -12,16 +12,16 @@ from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Question
 from archon_batch.errors import JobNotFoundError
-from archon_batch.money import Beyond, NanoUsd, Price
+from archon_batch.money import NanoUsd, Overbilling, Price
 from archon_batch.store import tables
-from archon_batch.store.attempts import lock
-from archon_batch.store.compiled_sql import Record, fetch
+from archon_batch.store.attempts import lock_jobs
+from archon_batch.store.compiled_sql import ResultRow, fetch_rows
 from archon_batch.store.database import Database
 from archon_batch.store.text_values import storable
-from archon_batch.store.timestamps import now, read
+from archon_batch.store.timestamps import now, parse_timestamp
 
 #: Rows that are inserted by one statement.
-_CHUNK = 1_000
+_ROWS_PER_INSERT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class NewJob:
     prices: Mapping[str, Price | None]
     options: Mapping[str, object]
     #: Items in a shard.
-    shard: int
+    shard_size: int
     #: Shards under way at once.
-    width: int
+    concurrent_shards: int
     budget: NanoUsd | None
     #: high, normal or low.
     priority: str = "normal"
@@ -63,35 +63,35 @@ class Job:
     prices: Mapping[str, Price | None]
     options: Mapping[str, Any]
     rows: int
-    shard: int
-    width: int
+    shard_size: int
+    concurrent_shards: int
     #: running, paused, stopped, cancelled or done.
     state: str
     reason: str | None
     budget: NanoUsd | None
     spent: NanoUsd
-    reserved: NanoUsd
+    held: NanoUsd
     in_doubt: NanoUsd
     created_at: datetime
     ended_at: datetime | None
     #: high, normal or low.
     priority: str = "normal"
     #: What its models were seen to count beyond what they were asked for.
-    beyond: Mapping[str, Beyond] = field(default_factory=dict)
+    overbilling: Mapping[str, Overbilling] = field(default_factory=dict)
 
 
 class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, new: NewJob, items: Iterable[NewItem]) -> tuple[Job, bool]:
+    def get_or_create(self, new: NewJob, items: Iterable[NewItem]) -> tuple[Job, bool]:
         """Make the job and its items, or find the one that the same submission made before.
 
         Returns:
             The job, and whether it is new. All of it is in the database, or none.
         """
-        with self._database.writing() as connection:
-            self._database.one_at_a_time(connection, new.submit_key)
+        with self._database.write_transaction() as connection:
+            self._database.advisory_lock(connection, new.submit_key)
             known = connection.execute(
                 sa.select(tables.jobs.c.id).where(tables.jobs.c.submit_key == new.submit_key)
             ).scalar()
@@ -100,14 +100,14 @@ class Jobs:
                 connection.execute(sa.insert(tables.jobs), _job_row(job_id, new))
                 rows = 0
                 numbered = enumerate(items)
-                while chunk := list(islice(numbered, _CHUNK)):
+                while chunk := list(islice(numbered, _ROWS_PER_INSERT)):
                     rows += len(chunk)
                     connection.execute(
                         sa.insert(tables.items),
-                        [_item_row(job_id, ix, ix // new.shard, item) for ix, item in chunk],
+                        [_item_row(job_id, ix, ix // new.shard_size, item) for ix, item in chunk],
                     )
-                connection.execute(_of(job_id, sa.update(tables.jobs)).values(rows=rows))
-            return _job(_one(connection, job_id)), known is None
+                connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(rows=rows))
+            return _job_from_row(_fetch_job(connection, job_id)), known is None
 
     def find(self, ref: str) -> Job:
         """The job of that id, or of that name if there is one, or whose id begins so.
@@ -123,11 +123,11 @@ class Jobs:
                 table.c.id.startswith(ref, autoescape=True),
                 table.c.name.startswith(ref, autoescape=True),
             ]
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             for condition in conditions:
                 rows = connection.execute(sa.select(table).where(condition).limit(6)).all()
                 if len(rows) == 1:
-                    return _job(rows[0])
+                    return _job_from_row(rows[0])
                 if rows:
                     listed = ", ".join(f"{row.id} ({row.name})" for row in rows)
                     raise JobNotFoundError(ref, f"several jobs fit: {listed}")
@@ -135,16 +135,16 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """Every job, the newest first."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             query = sa.select(tables.jobs).order_by(tables.jobs.c.created_at.desc())
-            return [_job(row) for row in connection.execute(query)]
+            return [_job_from_row(row) for row in connection.execute(query)]
 
-    def named(self, name: str) -> Job | None:
+    def newest_named(self, name: str) -> Job | None:
         """The newest job of that very name."""
         query = sa.select(tables.jobs).where(tables.jobs.c.name == name)
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             row = connection.execute(query.order_by(tables.jobs.c.created_at.desc())).first()
-        return None if row is None else _job(row)
+        return None if row is None else _job_from_row(row)
 
     def get(self, job_id: str) -> Job:
         """The job of that very id.
@@ -152,88 +152,90 @@ class Jobs:
         Raises:
             JobNotFoundError: there is none.
         """
-        with self._database.reading() as connection:
-            return _job(_one(connection, job_id))
+        with self._database.read_transaction() as connection:
+            return _job_from_row(_fetch_job(connection, job_id))
 
-    def move(
-        self, job_id: str, state: str, *, only_from: Iterable[str], reason: str | None = None
+    def change_state(
+        self, job_id: str, state: str, *, from_states: Iterable[str], reason: str | None = None
     ) -> bool:
         """Change the job's state if it is in one of those named; return whether it was."""
         ends = state in ("done", "cancelled")
-        with self._database.writing() as connection:
+        with self._database.write_transaction() as connection:
             changed = connection.execute(
-                _of(job_id, sa.update(tables.jobs))
-                .where(tables.jobs.c.state.in_(list(only_from)))
+                _where_job(job_id, sa.update(tables.jobs))
+                .where(tables.jobs.c.state.in_(list(from_states)))
                 .values(state=state, reason=storable(reason), ended_at=now() if ends else None)
             )
             return changed.rowcount == 1
 
-    def set_going(
-        self, job_id: str, *, only_from: Iterable[str], budget: NanoUsd | None = None
+    def resume(
+        self, job_id: str, *, from_states: Iterable[str], budget: NanoUsd | None = None
     ) -> Job:
         """Have the job run if it is in one of those states, under a new budget if there is one.
 
         Return the job as it is then.
         """
         table = tables.jobs
-        goes_on = _of(job_id, sa.update(table)).where(table.c.state.in_(list(only_from)))
-        with self._database.writing() as connection:
+        goes_on = _where_job(job_id, sa.update(table)).where(table.c.state.in_(list(from_states)))
+        with self._database.write_transaction() as connection:
             if budget is not None:
-                connection.execute(_of(job_id, sa.update(table)).values(budget=budget))
+                connection.execute(_where_job(job_id, sa.update(table)).values(budget=budget))
             connection.execute(goes_on.values(state="running", reason=None, ended_at=None))
-            return _job(_one(connection, job_id))
+            return _job_from_row(_fetch_job(connection, job_id))
 
-    def conclude(self, job_id: str) -> bool:
+    def mark_done_if_complete(self, job_id: str) -> bool:
         """The job is done, unless an item of it is open or it was cancelled.
 
         Return whether no item is open.
         """
         items = tables.items.c
         left = sa.select(items.ix).where(items.job_id == job_id, items.status == "open").limit(1)
-        with self._database.writing() as connection:
+        with self._database.write_transaction() as connection:
             # Who opens rows again has it until they are open.
-            lock(connection, [job_id])
+            lock_jobs(connection, [job_id])
             if connection.execute(left).first() is not None:
                 return False
             over = tables.jobs.c.state.in_(["running", "paused", "stopped"])
             done = {"state": "done", "reason": None, "ended_at": now()}
-            connection.execute(_of(job_id, sa.update(tables.jobs)).where(over).values(**done))
+            connection.execute(
+                _where_job(job_id, sa.update(tables.jobs)).where(over).values(**done)
+            )
             return True
 
     def set_budget(self, job_id: str, budget: NanoUsd | None) -> None:
-        with self._database.writing() as connection:
-            connection.execute(_of(job_id, sa.update(tables.jobs)).values(budget=budget))
+        with self._database.write_transaction() as connection:
+            connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(budget=budget))
 
-    def exceeded(self, job_id: str, model: str, seen: Beyond) -> None:
+    def record_overbilling(self, job_id: str, model: str, overbilling: Overbilling) -> None:
         """Keep what the model was seen to count beyond what it was asked for, with the job."""
         own = tables.jobs.c
-        with self._database.writing() as connection:
-            lock(connection, [job_id])
+        with self._database.write_transaction() as connection:
+            lock_jobs(connection, [job_id])
             query = sa.select(own.options).where(own.id == job_id)
             options = json.loads(connection.execute(query).scalar_one())
-            known = _beyond(options)
-            known[model] = known.get(model, Beyond()).with_(seen)
+            known = _overbilling_from_options(options)
+            known[model] = known.get(model, Overbilling()).merged_with(overbilling)
             options["beyond"] = {name: astuple(one) for name, one in known.items()}
             changed = sa.update(tables.jobs).values(options=json.dumps(options))
-            connection.execute(_of(job_id, changed))
+            connection.execute(_where_job(job_id, changed))
 
     def set_priority(self, job_id: str, priority: str) -> None:
-        with self._database.writing() as connection:
-            connection.execute(_of(job_id, sa.update(tables.jobs)).values(priority=priority))
+        with self._database.write_transaction() as connection:
+            connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(priority=priority))
 
 
-def _of(job_id: str, update: sa.Update) -> sa.Update:
+def _where_job(job_id: str, update: sa.Update) -> sa.Update:
     return update.where(tables.jobs.c.id == job_id)
 
 
-def _one(connection: Connection, job_id: str) -> Record:
-    found = fetch(connection, _by_id, job=job_id)
+def _fetch_job(connection: Connection, job_id: str) -> ResultRow:
+    found = fetch_rows(connection, _job_query, job=job_id)
     if not found:
         raise JobNotFoundError(job_id, "no job of that id; archon-batch jobs lists them")
     return found[0]
 
 
-def _by_id(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+def _job_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(tables.jobs).where(tables.jobs.c.id == sa.bindparam("job"))
 
 
@@ -248,8 +250,8 @@ def _job_row(job_id: str, new: NewJob) -> dict[str, Any]:
         "prices": json.dumps(prices),
         "options": json.dumps(new.options),
         "rows": 0,
-        "shard": new.shard,
-        "width": new.width,
+        "shard": new.shard_size,
+        "width": new.concurrent_shards,
         "state": "running",
         "priority": new.priority,
         "budget": new.budget,
@@ -274,11 +276,11 @@ def _item_row(job_id: str, ix: int, shard: int, item: NewItem) -> dict[str, Any]
     }
 
 
-def _beyond(options: Mapping[str, Any]) -> dict[str, Beyond]:
-    return {model: Beyond(*seen) for model, seen in options.get("beyond", {}).items()}
+def _overbilling_from_options(options: Mapping[str, Any]) -> dict[str, Overbilling]:
+    return {model: Overbilling(*seen) for model, seen in options.get("beyond", {}).items()}
 
 
-def _job(row: Record) -> Job:
+def _job_from_row(row: ResultRow) -> Job:
     prices, options = json.loads(row.prices).items(), json.loads(row.options)
     return Job(
         id=row.id,
@@ -288,16 +290,16 @@ def _job(row: Record) -> Job:
         prices={model: None if pair is None else Price(*pair) for model, pair in prices},
         options=options,
         rows=row.rows,
-        shard=row.shard,
-        width=row.width,
+        shard_size=row.shard,
+        concurrent_shards=row.width,
         state=row.state,
         reason=row.reason,
         budget=row.budget,
         spent=row.spent,
-        reserved=row.reserved,
+        held=row.reserved,
         in_doubt=row.in_doubt,
-        created_at=read(row.created_at),
-        ended_at=row.ended_at and read(row.ended_at),
+        created_at=parse_timestamp(row.created_at),
+        ended_at=row.ended_at and parse_timestamp(row.ended_at),
         priority=row.priority,
-        beyond=_beyond(options),
+        overbilling=_overbilling_from_options(options),
     )

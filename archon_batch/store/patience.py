@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from archon_batch.errors import StoreAwayError, StoreGoneError
+from archon_batch.errors import StoreReplacedError, StoreUnavailableError
 
 _T = TypeVar("_T")
 
 #: Seconds that a database may be away before it is given up.
-PATIENCE = 60.0
-_AGAIN = 0.2
+MAX_UNAVAILABLE_SECONDS = 60.0
+_RETRY_INTERVAL = 0.2
 
 
-def patiently(what: Callable[[], _T]) -> _T:
+def retry_while_unavailable(operation: Callable[[], _T]) -> _T:
     """Do it, again and again while the database is away.
 
     It has to be safe to do again, also when only the confirmation of a commit was lost.
@@ -22,13 +22,13 @@ def patiently(what: Callable[[], _T]) -> _T:
         StoreAwayError: the database was away for longer than ``PATIENCE``.
         StoreGoneError: it is not the one that was there, at once.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + MAX_UNAVAILABLE_SECONDS
     while True:
         try:
-            return what()
-        except StoreGoneError:
+            return operation()
+        except StoreReplacedError:
             raise
-        except StoreAwayError:
+        except StoreUnavailableError:
             if time.monotonic() > end:
                 raise
-            time.sleep(_AGAIN)
+            time.sleep(_RETRY_INTERVAL)

@@ -12,23 +12,23 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 #: Characters of a machine's name; the column has room for the rest.
-_HOST = 40
+_MAX_HOST_NAME = 40
 #: Of an address that ``uuid.getnode`` made up, since it found none.
 _RANDOM_NODE = 1 << 40
 
 
 @cache
-def me() -> str:
+def current_process_id() -> str:
     """The name of this process, which no other has: ``host:pid:start:kernel:random``.
 
     One with the same pid, later, has another start; one with the same host name, pid and start in
     another container, or on another machine, has another kernel.
     """
-    own = f"{_host()}:{os.getpid()}:{_fields('self')[1]}"
-    return f"{own}:{_kernel()}:{secrets.token_hex(4)}"
+    own = f"{_host_name()}:{os.getpid()}:{_process_stat('self')[1]}"
+    return f"{own}:{_kernel_id()}:{secrets.token_hex(4)}"
 
 
-os.register_at_fork(after_in_child=me.cache_clear)
+os.register_at_fork(after_in_child=current_process_id.cache_clear)
 
 
 def is_dead(owner: str) -> bool:
@@ -37,7 +37,7 @@ def is_dead(owner: str) -> bool:
     Of a process of another machine or container, and of one that an earlier version of this program
     put on record (``host:pid:start``), nothing is known here: its lease decides.
     """
-    if not is_here(owner):
+    if not is_local(owner):
         return False
     _, pid, start, _, _ = owner.rsplit(":", 4)
     try:
@@ -47,22 +47,26 @@ def is_dead(owner: str) -> bool:
         return True
     except PermissionError:
         pass
-    state, began = _fields(pid)
+    state, began = _process_stat(pid)
     return state == "Z" or ("" not in (began, start) and began != start)
 
 
-def is_here(owner: str) -> bool:
+def is_local(owner: str) -> bool:
     """Whether the process is, or was, one that this kernel counts beside this one."""
     parts = owner.rsplit(":", 4)
-    return len(parts) == 5 and _kernel() != "" and (parts[0], parts[3]) == (_host(), _kernel())  # noqa: PLR2004
+    return (
+        len(parts) == 5  # noqa: PLR2004
+        and _kernel_id() != ""
+        and (parts[0], parts[3]) == (_host_name(), _kernel_id())
+    )
 
 
-def _host() -> str:
-    return socket.gethostname()[:_HOST]
+def _host_name() -> str:
+    return socket.gethostname()[:_MAX_HOST_NAME]
 
 
 @cache
-def _kernel() -> str:
+def _kernel_id() -> str:
     """A hash of what counts the pids that are seen here; empty where nothing tells.
 
     Two containers have one boot id, and two machines may have one namespace's number; the start of
@@ -84,7 +88,7 @@ def _namespace(kind: str) -> str:
     return str((_PROC / "self/ns" / kind).readlink())
 
 
-def _fields(pid: str) -> tuple[str, str]:
+def _process_stat(pid: str) -> tuple[str, str]:
     """The state of a process, and its start in the kernel's ticks; empty where nothing tells."""
     try:
         # A /proc of another namespace shows other processes under our numbers.

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from sqlmodel import Field, SQLModel
 
-from archon_batch.store.columns import moment, money, words
+from archon_batch.store.columns import money_column, text_column, timestamp_column
 
 
-class Night(SQLModel, table=True):
+class ScheduledRunTable(SQLModel, table=True):
     """One day of a job file: begun, and ended in one way or another."""
 
     __tablename__ = "nights"
@@ -25,16 +25,16 @@ class Night(SQLModel, table=True):
     #: open, unexported (the job has ended, its file is not written), failed (there is no job), or
     #: as its job ended: done, paused, stopped or cancelled.
     state: str = Field(max_length=16)
-    reason: str | None = words(null=True)
+    reason: str | None = text_column(null=True)
     #: The process that sees to it.
     owner: str = Field(max_length=100)
-    begun_at: datetime = moment()
-    ended_at: datetime | None = moment(null=True)
+    begun_at: datetime = timestamp_column()
+    ended_at: datetime | None = timestamp_column(null=True)
     #: When its failure was told; it is told once.
-    told_at: datetime | None = moment(null=True)
+    told_at: datetime | None = timestamp_column(null=True)
 
 
-class RowScore(SQLModel, table=True):
+class RowScoreTable(SQLModel, table=True):
     """What an answer is worth under a metric; to score again replaces it."""
 
     __tablename__ = "scores"
@@ -46,12 +46,12 @@ class RowScore(SQLModel, table=True):
     #: Null is no score.
     value: float | None = Field(default=None, nullable=True)
     #: What was compared.
-    read: str | None = words(null=True)
+    read: str | None = text_column(null=True)
     #: Why nothing could be read.
-    unread: str | None = words(null=True)
+    unread: str | None = text_column(null=True)
 
 
-class ModelLimits(SQLModel, table=True):
+class RateLimitTable(SQLModel, table=True):
     """What holds for a model over all workers."""
 
     __tablename__ = "limits"
@@ -64,22 +64,22 @@ class ModelLimits(SQLModel, table=True):
     tpm: int | None = Field(default=None, nullable=True)
     max_in_flight: int | None = Field(default=None, nullable=True)
     #: When the next call may go, and which process holds how many places: JSON.
-    meter: str = words()
+    meter: str = text_column()
 
 
-class Worker(SQLModel, table=True):
+class WorkerTable(SQLModel, table=True):
     """A worker that lives, or did."""
 
     __tablename__ = "workers"
 
     name: str = Field(primary_key=True, max_length=200)
     #: The queues that it drains, as JSON.
-    queues: str = words()
+    queues: str = text_column()
     #: When it last said so: seconds since 1970, by the clock that all processes share.
     seen: float
 
 
-class Search(SQLModel, table=True):
+class SearchTable(SQLModel, table=True):
     """A search for an architecture: its trials are jobs."""
 
     __tablename__ = "searches"
@@ -87,18 +87,18 @@ class Search(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=32)
     name: str = Field(index=True, max_length=200)
     #: What was asked for, as JSON.
-    asked: str = words()
+    asked: str = text_column()
     #: running, or as it ended: done, paused (by the budget), stopped or interrupted.
     state: str = Field(max_length=16)
-    reason: str | None = words(null=True)
-    budget: int | None = money(null=True)
+    reason: str | None = text_column(null=True)
+    budget: int | None = money_column(null=True)
     #: What came of it, as JSON.
-    result: str | None = words(null=True)
-    created_at: datetime = moment()
-    ended_at: datetime | None = moment(null=True)
+    result: str | None = text_column(null=True)
+    created_at: datetime = timestamp_column()
+    ended_at: datetime | None = timestamp_column(null=True)
 
 
-class Trial(SQLModel, table=True):
+class TrialTable(SQLModel, table=True):
     """One architecture on some rows of a search: on record before it runs."""
 
     __tablename__ = "trials"
@@ -109,10 +109,10 @@ class Trial(SQLModel, table=True):
     #: model, fuser, trial or held_out.
     stage: str = Field(max_length=16)
     #: The point, the architecture, the jobs and what came of them, as JSON.
-    told: str = words()
+    told: str = text_column()
 
 
-class SearchJob(SQLModel, table=True):
+class SearchJobTable(SQLModel, table=True):
     """A job of a search, which has a part of its budget."""
 
     __tablename__ = "search_jobs"
@@ -121,7 +121,7 @@ class SearchJob(SQLModel, table=True):
     job_id: str = Field(primary_key=True, foreign_key="jobs.id", max_length=32)
 
 
-class Line(SQLModel, table=True):
+class ShardCursorTable(SQLModel, table=True):
     """A line of a job that takes its shards on, one after another."""
 
     __tablename__ = "lines"
@@ -134,7 +134,7 @@ class Line(SQLModel, table=True):
     #: Batches of the turn that have not returned.
     waiting: int
     #: The queues in which the turn's messages may wait, with spaces between them.
-    queues: str = words()
+    queues: str = text_column()
     #: Who carries its messages: ``broker``, or the process whose own broker it is.
     via: str = Field(max_length=100)
     #: When somebody last moved it or worked on it: seconds since 1970, by the shared clock.
@@ -143,7 +143,7 @@ class Line(SQLModel, table=True):
     sent: float = Field(sa_column_kwargs={"server_default": "0"})
 
 
-class Lease(SQLModel, table=True):
+class LeaseTable(SQLModel, table=True):
     """A right, or a life, that lapses when nobody renews it."""
 
     __tablename__ = "leases"
@@ -154,7 +154,7 @@ class Lease(SQLModel, table=True):
     until: float
 
 
-class Installation(SQLModel, table=True):
+class InstallationTable(SQLModel, table=True):
     """The one installation whose database this is."""
 
     __tablename__ = "installation"

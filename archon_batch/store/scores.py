@@ -7,12 +7,12 @@ import sqlalchemy as sa
 
 from archon_batch.evaluation import Score
 from archon_batch.store import tables
-from archon_batch.store.compiled_sql import Record
+from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database
 from archon_batch.store.text_values import storable
 
 #: Rows that are inserted by one statement.
-_CHUNK = 1_000
+_ROWS_PER_INSERT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class RowScore:
     score: Score
 
 
-class Scores:
+class RowScores:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, job_id: str, metric: str, scores: Mapping[int, Score]) -> None:
+    def replace(self, job_id: str, metric: str, scores: Mapping[int, Score]) -> None:
         """Put the job's scores under a metric on record, by row; those before are replaced."""
         table = tables.scores
         rows = [
@@ -35,31 +35,31 @@ class Scores:
                 "metric": metric,
                 "ix": ix,
                 "value": score.value,
-                "read": storable(score.read),
-                "unread": storable(score.unread),
+                "read": storable(score.extracted),
+                "unread": storable(score.unparsed_reason),
             }
             for ix, score in scores.items()
         ]
-        with self._database.writing() as connection:
-            self._database.one_at_a_time(connection, f"scores {job_id} {metric}")
+        with self._database.write_transaction() as connection:
+            self._database.advisory_lock(connection, f"scores {job_id} {metric}")
             connection.execute(
                 sa.delete(table).where(table.c.job_id == job_id, table.c.metric == metric)
             )
-            for at in range(0, len(rows), _CHUNK):
-                connection.execute(sa.insert(table), rows[at : at + _CHUNK])
+            for at in range(0, len(rows), _ROWS_PER_INSERT):
+                connection.execute(sa.insert(table), rows[at : at + _ROWS_PER_INSERT])
 
-    def metrics(self, job_id: str) -> list[str]:
+    def metric_names(self, job_id: str) -> list[str]:
         """The metrics that the job has scores under."""
         table = tables.scores
         query = sa.select(table.c.metric).where(table.c.job_id == job_id).distinct()
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return sorted(connection.scalars(query))
 
-    def of(self, job_id: str, metric: str) -> dict[int, Score]:
+    def by_row(self, job_id: str, metric: str) -> dict[int, Score]:
         """The job's scores under a metric, by row, in the dataset's order."""
         table = tables.scores
         query = sa.select(table).where(table.c.job_id == job_id, table.c.metric == metric)
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             rows = connection.execute(query.order_by(table.c.ix)).all()
         return {row.ix: _score(row) for row in rows}
 
@@ -67,10 +67,12 @@ class Scores:
         """All scores of the rows from first to last."""
         table = tables.scores
         query = sa.select(table).where(table.c.job_id == job_id, table.c.ix.between(first, last))
-        with self._database.reading() as connection:
-            rows: Iterable[Record] = connection.execute(query.order_by(table.c.ix, table.c.metric))
+        with self._database.read_transaction() as connection:
+            rows: Iterable[ResultRow] = connection.execute(
+                query.order_by(table.c.ix, table.c.metric)
+            )
             return [RowScore(row.ix, row.metric, _score(row)) for row in rows]
 
 
-def _score(row: Record) -> Score:
+def _score(row: ResultRow) -> Score:
     return Score(row.value, row.read, row.unread)

@@ -12,13 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from archon_batch.errors import StoreGoneError
+from archon_batch.errors import StoreReplacedError
 
 #: The file, what is committed and not yet in it, and where that is looked up.
-_PARTS = ("", "-wal", "-shm")
+_SUFFIXES = ("", "-wal", "-shm")
 
 
-class File:
+class SqliteFile:
     def __init__(self, engine: Engine) -> None:
         self._path = str(Path(engine.url.database or "").absolute())
         self._paths = {"": self._path}
@@ -28,14 +28,14 @@ class File:
         @sa.event.listens_for(engine, "do_connect")
         def _before(*_: Any) -> None:  # noqa: ANN401
             # SQLite would make an empty file, or open another one beside that of before.
-            self.check()
+            self.check_unchanged()
 
         @sa.event.listens_for(engine, "close")
         def _closed(*_: Any) -> None:  # noqa: ANN401
             self._connections -= 1
             if not self._connections:
                 # SQLite removes them after the last connection, and makes new ones for the next.
-                for part in _PARTS[1:]:
+                for part in _SUFFIXES[1:]:
                     self._seen.pop(part, None)
                     self._paths.pop(part, None)
 
@@ -44,10 +44,10 @@ class File:
             self._connections += 1
             # SQLite puts the other two beside what a link leads to.
             real = os.path.realpath(self._path)
-            self._paths |= {part: real + part for part in _PARTS[1:]}
-            self.check()
+            self._paths |= {part: real + part for part in _SUFFIXES[1:]}
+            self.check_unchanged()
 
-    def check(self) -> None:
+    def check_unchanged(self) -> None:
         """Three looks into a folder: some microseconds.
 
         Raises:
@@ -60,7 +60,7 @@ class File:
                 self._seen[part] = found
             elif found != seen:
                 what = "is not there any more" if found is None else "is another file now"
-                raise StoreGoneError(
+                raise StoreReplacedError(
                     f"database: {self._path}{part} {what}: it was deleted, moved or replaced in the "
                     "middle of this; put the one that was there back, then resume"
                 )

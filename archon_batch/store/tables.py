@@ -4,40 +4,47 @@ from sqlalchemy import Table
 from sqlmodel import SQLModel
 
 from archon_batch.store.registers import (
-    Installation,
-    Lease,
-    Line,
-    ModelLimits,
-    Night,
-    RowScore,
-    Search,
-    SearchJob,
-    Trial,
-    Worker,
+    InstallationTable,
+    LeaseTable,
+    RateLimitTable,
+    RowScoreTable,
+    ScheduledRunTable,
+    SearchJobTable,
+    SearchTable,
+    ShardCursorTable,
+    TrialTable,
+    WorkerTable,
 )
-from archon_batch.store.schema import Attempt, Call, Completion, Item, Job, Sum
+from archon_batch.store.schema import (
+    AttemptTable,
+    CallTable,
+    CompletionTable,
+    ItemTable,
+    JobTable,
+    UsageTotalTable,
+)
 
 
 def _table(model: type[SQLModel]) -> Table:
     return SQLModel.metadata.tables[str(model.__tablename__)]
 
 
-jobs = _table(Job)
-items = _table(Item)
-calls = _table(Call)
-attempts = _table(Attempt)
-completions = _table(Completion)
-nights = _table(Night)
-limits = _table(ModelLimits)
-scores = _table(RowScore)
-workers = _table(Worker)
-searches = _table(Search)
-trials = _table(Trial)
-search_jobs = _table(SearchJob)
-sums = _table(Sum)
-lines = _table(Line)
-leases = _table(Lease)
-installation = _table(Installation)
+jobs = _table(JobTable)
+items = _table(ItemTable)
+calls = _table(CallTable)
+attempts = _table(AttemptTable)
+completions = _table(CompletionTable)
+scheduled_runs = _table(ScheduledRunTable)
+rate_limits = _table(RateLimitTable)
+scores = _table(RowScoreTable)
+workers = _table(WorkerTable)
+searches = _table(SearchTable)
+trials = _table(TrialTable)
+search_jobs = _table(SearchJobTable)
+usage_totals = _table(UsageTotalTable)
+shard_cursors = _table(ShardCursorTable)
+leases = _table(LeaseTable)
+installation = _table(InstallationTable)
 __all__ = [
     "attempts",
     "calls",
@@ -46,13 +53,13 @@ __all__ = [
     "items",
     "jobs",
     "leases",
-    "limits",
-    "lines",
-    "nights",
+    "rate_limits",
+    "scheduled_runs",
     "scores",
     "search_jobs",
     "searches",
-    "sums",
+    "shard_cursors",
     "trials",
+    "usage_totals",
     "workers",
 ]

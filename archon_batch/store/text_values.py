@@ -4,7 +4,7 @@ from typing import overload
 
 #: The most tokens that are a count, and the most nano-dollars that are a cost, ten million dollars:
 #: hundreds of them still fit the sums, whose columns have 63 bits.
-_MOST_TOKENS, _MOST_COST = 1 << 40, 10**16
+_MAX_TOKENS, _MAX_COST = 1 << 40, 10**16
 
 
 @overload
@@ -18,11 +18,11 @@ def storable(text: str | None) -> str | None:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def tokens(count: object) -> int | None:
+def valid_token_count(count: object) -> int | None:
     """The count, if it is one: a provider reports whatever it likes."""
-    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None
+    return count if type(count) is int and 0 <= count <= _MAX_TOKENS else None
 
 
-def is_cost(amount: object) -> bool:
+def is_valid_cost(amount: object) -> bool:
     """Whether the amount is one that an attempt can have cost, in nano-dollars."""
-    return type(amount) is int and 0 <= amount <= _MOST_COST
+    return type(amount) is int and 0 <= amount <= _MAX_COST

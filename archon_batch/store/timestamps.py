@@ -9,14 +9,14 @@ def now() -> datetime:
 
 
 @overload
-def utc(moment: datetime) -> datetime: ...
+def as_utc(moment: datetime) -> datetime: ...
 @overload
-def utc(moment: None) -> None: ...
-def utc(moment: datetime | None) -> datetime | None:
+def as_utc(moment: None) -> None: ...
+def as_utc(moment: datetime | None) -> datetime | None:
     """The moment with its zone: SQLite gives it back without."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def read(moment: datetime | str) -> datetime:
+def parse_timestamp(moment: datetime | str) -> datetime:
     """The moment as a driver gives it, who has text for it in SQLite."""
-    return utc(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
+    return as_utc(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)

@@ -35,12 +35,12 @@ from archon_batch.cli import main, progress
 from archon_batch.dataset import Dataset
 from archon_batch.engine import in_process, runtime, start_job, tasks
 from archon_batch.jobs import export, submit
-from archon_batch.providers import ScriptedGateway
+from archon_batch.providers import ScriptedProvider
 from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs
 from archon_batch.store.leases import Leases
-from archon_batch.store.shard_cursors import Lines
+from archon_batch.store.shard_cursors import ShardCursors
 
 #: What a command imports when it needs it, and a child is to find here.
 _NEEDED = (
@@ -224,19 +224,23 @@ class _Provider:
 
     def __init__(self, reach: Callable[[str], None], latency: float) -> None:
         self._reach, self._latency = reach, latency
-        self._scripted = ScriptedGateway()
+        self._scripted = ScriptedProvider()
         self._bill = os.open(BILL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         self._reach("before a request")
-        reply = await self._scripted.answer(call, attempt)
-        price, prompt, completion = call.model.price, reply.usage.prompt, reply.usage.completion
+        reply = await self._scripted.complete(call, attempt_id)
+        price, prompt, completion = (
+            call.model.price,
+            reply.usage.prompt_tokens,
+            reply.usage.completion_tokens,
+        )
         assert price
         assert prompt
         assert completion
         usd = prompt * Decimal(price.input) + completion * Decimal(price.output)
         nano = int((usd * 1000).to_integral_value(ROUND_CEILING))
-        entry = {"attempt": attempt, "nano_usd": nano}
+        entry = {"attempt": attempt_id, "nano_usd": nano}
         os.write(self._bill, f"{json.dumps(entry)}\n".encode())
         self._fsync(self._bill)
         self._reach("between a request and its answer")
@@ -260,9 +264,9 @@ def _install(points: _Points, latency: float) -> None:
     commits.within(Jobs, "move", lambda _jobs, _id, state: f"the job's move to {state}")
     commits.within(Jobs, "conclude", "the job's move to done")
     commits.within(Items, "end", "a row's end")
-    commits.within(Lines, "begin", "the lines")
+    commits.within(ShardCursors, "begin", "the lines")
     for name in ("round", "arrived", "go_on", "held"):
-        commits.within(Lines, name, "a line's turn")
+        commits.within(ShardCursors, name, "a line's turn")
     for name in ("take", "give_back", "forget"):
         commits.within(Leases, name, "a lease")
     commits.after(store, "_recover", "a recovery")
@@ -270,14 +274,14 @@ def _install(points: _Points, latency: float) -> None:
     commits.after(attempt_writer, "settle", "an end")
 
     around(Dataset, "check", "the dataset is read")
-    around(runtime.Process, "__init__", "the process is made")
-    around(runtime.Process, "close", "the process is closed")
-    around(in_process, "_started", "a worker is started")
-    around(start_job, "send_advance", "a shard's message")
-    around(tasks, "send_advance", "the next shard's message")
+    around(runtime.Runtime, "__init__", "the process is made")
+    around(runtime.Runtime, "close", "the process is closed")
+    around(in_process, "_start_worker", "a worker is started")
+    around(start_job, "send_shard_step", "a shard's message")
+    around(tasks, "send_shard_step", "the next shard's message")
     around(tasks, "send_round", "a round's messages")
     # What a join has planned is taken here; it is planned again only where another has planned it.
-    around(runtime.Process, "take", "a batch is planned")
+    around(runtime.Runtime, "pop_calls", "a batch is planned")
     around(os, "fsync", "the export's fsync")
     around(Path, "replace", "the export's rename")
     _install_between(reach)
@@ -285,14 +289,14 @@ def _install(points: _Points, latency: float) -> None:
 
 def _install_between(reach: Callable[[str], None]) -> None:
     """The points inside of what is not one function: between rows, and around a file."""
-    made, lined, whole = submit._items, export._json_line, export.whole
+    made, lined, whole = submit._new_items, export._json_line, export.atomic_file
 
     def items(dataset: Dataset) -> Iterator[Any]:
         for item in made(dataset):
             reach("before a row is added")
             yield item
 
-    def line(record: export.Record) -> bytes:
+    def line(record: export.ExportRecord) -> bytes:
         reach("before a line of the export")
         return lined(record)
 
@@ -321,7 +325,7 @@ def _live(order: Order) -> None:
     # Nobody watches, so nobody needs a quarter of a second between two looks.
     vars(progress).update(_LOOK=0.05, _SHARE=0)
     # A slow run is to come to the same points as a fast one.
-    vars(runtime).update(_HOUSEKEEPING=2 * _TOO_LONG)
+    vars(runtime).update(_WATCHDOG_INTERVAL=2 * _TOO_LONG)
     # One line of shards: then the end of one asks for the next.
     vars(submit).update(_WIDEST=1)
     if order.in_flight == 1:

@@ -19,7 +19,7 @@ from redis import Redis
 
 from tests import provider
 from tests.acceptance.stage import Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 #: Of no shape that is known as a key's.
 KEYS = {
@@ -75,7 +75,7 @@ class Quoter(Component):
 _fault: ContextVar[str] = ContextVar("fault")
 
 
-class Talker(Provider):
+class Talker(ProviderServer):
     """A provider that quotes whatever it was sent, and sends on to another host."""
 
     elsewhere = ""
@@ -90,7 +90,7 @@ class Talker(Provider):
         _fault.set("401" if fault == "stops" else "400" if fault in {"quotes", "prose"} else fault)
         if fault == "elsewhere":
             raise web.HTTPTemporaryRedirect(self.elsewhere)
-        response = await super()._take(request)
+        response = await super()._handle(request)
         if fault == "prose":
             return web.Response(text=f"No JSON, and yet: {SAID}", content_type="application/json")
         if fault in {"quotes", "stops"}:
@@ -194,18 +194,18 @@ def _slips(texts: Sequence[str], words: Sequence[str]) -> list[str]:
 def _refuse_wrong_keys(hosts: Hosts, name: str | None) -> None:
     wanted = (KEYS["ARCHON_BATCH_KEY_127_0_0_1"], name, KEYS["OPENAI_API_KEY"])
     for talker, key in zip(hosts[:3], wanted, strict=True):
-        assert talker.requests
-        assert {headers.get("Authorization") for headers, _ in talker.asked} == {
+        assert talker.request_count
+        assert {headers.get("Authorization") for headers, _ in talker.recent_requests} == {
             key and f"Bearer {key}"
         }
         others = [
             f"{header}: {value}"
-            for headers, _ in talker.asked
+            for headers, _ in talker.recent_requests
             for header, value in headers.items()
             if header != "Authorization"
         ]
         assert not _slips(others, (*_keys(), *WORDS))
-    assert hosts.elsewhere.requests == 0
+    assert hosts.elsewhere.request_count == 0
 
 
 def _refuse_quotations(whys: Sequence[str | None]) -> None:

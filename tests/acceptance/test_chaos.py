@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import Figures, Night, run
+from benchmarks.chaos import ChaosResult, ChaosRun, run
 from tests.acceptance.stage import Stage
 
 pytestmark = pytest.mark.timeout(180)
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.timeout(180)
 WIDTH = 32
 
 
-def _held(figures: Figures, night: Night) -> None:
-    assert figures.wrong == []
+def _held(figures: ChaosResult, night: ChaosRun) -> None:
+    assert figures.problems == []
     assert figures.answered + sum(figures.given_up.values()) == night.rows
     assert figures.answered > night.rows / 2
     # All that was to happen did happen, or the night proves nothing.
-    assert figures.kills == night.most_kills
+    assert figures.kills == night.max_kills
     outcomes = {"rate_limit", "provider_down", "provider_failed", "broken_reply"}
     assert outcomes <= set(figures.outcomes)
     assert figures.in_flight_at_kills <= figures.kills * WIDTH
@@ -27,7 +27,7 @@ def _held(figures: Figures, night: Night) -> None:
 def test_a_command_that_is_killed_again_and_again_ends_with_the_bill_on_its_ledger(
     tmp_path: Path,
 ) -> None:
-    night = Night(rows=40, shard=1, latency=0.2, lives=(0.5, 1.0), most_kills=3)
+    night = ChaosRun(rows=40, shard=1, latency=0.2, lifetimes=(0.5, 1.0), max_kills=3)
 
     figures = run(Stage(tmp_path, ARCHON_BATCH_MAX_IN_FLIGHT=str(WIDTH)), night)
 
@@ -40,7 +40,7 @@ def test_a_command_that_is_killed_again_and_again_ends_with_the_bill_on_its_ledg
 def test_workers_that_are_killed_again_and_again_end_with_the_bill_on_their_ledger(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
-    night = Night(rows=40, shard=1, latency=0.2, lives=(0.5, 1.0), most_kills=3, workers=2)
+    night = ChaosRun(rows=40, shard=1, latency=0.2, lifetimes=(0.5, 1.0), max_kills=3, workers=2)
     stage = Stage(
         tmp_path,
         ARCHON_BATCH_MAX_IN_FLIGHT=str(WIDTH),

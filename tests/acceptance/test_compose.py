@@ -18,7 +18,7 @@ import yaml
 from archon_batch.settings import Settings
 from tests.acceptance.stage import LAYERS, PRICES, until
 from tests.acceptance.test_flower import free_port
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -123,7 +123,7 @@ def test_the_services_of_compose_bring_a_job_to_its_end(
     standing = ("calls", "joins", "beat", "flower")
 
     compose.run("migrate")
-    with Provider(prices=PRICES) as provider, compose.up(standing) as ended:
+    with ProviderServer(prices=PRICES) as provider, compose.up(standing) as ended:
         (tmp_path / "data" / "night.yaml").write_text(
             LAYERS.format(url=provider.url, input=PRICES[0], output=PRICES[1])
         )
@@ -132,15 +132,15 @@ def test_the_services_of_compose_bring_a_job_to_its_end(
         account = json.loads(compose.run("cli", "cost", "night", "--json"))
         for name in ("calls", "joins", "flower"):
             until(lambda name=name: compose.is_healthy(name), 100)
-        until(lambda: "night_scheduled" in compose.log("beat"), 100)
+        until(lambda: "job_file_scheduled" in compose.log("beat"), 100)
         doctor = compose.run("cli", "doctor")
 
     exported = (tmp_path / "data" / "out.jsonl").read_text().splitlines()
     out = [json.loads(line) for line in exported]
     assert [(row["id"], row["status"]) for row in out] == [(f"q{n}", "answered") for n in range(6)]
     assert round(account["usd"] * 10**9) == provider.bill
-    assert provider.requests == 6 * 8
-    keys = {headers["Authorization"] for headers, _ in provider.asked}
+    assert provider.request_count == 6 * 8
+    keys = {headers["Authorization"] for headers, _ in provider.recent_requests}
     assert keys == {"Bearer sk-of-the-provider"}
     assert "WRONG" not in doctor
     assert doctor.count(" drains calls") == 2

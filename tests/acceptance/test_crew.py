@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,22 +32,22 @@ def owners(stage: Stage) -> set[int]:
 
 
 def test_two_processes_share_a_job_and_pay_each_call_once(stage):
-    with Provider(prices=PRICES, latency=0.3) as provider:
+    with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
 
         job = stage.run(*SUBMIT).strip()
 
-        assert provider.requests == 32 * 8
+        assert provider.request_count == 32 * 8
         assert stage.nano_usd(job) == provider.bill
     assert len(owners(stage)) == 2
     assert stage.json("status", job)["answered"] == 32
 
 
 def test_what_a_dead_process_leaves_is_taken_up(stage):
-    with Provider(prices=PRICES, latency=0.3) as provider:
+    with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
         command = stage.start(*SUBMIT)
-        until(lambda: provider.requests > 0 and len(owners(stage)) == 2, 120)
+        until(lambda: provider.request_count > 0 and len(owners(stage)) == 2, 120)
         (member,) = owners(stage) - {command.pid}
 
         os.kill(member, signal.SIGKILL)
@@ -61,10 +61,10 @@ def test_what_a_dead_process_leaves_is_taken_up(stage):
 
 
 def test_an_interrupt_lets_the_calls_of_all_processes_land(stage):
-    with Provider(prices=PRICES, latency=0.3) as provider:
+    with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
         command = stage.start(*SUBMIT)
-        until(lambda: provider.requests > 0 and len(owners(stage)) == 2, 120)
+        until(lambda: provider.request_count > 0 and len(owners(stage)) == 2, 120)
 
         command.send_signal(signal.SIGINT)
         out, err = command.communicate(timeout=120)
@@ -72,13 +72,13 @@ def test_an_interrupt_lets_the_calls_of_all_processes_land(stage):
         assert command.returncode == 130, err
         figures = stage.json("status", out.strip())
         assert figures["attempts_in_doubt"] == 0
-        assert figures["attempts"] == provider.requests
+        assert figures["attempts"] == provider.request_count
         assert stage.nano_usd(out.strip()) == provider.bill
 
 
 def test_a_direct_call_with_a_price_never_imports_litellm(stage):
     stage.dataset(1)
-    with Provider(prices=PRICES) as provider:
+    with ProviderServer(prices=PRICES) as provider:
         stage.architecture(provider.url)
         stage.environment["PYTHONPROFILEIMPORTTIME"] = "1"
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -50,13 +50,13 @@ main(sys.argv[1:])
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider(prices=PRICES, latency=0.05) as started:
+def provider() -> Iterator[ProviderServer]:
+    with ProviderServer(prices=PRICES, latency=0.05) as started:
         yield started
 
 
 @pytest.fixture
-def stage(tmp_path: Path, provider: Provider) -> Stage:
+def stage(tmp_path: Path, provider: ProviderServer) -> Stage:
     stage = Stage(tmp_path, ARCHON_BATCH_SPOOL=str(tmp_path / "spool"))
     stage.dataset(12)
     stage.architecture(provider.url)
@@ -84,18 +84,18 @@ def _gave_up(process: subprocess.Popen[str], *why: str) -> None:
     assert "Traceback" not in err
 
 
-def _whole(stage: Stage, provider: Provider, rows: int, job: str = "night") -> dict[str, Any]:
+def _whole(stage: Stage, provider: ProviderServer, rows: int, job: str = "night") -> dict[str, Any]:
     """Every row is answered, and the bill is paid, or in doubt."""
     status: dict[str, Any] = stage.json("status", job)
     assert (status["state"], status["answered"]) == ("done", rows)
-    assert (status["attempts"], status["in_flight_usd"]) == (provider.requests, 0)
+    assert (status["attempts"], status["in_flight_usd"]) == (provider.request_count, 0)
     lost = provider.bill - stage.nano_usd(job)
     assert 0 <= lost <= round(status["in_doubt_usd"] * 10**9)
     return status
 
 
 def test_four_jobs_at_once_on_one_sqlite_file_lose_no_update_and_see_no_lock(
-    stage: Stage, provider: Provider
+    stage: Stage, provider: ProviderServer
 ) -> None:
     names = [f"job-{n}" for n in range(4)]
     submits = [stage.start(*SUBMIT[:-1], name) for name in names]
@@ -106,12 +106,12 @@ def test_four_jobs_at_once_on_one_sqlite_file_lose_no_update_and_see_no_lock(
     assert not [err for _, err in said if "locked" in err or "Traceback" in err]
     jobs = {job["name"]: job for job in stage.json("jobs")}
     assert [jobs[name]["answered"] for name in names] == [12] * 4
-    assert provider.requests == 12 * ROW
+    assert provider.request_count == 12 * ROW
     assert sum(round(job["usd"] * 10**9) for job in jobs.values()) == provider.bill
 
 
 def test_a_disk_that_fills_up_in_mid_run_loses_nothing_and_the_job_goes_on(
-    stage: Stage, provider: Provider
+    stage: Stage, provider: ProviderServer
 ) -> None:
     stage.run(*SUBMIT, "--detach")
     with closing(sqlite3.connect(stage.folder / "archon-batch.db")) as database:
@@ -123,7 +123,7 @@ def test_a_disk_that_fills_up_in_mid_run_loses_nothing_and_the_job_goes_on(
         told = next(
             line for line in run.stderr if "archon-batch.db: database or disk is full" in line
         )
-        begun = provider.requests
+        begun = provider.request_count
         full.unlink()
         err = told + run.stderr.read()
     # It waits for room, or ends when there is something to begin and none to begin it in.
@@ -136,7 +136,7 @@ def test_a_disk_that_fills_up_in_mid_run_loses_nothing_and_the_job_goes_on(
     assert "Traceback" not in err
     assert 0 < begun < 12 * ROW
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
-    assert provider.requests == 12 * ROW
+    assert provider.request_count == 12 * ROW
     assert not list((stage.folder / "spool").rglob("*.json"))
 
 
@@ -203,13 +203,13 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.postgres
 def test_a_postgres_that_is_killed_and_started_again_in_mid_run_is_waited_for(
-    stage: Stage, provider: Provider, server: Server
+    stage: Stage, provider: ProviderServer, server: Server
 ) -> None:
     stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
     run = stage.start(*SUBMIT)
 
     for requests in (16, 48):
-        until(lambda least=requests: provider.requests >= least)
+        until(lambda least=requests: provider.request_count >= least)
         server.ctl("stop", "-m", "immediate")
         # Longer than between two looks of the command.
         time.sleep(1)
@@ -219,18 +219,18 @@ def test_a_postgres_that_is_killed_and_started_again_in_mid_run_is_waited_for(
     assert run.returncode == 0, err
     assert "Traceback" not in err
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
-    assert provider.requests == 12 * ROW
+    assert provider.request_count == 12 * ROW
 
 
 @pytest.mark.postgres
 def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_asked_again(
-    stage: Stage, provider: Provider, server: Server
+    stage: Stage, provider: ProviderServer, server: Server
 ) -> None:
     stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
     stage.run(*SUBMIT, "--detach")
     run = _hasty(stage, "resume", "night")
 
-    until(lambda: provider.requests >= 16)
+    until(lambda: provider.request_count >= 16)
     server.ctl("stop", "-m", "immediate")
     _gave_up(run, "connection")
     away = stage.start("status", "night")
@@ -240,14 +240,14 @@ def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_as
     stage.run("resume", "night")
 
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
-    assert provider.requests == 12 * ROW
+    assert provider.request_count == 12 * ROW
     assert not list((stage.folder / "spool").rglob("*.json"))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("harm", ["moved", "replaced by an older copy"])
 def test_a_database_file_that_goes_in_mid_run_ends_the_command_and_nothing_is_paid_twice(
-    stage: Stage, provider: Provider, harm: str
+    stage: Stage, provider: ProviderServer, harm: str
 ) -> None:
     stage.run(*SUBMIT, "--detach")
     file, there = stage.folder / "archon-batch.db", stage.folder / "there"
@@ -255,19 +255,19 @@ def test_a_database_file_that_goes_in_mid_run_ends_the_command_and_nothing_is_pa
     shutil.copy(file, old)
     there.mkdir()
     with _hasty(stage, "resume", "night") as run:
-        until(lambda: provider.requests >= ROW)
+        until(lambda: provider.request_count >= ROW)
         for part in parts:
             (stage.folder / f"{file.name}{part}").rename(there / f"{file.name}{part}")
         if harm != "moved":
             old.rename(file)
         _gave_up(run, "then resume")
-    begun = provider.requests
+    begun = provider.request_count
     assert begun < 12 * ROW
 
     if harm != "moved":
         with _hasty(stage, "resume", "night") as run:
             _gave_up(run, "does not know", "db accept")
-        assert provider.requests == begun
+        assert provider.request_count == begun
     for part in parts:
         (stage.folder / f"{file.name}{part}").unlink(missing_ok=True)
         if (kept := there / f"{file.name}{part}").exists():
@@ -275,4 +275,4 @@ def test_a_database_file_that_goes_in_mid_run_ends_the_command_and_nothing_is_pa
     stage.run("resume", "night")
 
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
-    assert provider.requests == 12 * ROW
+    assert provider.request_count == 12 * ROW

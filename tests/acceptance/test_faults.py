@@ -17,7 +17,7 @@ from redis import Redis
 from archon_batch.store import Store
 from tests.acceptance.servers import PostgresServer, RedisServer, absent, serving
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -61,7 +61,7 @@ def workers(
                 worker.wait()
 
 
-def _stage(folder: Path, provider: Provider, broker: str, database: str) -> Stage:
+def _stage(folder: Path, provider: ProviderServer, broker: str, database: str) -> Stage:
     stage = Stage(
         folder,
         ARCHON_BATCH_BROKER_URL=broker,
@@ -104,19 +104,19 @@ def _done(stage: Stage, job: str, seconds: float = 200) -> dict[str, Any]:
 def test_a_redis_that_forgets_everything_in_mid_run_costs_nothing(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    with Provider(prices=PRICES, latency=0.05) as provider, serving(server := RedisServer()):
+    with ProviderServer(prices=PRICES, latency=0.05) as provider, serving(server := RedisServer()):
         stage = _stage(tmp_path, provider, server.url, postgres_url)
         job = _submitted(stage)
         with workers(stage, 2):
-            until(lambda: provider.requests >= 24, 150)
+            until(lambda: provider.request_count >= 24, 150)
             server.client.flushall()
-            until(lambda: provider.requests >= 72, 150)
+            until(lambda: provider.request_count >= 72, 150)
             server.stop()
             server.start()
             status = _done(stage, job)
 
     assert status["attempts_in_doubt"] == 0
-    assert provider.requests == ROWS * CALLS
+    assert provider.request_count == ROWS * CALLS
     assert stage.nano_usd(job) == provider.bill
 
 
@@ -125,7 +125,7 @@ def test_a_redis_that_forgets_everything_in_mid_run_costs_nothing(
 def test_messages_that_are_lost_or_come_twice_change_nothing(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    with Provider(prices=PRICES, latency=0.02) as provider, serving(server := RedisServer()):
+    with ProviderServer(prices=PRICES, latency=0.02) as provider, serving(server := RedisServer()):
         stage = _stage(tmp_path, provider, server.url, postgres_url)
         job = _submitted(stage)
         (queue,) = server.client.keys("joins*")
@@ -138,7 +138,7 @@ def test_messages_that_are_lost_or_come_twice_change_nothing(
             status = _done(stage, job)
 
     assert before == 2 * (ROWS // 4 - 1)
-    assert status["attempts"] == provider.requests == ROWS * CALLS
+    assert status["attempts"] == provider.request_count == ROWS * CALLS
     assert stage.nano_usd(job) == provider.bill
 
 
@@ -148,17 +148,17 @@ def test_a_worker_that_starts_before_its_database_mends_what_was_lost_when_it_is
     tmp_path: Path, redis_url: str
 ) -> None:
     database = PostgresServer()
-    with Provider(prices=PRICES, latency=0.02) as provider, serving(database):
+    with ProviderServer(prices=PRICES, latency=0.02) as provider, serving(database):
         stage = _stage(tmp_path, provider, redis_url, database.url)
         job = _submitted(stage)
         database.stop(signal.SIGINT)
         Redis.from_url(redis_url).flushdb()
         with workers(stage, 1):
-            until(lambda: "database_awaited" in (tmp_path / "workers.log").read_text(), 100)
+            until(lambda: "waiting_for_database" in (tmp_path / "workers.log").read_text(), 100)
             database.start()
             status = _done(stage, job)
 
-    assert status["attempts"] == provider.requests == ROWS * CALLS
+    assert status["attempts"] == provider.request_count == ROWS * CALLS
 
 
 @pytest.mark.redis
@@ -166,7 +166,7 @@ def test_a_worker_that_starts_before_its_database_mends_what_was_lost_when_it_is
 def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
-    with Provider(prices=PRICES, latency=0.3) as provider:
+    with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage = _stage(tmp_path, provider, redis_url, postgres_url)
         # Longer than it is frozen: its answers are there when it wakes.
         stage.environment["ARCHON_BATCH_CALL_TIMEOUT"] = "600"
@@ -174,7 +174,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
             # One that has only just come would be frozen with nothing in flight.
             until(lambda: _living(postgres_url) == 2, 150)
             job = _submitted(stage)
-            until(lambda: provider.requests >= 32, 150)
+            until(lambda: provider.request_count >= 32, 150)
             one.send_signal(signal.SIGSTOP)
             status = _done(stage, job)
             one.send_signal(signal.SIGCONT)
@@ -184,7 +184,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
         stage.run("verify", job)
 
     # At most what was in flight in the frozen one was paid for twice.
-    assert provider.requests - ROWS * CALLS == status["attempts"] - ROWS * CALLS
+    assert provider.request_count - ROWS * CALLS == status["attempts"] - ROWS * CALLS
     assert 0 < status["attempts"] - ROWS * CALLS <= 8
     assert booked == provider.bill
 
@@ -197,7 +197,7 @@ def test_a_worker_whose_clock_is_two_hours_ahead_disturbs_nobody(
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     if library is None:
         absent("no libfaketime on this machine")
-    with Provider(prices=PRICES, latency=0.2) as provider:
+    with ProviderServer(prices=PRICES, latency=0.2) as provider:
         stage = _stage(tmp_path, provider, redis_url, postgres_url)
         job = _submitted(stage)
         ahead = {"LD_PRELOAD": str(library), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -209,7 +209,7 @@ def test_a_worker_whose_clock_is_two_hours_ahead_disturbs_nobody(
                 status = _done(stage, job)
 
     assert status["attempts_in_doubt"] == 0
-    assert status["attempts"] == provider.requests == ROWS * CALLS
+    assert status["attempts"] == provider.request_count == ROWS * CALLS
 
 
 def _answers(stage: Stage, job: str) -> list[dict[str, Any]]:
@@ -242,7 +242,7 @@ def test_workers_over_rabbitmq_need_no_redis_and_give_the_answers_of_one_machine
     tmp_path: Path, rabbit_url: str, postgres_url: str
 ) -> None:
     (tmp_path / "one").mkdir()
-    with Provider(prices=PRICES, latency=0.01) as provider:
+    with ProviderServer(prices=PRICES, latency=0.01) as provider:
         many = _stage(tmp_path, provider, rabbit_url, postgres_url)
         one = Stage(tmp_path / "one")
         one.dataset(ROWS)

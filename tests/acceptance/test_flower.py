@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
 
@@ -94,7 +94,7 @@ def test_flower_names_jobs_rows_and_models_and_tells_nothing_private(
     picture = os.environ.get("PICTURE")
 
     with (
-        Provider(prices=PRICES, latency=lambda n: 10.0 if n <= 60 else 0.5) as provider,
+        ProviderServer(prices=PRICES, latency=lambda n: 10.0 if n <= 60 else 0.5) as provider,
         stage.workers(POOL),
         flower(stage) as address,
         browser(address) as page,
@@ -103,7 +103,7 @@ def test_flower_names_jobs_rows_and_models_and_tells_nothing_private(
         began = time.time()
         submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", NAME)
         job = stage.run(*submit, "--shard", "12").strip()
-        until(lambda: provider.requests > 0)
+        until(lambda: provider.request_count > 0)
 
         page.goto("/tasks")
         page.get_by_role("row").filter(has_text=FIRST).filter(has_text="STARTED").wait_for()

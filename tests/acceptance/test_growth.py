@@ -11,7 +11,7 @@ import pytest
 from archon_batch.cli import progress
 from tests.acceptance.stage import LAYERS, PRICES, Stage
 from tests.cli.terminal import Terminal
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -27,8 +27,8 @@ class Submission:
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with Provider(prices=PRICES) as started:
+def provider() -> Iterator[ProviderServer]:
+    with ProviderServer(prices=PRICES) as started:
         yield started
 
 
@@ -37,7 +37,7 @@ class Desk:
     """Submissions typed in this process, each folder with a database of its own."""
 
     folder: Path
-    provider: Provider
+    provider: ProviderServer
     monkeypatch: pytest.MonkeyPatch
     capture: pytest.CaptureFixture[str]
     #: The provider's, by folder.
@@ -51,7 +51,10 @@ class Desk:
         stage, terminal = Stage(folder), Terminal(folder, self.capture)
         stage.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in given.rows))
         stage.architecture(self.provider.url, given.layers)
-        requests, self.bills[where] = self.provider.requests, self.bills[where] - self.provider.bill
+        requests, self.bills[where] = (
+            self.provider.request_count,
+            self.bills[where] - self.provider.bill,
+        )
 
         ended = terminal.run(
             "submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl", "--force",
@@ -63,13 +66,15 @@ class Desk:
         assert sum(round(job["usd"] * 10**9) for job in terminal.json("jobs")) == self.bills[where]
         lines = stage.lines("out.jsonl")
         assert [line["id"] for line in lines] == [row["id"] for row in given.rows]
-        return self.provider.requests - requests, {line["id"]: line["answer"] for line in lines}
+        return self.provider.request_count - requests, {
+            line["id"]: line["answer"] for line in lines
+        }
 
 
 @pytest.fixture
 def desk(
     tmp_path: Path,
-    provider: Provider,
+    provider: ProviderServer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Desk:
@@ -124,7 +129,7 @@ def test_two_that_submit_the_same_at_the_same_moment_make_one_job_and_one_bill(
     stage.dataset(12)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "-o")
 
-    with Provider(prices=PRICES, latency=0.05) as provider:
+    with ProviderServer(prices=PRICES, latency=0.05) as provider:
         stage.architecture(provider.url)
         both = [stage.start(*submit, out) for out in ("one.jsonl", "two.jsonl")]
         said = [process.communicate(timeout=60) for process in both]
@@ -132,6 +137,6 @@ def test_two_that_submit_the_same_at_the_same_moment_make_one_job_and_one_bill(
         assert [process.returncode for process in both] == [0, 0], said
         (job,) = stage.json("jobs")
         assert [out.strip() for out, _ in said] == [job["job"]] * 2
-        assert provider.requests == 12 * ROW
+        assert provider.request_count == 12 * ROW
         assert stage.nano_usd(job["job"]) == provider.bill
     assert stage.lines("one.jsonl") == stage.lines("two.jsonl")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 from tests.test_rate_limits import most_within
 
 LIMITED = """\
@@ -27,11 +27,11 @@ def test_three_workers_over_redis_keep_to_one_rate_and_use_it(
     stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
     stage.dataset(60)
 
-    with Provider(prices=PRICES, latency=0.2) as provider:
+    with ProviderServer(prices=PRICES, latency=0.2) as provider:
         stage.write("limited.yaml", LIMITED.format(url=provider.url, rpm=1800))
         with stage.workers({f"pool-{n}.yaml": POOL for n in range(3)}):
             job = stage.run("submit", "rows.jsonl", "--arch", "limited.yaml").strip()
-            until(lambda: provider.requests >= 40)
+            until(lambda: provider.request_count >= 40)
             (told,) = stage.json("limits")
             stage.run("status", job, "--follow")
 
@@ -50,10 +50,10 @@ def test_limits_are_set_shown_and_cleared_while_a_job_runs(tmp_path: Path) -> No
     stage = Stage(tmp_path)
     stage.dataset(40)
 
-    with Provider(prices=PRICES, latency=0.05) as provider:
+    with ProviderServer(prices=PRICES, latency=0.05) as provider:
         stage.write("limited.yaml", LIMITED.format(url=provider.url, rpm=600))
         job = stage.start("submit", "rows.jsonl", "--arch", "limited.yaml", "--name", "night")
-        until(lambda: provider.requests >= 5)
+        until(lambda: provider.request_count >= 5)
         stage.run("limits", "openai/stand-in", "--rpm", "60000", "--max-in-flight", "7")
         (told,) = stage.json("limits", "openai/stand-in")
         job.communicate(timeout=60)

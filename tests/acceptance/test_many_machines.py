@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 #: As workers/ has them, with a process each: a machine that tests has few cores.
 POOLS = {
@@ -16,12 +16,12 @@ POOLS = {
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
 
 
-def _night(stage: Stage, provider: Provider) -> tuple[list[tuple[str, str]], int]:
+def _night(stage: Stage, provider: ProviderServer) -> tuple[list[tuple[str, str]], int]:
     job = stage.run(
         "submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl", "--follow"
     ).strip()
     assert stage.nano_usd(job) == provider.bill
-    return [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")], provider.requests
+    return [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")], provider.request_count
 
 
 def test_workers_over_redis_give_the_answers_of_one_machine(tmp_path: Path, redis_url: str) -> None:
@@ -30,13 +30,13 @@ def test_workers_over_redis_give_the_answers_of_one_machine(tmp_path: Path, redi
     one = Stage(tmp_path / "one")
     many = Stage(tmp_path / "many", ARCHON_BATCH_BROKER_URL=redis_url)
 
-    with Provider(prices=PRICES, latency=0.01) as provider:
+    with ProviderServer(prices=PRICES, latency=0.01) as provider:
         for stage in (one, many):
             stage.dataset(24)
             stage.architecture(provider.url)
         expected = _night(one, provider)
 
-    with Provider(prices=PRICES, latency=0.01) as provider:
+    with ProviderServer(prices=PRICES, latency=0.01) as provider:
         many.architecture(provider.url)
         with many.workers(POOLS):
             found = _night(many, provider)
@@ -51,18 +51,18 @@ def test_workers_that_are_told_to_stop_let_calls_land_and_others_go_on(
     stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_MAX_IN_FLIGHT="8")
     stage.dataset(12)
 
-    with Provider(prices=PRICES, latency=0.3) as provider:
+    with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
         job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
         with stage.workers(POOLS):
-            until(lambda: provider.requests >= 16)
+            until(lambda: provider.request_count >= 16)
         stopped = stage.json("status", job)
         with stage.workers(POOLS):
             stage.run("status", job, "--follow")
 
     assert 0 < stopped["open"] <= 12
     assert stopped["attempts_in_doubt"] == 0
-    assert provider.requests == 12 * 8
+    assert provider.request_count == 12 * 8
     assert stage.nano_usd(job) == provider.bill
 
 
@@ -74,7 +74,7 @@ def test_workers_over_redis_and_postgres_keep_the_account(
     )
     stage.dataset(24)
 
-    with Provider(prices=PRICES, latency=0.01) as provider:
+    with ProviderServer(prices=PRICES, latency=0.01) as provider:
         stage.architecture(provider.url)
         with stage.workers(POOLS):
             answers, requests = _night(stage, provider)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.acceptance.test_many_machines import POOLS
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,11 +123,11 @@ def test_two_beats_and_workers_make_one_job_of_a_night_and_export_it(
 ) -> None:
     stage = Nights(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
 
-    with Provider(prices=PRICES, latency=0.01) as provider, stage.workers(POOLS):
+    with ProviderServer(prices=PRICES, latency=0.01) as provider, stage.workers(POOLS):
         stage.prepare(provider.url)
         stage.deliver(_day(1))
         first = stage.submit(_day(1))
-        paid = provider.requests
+        paid = provider.request_count
         # The night of today was missed: nothing has run since the hour came.
         today = _day(0)
         stage.deliver(today)
@@ -136,7 +136,7 @@ def test_two_beats_and_workers_make_one_job_of_a_night_and_export_it(
             until(lambda: stage.exported(today))
             until(lambda: stage.nights().get(today) == "done")
         # The same rows under the same architecture: their replies are found, and not paid again.
-        assert provider.requests == paid == ROWS * 3
+        assert provider.request_count == paid == ROWS * 3
         jobs = stage.json("jobs")
 
     assert [j["name"] for j in jobs] == [f"labels-{today}", f"labels-{_day(1)}"]
@@ -148,7 +148,7 @@ def test_two_beats_and_workers_make_one_job_of_a_night_and_export_it(
 
 
 def test_a_night_without_its_dataset_is_on_record_told_once_and_made_good(stage: Nights) -> None:
-    with Provider(prices=PRICES) as provider:
+    with ProviderServer(prices=PRICES) as provider:
         stage.prepare(provider.url)
         stage.submit("2026-01-31", status=2)
         stage.submit("2026-01-31", status=2)
@@ -175,7 +175,7 @@ def test_a_night_without_its_dataset_is_on_record_told_once_and_made_good(stage:
 def test_a_night_that_reaches_its_budget_is_paused_told_and_goes_on_with_a_larger_one(
     stage: Nights,
 ) -> None:
-    with Provider(prices=PRICES) as provider:
+    with ProviderServer(prices=PRICES) as provider:
         small = JOB.replace("budget_usd: 5", "budget_usd: 0.0005")
         stage.prepare(provider.url, small)
         stage.deliver("2026-01-31")
@@ -197,19 +197,19 @@ def test_a_night_that_reaches_its_budget_is_paused_told_and_goes_on_with_a_large
 def test_another_architecture_or_dataset_under_the_night_s_name_is_refused(
     stage: Nights, changed: str
 ) -> None:
-    with Provider(prices=PRICES) as provider:
+    with ProviderServer(prices=PRICES) as provider:
         stage.prepare(provider.url)
         stage.deliver("2026-01-31")
         job = stage.submit("2026-01-31")
         before = stage.lines("out/labels-2026-01-31.jsonl")
-        paid = provider.requests
+        paid = provider.request_count
         if changed == "architecture":
             stage.architecture(provider.url, ARCH.replace("samples: 2", "samples: 4"))
         else:
             stage.write("data/2026-01-31.jsonl", '{"prompt": "Another?"}\n')
         stage.submit("2026-01-31", status=2)
 
-        assert provider.requests == paid
+        assert provider.request_count == paid
     assert [(j["job"], j["night"]["state"]) for j in stage.json("jobs")] == [(job, "done")]
     assert stage.lines("out/labels-2026-01-31.jsonl") == before
 
@@ -217,12 +217,12 @@ def test_another_architecture_or_dataset_under_the_night_s_name_is_refused(
 def test_an_export_that_cannot_be_written_is_told_and_made_good_by_the_next_beat(
     stage: Nights,
 ) -> None:
-    with Provider(prices=PRICES, latency=0.1) as provider:
+    with ProviderServer(prices=PRICES, latency=0.1) as provider:
         # An hour that does not come while this runs.
         stage.prepare(provider.url, JOB.replace("* * * * *", "0 2 1 1 *"))
         stage.deliver("2026-01-31")
         night = stage.start("submit", "--job", "jobs/labels.yaml", "--date", "2026-01-31")
-        until(lambda: provider.requests > 0)
+        until(lambda: provider.request_count > 0)
         (stage.folder / "out").rename(stage.folder / "away")
         _, said = night.communicate(timeout=60)
         failed = stage.nights()
@@ -232,7 +232,7 @@ def test_an_export_that_cannot_be_written_is_told_and_made_good_by_the_next_beat
         with stage.beat():
             until(lambda: stage.nights()["2026-01-31"] == "done")
 
-        assert provider.requests == ROWS * 3
+        assert provider.request_count == ROWS * 3
     assert night.returncode == 2, said
     assert failed == {"2026-01-31": "unexported"}
     assert [t["STATE"] for t in stage.told] == ["unexported"]
@@ -251,24 +251,24 @@ def test_beat_that_is_told_to_stop_leaves_nights_that_the_next_one_brings_to_the
     stage: Nights,
 ) -> None:
     today = _day(0)
-    with Provider(prices=PRICES, latency=0.15) as provider:
+    with ProviderServer(prices=PRICES, latency=0.15) as provider:
         stage.environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = "1"
         stage.prepare(provider.url)
         stage.deliver(_day(1))
         stage.deliver(today)
         stage.submit(_day(1), "--limit", "1")
-        paid = provider.requests
+        paid = provider.request_count
         with stage.beat():
-            until(lambda: provider.requests > paid + 2)
+            until(lambda: provider.request_count > paid + 2)
         # It was stopped, and the night with it: in good order, and not to its end.
         left = stage.nights()
         assert not stage.exported(today)
-        assert provider.requests < ROWS * 3
+        assert provider.request_count < ROWS * 3
         with stage.beat():
             until(lambda: stage.exported(today))
             until(lambda: stage.nights()[today] == "done")
 
-        assert provider.requests == ROWS * 3
+        assert provider.request_count == ROWS * 3
     assert left[today] == "open"
     assert len(stage.lines(f"out/labels-{today}.jsonl")) == ROWS
     assert stage.told == []
@@ -276,21 +276,21 @@ def test_beat_that_is_told_to_stop_leaves_nights_that_the_next_one_brings_to_the
 
 def test_nights_of_two_days_run_side_by_side_and_that_is_logged(stage: Nights) -> None:
     yesterday, today = _day(1), _day(0)
-    with Provider(prices=PRICES, latency=0.2) as provider:
+    with ProviderServer(prices=PRICES, latency=0.2) as provider:
         stage.environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = "1"
         stage.prepare(provider.url)
         stage.deliver(yesterday)
         stage.deliver(today)
         # Left open with its process dead: beat takes it up beside the one of today.
         night = stage.start("submit", "--job", "jobs/labels.yaml", "--date", yesterday)
-        until(lambda: provider.requests > 0)
+        until(lambda: provider.request_count > 0)
         night.kill()
         night.communicate()
         with stage.beat():
             until(lambda: stage.exported(today) and stage.exported(yesterday))
             until(lambda: set(stage.nights().values()) == {"done"} and len(stage.nights()) == 2)
 
-    (overlap,) = stage.logged("nights_overlap")
+    (overlap,) = stage.logged("scheduled_runs_overlap")
     assert {overlap["date"], overlap["running"]} == {yesterday, today}
     assert stage.exported(yesterday)
     assert stage.exported(today)
@@ -309,7 +309,7 @@ def test_a_broker_that_is_away_leaves_the_night_open_and_is_told(tmp_path: Path)
 
 
 def test_a_night_with_rows_given_up_is_exported_and_told(stage: Nights) -> None:
-    with Provider(prices=PRICES, faults=lambda n: "refused" if n <= 2 else None) as provider:
+    with ProviderServer(prices=PRICES, faults=lambda n: "refused" if n <= 2 else None) as provider:
         stage.environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = "1"
         stage.prepare(provider.url, JOB.replace("budget_usd: 5\n", ""))
         stage.architecture(provider.url, ARCH.replace("samples: 2", "samples: 1"))
@@ -321,7 +321,7 @@ def test_a_night_with_rows_given_up_is_exported_and_told(stage: Nights) -> None:
 
 
 def test_a_job_file_that_went_wrong_is_on_record_and_a_mistyped_one_is_not(stage: Nights) -> None:
-    with Provider(prices=PRICES) as provider:
+    with ProviderServer(prices=PRICES) as provider:
         stage.prepare(provider.url)
         stage.run("submit", "--job", "jobs/label.yaml", status=2)
         made = (stage.folder / "archon-batch.db").exists()

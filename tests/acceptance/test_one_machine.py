@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -43,14 +43,14 @@ def test_every_row_is_answered_and_the_account_is_the_provider_s_bill(stage: Sta
     rows = 200
     stage.dataset(rows)
 
-    with Provider(prices=PRICES, latency=0.02) as provider:
+    with ProviderServer(prices=PRICES, latency=0.02) as provider:
         stage.architecture(provider.url)
         submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl")
         job = stage.run(*submit).strip()
-        bill, requests = provider.bill, provider.requests
+        bill, requests = provider.bill, provider.request_count
         again = stage.run(*submit, "--force").strip()
 
-        assert provider.requests == requests
+        assert provider.request_count == requests
     assert again == job
     answers = stage.lines("out.jsonl")
     assert [a["id"] for a in answers] == [f"q{n}" for n in range(rows)]
@@ -67,21 +67,21 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_answers(stage:
     stage.dataset(30)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--no-cache", "-o", "out.jsonl")
 
-    with Provider(prices=PRICES, latency=0.05) as provider:
+    with ProviderServer(prices=PRICES, latency=0.05) as provider:
         stage.architecture(provider.url)
         stage.run(*submit)
         expected = [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")]
-        paid = provider.requests
+        paid = provider.request_count
 
         (stage.folder / "archon-batch.db").rename(stage.folder / "first.db")
         # On purpose: without it the same job in another database is refused, not paid for again.
         stage.run("db", "accept")
         run = stage.start(*submit, "--force")
-        until(lambda: provider.requests >= paid + 120)
+        until(lambda: provider.request_count >= paid + 120)
         run.send_signal(signal.SIGKILL)
         run.communicate()
         job = stage.run(*submit, "--force").strip()
-        twice = provider.requests - 2 * paid
+        twice = provider.request_count - 2 * paid
 
     assert [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")] == expected
     figures = stage.json("cost", job)
@@ -94,10 +94,10 @@ def test_an_interrupted_run_lets_what_is_in_flight_land_and_says_how_to_go_on(st
     stage.dataset(30)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml")
 
-    with Provider(prices=PRICES, latency=0.2) as provider:
+    with ProviderServer(prices=PRICES, latency=0.2) as provider:
         stage.architecture(provider.url)
         run = stage.start(*submit)
-        until(lambda: provider.requests >= 60)
+        until(lambda: provider.request_count >= 60)
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=30)
 
@@ -113,7 +113,7 @@ def test_an_interrupted_run_lets_what_is_in_flight_land_and_says_how_to_go_on(st
 def test_a_budget_stops_the_job_and_a_larger_one_goes_on(stage: Stage) -> None:
     stage.dataset(20)
 
-    with Provider(prices=PRICES, latency=0.01) as provider:
+    with ProviderServer(prices=PRICES, latency=0.01) as provider:
         stage.architecture(provider.url)
         submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "small")
         stage.run(*submit, "--budget", "0.005", status=4)
@@ -133,14 +133,14 @@ def test_a_bad_night_ends_with_every_row_answered_and_every_attempt_on_record(
     stage.dataset(8)
     faults = {"429": 0.1, "overloaded": 0.1, "reset": 0.03}
 
-    with Provider(prices=PRICES, faults=faults, seed=7) as provider:
+    with ProviderServer(prices=PRICES, faults=faults, seed=7) as provider:
         stage.architecture(provider.url, EVERY)
         foreseen = stage.json("plan", "rows.jsonl", "--arch", "night.yaml")
         job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
 
     figures = stage.json("status", job)
     assert figures["answered"] == 8
-    assert figures["attempts"] == provider.requests
+    assert figures["attempts"] == provider.request_count
     by = stage.json("cost", job, "--by", "component")["by"]
     assert [one["kind"] for one in by] == re.findall(r"type: (\w+)", EVERY)[:-1]
     assert foreseen["low"]["calls"] <= figures["calls"] <= foreseen["high"]["calls"]
@@ -153,10 +153,10 @@ def test_a_bad_night_ends_with_every_row_answered_and_every_attempt_on_record(
 def test_a_wrong_key_stops_the_job_at_once_and_keeps_every_row(stage: Stage) -> None:
     stage.dataset(30)
 
-    with Provider(prices=PRICES, faults=lambda _: "401") as provider:
+    with ProviderServer(prices=PRICES, faults=lambda _: "401") as provider:
         stage.architecture(provider.url)
         stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "locked", status=2)
-        assert provider.requests <= 128
+        assert provider.request_count <= 128
     figures = stage.json("status", "locked")
     assert (figures["state"], figures["open"], figures["usd"]) == ("stopped", 30, 0)
 
@@ -171,10 +171,10 @@ def test_a_second_interrupt_ends_it_at_once_and_what_is_in_flight_is_in_doubt(
     stage.dataset(4)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "hasty")
 
-    with Provider(prices=PRICES, latency=lambda n: 10.0 if n <= 20 else 0.0) as provider:
+    with ProviderServer(prices=PRICES, latency=lambda n: 10.0 if n <= 20 else 0.0) as provider:
         stage.architecture(provider.url)
         run = stage.start(*submit)
-        until(lambda: provider.requests == 20)
+        until(lambda: provider.request_count == 20)
         run.send_signal(number)
         assert run.stderr is not None
         until(lambda: run.stderr.readline().startswith("stopping: "))
@@ -188,4 +188,4 @@ def test_a_second_interrupt_ends_it_at_once_and_what_is_in_flight_is_in_doubt(
     assert took < 5
     figures = stage.json("status", "hasty")
     assert (figures["answered"], figures["attempts_in_doubt"]) == (4, 20)
-    assert figures["attempts"] == provider.requests == 4 * 8 + 20
+    assert figures["attempts"] == provider.request_count == 4 * 8 + 20

@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 
 from archon_batch.archon import (
-    KINDS,
+    COMPONENT_TYPES,
     Answer,
     Architecture,
-    Bounds,
     Call,
     Candidate,
     Component,
+    Context,
+    CountRange,
     Reply,
-    Scene,
     State,
-    calls,
+    count_calls,
     read_architecture,
-    refuse_broken,
-    run,
+    run_item,
+    validate_architecture,
 )
 from archon_batch.errors import ArchitectureError
-from archon_batch.jobs.forecast import Load, forecast, total
+from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
 from tests.acceptance.stage import Stage
 from tests.builders import MODEL, Played, a_question, a_scene, candidates, played
 
@@ -133,7 +133,7 @@ def test_without_the_package_its_type_is_refused(tmp_path: Path) -> None:
     ):
         why = _error(stage, *command)
         assert "refine.yaml:7: layers[2][0].type: no component 'reviser'" in why
-        assert ", ".join(KINDS) in why
+        assert ", ".join(COMPONENT_TYPES) in why
 
 
 def test_a_job_stops_where_the_package_is_missing_and_goes_on_where_it_is(
@@ -184,7 +184,7 @@ def _reviser(**knobs: Any) -> Component:
     return reviser.model_validate({"type": "reviser", "model": MODEL, **knobs})
 
 
-def _revised(scene: Scene, *replies: str | Reply | None, **knobs: Any) -> Played:
+def _revised(scene: Context, *replies: str | Reply | None, **knobs: Any) -> Played:
     return played(_reviser(**knobs), scene, *replies)
 
 
@@ -195,8 +195,8 @@ def test_it_makes_the_calls_and_candidates_that_it_promises(samples: int) -> Non
     revised = played(reviser, a_scene("four", "five"), "better")
 
     made = len(revised.contribution.candidates or ())
-    assert reviser.calls(2) == Bounds(len(revised.rounds[0]), len(revised.rounds[0]))
-    assert reviser.leaves(2) == Bounds(made, made)
+    assert reviser.call_count(2) == CountRange(len(revised.rounds[0]), len(revised.rounds[0]))
+    assert reviser.output_count(2) == CountRange(made, made)
     assert made == 2 * samples
 
 
@@ -204,7 +204,7 @@ def test_each_revision_names_its_slot_and_what_it_was_made_from() -> None:
     revised = _revised(a_scene("four", "five"), "a", "b", "c", "d", samples=2)
 
     ((*requests,),) = revised.rounds
-    assert [(request.slot, request.sample) for request in requests] == [
+    assert [(request.index, request.sample) for request in requests] == [
         (0, 0), (1, 1), (2, 0), (3, 1),
     ]  # fmt: skip
     assert revised.contribution.candidates == (
@@ -218,7 +218,7 @@ def test_each_revision_names_its_slot_and_what_it_was_made_from() -> None:
 def test_a_blank_revision_is_asked_for_again() -> None:
     revised = _revised(a_scene("four"), "", "better")
 
-    assert [request.again for requests in revised.rounds for request in requests] == [0, 1]
+    assert [request.reask for requests in revised.rounds for request in requests] == [0, 1]
     assert [c.text for c in revised.contribution.candidates or ()] == ["better"]
 
 
@@ -226,19 +226,19 @@ def test_a_blank_revision_is_asked_for_again() -> None:
 def test_a_critique_is_shown_with_its_candidate(use: bool | None, shown: bool) -> None:
     criticised = (Candidate("0.0.0", "four", critique="too brief"),)
 
-    revised = _revised(Scene(a_question(), State(criticised), "1.0"), "better", use_critiques=use)
+    revised = _revised(Context(a_question(), State(criticised), "1.0"), "better", use_critiques=use)
 
     assert ("too brief" in revised.rounds[0][0].messages[-1].content) is shown
 
 
 def test_a_candidate_that_does_not_fit_the_window_goes_on_as_it_is() -> None:
     long, short = candidates("four " * 500, "five")
-    scene = Scene(a_question(), State((long, short)), "1.0", window=600)
+    scene = Context(a_question(), State((long, short)), "1.0", max_prompt_tokens=600)
 
     revised = _revised(scene, "better")
 
     assert revised.contribution.candidates == (long, Candidate("1.0.1", "better", ("0.0.1",)))
-    assert [remark.kind for remark in revised.remarks] == ["overflow", "without"]
+    assert [remark.kind for remark in revised.remarks] == ["context_overflow", "skipped"]
 
 
 # The page about it
@@ -271,7 +271,7 @@ def trimming(tmp_path: Path) -> Architecture:
             {"type": "fuser"},
         ],
     }
-    kinds = {**KINDS, "grader": found["Grader"], "trimmer": found["Trimmer"]}
+    kinds = {**COMPONENT_TYPES, "grader": found["Grader"], "trimmer": found["Trimmer"]}
     return read_architecture(data, kinds, "trimming")
 
 
@@ -282,20 +282,20 @@ def test_the_page_s_value_reaches_the_component_that_needs_it(
     fused: list[Call] = []
 
     def answer(call: Call) -> Reply:
-        fused.extend([call] if call.kind == "fuser" else [])
-        return Reply(grade if call.kind == "grader" else call.kind)
+        fused.extend([call] if call.component_type == "fuser" else [])
+        return Reply(grade if call.component_type == "grader" else call.component_type)
 
-    end, _ = run(trimming, a_question(), answer)
+    end, _ = run_item(trimming, a_question(), answer)
 
     assert isinstance(end, Answer)
-    assert len(end.notes) == notes
+    assert len(end.warnings) == notes
     assert f"response {left} of {left}" in fused[0].messages[-1].content
 
 
 def test_the_page_s_components_are_foreseen(trimming: Architecture) -> None:
-    foreseen = total(forecast(trimming, {MODEL: None}, Load(1, 100)))
+    foreseen = total_forecast(forecast(trimming, {MODEL: None}, DatasetSize(1, 100)))
 
-    assert calls(trimming) == Bounds(6, 6)
+    assert count_calls(trimming) == CountRange(6, 6)
     cases = (foreseen.low, foreseen.expected, foreseen.high)
     assert [case.calls for case in cases] == [6, 6, 18]
 
@@ -303,8 +303,8 @@ def test_the_page_s_components_are_foreseen(trimming: Architecture) -> None:
 def test_the_page_s_component_is_refused_without_the_value_that_it_needs(
     trimming: Architecture,
 ) -> None:
-    refuse_broken(trimming)
+    validate_architecture(trimming)
     generator, _, *after = trimming.layers
 
     with pytest.raises(ArchitectureError, match="a trimmer needs grade, and no layer before it"):
-        refuse_broken(Architecture("bare", {}, (generator, *after)))
+        validate_architecture(Architecture("bare", {}, (generator, *after)))

@@ -37,7 +37,7 @@ def test_a_package_s_metric_scores_a_job(tmp_path: Path, installed: Path) -> Non
     stage = Stage(tmp_path, PYTHONPATH=str(installed))
     store = Store.open(f"sqlite:///{tmp_path}/archon-batch.db")
     job = a_job(store, questions=2)
-    store.items.end(job.id, [(0, Answer("one two", "0.0.0")), (1, Answer("one", "0.0.0"))])
+    store.items.finish(job.id, [(0, Answer("one two", "0.0.0")), (1, Answer("one", "0.0.0"))])
     store.close()
 
     scores = stage.json("score", job.id, "--metric", "brief:1")

@@ -9,7 +9,7 @@ import pytest
 from archon_batch.store import Store
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.acceptance.test_flower import free_port
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(300)]
 
@@ -41,7 +41,7 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
     own_pool = f"queues: [calls.openai]\nconcurrency: 4\nmetrics_port: {ports['own']}\n"
     others_pool = f"queues: [calls, joins]\nconcurrency: 4\nmetrics_port: {ports['others']}\n"
 
-    with Provider(prices=PRICES) as provider, stage.workers({"others.yaml": others_pool}):
+    with ProviderServer(prices=PRICES) as provider, stage.workers({"others.yaml": others_pool}):
         stage.architecture(provider.url, TWO)
         with stage.workers({"own.yaml": own_pool}):
             until(lambda: _drained(stage) == {"calls", "calls.openai", "joins"}, 100)
@@ -82,7 +82,7 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
 def _drained(stage: Stage) -> frozenset[str]:
     store = Store.open(f"sqlite:///{stage.folder}/archon-batch.db")
     try:
-        return store.workers.drained()
+        return store.workers.consumed_queues()
     finally:
         store.close()
 

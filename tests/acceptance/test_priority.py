@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.postgres, pytest.mark.timeout(180)]
 
@@ -18,7 +18,7 @@ def _served(folder: Path, redis_url: str, postgres_url: str, *priorities: str) -
     """Jobs of these priorities, all waiting when the worker starts; whose calls came, in order."""
     stage = Stage(folder, ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_DATABASE_URL=postgres_url)
     stage.dataset(ROWS)
-    with Provider(prices=PRICES, latency=0.01) as provider:
+    with ProviderServer(prices=PRICES, latency=0.01) as provider:
         stage.architecture(provider.url)
         jobs = {}
         for n, priority in enumerate(priorities):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 SPACE = """\
 models:
@@ -34,12 +34,12 @@ WORD = "^(all|but|for|from|it|more)"
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider(prices=PRICES, latency=0.02) as running:
+def provider() -> Iterator[ProviderServer]:
+    with ProviderServer(prices=PRICES, latency=0.02) as running:
         yield running
 
 
-def a_stage(folder: Path, provider: Provider, **environment: str) -> Stage:
+def a_stage(folder: Path, provider: ProviderServer, **environment: str) -> Stage:
     folder.mkdir()
     stage = Stage(folder, **environment)
     rows = [
@@ -82,32 +82,32 @@ def in_doubt(stage: Stage) -> int:
 
 @pytest.mark.timeout(1800)
 def test_a_killed_search_goes_on_to_the_same_end_and_pays_for_nothing_twice(
-    tmp_path: Path, provider: Provider
+    tmp_path: Path, provider: ProviderServer
 ) -> None:
     whole = found(a_stage(tmp_path / "whole", provider), *command("--budget", "1"))
-    asked = provider.requests
+    asked = provider.request_count
     killed = a_stage(tmp_path / "killed", provider)
 
     running = killed.start(*command("--budget", "1"))
-    until(lambda: provider.requests > asked + asked // 2, 600)
+    until(lambda: provider.request_count > asked + asked // 2, 600)
     running.kill()
     running.communicate()
     again = found(killed, *command("--budget", "1"))
 
     assert tried(again) == tried(whole)
     assert again["result"]["winner"]["point"] == whole["result"]["winner"]["point"]
-    assert provider.requests - asked <= asked + in_doubt(killed)
+    assert provider.request_count - asked <= asked + in_doubt(killed)
     assert (killed.folder / "found" / "winner.yaml").read_text().startswith("# Found by search")
     ended(killed, "check", "found/winner.yaml")
     # What is done is told, and costs nothing.
-    before = provider.requests
+    before = provider.request_count
     assert tried(found(killed, "search", "show", again["search"])) == tried(whole)
     assert tried(found(killed, *command("--budget", "1"))) == tried(whole)
-    assert provider.requests == before
+    assert provider.request_count == before
 
 
 @pytest.mark.timeout(1800)
-def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: Provider) -> None:
+def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: ProviderServer) -> None:
     stage = a_stage(tmp_path / "poor", provider)
 
     out = ended(stage, *command("--budget", "0.0003"), status=4)
@@ -123,10 +123,10 @@ def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: Provider) -> 
 @pytest.mark.postgres
 @pytest.mark.timeout(1800)
 def test_workers_over_redis_and_postgres_find_what_one_machine_finds(
-    tmp_path: Path, provider: Provider, redis_url: str, postgres_url: str
+    tmp_path: Path, provider: ProviderServer, redis_url: str, postgres_url: str
 ) -> None:
     alone = found(a_stage(tmp_path / "alone", provider), *command("--budget", "1"))
-    asked, paid = provider.requests, provider.bill
+    asked, paid = provider.request_count, provider.bill
     many = a_stage(
         tmp_path / "many", provider,
         ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_DATABASE_URL=postgres_url,
@@ -139,5 +139,5 @@ def test_workers_over_redis_and_postgres_find_what_one_machine_finds(
 
     assert tried(together) == tried(alone)
     assert together["result"]["winner"]["point"] == alone["result"]["winner"]["point"]
-    assert provider.requests == 2 * asked
+    assert provider.request_count == 2 * asked
     assert together["usd"] == alone["usd"]

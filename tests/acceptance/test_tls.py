@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.servers import TlsRedisServer, serving
 from tests.acceptance.stage import PRICES, Stage
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
 
@@ -35,7 +35,10 @@ def _rights() -> list[str]:
 def test_workers_and_the_limits_of_models_go_over_tls_by_a_user_of_few_rights(
     tmp_path: Path,
 ) -> None:
-    with serving(server := TlsRedisServer()), Provider(prices=PRICES, latency=0.02) as provider:
+    with (
+        serving(server := TlsRedisServer()),
+        ProviderServer(prices=PRICES, latency=0.02) as provider,
+    ):
         server.client.execute_command("ACL SETUSER", "night", "on", ">word", *_rights())
         address = server.url.replace("//", "//night:word@")
         stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=address)
@@ -52,7 +55,7 @@ def test_workers_and_the_limits_of_models_go_over_tls_by_a_user_of_few_rights(
         )["answered"]
         == 12
     )
-    assert provider.peak <= 3
+    assert provider.max_concurrent <= 3
     assert len(limits) == 1
 
 

@@ -5,14 +5,14 @@ import time
 import pytest
 
 from archon_batch.application import worker_check
-from archon_batch.cli.progress import watch
+from archon_batch.cli.progress import wait_for_job
 from tests.builders import a_job
 
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(worker_check, "_GRACE", 0.0)
-    monkeypatch.setattr(worker_check, "_LOOK", 0.0)
+    monkeypatch.setattr(worker_check, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(worker_check, "_CHECK_SECONDS", 0.0)
 
 
 def carried(store, via="broker"):
@@ -22,10 +22,10 @@ def carried(store, via="broker"):
 
 
 def looked(store, job, capsys):
-    watch = worker_check.Watch(store, [job])
+    watch = worker_check.WorkerCheck(store, [job])
 
     def look():
-        watch.look()
+        watch.run_if_due()
         return capsys.readouterr().err.strip().partition(":")[0]
 
     return look
@@ -68,6 +68,6 @@ def test_it_is_looked_for_while_a_job_is_followed(store):
         looks.append(time.monotonic())
         store.jobs.move(job.id, "done", only_from=["running"])
 
-    watch(store, job, look)
+    wait_for_job(store, job, look)
 
     assert len(looks) == 1

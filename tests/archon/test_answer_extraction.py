@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from archon_batch.archon.answer_extraction import (
     EXTRACTORS,
-    boxed,
-    expression,
-    letter,
-    matched,
-    number,
-    plain,
+    extract_boxed,
+    extract_expression,
+    extract_letter,
+    extract_match,
+    extract_number,
+    normalize_text,
 )
-from archon_batch.archon.timed_regex import user_pattern
+from archon_batch.archon.timed_regex import compile_pattern
 from tests.archon.components.hostile import slow
 
 
@@ -43,7 +43,9 @@ from tests.archon.components.hostile import slow
     ],
 )
 def test_boxed_answers_that_differ_in_tex_only_are_alike(alike, answer):
-    assert [boxed(f"so it is \\boxed{{{told}}}.") for told in alike] == [answer] * len(alike)
+    assert [extract_boxed(f"so it is \\boxed{{{told}}}.") for told in alike] == [answer] * len(
+        alike
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_boxed_answers_that_differ_in_tex_only_are_alike(alike, answer):
     ],
 )
 def test_the_last_box_counts_with_all_its_braces(text, answer):
-    assert boxed(text) == answer
+    assert extract_boxed(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_the_last_box_counts_with_all_its_braces(text, answer):
     ],
 )
 def test_the_last_number_is_written_the_shortest_way(text, answer):
-    assert number(text) == answer
+    assert extract_number(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_the_last_number_is_written_the_shortest_way(text, answer):
     ],
 )
 def test_the_number_that_is_said_to_be_the_answer_goes_before_the_last(text, answer):
-    assert number(text) == answer
+    assert extract_number(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_the_number_that_is_said_to_be_the_answer_goes_before_the_last(text, ans
     ],
 )
 def test_a_number_is_read_as_a_whole(text, answer):
-    assert number(text) == answer
+    assert extract_number(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -253,9 +255,9 @@ def test_a_number_is_read_as_a_whole(text, answer):
     ],
 )
 def test_of_what_is_more_than_a_number_no_part_is_read(text):
-    assert number(text) is None
+    assert extract_number(text) is None
     if "box" not in text and "{" not in text:
-        assert number(f"The answer is {text}.") is None
+        assert extract_number(f"The answer is {text}.") is None
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def test_of_what_is_more_than_a_number_no_part_is_read(text):
     ],
 )
 def test_a_letter_is_found_where_a_model_points_at_it(text, answer):
-    assert letter(text) == answer
+    assert extract_letter(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -327,12 +329,12 @@ def test_a_letter_is_found_where_a_model_points_at_it(text, answer):
     ],
 )
 def test_texts_that_differ_in_case_spacing_or_spelling_of_accents_are_alike(one, other):
-    assert plain(one) == plain(other)
+    assert normalize_text(one) == normalize_text(other)
 
 
 @pytest.mark.parametrize(("text", "answer"), [("?!", "?!"), (" \n", None), ("", None)])
 def test_marks_alone_are_a_text_and_nothing_is_none(text, answer):
-    assert plain(text) == answer
+    assert normalize_text(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ def test_marks_alone_are_a_text_and_nothing_is_none(text, answer):
     ],
 )
 def test_a_pattern_takes_its_last_match_and_of_that_the_first_group(pattern, text, answer):
-    assert matched(user_pattern(pattern), text) == answer
+    assert extract_match(compile_pattern(pattern), text) == answer
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
@@ -386,18 +388,18 @@ def test_any_text_has_an_answer_that_says_something_or_none(name, text):
     ],
 )
 def test_an_expression_is_what_the_text_says_its_answer_is(text, told):
-    assert expression(text) == told
+    assert extract_expression(text) == told
 
 
 @given(
     value=st.decimals(allow_nan=False, allow_infinity=False, places=3),
 )
 def test_a_number_that_is_written_again_is_the_same(value):
-    once = number(f"{value:,}")
+    once = extract_number(f"{value:,}")
 
     assert once is not None
-    assert number(once) == once
-    assert number(f"{value:f}") == once
+    assert extract_number(once) == once
+    assert extract_number(f"{value:f}") == once
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
@@ -406,4 +408,4 @@ def test_no_text_takes_long(name):
 
 
 def test_a_pattern_of_words_is_compared_quickly_whatever_it_matches():
-    assert slow(lambda text: matched(user_pattern(r"(?s)(.+)"), text)) == []
+    assert slow(lambda text: extract_match(compile_pattern(r"(?s)(.+)"), text)) == []

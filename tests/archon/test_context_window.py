@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 from archon_batch.archon import (
     Answer,
     Candidate,
-    GaveUp,
+    ComponentWarning,
+    Context,
+    Failed,
     Message,
-    Remark,
     Reply,
-    Scene,
     State,
-    fitted,
-    refuse_long,
-    run,
+    check_length,
+    fit_candidates,
+    run_item,
 )
-from archon_batch.archon.context_window import OverflowedError, estimated
+from archon_batch.archon.context_window import ContextOverflowError, estimate_tokens
 from tests.builders import MODEL, a_component, a_question, an_architecture, asked
 
 MARK = " [... cut here to fit]"
 
 
 def a_scene(window, *candidates):
-    return Scene(a_question(), State(candidates), "1.0", window)
+    return Context(a_question(), State(candidates), "1.0", window)
 
 
 def a_ranker(overflow):
@@ -40,7 +40,7 @@ def composed(shown):
 
 
 def fit_of(overflow, window, shown):
-    return fitted(a_scene(window), a_ranker(overflow), tuple(shown), composed)
+    return fit_candidates(a_scene(window), a_ranker(overflow), tuple(shown), composed)
 
 
 @pytest.mark.parametrize(
@@ -57,23 +57,23 @@ def fit_of(overflow, window, shown):
     ],
 )
 def test_a_prompt_is_taken_for_a_token_every_three_bytes_and_some_around_it(texts, tokens):
-    assert estimated([Message("user", text) for text in texts]) == tokens
+    assert estimate_tokens([Message("user", text) for text in texts]) == tokens
 
 
 def test_what_fits_is_shown_as_it_is():
     shown = (Candidate("a", "x" * 100), Candidate("b", "y", critique="weak"))
-    size = estimated(composed(shown))
+    size = estimate_tokens(composed(shown))
 
     for overflow in ("error", "drop_last", "truncate"):
         assert fit_of(overflow, size, shown).shown is shown
         assert fit_of(overflow, None, shown).shown is shown
-        assert fit_of(overflow, size, shown).remarks == ()
+        assert fit_of(overflow, size, shown).warnings == ()
 
 
 def test_what_does_not_fit_is_an_error_where_it_must_not_be_shortened():
     shown = [Candidate("a", "x" * 6000)]
 
-    with pytest.raises(OverflowedError) as refusal:
+    with pytest.raises(ContextOverflowError) as refusal:
         fit_of("error", 500, shown)
 
     assert str(refusal.value) == (
@@ -84,10 +84,10 @@ def test_what_does_not_fit_is_an_error_where_it_must_not_be_shortened():
 def test_the_last_candidates_are_left_out_and_it_is_told():
     shown = [Candidate(name, "x" * 300) for name in "abcde"]
 
-    fit = fit_of("drop_last", estimated(composed(shown[:3])), shown)
+    fit = fit_of("drop_last", estimate_tokens(composed(shown[:3])), shown)
 
     assert fit.shown == tuple(shown[:3])
-    ((kind, why),) = fit.remarks
+    ((kind, why),) = fit.warnings
     assert kind == "overflow"
     assert why.startswith("the prompt takes about ")
     assert why.endswith("; the last 2 of 5 candidates are left out")
@@ -96,7 +96,7 @@ def test_the_last_candidates_are_left_out_and_it_is_told():
 def test_the_longest_texts_are_cut_and_it_is_told():
     shown = [Candidate("a", "x" * 900, critique="c" * 700), Candidate("b", "y" * 200)]
 
-    fit = fit_of("truncate", estimated(composed(shown)) - 100, shown)
+    fit = fit_of("truncate", estimate_tokens(composed(shown)) - 100, shown)
 
     first, second = fit.shown
     assert second == shown[1]
@@ -106,14 +106,14 @@ def test_the_longest_texts_are_cut_and_it_is_told():
     assert first.critique is not None
     # 300 bytes are a hundred tokens; what is not longer than the rest stays.
     assert (len(first.text), len(first.critique)) in [(650, 650), (651, 651)]
-    ((_, why),) = fit.remarks
+    ((_, why),) = fit.warnings
     assert why.endswith(f"; what is longer than {len(first.text)} characters is cut there")
 
 
 def test_a_critique_is_cut_though_it_is_longer_than_every_text():
     shown = [Candidate("a", "x" * 150, critique="c" * 900)]
 
-    fit = fit_of("truncate", estimated(composed(shown)) - 100, shown)
+    fit = fit_of("truncate", estimate_tokens(composed(shown)) - 100, shown)
 
     (after,) = fit.shown
     assert after.text == shown[0].text
@@ -123,13 +123,13 @@ def test_a_critique_is_cut_though_it_is_longer_than_every_text():
 
 def test_texts_that_could_only_be_cut_to_nothing_are_left_out_from_the_last():
     shown = [Candidate(str(n), "x" * 1000) for n in range(10)]
-    window = estimated(composed([replace(c, text="x" * 100) for c in shown[:4]])) + 2
+    window = estimate_tokens(composed([replace(c, text="x" * 100) for c in shown[:4]])) + 2
 
     fit = fit_of("truncate", window, shown)
 
     (length,) = {len(c.text) for c in fit.shown}
     assert (len(fit.shown), length // 10) == (4, 10)
-    ((_, why),) = fit.remarks
+    ((_, why),) = fit.warnings
     assert why.endswith(
         "; the last 6 of 10 candidates are left out; "
         f"what is longer than {length} characters is cut there"
@@ -142,7 +142,7 @@ def test_where_nothing_fits_nothing_is_shown(overflow, window):
     fit = fit_of(overflow, window, [Candidate("a", "x" * 1000), Candidate("b", "y")])
 
     assert fit.shown == ()
-    ((_, why),) = fit.remarks
+    ((_, why),) = fit.warnings
     assert why.endswith(f"the model's window leaves {window:,}; it is not sent")
 
 
@@ -180,20 +180,22 @@ def cut(candidate, length):
 
 @given(shown=CANDIDATES, share=SHARES)
 def test_as_many_of_the_first_are_shown_as_fit(shown, share):
-    window = int(share * estimated(composed(shown)))
+    window = int(share * estimate_tokens(composed(shown)))
     fit = fit_of("drop_last", window, shown)
 
-    fitting = [n for n in range(len(shown) + 1) if n and estimated(composed(shown[:n])) <= window]
+    fitting = [
+        n for n in range(len(shown) + 1) if n and estimate_tokens(composed(shown[:n])) <= window
+    ]
     assert list(fit.shown) == shown[: max(fitting, default=0)]
-    assert bool(fit.remarks) == (len(fit.shown) < len(shown))
+    assert bool(fit.warnings) == (len(fit.shown) < len(shown))
 
 
 @given(shown=CANDIDATES, share=SHARES)
 def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_may_be(shown, share):
-    window = int(share * estimated(composed(shown)))
+    window = int(share * estimate_tokens(composed(shown)))
 
     def fits(count, length):
-        return estimated(composed([cut(c, length) for c in shown[:count]])) <= window
+        return estimate_tokens(composed([cut(c, length) for c in shown[:count]])) <= window
 
     fit = fit_of("truncate", window, shown)
 
@@ -203,13 +205,13 @@ def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_ma
     if most:
         longest = max(length for length in range(100, 1601) if fits(most, length))
         assert list(fit.shown) == [cut(c, longest) for c in shown[:most]]
-        assert estimated(composed(fit.shown)) <= window
-    assert bool(fit.remarks) == (list(fit.shown) != shown)
+        assert estimate_tokens(composed(fit.shown)) <= window
+    assert bool(fit.warnings) == (list(fit.shown) != shown)
 
 
 @given(shown=CANDIDATES, share=SHARES)
 def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(shown, share):
-    window = int(share * estimated(composed(shown)))
+    window = int(share * estimate_tokens(composed(shown)))
     fit = fit_of("truncate", window, shown)
 
     for before, after in zip(shown, fit.shown, strict=False):
@@ -225,18 +227,18 @@ def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(s
 def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
     messages = (Message("user", "x" * 900),)
 
-    assert refuse_long(a_scene(None), a_ranker("error"), messages) == ()
-    assert refuse_long(a_scene(458), a_ranker("error"), messages) == ()
+    assert check_length(a_scene(None), a_ranker("error"), messages) == ()
+    assert check_length(a_scene(458), a_ranker("error"), messages) == ()
     for overflow in ("drop_last", "truncate"):
-        assert refuse_long(a_scene(457), a_ranker(overflow), messages) == (
-            Remark(
-                "overflow",
+        assert check_length(a_scene(457), a_ranker(overflow), messages) == (
+            ComponentWarning(
+                "context_overflow",
                 "the prompt takes about 458 tokens, and the model's window leaves 457; "
                 "it is not sent",
             ),
         )
-    with pytest.raises(OverflowedError, match=r"window leaves 457\Z"):
-        refuse_long(a_scene(457), a_ranker("error"), messages)
+    with pytest.raises(ContextOverflowError, match=r"window leaves 457\Z"):
+        check_length(a_scene(457), a_ranker("error"), messages)
 
 
 @pytest.mark.parametrize("kind", ["critic", "ranker", "fuser", "verifier"])
@@ -249,7 +251,7 @@ def test_what_a_component_sends_fits_its_window(kind, overflow):
     requests = asked(component, scene)
 
     assert requests
-    assert all(estimated(request.messages) <= 1600 for request in requests)
+    assert all(estimate_tokens(request.messages) <= 1600 for request in requests)
 
 
 def narrowed(*layers, overflow="drop_last"):
@@ -261,12 +263,12 @@ def narrowed(*layers, overflow="drop_last"):
 def test_a_row_that_is_too_long_is_given_up_and_nothing_is_sent():
     architecture = narrowed({"type": "generator", "model": "narrow"}, "fuser")
 
-    end, replies = run(architecture, a_question("x" * 9000), lambda _: Reply("never"))
+    end, replies = run_item(architecture, a_question("x" * 9000), lambda _: Reply("never"))
 
-    assert isinstance(end, GaveUp)
+    assert isinstance(end, Failed)
     assert replies == {}
     assert end.why.endswith("window leaves 944; it is not sent")
-    assert [note.kind for note in end.notes] == ["overflow"]
+    assert [note.kind for note in end.warnings] == ["overflow"]
 
 
 def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranked():
@@ -274,15 +276,17 @@ def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranke
         {"type": "generator", "samples": 3}, {"type": "ranker", "model": "narrow"}
     )
 
-    end, _ = run(
+    end, _ = run_item(
         architecture,
         a_question(),
         lambda call: Reply(
-            "Answer: [2] > [1]" if call.kind == "ranker" else f"{call.key.slot}" * 800
+            "Answer: [2] > [1]"
+            if call.component_type == "ranker"
+            else f"{call.key.request_index}" * 800
         ),
     )
 
     assert isinstance(end, Answer)
-    assert end.candidate == "0.0.1"
-    assert [note.kind for note in end.notes] == ["overflow"]
-    assert "the last 1 of 3 candidates are left out" in end.notes[0].why
+    assert end.candidate_id == "0.0.1"
+    assert [note.kind for note in end.warnings] == ["overflow"]
+    assert "the last 1 of 3 candidates are left out" in end.warnings[0].why

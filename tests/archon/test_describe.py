@@ -8,18 +8,18 @@ import pytest
 from archon_batch.archon import (
     Candidate,
     Component,
+    ComponentResult,
+    ComponentWarning,
     Contribution,
-    Done,
     ModelComponent,
-    Remark,
     Reply,
     State,
-    Verdict,
-    run,
-    story_of,
+    UnitTestResult,
+    run_item,
+    trace_item,
 )
 from archon_batch.archon.components.ranker import Ranker
-from archon_batch.archon.describe import did
+from archon_batch.archon.describe import describe_step
 from tests.builders import MODEL, a_question, an_architecture, candidates
 
 THREE = {"type": "generator", "samples": 3}
@@ -32,7 +32,7 @@ def told(*layers, windows=None, **replies):
 
     The last reply of a kind is that of all its calls beyond.
     """
-    architecture = replace(an_architecture(*layers), windows=windows or {})
+    architecture = replace(an_architecture(*layers), context_windows=windows or {})
     question = a_question()
     left = {kind: list(given) for kind, given in replies.items()}
 
@@ -41,9 +41,9 @@ def told(*layers, windows=None, **replies):
         reply = given.pop(0) if len(given) > 1 else given[0]
         return reply if isinstance(reply, Reply) else Reply(reply)
 
-    _, settled = run(architecture, question, answer)
-    *_, last = story_of(architecture, question, settled).layers
-    return "; ".join(component.did or "" for component in last.components)
+    _, settled = run_item(architecture, question, answer)
+    *_, last = trace_item(architecture, question, settled).layers
+    return "; ".join(component.description or "" for component in last.components)
 
 
 def test_a_generator_made_candidates():
@@ -178,16 +178,16 @@ def test_a_voter_says_what_won(extract, texts, words):
 class Marker(Component):
     """A component of another package: it gives what it is told to."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
     type: Literal["marker"]
 
-    def steps(self, scene):
+    def run(self, context):
         raise NotImplementedError
 
-    def calls(self, candidates):
+    def call_count(self, candidates):
         raise NotImplementedError
 
-    def leaves(self, candidates):
+    def output_count(self, candidates):
         raise NotImplementedError
 
 
@@ -209,11 +209,14 @@ A, B, C = candidates("a", "b", "c")
             Contribution(critiques={"0.0.0": "good"}, unit_tests=("x", "y"), values={"seed": 7}),
             "wrote 2 unit tests; wrote critiques of 1; left seed",
         ),
-        (Contribution(tests={"0.0.0": (Verdict("x", passed=True),)}), "tested 1"),
+        (Contribution(unit_test_results={"0.0.0": (UnitTestResult("x", passed=True),)}), "tested 1"),
     ],
 )  # fmt: skip
 def test_of_another_package_s_component_it_says_what_was_given(given, words):
-    assert did(Marker(type="marker"), State((A, B, C)), Done(0, given, ())) == words
+    assert (
+        describe_step(Marker(type="marker"), State((A, B, C)), ComponentResult(0, given, ()))
+        == words
+    )
 
 
 def test_what_derives_from_ours_is_not_taken_for_it():
@@ -221,7 +224,9 @@ def test_what_derives_from_ours_is_not_taken_for_it():
         type: Literal["sorter"]  # type: ignore[assignment]
 
     sorter = Sorter.model_validate({"type": "sorter", "model": MODEL})
-    done = Done(0, Contribution(critiques={"0.0.0": "good"}), (Remark("without", "no order"),))
+    done = ComponentResult(
+        0, Contribution(critiques={"0.0.0": "good"}), (ComponentWarning("skipped", "no order"),)
+    )
 
     assert isinstance(sorter, ModelComponent)
-    assert did(sorter, State((A, B)), done) == "wrote critiques of 1"
+    assert describe_step(sorter, State((A, B)), done) == "wrote critiques of 1"

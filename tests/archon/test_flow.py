@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import (
     Answer,
-    Bounds,
     Call,
+    CountRange,
     Reply,
-    calls,
-    flows,
-    refuse_broken,
-    run,
-    trace,
+    count_calls,
+    layer_flows,
+    replay_item,
+    run_item,
+    validate_architecture,
 )
 from tests.builders import a_question, an_architecture, answers, architectures
 
@@ -26,17 +26,21 @@ QUESTION = a_question()
 
 
 def good(call: Call) -> Reply:
-    return Reply(call.form.example if call.form else f"text {call.key}")
+    return Reply(call.reply_format.example if call.reply_format else f"text {call.key}")
 
 
 def bad(call: Call) -> Reply:
     """Every verdict goes against the candidate."""
-    return Reply(call.form.worst) if call.form and call.form.worst else good(call)
+    return (
+        Reply(call.reply_format.costliest_example)
+        if call.reply_format and call.reply_format.costliest_example
+        else good(call)
+    )
 
 
 def asked(architecture, answer=good) -> Counter[int]:
     """How many calls each layer makes."""
-    _, replies = run(architecture, QUESTION, answer)
+    _, replies = run_item(architecture, QUESTION, answer)
     return Counter(key.layer for key in replies)
 
 
@@ -47,46 +51,50 @@ def among(count, bounds):
 @settings(max_examples=500)
 @given(architecture=architectures(), seed=st.integers())
 def test_a_run_asks_and_leaves_what_was_foretold(architecture, seed):
-    end, replies = run(architecture, QUESTION, answers(seed, failures=False, rubbish=False))
+    end, replies = run_item(architecture, QUESTION, answers(seed, failures=False, rubbish=False))
 
-    passed, _ = trace(architecture, QUESTION, replies)
+    passed, _ = replay_item(architecture, QUESTION, replies)
     made = Counter(key.layer for key in replies)
     assert isinstance(end, Answer)
-    for flow, layer in zip(flows(architecture), passed, strict=True):
-        assert among(len(layer.before.candidates), flow.arriving)
-        assert among(len(layer.after.candidates), flow.leaving)
+    for flow, layer in zip(layer_flows(architecture), passed, strict=True):
+        assert among(len(layer.before.candidates), flow.candidates_in)
+        assert among(len(layer.after.candidates), flow.candidates_out)
         assert among(made[layer.layer], flow.calls)
-    assert among(len(replies), calls(architecture))
+    assert among(len(replies), count_calls(architecture))
 
 
 @settings(max_examples=200)
 @given(architecture=architectures(), seed=st.integers(), failures=st.booleans())
 def test_a_run_never_asks_more_than_the_most_whatever_the_replies_are(architecture, seed, failures):
-    _, replies = run(architecture, QUESTION, answers(seed, failures=failures))
+    _, replies = run_item(architecture, QUESTION, answers(seed, failures=failures))
 
-    passed, _ = trace(architecture, QUESTION, replies)
+    passed, _ = replay_item(architecture, QUESTION, replies)
     made = Counter(key.layer for key in replies)
-    along = list(flows(architecture))
-    assert all(made[layer] <= flow.most for layer, flow in enumerate(along))
+    along = list(layer_flows(architecture))
+    assert all(made[layer] <= flow.max_calls for layer, flow in enumerate(along))
     for flow, layer in zip(along, passed, strict=False):
-        assert len(layer.before.candidates) <= flow.arriving.high
-        assert len(layer.after.candidates) <= flow.leaving.high
+        assert len(layer.before.candidates) <= flow.candidates_in.high
+        assert len(layer.after.candidates) <= flow.candidates_out.high
 
 
 def test_what_is_judged_twice_is_at_least_one_and_at_most_all_of_them():
     architecture = an_architecture({"type": "generator", "samples": 5}, "verifier", "verifier")
 
-    first, *_, again = flows(architecture)
+    first, *_, again = layer_flows(architecture)
 
-    assert (first.calls, first.most) == (Bounds(5, 5), 15)
-    assert (again.arriving, again.calls, again.most) == (Bounds(1, 5), Bounds(2, 10), 30)
-    assert str(calls(architecture, rows=2)) == "34-50"
+    assert (first.calls, first.max_calls) == (CountRange(5, 5), 15)
+    assert (again.candidates_in, again.calls, again.max_calls) == (
+        CountRange(1, 5),
+        CountRange(2, 10),
+        30,
+    )
+    assert str(count_calls(architecture, rows=2)) == "34-50"
 
 
 def unreadable(call: Call) -> Reply:
     """Nothing is read of it in the end, and every candidate is made in the last attempt."""
     retries = 2
-    return good(call) if call.form is None and call.key.again == retries else Reply("")
+    return good(call) if call.reply_format is None and call.key.reask == retries else Reply("")
 
 
 @pytest.mark.parametrize(
@@ -103,14 +111,16 @@ def test_the_most_is_what_is_asked_when_nothing_can_be_read(layers):
 
     made = asked(architecture, unreadable)
 
-    assert [made[layer] for layer in range(len(layers))] == [f.most for f in flows(architecture)]
+    assert [made[layer] for layer in range(len(layers))] == [
+        f.max_calls for f in layer_flows(architecture)
+    ]
 
 
-def exactly(count: int) -> Bounds:
-    return Bounds(count, count)
+def exactly(count: int) -> CountRange:
+    return CountRange(count, count)
 
 
-def table(n: int) -> list[tuple[dict[str, Any], Bounds, Bounds]]:
+def table(n: int) -> list[tuple[dict[str, Any], CountRange, CountRange]]:
     """The paper's table 3 with no sample wasted: what is asked of n candidates, how many are left."""
     return [
         ({"type": "generator", "samples": 4}, exactly(4), exactly(4)),
@@ -121,19 +131,19 @@ def table(n: int) -> list[tuple[dict[str, Any], Bounds, Bounds]]:
         ({"type": "ranker"}, exactly(1), exactly(n)),
         ({"type": "ranker", "top_k": 1}, exactly(1), exactly(1)),
         ({"type": "ranker", "top_k": n}, exactly(1), exactly(n)),
-        ({"type": "verifier"}, exactly(2 * n), Bounds(1, n)),
-        ({"type": "verifier", "samples": 3}, exactly(2 * 3 * n), Bounds(1, n)),
-        ({"type": "verifier", "first_k": 1}, Bounds(2, 2 * n), Bounds(1, n)),
-        ({"type": "verifier", "samples": 3, "first_k": 1}, Bounds(6, 6 * n), Bounds(1, n)),
-        ({"type": "verifier", "first_k": n}, exactly(2 * n), Bounds(1, n)),
+        ({"type": "verifier"}, exactly(2 * n), CountRange(1, n)),
+        ({"type": "verifier", "samples": 3}, exactly(2 * 3 * n), CountRange(1, n)),
+        ({"type": "verifier", "first_k": 1}, CountRange(2, 2 * n), CountRange(1, n)),
+        ({"type": "verifier", "samples": 3, "first_k": 1}, CountRange(6, 6 * n), CountRange(1, n)),
+        ({"type": "verifier", "first_k": n}, exactly(2 * n), CountRange(1, n)),
         ({"type": "unit_test_generator"}, exactly(1), exactly(n)),
         ({"type": "unit_test_generator", "samples": 2}, exactly(2), exactly(n)),
         ({"type": "unit_test_evaluator"}, exactly(n), exactly(n)),
         ({"type": "unit_test_evaluator", "samples": 3}, exactly(3 * n), exactly(n)),
         ({"type": "unit_test_evaluator", "top_k": 1}, exactly(n), exactly(1)),
-        ({"type": "unit_test_evaluator", "first_k": 1}, Bounds(1, n), Bounds(1, n)),
-        ({"type": "unit_test_evaluator", "first_k": 1, "top_k": 1}, Bounds(1, n), exactly(1)),
-        ({"type": "unit_test_evaluator", "first_k": n, "top_k": 1}, exactly(n), Bounds(1, n)),
+        ({"type": "unit_test_evaluator", "first_k": 1}, CountRange(1, n), CountRange(1, n)),
+        ({"type": "unit_test_evaluator", "first_k": 1, "top_k": 1}, CountRange(1, n), exactly(1)),
+        ({"type": "unit_test_evaluator", "first_k": n, "top_k": 1}, exactly(n), CountRange(1, n)),
         ({"type": "voter", "extract": "text"}, exactly(0), exactly(1)),
     ]
 
@@ -142,7 +152,7 @@ def verdicts(passes: Callable[[int], bool], samples: int) -> Callable[[Call], Re
     """A provider that lets those candidates pass whose place it is asked about."""
 
     def answer(call: Call) -> Reply:
-        place = call.key.slot // samples // (2 if call.kind == "verifier" else 1)
+        place = call.key.request_index // samples // (2 if call.component_type == "verifier" else 1)
         return good(call) if call.key.layer < 2 or passes(place) else bad(call)
 
     return answer
@@ -166,13 +176,13 @@ def test_each_component_asks_and_leaves_what_the_table_says_and_no_bound_is_loos
 
     made, left = [], []
     for passes in cases:
-        _, replies = run(architecture, QUESTION, verdicts(passes, component.get("samples", 1)))
-        passed, _ = trace(architecture, QUESTION, replies)
+        _, replies = run_item(architecture, QUESTION, verdicts(passes, component.get("samples", 1)))
+        passed, _ = replay_item(architecture, QUESTION, replies)
         made.append(sum(key.layer == 2 for key in replies))
         left.append(len(passed[2].after.candidates))
 
-    flow = list(flows(architecture))[2]
-    assert (flow.arriving, flow.calls, flow.leaving) == (exactly(n), asks, leaves)
+    flow = list(layer_flows(architecture))[2]
+    assert (flow.candidates_in, flow.calls, flow.candidates_out) == (exactly(n), asks, leaves)
     assert (min(made), max(made)) == (asks.low, asks.high)
     assert (min(left), max(left)) == (leaves.low, leaves.high)
 
@@ -193,7 +203,7 @@ def test_who_stops_early_asks_least_when_the_first_pass_and_most_when_none_do(
     least, most = asked(architecture, good)[2], asked(architecture, bad)[2]
 
     assert (least, most) == (each * first_k, each * n)
-    assert list(flows(architecture))[2].calls == Bounds(least, most)
+    assert list(layer_flows(architecture))[2].calls == CountRange(least, most)
 
 
 @pytest.mark.parametrize("n", range(1, 6))
@@ -242,7 +252,7 @@ def test_the_papers_search_space_asks_what_its_formula_says(
 ):
     layers = itas(generators, samples, fusers, critics=critics, judge=judge, late=late)
     architecture = an_architecture(*layers)
-    refuse_broken(architecture)
+    validate_architecture(architecture)
 
     c = 2 if critics else 0
     judged = fusers[-1] if fusers else generators * samples
@@ -251,7 +261,7 @@ def test_the_papers_search_space_asks_what_its_formula_says(
     e = {"": 0, "verifier": 2 * judged, "tests": 1 + judged}[judge]
     formula = generators * samples + sum(c + r for r in fusers) + e + c + 1
 
-    assert calls(architecture) == exactly(formula)
+    assert count_calls(architecture) == exactly(formula)
     assert asked(architecture).total() == formula
 
 
@@ -271,7 +281,7 @@ def test_the_papers_search_space_asks_what_its_formula_says(
 def test_an_architecture_of_the_paper_takes_its_calls(layers, counted):
     architecture = an_architecture(*layers)
 
-    assert calls(architecture) == exactly(counted)
+    assert count_calls(architecture) == exactly(counted)
     assert asked(architecture, good).total() == asked(architecture, bad).total() == counted
 
 
@@ -289,5 +299,5 @@ def test_an_architecture_that_stops_early_takes_what_its_verdicts_say():
         for passing in ({0, 1, 2}, {0, 1, 3}, {0, 3, 4}, {2, 3, 4}, {1}, set())
     }
 
-    assert calls(architecture) == Bounds(11, 17)
+    assert count_calls(architecture) == CountRange(11, 17)
     assert list(made.values()) == [11, 12, 13, 17, 13, 13]

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from archon_batch.archon import CallKey, Message, Question, Reply, Scene, State, plan
-from archon_batch.archon.call import without_system
-from archon_batch.archon.course import Ask
-from archon_batch.evaluation.judge_prompt import Case, brief
+from archon_batch.archon import CallKey, Context, Message, Question, Reply, State, plan_item
+from archon_batch.archon.call import merge_system_messages
+from archon_batch.archon.course import CallsNeeded
+from archon_batch.evaluation.judge_prompt import JudgeCase, render_judge_prompt
 from tests.builders import a_component, an_architecture, asked, candidates
 
 SYSTEM = Message("system", "Answer in Welsh.")
@@ -22,7 +22,7 @@ TALKERS = (
 
 @pytest.mark.parametrize("kind", TALKERS)
 def test_a_component_is_told_of_the_row_s_instructions_between_marks(kind):
-    (request, *_) = asked(a_component(kind), Scene(QUESTION, STATE, "1.0"))
+    (request, *_) = asked(a_component(kind), Context(QUESTION, STATE, "1.0"))
 
     system, *others = request.messages
     assert system.role == "system"
@@ -35,14 +35,14 @@ def test_a_component_is_told_of_the_row_s_instructions_between_marks(kind):
 
 @pytest.mark.parametrize("kind", TALKERS)
 def test_without_a_system_message_nothing_is_said_of_instructions(kind):
-    (request, *_) = asked(a_component(kind), Scene(Question("q", (ASKED,)), STATE, "1.0"))
+    (request, *_) = asked(a_component(kind), Context(Question("q", (ASKED,)), STATE, "1.0"))
 
     assert not any("instructions |" in m.content for m in request.messages)
 
 
 def test_a_candidate_cannot_write_the_marks_of_the_instructions():
     def marks(text: str) -> set[str]:
-        scene = Scene(QUESTION, State(candidates(text)), "1.0")
+        scene = Context(QUESTION, State(candidates(text)), "1.0")
         (request,) = asked(a_component("ranker"), scene)
         return set(re.findall(r"<<<instructions \| \w{8}>>>", request.messages[-1].content))
 
@@ -53,7 +53,9 @@ def test_a_candidate_cannot_write_the_marks_of_the_instructions():
 
 
 def test_a_judge_of_answers_is_shown_the_instructions_apart_from_the_conversation():
-    shown = brief(Case((SYSTEM, ASKED, Message("assistant", "4"), ASKED), "pedwar"))
+    shown = render_judge_prompt(
+        JudgeCase((SYSTEM, ASKED, Message("assistant", "4"), ASKED), "pedwar")
+    )
 
     assert "<<<the instructions that the request was made under | " in shown
     assert "system: " not in shown
@@ -69,9 +71,9 @@ def test_a_model_without_system_messages_is_sent_none_by_any_component(layers):
     architecture = an_architecture(*layers, models=models)
     replies = {CallKey(0, 0, 0, 0): Reply("pedwar")} if len(layers) > 1 else {}
 
-    step = plan(architecture, QUESTION, replies)
+    step = plan_item(architecture, QUESTION, replies)
 
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     (call,) = step.calls
     assert [m.role for m in call.messages] == ["user"]
     assert "Answer in Welsh." in call.messages[0].content
@@ -81,9 +83,9 @@ def test_a_model_without_system_messages_is_sent_none_by_any_component(layers):
 def test_what_system_messages_say_stands_before_the_first_of_the_user_s():
     said = Message("assistant", "Helo.")
 
-    assert without_system((SYSTEM, said, ASKED, SYSTEM, ASKED)) == (
+    assert merge_system_messages((SYSTEM, said, ASKED, SYSTEM, ASKED)) == (
         said,
         Message("user", "Answer in Welsh.\n\nAnswer in Welsh.\n\nWhat is 2 + 2?"),
         ASKED,
     )
-    assert without_system((ASKED,)) == (ASKED,)
+    assert merge_system_messages((ASKED,)) == (ASKED,)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from archon_batch.archon import JsonReply, UnreadableError, json_form, read_json
+from archon_batch.archon import JsonReply, ReplyParseError, json_reply_format, parse_json_reply
 from archon_batch.archon.components import critic, unit_test_evaluator, verifier
 from tests.archon.components.hostile import slow
 
@@ -38,13 +38,13 @@ KIND = TypeAdapter(Word)
     ],
 )
 def test_json_is_read_with_or_without_the_block_around_it(text):
-    assert read_json(KIND, text) == Word(text="so", count=1)
+    assert parse_json_reply(KIND, text) == Word(text="so", count=1)
 
 
 def test_a_block_within_a_text_stays_in_it():
     text = json.dumps({"text": "```\nso\n```", "count": 1})
 
-    assert read_json(KIND, f"```\n{text}\n```").text == "```\nso\n```"
+    assert parse_json_reply(KIND, f"```\n{text}\n```").text == "```\nso\n```"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_block_within_a_text_stays_in_it():
     ],
 )
 def test_anything_else_is_refused_with_its_place_and_reason(text, why):
-    with pytest.raises(UnreadableError, match=why):
-        read_json(KIND, text)
+    with pytest.raises(ReplyParseError, match=why):
+        parse_json_reply(KIND, text)
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,20 @@ def test_anything_else_is_refused_with_its_place_and_reason(text, why):
     ],
 )
 def test_the_one_reply_behind_a_sentence_is_read(text):
-    assert read_json(KIND, text) == read_json(KIND, ONE)
+    assert parse_json_reply(KIND, text) == parse_json_reply(KIND, ONE)
 
 
 def test_the_place_within_a_list_is_told():
-    with pytest.raises(UnreadableError, match=r"^words\.1\.count: field required$"):
-        read_json(TypeAdapter(Words), f'{{"words": [{ONE}, {{"text": ""}}]}}')
+    with pytest.raises(ReplyParseError, match=r"^words\.1\.count: field required$"):
+        parse_json_reply(TypeAdapter(Words), f'{{"words": [{ONE}, {{"text": ""}}]}}')
 
 
 @given(key=st.text().filter(lambda key: key not in ("text", "count")))
 def test_a_key_of_the_model_s_own_is_told_in_plain_characters_and_short(key):
     text = json.dumps({"text": "so", "count": 1, key * 99: 2})
 
-    with pytest.raises(UnreadableError) as refused:
-        read_json(KIND, text)
+    with pytest.raises(ReplyParseError) as refused:
+        parse_json_reply(KIND, text)
 
     told = str(refused.value)
     assert len(told) <= 200
@@ -111,30 +111,30 @@ def test_a_key_of_the_model_s_own_is_told_in_plain_characters_and_short(key):
 
 @pytest.mark.parametrize("kind", [KIND, TypeAdapter(list[str]), TypeAdapter(Words)])
 def test_no_text_takes_long(kind):
-    assert slow(lambda text: read_json(kind, text)) == []
+    assert slow(lambda text: parse_json_reply(kind, text)) == []
 
 
 def test_a_form_has_a_schema_and_replies_that_are_read():
-    form = json_form(Word(text="so", count=1), Word(text="no", count=0))
+    form = json_reply_format(Word(text="so", count=1), Word(text="no", count=0))
 
     assert form.grammar is None
     assert json.loads(form.schema or "")["title"] == "Word"
-    assert read_json(KIND, form.example) == Word(text="so", count=1)
-    assert read_json(KIND, form.worst or "") == Word(text="no", count=0)
-    assert read_json(KIND, form.sized(99)) == Word(
+    assert parse_json_reply(KIND, form.example) == Word(text="so", count=1)
+    assert parse_json_reply(KIND, form.costliest_example or "") == Word(text="no", count=0)
+    assert parse_json_reply(KIND, form.padded_example(99)) == Word(
         text="x" * (99 - len(form.example)) + "so", count=1
     )
-    assert len(form.sized(99, worst=True)) == 99
-    assert form.sized(0) == form.example
+    assert len(form.padded_example(99, costliest=True)) == 99
+    assert form.padded_example(0) == form.example
 
 
 def test_a_form_without_a_text_has_no_room():
-    assert json_form(Words(words=[])).sized(99) == '{"words":[]}'
+    assert json_reply_format(Words(words=[])).padded_example(99) == '{"words":[]}'
 
 
 @pytest.mark.parametrize(
     "form",
-    [critic.form_json(2), unit_test_evaluator.form_json(2), verifier._FORM],
+    [critic.json_format(2), unit_test_evaluator.json_format(2), verifier._JSON_FORMAT],
 )
 def test_every_object_has_all_its_keys_and_no_others(form):
     schema = json.loads(form.schema)

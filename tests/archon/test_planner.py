@@ -9,28 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    KINDS,
+    COMPONENT_TYPES,
     Answer,
     Architecture,
-    Ask,
-    Bounds,
     CallKey,
+    CallsNeeded,
     Component,
     Contribution,
-    Course,
-    Form,
-    GaveUp,
+    CountRange,
+    Failed,
+    ItemPlanner,
+    ItemWarning,
     Message,
     Model,
     ModelComponent,
-    Note,
     Reply,
+    ReplyFormat,
     Request,
-    flows,
-    plan,
+    layer_flows,
+    plan_item,
     read_architecture,
-    run,
-    trace,
+    replay_item,
+    run_item,
 )
 from archon_batch.errors import ArchitectureError
 from tests.builders import (
@@ -52,11 +52,11 @@ def step_after(architecture, **settled):
         CallKey.parse(name[1:].replace("_", ".")): text if isinstance(text, Reply) else Reply(text)
         for name, text in settled.items()
     }
-    return plan(architecture, QUESTION, replies)
+    return plan_item(architecture, QUESTION, replies)
 
 
 def asked(step):
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     return [str(call.key).replace(".", " ") for call in step.calls]
 
 
@@ -98,9 +98,9 @@ def test_a_call_has_all_that_its_component_says():
 
     step = step_after(an_architecture(generator, models=models))
 
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     (call,) = step.calls
-    assert (call.kind, call.temperature, call.max_tokens) == ("generator", 0.2, 99)
+    assert (call.component_type, call.temperature, call.max_tokens) == ("generator", 0.2, 99)
     assert (call.model.model, call.model.rpm) == ("scripted/plausible", 9)
     assert call.messages[-1].content == QUESTION.query
 
@@ -112,7 +112,7 @@ def test_the_first_candidate_answers():
         architecture, k0_0_0_0="one", k0_0_1_0="two", k1_0_0_0="Answer: [2] > [1]"
     )  # fmt: skip
 
-    assert step == Answer("two", "0.0.1", dropped=(CallKey(0, 0, 0, 0),))
+    assert step == Answer("two", "0.0.1", unused_calls=(CallKey(0, 0, 0, 0),))
 
 
 def test_a_candidate_is_dropped_when_nothing_of_it_is_in_the_answer():
@@ -132,7 +132,7 @@ def test_a_candidate_is_dropped_when_nothing_of_it_is_in_the_answer():
         }  # fmt: skip
         known = {k: v for k, v in replies.items() if int(k[1]) < layers}
         step = step_after(replace(architecture, layers=architecture.layers[:layers]), **known)
-        return [str(key) for key in step.dropped]
+        return [str(key) for key in step.unused_calls]
 
     assert dropped(1) == ["0.0.1.0", "0.0.2.0"]
     assert dropped(2) == ["0.0.0.0", "0.0.2.0"]
@@ -149,7 +149,7 @@ def test_what_cannot_be_read_is_asked_again_with_the_reason_in_the_message():
     step = step_after(architecture, k0_0_0_0="one", k0_0_1_0="two", k1_0_0_0="the second")
 
     assert asked(step) == ["1 0 0 1"]
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     assert 'it has no line such as "Answer: [2] > [1]"' in step.calls[0].messages[-1].content
 
 
@@ -161,7 +161,7 @@ def test_every_time_something_is_asked_again_is_a_request_of_its_own():
         calls.append(call)
         return Reply("the same rubbish")
 
-    run(architecture, QUESTION, answer)
+    run_item(architecture, QUESTION, answer)
 
     asks = [call.fingerprint for call in calls if call.kind == "ranker"]
     assert len(asks) == 3
@@ -181,9 +181,9 @@ def test_a_component_without_a_readable_reply_is_done_without():
         "one",
         "0.0.0",
         (
-            Note(1, 0, "unreadable", "the reply was empty"),
-            Note(1, 0, "unreadable", "it must name each of [1] to [2] exactly once"),
-            Note(1, 0, "without", "the candidates keep the order they came in"),
+            ItemWarning(1, 0, "unparsed", "the reply was empty"),
+            ItemWarning(1, 0, "unparsed", "it must name each of [1] to [2] exactly once"),
+            ItemWarning(1, 0, "skipped", "the candidates keep the order they came in"),
         ),
         (CallKey(0, 0, 1, 0),),
     )
@@ -203,10 +203,10 @@ def test_a_failed_call_is_settled_and_noted():
         "two",
         "0.0.1",
         (
-            Note(0, 0, "failed", "refused: no"),
-            Note(0, 0, "without", "1 of 2 candidates are not there"),
-            Note(1, 0, "failed", "bad_call: what?"),
-            Note(1, 0, "without", "no candidate gets a critique"),
+            ItemWarning(0, 0, "failed", "refused: no"),
+            ItemWarning(0, 0, "skipped", "1 of 2 candidates are not there"),
+            ItemWarning(1, 0, "failed", "bad_call: what?"),
+            ItemWarning(1, 0, "skipped", "no candidate gets a critique"),
         ),
     )
 
@@ -227,9 +227,9 @@ def test_it_gives_up_with_the_layer_that_is_left_without_a_candidate(replies, la
 
     step = step_after(architecture, **replies)
 
-    assert isinstance(step, GaveUp)
+    assert isinstance(step, Failed)
     assert (step.layer, step.why) == (layer, why)
-    assert step.notes[-1] == Note(layer, 0, "without", "1 of 1 candidates are not there")
+    assert step.warnings[-1] == ItemWarning(layer, 0, "skipped", "1 of 1 candidates are not there")
 
 
 def test_it_gives_up_for_a_reason_of_the_layer_that_failed():
@@ -239,9 +239,9 @@ def test_it_gives_up_for_a_reason_of_the_layer_that_failed():
         architecture, k0_0_0_0="", k0_0_1_0="two", k1_0_0_0=Reply(None, failure="refused: no")
     )
 
-    assert isinstance(step, GaveUp)
+    assert isinstance(step, Failed)
     assert (step.layer, step.why) == (1, "refused: no")
-    assert len(step.notes) == 4
+    assert len(step.warnings) == 4
 
 
 def test_it_gives_up_for_a_reason_of_those_that_should_have_given_candidates():
@@ -249,7 +249,7 @@ def test_it_gives_up_for_a_reason_of_those_that_should_have_given_candidates():
 
     step = step_after(architecture, k0_0_0_0="no list", k0_1_0_0=Reply(None, failure="refused: no"))
 
-    assert isinstance(step, GaveUp)
+    assert isinstance(step, Failed)
     assert step.why == "refused: no"
 
 
@@ -265,8 +265,8 @@ def test_it_gives_up_for_the_call_that_failed_and_not_for_a_prompt_that_was_shor
         k1_0_0_0=Reply(None, failure="refused: no"),
     )
 
-    assert isinstance(step, GaveUp)
-    assert [note.kind for note in step.notes] == ["overflow", "failed", "without"]
+    assert isinstance(step, Failed)
+    assert [note.kind for note in step.warnings] == ["context_overflow", "failed", "skipped"]
     assert step.why == "refused: no"
 
 
@@ -277,7 +277,7 @@ def test_a_layer_that_makes_candidates_replaces_those_before():
         architecture, k0_0_0_0="one", k1_0_0_0="[1] weak", k1_1_0_0="another"
     )  # fmt: skip
 
-    assert step == Answer("another", "1.1.0", dropped=(CallKey(0, 0, 0, 0),))
+    assert step == Answer("another", "1.1.0", unused_calls=(CallKey(0, 0, 0, 0),))
 
 
 def test_unit_tests_may_come_before_the_first_candidates_and_are_told_to_their_generators():
@@ -287,7 +287,7 @@ def test_unit_tests_may_come_before_the_first_candidates_and_are_told_to_their_g
     second = step_after(architecture, k0_0_0_0='["it adds up"]')
     last = step_after(architecture, k0_0_0_0='["it adds up"]', k1_0_0_0="four")
 
-    assert isinstance(second, Ask)
+    assert isinstance(second, CallsNeeded)
     assert (asked(first), asked(second)) == (["0 0 0 0"], ["1 0 0 0"])
     assert "1. it adds up" in second.calls[0].messages[-1].content
     assert last == Answer("four", "1.0.0")
@@ -296,30 +296,30 @@ def test_unit_tests_may_come_before_the_first_candidates_and_are_told_to_their_g
 class Faulty(Component):
     """Does what its author did not mean."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    makes: ClassVar[frozenset[str]] = frozenset({"candidates"})
+    requires: ClassVar[frozenset[str]] = frozenset()
+    produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
     fault: ClassVar[str] = ""
 
     type: Literal["faulty"]
 
-    def steps(self, scene):
-        message = (Request(0, scene.question.messages),)
+    def run(self, context):
+        message = (Request(0, context.question.messages),)
         if self.fault == "asks":
             yield message
         if self.fault == "breaks":
-            raise ValueError(scene.query)
+            raise ValueError(context.query)
         return Contribution(candidates=())
 
-    def calls(self, candidates):
-        return Bounds(candidates, candidates)
+    def call_count(self, candidates):
+        return CountRange(candidates, candidates)
 
-    def leaves(self, candidates):
-        return Bounds(candidates, candidates)
+    def output_count(self, candidates):
+        return CountRange(candidates, candidates)
 
 
 class FaultyAsker(Faulty, ModelComponent):
-    def steps(self, scene):
-        request = Request(0, scene.question.messages)
+    def run(self, context):
+        request = Request(0, context.question.messages)
         yield {"alike": (request, request), "bare": request, "words": ("why?",)}[self.fault]
 
 
@@ -343,7 +343,7 @@ def test_a_component_that_does_not_keep_to_the_contract_is_told_what_is_wrong(ba
     with pytest.raises(ArchitectureError) as refusal:
         step_after(architecture)
 
-    assert (refusal.value.place, refusal.value.why) == ("layers[0][0]", why)
+    assert (refusal.value.path, refusal.value.why) == ("layers[0][0]", why)
 
 
 def test_a_component_that_breaks_is_named_and_the_row_is_not_quoted():
@@ -351,7 +351,9 @@ def test_a_component_that_breaks_is_named_and_the_row_is_not_quoted():
         fault: ClassVar[str] = "breaks"
 
     layers = [{"type": "generator", "model": MODEL}, {"type": "faulty"}]
-    architecture = read_architecture({"layers": layers}, {**KINDS, "faulty": Breaking}, "tested")
+    architecture = read_architecture(
+        {"layers": layers}, {**COMPONENT_TYPES, "faulty": Breaking}, "tested"
+    )
 
     with pytest.raises(ArchitectureError) as broken:
         step_after(architecture, k0_0_0_0="one")
@@ -363,22 +365,22 @@ def test_a_component_that_breaks_is_named_and_the_row_is_not_quoted():
 class Sieve(Component):
     """Keeps nothing, and says nothing."""
 
-    chooses: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
 
     type: Literal["sieve"]
 
-    def steps(self, scene):
-        del scene
+    def run(self, context):
+        del context
         return Contribution(candidates=()), ()
         yield
 
-    def calls(self, candidates):
+    def call_count(self, candidates):
         del candidates
-        return Bounds(0, 0)
+        return CountRange(0, 0)
 
-    def leaves(self, candidates):
+    def output_count(self, candidates):
         del candidates
-        return Bounds(0, 0)
+        return CountRange(0, 0)
 
 
 def test_a_layer_that_keeps_nothing_without_a_word_gives_up_all_the_same():
@@ -387,9 +389,11 @@ def test_a_layer_that_keeps_nothing_without_a_word_gives_up_all_the_same():
         {"type": "sieve"},
         {"type": "fuser", "model": "m"},
     ]
-    architecture = read_architecture({"layers": layers}, {**KINDS, "sieve": Sieve}, "tested")
+    architecture = read_architecture(
+        {"layers": layers}, {**COMPONENT_TYPES, "sieve": Sieve}, "tested"
+    )
 
-    assert step_after(architecture, k0_0_0_0="one") == GaveUp(1, "no candidate is left")
+    assert step_after(architecture, k0_0_0_0="one") == Failed(1, "no candidate is left")
 
 
 def test_components_of_a_layer_see_the_same_candidates():
@@ -397,7 +401,7 @@ def test_components_of_a_layer_see_the_same_candidates():
 
     step = step_after(architecture, k0_0_0_0="one", k1_0_0_0="[1] weak")
 
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     assert asked(step) == ["1 1 0 0"]
     assert "weak" not in step.calls[0].messages[-1].content
 
@@ -409,8 +413,8 @@ def test_alike_generators_get_samples_of_their_own_wherever_they_stand():
     first = step_after(architecture)
     last = step_after(architecture, k0_0_0_0="a", k0_0_1_0="b", k0_1_0_0="c", k0_1_1_0="d")
 
-    assert isinstance(first, Ask)
-    assert isinstance(last, Ask)
+    assert isinstance(first, CallsNeeded)
+    assert isinstance(last, CallsNeeded)
     assert [call.sample for call in first.calls + last.calls] == [0, 1, 2, 3, 4]
 
 
@@ -428,8 +432,8 @@ def test_what_is_asked_of_the_same_candidates_once_more_is_another_sample(kind, 
     first = step_after(architecture, k0_0_0_0="a")
     second = step_after(architecture, k0_0_0_0="a", **replies)
 
-    assert isinstance(first, Ask)
-    assert isinstance(second, Ask)
+    assert isinstance(first, CallsNeeded)
+    assert isinstance(second, CallsNeeded)
     (one,), (other,) = first.calls, second.calls
     assert one.messages == other.messages
     assert (one.sample, other.sample) == (0, 1)
@@ -453,7 +457,7 @@ def test_components_that_send_alike_requests_get_samples_of_their_own(one, other
 
     step = step_after(an_architecture("generator", pair, models=models), k0_0_0_0="a")
 
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     assert len({call.messages for call in step.calls}) == 1
     assert len({call.fingerprint for call in step.calls}) == 2
 
@@ -467,7 +471,7 @@ def test_calls_that_make_an_items_candidates_never_share_a_fingerprint(architect
             fingerprints.append(call.fingerprint)
         return answers(seed)(call)
 
-    run(architecture, QUESTION, answer)
+    run_item(architecture, QUESTION, answer)
 
     assert len(set(fingerprints)) == len(fingerprints)
 
@@ -479,7 +483,7 @@ def narrow(draw: st.DrawFn) -> Architecture:
     sizes = st.none() | st.integers(400, 1600)
     windows = {name: draw(sizes) for name in architecture.model_names}
     known = {name: size for name, size in windows.items() if size is not None}
-    return replace(architecture, windows=known)
+    return replace(architecture, context_windows=known)
 
 
 def rambling(seed):
@@ -502,10 +506,10 @@ def rambling(seed):
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
 def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, random):
     answer = rambling(seed)
-    end, settled = run(architecture, QUESTION, answer)
+    end, settled = run_item(architecture, QUESTION, answer)
 
     replies: dict[CallKey, Reply] = {}
-    while isinstance(step := plan(architecture, QUESTION, replies), Ask):
+    while isinstance(step := plan_item(architecture, QUESTION, replies), CallsNeeded):
         assert replies.keys().isdisjoint(call.key for call in step.calls)
         for call in random.sample(step.calls, random.randint(1, len(step.calls))):
             replies[call.key] = answer(call)
@@ -518,12 +522,12 @@ def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, 
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
 def test_a_course_says_at_each_step_what_a_plan_says(architecture, seed, random):
     answer, other = rambling(seed), rambling(seed + 1)
-    course, replies = Course(architecture, QUESTION), dict[CallKey, Reply]()
+    course, replies = ItemPlanner(architecture, QUESTION), dict[CallKey, Reply]()
 
-    step = plan(architecture, QUESTION, replies)
+    step = plan_item(architecture, QUESTION, replies)
     while True:
-        assert course.step(replies) == step
-        if not isinstance(step, Ask):
+        assert course.next_step(replies) == step
+        if not isinstance(step, CallsNeeded):
             break
         if replies and random.random() < 0.1:
             # A retry takes a reply back, or it is another now.
@@ -533,14 +537,14 @@ def test_a_course_says_at_each_step_what_a_plan_says(architecture, seed, random)
         else:
             for call in random.sample(step.calls, random.randint(1, len(step.calls))):
                 replies[call.key] = answer(call)
-        step = plan(architecture, QUESTION, replies)
+        step = plan_item(architecture, QUESTION, replies)
 
     course.close()
 
 
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
 def test_more_replies_and_their_order_change_nothing(architecture, seed, random):
-    end, settled = run(architecture, QUESTION, rambling(seed))
+    end, settled = run_item(architecture, QUESTION, rambling(seed))
     more = {
         CallKey(layer, component, slot, 99): Reply("nobody asked")
         for layer in range(6)
@@ -550,47 +554,47 @@ def test_more_replies_and_their_order_change_nothing(architecture, seed, random)
     items = list((more | settled).items())
     random.shuffle(items)
 
-    assert plan(architecture, QUESTION, dict(items)) == end
+    assert plan_item(architecture, QUESTION, dict(items)) == end
 
 
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
 def test_a_layer_that_is_not_reached_is_not_looked_at(architecture, seed, random):
-    _, settled = run(architecture, QUESTION, rambling(seed))
+    _, settled = run_item(architecture, QUESTION, rambling(seed))
     known = {key: reply for key, reply in settled.items() if random.random() < 0.8}
 
-    step = plan(architecture, QUESTION, known)
+    step = plan_item(architecture, QUESTION, known)
 
-    if isinstance(step, Ask):
+    if isinstance(step, CallsNeeded):
         (layer,) = {call.key.layer for call in step.calls}
         earlier = {key: reply for key, reply in known.items() if key.layer <= layer}
-        assert plan(architecture, QUESTION, earlier) == step
+        assert plan_item(architecture, QUESTION, earlier) == step
 
 
 @given(architecture=narrow(), seed=st.integers())
 def test_every_architecture_ends_after_no_more_calls_than_its_most(architecture, seed):
-    most = sum(flow.most for flow in flows(architecture))
+    most = sum(flow.max_calls for flow in layer_flows(architecture))
     replies: dict[CallKey, Reply] = {}
 
-    while isinstance(step := plan(architecture, QUESTION, replies), Ask):
+    while isinstance(step := plan_item(architecture, QUESTION, replies), CallsNeeded):
         assert step.calls
         assert len({call.key for call in step.calls}) == len(step.calls)
         replies |= {call.key: rambling(seed)(call) for call in step.calls}
         assert len(replies) <= most
 
-    assert plan(architecture, QUESTION, replies) == step
+    assert plan_item(architecture, QUESTION, replies) == step
 
 
 @given(architecture=narrow(), seed=st.integers())
 def test_nothing_that_went_wrong_goes_without_a_note(architecture, seed):
-    end, settled = run(architecture, QUESTION, rambling(seed))
+    end, settled = run_item(architecture, QUESTION, rambling(seed))
 
-    passed, _ = trace(architecture, QUESTION, settled)
+    passed, _ = replay_item(architecture, QUESTION, settled)
     done = [reply for key, reply in settled.items() if key.layer < len(passed)]
-    again = [key for key in settled if key.layer < len(passed) and key.again]
-    kinds = [note.kind for note in end.notes]
-    assert all(note.why for note in end.notes)
+    again = [key for key in settled if key.layer < len(passed) and key.reask]
+    kinds = [note.kind for note in end.warnings]
+    assert all(note.why for note in end.warnings)
     assert kinds.count("failed") == sum(reply.failure is not None for reply in done)
-    assert kinds.count("unreadable") >= len(again)
+    assert kinds.count("unparsed") >= len(again)
 
 
 def test_what_the_layers_did_can_be_followed():
@@ -605,16 +609,16 @@ def test_what_the_layers_did_can_be_followed():
         CallKey(1, 1, 0, 0): Reply("Answer: [2] > [1]"),
     }  # fmt: skip
 
-    passed, step = trace(architecture, QUESTION, replies)
+    passed, step = replay_item(architecture, QUESTION, replies)
 
-    assert step == plan(architecture, QUESTION, replies)
+    assert step == plan_item(architecture, QUESTION, replies)
     assert asked(step) == ["2 0 0 0"]
     first, second = passed
     assert (first.layer, first.before.candidates) == (0, ())
     assert second.before == first.after
-    assert [d.component for d in second.done] == [0, 1]
-    assert [remark.kind for d in second.done for remark in d.remarks] == ["unreadable"]
-    assert second.done[0].contribution.critiques == {"0.0.0": "weak", "0.0.1": "long"}
+    assert [d.component for d in second.results] == [0, 1]
+    assert [remark.kind for d in second.results for remark in d.warnings] == ["unparsed"]
+    assert second.results[0].contribution.critiques == {"0.0.0": "weak", "0.0.1": "long"}
     assert [(c.id, c.critique) for c in second.after.candidates] == [
         ("0.0.1", "long"),
         ("0.0.0", "weak"),
@@ -629,7 +633,7 @@ def test_a_note_names_the_component_it_is_about():
     )  # fmt: skip
 
     assert isinstance(step, Answer)
-    assert {(note.layer, note.component) for note in step.notes} == {(1, 1)}
+    assert {(note.layer, note.component) for note in step.warnings} == {(1, 1)}
 
 
 def narrowed(*layers: Any, context: int) -> Architecture:
@@ -659,7 +663,7 @@ def test_a_prompt_that_must_not_be_shortened_ends_the_item_before_its_layer_asks
 
     step = step_after(narrowed(*layers, context=300), k0_0_0_0="one", k0_1_0_0='["it adds up"]')
 
-    assert isinstance(step, GaveUp)
+    assert isinstance(step, Failed)
     assert step.layer == 1
     assert re.fullmatch(
         r"the prompt takes about \d+ tokens, and the model's window leaves 44", step.why
@@ -671,9 +675,11 @@ def test_a_window_is_that_of_the_model_less_the_reply_and_of_no_other_model():
 
     step = step_after(narrowed("generator", fusers, context=300), k0_0_0_0="one")
 
-    assert isinstance(step, GaveUp)
+    assert isinstance(step, Failed)
     assert "window leaves 200" in step.why
-    assert isinstance(step_after(narrowed("generator", "fuser", context=300), k0_0_0_0="one"), Ask)
+    assert isinstance(
+        step_after(narrowed("generator", "fuser", context=300), k0_0_0_0="one"), CallsNeeded
+    )
 
 
 def test_what_gets_stuck_midway_waits_for_what_its_layer_has_asked():
@@ -686,8 +692,8 @@ def test_what_gets_stuck_midway_waits_for_what_its_layer_has_asked():
 
     assert asked(step_after(architecture, k0_0_0_0="one")) == ["1 0 0 0", "1 1 0 0"]
     assert asked(early) == ["1 1 0 0"]
-    assert isinstance(late, GaveUp)
-    assert (late.layer, late.notes) == (1, ())
+    assert isinstance(late, Failed)
+    assert (late.layer, late.warnings) == (1, ())
     assert "window leaves 600" in late.why
 
 
@@ -699,7 +705,7 @@ def test_what_is_stuck_from_the_beginning_is_the_reason_whatever_else_is_known()
     first = step_after(architecture, k0_0_0_0="one")
     more = step_after(architecture, k0_0_0_0="one", k1_0_0_0="It holds. " * 200)
 
-    assert isinstance(first, GaveUp)
+    assert isinstance(first, Failed)
     assert "window leaves 0" in first.why
     assert more == first
 
@@ -718,8 +724,8 @@ CALL = a_call()
         replace(CALL, temperature=0.0),
         replace(CALL, max_tokens=255),
         replace(CALL, sample=1),
-        replace(CALL, form=Form("root ::= [0-9]", "4")),
-        replace(CALL, form=Form(None, "4", schema='{"type": "integer"}')),
+        replace(CALL, reply_format=ReplyFormat("root ::= [0-9]", "4")),
+        replace(CALL, reply_format=ReplyFormat(None, "4", schema='{"type": "integer"}')),
         replace(CALL, key=CallKey(0, 0, 0, 1)),
     ],
 )
@@ -731,8 +737,8 @@ def test_whatever_decides_a_reply_makes_another_request(other):
     "other",
     [
         replace(CALL, key=CallKey(3, 1, 4, 0)),
-        replace(CALL, form=Form(None, "4", worst="5", room=1)),
-        replace(CALL, kind="fuser"),
+        replace(CALL, reply_format=ReplyFormat(None, "4", costliest_example="5", padding_offset=1)),
+        replace(CALL, component_type="fuser"),
         replace(CALL, model=Model(model=CALL.model.model, rpm=9, context=99)),
     ],
 )
@@ -757,9 +763,9 @@ def test_a_key_sorts_as_it_was_asked_and_survives_writing():
 def test_bounds_of_components_add_up():
     ranker, generator = a_component("ranker", retries=2), a_component("generator", samples=4)
 
-    both = ranker.calls(3) + generator.calls(3)
+    both = ranker.call_count(3) + generator.call_count(3)
 
-    assert both == Bounds(5, 5)
-    assert both * 3 == Bounds(15, 15)
-    assert ranker.most_calls(3) == 3
-    assert [str(Bounds(1, 1)), str(Bounds(1, 2000))] == ["1", "1-2,000"]
+    assert both == CountRange(5, 5)
+    assert both * 3 == CountRange(15, 15)
+    assert ranker.max_call_count(3) == 3
+    assert [str(CountRange(1, 1)), str(CountRange(1, 2000))] == ["1", "1-2,000"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import called_in, code_of
+from archon_batch.archon import called_names, extract_program
 
 PLAIN = st.text(st.characters(exclude_characters="`~\r", exclude_categories=["Cs"]))
 
@@ -28,17 +28,17 @@ PLAIN = st.text(st.characters(exclude_characters="`~\r", exclude_categories=["Cs
     ],
 )
 def test_it_is_the_last_block_or_all_of_the_answer(answer, code):
-    assert code_of(answer) == code
+    assert extract_program(answer) == code
 
 
 @given(before=PLAIN, code=PLAIN.filter(str.strip), after=PLAIN)
 def test_a_block_is_found_whatever_stands_around_it(before, code, after):
-    assert code_of(f"{before}\n```python\n{code}\n```\n{after}") == code_of(code)
+    assert extract_program(f"{before}\n```python\n{code}\n```\n{after}") == extract_program(code)
 
 
 @given(st.text())
 def test_any_text_has_a_code_that_is_its_own(text):
-    code = code_of(text)
+    code = extract_program(text)
 
     assert code == "" or code.strip()
     assert not code.startswith("\n")
@@ -47,7 +47,7 @@ def test_any_text_has_a_code_that_is_its_own(text):
 
 @given(PLAIN)
 def test_text_without_a_block_loses_only_blank_lines_around_it(text):
-    assert code_of(text).strip() == text.strip()
+    assert extract_program(text).strip() == text.strip()
 
 
 ADD = "def add(a, b):\n    return a + b"
@@ -106,7 +106,7 @@ def indented(text, by="   "):
     ],
 )
 def test_the_program_is_the_block_that_defines_what_is_asked_for(answer):
-    assert code_of(answer, ["add"]) == ADD
+    assert extract_program(answer, ["add"]) == ADD
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_the_program_is_the_block_that_defines_what_is_asked_for(answer):
 def test_blocks_that_define_what_it_uses_go_with_it(first, second):
     answer = f"```python\n{first}\n```\nThen:\n```python\n{second}\n```\n```python\nadd(1, 2)\n```"
 
-    assert code_of(answer, ["add", "less"]) == f"{first}\n{second}"
+    assert extract_program(answer, ["add", "less"]) == f"{first}\n{second}"
 
 
 def test_what_an_example_sets_is_no_part_of_the_program():
     answer = f"{PROGRAM}\n```python\na = int(input())\nprint(add(a, 2))\n```"
 
-    assert code_of(answer, ["add"]) == ADD
+    assert extract_program(answer, ["add"]) == ADD
 
 
 def test_a_class_whose_methods_are_heads_is_a_head():
@@ -138,14 +138,14 @@ def test_a_class_whose_methods_are_heads_is_a_head():
     error = "class Odd(ValueError):\n    pass"
 
     for answer in (f"{head}\n```\n```python\n{whole}", f"{whole}\n```\n```python\n{head}"):
-        assert code_of(f"```python\n{answer}\n```", ["Sum"]) == whole
-    assert code_of(f"```\n{error}\n```\n```\nraise Odd\n```", ["Odd"]) == error
+        assert extract_program(f"```python\n{answer}\n```", ["Sum"]) == whole
+    assert extract_program(f"```\n{error}\n```\n```\nraise Odd\n```", ["Odd"]) == error
 
 
 def test_a_fence_within_a_string_of_the_program_does_not_end_it():
     program = 'def add(a, b):\n    """\n    ```\n    add(1, 2)\n    ```\n    """\n    return a + b'
 
-    assert code_of(f"```python\n{program}\n```", ["add"]) == program
+    assert extract_program(f"```python\n{program}\n```", ["add"]) == program
 
 
 def test_a_script_is_the_last_block_of_python_with_what_it_uses():
@@ -154,12 +154,14 @@ def test_a_script_is_the_last_block_of_python_with_what_it_uses():
         "Output:\n```\n1\n```"
     )
 
-    assert code_of(answer) == "def solve():\n    print(1)\nsolve()"
+    assert extract_program(answer) == "def solve():\n    print(1)\nsolve()"
 
 
 def test_the_body_of_a_function_keeps_its_indentation():
-    assert code_of("```python\n    return a + b\n```", ["add"]) == "    return a + b"
-    assert code_of("    return a + b\n\ndef add2():\n    pass", ["add"]).startswith("    return")
+    assert extract_program("```python\n    return a + b\n```", ["add"]) == "    return a + b"
+    assert extract_program("    return a + b\n\ndef add2():\n    pass", ["add"]).startswith(
+        "    return"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_the_body_of_a_function_keeps_its_indentation():
     ],
 )
 def test_the_names_that_tests_call_are_found(tests, names):
-    assert called_in(tests) == names
+    assert called_names(tests) == names
 
 
 @pytest.mark.parametrize(
@@ -199,8 +201,8 @@ def test_the_names_that_tests_call_are_found(tests, names):
 def test_a_text_of_a_megabyte_takes_time_in_proportion(text):
     begun = time.process_time()
 
-    code_of(text, ["f", "f0"])
-    called_in([text])
+    extract_program(text, ["f", "f0"])
+    called_names([text])
 
     # What grows with the square of the text takes minutes.
     assert time.process_time() - begun < 15

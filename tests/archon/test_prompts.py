@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archon_batch.archon import Message, Scene, State
+from archon_batch.archon import Context, Message, State
 from tests.builders import a_component, a_question, candidates, played
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -55,7 +55,7 @@ JSON = {"format": "json"}
 def test_a_prompt_reads_as_it_was_reviewed(name, kind, knobs, state):
     question = a_question("How many people live there?", earlier=EARLIER)
 
-    play = played(a_component(kind, **knobs), Scene(question, state, "1.0"), EXAMINATION)
+    play = played(a_component(kind, **knobs), Context(question, state, "1.0"), EXAMINATION)
 
     request, *_ = play.rounds[int("verdict" in name)]
     rendered = "\n".join(f"=== {m.role}\n{m.content}" for m in request.messages) + "\n"

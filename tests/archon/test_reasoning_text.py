@@ -4,13 +4,13 @@ import pytest
 
 from archon_batch.archon import (
     Answer,
-    Ask,
     CallKey,
-    GaveUp,
+    CallsNeeded,
+    Failed,
     Question,
     Reply,
-    plan,
-    without_thoughts,
+    plan_item,
+    strip_reasoning,
 )
 from archon_batch.archon.call import Message
 from tests.archon.components.hostile import slow
@@ -52,7 +52,7 @@ QUESTION = Question("q", (Message("user", "3 + 4?"),))
     ],
 )
 def test_what_a_text_says_comes_after_its_thoughts(text):
-    assert without_thoughts(text) == "7"
+    assert strip_reasoning(text) == "7"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_a_text_says_comes_after_its_thoughts(text):
     ],
 )
 def test_code_of_the_answer_stays_with_it(text, said):
-    assert without_thoughts(text) == said
+    assert strip_reasoning(text) == said
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_code_of_the_answer_stays_with_it(text, said):
     ],
 )
 def test_a_text_that_only_speaks_of_thoughts_stays_as_it_is(text):
-    assert without_thoughts(text) == text
+    assert strip_reasoning(text) == text
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_a_text_that_only_speaks_of_thoughts_stays_as_it_is(text):
     ],
 )
 def test_a_text_that_never_left_its_thoughts_is_none(text):
-    assert without_thoughts(text) is None
+    assert strip_reasoning(text) is None
 
 
 def test_no_text_takes_long_to_look_through():
-    assert slow(without_thoughts) == []
-    assert slow(lambda text: without_thoughts(f"<think>{text}</think>\n{text}")) == []
+    assert slow(strip_reasoning) == []
+    assert slow(lambda text: strip_reasoning(f"<think>{text}</think>\n{text}")) == []
 
 
 REPLIES = {
@@ -114,18 +114,18 @@ def test_a_vote_counts_what_is_said_and_not_what_was_thought():
         {"type": "generator", "samples": 3}, {"type": "voter", "extract": "text"}
     )
 
-    end = plan(architecture, QUESTION, REPLIES)
+    end = plan_item(architecture, QUESTION, REPLIES)
 
     assert isinstance(end, Answer)
-    assert (end.text, end.candidate) == ("7", "0.0.0")
+    assert (end.text, end.candidate_id) == ("7", "0.0.0")
 
 
 def test_no_prompt_of_a_later_layer_has_thoughts():
     architecture = an_architecture({"type": "generator", "samples": 2}, {"type": "fuser"})
 
-    ask = plan(architecture, QUESTION, REPLIES)
+    ask = plan_item(architecture, QUESTION, REPLIES)
 
-    assert isinstance(ask, Ask)
+    assert isinstance(ask, CallsNeeded)
     shown = "".join(m.content for call in ask.calls for m in call.messages)
     assert "7" in shown
     assert "12" not in shown
@@ -139,10 +139,10 @@ def test_a_verdict_in_thoughts_is_no_verdict():
         CallKey(1, 0, 1, 0): Reply("<think>\n[Correct]"),
     }
 
-    end = plan(architecture, QUESTION, replies)
+    end = plan_item(architecture, QUESTION, replies)
 
     assert isinstance(end, Answer)
-    assert "the reply was empty" in [note.why for note in end.notes]
+    assert "the reply was empty" in [note.why for note in end.warnings]
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,18 @@ def test_a_verdict_in_thoughts_is_no_verdict():
 def test_a_reply_that_never_left_its_thoughts_is_no_candidate(finish, why):
     architecture = an_architecture({"type": "generator", "retries": 0})
 
-    end = plan(architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12", finish=finish)})
+    end = plan_item(
+        architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12", finish_reason=finish)}
+    )
 
-    assert isinstance(end, GaveUp)
+    assert isinstance(end, Failed)
     assert end.why == why
 
 
 def test_a_reply_that_only_thought_and_stopped_is_asked_for_again():
     architecture = an_architecture({"type": "generator", "retries": 1})
 
-    step = plan(architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12")})
+    step = plan_item(architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12")})
 
-    assert isinstance(step, Ask)
+    assert isinstance(step, CallsNeeded)
     assert [call.key for call in step.calls] == [CallKey(0, 0, 0, 1)]

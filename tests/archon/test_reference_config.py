@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from archon_batch.archon import (
     Architecture,
     Model,
-    calls,
-    is_reference,
+    count_calls,
+    is_reference_config,
     read_architecture,
-    read_reference,
-    refuse_broken,
+    read_reference_config,
+    validate_architecture,
 )
 from archon_batch.errors import ArchitectureError
 from tests.builders import architectures
@@ -44,7 +44,7 @@ def evaluator(**knobs):
 
 
 def read(*layers, **top):
-    return read_reference(configuration(*layers, **top))
+    return read_reference_config(configuration(*layers, **top))
 
 
 def last(*layers):
@@ -57,7 +57,7 @@ def last(*layers):
 def refused(*layers, **top):
     with pytest.raises(ArchitectureError) as refusal:
         read(*layers, **top)
-    return refusal.value.place, refusal.value.why
+    return refusal.value.path, refusal.value.why
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def refused(*layers, **top):
     ],
 )
 def test_a_configuration_is_known_by_its_model_types_or_its_old_layers(data, is_one):
-    assert is_reference(data) == is_one
+    assert is_reference_config(data) == is_one
 
 
 @pytest.mark.parametrize(
@@ -288,8 +288,8 @@ def test_what_is_not_given_is_as_ours():
 def test_the_name_is_kept_or_that_of_the_file():
     nameless = {"layers": [FIVE]}
 
-    assert read_reference(configuration(FIVE), name="file")[0].name == "old"
-    assert read_reference(nameless, name="file")[0].name == "file"
+    assert read_reference_config(configuration(FIVE), name="file")[0].name == "old"
+    assert read_reference_config(nameless, name="file")[0].name == "file"
 
 
 def test_a_component_without_a_model_type_names_its_model_as_ours_do():
@@ -344,7 +344,7 @@ def test_branches_that_do_nothing_are_told():
 )
 def test_a_count_of_more_than_arrive_is_taken_as_the_reference_takes_it(layers, key, value, why):
     component, told = last(*layers)
-    refuse_broken(read(*layers)[0])
+    validate_architecture(read(*layers)[0])
 
     assert getattr(component, key) == value
     if why is None:
@@ -360,7 +360,7 @@ def test_a_count_is_of_what_arrives_when_those_before_are_taken_so():
     architecture, told = read(
         TESTS, FIVE, evaluator(first_k=6, top_k=2), evaluator(first_k=3), ranker(top_k=4)
     )
-    refuse_broken(architecture)
+    validate_architecture(architecture)
 
     _, _, (first,), (second,), (ranked,) = architecture.layers
     assert (first.first_k, second.first_k, ranked.top_k) == (None, None, 2)
@@ -375,7 +375,7 @@ def test_a_ranker_of_nothing_is_left_to_be_refused_for_that():
     assert architecture.layers[0][0].top_k == 3
     assert told == ()
     with pytest.raises(ArchitectureError, match="a ranker needs candidates"):
-        refuse_broken(architecture)
+        validate_architecture(architecture)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_a_ranker_of_nothing_is_left_to_be_refused_for_that():
 )
 def test_use_critiques_is_as_written_where_that_can_be(layers, value, taken, why):
     component, told = last(*layers, ranker(use_critiques=value))
-    refuse_broken(read(*layers, ranker(use_critiques=value))[0])
+    validate_architecture(read(*layers, ranker(use_critiques=value))[0])
 
     assert component.use_critiques == taken
     assert [place for place, _ in told] == (
@@ -415,12 +415,12 @@ def test_use_critiques_is_as_written_where_that_can_be(layers, value, taken, why
 def test_a_configuration_asks_as_often_as_the_reference_does(layers, low, high):
     architecture, _ = read(*layers)
 
-    assert (calls(architecture).low, calls(architecture).high) == (low, high)
+    assert (count_calls(architecture).low, count_calls(architecture).high) == (low, high)
 
 
 def as_theirs(architecture: Architecture) -> dict[str, Any]:
     """An architecture of ours in the reference's form, its models those of one provider."""
-    data = architecture.as_data()
+    data = architecture.to_dict()
     layers: Any = data["layers"]
     for component in [component for layer in layers for component in layer]:
         if "model" in component:
@@ -430,7 +430,7 @@ def as_theirs(architecture: Architecture) -> dict[str, Any]:
 
 
 def named_for_litellm(architecture: Architecture) -> Architecture:
-    data = architecture.as_data()
+    data = architecture.to_dict()
     layers: Any = data["layers"]
     for component in [component for layer in layers for component in layer]:
         if "model" in component:
@@ -440,7 +440,7 @@ def named_for_litellm(architecture: Architecture) -> Architecture:
 
 @given(architecture=architectures())
 def test_whatever_can_be_said_in_both_forms_is_read_as_the_same(architecture):
-    again, told = read_reference(as_theirs(architecture))
+    again, told = read_reference_config(as_theirs(architecture))
 
     # It may hide critiques, which the reference does not; and no count is of more than arrive.
     assert again == named_for_litellm(architecture)
@@ -470,7 +470,7 @@ _JSON = st.recursive(
 )
 def test_any_configuration_is_an_architecture_or_an_architecture_error(layers, top):
     try:
-        architecture, told = read_reference({**top, "layers": [*layers, FIVE]})
+        architecture, told = read_reference_config({**top, "layers": [*layers, FIVE]})
     except ArchitectureError:
         return
 

@@ -20,22 +20,22 @@ import pytest
 
 from archon_batch.archon import (
     Answer,
-    Ask,
     Call,
+    CallsNeeded,
     Candidate,
-    GaveUp,
+    Context,
+    Failed,
     Message,
     Question,
     Reply,
-    Scene,
     State,
-    calls,
-    plan,
+    count_calls,
+    plan_item,
     read_architecture,
-    refuse_broken,
-    run,
-    trace,
-    warnings,
+    replay_item,
+    rule_warnings,
+    run_item,
+    validate_architecture,
 )
 from archon_batch.errors import ArchitectureError
 from tests.builders import a_component, a_question, an_architecture, played
@@ -56,15 +56,15 @@ class Run:
 
     def __init__(self, *layers: Any, question: Question = QUESTION, **told: Told) -> None:
         self.architecture = an_architecture(*layers)
-        refuse_broken(self.architecture)
+        validate_architecture(self.architecture)
         self.asked: list[Call] = []
         self.told: Mapping[str, Told] = {"unit_test_generator": '["it adds up"]'} | told
-        self.end, self.replies = run(self.architecture, question, self._answer)
-        self.passed, _ = trace(self.architecture, question, self.replies)
+        self.end, self.replies = run_item(self.architecture, question, self._answer)
+        self.passed, _ = replay_item(self.architecture, question, self.replies)
 
     def _answer(self, call: Call) -> Reply:
         self.asked.append(call)
-        told = self.told.get(call.kind, lambda c: "ABCDEFGH"[c.key.slot])
+        told = self.told.get(call.component_type, lambda c: "ABCDEFGH"[c.key.request_index])
         said = told(call) if callable(told) else told
         return said if isinstance(said, Reply) else Reply(said)
 
@@ -76,11 +76,11 @@ class Run:
         return [c.critique for c in self.passed[layer].after.candidates]
 
     def prompts(self, kind: str) -> list[str]:
-        return [call.messages[-1].content for call in self.asked if call.kind == kind]
+        return [call.messages[-1].content for call in self.asked if call.component_type == kind]
 
     @property
     def kinds(self) -> list[str]:
-        return [note.kind for note in self.end.notes]
+        return [note.kind for note in self.end.warnings]
 
 
 def shown(prompt: str) -> list[str]:
@@ -96,7 +96,7 @@ def judging(passes: str, *, fails: str = "") -> Callable[[Call], str | Reply]:
         (text,) = shown(call.messages[-1].content)
         if text in fails:
             return FAILED
-        if call.kind == "verifier":
+        if call.component_type == "verifier":
             return "It holds.\n[Correct]" if text in passes else "It does not.\n[Incorrect]"
         return f"Unit Test #1: [{'Passed' if text in passes else 'Failed'}]"
 
@@ -119,11 +119,11 @@ def numbered(*order: int) -> str:
 def test_what_could_be_asked_at_once_is_not_asked_one_after_the_other():
     architecture = an_architecture([THREE, {"type": "generator", "samples": 2}], "verifier")
 
-    first = plan(architecture, QUESTION, {})
-    assert isinstance(first, Ask)
-    second = plan(architecture, QUESTION, {c.key: Reply(str(c.key)) for c in first.calls})
+    first = plan_item(architecture, QUESTION, {})
+    assert isinstance(first, CallsNeeded)
+    second = plan_item(architecture, QUESTION, {c.key: Reply(str(c.key)) for c in first.calls})
 
-    assert isinstance(second, Ask)
+    assert isinstance(second, CallsNeeded)
     assert (len(first.calls), len(second.calls)) == (5, 5)
 
 
@@ -134,9 +134,9 @@ def test_no_sample_is_paid_for_and_never_read(kind, samples):
     together = Run(
         {"type": "generator"},
         {"type": kind, "samples": samples},
-        critic=lambda call: f"[1] opinion {call.key.slot}",
-        unit_test_generator=lambda call: f'["test {call.key.slot}"]',
-        verifier=lambda call: "[Correct]" if call.key.slot < 2 else "[Incorrect]",
+        critic=lambda call: f"[1] opinion {call.key.request_index}",
+        unit_test_generator=lambda call: f'["test {call.key.request_index}"]',
+        verifier=lambda call: "[Correct]" if call.key.request_index < 2 else "[Incorrect]",
     )
 
     after = together.passed[1].after
@@ -159,8 +159,8 @@ def test_a_broken_architecture_is_not_found_out_after_its_first_layers_are_paid(
     ):
         architecture = an_architecture(*layers)
         with pytest.raises(ArchitectureError) as refusal:
-            refuse_broken(architecture)
-        assert refusal.value.place.startswith("layers[")
+            validate_architecture(architecture)
+        assert refusal.value.path.startswith("layers[")
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,11 @@ def test_an_old_layer_with_branches_is_not_ignored():
 
 def test_a_ranker_does_not_write_into_its_own_configuration():
     architecture = an_architecture(THREE, {"type": "ranker", "top_k": 2})
-    before = copy.deepcopy(architecture.as_data())
+    before = copy.deepcopy(architecture.to_dict())
 
-    run(architecture, QUESTION, lambda _: Reply(numbered(1, 2, 3)))
+    run_item(architecture, QUESTION, lambda _: Reply(numbered(1, 2, 3)))
 
-    assert architecture.as_data() == before
+    assert architecture.to_dict() == before
     with pytest.raises(Exception, match="frozen"):
         architecture.layers[1][0].top_k = 1  # type: ignore[attr-defined]
 
@@ -200,7 +200,7 @@ def test_a_reply_that_cannot_be_read_is_not_asked_for_again_in_the_same_words():
         first, *others = again.prompts(kind)
         assert len(others) == 2
         assert all(prompt.startswith(first) and len(prompt) > len(first) for prompt in others)
-        assert len({call.fingerprint for call in again.asked if call.kind == kind}) == 3
+        assert len({call.fingerprint for call in again.asked if call.component_type == kind}) == 3
 
 
 @pytest.mark.parametrize(
@@ -221,8 +221,8 @@ def test_what_cannot_be_read_is_neither_fatal_nor_silent(kind, instead):
 
     assert isinstance(rubbish.end, Answer)
     assert rubbish.end.text == "A"
-    assert "unreadable" in rubbish.kinds
-    assert instead in [note.why for note in rubbish.end.notes if note.kind == "without"]
+    assert "unparsed" in rubbish.kinds
+    assert instead in [note.why for note in rubbish.end.warnings if note.kind == "skipped"]
 
 
 @pytest.mark.parametrize("kind", ["critic", "ranker", "verifier", "unit_test_evaluator"])
@@ -240,11 +240,13 @@ def test_a_provider_that_gives_up_does_not_end_the_row(kind):
 
 
 def test_ten_samples_are_not_silently_seven():
-    lacking = Run(THREE, "fuser", generator=lambda call: FAILED if call.key.slot == 1 else "A")
+    lacking = Run(
+        THREE, "fuser", generator=lambda call: FAILED if call.key.request_index == 1 else "A"
+    )
 
-    assert [(n.kind, n.why) for n in lacking.end.notes] == [
+    assert [(n.kind, n.why) for n in lacking.end.warnings] == [
         ("failed", "provider_down: gone"),
-        ("without", "1 of 3 candidates are not there"),
+        ("skipped", "1 of 3 candidates are not there"),
     ]
 
 
@@ -252,18 +254,18 @@ def test_ten_samples_are_not_silently_seven():
 def test_a_layer_that_made_nothing_does_not_break_the_next_one(layers):
     none = Run(*layers, generator=FAILED)
 
-    assert isinstance(none.end, GaveUp)
+    assert isinstance(none.end, Failed)
     assert (none.end.layer, none.end.why) == (0, "provider_down: gone")
 
 
 def test_an_empty_text_is_not_a_candidate():
-    blank = Run(THREE, "fuser", generator=lambda c: "" if not c.key.again else "A", fuser="F")
+    blank = Run(THREE, "fuser", generator=lambda c: "" if not c.key.reask else "A", fuser="F")
 
     assert blank.left(0) == "A A A"
 
 
 def test_candidates_are_not_lost_to_a_later_generator_without_a_word():
-    told = list(warnings(an_architecture(THREE, "generator", "fuser")))
+    told = list(rule_warnings(an_architecture(THREE, "generator", "fuser")))
 
     assert [place for place, why in told if "candidates before are lost" in why] == ["layers[1]"]
 
@@ -301,7 +303,7 @@ def test_a_critique_that_lacks_its_number_is_not_given_to_a_neighbour():
     critic = Run(THREE, "critic", "fuser", critic="weak\n[2] short\n[3] long")
 
     assert critic.critiques(1) == [None, None, None]
-    assert critic.kinds == ["unreadable"] * 3 + ["without"]
+    assert critic.kinds == ["unparsed"] * 3 + ["skipped"]
     assert isinstance(critic.end, Answer)
 
 
@@ -334,7 +336,7 @@ def test_one_answer_is_not_ranked_three_times_nor_another_left_out(reply):
     ranked = Run(THREE, "ranker", "fuser", ranker=reply)
 
     assert ranked.left(1) == "A B C"
-    assert ranked.kinds == ["unreadable"] * 3 + ["without"]
+    assert ranked.kinds == ["unparsed"] * 3 + ["skipped"]
 
 
 def test_reasons_before_the_ranking_do_not_hide_it():
@@ -403,7 +405,7 @@ def test_to_stop_early_does_not_hang_on_critiques(critic):
 def test_a_verdict_in_passing_is_no_verdict(reply):
     passing = Run("generator", VERIFIER, verifier=reply)
 
-    assert passing.kinds == ["unreadable", "without", "without"]
+    assert passing.kinds == ["unparsed", "skipped", "skipped"]
 
 
 # Unit tests.
@@ -448,14 +450,14 @@ def test_a_list_that_is_none_does_not_become_tests(reply, tests):
     read = Run("generator", uncapped, unit_test_generator=reply)
 
     assert read.passed[1].after.unit_tests == tests
-    assert ("without" in read.kinds) == (not tests)
+    assert ("skipped" in read.kinds) == (not tests)
 
 
 def test_a_wrong_number_of_tests_does_not_end_the_row():
     wrong = Run("generator", TESTS | {"unit_test_cap": 2}, EVALUATOR)
 
     assert isinstance(wrong.end, Answer)
-    assert [note.kind for note in wrong.end.notes] == ["unreadable", "without", "without"]
+    assert [note.kind for note in wrong.end.warnings] == ["unparsed", "skipped", "skipped"]
 
 
 def test_ties_do_not_go_to_the_last_of_the_alphabet():
@@ -472,7 +474,7 @@ def test_a_candidate_without_a_verdict_does_not_hand_its_neighbours_score_on():
     assert [c.scores for c in (best, without, failed)] == [
         {"unit_tests": 1.0}, {}, {"unit_tests": 0.0},
     ]  # fmt: skip
-    assert without.tests is None
+    assert without.unit_test_results is None
 
 
 @pytest.mark.parametrize(
@@ -488,8 +490,8 @@ def test_a_candidate_without_a_verdict_does_not_hand_its_neighbours_score_on():
 def test_a_password_does_not_pass(reply):
     read = Run("generator", TESTS, EVALUATOR, unit_test_evaluator=reply)
 
-    assert read.kinds == ["unreadable", "without"]
-    assert read.passed[2].after.candidates[0].tests is None
+    assert read.kinds == ["unparsed", "skipped"]
+    assert read.passed[2].after.candidates[0].unit_test_results is None
 
 
 @pytest.mark.parametrize("reply", ["**Unit Test #1**: [Passed]", "- Unit test 1: passed."])
@@ -521,7 +523,7 @@ def test_candidates_that_are_evaluated_keep_their_critiques():
 def test_new_answers_are_not_ranked_by_critiques_of_old_ones():
     stale = Run(
         THREE, "critic", {"type": "fuser", "samples": 3}, "ranker",
-        critic=critiqued, fuser=lambda c: "XYZ"[c.key.slot], ranker=numbered(1, 2, 3),
+        critic=critiqued, fuser=lambda c: "XYZ"[c.key.request_index], ranker=numbered(1, 2, 3),
     )  # fmt: skip
 
     assert stale.critiques(2) == [None, None, None]
@@ -553,12 +555,12 @@ def test_the_last_word_is_not_left_to_chance():
 
     (end,) = ends
     assert isinstance(end, Answer)
-    assert (end.text, end.candidate) == ("A", "0.0.0")
+    assert (end.text, end.candidate_id) == ("A", "0.0.0")
 
 
 def test_an_empty_layer_is_not_passed_over():
     with pytest.raises(ArchitectureError, match="the layer is empty"):
-        refuse_broken(an_architecture(THREE, [], "fuser"))
+        validate_architecture(an_architecture(THREE, [], "fuser"))
 
 
 # What candidates may say.
@@ -577,10 +579,14 @@ FORGERIES = [
 @pytest.mark.parametrize("forged", FORGERIES)
 def test_a_candidate_does_not_steer_how_replies_about_it_are_read(forged):
     def generated(call: Call) -> str:
-        return forged if call.key.slot == 0 else "ABC"[call.key.slot]
+        return forged if call.key.request_index == 0 else "ABC"[call.key.request_index]
 
     def verdict(call: Call) -> str:
-        wrong = "Unit Test #1: [Failed]" if call.kind == "unit_test_evaluator" else "[Incorrect]"
+        wrong = (
+            "Unit Test #1: [Failed]"
+            if call.component_type == "unit_test_evaluator"
+            else "[Incorrect]"
+        )
         return (
             wrong
             if forged in shown(call.messages[-1].content)
@@ -601,7 +607,7 @@ def test_a_candidate_does_not_steer_how_replies_about_it_are_read(forged):
 @pytest.mark.parametrize("forged", FORGERIES)
 def test_a_candidate_cannot_pass_for_two(kind, forged):
     honest = (Candidate("a", "first"), Candidate("b", forged), Candidate("c", "last"))
-    scene = Scene(QUESTION, State(honest), "1.0")
+    scene = Context(QUESTION, State(honest), "1.0")
 
     (((request,), *_)) = played(a_component(kind, retries=0), scene, "").rounds
     prompt = request.messages[-1].content
@@ -638,18 +644,20 @@ def test_a_long_fusion_is_not_sent_to_a_model_that_it_does_not_fit():
         models={"narrow": {"model": "scripted/plausible", "context": 1500}},
     )
 
-    end, replies = run(narrow, QUESTION, lambda _: Reply("long " * 300))
+    end, replies = run_item(narrow, QUESTION, lambda _: Reply("long " * 300))
 
     assert isinstance(end, Answer)
-    assert [note.kind for note in end.notes] == ["overflow"]
+    assert [note.kind for note in end.warnings] == ["overflow"]
     assert len(replies) == 4
 
 
 def test_a_row_never_needs_more_calls_than_were_told_before():
     architecture = an_architecture(THREE, "critic", "ranker", "fuser")
 
-    _, replies = run(
-        architecture, QUESTION, lambda call: Reply((call.form and call.form.example) or "A")
+    _, replies = run_item(
+        architecture,
+        QUESTION,
+        lambda call: Reply((call.reply_format and call.reply_format.example) or "A"),
     )
 
-    assert calls(architecture).low == calls(architecture).high == len(replies) == 6
+    assert count_calls(architecture).low == count_calls(architecture).high == len(replies) == 6

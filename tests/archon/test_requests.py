@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    Form,
+    ComponentWarning,
     Message,
-    Remark,
     Reply,
+    ReplyFormat,
+    ReplyParseError,
     Request,
-    Steps,
-    UnreadableError,
-    ask,
-    tell,
-    together,
+    Requests,
+    ask_parsed,
+    ask_text,
+    gather,
 )
 
 SYSTEM, TASK = Message("system", "You count."), Message("user", "How many?")
-REQUEST = Request(7, (SYSTEM, TASK), Form("root ::= [0-9]+", "4"), sample=2)
+REQUEST = Request(7, (SYSTEM, TASK), ReplyFormat("root ::= [0-9]+", "4"), sample=2)
 
 
 def driven(steps, *replies):
@@ -45,7 +45,7 @@ def driven(steps, *replies):
 
 def number(text):
     if not text.isdigit():
-        raise UnreadableError(f"{text!r} is no number")
+        raise ReplyParseError(f"{text!r} is no number")
     return int(text)
 
 
@@ -59,31 +59,31 @@ def told(rounds, turn):
 
 
 def test_what_is_asked_first_is_asked_as_it_stands():
-    rounds, _ = driven(ask(REQUEST, number, 2))
+    rounds, _ = driven(ask_parsed(REQUEST, number, 2))
 
     assert rounds == [(REQUEST,)]
 
 
 def test_a_reply_that_can_be_read_is_the_end():
-    rounds, reading = driven(ask(REQUEST, number, 2), " 12\n")
+    rounds, reading = driven(ask_parsed(REQUEST, number, 2), " 12\n")
 
     assert (len(rounds), reading) == (1, (12, ()))
 
 
 def test_a_refused_reply_is_asked_for_again_and_the_model_is_told_why():
-    rounds, reading = driven(ask(REQUEST, number, 2), "many", "12")
+    rounds, reading = driven(ask_parsed(REQUEST, number, 2), "many", "12")
 
     assert told(rounds, 1) == (
         "\n\nAn earlier reply to this could not be used: 'many' is no number. "
         "Keep to the form that is asked for above."
     )
     ((again,),) = rounds[1:]
-    assert (again.slot, again.sample, again.form, again.again) == (7, 2, REQUEST.form, 1)
-    assert reading == (12, (Remark("unreadable", "'many' is no number"),))
+    assert (again.slot, again.sample, again.form, again.again) == (7, 2, REQUEST.reply_format, 1)
+    assert reading == (12, (ComponentWarning("unparsed", "'many' is no number"),))
 
 
 def test_only_the_last_reason_is_told_and_how_many_there_were():
-    rounds, _ = driven(ask(REQUEST, number, 2), "many", "few")
+    rounds, _ = driven(ask_parsed(REQUEST, number, 2), "many", "few")
 
     assert "2 earlier replies to this could not be used: 'few' is no number." in told(rounds, 2)
     assert "many" not in told(rounds, 2)
@@ -92,10 +92,10 @@ def test_only_the_last_reason_is_told_and_how_many_there_were():
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_it_asks_once_and_as_often_again_as_it_may(retries):
-    rounds, reading = driven(ask(REQUEST, number, retries), *["many"] * (1 + retries))
+    rounds, reading = driven(ask_parsed(REQUEST, number, retries), *["many"] * (1 + retries))
 
     assert [requests[0].again for requests in rounds] == list(range(1 + retries))
-    assert reading == (None, (Remark("unreadable", "'many' is no number"),) * (1 + retries))
+    assert reading == (None, (ComponentWarning("unparsed", "'many' is no number"),) * (1 + retries))
 
 
 @pytest.mark.parametrize("blank", ["", " \n", None])
@@ -103,45 +103,52 @@ def test_a_blank_reply_is_unreadable_before_its_reader_sees_it(blank):
     def reader(text):
         pytest.fail(f"it was given {text!r}")
 
-    _, reading = driven(ask(REQUEST, reader, 0), Reply(blank))
+    _, reading = driven(ask_parsed(REQUEST, reader, 0), Reply(blank))
 
-    assert reading == (None, (Remark("unreadable", "the reply was empty"),))
+    assert reading == (None, (ComponentWarning("unparsed", "the reply was empty"),))
 
 
 def test_a_reply_that_was_cut_off_is_told_so():
-    rounds, _ = driven(ask(REQUEST, number, 1), Reply("mo", finish="length"))
+    rounds, _ = driven(ask_parsed(REQUEST, number, 1), Reply("mo", finish_reason="length"))
 
     assert "'mo' is no number; it was cut off at its greatest length." in told(rounds, 1)
 
 
 def test_a_reply_that_a_filter_cut_off_is_told_so():
-    rounds, _ = driven(ask(REQUEST, number, 1), Reply("mo", finish="content_filter"))
+    rounds, _ = driven(ask_parsed(REQUEST, number, 1), Reply("mo", finish_reason="content_filter"))
 
     assert "'mo' is no number; the provider's filter cut it off." in told(rounds, 1)
 
 
 def test_a_reply_that_was_cut_off_and_can_be_read_is_taken():
-    _, reading = driven(ask(REQUEST, number, 1), Reply("12", finish="length"))
+    _, reading = driven(ask_parsed(REQUEST, number, 1), Reply("12", finish_reason="length"))
 
     assert reading == (12, ())
 
 
 def test_a_call_that_failed_is_not_asked_again():
-    rounds, reading = driven(ask(REQUEST, number, 3), "many", Reply(None, failure="refused: no"))
+    rounds, reading = driven(
+        ask_parsed(REQUEST, number, 3), "many", Reply(None, failure="refused: no")
+    )
 
     assert len(rounds) == 2
     assert reading == (
         None,
-        (Remark("unreadable", "'many' is no number"), Remark("failed", "refused: no")),
+        (
+            ComponentWarning("unparsed", "'many' is no number"),
+            ComponentWarning("failed", "refused: no"),
+        ),
     )
 
 
 @given(why=st.text(max_size=2000))
 def test_no_reason_makes_a_prompt_longer_than_is_reckoned_with(why):
     def reader(_text):
-        raise UnreadableError(why)
+        raise ReplyParseError(why)
 
-    rounds, reading = driven(ask(REQUEST, reader, 10), *[Reply("x", finish="length")] * 11)
+    rounds, reading = driven(
+        ask_parsed(REQUEST, reader, 10), *[Reply("x", finish_reason="length")] * 11
+    )
 
     # 400 is what the forecast adds, and less than the window keeps back.
     assert all(len(told(rounds, turn).encode()) <= 400 for turn in range(1, 11))
@@ -150,66 +157,75 @@ def test_no_reason_makes_a_prompt_longer_than_is_reckoned_with(why):
 
 def test_a_reason_that_no_provider_could_be_sent_is_told_in_part():
     def reader(_text):
-        raise UnreadableError("key \ud800 is unknown")
+        raise ReplyParseError("key \ud800 is unknown")
 
-    rounds, _ = driven(ask(REQUEST, reader, 1), "x")
+    rounds, _ = driven(ask_parsed(REQUEST, reader, 1), "x")
 
     assert "key ? is unknown" in told(rounds, 1)
 
 
 def test_a_text_is_taken_as_it_is_but_for_the_space_around_it():
-    rounds, reading = driven(tell(REQUEST, 2), "\n two\n words \n")
+    rounds, reading = driven(ask_text(REQUEST, 2), "\n two\n words \n")
 
     assert rounds == [(REQUEST,)]
     assert reading == ("two\n words", ())
 
 
 def test_a_blank_text_is_asked_for_again_in_the_same_words():
-    rounds, reading = driven(tell(REQUEST, 2), "", Reply(None), "two")
+    rounds, reading = driven(ask_text(REQUEST, 2), "", Reply(None), "two")
 
     assert [requests[0].messages for requests in rounds] == [REQUEST.messages] * 3
     assert [requests[0].again for requests in rounds] == [0, 1, 2]
-    assert reading == ("two", (Remark("unreadable", "the reply was empty"),) * 2)
+    assert reading == ("two", (ComponentWarning("unparsed", "the reply was empty"),) * 2)
 
 
 def test_a_text_is_asked_for_as_often_as_it_may_be():
-    rounds, reading = driven(tell(REQUEST, 1), "", " ")
+    rounds, reading = driven(ask_text(REQUEST, 1), "", " ")
 
     assert len(rounds) == 2
-    assert reading == (None, (Remark("unreadable", "the reply was empty"),) * 2)
+    assert reading == (None, (ComponentWarning("unparsed", "the reply was empty"),) * 2)
 
 
 def test_a_text_that_was_cut_off_is_taken_with_a_remark():
-    _, reading = driven(tell(REQUEST, 2), Reply("and so", finish="length"))
+    _, reading = driven(ask_text(REQUEST, 2), Reply("and so", finish_reason="length"))
 
-    assert reading == ("and so", (Remark("cut", "a text ends where max_tokens did"),))
+    assert reading == (
+        "and so",
+        (ComponentWarning("truncated", "a text ends where max_tokens did"),),
+    )
 
 
 def test_a_text_that_a_filter_cut_off_is_taken_with_a_remark():
-    _, reading = driven(tell(REQUEST, 2), Reply("and so", finish="content_filter"))
+    _, reading = driven(ask_text(REQUEST, 2), Reply("and so", finish_reason="content_filter"))
 
     why = "a text ends where the provider's filter cut it off (content_filter)"
-    assert reading == ("and so", (Remark("cut", why),))
+    assert reading == ("and so", (ComponentWarning("truncated", why),))
 
 
 def test_a_model_that_thought_to_the_end_is_not_asked_to_think_again():
-    rounds, reading = driven(tell(REQUEST, 2), Reply("", finish="length"))
+    rounds, reading = driven(ask_text(REQUEST, 2), Reply("", finish_reason="length"))
 
     assert len(rounds) == 1
-    assert reading == (None, (Remark("unreadable", "all of max_tokens went before a word"),))
+    assert reading == (
+        None,
+        (ComponentWarning("unparsed", "all of max_tokens went before a word"),),
+    )
 
 
 def test_a_text_whose_call_failed_is_not_asked_for_again():
-    rounds, reading = driven(tell(REQUEST, 2), "", Reply(None, failure="no quota"))
+    rounds, reading = driven(ask_text(REQUEST, 2), "", Reply(None, failure="no quota"))
 
     assert len(rounds) == 2
     assert reading == (
         None,
-        (Remark("unreadable", "the reply was empty"), Remark("failed", "no quota")),
+        (
+            ComponentWarning("unparsed", "the reply was empty"),
+            ComponentWarning("failed", "no quota"),
+        ),
     )
 
 
-def part(name: int, rounds: Sequence[int]) -> Steps[list[str | None]]:
+def part(name: int, rounds: Sequence[int]) -> Requests[list[str | None]]:
     """Asks so many at a time, and ends with all it was told."""
     heard: list[str | None] = []
     slot = 100 * name
@@ -236,7 +252,7 @@ def echoed(steps):
 
 
 def test_parts_ask_side_by_side():
-    rounds, heard = echoed(together([part(1, [1, 2]), part(2, [2]), part(3, [1, 1, 1])]))
+    rounds, heard = echoed(gather([part(1, [1, 2]), part(2, [2]), part(3, [1, 1, 1])]))
 
     assert rounds == [[100, 200, 201, 300], [101, 102, 301], [302]]
     assert heard == (["100", "101", "102"], ["200", "201"], ["300", "301", "302"])
@@ -244,7 +260,7 @@ def test_parts_ask_side_by_side():
 
 @pytest.mark.parametrize("parts", [[], [[]], [[], []]])
 def test_parts_that_ask_nothing_make_no_round(parts):
-    rounds, heard = echoed(together([part(n, sizes) for n, sizes in enumerate(parts)]))
+    rounds, heard = echoed(gather([part(n, sizes) for n, sizes in enumerate(parts)]))
 
     assert rounds == []
     assert heard == tuple([] for _ in parts)
@@ -254,14 +270,14 @@ def test_parts_that_ask_nothing_make_no_round(parts):
 def test_a_part_hears_beside_others_what_it_hears_alone(parts):
     alone = [echoed(part(n, sizes))[1] for n, sizes in enumerate(parts)]
 
-    _, heard = echoed(together([part(n, sizes) for n, sizes in enumerate(parts)]))
+    _, heard = echoed(gather([part(n, sizes) for n, sizes in enumerate(parts)]))
 
     assert heard == tuple(alone)
 
 
 @given(parts=PARTS)
 def test_a_round_has_what_each_part_wants_next_in_the_order_of_the_parts(parts):
-    rounds, _ = echoed(together([part(n, sizes) for n, sizes in enumerate(parts)]))
+    rounds, _ = echoed(gather([part(n, sizes) for n, sizes in enumerate(parts)]))
 
     apart = [echoed(part(n, sizes))[0] for n, sizes in enumerate(parts)]
     longest = max((len(alone) for alone in apart), default=0)
@@ -276,13 +292,13 @@ def test_parts_of_parts_are_asked_side_by_side_too(parts, more):
     one = [part(n, sizes) for n, sizes in enumerate(parts)]
     other = [part(10 + n, sizes) for n, sizes in enumerate(more)]
     flat = echoed(
-        together(
+        gather(
             [part(n, s) for n, s in enumerate(parts)]
             + [part(10 + n, s) for n, s in enumerate(more)]
         )
     )
 
-    rounds, (heard, also) = echoed(together([together(one), together(other)]))
+    rounds, (heard, also) = echoed(gather([gather(one), gather(other)]))
 
     assert (rounds, heard + also) == flat
 
@@ -291,7 +307,7 @@ def test_replies_are_read_by_the_part_that_asked_and_refused_by_it_alone():
     requests = [Request(slot, (SYSTEM, TASK)) for slot in range(3)]
 
     rounds, readings = driven(
-        together([ask(request, number, 1) for request in requests]),
+        gather([ask_parsed(request, number, 1) for request in requests]),
         "10", "many", "12", "11",
     )  # fmt: skip
 
@@ -301,7 +317,7 @@ def test_replies_are_read_by_the_part_that_asked_and_refused_by_it_alone():
     ]
     assert readings == (
         (10, ()),
-        (11, (Remark("unreadable", "'many' is no number"),)),
+        (11, (ComponentWarning("unparsed", "'many' is no number"),)),
         (12, ()),
     )
 
@@ -311,7 +327,7 @@ def test_what_a_part_raises_ends_all_of_them():
         yield (REQUEST,)
         raise LookupError("gone")
 
-    steps = together([part(1, [1, 1]), broken()])
+    steps = gather([part(1, [1, 1]), broken()])
     next(steps)
 
     with pytest.raises(LookupError, match="gone"):

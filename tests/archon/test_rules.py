@@ -8,12 +8,12 @@ from hypothesis import given
 from archon_batch.archon import (
     Answer,
     Architecture,
-    Bounds,
+    CountRange,
     Reply,
-    flows,
-    refuse_broken,
-    run,
-    warnings,
+    layer_flows,
+    rule_warnings,
+    run_item,
+    validate_architecture,
 )
 from archon_batch.archon.components.generator import Generator
 from archon_batch.errors import ArchitectureError
@@ -118,19 +118,19 @@ def test_what_cannot_work_is_refused_with_its_place(layers, place, why):
     architecture = an_architecture(*layers)
 
     with pytest.raises(ArchitectureError) as refusal:
-        refuse_broken(architecture)
+        validate_architecture(architecture)
 
-    assert refusal.value.place == place
+    assert refusal.value.path == place
     assert why in refusal.value.why
 
 
 class Wisher(Generator):
     """Makes nothing."""
 
-    makes: ClassVar[frozenset[str]] = frozenset()
+    produces: ClassVar[frozenset[str]] = frozenset()
 
-    def leaves(self, candidates: int) -> Bounds:
-        return Bounds(candidates, candidates)
+    def output_count(self, candidates: int) -> CountRange:
+        return CountRange(candidates, candidates)
 
 
 class Planner(Wisher):
@@ -140,7 +140,7 @@ class Planner(Wisher):
 
 
 class Follower(Generator):
-    needs: ClassVar[frozenset[str]] = frozenset({"plans"})
+    requires: ClassVar[frozenset[str]] = frozenset({"plans"})
 
 
 def of(*layers: Any) -> Architecture:
@@ -154,9 +154,9 @@ def a(kind: type[Generator]) -> Generator:
 
 def test_a_first_layer_that_makes_nothing_is_refused():
     with pytest.raises(ArchitectureError) as refusal:
-        refuse_broken(of(a(Wisher), a(Generator)))
+        validate_architecture(of(a(Wisher), a(Generator)))
 
-    assert (refusal.value.place, refusal.value.why) == (
+    assert (refusal.value.path, refusal.value.why) == (
         "layers[0]",
         "the first layer makes nothing that a later one could use",
     )
@@ -166,15 +166,15 @@ def test_a_component_of_another_package_needs_what_one_of_its_own_makes():
     with pytest.raises(
         ArchitectureError, match=r"needs plans, and no layer before it leaves any\Z"
     ) as refusal:
-        refuse_broken(of(a(Generator), a(Follower)))
+        validate_architecture(of(a(Generator), a(Follower)))
 
-    assert refusal.value.place == "layers[1][0]"
-    refuse_broken(of(a(Planner), a(Follower)))
+    assert refusal.value.path == "layers[1][0]"
+    validate_architecture(of(a(Planner), a(Follower)))
 
 
 def test_an_architecture_without_layers_is_refused():
     with pytest.raises(ArchitectureError, match="layers: there is no layer"):
-        refuse_broken(of())
+        validate_architecture(of())
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_architecture_without_layers_is_refused():
     ],
 )
 def test_what_can_work_is_let_through(layers):
-    refuse_broken(an_architecture(*layers))
+    validate_architecture(an_architecture(*layers))
 
 
 @pytest.mark.parametrize(
@@ -206,23 +206,23 @@ def test_what_can_work_is_let_through(layers):
         ([FIVE, {"type": "fuser", "samples": 3}, "ranker"], [5, 3, 3]),
         ([FIVE, ["critic", best(2)]], [5, 2]),
         ([FIVE, ["critic", "fuser"]], [5, 1]),
-        ([FIVE, [best(2), best(1)]], [5, Bounds(2, 3)]),
-        ([FIVE, [best(4), best(3)]], [5, Bounds(4, 5)]),
+        ([FIVE, [best(2), best(1)]], [5, CountRange(2, 3)]),
+        ([FIVE, [best(4), best(3)]], [5, CountRange(4, 5)]),
         ([FIVE, ["ranker", "fuser"]], [5, 6]),
         ([FIVE, [best(2), "fuser"], "critic"], [5, 3, 3]),
-        ([FIVE, "verifier", [best(1), "generator"]], [5, Bounds(1, 5), 2]),
-        ([FIVE, "verifier", best(3), VOTER], [5, Bounds(1, 5), Bounds(1, 3), 1]),
+        ([FIVE, "verifier", [best(1), "generator"]], [5, CountRange(1, 5), 2]),
+        ([FIVE, "verifier", best(3), VOTER], [5, CountRange(1, 5), CountRange(1, 3), 1]),
         ([TESTS, FIVE, [VOTER, EVALUATOR]], [0, 5, 5]),
-        ([TESTS, FIVE, {"type": EVALUATOR, "first_k": 3, "top_k": 1}], [0, 5, Bounds(1, 3)]),
-        ([TESTS, FIVE, {"type": EVALUATOR, "first_k": 1, "top_k": 3}], [0, 5, Bounds(1, 3)]),
+        ([TESTS, FIVE, {"type": EVALUATOR, "first_k": 3, "top_k": 1}], [0, 5, CountRange(1, 3)]),
+        ([TESTS, FIVE, {"type": EVALUATOR, "first_k": 1, "top_k": 3}], [0, 5, CountRange(1, 3)]),
     ],
 )
 def test_candidates_are_counted_from_layer_to_layer(layers, along):
-    counted = list(flows(an_architecture(*layers)))
+    counted = list(layer_flows(an_architecture(*layers)))
 
-    expected = [Bounds(n, n) if isinstance(n, int) else n for n in along]
-    assert [flow.leaving for flow in counted] == expected
-    assert [flow.arriving for flow in counted] == [Bounds(0, 0), *expected[:-1]]
+    expected = [CountRange(n, n) if isinstance(n, int) else n for n in along]
+    assert [flow.candidates_out for flow in counted] == expected
+    assert [flow.candidates_in for flow in counted] == [CountRange(0, 0), *expected[:-1]]
 
 
 @pytest.mark.parametrize(
@@ -241,22 +241,24 @@ def test_as_many_candidates_are_shown_as_are_counted(layers, shown):
         counted[call.key.layer] = max(marks, counted[call.key.layer])
         return Reply(call.form.example if call.form else f"text {call.key}")
 
-    run(an_architecture(*layers), a_question(), answer)
+    run_item(an_architecture(*layers), a_question(), answer)
 
     assert list(counted.values()) == shown
 
 
 @given(architecture=architectures())
 def test_whatever_is_let_through_comes_to_an_answer_when_nothing_fails(architecture):
-    end, _ = run(
+    end, _ = run_item(
         architecture,
         a_question(),
-        lambda call: Reply(call.form.example if call.form else f"1 text {call.key}"),
+        lambda call: Reply(
+            call.reply_format.example if call.reply_format else f"1 text {call.key}"
+        ),
     )
 
     assert isinstance(end, Answer)
     # A voter may find no answer of its kind in such texts.
-    assert {note.why.partition(" (")[0] for note in end.notes} <= {"no answer"}
+    assert {note.why.partition(" (")[0] for note in end.warnings} <= {"no answer"}
 
 
 @pytest.mark.parametrize(
@@ -286,8 +288,8 @@ def test_whatever_is_let_through_comes_to_an_answer_when_nothing_fails(architect
 def test_an_architecture_that_keeps_to_the_papers_rules_is_not_warned_of(layers):
     architecture = an_architecture(*layers)
 
-    refuse_broken(architecture)
-    assert list(warnings(architecture)) == []
+    validate_architecture(architecture)
+    assert list(rule_warnings(architecture)) == []
 
 
 def mixed(*types: str) -> str:
@@ -350,8 +352,10 @@ NO_TESTS = "the paper has a unit_test_generator in the layer right before a unit
 def test_the_papers_rules_that_are_broken_are_told(layers, told):
     architecture = an_architecture(*layers)
 
-    refuse_broken(architecture)
-    assert sorted(why for place, why in warnings(architecture) if place != "layers") == sorted(told)
+    validate_architecture(architecture)
+    assert sorted(why for place, why in rule_warnings(architecture) if place != "layers") == sorted(
+        told
+    )
 
 
 @pytest.mark.parametrize(
@@ -376,20 +380,23 @@ def test_the_papers_rules_that_are_broken_are_told(layers, told):
     ],
 )
 def test_a_warning_names_the_place_it_is_about(layers, place, why):
-    told = [said for at, said in warnings(an_architecture(*layers)) if at == place]
+    told = [said for at, said in rule_warnings(an_architecture(*layers)) if at == place]
 
     assert any(why in said for said in told)
 
 
 @given(architecture=architectures())
 def test_every_warning_has_a_place_and_is_told_once(architecture):
-    told = list(warnings(architecture))
+    told = list(rule_warnings(architecture))
 
     assert len(set(told)) == len(told)
     assert all(place == "layers" or place.startswith("layers[") for place, _ in told)
 
 
 def test_what_is_there_for_a_component_hangs_on_how_it_is_written():
-    assert a_component("ranker").demands() == {"candidates"}
-    assert a_component("ranker", use_critiques=False).demands() == {"candidates"}
-    assert a_component("ranker", use_critiques=True).demands() == {"candidates", "critiques"}
+    assert a_component("ranker").effective_requires() == {"candidates"}
+    assert a_component("ranker", use_critiques=False).effective_requires() == {"candidates"}
+    assert a_component("ranker", use_critiques=True).effective_requires() == {
+        "candidates",
+        "critiques",
+    }

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 
-from archon_batch.archon import KINDS, ListPrice, Model, ModelComponent, read_architecture
+from archon_batch.archon import COMPONENT_TYPES, ListPrice, Model, ModelComponent, read_architecture
 from archon_batch.errors import ArchitectureError
 from tests.builders import MODEL, an_architecture, architectures
 
@@ -35,7 +35,7 @@ def refused(data):
     with pytest.raises(ArchitectureError) as refusal:
         read_architecture(data)
     assert refusal.value.file == ""
-    return refusal.value.place, refusal.value.why
+    return refusal.value.path, refusal.value.why
 
 
 @pytest.mark.parametrize(
@@ -330,8 +330,8 @@ def test_only_components_that_ask_a_model_name_one():
     architecture = read_architecture(file_with(GENERATOR, VOTER, {**CRITIC, "model": "other"}))
 
     assert architecture.model_names == (MODEL, "other")
-    assert [(depth, place) for depth, place, _ in architecture.asking] == [(0, 0), (2, 0)]
-    assert not issubclass(KINDS["voter"], ModelComponent)
+    assert [(depth, place) for depth, place, _ in architecture.model_components] == [(0, 0), (2, 0)]
+    assert not issubclass(COMPONENT_TYPES["voter"], ModelComponent)
 
 
 def test_windows_are_known_by_the_names_that_components_use():
@@ -340,7 +340,7 @@ def test_windows_are_known_by_the_names_that_components_use():
 
     architecture = read_architecture(file_with(pair, models=models))
 
-    assert architecture.windows == {"small": 4096}
+    assert architecture.context_windows == {"small": 4096}
 
 
 def test_a_price_is_the_number_that_is_written():
@@ -386,4 +386,4 @@ def test_models_read_back_as_the_same():
     }  # fmt: skip
     architecture = an_architecture(models=models)
 
-    assert read_architecture(architecture.as_data()) == architecture
+    assert read_architecture(architecture.to_dict()) == architecture

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Candidate, Contribution, Message, Question, State, Verdict
+from archon_batch.archon import Candidate, Contribution, Message, Question, State, UnitTestResult
 
 ONE, TWO, THREE = (Candidate(name, f"text {name}") for name in ("one", "two", "three"))
-PASSED, FAILED = (Verdict("it adds up", True),), (Verdict("it adds up", False),)
+PASSED, FAILED = (UnitTestResult("it adds up", True),), (UnitTestResult("it adds up", False),)
 
 
 def test_a_question_is_about_its_last_message_and_what_was_said_before():
@@ -17,33 +17,33 @@ def test_a_question_is_about_its_last_message_and_what_was_said_before():
     question = Question("row", (system, before, answer, system, Message("user", "now")))
 
     assert question.query == "now"
-    assert question.earlier == (before, answer)
+    assert question.earlier_turns == (before, answer)
 
 
 def test_a_layer_that_says_nothing_leaves_all_as_it_was():
     state = State((ONE, TWO), ("test",), {"shared": 1})
 
-    assert state.after([Contribution(), Contribution()]) == state
+    assert state.apply([Contribution(), Contribution()]) == state
 
 
 def test_new_candidates_take_the_place_of_those_before():
-    assert State((ONE, TWO)).after([Contribution((THREE,))]).candidates == (THREE,)
+    assert State((ONE, TWO)).apply([Contribution((THREE,))]).candidates == (THREE,)
 
 
 def test_candidates_of_one_layer_stand_in_the_order_of_their_components():
-    after = State().after([Contribution((TWO,)), Contribution(), Contribution((ONE, THREE))])
+    after = State().apply([Contribution((TWO,)), Contribution(), Contribution((ONE, THREE))])
 
     assert after.candidates == (TWO, ONE, THREE)
 
 
 def test_a_component_that_keeps_none_leaves_those_of_the_others():
-    after = State((ONE, TWO)).after([Contribution(()), Contribution((TWO,))])
+    after = State((ONE, TWO)).apply([Contribution(()), Contribution((TWO,))])
 
     assert after.candidates == (TWO,)
 
 
 def test_two_that_keep_the_same_candidate_keep_it_once_where_it_first_stands():
-    after = State((ONE, TWO, THREE)).after([Contribution((TWO, ONE)), Contribution((THREE, TWO))])
+    after = State((ONE, TWO, THREE)).apply([Contribution((TWO, ONE)), Contribution((THREE, TWO))])
 
     assert after.candidates == (TWO, ONE, THREE)
 
@@ -51,7 +51,7 @@ def test_two_that_keep_the_same_candidate_keep_it_once_where_it_first_stands():
 def test_critiques_join_the_candidates_they_are_about_and_add_up():
     state = State((ONE, TWO), ("test",))
 
-    after = state.after([
+    after = state.apply([
         Contribution(critiques={"one": "weak"}),
         Contribution(critiques={"one": "short", "gone": "lost"}),
     ])  # fmt: skip
@@ -60,42 +60,42 @@ def test_critiques_join_the_candidates_they_are_about_and_add_up():
 
 
 def test_a_later_critique_joins_an_earlier_one():
-    first = State((ONE, TWO)).after([Contribution(critiques={"one": "weak", "two": "long"})])
+    first = State((ONE, TWO)).apply([Contribution(critiques={"one": "weak", "two": "long"})])
 
-    second = first.after([Contribution(critiques={"two": "dull"})])
+    second = first.apply([Contribution(critiques={"two": "dull"})])
 
     assert [c.critique for c in second.candidates] == ["weak", "long\n\ndull"]
 
 
 def test_the_last_tests_are_told_of_a_candidate_and_every_score_by_its_name():
-    state = State((ONE, TWO)).after([
-        Contribution(tests={"one": PASSED}, scores={"one": {"votes": 2.0, "verified": 0.5}})
+    state = State((ONE, TWO)).apply([
+        Contribution(unit_test_results={"one": PASSED}, scores={"one": {"votes": 2.0, "verified": 0.5}})
     ])  # fmt: skip
 
-    after = state.after([
-        Contribution(tests={"one": FAILED}, scores={"one": {"verified": 1.0}, "two": {"votes": 0.0}})
+    after = state.apply([
+        Contribution(unit_test_results={"one": FAILED}, scores={"one": {"verified": 1.0}, "two": {"votes": 0.0}})
     ])  # fmt: skip
 
     assert after.candidates == (
-        replace(ONE, tests=FAILED, scores={"votes": 2.0, "verified": 1.0}),
+        replace(ONE, unit_test_results=FAILED, scores={"votes": 2.0, "verified": 1.0}),
         replace(TWO, scores={"votes": 0.0}),
     )
 
 
 def test_what_is_said_of_a_candidate_leaves_what_was_said_otherwise():
-    known = replace(ONE, critique="weak", tests=PASSED, scores={"votes": 2.0})
+    known = replace(ONE, critique="weak", unit_test_results=PASSED, scores={"votes": 2.0})
 
     for said in (
         Contribution(critiques={"two": "long"}),
         Contribution(scores={"one": {}}),
-        Contribution(tests={"one": PASSED}),
+        Contribution(unit_test_results={"one": PASSED}),
     ):
-        after = State((known, TWO)).after([said])
+        after = State((known, TWO)).apply([said])
         assert after.candidates[0] == known
 
 
 def test_an_annotation_reaches_a_candidate_that_another_component_of_the_layer_keeps():
-    after = State((ONE, TWO)).after([
+    after = State((ONE, TWO)).apply([
         Contribution(critiques={"one": "weak", "two": "long"}),
         Contribution((TWO,)),
     ])  # fmt: skip
@@ -104,22 +104,22 @@ def test_an_annotation_reaches_a_candidate_that_another_component_of_the_layer_k
 
 
 def test_all_that_is_known_of_a_candidate_goes_with_it():
-    known = State((ONE, TWO)).after([
+    known = State((ONE, TWO)).apply([
         Contribution(
-            critiques={"one": "weak"}, tests={"one": PASSED}, scores={"one": {"votes": 3.0}}
+            critiques={"one": "weak"}, unit_test_results={"one": PASSED}, scores={"one": {"votes": 3.0}}
         )
     ])  # fmt: skip
 
-    replaced = known.after([Contribution((THREE,))])
-    again = replaced.after([Contribution((Candidate("two", "another"),))])
+    replaced = known.apply([Contribution((THREE,))])
+    again = replaced.apply([Contribution((Candidate("two", "another"),))])
 
     assert replaced.candidates == (THREE,)
     assert again.candidates == (Candidate("two", "another"),)
 
 
 def test_what_is_said_of_candidates_that_their_layer_replaces_is_lost():
-    after = State((ONE, TWO)).after([
-        Contribution(critiques={"one": "weak"}, tests={"two": PASSED}, scores={"one": {"votes": 1}}),
+    after = State((ONE, TWO)).apply([
+        Contribution(critiques={"one": "weak"}, unit_test_results={"two": PASSED}, scores={"one": {"votes": 1}}),
         Contribution((THREE,)),
     ])  # fmt: skip
 
@@ -129,7 +129,7 @@ def test_what_is_said_of_candidates_that_their_layer_replaces_is_lost():
 def test_unit_tests_add_up_within_a_layer_and_replace_those_before():
     state = State((ONE,), ("old",))
 
-    after = state.after([
+    after = state.apply([
         Contribution(unit_tests=("a",)), Contribution(), Contribution(unit_tests=("b",)),
     ])  # fmt: skip
 
@@ -138,7 +138,7 @@ def test_unit_tests_add_up_within_a_layer_and_replace_those_before():
 
 @pytest.mark.parametrize("unit_tests", [None, ("new",)])
 def test_candidates_and_unit_tests_do_not_hang_on_each_other(unit_tests):
-    after = State((ONE,), ("old",)).after([Contribution((TWO,), unit_tests=unit_tests)])
+    after = State((ONE,), ("old",)).apply([Contribution((TWO,), unit_tests=unit_tests)])
 
     assert after.candidates == (TWO,)
     assert after.unit_tests == (unit_tests or ("old",))
@@ -147,8 +147,8 @@ def test_candidates_and_unit_tests_do_not_hang_on_each_other(unit_tests):
 def test_values_of_other_packages_are_handed_on_by_name():
     before = State(values={"plan": "a", "budget": 3})
 
-    after = before.after([Contribution(values={"plan": "b"}), Contribution(values={"seen": {1}})])
-    later = after.after([Contribution((ONE,))])
+    after = before.apply([Contribution(values={"plan": "b"}), Contribution(values={"seen": {1}})])
+    later = after.apply([Contribution((ONE,))])
 
     assert later.values == {"plan": "b", "budget": 3, "seen": {1}}
     assert before.values == {"plan": "a", "budget": 3}
@@ -165,7 +165,7 @@ def contributions(chosen, said):
     annotated = [
         Contribution(
             critiques={of: f"{of}: {text}" for of, text in some.items()},
-            tests={of: (Verdict(of, True),) for of in some},
+            unit_test_results={of: (UnitTestResult(of, True),) for of in some},
             scores={of: {of: 1.0} for of in some},
         )
         for some in said
@@ -188,7 +188,7 @@ def test_whatever_happens_an_annotation_is_with_the_candidate_it_is_about(layers
         kept, annotated = contributions(chosen, said)
         given = kept + annotated
         random.shuffle(given)
-        before, state = state, state.after(given)
+        before, state = state, state.apply(given)
 
         there = [c.id for c in state.candidates]
         named = [c.id for some in given if some.candidates is not None for c in some.candidates]
@@ -199,7 +199,7 @@ def test_whatever_happens_an_annotation_is_with_the_candidate_it_is_about(layers
         for of in state.candidates:
             about = [*(of.critique or "").split("\n\n")] if of.critique else []
             assert all(text.startswith(f"{of.id}: ") for text in about)
-            assert {v.test for v in of.tests or ()} | set(of.scores) <= {of.id}
+            assert {v.test for v in of.unit_test_results or ()} | set(of.scores) <= {of.id}
             said_now = [some.critiques[of.id] for some in given if of.id in some.critiques]
             assert (of.critique or "").endswith("\n\n".join(said_now))
-            assert bool(said_now) <= (of.tests is not None)
+            assert bool(said_now) <= (of.unit_test_results is not None)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from archon_batch.archon import Answer, Ask, CallKey, GaveUp, Reply, run, story_of
+from archon_batch.archon import Answer, CallKey, CallsNeeded, Failed, Reply, run_item, trace_item
 from tests.builders import MODEL, a_question, a_random_architecture, an_architecture, answers
 
 QUESTION = a_question()
@@ -22,38 +22,38 @@ def test_it_has_each_layer_with_what_its_components_did_and_what_they_left():
         {"type": "voter", "extract": "text"},
         models=SMALL,
     )
-    _, replies = run(architecture, QUESTION, lambda call: Reply(f"text {call.key.component}"))
+    _, replies = run_item(architecture, QUESTION, lambda call: Reply(f"text {call.key.component}"))
 
-    story = story_of(architecture, QUESTION, replies)
+    story = trace_item(architecture, QUESTION, replies)
 
     first, second = story.layers
-    assert [(c.type, c.model, c.did) for c in first.components] == [
+    assert [(c.type, c.model, c.description) for c in first.components] == [
         ("generator", MODEL, "made 2 candidates"),
         ("generator", "scripted/small", "made 1 candidate"),
     ]
-    assert [(c.type, c.model, c.did) for c in second.components] == [
+    assert [(c.type, c.model, c.description) for c in second.components] == [
         ("voter", None, "2 of 3 votes for text 0"),
     ]
     assert first.after is not None
     assert second.after is not None
     assert [c.id for c in first.after.candidates] == ["0.0.0", "0.0.1", "0.1.0"]
     assert [(c.id, c.scores) for c in second.after.candidates] == [("0.0.0", {"votes": 2.0})]
-    assert isinstance(story.step, Answer)
-    assert (story.step.text, story.step.candidate) == ("text 0", "0.0.0")
+    assert isinstance(story.next_step, Answer)
+    assert (story.next_step.text, story.next_step.candidate_id) == ("text 0", "0.0.0")
 
 
 def test_what_did_not_go_as_asked_stands_with_its_component():
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker")
-    _, replies = run(
+    _, replies = run_item(
         architecture,
         QUESTION,
-        lambda call: Reply("yes" if call.kind == "generator" else "no order"),
+        lambda call: Reply("yes" if call.component_type == "generator" else "no order"),
     )
 
-    (_, ranked) = story_of(architecture, QUESTION, replies).layers
+    (_, ranked) = trace_item(architecture, QUESTION, replies).layers
 
     (ranker,) = ranked.components
-    assert [remark.kind for remark in ranker.remarks] == ["unreadable"] * 3 + ["without"]
+    assert [remark.kind for remark in ranker.warnings] == ["unparsed"] * 3 + ["skipped"]
 
 
 def test_the_layer_that_waits_is_there_and_has_done_nothing():
@@ -61,57 +61,60 @@ def test_the_layer_that_waits_is_there_and_has_done_nothing():
         {"type": "generator", "samples": 2}, ["critic", "ranker"], "fuser"
     )
 
-    nothing = story_of(architecture, QUESTION, {})
-    half = story_of(
+    nothing = trace_item(architecture, QUESTION, {})
+    half = trace_item(
         architecture, QUESTION, replied(k0_0_0_0="a", k0_0_1_0="b", k1_1_0_0="[2] > [1]")
     )
 
     (first,) = nothing.layers
-    assert (first.components[0].did, first.after) == (None, None)
+    assert (first.components[0].description, first.after) == (None, None)
     done, waiting = half.layers
-    assert done.components[0].did == "made 2 candidates"
-    assert [(c.type, c.did) for c in waiting.components] == [("critic", None), ("ranker", None)]
+    assert done.components[0].description == "made 2 candidates"
+    assert [(c.type, c.description) for c in waiting.components] == [
+        ("critic", None),
+        ("ranker", None),
+    ]
     assert waiting.after is None
-    assert isinstance(half.step, Ask)
-    assert [str(call.key) for call in half.step.calls] == ["1.0.0.0"]
+    assert isinstance(half.next_step, CallsNeeded)
+    assert [str(call.key) for call in half.next_step.calls] == ["1.0.0.0"]
 
 
 def test_a_layer_that_left_no_candidate_is_the_last():
     architecture = an_architecture("generator", "fuser")
-    _, replies = run(architecture, QUESTION, lambda _: Reply(None, failure="refused: no"))
+    _, replies = run_item(architecture, QUESTION, lambda _: Reply(None, failure="refused: no"))
 
-    story = story_of(architecture, QUESTION, replies)
+    story = trace_item(architecture, QUESTION, replies)
 
     (only,) = story.layers
-    assert only.components[0].did == "made no candidate"
+    assert only.components[0].description == "made no candidate"
     assert only.after is not None
     assert only.after.candidates == ()
-    assert isinstance(story.step, GaveUp)
-    assert (story.step.layer, story.step.why) == (0, "refused: no")
+    assert isinstance(story.next_step, Failed)
+    assert (story.next_step.layer, story.next_step.why) == (0, "refused: no")
 
 
 def test_a_layer_whose_prompt_must_not_be_shortened_is_the_last_and_has_done_nothing():
     architecture = an_architecture("generator", {"type": "fuser", "overflow": "error"}, "fuser")
-    architecture = replace(architecture, windows={MODEL: 1000})
+    architecture = replace(architecture, context_windows={MODEL: 1000})
 
-    story = story_of(architecture, QUESTION, replied(k0_0_0_0="long " * 1000))
+    story = trace_item(architecture, QUESTION, replied(k0_0_0_0="long " * 1000))
 
-    assert [(layer.components[0].did, layer.after is None) for layer in story.layers] == [
+    assert [(layer.components[0].description, layer.after is None) for layer in story.layers] == [
         ("made 1 candidate", False),
         (None, True),
     ]
-    assert isinstance(story.step, GaveUp)
-    assert story.step.layer == 1
+    assert isinstance(story.next_step, Failed)
+    assert story.next_step.layer == 1
 
 
 def test_every_component_of_what_any_architecture_did_is_told_of():
     for seed in range(60):
         architecture = a_random_architecture(seed, [MODEL])
-        step, replies = run(architecture, QUESTION, answers(seed))
+        step, replies = run_item(architecture, QUESTION, answers(seed))
 
-        story = story_of(architecture, QUESTION, replies)
+        story = trace_item(architecture, QUESTION, replies)
 
-        assert story.step == step
+        assert story.next_step == step
         for layer, components in zip(story.layers, architecture.layers, strict=False):
             assert [c.type for c in layer.components] == [c.type for c in components]
-            assert all(component.did for component in layer.components)
+            assert all(component.description for component in layer.components)

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.calls.concurrency import Slots
-from archon_batch.jobs.submit import SHARD, shard_of, width_of
+from archon_batch.calls.concurrency import CallSemaphore
+from archon_batch.jobs.submit import MAX_SHARD_ROWS, concurrent_shards, default_shard_size
 
 
 def order(count: int, depths: list[int], *, cancelled: frozenset[int] = frozenset()) -> list[int]:
     """Who gets a slot, one after another, while the first holds all of them and then one."""
 
     async def run() -> list[int]:
-        slots, went = Slots(count), []
+        slots, went = CallSemaphore(count), []
         for _ in range(count):
             await slots.acquire(0)
 
@@ -60,7 +60,7 @@ def test_everyone_who_is_not_cancelled_gets_a_slot_once(count, depths, data):
 
 def test_a_slot_that_was_given_to_one_who_is_cancelled_goes_to_the_next():
     async def run() -> None:
-        slots = Slots(1)
+        slots = CallSemaphore(1)
         await slots.acquire(0)
         first = asyncio.create_task(slots.acquire(0))
         second = asyncio.create_task(slots.acquire(0))
@@ -78,9 +78,9 @@ def test_a_slot_that_was_given_to_one_who_is_cancelled_goes_to_the_next():
     [(1, 1, 32), (127, 1, 32), (400, 6, 32), (1_024, 16, 32), (4_096, 64, 8), (10**6, 64, 8)],
 )
 def test_a_small_job_has_small_shards_and_enough_of_them(rows, shard, width):
-    assert (shard_of(rows), width_of(shard)) == (shard, width)
+    assert (default_shard_size(rows), concurrent_shards(shard)) == (shard, width)
     assert -(-rows // shard) >= min(rows, 64)
 
 
 def test_shards_that_were_asked_for_have_no_more_rows_under_way_than_others():
-    assert [width_of(shard) for shard in (SHARD, 100, 1_000)] == [8, 5, 1]
+    assert [concurrent_shards(shard) for shard in (MAX_SHARD_ROWS, 100, 1_000)] == [8, 5, 1]

@@ -13,16 +13,16 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from archon_batch.archon import Call, Model, Reply, Usage
-from archon_batch.calls.circuit_breaker import MOST_FAILURES
-from archon_batch.calls.executor import End, Placer
-from archon_batch.config import component_kinds
+from archon_batch.calls.circuit_breaker import FAILURE_THRESHOLD
+from archon_batch.calls.executor import CallExecutor, CallStatus
+from archon_batch.config import component_types
 from archon_batch.errors import (
     BadCallError,
     CallTimeoutError,
     CredentialsError,
-    GatewayError,
     PromptTooLongError,
     ProviderDownError,
+    ProviderError,
     ProviderFailedError,
     QuotaError,
     RateLimitError,
@@ -30,16 +30,16 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.jobs import views
-from archon_batch.jobs.frozen_job import running
-from archon_batch.money import LONGEST_OUTAGE, LONGEST_WAIT, MOST_ATTEMPTS, Price
-from archon_batch.store import Started, tables
-from archon_batch.store.admission import MOST_DEATHS
+from archon_batch.jobs.frozen_job import load_frozen_job
+from archon_batch.money import MAX_ATTEMPTS, MAX_BACKOFF, MAX_OUTAGE, Price
+from archon_batch.store import Admitted, tables
+from archon_batch.store.admission import MAX_PROCESS_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
 
 #: A nano-dollar a token.
 PRICE = Price(1_000_000, 1_000_000)
 
-FOUR = Reply("four", usage=Usage(10, 5), finish="stop")
+FOUR = Reply("four", usage=Usage(10, 5), finish_reason="stop")
 
 
 class Script:
@@ -55,9 +55,9 @@ class Script:
         self.gathered = asyncio.Event()
         self.gather = gather
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         del call
-        self.attempts.append(attempt)
+        self.attempts.append(attempt_id)
         self.sent.set()
         end = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
         self.in_flight += 1
@@ -81,10 +81,10 @@ def placed(store, job, calls: Sequence[Call], script, *, ixs=None, width=8, time
     """How the handling of each call ended, all of them placed at once."""
 
     async def place():
-        placer = Placer(store, script, max_in_flight=width, timeout=timeout)
+        placer = CallExecutor(store, script, max_in_flight=width, timeout=timeout)
         where = ixs or [0] * len(calls)
         return await asyncio.gather(
-            *(placer.place(job, ix, call) for ix, call in zip(where, calls, strict=True))
+            *(placer.execute(job, ix, call) for ix, call in zip(where, calls, strict=True))
         )
 
     return asyncio.run(place())
@@ -121,7 +121,7 @@ def test_an_answer_is_one_request_and_one_attempt_on_record(store):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert script.attempts == [f"{job.id}/0/0.0.0.0/1"]
     call = line(store, job)
     assert (call.text, call.kind, call.model) == ("four", "generator", MODEL)
@@ -135,13 +135,13 @@ def test_the_attempt_is_on_record_with_its_highest_price_while_it_is_sent(store)
     seen = []
 
     class Looking(Script):
-        async def answer(self, call: Call, attempt: str) -> Reply:
+        async def complete(self, call: Call, attempt_id: str) -> Reply:
             seen.append((money(store, job), line(store, job).attempts[0].state))
-            return await super().answer(call, attempt)
+            return await super().complete(call, attempt_id)
 
     placed(store, job, [call], Looking())
 
-    assert seen == [((0, PRICE.most(call), 0), "sending")]
+    assert seen == [((0, PRICE.max_cost(call), 0), "sending")]
 
 
 def test_a_settled_call_is_not_sent_again(store):
@@ -150,7 +150,7 @@ def test_a_settled_call_is_not_sent_again(store):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
 
 
@@ -160,7 +160,7 @@ def test_a_request_that_was_paid_for_is_found_again(store):
 
     ends = placed(store, other, [a_call(slot=3)], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
     assert (line(store, other, 3).text, line(store, other, 3).saved) == ("four", 15)
 
@@ -181,7 +181,7 @@ def test_what_may_do_is_tried_again_and_both_attempts_are_on_record(store):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert script.attempts == [f"{job.id}/0/0.0.0.0/{n}" for n in (1, 2)]
     call = line(store, job)
     assert [(a.state, a.outcome, a.cost) for a in call.attempts] == [
@@ -201,7 +201,7 @@ def test_what_would_end_alike_settles_its_call_with_a_failure(store, error):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
     call = line(store, job)
     assert (call.text, call.failure) == (None, f"{call.attempts[0].outcome}: no")
@@ -216,7 +216,7 @@ def test_what_every_call_would_end_with_stops_the_job_and_leaves_the_call_open(s
 
     ends = placed(store, job, [a_call(slot=slot) for slot in range(3)], script, width=1)
 
-    assert ends == [End.OPEN] * 3
+    assert ends == [CallStatus.OPEN] * 3
     assert len(script.attempts) == 1
     stopped = store.jobs.get(job.id)
     assert (stopped.state, stopped.reason) == ("stopped", f"{MODEL}: who are you?")
@@ -236,12 +236,12 @@ def test_two_calls_that_stop_a_job_at_once_stop_it_once(store):
 
 def test_a_budget_that_is_reached_pauses_the_job(store):
     call = a_call()
-    job = a_priced_job(store, budget=PRICE.most(call) + 14)
+    job = a_priced_job(store, budget=PRICE.max_cost(call) + 14)
     script = Script()
 
     ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
 
-    assert ends == [End.SETTLED, End.OPEN, End.OPEN]
+    assert ends == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     assert len(script.attempts) == 1
     paused = store.jobs.get(job.id)
     assert (paused.state, paused.reason) == ("paused", "the budget is reached")
@@ -249,12 +249,12 @@ def test_a_budget_that_is_reached_pauses_the_job(store):
 
 def test_a_call_waits_while_calls_in_flight_hold_what_is_left_of_the_budget(store):
     call = a_call()
-    job = a_priced_job(store, budget=PRICE.most(call) + 15)
+    job = a_priced_job(store, budget=PRICE.max_cost(call) + 15)
     script = Script()
 
     ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(2)], script)
 
-    assert ends == [End.SETTLED, End.SETTLED]
+    assert ends == [CallStatus.SETTLED, CallStatus.SETTLED]
     assert (script.peak, money(store, job)) == (1, (30, 0, 0))
 
 
@@ -271,26 +271,24 @@ def test_what_a_model_was_seen_to_count_is_kept_back_from_then_on(store):
         ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=1)
 
     # The first was let out for a hundredth; of the others, those that the budget covers.
-    assert PRICE.most(call) < 1_000
-    assert ends == [End.SETTLED] * 2 + [End.OPEN] * 7
+    assert PRICE.max_cost(call) < 1_000
+    assert ends == [CallStatus.SETTLED] * 2 + [CallStatus.OPEN] * 7
     assert money(store, job) == (2 * 5_010, 0, 0)
     excess = f"{MODEL} does not keep to max_tokens: 5,000 tokens for {call.max_tokens}"
     paused = store.jobs.get(job.id)
     assert (paused.state, paused.reason) == ("paused", f"the budget is reached; {excess}")
-    assert [log["why"] for log in logs if log["event"] == "model_exceeds_what_was_asked"] == [
-        excess
-    ]
-    assert views.status(store, paused)["exceeding"] == [excess]
+    assert [log["why"] for log in logs if log["event"] == "model_overbills"] == [excess]
+    assert views.job_status(store, paused)["exceeding"] == [excess]
 
 
 def test_what_a_model_was_seen_to_count_is_known_to_the_next_process(store):
     job, script = a_priced_job(store, budget=10_000), Script(LONG)
     placed(store, job, [a_call()], script)
 
-    again = running(store.jobs.get(job.id), component_kinds())
+    again = load_frozen_job(store.jobs.get(job.id), component_types())
     ends = placed(store, again, [a_call(slot=1, sample=1)], script)
 
-    assert ends == [End.OPEN]
+    assert ends == [CallStatus.OPEN]
     assert len(script.attempts) == 1
     assert money(store, job) == (5_010, 0, 0)
 
@@ -301,7 +299,7 @@ def test_tokens_that_no_prompt_of_that_length_has_are_kept_back_too(store):
 
     ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
 
-    assert ends == [End.SETTLED, End.OPEN, End.OPEN]
+    assert ends == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     reason = store.jobs.get(job.id).reason or ""
     assert "tokens more than a prompt can have" in reason
     assert "max_tokens" not in reason
@@ -311,11 +309,11 @@ def test_nothing_begins_when_the_process_is_about_to_stop(store):
     job, script = a_priced_job(store), Script()
 
     async def place():
-        placer = Placer(store, script, max_in_flight=8, timeout=30)
+        placer = CallExecutor(store, script, max_in_flight=8, timeout=30)
         placer.stopping.set()
-        return await placer.place(job, 0, a_call())
+        return await placer.execute(job, 0, a_call())
 
-    assert asyncio.run(place()) is End.OPEN
+    assert asyncio.run(place()) is CallStatus.OPEN
     assert script.attempts == []
     assert store.endings.calls(job.id, 0) == []
 
@@ -324,14 +322,16 @@ def test_what_is_in_flight_lands_when_the_process_is_about_to_stop(store):
     job, script = a_priced_job(store), Script(gather=2)
 
     async def place():
-        placer = Placer(store, script, max_in_flight=1, timeout=30)
-        places = asyncio.gather(*(placer.place(job, 0, a_call(slot=s, sample=s)) for s in range(3)))
+        placer = CallExecutor(store, script, max_in_flight=1, timeout=30)
+        places = asyncio.gather(
+            *(placer.execute(job, 0, a_call(slot=s, sample=s)) for s in range(3))
+        )
         await script.sent.wait()
         placer.stopping.set()
         script.gathered.set()
         return await places
 
-    assert asyncio.run(place()) == [End.SETTLED, End.OPEN, End.OPEN]
+    assert asyncio.run(place()) == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     assert len(script.attempts) == 1
     assert line(store, job).text == "four"
 
@@ -340,13 +340,13 @@ def test_a_wait_before_another_attempt_ends_when_the_process_is_about_to_stop(st
     job, script = a_priced_job(store), Script(RateLimitError(MODEL, "patience", 600))
 
     async def place():
-        placer = Placer(store, script, max_in_flight=1, timeout=30)
-        ending = asyncio.create_task(placer.place(job, 0, a_call()))
+        placer = CallExecutor(store, script, max_in_flight=1, timeout=30)
+        ending = asyncio.create_task(placer.execute(job, 0, a_call()))
         await script.sent.wait()
         placer.stopping.set()
         return await asyncio.wait_for(ending, 10)
 
-    assert asyncio.run(place()) is End.OPEN
+    assert asyncio.run(place()) is CallStatus.OPEN
     assert len(script.attempts) == 1
 
 
@@ -374,9 +374,9 @@ def test_no_more_calls_are_in_flight_than_their_model_may_have(store):
     of_few: list[int] = []
 
     class Counting(Script):
-        async def answer(self, call: Call, attempt: str) -> Reply:
+        async def complete(self, call: Call, attempt_id: str) -> Reply:
             of_few.append(call.model == few)
-            reply = await script.answer(call, attempt)
+            reply = await script.complete(call, attempt_id)
             of_few.remove(call.model == few)
             peaks.append(sum(of_few))
             return reply
@@ -385,7 +385,7 @@ def test_no_more_calls_are_in_flight_than_their_model_may_have(store):
 
     ends = placed(store, job, [*calls, *others], Counting())
 
-    assert ends == [End.SETTLED] * 7
+    assert ends == [CallStatus.SETTLED] * 7
     assert script.peak == 4
     assert max(peaks) <= 2
 
@@ -396,7 +396,7 @@ def test_who_waits_for_a_model_holds_no_place_that_others_could_use(store):
 
     ends = placed(store, job, calls, script, width=2)
 
-    assert ends == [End.SETTLED] * 4
+    assert ends == [CallStatus.SETTLED] * 4
     assert script.peak == 2
 
 
@@ -405,14 +405,14 @@ def test_an_unexpected_end_is_in_doubt_and_not_lost(store):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     call = line(store, job)
     assert [(a.state, a.outcome, a.cost) for a in call.attempts] == [
         ("in_doubt", "broken_reply", None),
         ("billed", "ok", 15),
     ]
     assert call.attempts[0].why == "ValueError in the gateway"
-    assert money(store, job) == (15, 0, PRICE.most(a_call()))
+    assert money(store, job) == (15, 0, PRICE.max_cost(a_call()))
 
 
 def test_a_call_has_so_many_attempts_in_doubt_and_no_more(store):
@@ -420,24 +420,24 @@ def test_a_call_has_so_many_attempts_in_doubt_and_no_more(store):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 2
     assert line(store, job).failure == "call_timeout, 2 attempts in doubt: slow"
-    assert money(store, job) == (0, 0, 2 * PRICE.most(a_call()))
+    assert money(store, job) == (0, 0, 2 * PRICE.max_cost(a_call()))
 
 
 def test_a_call_whose_process_died_as_often_as_it_may_is_not_sent_again(store):
     job, script = a_priced_job(store), Script()
-    for n in range(1, MOST_DEATHS + 1):
+    for n in range(1, MAX_PROCESS_DEATHS + 1):
         start = a_start(job, lasts=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint)
         begun = store.clerk.begin(start).result(30)
-        assert isinstance(begun, Started)
-        assert begun.tried == n
+        assert isinstance(begun, Admitted)
+        assert begun.counted_attempts == n
         store.recover()
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.SETTLED]
+    assert ends == [CallStatus.SETTLED]
     assert script.attempts == []
     assert line(store, job).failure == "poison: 3 processes died over it"
 
@@ -447,7 +447,7 @@ def test_two_places_of_the_same_call_at_once_send_it_once(store):
 
     ends = placed(store, job, [a_call(), a_call()], script)
 
-    assert ends == [End.SETTLED, End.SETTLED]
+    assert ends == [CallStatus.SETTLED, CallStatus.SETTLED]
     assert len(script.attempts) == 1
 
 
@@ -456,22 +456,22 @@ def test_two_calls_with_the_same_request_at_once_send_it_once(store):
 
     ends = placed(store, job, [a_call(), a_call()], script, ixs=[0, 1])
 
-    assert ends == [End.SETTLED, End.SETTLED]
+    assert ends == [CallStatus.SETTLED, CallStatus.SETTLED]
     assert len(script.attempts) == 1
     assert sum(line(store, job, ix=ix).cached for ix in (0, 1)) == 1
 
 
-@pytest.mark.parametrize("usage", [Usage(), Usage(prompt=10), Usage(completion=5)])
+@pytest.mark.parametrize("usage", [Usage(), Usage(prompt_tokens=10), Usage(completion_tokens=5)])
 def test_a_reply_without_its_tokens_costs_the_most_it_could(store, usage):
     job, script = a_priced_job(store), Script(replace(FOUR, usage=usage))
 
     placed(store, job, [a_call()], script)
 
     (attempt,) = line(store, job).attempts
-    assert attempt.cost == PRICE.most(a_call())
+    assert attempt.cost == PRICE.max_cost(a_call())
     with store.database.reading() as connection:
         assert connection.scalars(sa.select(tables.attempts.c.estimated)).all() == [True]
-    assert money(store, job) == (PRICE.most(a_call()), 0, 0)
+    assert money(store, job) == (PRICE.max_cost(a_call()), 0, 0)
 
 
 def test_a_model_without_a_price_is_billed_without_a_cost(store):
@@ -501,24 +501,24 @@ def test_the_calls_of_a_job_that_does_not_run_stay_open(store, halted):
 
     ends = placed(store, job, [a_call()], script)
 
-    assert ends == [End.OPEN]
+    assert ends == [CallStatus.OPEN]
     assert script.attempts == []
 
 
 def test_an_answer_is_put_on_record_though_nobody_waits_for_it_any_more(store):
     job = a_priced_job(store)
-    placing: list[asyncio.Task[End]] = []
+    placing: list[asyncio.Task[CallStatus]] = []
 
     class Leaving(Script):
-        async def answer(self, call: Call, attempt: str) -> Reply:
-            reply = await super().answer(call, attempt)
+        async def complete(self, call: Call, attempt_id: str) -> Reply:
+            reply = await super().complete(call, attempt_id)
             # Whoever placed the call goes away just when its answer has come.
             asyncio.get_running_loop().call_soon(placing[0].cancel)
             return reply
 
     async def place():
-        placer = Placer(store, Leaving(), max_in_flight=1, timeout=30)
-        placing.append(asyncio.create_task(placer.place(job, 0, a_call())))
+        placer = CallExecutor(store, Leaving(), max_in_flight=1, timeout=30)
+        placing.append(asyncio.create_task(placer.execute(job, 0, a_call())))
         await asyncio.wait(placing)
         return placing[0].cancelled()
 
@@ -532,16 +532,16 @@ def test_a_call_that_is_given_up_while_it_begins_stops_no_other(store):
     job, script = a_priced_job(store), Script()
 
     async def place():
-        placer = Placer(store, script, max_in_flight=8, timeout=30)
+        placer = CallExecutor(store, script, max_in_flight=8, timeout=30)
         with store.database.writing():
-            placing = asyncio.create_task(placer.place(job, 0, a_call()))
+            placing = asyncio.create_task(placer.execute(job, 0, a_call()))
             for _ in range(20):
                 await asyncio.sleep(0)
             placing.cancel()
             await asyncio.wait([placing])
-        return await asyncio.wait_for(placer.place(job, 0, a_call(slot=1, sample=1)), 3)
+        return await asyncio.wait_for(placer.execute(job, 0, a_call(slot=1, sample=1)), 3)
 
-    assert asyncio.run(place()) is End.SETTLED
+    assert asyncio.run(place()) is CallStatus.SETTLED
 
 
 def test_an_answer_that_takes_too_long_is_in_doubt(store):
@@ -549,13 +549,13 @@ def test_an_answer_that_takes_too_long_is_in_doubt(store):
     script = Script(FOUR, gather=99)
 
     async def place():
-        placer = Placer(store, script, max_in_flight=1, timeout=-30)
-        placing = asyncio.create_task(placer.place(job, 0, a_call()))
+        placer = CallExecutor(store, script, max_in_flight=1, timeout=-30)
+        placing = asyncio.create_task(placer.execute(job, 0, a_call()))
         await script.sent.wait()
         placer.stopping.set()
         return await placing
 
-    assert asyncio.run(place()) is End.OPEN
+    assert asyncio.run(place()) is CallStatus.OPEN
     (attempt,) = line(store, job).attempts
     assert (attempt.state, attempt.outcome) == ("in_doubt", "call_timeout")
 
@@ -601,7 +601,7 @@ def passed() -> float:
 class Outage:
     """A provider one of whose models is away for so many seconds from the first request on."""
 
-    def __init__(self, seconds: float, error: GatewayError | None = None, *, most: int = 0):
+    def __init__(self, seconds: float, error: ProviderError | None = None, *, most: int = 0):
         self.seconds = seconds
         self.error = error or ProviderDownError(MODEL, "away")
         self.began: float | None = None
@@ -610,8 +610,8 @@ class Outage:
         #: Set when it has refused so many.
         self.enough, self.most = asyncio.Event(), most
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
-        del attempt
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
+        del attempt_id
         self.began = passed() if self.began is None else self.began
         at = passed() - self.began
         is_down = call.model.model == MODEL and at < self.seconds
@@ -631,14 +631,14 @@ class Outage:
         return sum(down for _, _, down in self.requests)
 
 
-def through(store, job, calls: Sequence[Call], provider, *, width=8) -> list[End]:
+def through(store, job, calls: Sequence[Call], provider, *, width=8) -> list[CallStatus]:
     """How the handling of each call ended, as time flies."""
 
     async def place():
-        placer = Placer(store, provider, max_in_flight=width, timeout=6000)
-        return await asyncio.gather(*(placer.place(job, 0, call) for call in calls))
+        placer = CallExecutor(store, provider, max_in_flight=width, timeout=6000)
+        return await asyncio.gather(*(placer.execute(job, 0, call) for call in calls))
 
-    ends: list[End] = fast(place())
+    ends: list[CallStatus] = fast(place())
     return ends
 
 
@@ -656,12 +656,14 @@ def test_an_outage_of_minutes_costs_a_few_requests_and_fails_no_call(store):
     with capture_logs() as logs:
         ends = through(store, job, some_calls(60), provider)
 
-    assert ends == [End.SETTLED] * 60
+    assert ends == [CallStatus.SETTLED] * 60
     assert failures(store, job) == []
     # Those in flight when it began, and a probe for each wait.
     assert provider.refused <= 8 + 5 + 12
-    told = [log for log in logs if log["event"] in ("model_parked", "model_answers")]
-    assert [log["event"] for log in told] == ["model_parked"] * (len(told) - 1) + ["model_answers"]
+    told = [log for log in logs if log["event"] in ("circuit_opened", "circuit_closed")]
+    assert [log["event"] for log in told] == ["circuit_opened"] * (len(told) - 1) + [
+        "circuit_closed"
+    ]
     assert set(told[0]) == {"event", "log_level", "model", "seconds", "reason", "why"}
     assert (told[0]["model"], told[0]["reason"]) == (MODEL, "provider_down")
 
@@ -672,7 +674,7 @@ def test_an_outage_behind_a_proxy_fails_no_call_and_is_all_in_doubt(store):
 
     ends = through(store, job, some_calls(60), provider)
 
-    assert ends == [End.SETTLED] * 60
+    assert ends == [CallStatus.SETTLED] * 60
     assert failures(store, job) == []
     assert provider.refused <= 8 + 5 + 12
     # Whatever of it was served, the ledger has it.
@@ -682,9 +684,9 @@ def test_an_outage_behind_a_proxy_fails_no_call_and_is_all_in_doubt(store):
 
 def test_a_call_that_alone_makes_its_server_fail_is_tried_twice(store):
     class Poison(Outage):
-        async def answer(self, call: Call, attempt: str) -> Reply:
-            self.seconds = 1e9 if call.key.slot == 3 else 0.0
-            return await super().answer(call, attempt)
+        async def complete(self, call: Call, attempt_id: str) -> Reply:
+            self.seconds = 1e9 if call.key.request_index == 3 else 0.0
+            return await super().complete(call, attempt_id)
 
     job, provider = a_priced_job(store), Poison(0, ProviderFailedError(MODEL, "500"))
 
@@ -699,8 +701,8 @@ def test_a_call_by_itself_outlives_an_outage_though_it_makes_every_probe(store):
 
     ends = through(store, job, some_calls(1), provider)
 
-    assert ends == [End.SETTLED]
-    assert provider.refused > MOST_ATTEMPTS
+    assert ends == [CallStatus.SETTLED]
+    assert provider.refused > MAX_ATTEMPTS
     assert line(store, job).text == "four"
 
 
@@ -709,13 +711,13 @@ def test_calls_of_a_model_that_is_away_for_good_fail_when_their_time_is_over(sto
 
     ends = through(store, job, some_calls(12), provider)
 
-    assert ends == [End.SETTLED] * 12
+    assert ends == [CallStatus.SETTLED] * 12
     failed = failures(store, job)
     assert len(failed) == 12
     assert {f.split(", ")[0] for f in failed} == {"provider_down"}
     assert all("no call answered for " in f and f.endswith(" min: away") for f in failed)
     last = provider.requests[-1][0]
-    assert LONGEST_OUTAGE <= last < LONGEST_OUTAGE + 2 * LONGEST_WAIT
+    assert MAX_OUTAGE <= last < MAX_OUTAGE + 2 * MAX_BACKOFF
     # Each has a last attempt of its own.
     assert provider.refused < 8 + 5 + 25 + 12
 
@@ -729,7 +731,7 @@ def test_calls_of_other_models_are_not_held_back_by_one_that_is_parked(store):
 
     ends = through(store, job, calls, provider, width=2)
 
-    assert ends == [End.SETTLED] * 40
+    assert ends == [CallStatus.SETTLED] * 40
     others = [at for at, model, _ in provider.requests if model == other]
     assert len(others) == 20
     assert max(others) < 150
@@ -739,11 +741,11 @@ def test_the_same_model_elsewhere_is_another(store):
     here, there = (Model(model=MODEL, api_base=f"http://{host}/v1") for host in "ab")
 
     class Half(Outage):
-        async def answer(self, call: Call, attempt: str) -> Reply:
+        async def complete(self, call: Call, attempt_id: str) -> Reply:
             if call.model == there:
                 where.append(passed())
                 return FOUR
-            return await super().answer(call, attempt)
+            return await super().complete(call, attempt_id)
 
     where: list[float] = []
     job, provider = a_priced_job(store), Half(200)
@@ -752,7 +754,7 @@ def test_the_same_model_elsewhere_is_another(store):
         store, job, [*some_calls(9, here), *some_calls(9, there, first=9)], provider, width=3
     )
 
-    assert ends == [End.SETTLED] * 18
+    assert ends == [CallStatus.SETTLED] * 18
     assert provider.began is not None
     assert max(where) < provider.began + 100
 
@@ -764,9 +766,9 @@ class Busy(Outage):
         super().__init__(0, error)
         self.times, self.of_first = times, of_first
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
-        del attempt
-        is_down = self.refused < self.times and (call.key.slot == 0 or not self.of_first)
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
+        del attempt_id
+        is_down = self.refused < self.times and (call.key.request_index == 0 or not self.of_first)
         self.requests.append((passed(), call.model.model, is_down))
         await asyncio.sleep(0.2)
         if is_down:
@@ -776,62 +778,62 @@ class Busy(Outage):
 
 def test_the_patience_that_all_calls_are_asked_for_is_the_models(store):
     refusal = RateLimitError(MODEL, "patience", 100)
-    job, provider = a_priced_job(store), Busy(refusal, MOST_FAILURES)
+    job, provider = a_priced_job(store), Busy(refusal, FAILURE_THRESHOLD)
 
     ends = through(store, job, some_calls(30), provider, width=1)
 
-    assert ends == [End.SETTLED] * 30
+    assert ends == [CallStatus.SETTLED] * 30
     assert failures(store, job) == []
     when = [at for at, _, _ in provider.requests]
-    assert when[MOST_FAILURES] - when[MOST_FAILURES - 1] >= 100
+    assert when[FAILURE_THRESHOLD] - when[FAILURE_THRESHOLD - 1] >= 100
 
 
 def test_a_call_that_is_turned_away_while_others_pass_is_tried_until_it_is_answered(store):
     job = a_priced_job(store)
-    provider = Busy(RateLimitError(MODEL, "busy"), MOST_ATTEMPTS + 3, of_first=True)
+    provider = Busy(RateLimitError(MODEL, "busy"), MAX_ATTEMPTS + 3, of_first=True)
 
     ends = through(store, job, some_calls(20), provider, width=4)
 
-    assert ends == [End.SETTLED] * 20
+    assert ends == [CallStatus.SETTLED] * 20
     assert failures(store, job) == []
     outcomes = Counter(a.outcome for a in line(store, job).attempts)
-    assert outcomes == {"rate_limit": MOST_ATTEMPTS + 3, "ok": 1}
+    assert outcomes == {"rate_limit": MAX_ATTEMPTS + 3, "ok": 1}
 
 
 def test_a_limit_of_a_day_stops_the_job_with_its_rows_open_after_a_few_refusals(store):
     refusal = RateLimitError(MODEL, "free-models-per-day", 21_600)
-    refusal.lasting = "its limit lasts until noon"
+    refusal.long_wait_reason = "its limit lasts until noon"
     job, provider = a_priced_job(store), Outage(1e9, refusal)
 
     ends = through(store, job, some_calls(60), provider, width=4)
 
-    assert ends == [End.OPEN] * 60
+    assert ends == [CallStatus.OPEN] * 60
     assert failures(store, job) == []
     stopped = store.jobs.get(job.id)
     assert (stopped.state, stopped.reason) == (
         "stopped",
         f"{MODEL}: free-models-per-day; its limit lasts until noon",
     )
-    assert len(provider.requests) <= MOST_FAILURES + 4
+    assert len(provider.requests) <= FAILURE_THRESHOLD + 4
 
 
 @pytest.mark.parametrize("width", [1, 8])
 def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width):
     job, provider = (
         a_priced_job(store),
-        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=max(width, MOST_FAILURES)),
+        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=max(width, FAILURE_THRESHOLD)),
     )
 
     async def place():
-        placer = Placer(store, provider, max_in_flight=width, timeout=30)
-        placing = asyncio.gather(*(placer.place(job, 0, call) for call in some_calls(50)))
+        placer = CallExecutor(store, provider, max_in_flight=width, timeout=30)
+        placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(50)))
         await provider.enough.wait()
         await asyncio.sleep(0.5)
         placer.stopping.set()
         return await asyncio.wait_for(placing, 10)
 
-    assert asyncio.run(place()) == [End.OPEN] * 50
-    assert len(provider.requests) == max(width, MOST_FAILURES)
+    assert asyncio.run(place()) == [CallStatus.OPEN] * 50
+    assert len(provider.requests) == max(width, FAILURE_THRESHOLD)
 
 
 def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):
@@ -841,16 +843,16 @@ def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):
 
     ends = through(store, job, calls, provider)
 
-    assert ends == [End.SETTLED] * 30
-    assert max(at for at, _, _ in provider.requests) < LONGEST_WAIT
+    assert ends == [CallStatus.SETTLED] * 30
+    assert max(at for at, _, _ in provider.requests) < MAX_BACKOFF
 
 
 def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
-    job, provider = a_priced_job(store), Outage(1e9, most=MOST_FAILURES)
+    job, provider = a_priced_job(store), Outage(1e9, most=FAILURE_THRESHOLD)
 
     async def place():
-        placer = Placer(store, provider, max_in_flight=8, timeout=6000)
-        placing = asyncio.gather(*(placer.place(job, 0, call) for call in some_calls(40)))
+        placer = CallExecutor(store, provider, max_in_flight=8, timeout=6000)
+        placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(40)))
         await provider.enough.wait()
         store.jobs.move(job.id, "cancelled", only_from=["running"])
         ends = await placing
@@ -858,6 +860,6 @@ def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
 
     ends, seconds = fast(place())
 
-    assert ends == [End.OPEN] * 40
-    assert seconds < LONGEST_OUTAGE
+    assert ends == [CallStatus.OPEN] * 40
+    assert seconds < MAX_OUTAGE
     assert provider.refused < 8 + 5 + 3

@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from archon_batch.calls.loop_bridge import Tray
+from archon_batch.calls.loop_bridge import LoopBridge
 
 
 def test_each_future_gets_its_answer_or_its_error():
     async def work():
-        tray = Tray()
-        slips = [tray.slip() for _ in range(50)]
+        tray = LoopBridge()
+        slips = [tray.create_future() for _ in range(50)]
 
         def answer():
             for n, slip in enumerate(slips):
@@ -32,8 +32,8 @@ def test_each_future_gets_its_answer_or_its_error():
 
 def test_who_no_longer_waits_is_left_alone():
     async def work():
-        tray = Tray()
-        gone, waits = tray.slip(), tray.slip()
+        tray = LoopBridge()
+        gone, waits = tray.create_future(), tray.create_future()
         gone.future.cancel()
         assert not gone.set_running_or_notify_cancel()
         gone.set_result(1)
@@ -46,7 +46,7 @@ def test_who_no_longer_waits_is_left_alone():
 @pytest.mark.filterwarnings("error")
 def test_an_answer_after_the_loop_has_closed_is_nobody_s():
     async def work():
-        return Tray().slip()
+        return LoopBridge().create_future()
 
     slip = asyncio.run(work())
 

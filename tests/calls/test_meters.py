@@ -9,10 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from archon_batch.calls import Meters, StoredMeters, meters
-from archon_batch.calls.limit_backends import RedisMeters
-from archon_batch.errors import StoreAwayError
-from archon_batch.rate_limits import AHEAD, UNKNOWN, Grant, Limits, Meter, Wish, grant
+from archon_batch.calls import DatabaseLimitBackend, LimitBackend, open_limit_backend
+from archon_batch.calls.limit_backends import RedisLimitBackend
+from archon_batch.errors import StoreUnavailableError
+from archon_batch.rate_limits import (
+    COLD_START_DELAY,
+    GRANT_HORIZON,
+    LimitGrant,
+    LimitRequest,
+    RateLimits,
+    SharedLimitState,
+    grant_permits,
+)
 from archon_batch.store import ModelKey, Store
 from archon_batch.store.database import Database
 from tests.test_rate_limits import most_within
@@ -36,31 +44,31 @@ def addresses(request: pytest.FixtureRequest, tmp_path) -> tuple[str, str]:
 
 
 @pytest.fixture
-def meter(addresses: tuple[str, str]) -> Iterator[Meters]:
+def meter(addresses: tuple[str, str]) -> Iterator[LimitBackend]:
     store = Store.open(addresses[0])
-    opened = meters(store, *addresses[1:])
+    opened = open_limit_backend(store, *addresses[1:])
     # Of a Redis that was emptied nothing is known, and nothing goes at first.
-    opened.exchange(KEY, Limits(), Wish("first", 0))
+    opened.exchange(KEY, RateLimits(), LimitRequest("first", 0))
     _rest(opened)
     yield opened
     opened.close()
     store.close()
 
 
-def _rest(opened: Meters) -> None:
-    if isinstance(opened, RedisMeters):
-        time.sleep(UNKNOWN)
+def _rest(opened: LimitBackend) -> None:
+    if isinstance(opened, RedisLimitBackend):
+        time.sleep(COLD_START_DELAY)
 
 
 def _ask(
     addresses: tuple[str, str], name: str, seconds: float, out: "multiprocessing.Queue[list[float]]"
 ) -> None:
     store = Store.open(addresses[0])
-    opened = meters(store, *addresses[1:])
+    opened = open_limit_backend(store, *addresses[1:])
     moments, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
-        granted = opened.exchange(KEY, Limits(rpm=6000), Wish(name, 0, [0] * 64))
-        moments += [time.time() + wait for wait in granted.moments]
+        granted = opened.exchange(KEY, RateLimits(rpm=6000), LimitRequest(name, 0, [0] * 64))
+        moments += [time.time() + wait for wait in granted.send_delays]
         time.sleep(0.05)
     opened.close()
     store.close()
@@ -69,7 +77,7 @@ def _ask(
 
 @pytest.mark.timeout(60)
 def test_three_processes_together_get_the_rate_and_no_more(addresses, meter) -> None:
-    meter.exchange(KEY, Limits(), Wish("first", 0))
+    meter.exchange(KEY, RateLimits(), LimitRequest("first", 0))
     spawn = multiprocessing.get_context("spawn")
     out: multiprocessing.Queue[list[float]] = spawn.Queue()
     asking = [spawn.Process(target=_ask, args=(addresses, f"p{n}", 4.0, out)) for n in range(3)]
@@ -89,12 +97,12 @@ def test_three_processes_together_get_the_rate_and_no_more(addresses, meter) -> 
 
 
 def test_places_are_counted_over_processes(meter) -> None:
-    limits = Limits(max_in_flight=3)
+    limits = RateLimits(max_in_flight=3)
 
-    first = meter.exchange(KEY, limits, Wish("a", 0, [0] * 2))
-    second = meter.exchange(KEY, limits, Wish("b", 0, [0] * 2))
-    given_back = meter.exchange(KEY, limits, Wish("a", 0))
-    third = meter.exchange(KEY, limits, Wish("b", 1, [0]))
+    first = meter.exchange(KEY, limits, LimitRequest("a", 0, [0] * 2))
+    second = meter.exchange(KEY, limits, LimitRequest("b", 0, [0] * 2))
+    given_back = meter.exchange(KEY, limits, LimitRequest("a", 0))
+    third = meter.exchange(KEY, limits, LimitRequest("b", 1, [0]))
 
     granted = [len(g.moments) for g in (first, second, given_back, third)]
     assert granted == [2, 1, 0, 1]
@@ -105,7 +113,7 @@ def test_places_are_counted_over_processes(meter) -> None:
 
 
 def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
-    meter.exchange(KEY, Limits(), Wish("a", 1, width=7, parked=30.0))
+    meter.exchange(KEY, RateLimits(), LimitRequest("a", 1, adaptive_limit=7, circuit_open_for=30.0))
 
     seen, now = meter.look(KEY)
 
@@ -116,19 +124,19 @@ def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
 def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
     meter, addresses, monkeypatch
 ) -> None:
-    limits = Limits(rpm=60)
+    limits = RateLimits(rpm=60)
     if addresses[1]:
         redis = Redis.from_url(addresses[1])
         (key,) = redis.keys("archon-batch:limits:*")
         redis.hset(key, "requests", f"{time.time() + 86_460}")
         redis.hset(key, "at", f"{time.time() + 86_400}")
     else:
-        clock = Database.clock
+        clock = Database.epoch_seconds
         monkeypatch.setattr(Database, "clock", lambda *a: clock(*a) + 86_400)
-        meter.exchange(KEY, limits, Wish("b", 1, [0], rest=60.0))
+        meter.exchange(KEY, limits, LimitRequest("b", 1, [0], cooldown=60.0))
         monkeypatch.undo()
 
-    granted = meter.exchange(KEY, limits, Wish("a", 0, [0]))
+    granted = meter.exchange(KEY, limits, LimitRequest("a", 0, [0]))
 
     # What the provider wanted is all that there is to wait for.
     assert granted.moments == ()
@@ -136,13 +144,13 @@ def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
 
 
 def test_two_models_do_not_share(meter) -> None:
-    meter.exchange(KEY, Limits(max_in_flight=1), Wish("a", 0, [0]))
+    meter.exchange(KEY, RateLimits(max_in_flight=1), LimitRequest("a", 0, [0]))
 
     other = ModelKey(KEY.model)
-    meter.exchange(other, Limits(), Wish("b", 0))
+    meter.exchange(other, RateLimits(), LimitRequest("b", 0))
     _rest(meter)
 
-    assert meter.exchange(other, Limits(max_in_flight=1), Wish("b", 0, [0])).moments
+    assert meter.exchange(other, RateLimits(max_in_flight=1), LimitRequest("b", 0, [0])).moments
 
 
 _LIMIT = st.none() | st.integers(1, 500)
@@ -164,72 +172,72 @@ _STEPS = st.lists(
 @given(rpm=_LIMIT, tpm=_LIMIT, most=st.none() | st.integers(1, 9), steps=_STEPS)
 def test_the_script_and_the_arithmetic_are_one(redis_url, rpm, tpm, most, steps) -> None:
     Redis.from_url(redis_url).flushdb()
-    limits, theirs = Limits(rpm, tpm, most), RedisMeters(redis_url, "here")
+    limits, theirs = RateLimits(rpm, tpm, most), RedisLimitBackend(redis_url, "here")
     # A meter that is known, and whose beginning is long ago.
     theirs._redis.hset("archon-batch:limits:here:m ", mapping={"requests": "0", "tokens": "0"})
-    ours = Meter()
+    ours = SharedLimitState()
     for name, held, costs, back, rest, width in steps:
-        wish = Wish(name, held, costs, back, rest, width)
+        wish = LimitRequest(name, held, costs, back, rest, width)
         found = theirs.exchange(ModelKey("m"), limits, wish)
-        _, now = theirs.look(ModelKey("m"))
-        ours, expected = grant(ours, limits, wish, now)
+        _, now = theirs.read_state(ModelKey("m"))
+        ours, expected = grant_permits(ours, limits, wish, now)
         if _near_the_edge(expected, found):
             return
-        assert len(found.moments) == len(expected.moments)
-        assert found.moments == pytest.approx(expected.moments, abs=0.05)
-        assert found.wait == pytest.approx(expected.wait, abs=0.05)
+        assert len(found.send_delays) == len(expected.send_delays)
+        assert found.send_delays == pytest.approx(expected.send_delays, abs=0.05)
+        assert found.ask_again_in == pytest.approx(expected.ask_again_in, abs=0.05)
         assert found.contested == expected.contested
-        known, _ = theirs.look(ModelKey("m"))
-        assert {n: (h.held, h.hungry, h.width) for n, h in known.holders.items()} == {
-            n: (h.held, h.hungry, h.width) for n, h in ours.holders.items()
-        }
+        known, _ = theirs.read_state(ModelKey("m"))
+        assert {
+            n: (h.in_flight, h.waiting, h.adaptive_limit) for n, h in known.clients.items()
+        } == {n: (h.in_flight, h.waiting, h.adaptive_limit) for n, h in ours.clients.items()}
     theirs.close()
 
 
-def _near_the_edge(one: Grant, other: Grant) -> bool:
+def _near_the_edge(one: LimitGrant, other: LimitGrant) -> bool:
     """Whether a millisecond between the two looks at the clock decides about a moment."""
-    lasts = [g.moments[-1] for g in (one, other) if g.moments]
-    waits = [g.wait for g in (one, other) if g.wait]
-    return any(last > AHEAD - 0.05 for last in lasts) or any(wait < 0.05 for wait in waits)
+    lasts = [g.send_delays[-1] for g in (one, other) if g.send_delays]
+    waits = [g.ask_again_in for g in (one, other) if g.ask_again_in]
+    return any(last > GRANT_HORIZON - 0.05 for last in lasts) or any(wait < 0.05 for wait in waits)
 
 
 @pytest.mark.redis
 def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_over(
     redis_url,
 ) -> None:
-    meter = RedisMeters(redis_url, "here")
-    meter.exchange(KEY, Limits(), Wish("first", 0))
-    time.sleep(UNKNOWN)
-    given_out = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
+    meter = RedisLimitBackend(redis_url, "here")
+    meter.exchange(KEY, RateLimits(), LimitRequest("first", 0))
+    time.sleep(COLD_START_DELAY)
+    given_out = meter.exchange(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
     at = time.monotonic()
 
     Redis.from_url(redis_url).flushdb()
-    again = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
+    again = meter.exchange(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
 
-    assert given_out.moments
-    assert again.moments == ()
-    time.sleep(again.wait)
-    later = meter.exchange(KEY, Limits(rpm=600), Wish("a", 0, [0] * 99))
-    assert time.monotonic() + later.moments[0] - at > given_out.moments[-1] + 0.1
+    assert given_out.send_delays
+    assert again.send_delays == ()
+    time.sleep(again.ask_again_in)
+    later = meter.exchange(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    assert time.monotonic() + later.send_delays[0] - at > given_out.send_delays[-1] + 0.1
     meter.close()
 
 
 def test_a_redis_that_is_away_is_told_without_its_password() -> None:
-    meter = RedisMeters("redis://:secret@127.0.0.1:1/0", "here")
+    meter = RedisLimitBackend("redis://:secret@127.0.0.1:1/0", "here")
 
-    with pytest.raises(StoreAwayError) as caught:
-        meter.exchange(KEY, Limits(), Wish("a", 0))
+    with pytest.raises(StoreUnavailableError) as caught:
+        meter.exchange(KEY, RateLimits(), LimitRequest("a", 0))
 
     assert "secret" not in str(caught.value)
 
 
 def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None:
-    any_store.limits.put(KEY, Limits(rpm=10))
-    any_store.limits.put(KEY, Limits(tpm=20))
-    StoredMeters(any_store).exchange(KEY, Limits(tpm=20), Wish("a", 0, [5]))
+    any_store.limits.put(KEY, RateLimits(rpm=10))
+    any_store.limits.put(KEY, RateLimits(tpm=20))
+    DatabaseLimitBackend(any_store).exchange(KEY, RateLimits(tpm=20), LimitRequest("a", 0, [5]))
 
-    assert any_store.limits.all()[KEY].operator == Limits(tpm=20)
-    any_store.limits.put(KEY, Limits())
+    assert any_store.limits.all()[KEY].operator == RateLimits(tpm=20)
+    any_store.limits.put(KEY, RateLimits())
     assert any_store.limits.all() == {}
 
 
@@ -245,4 +253,7 @@ def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None
 def test_they_are_in_redis_if_the_broker_or_the_result_backend_is_one(
     store, result, broker, in_redis
 ) -> None:
-    assert isinstance(meters(store, result, broker), RedisMeters if in_redis else StoredMeters)
+    assert isinstance(
+        open_limit_backend(store, result, broker),
+        RedisLimitBackend if in_redis else DatabaseLimitBackend,
+    )

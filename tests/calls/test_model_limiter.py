@@ -8,23 +8,31 @@ import pytest
 from structlog.testing import capture_logs
 
 from archon_batch.archon import Model, Reply, Usage
-from archon_batch.calls import Line, Lines, Permit, StoredMeters, model_limiter
-from archon_batch.calls.executor import End, Placer
-from archon_batch.errors import RateLimitError, StoreAwayError
-from archon_batch.rate_limits import LATE, Headroom, Limits
+from archon_batch.calls import (
+    DatabaseLimitBackend,
+    ModelLimiter,
+    ModelLimiters,
+    Permit,
+    model_limiter,
+)
+from archon_batch.calls.executor import CallExecutor, CallStatus
+from archon_batch.errors import RateLimitError, StoreUnavailableError
+from archon_batch.rate_limits import MAX_LATENESS, RateLimits, RemainingLimits
 from archon_batch.store import ModelKey, Store
 from tests.acceptance.stage import until
 from tests.builders import MODEL, a_call, a_running_job, an_architecture
 from tests.test_rate_limits import most_within
 
 KEY = ModelKey(MODEL)
-FOUR = Reply("four", usage=Usage(10, 5), finish="stop")
+FOUR = Reply("four", usage=Usage(10, 5), finish_reason="stop")
 
 
 class Provider:
     """Answers all, a little later, and writes down when each came."""
 
-    def __init__(self, *ends: Exception, seconds: float = 0.05, headroom: Headroom | None = None):
+    def __init__(
+        self, *ends: Exception, seconds: float = 0.05, headroom: RemainingLimits | None = None
+    ):
         self.ends = list(ends)
         self.seconds = seconds
         self.headroom = headroom
@@ -32,8 +40,8 @@ class Provider:
         self.first = asyncio.Event()
         self.in_flight: list[int] = [0]
 
-    async def answer(self, call, attempt):
-        del call, attempt
+    async def complete(self, call, attempt_id):
+        del call, attempt_id
         self.came.append(time.monotonic())
         self.first.set()
         self.in_flight.append(self.in_flight[-1] + 1)
@@ -41,7 +49,7 @@ class Provider:
         self.in_flight.append(self.in_flight[-1] - 1)
         if self.ends:
             raise self.ends.pop(0)
-        return replace(FOUR, headroom=self.headroom)
+        return replace(FOUR, remaining_limits=self.headroom)
 
     async def close(self):
         """Nothing is open."""
@@ -63,8 +71,8 @@ def placed(store: Store, job, wanted, *providers: Provider, width: int = 64, mea
     """How the calls ended, shared out among as many placers as there are providers."""
 
     async def run():
-        placers = [Placer(store, p, max_in_flight=width, timeout=30) for p in providers]
-        work = [placers[n % len(placers)].place(job, 0, call) for n, call in enumerate(wanted)]
+        placers = [CallExecutor(store, p, max_in_flight=width, timeout=30) for p in providers]
+        work = [placers[n % len(placers)].execute(job, 0, call) for n, call in enumerate(wanted)]
         other = [asyncio.to_thread(meanwhile)] if meanwhile else []
         ends = (await asyncio.gather(*work, *other))[: len(work)]
         for placer in placers:
@@ -79,7 +87,7 @@ def test_two_placers_keep_to_one_rate(store):
 
     ends = placed(store, job, calls(40), one, other)
 
-    assert set(ends) == {End.SETTLED}
+    assert set(ends) == {CallStatus.SETTLED}
     came = sorted(one.came + other.came)
     # 20 a second; a tenth of a second is for this machine.
     assert came[-1] - came[0] >= 39 / 20
@@ -96,7 +104,7 @@ def test_two_placers_have_no_more_calls_at_once_than_the_model_may_have(store):
 
     ends = placed(store, job, calls(24), one, other)
 
-    assert set(ends) == {End.SETTLED}
+    assert set(ends) == {CallStatus.SETTLED}
     assert max(together) == 3
     assert store.limits.meter(KEY)[0].holders == {}
 
@@ -120,18 +128,18 @@ def test_what_is_found_takes_nothing_of_the_rate(store):
     started = time.monotonic()
     ends = placed(store, second, calls(31), provider)
 
-    assert set(ends) == {End.SETTLED}
+    assert set(ends) == {CallStatus.SETTLED}
     assert len(provider.came) == 1
     assert time.monotonic() - started < 15
 
 
 def test_limits_that_are_set_while_calls_wait_hold_for_them(store, monkeypatch):
-    monkeypatch.setattr("archon_batch.calls.model_limiters._EVERY", 0.1)
+    monkeypatch.setattr("archon_batch.calls.model_limiters._REFRESH_INTERVAL", 0.1)
     job, provider = a_limited_job(store), Provider(seconds=0.2)
 
     def narrow():
         until(lambda: max(provider.in_flight) == 5)
-        store.limits.put(KEY, Limits(max_in_flight=1))
+        store.limits.put(KEY, RateLimits(max_in_flight=1))
 
     placed(store, job, calls(30), provider, width=5, meanwhile=narrow)
 
@@ -142,8 +150,8 @@ def test_who_waits_for_a_rate_goes_home_when_the_process_is_to_stop(store):
     job, provider = a_limited_job(store, rpm=1), Provider()
 
     async def run():
-        placer = Placer(store, provider, max_in_flight=8, timeout=30)
-        waiting = asyncio.gather(*(placer.place(job, 0, call) for call in calls(5)))
+        placer = CallExecutor(store, provider, max_in_flight=8, timeout=30)
+        waiting = asyncio.gather(*(placer.execute(job, 0, call) for call in calls(5)))
         async with asyncio.timeout(5):
             await provider.first.wait()
         placer.stopping.set()
@@ -160,23 +168,23 @@ def test_who_waits_for_a_rate_goes_home_when_the_process_is_to_stop(store):
 def test_an_attempt_on_record_whose_moment_is_far_away_ends_unsent_when_the_process_stops(
     store, monkeypatch
 ):
-    monkeypatch.setattr(model_limiter, "_LANDING", 0.3)
+    monkeypatch.setattr(model_limiter, "_SHUTDOWN_GRACE", 0.3)
     job, provider = a_limited_job(store, rpm=1), Provider()
 
     # Its moment has passed, and the next is a minute away.
     monkeypatch.setattr(model_limiter, "_is_late", lambda permit: permit.sent is None)
 
     async def run():
-        placer = Placer(store, provider, max_in_flight=8, timeout=30)
-        one = await placer._lines.of(Model(model=MODEL), job.id)
-        begun, sends = asyncio.Event(), one.sends
+        placer = CallExecutor(store, provider, max_in_flight=8, timeout=30)
+        one = await placer._limiters.limiter_for(Model(model=MODEL), job.id)
+        begun, sends = asyncio.Event(), one.wait_to_send
 
         async def noted(permit, cost):
             begun.set()
             await sends(permit, cost)
 
-        monkeypatch.setattr(one, "sends", noted)
-        placing = asyncio.create_task(placer.place(job, 0, a_call()))
+        monkeypatch.setattr(one, "wait_to_send", noted)
+        placing = asyncio.create_task(placer.execute(job, 0, a_call()))
         async with asyncio.timeout(20):
             await begun.wait()
             placer.stopping.set()
@@ -184,35 +192,35 @@ def test_an_attempt_on_record_whose_moment_is_far_away_ends_unsent_when_the_proc
             await placer.close()
         return end
 
-    assert asyncio.run(run()) is End.OPEN
+    assert asyncio.run(run()) is CallStatus.OPEN
     assert provider.came == []
     (call,) = store.endings.calls(job.id, 0)
     assert [(a.state, a.outcome) for a in call.attempts] == [("not_sent", "unreachable")]
 
 
-async def a_permit(one: Line) -> Permit:
-    found = await one.permit(0)
+async def a_permit(one: ModelLimiter) -> Permit:
+    found = await one.acquire(0)
     assert found is not None
     return found
 
 
-async def a_line(store: Store, rpm: int) -> Line:
+async def a_line(store: Store, rpm: int) -> ModelLimiter:
     a_limited_job(store, rpm=rpm)
-    lines = Lines(store, StoredMeters(store), room=64, stopping=asyncio.Event())
-    return await lines.of(Model(model=MODEL), "any")
+    lines = ModelLimiters(store, DatabaseLimitBackend(store), capacity=64, stopping=asyncio.Event())
+    return await lines.limiter_for(Model(model=MODEL), "any")
 
 
 def test_calls_that_something_kept_beyond_their_moment_do_not_leave_together(store):
     async def run():
         one = await a_line(store, rpm=600)
         permits = [await a_permit(one) for _ in range(4)]
-        await asyncio.sleep(LATE + 0.1)
+        await asyncio.sleep(MAX_LATENESS + 0.1)
         left: list[float] = []
 
         async def send(permit):
-            await one.sends(permit, 0)
+            await one.wait_to_send(permit, 0)
             left.append(time.monotonic())
-            one.back(permit)
+            one.release(permit)
 
         await asyncio.gather(*map(send, permits))
         await one.close()
@@ -231,11 +239,11 @@ def test_a_permit_in_time_leaves_at_once_and_a_moment_that_was_not_used_is_the_n
         await asyncio.sleep(0.05)
         assert not waiting.done()
         # What it was for had been found.
-        one.back(first)
+        one.release(first)
         second = await asyncio.wait_for(waiting, 1)
-        await one.sends(second, 0)
-        one.back(second)
-        assert second.moment == first.moment
+        await one.wait_to_send(second, 0)
+        one.release(second)
+        assert second.send_at == first.send_at
         await one.close()
 
     asyncio.run(run())
@@ -249,9 +257,9 @@ def test_a_provider_that_pushes_back_gets_fewer_at_once_and_then_more_again(stor
     with capture_logs() as logs:
         ends = placed(store, job, calls(90), provider, width=16)
 
-    assert set(ends) == {End.SETTLED}
+    assert set(ends) == {CallStatus.SETTLED}
     assert provider.in_flight[16] == 16
-    (told,) = [entry for entry in logs if entry["event"] == "model_pushes_back"]
+    (told,) = [entry for entry in logs if entry["event"] == "model_throttled"]
     assert told["width"] <= 8
     after = provider.in_flight[40:]
     assert max(after[:40]) < 12
@@ -259,7 +267,7 @@ def test_a_provider_that_pushes_back_gets_fewer_at_once_and_then_more_again(stor
 
 
 def test_a_provider_with_nothing_left_is_left_alone(store):
-    left = Headroom(requests=0, requests_reset=1.5)
+    left = RemainingLimits(requests=0, requests_reset=1.5)
     job, provider = a_limited_job(store), Provider(headroom=left, seconds=0.01)
 
     placed(store, job, calls(2), provider, width=1)
@@ -269,28 +277,28 @@ def test_a_provider_with_nothing_left_is_left_alone(store):
 
 
 def test_who_keeps_the_limits_may_be_away_for_a_while(store, monkeypatch):
-    monkeypatch.setattr(model_limiter, "_PATIENCE", 0.5)
+    monkeypatch.setattr(model_limiter, "_GIVE_UP_AFTER", 0.5)
 
-    class Away(StoredMeters):
+    class Away(DatabaseLimitBackend):
         gone = True
 
         def exchange(self, key, limits, wish):
             if self.gone:
-                raise StoreAwayError("database: gone")
+                raise StoreUnavailableError("database: gone")
             return super().exchange(key, limits, wish)
 
     async def run(seconds: float):
         meters = Away(store)
-        lines = Lines(store, meters, room=8, stopping=asyncio.Event())
-        one = await lines.of(Model(model=MODEL), "any")
+        lines = ModelLimiters(store, meters, capacity=8, stopping=asyncio.Event())
+        one = await lines.limiter_for(Model(model=MODEL), "any")
         asyncio.get_running_loop().call_later(seconds, setattr, meters, "gone", False)
         permit = await a_permit(one)
-        one.back(permit)
+        one.release(permit)
         await lines.close()
 
     a_limited_job(store, rpm=600)
     asyncio.run(run(0.2))
-    with pytest.raises(StoreAwayError):
+    with pytest.raises(StoreUnavailableError):
         asyncio.run(run(60))
 
 
@@ -300,9 +308,9 @@ def test_of_those_that_wait_for_a_model_the_deepest_goes_first(store):
             super().__init__(seconds=0.01)
             self.layers: list[int] = []
 
-        async def answer(self, call, attempt):
+        async def complete(self, call, attempt_id):
             self.layers.append(call.key.layer)
-            return await super().answer(call, attempt)
+            return await super().complete(call, attempt_id)
 
     job, one = a_limited_job(store, max_in_flight=1), Noting()
     wanted = [a_call(layer=layer, slot=n, sample=n) for n, layer in enumerate([0, 0, 2, 1, 2])]
@@ -313,18 +321,18 @@ def test_of_those_that_wait_for_a_model_the_deepest_goes_first(store):
 
 
 def test_a_model_without_limits_asks_nobody(store):
-    class Unasked(StoredMeters):
+    class Unasked(DatabaseLimitBackend):
         def exchange(self, *wish):
             pytest.fail(f"it was asked: {wish}")
 
     async def run():
         a_limited_job(store)
-        lines = Lines(store, Unasked(store), room=8, stopping=asyncio.Event())
-        one = await lines.of(Model(model=MODEL), "any")
-        permits = [permit for _ in range(8) if (permit := one.freely())]
+        lines = ModelLimiters(store, Unasked(store), capacity=8, stopping=asyncio.Event())
+        one = await lines.limiter_for(Model(model=MODEL), "any")
+        permits = [permit for _ in range(8) if (permit := one.try_acquire())]
         for permit in permits:
-            await one.sends(permit, 0)
-            one.back(permit)
+            await one.wait_to_send(permit, 0)
+            one.release(permit)
         await lines.close()
         return len(permits)
 

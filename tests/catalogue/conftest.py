@@ -9,12 +9,12 @@ from archon_batch.cli import doctor
 from archon_batch.store import Store
 from tests.catalogue.desk import SECRETS, Desk
 from tests.cli.terminal import Terminal
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 
 @pytest.fixture(scope="session")
-def provider() -> Iterator[Provider]:
-    with Provider(prices=("1", "1")) as started:
+def provider() -> Iterator[ProviderServer]:
+    with ProviderServer(prices=("1", "1")) as started:
         yield started
 
 
@@ -28,7 +28,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def desk(
     tmp_path: Path,
-    provider: Provider,
+    provider: ProviderServer,
     empty: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -9,7 +9,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.cli.terminal import Ended, Terminal
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 ROWS = '{"id": "a", "prompt": "Why?"}\n'
 #: One call a row, which a provider on loopback would answer, and bill.
@@ -32,7 +32,9 @@ SECRETS = {
 class Desk:
     """A folder with a dataset and an architecture, a command line in it, and a provider."""
 
-    def __init__(self, folder: Path, terminal: Terminal, provider: Provider, empty: Path) -> None:
+    def __init__(
+        self, folder: Path, terminal: Terminal, provider: ProviderServer, empty: Path
+    ) -> None:
         self.folder = folder
         self.provider = provider
         self.run = terminal.run
@@ -49,7 +51,7 @@ class Desk:
 
     def refuses(self, *arguments: str, says: str | Sequence[str], status: int = 2) -> Ended:
         """The command ends with the status, says so, and nothing else has come of it."""
-        files, asked = self._files(), self.provider.requests
+        files, asked = self._files(), self.provider.request_count
 
         ended = self.run(*arguments)
 
@@ -60,7 +62,7 @@ class Desk:
         assert len(ended.err) < 1_500, "that is no message"
         told(ended)
         assert self._files() == files, "something was stored"
-        assert self.provider.requests == asked, "something was sent"
+        assert self.provider.request_count == asked, "something was sent"
         return ended
 
     def takes(self, *arguments: str) -> str:

@@ -334,14 +334,14 @@ def test_a14_every_request_bounds_its_reply(desk: Desk) -> None:
 
     assert desk.run(*SUBMIT).status == 0
 
-    _, body = desk.provider.asked[-1]
+    _, body = desk.provider.recent_requests[-1]
     assert body.get("max_tokens", body.get("max_completion_tokens")) == 2048
 
 
 def test_a16_no_key_goes_where_a_file_points_but_the_one_bound_to_that_host(desk: Desk) -> None:
     assert desk.run(*SUBMIT).status == 0
 
-    headers, _ = desk.provider.asked[-1]
+    headers, _ = desk.provider.recent_requests[-1]
     assert headers["Authorization"] == f"Bearer {SECRETS['ARCHON_BATCH_KEY_127_0_0_1']}"
     assert not [value for value in headers.values() if SECRETS["OPENAI_API_KEY"] in value]
 
@@ -352,7 +352,7 @@ def test_a16_without_a_key_bound_to_that_host_none_is_sent(
     monkeypatch.delenv("ARCHON_BATCH_KEY_127_0_0_1")
     assert desk.run(*SUBMIT).status == 0
 
-    headers, _ = desk.provider.asked[-1]
+    headers, _ = desk.provider.recent_requests[-1]
     assert "Authorization" not in headers
     assert not [secret for secret in SECRETS.values() if secret in str(dict(headers))]
 

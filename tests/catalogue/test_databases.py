@@ -114,7 +114,7 @@ def test_a_database_of_another_version_is_left_as_it_is(
     head = _schema(desk)
     _schema(desk, version)
     before = (desk.folder / DATABASE).read_bytes()
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
     newer = () if version == "0001" else (("db", "upgrade"),)
 
     for command in (*COMMANDS, *newer):
@@ -125,7 +125,7 @@ def test_a_database_of_another_version_is_left_as_it_is(
         told(ended)
 
     assert (desk.folder / DATABASE).read_bytes() == before
-    assert desk.provider.requests == sent
+    assert desk.provider.request_count == sent
 
 
 def _schema(desk: Desk, version: str | None = None) -> str:
@@ -196,7 +196,7 @@ def test_a_database_that_may_not_be_written_is_said_to_be_so(
         shutil.copy(desk.folder / name, open_folder)
     monkeypatch.chdir(open_folder)
     monkeypatch.setenv(URL, f"sqlite:///{database}")
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
 
     with _as_a_user():
         ended = [desk.run(*SUBMIT, "--name", "other"), desk.run("resume", job)]
@@ -206,7 +206,7 @@ def test_a_database_that_may_not_be_written_is_said_to_be_so(
         assert one.err.startswith(f"error: database: {database}: ")
         assert says in one.err
         assert one.err.count("\n") == 1
-    assert desk.provider.requests == sent
+    assert desk.provider.request_count == sent
     there = {"arch.yaml", "rows.jsonl"} | ({DATABASE} if file is not None else set())
     assert {path.name for path in open_folder.iterdir()} == there
 
@@ -233,7 +233,7 @@ def test_a_disk_that_fills_up_at_a_submission_leaves_nothing_of_it(
     if pages > 1:
         assert desk.run("jobs").status == 0
     small["most"] = pages
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
 
     ended = desk.run(*SUBMIT)
 
@@ -243,6 +243,6 @@ def test_a_disk_that_fills_up_at_a_submission_leaves_nothing_of_it(
         "make room; what is on record stays, and resume goes on\n"
     )
     small.clear()
-    assert (desk.json("jobs"), desk.provider.requests) == ([], sent)
+    assert (desk.json("jobs"), desk.provider.request_count) == ([], sent)
     assert len(desk.run(*SUBMIT, "--detach").out.strip()) == 12
     assert desk.json("status", "rows-arch")["rows"] == 500

@@ -238,12 +238,12 @@ def test_d26_a_prompt_beyond_the_window_is_given_up_and_not_sent(desk: Desk) -> 
     desk.write("rows.jsonl", jsonl({"prompt": "Why? " * 1_000}, {"prompt": "Why?"}))
     arch = (desk.folder / "arch.yaml").read_text().replace("price:", "context: 500, price:")
     desk.write("arch.yaml", arch)
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
 
     ended = desk.run(*SUBMIT)
 
     assert ended.status == 1, ended.err
-    assert desk.provider.requests == sent + 1
+    assert desk.provider.request_count == sent + 1
     long, short = desk.json("show", ended.out.strip())
     assert (long["status"], short["status"]) == ("given_up", "answered")
     assert "window" in long["reason"]
@@ -282,25 +282,25 @@ def test_a_dataset_that_changes_while_it_is_read_leaves_no_job(
         return count
 
     monkeypatch.setattr(Dataset, "check", late)
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
 
     ended = desk.run(*SUBMIT)
 
     assert ended.status == 2
     assert ended.err == "error: rows.jsonl: changed while it was being read\n"
-    assert (desk.json("jobs"), desk.provider.requests) == ([], sent)
+    assert (desk.json("jobs"), desk.provider.request_count) == ([], sent)
 
 
 def test_d31_the_same_dataset_again_is_the_same_job(desk: Desk) -> None:
     first = desk.run(*SUBMIT)
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
     desk.write("copy.jsonl", jsonl(json.loads(ROWS)))
 
     again = desk.run("submit", "copy.jsonl", *SUBMIT[2:])
 
     assert (again.status, again.out) == (0, first.out)
     assert f"submitted before: job {first.out.strip()} is done" in again.err
-    assert desk.provider.requests == sent
+    assert desk.provider.request_count == sent
 
 
 def test_d32_words_of_a_model_s_own_are_sent_as_they_are(desk: Desk) -> None:
@@ -310,7 +310,7 @@ def test_d32_words_of_a_model_s_own_are_sent_as_they_are(desk: Desk) -> None:
     ended = desk.run(*SUBMIT)
 
     assert ended.status == 0, ended.err
-    _, body = desk.provider.asked[-1]
+    _, body = desk.provider.recent_requests[-1]
     assert [m["content"] for m in body["messages"] if m["role"] == "user"] == [hostile]
 
 

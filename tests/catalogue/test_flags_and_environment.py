@@ -131,14 +131,14 @@ def test_a_variable_is_refused(
 )
 def test_c6_a_job_that_is_not_there_is_said_to_be_not_there(desk: Desk, command: str) -> None:
     desk.takes()
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
 
     for ref in ("nothing", "", "%", "\x1b[31m", "x" * 10_000):
         ended = desk.run(command, ref)
         assert ended.status == 2, ended
         assert "no job of that id or name; archon-batch jobs lists them" in ended.err
         told(ended)
-    assert desk.provider.requests == sent
+    assert desk.provider.request_count == sent
 
 
 def test_c6_a_prefix_of_two_lists_both(desk: Desk) -> None:
@@ -177,13 +177,13 @@ def test_a_job_in_another_state_is_left_as_it_is(
 ) -> None:
     job = desk.takes()
     assert desk.run("resume" if state == "done" else "cancel", job).status == 0
-    before, sent = desk.json("status", job), desk.provider.requests
+    before, sent = desk.json("status", job), desk.provider.request_count
 
     ended = desk.run(*(SUBMIT if command == "submit" else (command, job)))
 
     assert ended.status == 2
     assert f"{job} {says}" in ended.err
-    assert (desk.json("status", job), desk.provider.requests) == (before, sent)
+    assert (desk.json("status", job), desk.provider.request_count) == (before, sent)
 
 
 def test_c7_a_job_under_way_is_exported_as_far_as_it_is(desk: Desk) -> None:
@@ -290,7 +290,7 @@ def test_who_hands_the_calls_to_workers_needs_no_key(
     desk.refuses(*SUBMIT, "--detach", says="keys: not set: OPENAI_API_KEY")
 
     monkeypatch.setenv("ARCHON_BATCH_BROKER_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setattr("archon_batch.engine.broker.reached", lambda: "redis://127.0.0.1:1/0")
+    monkeypatch.setattr("archon_batch.engine.broker.check_broker", lambda: "redis://127.0.0.1:1/0")
 
     assert desk.takes()
 
@@ -381,13 +381,13 @@ def test_c16_an_address_in_the_environment_is_named_and_not_followed(
 ) -> None:
     monkeypatch.setenv(variable, desk.provider.url)
     desk.write("arch.yaml", "layers: [{type: generator, model: openai/gpt-4o-mini}]\n")
-    sent = desk.provider.requests
+    sent = desk.provider.request_count
 
     ended = desk.run(*SUBMIT)
 
     assert ended.status == 2
     assert f"{variable} is not followed; give the model an api_base" in ended.err
-    assert (desk.provider.requests, desk.json("cost", "rows-arch")["usd"]) == (sent, 0)
+    assert (desk.provider.request_count, desk.json("cost", "rows-arch")["usd"]) == (sent, 0)
 
 
 def test_c16_a_proxy_is_named_without_its_password(

@@ -6,7 +6,7 @@ from archon_batch.archon import Call, Reply
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
 from tests.html_report.jobs import a_played_job
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 ARCH = """\
 models: {{m: {{model: openai/m, api_base: "{url}", price: {{input: 1, output: 1}}}}}}
@@ -16,7 +16,7 @@ layers: [{{type: generator, model: m, retries: 0}}]
 
 def test_a_submission_says_it_first_and_ends_as_with_rows_given_up(terminal: Terminal) -> None:
     terminal.write("rows.jsonl", "".join(f'{{"prompt": "Why {n}?"}}\n' for n in range(3)))
-    with Provider(faults=lambda _n: "refused") as provider:
+    with ProviderServer(faults=lambda _n: "refused") as provider:
         terminal.write("arch.yaml", ARCH.format(url=provider.url))
         ended = terminal.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--processes", "1")
 
@@ -48,7 +48,9 @@ def test_what_is_a_request_s_own_makes_no_other_reason(
 ) -> None:
     def say(ix: int, _call: Call) -> Reply:
         return (
-            Reply("4", finish="stop") if failures[ix] is None else Reply(None, failure=failures[ix])
+            Reply("4", finish_reason="stop")
+            if failures[ix] is None
+            else Reply(None, failure=failures[ix])
         )
 
     job = a_played_job(store, len(failures), say, {"type": "generator", "retries": 0})

@@ -123,7 +123,7 @@ def test_two_turns_are_two_jobs_and_one_budget_holds_for_all(folder: Terminal) -
     answered = {one["id"]: one["answer"] for one in folder.json("show", first)}
     store = Store.open(Settings.from_environment().database_url)
     (judge,) = figures["judge"]["jobs"]
-    question, _ = store.endings.on_record(judge, 7)
+    question, _ = store.item_results.question_and_replies(judge, 7)
     store.close()
     brief = question.messages[-1].content
     assert f"user: Say 3.\n\nassistant: {answered['3']}" in brief

@@ -55,7 +55,7 @@ def test_books_that_do_not_add_up_end_with_3(done: Terminal) -> None:
     from archon_batch.store import Store  # noqa: PLC0415
 
     store = Store.open("sqlite:///archon-batch.db")
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         connection.exec_driver_sql("UPDATE jobs SET spent = 5")
     store.close()
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from rich.cells import cell_len
 
-from archon_batch.archon import flows
-from archon_batch.cli.architecture_drawing import graph
+from archon_batch.archon import layer_flows
+from archon_batch.cli.architecture_drawing import draw_architecture
 from archon_batch.config import read_architecture_file
 from tests.builders import an_architecture, architectures
 from tests.cli.terminal import Terminal
@@ -162,9 +162,9 @@ funnel.yaml: an architecture: funnel
 
 
 def test_a_drawing_says_when_the_first_of_several_answers() -> None:
-    assert [*graph(an_architecture({"type": "generator", "samples": 2}))][-1].strip() == (
-        "answer: the first"
-    )
+    assert [*draw_architecture(an_architecture({"type": "generator", "samples": 2}))][
+        -1
+    ].strip() == ("answer: the first")
 
 
 LONG = ("scripted/plausible", "a/" + "long" * 45, "模型" * 60, "a\n│\x1b[1m")
@@ -172,7 +172,7 @@ LONG = ("scripted/plausible", "a/" + "long" * 45, "模型" * 60, "a\n│\x1b[1m"
 
 @given(architecture=architectures(models=LONG))
 def test_no_drawing_is_wider_than_a_terminal_and_nothing_is_left_out(architecture) -> None:
-    lines = [*graph(architecture)]
+    lines = [*draw_architecture(architecture)]
 
     assert max(map(cell_len, lines)) <= 80
     assert len({cell_len(line) for line in lines if line[0] in "┌│└"}) == 1
@@ -183,7 +183,7 @@ def test_no_drawing_is_wider_than_a_terminal_and_nothing_is_left_out(architectur
     for name in architecture.model_names:
         assert name[:6] in squeezed or ascii(name) in squeezed
     said = [line for line in lines if "candidate" in line]
-    assert len(said) == sum(flow.leaving.high > 0 for flow in flows(architecture))
+    assert len(said) == sum(flow.candidates_out.high > 0 for flow in layer_flows(architecture))
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,10 @@ def test_doctor_lists_the_workers_and_names_what_nobody_drains(
     from archon_batch.cli import doctor  # noqa: PLC0415
     from archon_batch.store import Store  # noqa: PLC0415
 
-    monkeypatch.setattr(doctor, "_CHECKS", {"workers": doctor._workers})
+    monkeypatch.setattr(doctor, "_CHECKS", {"workers": doctor._check_workers})
     monkeypatch.setenv("ARCHON_BATCH_BROKER_URL", "redis://127.0.0.1:1/0")
     store = Store.open("sqlite:///archon-batch.db")
-    store.workers.here("calls-1@host.4711", {"calls", "calls.openai"})
+    store.workers.register("calls-1@host.4711", {"calls", "calls.openai"})
     store.close()
 
     ended = night.run("doctor")

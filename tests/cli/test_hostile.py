@@ -25,13 +25,17 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
     def say(ix: int, _call: Call) -> Reply:
         return (
-            Reply(f"4 {WORDS}", finish="stop") if ix < 2 else Reply(None, failure=f"500: {WORDS}")
+            Reply(f"4 {WORDS}", finish_reason="stop")
+            if ix < 2
+            else Reply(None, failure=f"500: {WORDS}")
         )
 
     played = a_played_job(
         store, questions, say, {"type": "generator"}, rows=3, name=f"arch {WORDS}"
     )
-    store.jobs.move(played.id, "stopped", only_from=["running"], reason=f"openai/m: 401: {WORDS}")
+    store.jobs.change_state(
+        played.id, "stopped", from_states=["running"], reason=f"openai/m: 401: {WORDS}"
+    )
     yield store.jobs.get(played.id)
     store.close()
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from archon_batch.jobs.pilot_estimate import places
+from archon_batch.jobs.pilot_estimate import sample_positions
 from tests.cli.terminal import Terminal
 
 ARCH = """\
@@ -55,8 +55,8 @@ def test_a_pilot_is_a_job_of_rows_from_all_over_the_dataset(folder: Terminal) ->
     rows = [json.loads(line) for line in folder.run("export", pilot["job"]).out.splitlines()]
     assert pilot["name"] == status["name"] == "pilot-6-rows-good"
     assert (status["state"], status["answered"]) == ("done", 6)
-    assert [row["id"] for row in rows] == [f"q{place}" for place in places(60, 6)]
-    assert [row["row"] for row in rows] == [{"n": place} for place in places(60, 6)]
+    assert [row["id"] for row in rows] == [f"q{place}" for place in sample_positions(60, 6)]
+    assert [row["row"] for row in rows] == [{"n": place} for place in sample_positions(60, 6)]
     assert (pilot["rows"], pilot["answered"], pilot["given_up"]) == (6, 6, 0)
     assert pilot["usd"] == status["usd"] > 0
     assert pilot["per_row_usd"] == pytest.approx(pilot["usd"] / 6, abs=1e-9)

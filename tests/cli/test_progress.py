@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from archon_batch.application.run import run
+from archon_batch.application.run import run_job
 from archon_batch.cli import progress
 from archon_batch.jobs import views
 from archon_batch.settings import Settings
@@ -53,7 +53,7 @@ def test_a_follower_notices_the_end_within_a_second_though_a_look_took_long(
     monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(views, "status", clock.status)
 
-    progress.watch(store, job)
+    progress.wait_for_job(store, job)
 
     # The last look adds up the job that has ended.
     assert clock.looks[-1] - ends <= max(1.0, look)
@@ -76,7 +76,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(store, with_workers):
     pressed.start()
 
     with pytest.raises(KeyboardInterrupt):
-        run(with_workers, job, wait=True)
+        run_job(with_workers, job, wait=True)
     pressed.join()
 
     assert store.jobs.get(job.id).state == "running"
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(store, with_workers):
 def test_who_does_not_wait_is_told_where_to_look_and_that_nobody_works(store, with_workers, capsys):
     job = a_job(store)
 
-    assert run(with_workers, job, wait=False) == 0
+    assert run_job(with_workers, job, wait=False) == 0
 
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith("no worker drains calls, joins: ")

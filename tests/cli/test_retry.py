@@ -85,13 +85,13 @@ def test_when_no_row_fits_it_says_what_there_is(given_up: Terminal) -> None:
 def test_of_many_reasons_three_are_told_and_nothing_reaches_the_terminal_raw(
     given_up: Terminal,
 ) -> None:
-    from archon_batch.archon import GaveUp  # noqa: PLC0415
+    from archon_batch.archon import Failed  # noqa: PLC0415
     from archon_batch.store import Store  # noqa: PLC0415
 
     job = given_up.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "x", "--detach")
     store = Store.open("sqlite:///archon-batch.db")
-    ends = [(ix, GaveUp(0, f"\x1b[2J{ix % 5} " + "long\n" * 40)) for ix in range(60)]
-    store.items.end(job.out.strip(), ends)
+    ends = [(ix, Failed(0, f"\x1b[2J{ix % 5} " + "long\n" * 40)) for ix in range(60)]
+    store.items.finish(job.out.strip(), ends)
     store.close()
 
     ended = given_up.run("retry", "x", "--where", "status=cancelled")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from archon_batch.archon import Answer, GaveUp
+from archon_batch.archon import Answer, Failed
 from archon_batch.money import Price
 from archon_batch.store import NewItem, NewJob, Store
 from tests.builders import MODEL, a_finish, a_question, a_start, an_architecture
@@ -44,11 +44,11 @@ def _done(store: Store, name: str, answers: Sequence[str | None]) -> None:
         submit_key=hashlib.sha256(name.encode()).hexdigest(),
         name=name,
         dataset="rows.jsonl",
-        architecture=an_architecture("generator").as_data(),
+        architecture=an_architecture("generator").to_dict(),
         prices={MODEL: Price(1, 1)},
         options={},
-        shard=16,
-        width=4,
+        shard_size=16,
+        concurrent_shards=4,
         budget=None,
     )
     rows = [
@@ -62,15 +62,15 @@ def _done(store: Store, name: str, answers: Sequence[str | None]) -> None:
         )
         for n in range(12)
     ]
-    job, _ = store.jobs.add(new, rows)
+    job, _ = store.jobs.get_or_create(new, rows)
     ends = [
-        (n, GaveUp(0, "refused") if t is None else Answer(t, "0")) for n, t in enumerate(answers)
+        (n, Failed(0, "refused") if t is None else Answer(t, "0")) for n, t in enumerate(answers)
     ]
-    store.items.end(job.id, ends)
+    store.items.finish(job.id, ends)
     start = a_start(job)
-    store.clerk.begin(start).result()
-    store.clerk.settle(a_finish(start)).result()
-    store.jobs.move(job.id, "done", only_from=["running"])
+    store.attempt_writer.admit(start).result()
+    store.attempt_writer.settle(a_finish(start)).result()
+    store.jobs.change_state(job.id, "done", from_states=["running"])
 
 
 EXACT = ("--metric", "exact", "--reference", "gold")

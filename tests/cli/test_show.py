@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from archon_batch.archon import Answer
-from archon_batch.cli.item_view import print_story
+from archon_batch.cli.item_view import print_item
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
@@ -112,7 +112,7 @@ def an_item(*calls: dict[str, Any], **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def page(capsys: pytest.CaptureFixture[str]) -> Any:
     def printed(item: dict[str, Any], *, full: bool = False) -> str:
-        print_story(item, full=full)
+        print_item(item, full=full)
         out = capsys.readouterr().out
         assert max(map(len, out.splitlines())) <= 80
         return out
@@ -207,9 +207,9 @@ def test_notes_stand_under_their_component_each_once(page: Any) -> None:
     calls = [a_call(f"0.0.{slot}.0") for slot in range(3)]
     notes = [
         {"kind": "failed", "why": "refused: no"},
-        {"kind": "unreadable", "why": "it was empty"},
+        {"kind": "unparsed", "why": "it was empty"},
         {"kind": "failed", "why": "refused: no"},
-        {"kind": "without", "why": "2 of 3 are not there"},
+        {"kind": "skipped", "why": "2 of 3 are not there"},
     ]
 
     out = page(an_item(*calls, layers=[a_layer(*calls, notes=notes)]))
@@ -333,7 +333,7 @@ def test_a_row_that_was_refused_has_its_reason_and_nothing_else(page: Any) -> No
 
 def test_what_cannot_be_told_shows_its_calls_and_notes(page: Any) -> None:
     calls = [a_call(), a_call("0.0.1.0"), a_call("1.0.0.0", component="prover", model="m")]
-    notes = [{"layer": 0, "component": 0, "kind": "cut", "why": "it ends"}]
+    notes = [{"layer": 0, "component": 0, "kind": "truncated", "why": "it ends"}]
 
     out = page(an_item(*calls, layers=[], notes=notes, candidate=None, untold="no 'prover' here"))
 
@@ -412,7 +412,7 @@ def test_escape_sequences_never_reach_the_terminal(folder: Terminal) -> None:
     folder.write("rows.jsonl", json.dumps(row) + "\n")
     job = folder.run("submit", "rows.jsonl", "--arch", "all.yaml", "--detach").out.strip()
     store = Store.open(Settings.from_environment().database_url)
-    store.items.end(job, [(0, Answer("\x1b[2JFour\x9b1A", "0.0.0"))])
+    store.items.finish(job, [(0, Answer("\x1b[2JFour\x9b1A", "0.0.0"))])
     store.close()
 
     listed = folder.run("show", job)
@@ -436,7 +436,9 @@ def test_the_cost_of_components_says_what_did_not_go_as_asked(folder: Terminal) 
 
     critic = next(group for group in groups if group["kind"] == "critic")
     kinds = [
-        kind for kind in ("unreadable", "failed", "without", "overflow", "cut") if critic[kind]
+        kind
+        for kind in ("unparsed", "failed", "skipped", "context_overflow", "truncated")
+        if critic[kind]
     ]
     assert kinds
     told = ", ".join(f"{kind}: {critic[kind]} of {critic['calls']}" for kind in kinds)

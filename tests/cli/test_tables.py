@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archon_batch.cli.tables import account_lines
+from archon_batch.cli.tables import summary_lines
 from tests.cli.terminal import Terminal
 
 NOTHING: dict[str, Any] = {
@@ -30,14 +30,14 @@ NOTHING: dict[str, Any] = {
 
 
 def test_an_account_tells_of_a_model_that_bills_more_than_it_is_asked_for() -> None:
-    (told,) = account_lines(NOTHING | {"exceeding": ["m exceeds"]})[len(account_lines(NOTHING)) :]
+    (told,) = summary_lines(NOTHING | {"exceeding": ["m exceeds"]})[len(summary_lines(NOTHING)) :]
 
     assert told == "m exceeds: more was billed than asked for"
 
 
 def test_an_account_says_what_asking_again_cost_when_it_cost_something() -> None:
-    plain = account_lines(NOTHING)
-    again = account_lines(NOTHING | {"lost_usd": 0.25, "again_usd": 0.125, "budget_usd": 2.0})
+    plain = summary_lines(NOTHING)
+    again = summary_lines(NOTHING | {"lost_usd": 0.25, "again_usd": 0.125, "budget_usd": 2.0})
 
     assert plain[-1] == "$1.0000 paid"
     assert again[:-1] == plain[:-1]

@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from archon_batch.cli.terminal_page import Page, counted
-from archon_batch.untrusted_text import visible
+from archon_batch.cli.terminal_page import TerminalPage, pluralize
+from archon_batch.untrusted_text import escape_control
 
 #: What a model could write to a terminal: a colour, a title, a bell, a return, a line undone.
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\x08\x7f\x9b2J\u202eback\u2066\0"
 
 
 @pytest.fixture
-def page() -> Page:
-    return Page()
+def page() -> TerminalPage:
+    return TerminalPage()
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -23,18 +23,18 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_control_characters_are_spelt_out() -> None:
-    told = visible(HOSTILE)
+    told = escape_control(HOSTILE)
 
     assert told.isprintable()
     assert told.startswith(r"\x1b[31mred\x1b]0;title\x07\r\x08\x7f\x9b2J")
-    assert visible("a\tb\r\nc\n") == "a\tb\nc\n"
-    assert visible("\ud800") == r"\ud800"
-    assert visible("日本 é שלום \u200d👩") == "日本 é שלום \u200d👩"
+    assert escape_control("a\tb\r\nc\n") == "a\tb\nc\n"
+    assert escape_control("\ud800") == r"\ud800"
+    assert escape_control("日本 é שלום \u200d👩") == "日本 é שלום \u200d👩"
 
 
-@pytest.mark.parametrize("what", ["heading", "line", "block", "prose", "table"])
+@pytest.mark.parametrize("what", ["heading", "line", "block", "paragraph", "table"])
 def test_nothing_on_a_page_reaches_the_terminal_raw(
-    page: Page, what: str, capsys: pytest.CaptureFixture[str]
+    page: TerminalPage, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = (HOSTILE,) if what != "table" else ((HOSTILE, HOSTILE), [(HOSTILE, HOSTILE)])
 
@@ -45,13 +45,13 @@ def test_nothing_on_a_page_reaches_the_terminal_raw(
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2066]", out)
 
 
-def test_markup_is_text(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_is_text(page: TerminalPage, capsys: pytest.CaptureFixture[str]) -> None:
     page.line("[bold]a[/bold] [/none] :smile:")
 
     assert printed(capsys) == ["[bold]a[/bold] [/none] :smile:"]
 
 
-def test_a_long_line_goes_on_set_in(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_line_goes_on_set_in(page: TerminalPage, capsys: pytest.CaptureFixture[str]) -> None:
     page.line("word " * 30, indent=4)
 
     first, *more = printed(capsys)
@@ -61,7 +61,7 @@ def test_a_long_line_goes_on_set_in(page: Page, capsys: pytest.CaptureFixture[st
 
 
 def test_a_block_keeps_its_lines_and_wraps_at_words(
-    page: Page, capsys: pytest.CaptureFixture[str]
+    page: TerminalPage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page.block("\n  def f():\n\n      return " + "long " * 20 + "\n", indent=6)
 
@@ -74,7 +74,7 @@ def test_a_block_keeps_its_lines_and_wraps_at_words(
     assert all(line.startswith("      | long") for line in lines[3:])
 
 
-def test_wide_letters_fit_too(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wide_letters_fit_too(page: TerminalPage, capsys: pytest.CaptureFixture[str]) -> None:
     page.block("日本語" * 40)
 
     # Each takes two columns.
@@ -83,9 +83,9 @@ def test_wide_letters_fit_too(page: Page, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(("most", "shown"), [(2, 2), (3, 4), (4, 4), (None, 4)])
 def test_a_block_says_how_many_lines_it_leaves_out(
-    page: Page, most: int | None, shown: int, capsys: pytest.CaptureFixture[str]
+    page: TerminalPage, most: int | None, shown: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page.block("a\nb\nc\nd", most=most)
+    page.block("a\nb\nc\nd", max_lines=most)
 
     lines = printed(capsys)
     assert lines[:shown] == ["| a", "| b", "| c", "| d"][:shown]
@@ -93,12 +93,12 @@ def test_a_block_says_how_many_lines_it_leaves_out(
 
 
 def test_the_last_column_gets_the_room_there_is(
-    page: Page, capsys: pytest.CaptureFixture[str]
+    page: TerminalPage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page.table(
         ("id", "text"), [("0.0.0", "first\nline " + "word " * 40), ("0.0.1", "short")], indent=2
     )
-    page.table(("id", "text"), [("0.0.0", "word " * 20)], whole=True)
+    page.table(("id", "text"), [("0.0.0", "word " * 20)], wrap_last=True)
 
     lines = printed(capsys)
     assert [line.rstrip() for line in lines[:3]] == [
@@ -115,7 +115,7 @@ def test_there_are_eighty_columns_and_no_colours_where_there_is_no_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
-    Page().line(("word " * 30, "bold red"))
+    TerminalPage().line(("word " * 30, "bold red"))
 
     lines = printed(capsys)
     assert 70 < len(lines[0]) <= 80
@@ -133,7 +133,7 @@ def test_a_terminal_has_its_own_width_and_colours(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
-    Page().line(("word " * 30, "red"))
+    TerminalPage().line(("word " * 30, "red"))
 
     lines = screen.getvalue().split("\n")
     assert lines[0].startswith("\x1b[31mword")
@@ -141,4 +141,4 @@ def test_a_terminal_has_its_own_width_and_colours(monkeypatch: pytest.MonkeyPatc
 
 
 def test_things_are_counted_in_words() -> None:
-    assert [counted(n, "call") for n in (0, 1, 1200)] == ["0 calls", "1 call", "1,200 calls"]
+    assert [pluralize(n, "call") for n in (0, 1, 1200)] == ["0 calls", "1 call", "1,200 calls"]

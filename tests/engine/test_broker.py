@@ -8,7 +8,7 @@ import pytest
 from kombu import Connection, Exchange, Queue
 
 from archon_batch.engine import broker
-from archon_batch.errors import BrokerAwayError, BrokerBusyError, BrokerError
+from archon_batch.errors import BrokerBusyError, BrokerError, BrokerUnavailableError
 from tests.acceptance.servers import RedisServer, absent, serving
 
 pytestmark = pytest.mark.redis
@@ -23,7 +23,7 @@ def refused(url, **more):
                 Queue("joins", Exchange("joins"), "joins")(channel).declare()
                 connection.Producer(channel).publish({"secret": "prompt"}, routing_key="joins")
         except Exception as error:  # noqa: BLE001
-            return broker.refusal(error, connection.as_uri())
+            return broker.to_broker_error(error, connection.as_uri())
     pytest.fail("it was not refused")
 
 
@@ -75,21 +75,21 @@ def test_a_redis_that_refuses_is_told_with_what_would_do(fault):
     ],
 )
 def test_what_cannot_be_played_is_known_by_its_words(said, kind, hint):
-    error = broker.refusal(ValueError(said), "redis://:**@broker:6379/0")
+    error = broker.to_broker_error(ValueError(said), "redis://:**@broker:6379/0")
 
     assert type(error) is kind
     assert hint in str(error)
 
 
 def test_few_open_files_are_not_blamed_on_the_broker():
-    error = broker.refusal(OSError(errno.EMFILE, "Too many open files"), "redis://broker/0")
+    error = broker.to_broker_error(OSError(errno.EMFILE, "Too many open files"), "redis://broker/0")
 
     assert "raise ulimit -n" in str(error)
 
 
 def test_a_broker_that_is_not_there_is_away():
-    assert type(refused("redis://127.0.0.1:1/0")) is BrokerAwayError
-    assert type(refused("amqp://guest:guest@127.0.0.1:1//")) is BrokerAwayError
+    assert type(refused("redis://127.0.0.1:1/0")) is BrokerUnavailableError
+    assert type(refused("amqp://guest:guest@127.0.0.1:1//")) is BrokerUnavailableError
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_rabbitmq_that_refuses_is_told_with_what_would_do(login, host, hint):
 
 
 def test_what_passes_is_waited_for_and_what_stays_is_not(monkeypatch):
-    monkeypatch.setattr(broker, "_AGAIN", 0.0)
+    monkeypatch.setattr(broker, "_RETRY_INTERVAL", 0.0)
     tries = []
 
     def full_at_first():
@@ -121,10 +121,12 @@ def test_what_passes_is_waited_for_and_what_stays_is_not(monkeypatch):
             raise BrokerBusyError("redis://broker", "full")
         return "sent"
 
-    assert broker.patiently(full_at_first) == "sent"
+    assert broker.retry_while_busy(full_at_first) == "sent"
     with pytest.raises(BrokerError, match="login"):
-        broker.patiently(lambda: (_ for _ in ()).throw(BrokerError("redis://broker", "login")))
-    monkeypatch.setattr(broker, "_PATIENCE", 0.0)
+        broker.retry_while_busy(
+            lambda: (_ for _ in ()).throw(BrokerError("redis://broker", "login"))
+        )
+    monkeypatch.setattr(broker, "_GIVE_UP_AFTER", 0.0)
     tries.clear()
     with pytest.raises(BrokerBusyError):
-        broker.patiently(full_at_first)
+        broker.retry_while_busy(full_at_first)

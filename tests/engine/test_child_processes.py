@@ -18,7 +18,7 @@ def of_rows(store, rows: int, width: int = 9, **changes) -> Job:
 def test_a_process_has_five_hundred_rows_or_more_and_a_core(store, monkeypatch, rows, size):
     monkeypatch.setattr(child_processes, "_cores", lambda: 4)
 
-    assert child_processes.size(Settings(), of_rows(store, rows)) == size
+    assert child_processes.process_count(Settings(), of_rows(store, rows)) == size
 
 
 @pytest.mark.parametrize("cores", [1, 64])
@@ -27,18 +27,20 @@ def test_as_many_as_were_asked_for_are_given_whatever_rows_and_cores_there_are(
 ):
     monkeypatch.setattr(child_processes, "_cores", lambda: cores)
 
-    assert child_processes.size(Settings(processes=3), of_rows(store, 2)) == 3
+    assert child_processes.process_count(Settings(processes=3), of_rows(store, 2)) == 3
 
 
 def test_a_model_of_this_machine_is_served_once(store, monkeypatch):
     monkeypatch.setattr(child_processes, "_cores", lambda: 4)
     own = an_architecture("generator", defaults={"model": "local/smollm2-135m"})
 
-    assert child_processes.size(Settings(), of_rows(store, 2_000, architecture=own)) == 1
+    assert child_processes.process_count(Settings(), of_rows(store, 2_000, architecture=own)) == 1
 
 
 def test_together_they_have_what_one_would_have_in_flight():
-    assert [child_processes.share(Settings(max_in_flight=64), of) for of in (1, 3, 64, 99)] == [
+    assert [
+        child_processes.in_flight_share(Settings(max_in_flight=64), of) for of in (1, 3, 64, 99)
+    ] == [
         64,
         21,
         1,

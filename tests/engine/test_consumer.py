@@ -57,7 +57,7 @@ def test_a_broker_that_refuses_is_told_of_and_given_a_moment(monkeypatch):
     with capture_logs() as logs:
         consumer.on_connection_error_before_connected(AccessRefused("Login was refused"))
 
-    assert slept == [module._REFUSED]
+    assert slept == [module._REFUSED_PAUSE]
     assert [log["event"] for log in logs] == ["broker_refused"]
     assert "word@" not in logs[0]["why"]
 

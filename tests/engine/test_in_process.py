@@ -8,13 +8,21 @@ from typing import Literal
 
 import pytest
 
-from archon_batch.archon import KINDS, Bounds, Call, Component, Reply, read_architecture, run
+from archon_batch.archon import (
+    COMPONENT_TYPES,
+    Call,
+    Component,
+    CountRange,
+    Reply,
+    read_architecture,
+    run_item,
+)
 from archon_batch.engine import runtime, tasks
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.in_process import embedded
-from archon_batch.engine.runtime import Process
-from archon_batch.engine.start_job import start
-from archon_batch.providers import ScriptedGateway, settled
+from archon_batch.engine.in_process import in_process_workers
+from archon_batch.engine.runtime import Runtime
+from archon_batch.engine.start_job import start_job
+from archon_batch.providers import ScriptedProvider, final_reply
 from archon_batch.settings import Settings
 from tests.builders import (
     a_job,
@@ -47,7 +55,7 @@ def until(true: Callable[[], bool], seconds: float = 40) -> None:
 
 @pytest.fixture
 def here(tmp_path):
-    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     yield opened
     opened.close()
 
@@ -65,13 +73,13 @@ def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here, models)
         for seed, one in enumerate(architectures)
     ]
 
-    with embedded(here):
+    with in_process_workers(here):
         for job in jobs:
-            start(here.store, job)
+            start_job(here.store, job)
         until(is_done(here.store, jobs))
 
     for job, architecture in zip(jobs, architectures, strict=True):
-        expected = [as_stored(run(architecture, row, settled)[0]) for row in rows]
+        expected = [as_stored(run_item(architecture, row, final_reply)[0]) for row in rows]
         assert ends(here.store, job) == expected, job.name
         assert here.store.jobs.get(job.id).reserved == 0
 
@@ -80,8 +88,8 @@ def test_the_shards_of_a_line_follow_one_another(here):
     architecture = an_architecture("generator", "fuser")
     job = a_job(here.store, architecture=architecture, questions=QUESTIONS, shard=1, width=2)
 
-    with embedded(here):
-        lines = start(here.store, job)
+    with in_process_workers(here):
+        lines = start_job(here.store, job)
         until(is_done(here.store, [job]))
 
     assert lines == 2
@@ -93,25 +101,25 @@ class Broken(Component):
 
     type: Literal["broken"]
 
-    def steps(self, scene):
-        raise ZeroDivisionError(scene.place)
+    def run(self, context):
+        raise ZeroDivisionError(context.position)
         yield
 
-    def calls(self, candidates):
-        return Bounds(candidates, candidates)
+    def call_count(self, candidates):
+        return CountRange(candidates, candidates)
 
-    def leaves(self, candidates):
-        return Bounds(candidates, candidates)
+    def output_count(self, candidates):
+        return CountRange(candidates, candidates)
 
 
 def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch):
-    monkeypatch.setattr(here, "_kinds", {**KINDS, "broken": Broken})
+    monkeypatch.setattr(here, "_kinds", {**COMPONENT_TYPES, "broken": Broken})
     layers = [{"type": "generator", "model": "scripted/plausible"}], [{"type": "broken"}]
     architecture = read_architecture({"layers": list(layers)}, here._kinds, "tested")
     job = a_job(here.store, architecture=architecture, questions=FEW)
 
-    with embedded(here):
-        start(here.store, job)
+    with in_process_workers(here):
+        start_job(here.store, job)
         until(lambda: here.store.jobs.get(job.id).state == "stopped")
 
     reason = here.store.jobs.get(job.id).reason or ""
@@ -122,48 +130,48 @@ def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch)
 def test_a_job_with_nothing_left_is_done_at_once(here):
     job = a_job(here.store, questions=0)
 
-    lines = start(here.store, job)
+    lines = start_job(here.store, job)
 
     assert lines == 0
     assert here.store.jobs.get(job.id).state == "done"
 
 
-class Holding(ScriptedGateway):
+class Holding(ScriptedProvider):
     """Answers so many calls, and holds the others until it is let go."""
 
     def __init__(self, calls: int):
         self.left = calls
         self.reached, self.let_go = threading.Event(), threading.Event()
 
-    async def answer(self, call: Call, attempt: str) -> Reply:
+    async def complete(self, call: Call, attempt_id: str) -> Reply:
         self.left -= 1
         if self.left < 0:
             self.reached.set()
             await asyncio.to_thread(self.let_go.wait, 30)
-        return await super().answer(call, attempt)
+        return await super().complete(call, attempt_id)
 
 
 def test_a_job_that_was_interrupted_goes_on_and_pays_for_nothing_twice(tmp_path):
     where = Settings(database_url=f"sqlite:///{tmp_path}/store.db")
     gateway = Holding(10)
-    first = Process(where, gateway)
+    first = Runtime(where, gateway)
     architecture = an_architecture("generator", "critic", "fuser")
     job = a_job(first.store, architecture=architecture, questions=QUESTIONS, shard=1, width=1)
-    with embedded(first):
-        start(first.store, job)
+    with in_process_workers(first):
+        start_job(first.store, job)
         gateway.reached.wait(30)
         first.stop()
         gateway.let_go.set()
-    paid = first.store.accounts.total(job.id).attempts
+    paid = first.store.usage.total(job.id).attempts
     first.close()
 
-    again = Process(where)
-    with embedded(again):
-        start(again.store, job)
+    again = Runtime(where)
+    with in_process_workers(again):
+        start_job(again.store, job)
         until(is_done(again.store, [job]))
 
     assert paid == 11
-    assert again.store.accounts.total(job.id).attempts == 12 * 3
+    assert again.store.usage.total(job.id).attempts == 12 * 3
     again.close()
 
 
@@ -171,9 +179,9 @@ def test_starting_a_job_twice_asks_for_nothing_twice(here):
     architecture = an_architecture({"type": "generator", "samples": 3}, "fuser")
     job = a_job(here.store, architecture=architecture, questions=QUESTIONS, shard=4)
 
-    with embedded(here):
-        start(here.store, job)
-        start(here.store, job)
+    with in_process_workers(here):
+        start_job(here.store, job)
+        start_job(here.store, job)
         until(is_done(here.store, [job]))
 
     assert here.store.accounts.total(job.id).attempts == 12 * 4
@@ -184,9 +192,9 @@ def test_a_job_that_is_paused_begins_no_further_round(here):
     here.store.jobs.move(job.id, "paused", only_from=["running"])
     other = a_job(here.store, name="other", architecture=an_architecture("generator"))
 
-    with embedded(here):
-        start(here.store, job)
-        start(here.store, other)
+    with in_process_workers(here):
+        start_job(here.store, job)
+        start_job(here.store, other)
         until(is_done(here.store, [other]))
 
     assert here.store.accounts.total(job.id).attempts == 0
@@ -197,8 +205,8 @@ def test_a_model_that_is_not_there_stops_its_job(here):
     architecture = an_architecture({"type": "generator", "model": "scripted/nobody"})
     job = a_job(here.store, architecture=architecture, questions=QUESTIONS)
 
-    with embedded(here):
-        start(here.store, job)
+    with in_process_workers(here):
+        start_job(here.store, job)
         until(lambda: here.store.jobs.get(job.id).state != "running")
 
     stopped = here.store.jobs.get(job.id)
@@ -215,8 +223,8 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
     (turn,) = here.store.lines.begin(job.id, 1, "broker", "joins")
 
     placed = [
-        tasks.place(job.id, turn.line, turn.word, batch),
-        tasks.place("nowhere", 0, "", batch),
+        tasks.execute_task(job.id, turn.line, turn.word, batch),
+        tasks.execute_task("nowhere", 0, "", batch),
     ]
 
     runtime.install(None)
@@ -225,13 +233,13 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
 
 
 def test_outside_of_its_body_no_process_is_installed(here):
-    with embedded(here):
+    with in_process_workers(here):
         assert runtime.current(settings) is here
 
     assert runtime._current is None
 
 
 def test_messages_are_json_and_carry_no_prompt():
-    assert settings.embedded
+    assert settings.in_process
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_serializer == "json"

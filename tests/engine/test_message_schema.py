@@ -37,7 +37,7 @@ class Received:
 
 def whole(item):
     """What is wrong with it, for its transport or for its task."""
-    return message_schema.wrong_on_redis(item) or message_schema.wrong_task(
+    return message_schema.redis_item_error(item) or message_schema.task_message_error(
         Received(json.loads(item))
     )
 

@@ -45,7 +45,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be_and_the_calls_fit(
     limits[:] = [limit, most]
 
     with capture_logs() as logs:
-        assert open_files.fitting(128) == fit
+        assert open_files.fit_to_open_files(128) == fit
 
     assert limits[0] == raised
     assert [log["in_flight"] for log in logs] == ([] if fit == 128 else [fit])

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from archon_batch.archon import Reply, Usage
 from archon_batch.engine import prometheus as module
-from archon_batch.engine.prometheus import Counted, Gauges
+from archon_batch.engine.prometheus import MeteredProvider, PrometheusMetrics
 from archon_batch.errors import RateLimitError
 from archon_batch.money import Price
 from tests.builders import a_call
@@ -22,7 +22,7 @@ class Scripted:
     def __init__(self, gauges, *answers):
         self.gauges, self.answers, self.seen = gauges, list(answers), []
 
-    async def answer(self, call, _attempt):
+    async def complete(self, call, _attempt):
         self.seen.append(value(self.gauges, "calls_in_flight", model=call.model.model))
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
@@ -39,15 +39,15 @@ def value(gauges, name, **labels):
 
 @pytest.fixture
 def gauges():
-    return Gauges()
+    return PrometheusMetrics()
 
 
 def place(gauges, call, *answers, price=PRICE):
     gateway = Scripted(gauges, *answers)
-    counted = Counted(gateway, gauges, lambda job, _: price if job == "job" else None)
+    counted = MeteredProvider(gateway, gauges, lambda job, _: price if job == "job" else None)
     for answer in answers:
         try:
-            asyncio.run(counted.answer(call, "job/3/0.0.0.0/1"))
+            asyncio.run(counted.complete(call, "job/3/0.0.0.0/1"))
         except BaseException as error:
             if error is not answer:
                 raise
@@ -90,23 +90,23 @@ def test_an_answer_without_usage_costs_the_most_and_one_without_a_price_nothing(
     place(gauges, call, Reply("four"))
 
     assert unpriced is None
-    assert value(gauges, "usd_total", model=model) == pytest.approx(PRICE.most(call) / 10**9)
+    assert value(gauges, "usd_total", model=model) == pytest.approx(PRICE.max_cost(call) / 10**9)
 
 
 def test_a_reply_without_a_text_is_counted_by_its_reason_and_by_what_was_charged(gauges):
     call = a_call()
     model = call.model.model
 
-    place(gauges, call, Reply(None, "refused: no", usage=Usage(1000, 200, charged=500)))
+    place(gauges, call, Reply(None, "refused: no", usage=Usage(1000, 200, provider_cost_nano=500)))
 
     assert value(gauges, "calls_total", model=model, outcome="refused") == 1
     assert value(gauges, "usd_total", model=model) == pytest.approx(500 / 10**9)
 
 
 def test_a_port_that_is_another_s_is_told_and_no_error(gauges, monkeypatch):
-    monkeypatch.setattr(module, "current", lambda: gauges)
+    monkeypatch.setattr(module, "current_metrics", lambda: gauges)
     with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as logs:
         port = taken.getsockname()[1]
-        module.serve("127.0.0.1", port, ["calls"])
+        module.serve_metrics("127.0.0.1", port, ["calls"])
 
-    assert [(log["event"], log["port"]) for log in logs] == [("metrics_unserved", port)]
+    assert [(log["event"], log["port"]) for log in logs] == [("metrics_not_served", port)]

@@ -4,8 +4,8 @@ import pytest
 
 from archon_batch.archon import Model
 from archon_batch.engine import titles
-from archon_batch.engine.queues import of_calls
-from archon_batch.jobs.shard_step import Parcel, advance
+from archon_batch.engine.queues import calls_queue_for
+from archon_batch.jobs.shard_step import CallBatch, advance_shard
 from tests.builders import a_running_job, an_architecture
 
 MINI = Model(model="openai/gpt-4o-mini")
@@ -21,7 +21,7 @@ MINI = Model(model="openai/gpt-4o-mini")
     ],
 )
 def test_calls_go_to_a_queue_of_their_own_only_where_somebody_drains_it(drained, queue):
-    assert of_calls(MINI, drained) == queue
+    assert calls_queue_for(MINI, drained) == queue
 
 
 def test_a_batch_holds_calls_of_one_queue_and_says_of_which_models(store):
@@ -33,16 +33,16 @@ def test_a_batch_holds_calls_of_one_queue_and_says_of_which_models(store):
     )
     job = a_running_job(store, architecture=architecture, questions=2)
 
-    apart = advance(store, job, 0, lambda model: f"calls.{model.model}").parcels
-    together = advance(store, job, 0).parcels
+    apart = advance_shard(store, job, 0, lambda model: f"calls.{model.model}").call_batches
+    together = advance_shard(store, job, 0).call_batches
 
     assert apart == [
-        Parcel(
+        CallBatch(
             "calls.scripted/plausible",
             [(ix, ["0.0.0.0", "0.0.1.0", "0.0.2.0"]) for ix in range(2)],
             {"scripted/plausible": 6},
         ),
-        Parcel(
+        CallBatch(
             "calls.scripted/rough",
             [(ix, ["0.1.0.0", "0.1.1.0"]) for ix in range(2)],
             {"scripted/rough": 4},
@@ -69,14 +69,14 @@ class Job:
     ],
 )
 def test_a_batch_is_named_after_job_rows_layer_and_models(batch, models, title):
-    assert titles.of_calls(Job(), Parcel("calls", batch, models)) == {
+    assert titles.label_batch(Job(), CallBatch("calls", batch, models)) == {
         "argsrepr": "labels",
         "kwargsrepr": title,
     }
 
 
 def test_a_join_is_named_after_job_and_shard():
-    assert titles.of_join(Job(), 3) == {
+    assert titles.label_shard_step(Job(), 3) == {
         "argsrepr": "labels",
         "kwargsrepr": "shard 3, join",
     }

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from archon_batch.archon import run
-from archon_batch.providers import settled
+from archon_batch.archon import run_item
+from archon_batch.providers import final_reply
 from archon_batch.store import Store
 from tests.builders import a_job, a_question, a_random_architecture, as_stored, ends
 
@@ -100,9 +100,9 @@ def test_workers_of_two_queues_bring_every_item_to_its_end_and_stop_when_told_to
 
     assert codes == [0, 0]
     for job, architecture in zip(jobs, ARCHITECTURES.values(), strict=True):
-        expected = [as_stored(run(architecture, row, settled)[0]) for row in QUESTIONS]
+        expected = [as_stored(run_item(architecture, row, final_reply)[0]) for row in QUESTIONS]
         assert ends(store, job) == expected, job.name
-        assert store.jobs.get(job.id).reserved == 0
+        assert store.jobs.get(job.id).held == 0
     store.close()
     with Redis.from_url(redis_url) as server:
         # Chords are counted in the database, and messages are gone when they are done.

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from archon_batch.engine import failure_hook
 from archon_batch.engine import scheduler as beat
 from archon_batch.engine.app import app, settings
-from archon_batch.engine.scheduled_runs import Nights
+from archon_batch.engine.scheduled_runs import ScheduledRunProcesses
 from archon_batch.errors import InputError
 from archon_batch.store import Store, now
 
@@ -52,7 +52,7 @@ def _moment(text: str) -> datetime:
     ],
 )
 def test_the_latest_due_moment_is_the_one_before_now(when: str, moment: str, due: str) -> None:
-    assert beat.last_due(beat.hours(when), _moment(moment)) == _moment(due)
+    assert beat.last_due(beat.to_crontab(when), _moment(moment)) == _moment(due)
 
 
 @given(
@@ -65,7 +65,7 @@ def test_the_latest_due_moment_is_the_one_before_now(when: str, moment: str, due
 def test_no_due_moment_lies_between_the_latest_and_now(
     moment: datetime, minute: int, hour: str, weekday: str
 ) -> None:
-    cron = beat.hours(f"{minute} {hour} * * {weekday}")
+    cron = beat.to_crontab(f"{minute} {hour} * * {weekday}")
 
     due = beat.last_due(cron, moment)
 
@@ -94,11 +94,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def scheduler(folder: Path) -> Iterator[Callable[[], beat.NightScheduler]]:
-    made: list[beat.NightScheduler] = []
+def scheduler(folder: Path) -> Iterator[Callable[[], beat.JobFileScheduler]]:
+    made: list[beat.JobFileScheduler] = []
 
-    def make() -> beat.NightScheduler:
-        made.append(beat.NightScheduler(app, schedule_filename=str(folder)))
+    def make() -> beat.JobFileScheduler:
+        made.append(beat.JobFileScheduler(app, schedule_filename=str(folder)))
         return made[-1]
 
     yield make
@@ -106,19 +106,19 @@ def scheduler(folder: Path) -> Iterator[Callable[[], beat.NightScheduler]]:
         one.close()
 
 
-Make = Callable[[], beat.NightScheduler]
+Make = Callable[[], beat.JobFileScheduler]
 
 
 def _kept(folder: Path, days: int) -> None:
     """Have a night of so many days ago on record, done."""
     store = Store.open(_url(folder.parent))
     file, day = str(folder / "labels.yaml"), (now() - timedelta(days=days)).date()
-    store.nights.begin(file, day, "labels")
-    store.nights.end(file, day, "done", None, fails=False)
+    store.scheduled_runs.start(file, day, "labels")
+    store.scheduled_runs.finish(file, day, "done", None, failed=False)
     store.close()
 
 
-def _due(made: beat.NightScheduler) -> bool:
+def _due(made: beat.JobFileScheduler) -> bool:
     (entry,) = made.schedule.values()
     assert isinstance(entry, ScheduleEntry)
     return bool(entry.is_due()[0])
@@ -146,7 +146,7 @@ def test_a_night_that_starts_after_midnight_is_that_of_the_day_before(
     (folder / "labels.yaml").write_text(JOB.replace("0 2", "30 23"), encoding="utf-8")
     made = scheduler()
     begun: list[tuple[str, date]] = []
-    monkeypatch.setattr(made._nights, "begin", lambda file, day: begun.append((file, day)))
+    monkeypatch.setattr(made._runs, "start", lambda file, day: begun.append((file, day)))
     monkeypatch.setattr(beat, "now", lambda: _moment("2026-02-01T00:10:00"))
 
     made.apply_entry(*made.schedule.values())
@@ -159,10 +159,10 @@ def test_a_night_that_is_done_or_attended_is_not_started_again(folder: Path) -> 
     store = Store.open(_url(folder.parent))
     file, today = str(folder / "labels.yaml"), now().date()
     tomorrow = today + timedelta(days=1)
-    store.nights.begin(file, tomorrow, "labels")
-    nights = Nights(store)
+    store.scheduled_runs.start(file, tomorrow, "labels")
+    nights = ScheduledRunProcesses(store)
 
-    started = [nights.begin(file, day) for day in (today, tomorrow)]
+    started = [nights.start(file, day) for day in (today, tomorrow)]
 
     nights.stop()
     store.close()
@@ -252,10 +252,10 @@ def test_a_url_gets_the_facts_as_json(hook: tuple[str, list[tuple[str, Any]]]) -
     url, taken = hook
 
     with capture_logs() as events:
-        failure_hook.tell(f"{url}/204", FACTS)
+        failure_hook.notify(f"{url}/204", FACTS)
 
     assert taken == [("/204", FACTS)]
-    assert [e["event"] for e in events] == ["failure_told"]
+    assert [e["event"] for e in events] == ["failure_hook_notified"]
 
 
 @pytest.mark.parametrize("status", [307, 302, 500])
@@ -265,7 +265,7 @@ def test_a_redirect_is_not_followed_and_no_failure_to_tell_is_raised(
     url, taken = hook
 
     with capture_logs() as events:
-        failure_hook.tell(f"{url}/{status}", FACTS)
+        failure_hook.notify(f"{url}/{status}", FACTS)
 
     assert [path for path, _ in taken] == [f"/{status}"]
     assert [e["event"] for e in events] == ["on_failure_failed"]
@@ -275,9 +275,9 @@ def test_a_redirect_is_not_followed_and_no_failure_to_tell_is_raised(
 def test_a_url_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket  # noqa: PLC0415
 
-    monkeypatch.setattr(failure_hook, "_REQUEST", 0.2)
+    monkeypatch.setattr(failure_hook, "_REQUEST_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs() as events:
-        failure_hook.tell(f"http://127.0.0.1:{silent.getsockname()[1]}/", FACTS)
+        failure_hook.notify(f"http://127.0.0.1:{silent.getsockname()[1]}/", FACTS)
 
     assert [e["event"] for e in events] == ["on_failure_failed"]
 
@@ -290,7 +290,7 @@ def test_a_command_has_the_facts_in_its_environment_and_no_shell(
         "json.dump([dict(os.environ), sys.argv[2:]], open(sys.argv[1], 'w'))"
     )
 
-    failure_hook.tell([sys.executable, "-c", code, str(tmp_path / "told"), "$HOME; ls"], FACTS)
+    failure_hook.notify([sys.executable, "-c", code, str(tmp_path / "told"), "$HOME; ls"], FACTS)
 
     environment, arguments = json.loads((tmp_path / "told").read_text())
     assert arguments == ["$HOME; ls"]
@@ -301,17 +301,17 @@ def test_a_command_has_the_facts_in_its_environment_and_no_shell(
 @pytest.mark.parametrize("command", [["/no/such/command"], [sys.executable, "-c", "1/0"]])
 def test_a_command_that_fails_is_logged_and_no_more(command: list[str]) -> None:
     with capture_logs() as events:
-        failure_hook.tell(command, FACTS)
+        failure_hook.notify(command, FACTS)
 
     assert [e["event"] for e in events] == ["on_failure_failed"]
 
 
 def test_a_command_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failure_hook, "_COMMAND", 0.2)
+    monkeypatch.setattr(failure_hook, "_COMMAND_TIMEOUT", 0.2)
     began = time.monotonic()
 
     with capture_logs() as events:
-        failure_hook.tell([sys.executable, "-c", "import time; time.sleep(30)"], FACTS)
+        failure_hook.notify([sys.executable, "-c", "import time; time.sleep(30)"], FACTS)
 
     assert time.monotonic() - began < 15
     assert events[0]["why"] == subprocess.TimeoutExpired.__name__

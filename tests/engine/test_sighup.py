@@ -9,7 +9,7 @@ import pytest
 
 from archon_batch.engine import sighup
 from tests.acceptance.stage import PRICES, Stage, until
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 ONE = """\
 models: {{m: {{model: openai/stand-in, api_base: "{url}", price: {{input: {input}, output: {output}}}}}}}
@@ -44,20 +44,20 @@ def in_a_terminal(stage, *arguments):
 
 
 def test_calls_land_when_the_terminal_of_their_command_goes(stage):
-    with Provider(prices=PRICES, latency=1.5) as provider:
+    with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)
         command, terminal = in_a_terminal(
             stage, "submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night",
             "--shard", "1", "--processes", "2",
         )  # fmt: skip
-        until(lambda: provider.requests >= 6)
+        until(lambda: provider.request_count >= 6)
         os.close(terminal)
         status = command.wait(60)
         found = stage.json("status", "night")
 
     assert status == 130
     assert found["attempts_in_doubt"] == 0
-    assert 6 <= found["answered"] == provider.requests < 24
+    assert 6 <= found["answered"] == provider.request_count < 24
     assert stage.nano_usd("night") == provider.bill
 
 
@@ -72,7 +72,7 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
         if celery
         else ["archon_batch", "worker", str(pool)]
     )  # fmt: skip
-    with Provider(prices=PRICES, latency=1.5) as provider:
+    with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)
         stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
         with (stage.folder / "worker.log").open("w") as log:
@@ -80,7 +80,7 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
                 [sys.executable, "-m", *started], cwd=stage.folder, env=stage.environment,
                 stdout=log, stderr=log,
             )  # fmt: skip
-        until(lambda: provider.requests >= 6)
+        until(lambda: provider.request_count >= 6)
         for _ in range(2):
             worker.send_signal(signal.SIGHUP)
         status = worker.wait(60)
@@ -88,14 +88,14 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
 
     assert status == 0, (stage.folder / "worker.log").read_text()
     assert found["attempts_in_doubt"] == 0
-    assert 6 <= found["calls"] == provider.requests < 24
+    assert 6 <= found["calls"] == provider.request_count < 24
 
 
 def test_what_nohup_has_ignored_stays_ignored(monkeypatch):
     monkeypatch.setattr(sighup, "_IGNORED", True)
     heard = []
 
-    undo = sighup.heed(lambda *_: heard.append("hung up"))
+    undo = sighup.handle_sighup(lambda *_: heard.append("hung up"))
     try:
         os.kill(os.getpid(), signal.SIGHUP)
     finally:

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from archon_batch.engine import runtime, tasks
 from archon_batch.engine.app import settings
-from archon_batch.engine.runtime import Process
+from archon_batch.engine.runtime import Runtime
 from archon_batch.settings import Settings
 from tests.builders import a_job
 
@@ -17,7 +17,7 @@ TURN = (0, "0123456789abcdef")
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "settings", replace(settings, broker_url="redis://elsewhere/0"))
-    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     runtime.install(opened)
     yield opened
     runtime.install(None)
@@ -26,7 +26,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("task", "more"), [(tasks.advance, []), (tasks.place, [[[0, ["0.0.0.0"]]]])]
+    ("task", "more"), [(tasks.advance_task, []), (tasks.execute_task, [[[0, ["0.0.0.0"]]]])]
 )
 def test_a_message_of_an_unknown_job_is_told_and_handed_back_a_few_times(task, more):
     with capture_logs() as logs:
@@ -38,7 +38,7 @@ def test_a_message_of_an_unknown_job_is_told_and_handed_back_a_few_times(task, m
 
 
 @pytest.mark.parametrize(
-    ("task", "more"), [(tasks.advance, []), (tasks.place, [[[0, ["0.0.0.0"]]]])]
+    ("task", "more"), [(tasks.advance_task, []), (tasks.execute_task, [[[0, ["0.0.0.0"]]]])]
 )
 def test_a_message_whose_turn_is_over_does_nothing(here, task, more):
     job = a_job(here.store)

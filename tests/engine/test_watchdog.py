@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from archon_batch.engine import queues, runtime, watchdog
 from archon_batch.engine.app import app
-from archon_batch.engine.broker import carrier, waiting
-from archon_batch.engine.in_process import embedded
-from archon_batch.engine.runtime import Process
-from archon_batch.engine.start_job import start
+from archon_batch.engine.broker import carrier, queue_lengths
+from archon_batch.engine.in_process import in_process_workers
+from archon_batch.engine.runtime import Runtime
+from archon_batch.engine.start_job import start_job
 from archon_batch.errors import BrokerError
 from archon_batch.settings import Settings
-from archon_batch.store import Started
-from archon_batch.store.process_identity import me
+from archon_batch.store import Admitted
+from archon_batch.store.process_identity import current_process_id
 from tests.builders import a_job, a_start, an_architecture
 
 ELSEWHERE = "elsewhere:1:1"
@@ -23,7 +23,7 @@ ELSEWHERE = "elsewhere:1:1"
 
 @pytest.fixture
 def here(tmp_path):
-    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     yield opened
     opened.close()
     app.control.purge()
@@ -42,13 +42,13 @@ def aged(here, table, column, seconds=30):
 
 def lost(here, job):
     """The job's lines, as they are when their messages are lost."""
-    turns = here.store.lines.begin(job.id, 4, carrier(), queues.JOINS)
+    turns = here.store.lines.begin(job.id, 4, carrier(), queues.PLANNING)
     aged(here, "lines", "moved")
     return turns
 
 
 def sent():
-    return waiting(queues.ALL)[queues.JOINS]
+    return queue_lengths(queues.ALL)[queues.PLANNING]
 
 
 def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
@@ -57,7 +57,7 @@ def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
     pause = threading.Event()
     end = time.monotonic() + 40
 
-    with embedded(here):
+    with in_process_workers(here):
         here.sweeper.look()
         while here.store.jobs.get(job.id).state != "done":
             assert time.monotonic() < end
@@ -91,7 +91,7 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
     lost(here, a_small_job(here, name="unlucky"))
     aged(here, "lines", "sent")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
-    start(here.store, job)
+    start_job(here.store, job)
     one = next(s.turn for s in here.store.lines.still(carrier(), -60) if s.turn.job == job.id)
 
     here.sweeper.look()
@@ -118,7 +118,7 @@ def test_a_line_that_somebody_works_on_is_left_alone(here):
 
 def test_the_lines_of_another_command_are_its_own(here):
     job = a_small_job(here)
-    here.store.lines.begin(job.id, 4, ELSEWHERE, queues.JOINS)
+    here.store.lines.begin(job.id, 4, ELSEWHERE, queues.PLANNING)
     aged(here, "lines", "moved")
 
     here.sweeper.look()
@@ -145,7 +145,7 @@ def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatc
         raise BrokerError("redis://elsewhere", "timed out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(watchdog, "waiting", cut_off)
+        patch.setattr(watchdog, "queue_lengths", cut_off)
         with pytest.raises(BrokerError):
             here.sweeper.look()
     # Its next look may be sooner than another's.
@@ -167,7 +167,7 @@ def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(her
     here.sweeper._since -= 60
     here.sweeper.look()
 
-    assert isinstance(begun, Started)
+    assert isinstance(begun, Admitted)
     assert early > 0
     assert here.store.jobs.get(job.id).reserved == 0
     assert here.store.jobs.get(job.id).in_doubt == early
@@ -183,23 +183,23 @@ def test_a_process_that_was_frozen_judges_nobody(here):
 
 
 def test_a_process_that_ends_leaves_no_lease(tmp_path):
-    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
-    opened.sweeper.look()
+    opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened.watchdog.run_once()
     held = set(opened.store.leases.all())
     opened.close()
 
-    again = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    again = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     left = set(again.store.leases.all())
     again.close()
 
-    assert held == {me(), f"sweeper of {me()}"}
-    assert left == {me()}
+    assert held == {current_process_id(), f"sweeper of {current_process_id()}"}
+    assert left == {current_process_id()}
 
 
 def test_what_started_twice_plans_no_shard_twice(here):
     job = a_small_job(here, questions=3, shard=1)
-    start(here.store, job)
-    start(here.store, job)
+    start_job(here.store, job)
+    start_job(here.store, job)
 
     # The first three messages find that their turn is over.
     assert sent() == 6
@@ -207,12 +207,12 @@ def test_what_started_twice_plans_no_shard_twice(here):
 
 
 def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "_HOUSEKEEPING", 0.01)
+    monkeypatch.setattr(runtime, "_WATCHDOG_INTERVAL", 0.01)
     kept, lived = threading.Event(), threading.Semaphore(0)
-    monkeypatch.setattr(watchdog.Sweeper, "look", lambda _self: kept.wait(30))
-    monkeypatch.setattr(watchdog.Sweeper, "live", lambda _self: lived.release())
+    monkeypatch.setattr(watchdog.Watchdog, "run_once", lambda _self: kept.wait(30))
+    monkeypatch.setattr(watchdog.Watchdog, "heartbeat", lambda _self: lived.release())
 
-    opened = Process(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     try:
         # At its start, and while the look is at it.
         assert [lived.acquire(timeout=30) for _ in range(4)] == [True] * 4
@@ -224,7 +224,7 @@ def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monke
 def test_a_job_has_as_many_lines_as_the_processes_that_live_can_work_on(here, monkeypatch):
     monkeypatch.setattr(here.sweeper, "_carrier", "broker")
     job = a_small_job(here, questions=9, shard=1, width=2)
-    here.store.lines.begin(job.id, job.width, "broker", queues.JOINS)
+    here.store.lines.begin(job.id, job.concurrent_shards, "broker", queues.PLANNING)
 
     here.sweeper.look()
     alone = here.store.lines.widths("broker")[job.id]

@@ -17,7 +17,9 @@ from tests.acceptance.stage import Stage, until
 
 
 def test_a_pool_s_process_is_a_plain_celery_worker():
-    line = worker_pool.command(PoolFile(queues=("calls", "calls.openai"), concurrency=8), "night-1")
+    line = worker_pool.worker_command(
+        PoolFile(queues=("calls", "calls.openai"), concurrency=8), "night-1"
+    )
 
     assert line[1:6] == ["-m", "celery", "-A", "archon_batch.engine.app", "worker"]
     told = dict(zip(line[6:-1:2], line[7::2], strict=False))
@@ -36,17 +38,17 @@ def test_a_pool_s_process_is_a_plain_celery_worker():
     ],
 )
 def test_each_process_has_a_port_of_its_own_for_its_metrics(monkeypatch, environment, port, told):
-    monkeypatch.setattr(worker_pool, "settings", Settings(metrics=environment))
+    monkeypatch.setattr(worker_pool, "settings", Settings(metrics_address=environment))
     pool = PoolFile(queues=("calls",), processes=3, metrics_port=port)
 
-    assert worker_pool.environment(pool, 2).get("ARCHON_BATCH_METRICS") == told
+    assert worker_pool.worker_environment(pool, 2).get("ARCHON_BATCH_METRICS") == told
 
 
 def test_a_pool_s_width_is_its_processes(monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_MAX_IN_FLIGHT", "7")
 
-    own = worker_pool.environment(PoolFile(queues=("calls",), max_in_flight=9), 0)
-    other = worker_pool.environment(PoolFile(queues=("calls",)), 0)
+    own = worker_pool.worker_environment(PoolFile(queues=("calls",), max_in_flight=9), 0)
+    other = worker_pool.worker_environment(PoolFile(queues=("calls",)), 0)
 
     assert own["ARCHON_BATCH_MAX_IN_FLIGHT"] == "9"
     assert other["ARCHON_BATCH_MAX_IN_FLIGHT"] == "7"
@@ -80,9 +82,9 @@ def test_what_dies_is_started_again_and_a_second_order_kills_what_does_not_end(
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker_pool, "_AGAIN", 0.0)
-    monkeypatch.setattr(worker_pool, "command", lambda *_: [sys.executable, "-c", WORKS])
-    pool = worker_pool._Pool(PoolFile(queues=("calls",)), "night")
+    monkeypatch.setattr(worker_pool, "_RESTART_DELAY", 0.0)
+    monkeypatch.setattr(worker_pool, "worker_command", lambda *_: [sys.executable, "-c", WORKS])
+    pool = worker_pool._WorkerPool(PoolFile(queues=("calls",)), "night")
 
     def begun():
         file = tmp_path / "begun"

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from archon_batch.errors import DatasetError
-from archon_batch.evaluation import Part, Record
-from archon_batch.evaluation.benchmark_files import published
+from archon_batch.evaluation import BenchmarkRecord, FileSet
+from archon_batch.evaluation.benchmark_files import read_benchmark_files
 
-ROWS = Part("rows", ("rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.parquet", "*/*.json"))
-OTHERS = Part("others", ("more/*.csv",), needed=False, columns=("a", "b"))
+ROWS = FileSet("rows", ("rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.parquet", "*/*.json"))
+OTHERS = FileSet("others", ("more/*.csv",), required=False, columns=("a", "b"))
 
 
-def fields(records: Sequence[Record]) -> list[object]:
+def fields(records: Sequence[BenchmarkRecord]) -> list[object]:
     return [dict(record.fields) for record in records]
 
 
@@ -37,7 +37,7 @@ def test_rows_are_the_same_in_every_form(tmp_path: Path, form: str) -> None:
             arrow = pytest.importorskip("pyarrow")
             parquet = pytest.importorskip("pyarrow.parquet")
             parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / form)
-    found = published(tmp_path, (ROWS, OTHERS), {})
+    found = read_benchmark_files(tmp_path, (ROWS, OTHERS), {})
     assert fields(found.records["rows"]) == rows
     assert found.records["others"] == []
     assert [len(digest) for digest in found.digests.values()] == [64]
@@ -49,11 +49,13 @@ def test_the_first_pattern_that_fits_wins_and_a_file_of_ones_own_before_all(tmp_
     (tmp_path / "mine.jsonl").write_text('{"a": 3}\n')
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "x.csv").write_text("1,2\n")
-    found = published(tmp_path, (ROWS, OTHERS), {})
+    found = read_benchmark_files(tmp_path, (ROWS, OTHERS), {})
     assert fields(found.records["rows"]) == [{"a": 1}]
     assert fields(found.records["others"]) == [{"a": "1", "b": "2"}]
     assert list(found.digests) == ["rows.jsonl", "more/x.csv"]
-    named = published(tmp_path / "rows.json", (ROWS, OTHERS), {"others": tmp_path / "mine.jsonl"})
+    named = read_benchmark_files(
+        tmp_path / "rows.json", (ROWS, OTHERS), {"others": tmp_path / "mine.jsonl"}
+    )
     assert fields(named.records["rows"]) == [{"a": 2}]
     assert fields(named.records["others"]) == [{"a": 3}]
 
@@ -62,7 +64,7 @@ def test_a_file_may_hold_one_problem(tmp_path: Path) -> None:
     (tmp_path / "algebra").mkdir()
     for n in (2, 1):
         (tmp_path / "algebra" / f"{n}.json").write_text(f'{{"a": {n}}}')
-    found = published(tmp_path, (ROWS,), {}).records["rows"]
+    found = read_benchmark_files(tmp_path, (ROWS,), {}).records["rows"]
     assert [(record.file, record.fields["a"]) for record in found] == [
         ("algebra/1.json", 1),
         ("algebra/2.json", 2),
@@ -84,7 +86,7 @@ def test_what_is_not_as_published_is_refused_with_its_place(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DatasetError, match=why):
-        published(tmp_path, (ROWS,), {})
+        read_benchmark_files(tmp_path, (ROWS,), {})
 
 
 def test_a_table_without_a_header_has_as_many_cells_as_columns(tmp_path: Path) -> None:
@@ -92,4 +94,4 @@ def test_a_table_without_a_header_has_as_many_cells_as_columns(tmp_path: Path) -
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "x.csv").write_text('"1\n2",3\n4\n')
     with pytest.raises(DatasetError, match=r"more/x.csv:3: 1 cells; expected a, b"):
-        published(tmp_path, (ROWS, OTHERS), {})
+        read_benchmark_files(tmp_path, (ROWS, OTHERS), {})

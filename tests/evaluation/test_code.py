@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.evaluation import METRICS, Scored, pass_at_k
-from archon_batch.evaluation.metrics.code import Code
-from archon_batch.sandbox import Outcome
+from archon_batch.evaluation import METRICS, ScoredRow, pass_at_k
+from archon_batch.evaluation.metrics.code import CodeMetric
+from archon_batch.sandbox import SandboxTestResult
 
 HUMANEVAL = {
     "task_id": "T/0",
@@ -28,11 +28,11 @@ TALKS = {"input": ["4\n", "9\n"], "output": ["2.0\n", "3.0"]}
 class Never:
     """Runs nothing, and says that it failed."""
 
-    def tested(self, _programs, tests):
-        yield from [Outcome("failed", "never")] * len(tests)
+    def run_tests(self, _programs, tests):
+        yield from [SandboxTestResult("failed", "never")] * len(tests)
 
-    def printed(self, *_told):
-        return Outcome("failed", "never")
+    def check_output(self, *_told):
+        return SandboxTestResult("failed", "never")
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ class Never:
     ],
 )
 def test_a_program_is_right_when_it_passes_every_test(sandbox, answer, reference, value):
-    metric = Code(sandbox)
+    metric = CodeMetric(sandbox)
 
-    score = metric.score(answer, metric.prepared(reference))
+    score = metric.score(answer, metric.parse_reference(reference))
 
-    assert (score.value, score.unread) == (value, None)
+    assert (score.value, score.unparsed_reason) == (value, None)
 
 
 @pytest.mark.parametrize(
@@ -73,46 +73,58 @@ def test_a_program_is_right_when_it_passes_every_test(sandbox, answer, reference
 )  # fmt: skip
 def test_a_reference_without_tests_is_refused_with_what_would_do(reference):
     with pytest.raises(ValueError, match="tests: an object with entry_point and test"):
-        METRICS["code"]().prepared(reference)
+        METRICS["code"]().parse_reference(reference)
 
 
 def test_a_test_may_have_more_or_less_time(sandbox):
     del sandbox
     waits = "import time\ndef root(x):\n    time.sleep(0.5)\n    return x ** 0.5"
-    hasty, patient = METRICS["code"].of("0.2"), METRICS["code"].of("20")
+    hasty, patient = METRICS["code"].from_argument("0.2"), METRICS["code"].from_argument("20")
 
-    found = [one.score(waits, one.prepared(MBPP["test_list"][1:])) for one in (hasty, patient)]
+    found = [
+        one.score(waits, one.parse_reference(MBPP["test_list"][1:])) for one in (hasty, patient)
+    ]
 
     assert [score.value for score in found] == [0, 1]
-    assert found[0].read == "test 1: its time is up"
+    assert found[0].extracted == "test 1: its time is up"
     for text in ("0", "61", "nan", "soon", ""):
         with pytest.raises(ValueError, match=r"seconds for a test, from 0\.1 to 60"):
-            METRICS["code"].of(text)
+            METRICS["code"].from_argument(text)
 
 
 def test_an_answer_without_code_is_told_apart():
-    metric = Code(Never())
+    metric = CodeMetric(Never())
 
-    assert metric.score(" \n", metric.prepared(MBPP)).unread == "there is no code in the answer"
+    assert (
+        metric.score(" \n", metric.parse_reference(MBPP)).unparsed_reason
+        == "there is no code in the answer"
+    )
 
 
 @given(answer=st.text(), reference=st.sampled_from([HUMANEVAL, MBPP, TALKS]))
 def test_any_answer_has_a_score(answer, reference):
-    metric = Code(Never())
+    metric = CodeMetric(Never())
 
-    assert metric.score(answer, metric.prepared(reference)).value == 0
+    assert metric.score(answer, metric.parse_reference(reference)).value == 0
 
 
 def test_rows_of_one_reference_are_samples_of_one_problem():
-    metric = Code(Never())
+    metric = CodeMetric(Never())
     worth = [(HUMANEVAL, 1), (HUMANEVAL, 0), (MBPP, 0), (MBPP, 0)]
     rows = [
-        Scored(ix, str(ix), "", metric.prepared(of), {}, metric.score("x", metric.prepared(of)))
+        ScoredRow(
+            ix,
+            str(ix),
+            "",
+            metric.parse_reference(of),
+            {},
+            metric.score("x", metric.parse_reference(of)),
+        )
         for ix, (of, _) in enumerate(worth)
     ]
     right = [type(row.score)(float(value)) for row, (_, value) in zip(rows, worth, strict=True)]
     rows = [
-        Scored(r.ix, r.row_id, r.answer, r.reference, {}, s)
+        ScoredRow(r.ix, r.row_id, r.answer, r.reference, {}, s)
         for r, s in zip(rows, right, strict=True)
     ]
 

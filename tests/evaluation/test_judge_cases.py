@@ -2,13 +2,18 @@
 
 import pytest
 
-from archon_batch.archon import KINDS, Answer, GaveUp, Reply, run
+from archon_batch.archon import COMPONENT_TYPES, Answer, Failed, Reply, run_item
 from archon_batch.dataset import Dataset
 from archon_batch.errors import InputError
-from archon_batch.evaluation import judge_of
-from archon_batch.evaluation.judge_cases import Docket, docket, figures, verdicts
-from archon_batch.evaluation.scoring import judged, told
-from archon_batch.jobs.frozen_job import running
+from archon_batch.evaluation import judge_from_model
+from archon_batch.evaluation.judge_cases import (
+    JudgeBatch,
+    build_judge_batch,
+    judge_figures,
+    read_verdicts,
+)
+from archon_batch.evaluation.scoring import scores_from_verdicts, scores_to_json
+from archon_batch.jobs.frozen_job import load_frozen_job
 from archon_batch.jobs.submit import Submission, submit
 from archon_batch.store import Job, Store
 from tests.builders import MODEL, a_job, a_question
@@ -21,24 +26,24 @@ def a_job_with(store: Store, *answers: str | None, name: str | None = None) -> J
     rows = [a_question(row=f"q{n}") for n, _ in enumerate(answers)]
     job = a_job(store, questions=rows, name=name or repr(answers))
     ends = [
-        (n, Answer(text, "0.0.0") if text is not None else GaveUp(0, "refused"))
+        (n, Answer(text, "0.0.0") if text is not None else Failed(0, "refused"))
         for n, text in enumerate(answers)
     ]
-    store.items.end(job.id, ends)
+    store.items.finish(job.id, ends)
     return job
 
 
-def heard(store: Store, held: Docket, judge) -> Job:
+def heard(store: Store, held: JudgeBatch, judge) -> Job:
     """The judge's job, brought to its end by a function from a prompt to a reply."""
-    architecture = judge_of(MODEL, held.scale)
-    with Dataset.of("judging", held.rows()) as rows:
+    architecture = judge_from_model(MODEL, held.scale)
+    with Dataset.from_rows("judging", held.rows()) as rows:
         job, _ = submit(store, Submission(rows, architecture, {MODEL: None}))
-    frozen = running(job, KINDS).architecture
+    frozen = load_frozen_job(job, COMPONENT_TYPES).architecture
     ends = []
-    for ix, question in store.endings.questions(job.id):
-        end, _ = run(frozen, question, lambda call: Reply(judge(call.messages[-1].content)))
+    for ix, question in store.item_results.questions(job.id):
+        end, _ = run_item(frozen, question, lambda call: Reply(judge(call.messages[-1].content)))
         ends.append((ix, end))
-    store.items.end(job.id, ends)
+    store.items.finish(job.id, ends)
     return job
 
 
@@ -54,11 +59,13 @@ def honest(prompt: str) -> str:
 
 
 def scored(store: Store, job: Job, judge, *, baseline: str | None = None, scale="comparison"):
-    held = docket(store, job, scale, baseline=baseline, reference=None)
-    found = verdicts(store, heard(store, held, judge), scale)
+    held = build_judge_batch(store, job, scale, baseline=baseline, reference_field=None)
+    found = read_verdicts(store, heard(store, held, judge), scale)
     least = 1.0 if baseline is None else 0.0
-    scores = judged(store, job, "judged", held.scores(found), figures(held, found), least=least)
-    return told(scores, by=None, seed=0)
+    scores = scores_from_verdicts(
+        store, job, "judged", held.scores(found), judge_figures(held, found), min_score=least
+    )
+    return scores_to_json(scores, group_by=None, seed=0)
 
 
 def test_a_comparison_is_made_in_both_orders(store):
@@ -153,10 +160,10 @@ def test_a_row_that_was_given_up_has_the_lowest_rating_and_is_not_judged(store):
 def test_a_baseline_may_be_a_field_of_the_rows(store):
     job = a_job_with(store, "longer than its place")
 
-    held = docket(store, job, "comparison", baseline="place", reference="place")
+    held = build_judge_batch(store, job, "comparison", baseline="place", reference_field="place")
 
     (case,) = held.cases.values()
-    assert (case.other, case.reference) == ("q0", "q0")
+    assert (case.baseline_answer, case.reference) == ("q0", "q0")
 
 
 @pytest.mark.parametrize(
@@ -168,12 +175,12 @@ def test_what_is_missing_is_named(store, baseline, reference, why):
     job = a_job_with(store, "a", "b")
 
     with pytest.raises(InputError, match=why):
-        docket(store, job, "comparison", baseline=baseline, reference=reference)
+        build_judge_batch(store, job, "comparison", baseline=baseline, reference_field=reference)
 
 
 def test_the_same_docket_is_the_same_job(store):
     job = a_job_with(store, "a", "b")
-    held = docket(store, job, "rating", baseline=None, reference=None)
+    held = build_judge_batch(store, job, "rating", baseline=None, reference_field=None)
 
     first = heard(store, held, lambda _: "[[3]]")
 

@@ -11,7 +11,7 @@ from archon_batch.evaluation.metrics import maths
 
 def scored(answer, reference):
     metric = METRICS["math"]()
-    return metric.score(answer, metric.prepared(reference))
+    return metric.score(answer, metric.parse_reference(reference))
 
 
 @pytest.mark.parametrize(
@@ -52,28 +52,28 @@ def test_values_are_compared_and_not_how_they_are_written(answer, reference, val
 def test_no_number_is_taken_from_what_is_no_whole_answer(answer):
     score = scored(answer, "12")
 
-    assert (score.value, score.unread is None) == (0, False)
+    assert (score.value, score.unparsed_reason is None) == (0, False)
 
 
 @pytest.mark.parametrize("answer", ["", " \n"])
 def test_an_empty_answer_is_unread(answer):
-    assert scored(answer, "3").unread == "the answer is empty"
+    assert scored(answer, "3").unparsed_reason == "the answer is empty"
 
 
 def test_a_comparison_without_end_is_unread_and_the_next_is_made(monkeypatch):
     scored("1", "1")
-    monkeypatch.setattr(maths, "_PATIENCE", 1.0)
+    monkeypatch.setattr(maths, "_COMPARISON_TIMEOUT", 1.0)
 
     endless = scored(r"\boxed{9^{9^{9^{9}}}}", "3")
     monkeypatch.undo()
 
-    assert (endless.value, endless.unread) == (0, "no verdict in 1 s")
+    assert (endless.value, endless.unparsed_reason) == (0, "no verdict in 1 s")
     assert scored("1", "1").value == 1
 
 
 def test_a_process_that_died_is_started_again():
     scored("1", "1")
-    child = maths._child()
+    child = maths._comparison_process()
     assert child._process is not None
     child._process.kill()
     child._process.wait()
@@ -82,7 +82,7 @@ def test_a_process_that_died_is_started_again():
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
-    maths._child().close()
+    maths._comparison_process().close()
     monkeypatch.setattr(sys, "executable", "/bin/true")
 
     with pytest.raises(InputError, match=r"archon-batch\[score\]"):

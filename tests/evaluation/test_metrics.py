@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.evaluation import METRICS, Score, Scored
+from archon_batch.evaluation import METRICS, Score, ScoredRow
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -17,7 +17,7 @@ JSON = st.recursive(
 
 def scored(name, answer, reference):
     metric = METRICS[name]()
-    return metric.score(answer, metric.prepared(reference))
+    return metric.score(answer, metric.parse_reference(reference))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def scored(name, answer, reference):
 def test_an_answer_is_compared_with_its_reference(metric, answer, reference, value):
     score = scored(metric, answer, reference)
 
-    assert (score.value, score.unread) == (value, None)
+    assert (score.value, score.unparsed_reason) == (value, None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_answer_without_anything_to_compare_is_worth_nothing_and_told_apart(
     score = scored(metric, answer, reference)
 
     assert score.value == 0
-    assert score.unread
+    assert score.unparsed_reason
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_an_answer_without_anything_to_compare_is_worth_nothing_and_told_apart(
     ],
 )
 def test_a_reference_of_another_kind_is_refused_with_what_would_do(metric, reference):
-    with pytest.raises(ValueError, match=METRICS[metric].wants.split("(")[0]):
-        METRICS[metric]().prepared(reference)
+    with pytest.raises(ValueError, match=METRICS[metric].expected_reference.split("(")[0]):
+        METRICS[metric]().parse_reference(reference)
 
 
 SCHEMA = '{"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}'
@@ -131,25 +131,25 @@ SCHEMA = '{"type": "object", "required": ["a"], "properties": {"a": {"type": "in
 def test_what_stands_behind_a_metric_s_name_is_what_it_goes_by(
     metric, argument, answer, reference, value
 ):
-    found = METRICS[metric].of(argument)
+    found = METRICS[metric].from_argument(argument)
 
-    assert found.score(answer, found.prepared(reference)).value == value
+    assert found.score(answer, found.parse_reference(reference)).value == value
 
 
 def test_an_object_that_breaks_its_schema_says_where():
-    metric = METRICS["json"].of(SCHEMA)
+    metric = METRICS["json"].from_argument(SCHEMA)
 
     assert (
-        metric.score('{"a": "3"}', metric.prepared(None)).read
+        metric.score('{"a": "3"}', metric.parse_reference(None)).extracted
         == "$.a: '3' is not of type 'integer'"
     )
 
 
 def test_a_schema_fetches_nothing():
-    metric = METRICS["json"].of('{"$ref": "https://example.org/schema.json"}')
+    metric = METRICS["json"].from_argument('{"$ref": "https://example.org/schema.json"}')
 
     with pytest.raises(Exception, match=r"example\.org"):
-        metric.score('{"a": 1}', metric.prepared(None))
+        metric.score('{"a": 1}', metric.parse_reference(None))
 
 
 @pytest.mark.parametrize(
@@ -158,15 +158,15 @@ def test_a_schema_fetches_nothing():
 )
 def test_a_metric_refuses_what_it_does_not_take(metric, argument):
     with pytest.raises(ValueError, match=r"nothing|regular expression|JSON schema"):
-        METRICS[metric].of(argument)
+        METRICS[metric].from_argument(argument)
 
 
 def test_an_answer_that_names_two_labels_is_not_guessed_at():
     metric = METRICS["label"]()
     for label in ("negative", "positive", "very negative"):
-        metric.prepared(label)
+        metric.parse_reference(label)
 
-    assert metric.score("negative or positive", "negative").unread
+    assert metric.score("negative or positive", "negative").unparsed_reason
     # The longer of two of which one stands in the other.
     assert metric.score("this is very negative", "very negative").value == 1
 
@@ -174,9 +174,9 @@ def test_an_answer_that_names_two_labels_is_not_guessed_at():
 def test_labels_come_to_macro_f1_and_a_matrix():
     metric = METRICS["label"]()
     said = [("a", "a"), ("a", "b"), ("b", "b"), ("b", "b"), ("c", "nothing")]
-    references = [metric.prepared(of) for of, _ in said]
+    references = [metric.parse_reference(of) for of, _ in said]
     rows = [
-        Scored(ix, str(ix), answer, reference, {}, metric.score(answer, reference))
+        ScoredRow(ix, str(ix), answer, reference, {}, metric.score(answer, reference))
         for ix, ((_, answer), reference) in enumerate(zip(said, references, strict=True))
     ]
 
@@ -192,7 +192,7 @@ def test_labels_come_to_macro_f1_and_a_matrix():
 def test_a_metric_scores_any_text_and_refuses_any_reference_it_cannot_use(name, answer, reference):
     metric = METRICS[name]()
     try:
-        prepared = metric.prepared(reference)
+        prepared = metric.parse_reference(reference)
     except ValueError:
         return
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from archon_batch.archon import Answer, GaveUp
+from archon_batch.archon import Answer, Failed
 from archon_batch.errors import InputError
 from archon_batch.evaluation import METRICS, Score
-from archon_batch.evaluation.scoring import compared, score, told
+from archon_batch.evaluation.scoring import compare_scores, score_answers, scores_to_json
 from archon_batch.store import NewItem, NewJob
 from tests.builders import MODEL, a_job, a_question, an_architecture
 
@@ -17,7 +17,7 @@ def answered(store, job, *answers):
     store.items.end(
         job.id,
         [
-            (ix, GaveUp(0, "refused") if text is None else Answer(text, "0.0.0"))
+            (ix, Failed(0, "refused") if text is None else Answer(text, "0.0.0"))
             for ix, text in enumerate(answers)
         ],
     )
@@ -27,14 +27,14 @@ def answered(store, job, *answers):
 def test_each_row_with_an_end_has_a_score_and_the_others_are_counted(store):
     job = answered(store, a_job(store, questions=4), "row-0", "wrong", None)
 
-    scores = score(store, job, EXACT, "place")
+    scores = score_answers(store, job, EXACT, "place")
 
     assert [(row.row_id, row.score) for row in scores.rows] == [
         ("row-0", Score(1.0, "row-0")),
         ("row-1", Score(0.0, "wrong")),
         ("row-2", Score(0.0)),
     ]
-    figures = told(scores, by=None, seed=0)
+    figures = scores_to_json(scores, group_by=None, seed=0)
     assert (figures["mean"], figures["rows"]) == (pytest.approx(1 / 3), 3)
     assert (figures["given_up"], figures["open"], figures["unread"]) == (1, 1, 0)
 
@@ -42,10 +42,10 @@ def test_each_row_with_an_end_has_a_score_and_the_others_are_counted(store):
 def test_a_label_is_known_by_the_references_of_rows_that_come_later(store):
     job = answered(store, a_job(store, questions=2), "it is row-1", "row-1")
 
-    scores = score(store, job, METRICS["label"](), "place")
+    scores = score_answers(store, job, METRICS["label"](), "place")
 
-    assert [row.score.read for row in scores.rows] == ["row-1", "row-1"]
-    assert scores.figures["confusion"]["row-0"] == {"row-1": 1}
+    assert [row.score.extracted for row in scores.rows] == ["row-1", "row-1"]
+    assert scores.extra_figures["confusion"]["row-0"] == {"row-1": 1}
 
 
 def test_a_row_that_was_refused_from_the_start_needs_no_reference(store):
@@ -53,11 +53,11 @@ def test_a_row_that_was_refused_from_the_start_needs_no_reference(store):
         submit_key="k" * 64,
         name="n",
         dataset="rows.jsonl",
-        architecture=an_architecture().as_data(),
+        architecture=an_architecture().to_dict(),
         prices={MODEL: None},
         options={},
-        shard=16,
-        width=4,
+        shard_size=16,
+        concurrent_shards=4,
         budget=None,
     )
     rows = [
@@ -66,7 +66,7 @@ def test_a_row_that_was_refused_from_the_start_needs_no_reference(store):
     ]
     job = answered(store, store.jobs.add(new, rows)[0], "4")
 
-    assert [row.score.value for row in score(store, job, EXACT, "gold").rows] == [1, 0]
+    assert [row.score.value for row in score_answers(store, job, EXACT, "gold").rows] == [1, 0]
 
 
 def test_two_jobs_are_compared_on_the_rows_that_both_have(store):
@@ -74,8 +74,8 @@ def test_two_jobs_are_compared_on_the_rows_that_both_have(store):
     rows = [a_question(row=name) for name in ("row-1", "row-2", "row-9")]
     theirs = answered(store, a_job(store, questions=rows, name="t"), "wrong", "wrong", "row-9")
 
-    difference = compared(
-        score(store, ours, EXACT, "place"), score(store, theirs, EXACT, "place"), 0
+    difference = compare_scores(
+        score_answers(store, ours, EXACT, "place"), score_answers(store, theirs, EXACT, "place"), 0
     )
 
     assert (difference["rows"], difference["mean"]) == (2, 0.5)
@@ -87,10 +87,16 @@ def test_jobs_without_a_row_in_common_cannot_be_compared(store):
     theirs = answered(store, a_job(store, questions=[a_question(row="other")], name="t"), "a")
 
     with pytest.raises(InputError, match="no scored row in common"):
-        compared(score(store, ours, EXACT, "place"), score(store, theirs, EXACT, "place"), 0)
+        compare_scores(
+            score_answers(store, ours, EXACT, "place"),
+            score_answers(store, theirs, EXACT, "place"),
+            0,
+        )
 
 
 def test_a_job_of_which_no_row_has_an_end_has_no_mean(store):
-    figures = told(score(store, a_job(store), EXACT, "place"), by="place", seed=0)
+    figures = scores_to_json(
+        score_answers(store, a_job(store), EXACT, "place"), group_by="place", seed=0
+    )
 
     assert (figures["mean"], figures["rows"], figures["open"], figures["by"]) == (None, 0, 2, [])

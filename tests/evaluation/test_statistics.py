@@ -5,15 +5,15 @@ from statistics import fmean
 
 import pytest
 
-from archon_batch.evaluation import difference, mean
+from archon_batch.evaluation import bootstrap_mean, paired_difference
 
 
 def test_of_nothing_there_is_no_mean():
-    assert mean([]) is None
+    assert bootstrap_mean([]) is None
 
 
 def test_values_that_are_all_alike_leave_no_doubt():
-    found = mean([1.0] * 20)
+    found = bootstrap_mean([1.0] * 20)
 
     assert found is not None
     assert (found.value, found.low, found.high, found.n) == (1, 1, 1, 20)
@@ -22,13 +22,13 @@ def test_values_that_are_all_alike_leave_no_doubt():
 def test_the_same_values_and_seed_give_the_same_interval():
     values = [n * n / 1600 for n in range(40)]
 
-    assert mean(values, 3) == mean(values, 3)
-    assert mean(values, 3) != mean(values, 4)
+    assert bootstrap_mean(values, 3) == bootstrap_mean(values, 3)
+    assert bootstrap_mean(values, 3) != bootstrap_mean(values, 4)
 
 
 def test_the_interval_is_that_of_the_binomial():
     # 60 of 100: the exact 95 % interval of the mean is 0.50 to 0.69 or so.
-    found = mean([1.0] * 60 + [0.0] * 40)
+    found = bootstrap_mean([1.0] * 60 + [0.0] * 40)
 
     assert found is not None
     assert found.low == pytest.approx(0.504, abs=0.015)
@@ -41,7 +41,7 @@ def test_the_interval_holds_the_truth_nineteen_times_of_twenty(n):
     trials = 60
     held = 0
     for trial in range(trials):
-        found = mean([float(dice.random() < 0.3) for _ in range(n)], trial)
+        found = bootstrap_mean([float(dice.random() < 0.3) for _ in range(n)], trial)
         assert found is not None
         held += found.low <= 0.3 <= found.high
 
@@ -52,7 +52,7 @@ def test_resampling_and_the_normal_distribution_meet_where_one_takes_over():
     dice = random.Random(2)  # noqa: S311
     values = [dice.random() for _ in range(2_001)]
 
-    by_normal, by_resampling = mean(values), mean(values[:-1])
+    by_normal, by_resampling = bootstrap_mean(values), bootstrap_mean(values[:-1])
 
     assert by_normal is not None
     assert by_resampling is not None
@@ -63,7 +63,7 @@ def test_resampling_and_the_normal_distribution_meet_where_one_takes_over():
 def test_a_difference_is_of_pairs():
     # Rows differ much, and ours is better by a tenth in each: of that there is no doubt.
     theirs = [0.0, 0.2, 0.4, 0.6, 0.8] * 4
-    found = difference([value + 0.1 for value in theirs], theirs)
+    found = paired_difference([value + 0.1 for value in theirs], theirs)
 
     assert found is not None
     assert found.value == pytest.approx(0.1)

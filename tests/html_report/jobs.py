@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from archon_batch.archon import KINDS, Ask, Call, Question, Reply, plan
-from archon_batch.jobs.frozen_job import running
-from archon_batch.store import CallId, Job, Started, Store, now
+from archon_batch.archon import COMPONENT_TYPES, Call, CallsNeeded, Question, Reply, plan_item
+from archon_batch.jobs.frozen_job import load_frozen_job
+from archon_batch.store import Admitted, CallId, Job, Store, now
 from tests.builders import a_finish, a_job, a_start, an_architecture
 
 Saying = Callable[[int, Call], str | Reply]
@@ -22,15 +22,15 @@ def a_played_job(
 ) -> Job:
     """A job whose rows, or the first so many of them, have come to their ends."""
     job = a_job(store, architecture=an_architecture(*layers, **top), questions=questions)
-    architecture = running(job, KINDS).architecture
+    architecture = load_frozen_job(job, COMPONENT_TYPES).architecture
     for ix in range(job.rows if rows is None else rows):
-        while found := store.items.open_among(job.id, [ix]):
-            step = plan(architecture, found[0].question, found[0].replies)
-            if isinstance(step, Ask):
+        while found := store.items.open_by_index(job.id, [ix]):
+            step = plan_item(architecture, found[0].question, found[0].replies)
+            if isinstance(step, CallsNeeded):
                 for call in step.calls:
                     settle(store, job, ix, call, say(ix, call))
             else:
-                store.items.end(job.id, [(ix, step)])
+                store.items.finish(job.id, [(ix, step)])
     return store.jobs.get(job.id)
 
 
@@ -42,12 +42,12 @@ def settle(
         job,
         call=CallId(job.id, ix, call.key),
         fingerprint=f"{ix}/{call.key}",
-        kind=call.kind,
+        kind=call.component_type,
         model=call.model.model,
         at=at,
     )
-    begun = store.clerk.begin(start).result(30)
-    assert isinstance(begun, Started)
-    reply = said if isinstance(said, Reply) else Reply(said, finish="stop")
-    end = a_finish(start, begun.n, reply=reply, at=at + timedelta(seconds=seconds))
-    store.clerk.settle(end).result(30)
+    begun = store.attempt_writer.admit(start).result(30)
+    assert isinstance(begun, Admitted)
+    reply = said if isinstance(said, Reply) else Reply(said, finish_reason="stop")
+    end = a_finish(start, begun.attempt_number, reply=reply, at=at + timedelta(seconds=seconds))
+    store.attempt_writer.settle(end).result(30)

@@ -2,28 +2,28 @@
 
 import pytest
 
-from archon_batch.html_report.agreement import BANDS, reader_of, said
+from archon_batch.html_report.agreement import BANDS, choose_reader, row_agreement
 from tests.builders import an_architecture
 
 
 def of(*layers, metric=None):
-    return reader_of(an_architecture(*layers).as_data(), metric)
+    return choose_reader(an_architecture(*layers).to_dict(), metric)
 
 
 def test_candidates_are_read_as_the_voter_reads_them() -> None:
     read, told = of("generator", {"type": "voter", "extract": "number"})
 
-    found = said([("a", "So it is 4."), ("a", "4.0"), ("b", "It is 5.")], "four, 4", read)
+    found = row_agreement([("a", "So it is 4."), ("a", "4.0"), ("b", "It is 5.")], "four, 4", read)
 
-    assert (found.made, found.most, found.band) == (3, 2, "60-79 % agree")
-    assert found.models == {"a": (2, 2), "b": (1, 0)}
+    assert (found.candidates, found.largest_group, found.band) == (3, 2, "60-79 % agree")
+    assert found.by_model == {"a": (2, 2), "b": (1, 0)}
     assert told == "the number that each gives as its answer"
 
 
 def test_a_voter_s_pattern_reads_them_too() -> None:
     read, _ = of("generator", {"type": "voter", "extract": "regex", "pattern": "<(.*?)>"})
 
-    assert said([("a", "well <x>"), ("a", "so <X>")], "<x>", read).most == 2
+    assert row_agreement([("a", "well <x>"), ("a", "so <X>")], "<x>", read).largest_group == 2
 
 
 @pytest.mark.parametrize(
@@ -39,29 +39,31 @@ def test_a_voter_s_pattern_reads_them_too() -> None:
 def test_without_a_voter_they_are_read_as_the_metric_does(metric, texts) -> None:
     read, _ = of("generator", metric=metric)
 
-    assert said([("a", text) for text in texts], None, read).band == "all agree"
+    assert row_agreement([("a", text) for text in texts], None, read).band == "all agree"
 
 
 def test_what_cannot_be_read_agrees_with_nothing() -> None:
     read, _ = of("generator", {"type": "voter", "extract": "number"})
 
-    found = said([("a", "who knows"), ("a", "nobody")], "who knows", read)
+    found = row_agreement([("a", "who knows"), ("a", "nobody")], "who knows", read)
 
-    assert (found.most, found.band, found.models) == (1, "no two agree", {"a": (2, 0)})
+    assert (found.largest_group, found.band, found.by_model) == (1, "no two agree", {"a": (2, 0)})
 
 
 def test_one_candidate_has_nobody_to_agree_with() -> None:
     read, _ = of("generator")
 
-    assert said([("a", "4")], "4", read).share is None
-    assert said([], None, read).share is None
+    assert row_agreement([("a", "4")], "4", read).share is None
+    assert row_agreement([], None, read).share is None
 
 
 @pytest.mark.parametrize("made", range(2, 40))
 def test_every_share_has_a_band(made) -> None:
     read, _ = of("generator")
     bands = [
-        said([("a", "4" if n < most else f"other {n}") for n in range(made)], None, read).band
+        row_agreement(
+            [("a", "4" if n < most else f"other {n}") for n in range(made)], None, read
+        ).band
         for most in range(1, made + 1)
     ]
 

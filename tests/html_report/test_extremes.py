@@ -3,15 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.html_report.agreement import Said
-from archon_batch.html_report.extremes import Pick, Picks
-from archon_batch.store import Account, Ending
+from archon_batch.html_report.agreement import RowAgreement
+from archon_batch.html_report.extremes import ExtremeRows, RankedRow
+from archon_batch.store import ItemResult, UsageTotals
 
 
 def a_pick(ix, score=None, *, status="answered", agree=(1, 1), notes=0, cost=0):
     made, most = agree
-    ending = Ending(ix, f"row-{ix}", status, None, None, [{}] * notes, {}, None, Account(cost=cost))
-    return Pick(ending, score, Said(made, most, {}))
+    ending = ItemResult(
+        ix, f"row-{ix}", status, None, None, [{}] * notes, {}, None, UsageTotals(cost=cost)
+    )
+    return RankedRow(ending, score, RowAgreement(made, most, {}))
 
 
 PICKS = st.lists(
@@ -32,11 +34,11 @@ PICKS = st.lists(
 @given(PICKS, st.integers(1, 6))
 def test_they_are_the_ends_of_all_rows_in_order(given_rows, most) -> None:
     rows = [a_pick(ix, **row) for ix, row in enumerate(given_rows)]
-    picks = Picks(most)
+    picks = ExtremeRows(most)
     for row in rows:
         picks.add(row)
 
-    ordered = sorted(rows, key=lambda row: row.rank)
+    ordered = sorted(rows, key=lambda row: row.sort_key)
     if len(rows) <= 2 * most:
         assert (picks.worst, picks.best) == (ordered, [])
     else:
@@ -48,8 +50,8 @@ def test_a_row_is_worse_by_its_score_before_all_else() -> None:
     right_and_dear = a_pick(0, 1.0, agree=(5, 1), notes=3, cost=100)
     wrong_and_sure = a_pick(1, 0.0, agree=(5, 5))
 
-    assert wrong_and_sure.rank < right_and_dear.rank
+    assert wrong_and_sure.sort_key < right_and_dear.sort_key
 
 
 def test_without_a_score_a_row_without_an_answer_is_the_worst() -> None:
-    assert a_pick(0, status="given_up", agree=(5, 5)).rank < a_pick(1, agree=(5, 1)).rank
+    assert a_pick(0, status="given_up", agree=(5, 5)).sort_key < a_pick(1, agree=(5, 1)).sort_key

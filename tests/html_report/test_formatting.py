@@ -13,11 +13,11 @@ from archon_batch.html_report import formatting
     ],
 )  # fmt: skip
 def test_money_has_the_digits_that_say_something(usd, told) -> None:
-    assert formatting.money(usd) == told
+    assert formatting.format_usd(usd) == told
 
 
 def test_money_says_what_is_not_in_it() -> None:
-    assert formatting.money(0.5, 1200) == "$0.5000 + 1,200 unpriced"
+    assert formatting.format_usd(0.5, 1200) == "$0.5000 + 1,200 unpriced"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_money_says_what_is_not_in_it() -> None:
     ],
 )  # fmt: skip
 def test_a_duration_is_told_in_its_own_measure(seconds, told) -> None:
-    assert formatting.duration(seconds) == told
+    assert formatting.format_duration(seconds) == told
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_duration_is_told_in_its_own_measure(seconds, told) -> None:
     ],
 )  # fmt: skip
 def test_a_share_is_nothing_or_all_only_where_it_is(part, whole, told) -> None:
-    assert formatting.share(part, whole) == told
+    assert formatting.format_percent(part, whole) == told

@@ -5,7 +5,7 @@ import pytest
 from archon_batch import html_report
 from archon_batch.archon import Question, Reply
 from archon_batch.evaluation import Score
-from archon_batch.html_report.collect import figures
+from archon_batch.html_report.collect import collect_report_data
 from tests.builders import a_question
 from tests.html_report.jobs import a_played_job
 
@@ -28,7 +28,7 @@ def plain(ix, call):
 def written(store, tmp_path):
     def write(job, **knobs):
         path = tmp_path / "report.html"
-        html_report.write(store, job, path, force=True, **knobs)
+        html_report.write_report(store, job, path, force=True, **knobs)
         return path
 
     return write
@@ -57,7 +57,9 @@ def test_what_models_and_rows_say_stays_text(store, written, look) -> None:
         store,
         [question],
         lambda _, call: (
-            Reply(None, failure=HOSTILE) if call.kind == "critic" else f"{HOSTILE}\x00\ud800"
+            Reply(None, failure=HOSTILE)
+            if call.component_type == "critic"
+            else f"{HOSTILE}\x00\ud800"
         ),
         *LAYERS,
         models={"x": {"model": "openai/<b>$x_1$</b>\u202e"}},
@@ -171,7 +173,9 @@ def test_light_and_dark_are_two_papers_with_one_text(store, written, look) -> No
 
 def test_scores_stand_first_with_their_interval_and_order_the_rows(store, written, look) -> None:
     job = a_played_job(store, 12, plain, *LAYERS)
-    right = {ix: Score(float(ix != 7)) for ix in range(11)} | {11: Score(None, unread="rubbish")}
+    right = {ix: Score(float(ix != 7)) for ix in range(11)} | {
+        11: Score(None, unparsed_reason="rubbish")
+    }
     store.scores.write(job.id, "number against gold", right)
     store.scores.write(job.id, "rating", {0: Score(7.0), 1: Score(9.0)})
 
@@ -195,7 +199,7 @@ def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:
     store.scores.write(job.id, "a", {0: Score(1.0)})
     store.scores.write(job.id, "rating", {0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
 
-    found = figures(store, job, shown=5, metric="rating")
+    found = collect_report_data(store, job, extreme_rows=5, metric="rating")
 
     assert [row["id"] for row in found.worst] == ["row-2", "row-0", "row-1"]
 
@@ -230,10 +234,15 @@ def test_of_many_rows_some_are_compared_and_the_page_says_so(
     job = a_played_job(store, 9, plain, {"type": "generator", "samples": 3})
     every = look(written(job)).inner_text("body")
     # The package names the function as the module.
-    monkeypatch.setitem(figures.__globals__, "_COMPARED", 4)
+    monkeypatch.setitem(collect_report_data.__globals__, "_COMPARED", 4)
 
     page = look(written(job)).inner_text("body")
 
-    assert figures(store, job, shown=5, metric=None).tally.agreement.rows.total() == 3
+    assert (
+        collect_report_data(
+            store, job, extreme_rows=5, metric=None
+        ).aggregates.agreement.rows_by_band.total()
+        == 3
+    )
     assert "Looked at is one row in 3." in page
     assert "Looked at" not in every

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archon_batch.archon import Answer, GaveUp, Message, Note, Question
+from archon_batch.archon import Answer, Failed, ItemWarning, Message, Question
 from archon_batch.errors import InputError
-from archon_batch.jobs.export import export, refuse_unwritable
+from archon_batch.jobs.export import export_job, validate_export_path
 from archon_batch.money import NanoUsd
-from archon_batch.store import Job, NewItem, NewJob, Started, Store, now
+from archon_batch.store import Admitted, Job, NewItem, NewJob, Store, now
 from tests.builders import a_finish, a_start
 
 FIELDS = [
@@ -33,11 +33,11 @@ FIELDS = [
 def job(store: Store) -> Job:
     """A job with an item of each status: answered, given up, open, and refused from the start."""
     job = a_job(store, "a", "b", "c", "d", refused={"d": "prompt: missing"})
-    store.items.end(
+    store.items.finish(
         job.id,
         [
-            (0, Answer("Because.", "0.0.0", (Note(1, 0, "unreadable", "no ranking"),))),
-            (1, GaveUp(0, "rate_limit after 6 attempts: slow down")),
+            (0, Answer("Because.", "0.0.0", (ItemWarning(1, 0, "unparsed", "no ranking"),))),
+            (1, Failed(0, "rate_limit after 6 attempts: slow down")),
         ],
     )
     return job
@@ -51,8 +51,8 @@ def a_job(store: Store, *ids: str, refused: dict[str, str] | None = None) -> Job
         architecture={},
         prices={},
         options={},
-        shard=16,
-        width=32,
+        shard_size=16,
+        concurrent_shards=32,
         budget=None,
     )
     items = (
@@ -64,15 +64,15 @@ def a_job(store: Store, *ids: str, refused: dict[str, str] | None = None) -> Job
         )
         for n, row_id in enumerate(ids)
     )
-    return store.jobs.add(new, items)[0]
+    return store.jobs.get_or_create(new, items)[0]
 
 
 def call(store: Store, job: Job, ix: int, fingerprint: str = "f", **finish: Any) -> None:
     """One call of the item, with its attempt and its reply unless one is found."""
     start = a_start(job, ix, fingerprint=fingerprint)
-    begun = store.clerk.begin(start).result()
-    if isinstance(begun, Started):
-        store.clerk.settle(a_finish(start, begun.n, **finish)).result()
+    begun = store.attempt_writer.admit(start).result()
+    if isinstance(begun, Admitted):
+        store.attempt_writer.settle(a_finish(start, begun.attempt_number, **finish)).result()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def cells(path: Path) -> list[dict[str, str]]:
 def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
     path = tmp_path / "out.jsonl"
 
-    count = export(store, job, path)
+    count = export_job(store, job, path)
 
     rows = lines(path)
     assert count == 4
@@ -101,7 +101,7 @@ def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
     ]
     assert [row["row"] for row in rows] == [{"gold": n, "note": "ä\u2028"} for n in range(4)]
     assert [row["notes"] for row in rows] == [
-        [{"layer": 1, "component": 0, "kind": "unreadable", "why": "no ranking"}], [], [], [],
+        [{"layer": 1, "component": 0, "kind": "unparsed", "why": "no ranking"}], [], [], [],
     ]  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def test_a_row_tells_what_it_took(store, tmp_path):
     call(store, job, 2)
     call(store, job, 1, fingerprint="g", cost=None)
 
-    export(store, job, path := tmp_path / "out.jsonl")
+    export_job(store, job, path := tmp_path / "out.jsonl")
 
     account = {row["id"]: [row[name] for name in FIELDS[4:12]] for row in lines(path)}
     assert account == {
@@ -127,7 +127,7 @@ def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
     store.clerk.begin(a_start(job, at=now() - timedelta(seconds=5))).result()
     store.items.end(job.id, [(0, Answer("a", "0.0.0"))])
 
-    export(store, job, path := tmp_path / "out.jsonl")
+    export_job(store, job, path := tmp_path / "out.jsonl")
 
     assert 5 <= lines(path)[0]["seconds"] < 60
 
@@ -147,8 +147,8 @@ def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
 def test_money_is_a_number_to_the_last_digit(store, job, tmp_path, cost, text):
     call(store, job, 0, cost=NanoUsd(cost))
 
-    export(store, job, tmp_path / "out.jsonl")
-    export(store, job, tmp_path / "out.csv")
+    export_job(store, job, tmp_path / "out.jsonl")
+    export_job(store, job, tmp_path / "out.csv")
 
     assert f'"cost_usd": {text}, ' in (tmp_path / "out.jsonl").read_text().splitlines()[0]
     assert cells(tmp_path / "out.csv")[0]["cost_usd"] == text
@@ -159,7 +159,7 @@ def test_money_is_a_number_to_the_last_digit(store, job, tmp_path, cost, text):
 
 def test_gzip_holds_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_path):
     for name in ("out.jsonl", "one.jsonl.gz", "two.JSONL.gz"):
-        export(store, job, tmp_path / name)
+        export_job(store, job, tmp_path / name)
 
     one, two = (tmp_path / "one.jsonl.gz").read_bytes(), (tmp_path / "two.JSONL.gz").read_bytes()
     assert gzip.decompress(one) == (tmp_path / "out.jsonl").read_bytes()
@@ -169,7 +169,7 @@ def test_gzip_holds_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_
 def test_no_line_of_json_lines_has_a_line_end_of_unicode_inside(store, job, tmp_path):
     store.items.end(job.id, [(2, Answer("a\x85b\u2028c\u2029d\r\n\x0b", "0.0.0"))])
 
-    export(store, job, path := tmp_path / "out.jsonl")
+    export_job(store, job, path := tmp_path / "out.jsonl")
 
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) == 4
@@ -180,7 +180,7 @@ def test_no_line_of_json_lines_has_a_line_end_of_unicode_inside(store, job, tmp_
 def test_csv_has_the_other_keys_as_json_and_no_notes(store, job, tmp_path):
     call(store, job, 0, cost=NanoUsd(1))
 
-    count = export(store, job, path := tmp_path / "out.csv")
+    count = export_job(store, job, path := tmp_path / "out.csv")
 
     rows = cells(path)
     assert count == len(rows) == 4
@@ -221,7 +221,7 @@ def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(
     job = a_job(store, "=id")
     store.items.end(job.id, [(0, Answer(answer, "0.0.0"))])
 
-    export(store, job, path := tmp_path / "out.csv")
+    export_job(store, job, path := tmp_path / "out.csv")
 
     (row,) = cells(path)
     assert (row["id"], row["answer"]) == ("'=id", cell)
@@ -232,7 +232,7 @@ def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path
     call(store, job, 0, cost=NanoUsd(9_999_999_999_999_999))
     call(store, job, 1, fingerprint="g", cost=None)
 
-    count = export(store, job, path := tmp_path / "out.parquet")
+    count = export_job(store, job, path := tmp_path / "out.parquet")
 
     rows = parquet.read_table(path).to_pylist()
     assert count == len(rows) == 4
@@ -248,7 +248,7 @@ def test_a_job_of_many_rows_is_written_part_by_part(store, tmp_path):
     job = a_job(store, *(f"q{n}" for n in range(1_234)))
 
     for name in ("out.jsonl", "out.csv", "out.parquet"):
-        assert export(store, job, tmp_path / name) == 1_234
+        assert export_job(store, job, tmp_path / name) == 1_234
 
     assert [row["id"] for row in lines(tmp_path / "out.jsonl")] == [f"q{n}" for n in range(1_234)]
 
@@ -261,8 +261,8 @@ def test_any_answer_comes_out_as_it_went_in(store, tmp_path, text):
     job = a_job(store, text.encode().hex())
     store.items.end(job.id, [(0, Answer(text, "0.0.0"))])
 
-    export(store, job, tmp_path / "out.jsonl", force=True)
-    export(store, job, tmp_path / "out.csv", force=True)
+    export_job(store, job, tmp_path / "out.jsonl", force=True)
+    export_job(store, job, tmp_path / "out.csv", force=True)
 
     assert lines(tmp_path / "out.jsonl")[0]["answer"] == text
     assert cells(tmp_path / "out.csv")[0]["answer"] in (text, f"'{text}")
@@ -273,7 +273,7 @@ def test_any_answer_comes_out_as_it_went_in(store, tmp_path, text):
 
 @pytest.mark.parametrize("target", [None, Path("-")])
 def test_without_a_file_the_lines_go_to_standard_output(store, job, target, capfdbinary):
-    count = export(store, job, target)
+    count = export_job(store, job, target)
 
     out, _ = capfdbinary.readouterr()
     assert count == 4
@@ -286,7 +286,7 @@ def test_a_reader_that_has_had_enough_ends_the_export_quietly(store, job, monkey
     with open(writing, "w", encoding="utf-8") as stdout:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", stdout)
 
-        rows = export(store, job)
+        rows = export_job(store, job)
 
     assert rows == 4
 
@@ -296,7 +296,7 @@ def test_standard_output_on_a_full_disk_says_so(store, job, monkeypatch):
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
 
         with pytest.raises(InputError, match="standard output: cannot be written: no space left"):
-            export(store, job)
+            export_job(store, job)
 
 
 def test_a_file_that_is_there_is_replaced_only_by_force(store, job, tmp_path):
@@ -304,10 +304,10 @@ def test_a_file_that_is_there_is_replaced_only_by_force(store, job, tmp_path):
     path.write_text("precious")
 
     with pytest.raises(InputError, match=r"out\.jsonl exists; --force replaces it$"):
-        export(store, job, path)
+        export_job(store, job, path)
     assert path.read_text() == "precious"
 
-    export(store, job, path, force=True)
+    export_job(store, job, path, force=True)
     assert len(lines(path)) == 4
 
 
@@ -329,8 +329,8 @@ def test_a_place_that_cannot_be_written_is_refused(store, job, tmp_path, name, r
     os.mkfifo(tmp_path / "pipe.csv")
 
     for check in (
-        lambda: refuse_unwritable(tmp_path / name, force=force),
-        lambda: export(store, job, tmp_path / name, force=force),
+        lambda: validate_export_path(tmp_path / name, force=force),
+        lambda: export_job(store, job, tmp_path / name, force=force),
     ):
         with pytest.raises(InputError) as caught:
             check()
@@ -342,7 +342,7 @@ def test_parquet_without_its_library_says_what_to_install(store, job, tmp_path, 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     with pytest.raises(InputError, match=r"Parquet needs: pip install archon-batch\[parquet\]"):
-        export(store, job, tmp_path / "out.parquet")
+        export_job(store, job, tmp_path / "out.parquet")
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.csv", "out.parquet"])
@@ -357,7 +357,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(
     monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(InputError, match="cannot be written: no space left on device"):
-        export(store, job, path, force=True)
+        export_job(store, job, path, force=True)
 
     assert path.read_text() == "precious"
     assert not list(tmp_path.glob(".archon-batch-*"))
@@ -372,7 +372,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(store, job, tmp_path, monk
     monkeypatch.setattr(store.endings, "all", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        export(store, job, tmp_path / "out.jsonl")
+        export_job(store, job, tmp_path / "out.jsonl")
 
     assert not list(tmp_path.glob("*out*"))
     assert not list(tmp_path.glob(".archon-batch-*"))

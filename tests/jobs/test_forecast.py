@@ -12,23 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    KINDS,
+    COMPONENT_TYPES,
     Architecture,
-    Bounds,
     Call,
     Component,
     Contribution,
+    CountRange,
     Message,
     Question,
     Reply,
     Request,
     Usage,
-    flows,
+    layer_flows,
     read_architecture,
-    run,
+    run_item,
 )
 from archon_batch.errors import ArchitectureError
-from archon_batch.jobs.forecast import Estimate, Forecast, Load, forecast, total
+from archon_batch.jobs.forecast import DatasetSize, Estimate, Forecast, forecast, total_forecast
 from archon_batch.money import Price
 from tests.builders import MODEL, a_question, an_architecture, architectures
 
@@ -36,9 +36,9 @@ PRICE = Price(150_000, 600_000)
 PRICES = dict.fromkeys([MODEL, "scripted/small", "scripted/large"], PRICE)
 
 #: One row with a query of 25 bytes.
-ROW = Load.of([a_question("x" * 25)])
+ROW = DatasetSize.from_questions([a_question("x" * 25)])
 
-LOADS = st.builds(Load, st.integers(1, 1000), st.integers(17, 10**6), st.integers(0, 10**6))
+LOADS = st.builds(DatasetSize, st.integers(1, 1000), st.integers(17, 10**6), st.integers(0, 10**6))
 
 TESTS, EVALUATOR = "unit_test_generator", "unit_test_evaluator"
 
@@ -50,17 +50,22 @@ def calls(estimates):
 def test_a_load_is_rows_and_the_bytes_of_their_messages():
     earlier = (Message("system", "abc"), Message("user", "é"))
 
-    load = Load.of([a_question("1234"), a_question("12", earlier=earlier)])
+    load = DatasetSize.from_questions([a_question("1234"), a_question("12", earlier=earlier)])
 
-    assert load == Load(
-        rows=2, query=(16 + 4) + (16 + 2), earlier=(16 + 3) + (16 + 2), system=16 + 3
+    assert load == DatasetSize(
+        rows=2,
+        query_bytes=(16 + 4) + (16 + 2),
+        history_bytes=(16 + 3) + (16 + 2),
+        system_bytes=16 + 3,
     )
 
 
 def test_the_loads_of_two_datasets_add_up():
     rows = [a_question("1234"), a_question("12", earlier=[Message("system", "abc")])]
 
-    assert Load.of(rows[:1]) + Load.of(rows[1:]) == Load.of(rows)
+    assert DatasetSize.from_questions(rows[:1]) + DatasetSize.from_questions(
+        rows[1:]
+    ) == DatasetSize.from_questions(rows)
 
 
 def test_calls_are_counted_by_layer():
@@ -71,7 +76,7 @@ def test_calls_are_counted_by_layer():
         {"type": "fuser", "samples": 3, "retries": 9},
     )
 
-    layers = forecast(architecture, PRICES, Load(100, 2_000, 0))
+    layers = forecast(architecture, PRICES, DatasetSize(100, 2_000, 0))
 
     assert calls(layers) == [(600, 600, 900), (100, 100, 300), (100, 100, 200), (300, 300, 3000)]
 
@@ -80,9 +85,9 @@ def test_calls_are_counted_by_layer():
 def test_calls_are_those_that_the_architecture_tells(architecture, load):
     layers = forecast(architecture, PRICES, load)
 
-    for layer, flow in zip(layers, flows(architecture), strict=True):
+    for layer, flow in zip(layers, layer_flows(architecture), strict=True):
         assert layer.low.calls == flow.calls.low * load.rows
-        assert layer.high.calls == flow.most * load.rows
+        assert layer.high.calls == flow.max_calls * load.rows
 
 
 def test_a_generators_tokens_are_those_of_its_prompt_and_its_reply():
@@ -90,7 +95,9 @@ def test_a_generators_tokens_are_those_of_its_prompt_and_its_reply():
         {"type": "generator", "max_tokens": 500, "no_system": True, "retries": 0}
     )
 
-    (layer,) = forecast(architecture, PRICES, Load(rows=1, query=24 * 100, earlier=0))
+    (layer,) = forecast(
+        architecture, PRICES, DatasetSize(rows=1, query_bytes=24 * 100, history_bytes=0)
+    )
 
     prompts = [e.prompt_tokens for e in (layer.low, layer.expected, layer.high)]
     assert prompts == [2_400 // 6, 2_400 // 4, 2_400]
@@ -111,8 +118,12 @@ def test_a_generators_tokens_are_those_of_its_prompt_and_its_reply():
 def test_a_prompt_grows_by_a_number_of_copies_of_its_row(layers, copies):
     architecture = an_architecture(*layers)
 
-    short = total(forecast(architecture, PRICES, Load(1, 1_000, 0))).expected.prompt_tokens
-    long = total(forecast(architecture, PRICES, Load(1, 41_000, 0))).expected.prompt_tokens
+    short = total_forecast(
+        forecast(architecture, PRICES, DatasetSize(1, 1_000, 0))
+    ).expected.prompt_tokens
+    long = total_forecast(
+        forecast(architecture, PRICES, DatasetSize(1, 41_000, 0))
+    ).expected.prompt_tokens
 
     assert long - short == copies * 40_000 // 4
 
@@ -120,8 +131,12 @@ def test_a_prompt_grows_by_a_number_of_copies_of_its_row(layers, copies):
 def test_turns_before_the_query_are_in_every_prompt_once():
     architecture = an_architecture("generator", "critic", "fuser")
 
-    without = total(forecast(architecture, PRICES, Load(1, 100, 0))).expected.prompt_tokens
-    with_them = total(forecast(architecture, PRICES, Load(1, 100, 4_000))).expected.prompt_tokens
+    without = total_forecast(
+        forecast(architecture, PRICES, DatasetSize(1, 100, 0))
+    ).expected.prompt_tokens
+    with_them = total_forecast(
+        forecast(architecture, PRICES, DatasetSize(1, 100, 4_000))
+    ).expected.prompt_tokens
 
     assert with_them - without == 3 * 4_000 // 4
 
@@ -131,7 +146,9 @@ def test_system_messages_are_in_every_prompt_once():
     architecture = an_architecture(takers, "critic", "fuser")
 
     short, long = (
-        total(forecast(architecture, PRICES, Load(1, 100, 400 + size, system=size)))
+        total_forecast(
+            forecast(architecture, PRICES, DatasetSize(1, 100, 400 + size, system_bytes=size))
+        )
         for size in (400, 4_400)
     )
 
@@ -157,12 +174,12 @@ def test_what_has_no_price_has_no_cost():
 
     assert (free.low.cost, free.expected.cost, free.high.cost) == (None, None, None)
     assert dear.high.cost is not None
-    assert total([free, dear]).expected.cost is None
-    assert total([free, dear]).expected.calls == 3
+    assert total_forecast([free, dear]).expected.cost is None
+    assert total_forecast([free, dear]).expected.calls == 3
 
 
 def test_nothing_comes_to_nothing():
-    assert total([]) == Forecast(Estimate(), Estimate(), Estimate())
+    assert total_forecast([]) == Forecast(Estimate(), Estimate(), Estimate())
 
 
 @given(architecture=architectures(), load=LOADS)
@@ -195,10 +212,12 @@ def test_a_reply_that_has_a_form_is_expected_to_be_as_brief_as_it_may_be():
 
 @given(architecture=architectures(), one=LOADS, other=LOADS)
 def test_two_datasets_take_what_they_take_together(architecture, one, other):
-    both = Load(one.rows + other.rows, one.query + other.query, one.earlier + other.earlier)
+    both = DatasetSize(one.rows + other.rows, one.query + other.query, one.earlier + other.earlier)
 
-    apart = total(forecast(architecture, PRICES, one) + forecast(architecture, PRICES, other))
-    together = total(forecast(architecture, PRICES, both))
+    apart = total_forecast(
+        forecast(architecture, PRICES, one) + forecast(architecture, PRICES, other)
+    )
+    together = total_forecast(forecast(architecture, PRICES, both))
 
     for case in ("low", "expected", "high"):
         summed, whole = getattr(apart, case), getattr(together, case)
@@ -259,21 +278,21 @@ class Provider:
         return -(-len(text) // self.bytes_per_token)
 
     def written(self, call: Call, size: int, luck: Random) -> str:
-        if call.form is None:
+        if call.reply_format is None:
             return luck.choice("abcdefg") * size
-        if call.kind == "ranker":
+        if call.component_type == "ranker":
             numbers = sorted(range(1, shown(call) + 1), key=lambda _: luck.random())
             order = " > ".join(f"[{n}]" for n in numbers)
             return (
                 json.dumps({"reasoning": "", "order": numbers})
-                if call.form.schema
+                if call.reply_format.schema
                 else f"Answer: {order}"
             )
-        if call.kind == "critic":
+        if call.component_type == "critic":
             return of_critiques(call, size, luck)
-        if call.kind == TESTS and size > 1:
+        if call.component_type == TESTS and size > 1:
             return of_tests(call, size, luck)
-        return call.form.sized(size, worst=luck.randrange(8) >= self.good)
+        return call.reply_format.padded_example(size, costliest=luck.randrange(8) >= self.good)
 
 
 def shown(call: Call) -> int:
@@ -282,11 +301,11 @@ def shown(call: Call) -> int:
 
 def of_critiques(call: Call, size: int, luck: Random) -> str:
     """All the words are about one of the candidates."""
-    assert call.form is not None
+    assert call.reply_format is not None
     lucky = luck.randint(1, shown(call))
-    room = max(0, size - len(call.form.example) - 10)
+    room = max(0, size - len(call.reply_format.example) - 10)
     said = ["is right" + "c" * room * (n == lucky) for n in range(1, shown(call) + 1)]
-    if call.form.schema is None:
+    if call.reply_format.schema is None:
         return "\n\n".join(
             f"[{n}]\nStrengths: {text}\nWeaknesses: is brief" for n, text in enumerate(said, 1)
         )
@@ -300,15 +319,15 @@ def of_critiques(call: Call, size: int, luck: Random) -> str:
 
 def of_tests(call: Call, size: int, luck: Random) -> str:
     """Few long tests or many short ones, unlike those of other replies."""
-    assert call.form is not None
-    example = json.loads(call.form.example)
-    count = len(example["tests"] if call.form.schema else example)
+    assert call.reply_format is not None
+    example = json.loads(call.reply_format.example)
+    count = len(example["tests"] if call.reply_format.schema else example)
     # Five stand for any number.
     many = luck.randrange(2) and count == 5
     count = min(100, size // 12) if many else count
     each = max(8, (size - 16) // max(1, count) - 4)
     tests = [f"{luck.randrange(10**8):08}".ljust(each, "t") for _ in range(count)]
-    return json.dumps({"tests": tests} if call.form.schema else tests)
+    return json.dumps({"tests": tests} if call.reply_format.schema else tests)
 
 
 QUESTIONS = st.builds(
@@ -327,8 +346,10 @@ QUESTIONS = st.builds(
 
 def holds(architecture: Architecture, question: Question, provider: Provider) -> None:
     """The run took no more than the most, layer by layer."""
-    run(architecture, question, provider)
-    for depth, layer in enumerate(forecast(architecture, PRICES, Load.of([question]))):
+    run_item(architecture, question, provider)
+    for depth, layer in enumerate(
+        forecast(architecture, PRICES, DatasetSize.from_questions([question]))
+    ):
         spent = provider.books.get(depth, Estimate())
         assert spent.calls <= layer.high.calls
         assert spent.prompt_tokens <= layer.high.prompt_tokens
@@ -373,9 +394,11 @@ def test_a_row_never_takes_more_than_was_foreseen(architecture, question, provid
     ),
 )
 def test_a_row_never_takes_less_than_was_foreseen(architecture, question, provider):
-    run(architecture, question, provider)
+    run_item(architecture, question, provider)
 
-    for depth, layer in enumerate(forecast(architecture, PRICES, Load.of([question]))):
+    for depth, layer in enumerate(
+        forecast(architecture, PRICES, DatasetSize.from_questions([question]))
+    ):
         spent = provider.books.get(depth, Estimate())
         assert spent.calls >= layer.low.calls
         assert spent.prompt_tokens >= layer.low.prompt_tokens
@@ -396,7 +419,7 @@ def an_answerer(**by_kind: str | Callable[[Call], str]) -> Provider:
 
     class Answerer(Provider):
         def written(self, call: Call, size: int, luck: Random) -> str:
-            given = by_kind.get(call.kind)
+            given = by_kind.get(call.component_type)
             if given is None:
                 return super().written(call, size, luck)
             return given if isinstance(given, str) else given(call)
@@ -425,7 +448,9 @@ def test_it_is_foreseen_that_the_longest_critique_is_of_the_best(place):
 
 def test_it_is_foreseen_that_tests_of_several_replies_add_up():
     tests = {"type": TESTS, "samples": 5, "max_tokens": 2000, "unit_test_cap": 1}
-    provider = an_answerer(unit_test_generator=lambda call: json.dumps([f"{call.key.slot}" * 7900]))
+    provider = an_answerer(
+        unit_test_generator=lambda call: json.dumps([f"{call.key.request_index}" * 7900])
+    )
 
     holds(at_once(tests, "generator", EVALUATOR), a_question(), provider)
 
@@ -489,26 +514,28 @@ def test_it_is_foreseen_that_one_candidate_is_left_to_be_judged_again():
 class Sieve(Component):
     """Keeps what it likes, which may be nothing."""
 
-    chooses: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
 
     type: Literal["sieve"]
 
-    def steps(self, scene):
-        del scene
+    def run(self, context):
+        del context
         return Contribution(candidates=()), ()
         yield
 
-    def calls(self, candidates):
-        return Bounds(0, 0) * candidates
+    def call_count(self, candidates):
+        return CountRange(0, 0) * candidates
 
-    def leaves(self, candidates):
-        return Bounds(0, candidates)
+    def output_count(self, candidates):
+        return CountRange(0, candidates)
 
 
 def test_a_row_that_may_end_midway_takes_at_least_what_comes_before():
     layers = [{"type": "generator", "model": MODEL}, {"type": "sieve"}]
     layers += [{"type": "voter", "extract": "text"}, {"type": "critic", "model": MODEL}]
-    architecture = read_architecture({"layers": layers}, {**KINDS, "sieve": Sieve}, "tested")
+    architecture = read_architecture(
+        {"layers": layers}, {**COMPONENT_TYPES, "sieve": Sieve}, "tested"
+    )
 
     assert calls(forecast(architecture, PRICES, ROW)) == [
         (1, 1, 3),
@@ -535,6 +562,6 @@ def test_a_component_that_cannot_work_is_named_before_anything_is_sent():
 def test_a_window_that_no_made_up_row_would_fit_changes_nothing():
     architecture = an_architecture("generator", "critic", "fuser")
 
-    narrow = replace(architecture, windows={MODEL: 10})
+    narrow = replace(architecture, context_windows={MODEL: 10})
 
     assert forecast(narrow, PRICES, ROW) == forecast(architecture, PRICES, ROW)

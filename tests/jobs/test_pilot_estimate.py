@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import run
-from archon_batch.jobs.forecast import Estimate, Forecast, Load, forecast, total
-from archon_batch.jobs.pilot_estimate import Piloted, extrapolated, places
+from archon_batch.archon import run_item
+from archon_batch.jobs.forecast import DatasetSize, Estimate, Forecast, forecast, total_forecast
+from archon_batch.jobs.pilot_estimate import SampledRow, extrapolate, sample_positions
 from archon_batch.money import Price
-from archon_batch.providers import settled
+from archon_batch.providers import final_reply
 from tests.builders import MODEL, a_question, a_random_architecture
 
 PRICES = {MODEL: Price(2_000_000_000, 10_000_000_000)}
@@ -19,7 +19,7 @@ ENDLESS = Estimate(10**9, 10**9, 10**9, 10**9)
 
 
 def piloted(foreseen, taken):
-    return [Piloted(alike(x), alike(y)) for x, y in zip(foreseen, taken, strict=True)]
+    return [SampledRow(alike(x), alike(y)) for x, y in zip(foreseen, taken, strict=True)]
 
 
 def alike(figure):
@@ -28,26 +28,26 @@ def alike(figure):
 
 def judged(foreseen, taken, rest, rows, most=ENDLESS):
     """Low, expected and high of a figure of the rest."""
-    told = extrapolated(piloted(foreseen, taken), Forecast(Estimate(), alike(rest), most), rows)
+    told = extrapolate(piloted(foreseen, taken), Forecast(Estimate(), alike(rest), most), rows)
     assert told.expected == alike(told.expected.cost)
     return told.low.cost, told.expected.cost, told.high.cost
 
 
 @given(rows=st.integers(1, 5_000), pilot=st.integers(1, 200))
 def test_a_pilot_has_a_row_of_every_part_of_the_dataset(rows, pilot):
-    chosen = places(rows, pilot)
+    chosen = sample_positions(rows, pilot)
 
     assert len(chosen) == min(rows, pilot)
-    assert chosen == places(rows, pilot)
+    assert chosen == sample_positions(rows, pilot)
     for part, place in enumerate(chosen):
         assert part * rows // len(chosen) <= place < (part + 1) * rows // len(chosen)
 
 
 def test_a_pilot_is_not_of_one_kind_when_kinds_take_turns():
-    odd = sum(place % 2 for place in places(1_000, 50))
+    odd = sum(place % 2 for place in sample_positions(1_000, 50))
 
     assert 15 < odd < 35
-    assert len({place % 10 for place in places(1_000, 100)}) == 10
+    assert len({place % 10 for place in sample_positions(1_000, 100)}) == 10
 
 
 def test_rows_of_one_size_are_judged_by_their_mean():
@@ -103,26 +103,26 @@ def test_when_nothing_is_left_the_rest_takes_nothing():
 
 
 def test_what_has_no_price_is_not_judged_and_the_rest_of_it_is():
-    pilot = [Piloted(Estimate(1, 10, 10, None), Estimate(2, 20, 5, None))] * 2
+    pilot = [SampledRow(Estimate(1, 10, 10, None), Estimate(2, 20, 5, None))] * 2
 
-    told = extrapolated(pilot, Forecast(expected=Estimate(4, 40, 40, None), high=ENDLESS), 4)
+    told = extrapolate(pilot, Forecast(expected=Estimate(4, 40, 40, None), high=ENDLESS), 4)
 
     assert told.expected == Estimate(8, 80, 20, None)
     assert (told.low.cost, told.high.cost) == (None, None)
 
 
 def test_one_unpriced_row_of_the_pilot_leaves_the_money_unknown():
-    pilot = [*piloted([10], [10]), Piloted(alike(10), Estimate(10, 10, 10, None))]
+    pilot = [*piloted([10], [10]), SampledRow(alike(10), Estimate(10, 10, 10, None))]
 
-    told = extrapolated(pilot, Forecast(expected=alike(40), high=ENDLESS), 4)
+    told = extrapolate(pilot, Forecast(expected=alike(40), high=ENDLESS), 4)
 
     assert told.expected == Estimate(40, 40, 40, None)
 
 
 def test_what_is_free_stays_free():
-    pilot = [Piloted(Estimate(1, 10, 10, 0), Estimate(1, 10, 10, 0))] * 3
+    pilot = [SampledRow(Estimate(1, 10, 10, 0), Estimate(1, 10, 10, 0))] * 3
 
-    told = extrapolated(pilot, Forecast(expected=Estimate(4, 40, 40, 0), high=ENDLESS), 4)
+    told = extrapolate(pilot, Forecast(expected=Estimate(4, 40, 40, 0), high=ENDLESS), 4)
 
     assert (told.low.cost, told.expected.cost, told.high.cost) == (0, 0, 0)
 
@@ -132,11 +132,11 @@ def cost(architecture, question):
     usages = []
 
     def answer(call):
-        reply = settled(call)
+        reply = final_reply(call)
         usages.append(reply.usage)
         return reply
 
-    run(architecture, question, answer)
+    run_item(architecture, question, answer)
     return sum(PRICES[MODEL].cost(usage) for usage in usages)
 
 
@@ -152,19 +152,27 @@ def nights():
             for n in range(40)
         ]
         costs = [cost(architecture, row) for row in rows]
-        chosen = places(40, 8)
+        chosen = sample_positions(40, 8)
         others = [row for place, row in enumerate(rows) if place not in chosen]
         pilot = [
-            Piloted(
-                total(forecast(architecture, PRICES, Load.of([rows[place]]))).expected,
+            SampledRow(
+                total_forecast(
+                    forecast(architecture, PRICES, DatasetSize.from_questions([rows[place]]))
+                ).expected,
                 Estimate(1, 1, 1, costs[place]),
             )
             for place in chosen
         ]
-        rest = total(forecast(architecture, PRICES, Load.of(others)))
+        rest = total_forecast(forecast(architecture, PRICES, DatasetSize.from_questions(others)))
         paid = Estimate(cost=sum(costs[place] for place in chosen))
-        says = [case + paid for case in vars_of(extrapolated(pilot, rest, 32))]
-        told.append((total(forecast(architecture, PRICES, Load.of(rows))), sum(costs), says))
+        says = [case + paid for case in vars_of(extrapolate(pilot, rest, 32))]
+        told.append(
+            (
+                total_forecast(forecast(architecture, PRICES, DatasetSize.from_questions(rows))),
+                sum(costs),
+                says,
+            )
+        )
     return told
 
 

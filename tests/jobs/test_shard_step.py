@@ -4,9 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import CallKey, Reply, run
-from archon_batch.jobs.shard_step import BATCH, _batches, advance, missing
-from archon_batch.store import CallId, Started
+from archon_batch.archon import CallKey, Reply, run_item
+from archon_batch.jobs.shard_step import (
+    BATCH_SIZE,
+    _split_into_batches,
+    advance_shard,
+    missing_calls,
+)
+from archon_batch.store import Admitted, CallId
 from tests.builders import (
     a_finish,
     a_question,
@@ -30,17 +35,17 @@ def settle(store, job, ix, key, reply):
     key = CallKey(0, 0, key, 0) if isinstance(key, int) else key
     start = a_start(job, call=CallId(job.id, ix, key), fingerprint=f"{ix}/{key}", reuse=False)
     begun = store.clerk.begin(start).result(30)
-    assert isinstance(begun, Started)
-    store.clerk.settle(a_finish(start, begun.n, reply=reply)).result(30)
+    assert isinstance(begun, Admitted)
+    store.clerk.settle(a_finish(start, begun.attempt_number, reply=reply)).result(30)
 
 
 def test_a_new_shard_asks_for_the_first_layer_of_all_its_items(store):
     job = a_running_job(store, architecture=an_architecture(FIVE), questions=4, shard=3)
 
-    found = advance(store, job, 0)
+    found = advance_shard(store, job, 0)
 
-    assert found.batches == [[(ix, keys(0, 1, 2, 3, 4)) for ix in range(3)]]
-    assert found.ended == 0
+    assert found.batch_keys == [[(ix, keys(0, 1, 2, 3, 4)) for ix in range(3)]]
+    assert found.ended_count == 0
 
 
 @pytest.mark.parametrize(
@@ -50,35 +55,35 @@ def test_a_new_shard_asks_for_the_first_layer_of_all_its_items(store):
         (5, 7, [7]),
         (5, 8, [7, 1]),
         (5, 16, [7, 7, 2]),
-        (BATCH, 3, [1, 1, 1]),
-        (BATCH + 1, 2, [1, 1]),
-        (BATCH - 1, 3, [2, 1]),
-        (1, BATCH, [BATCH]),
-        (1, BATCH + 1, [BATCH, 1]),
+        (BATCH_SIZE, 3, [1, 1, 1]),
+        (BATCH_SIZE + 1, 2, [1, 1]),
+        (BATCH_SIZE - 1, 3, [2, 1]),
+        (1, BATCH_SIZE, [BATCH_SIZE]),
+        (1, BATCH_SIZE + 1, [BATCH_SIZE, 1]),
     ],
 )
 def test_batches_hold_whole_items(store, samples, rows, sizes):
     architecture = an_architecture({"type": "generator", "samples": samples})
     job = a_running_job(store, architecture=architecture, questions=rows, shard=100)
 
-    found = advance(store, job, 0)
+    found = advance_shard(store, job, 0)
 
-    assert [len(batch) for batch in found.batches] == sizes
-    assert [ix for batch in found.batches for ix, _ in batch] == list(range(rows))
-    assert all(len(asked) == samples for batch in found.batches for _, asked in batch)
+    assert [len(batch) for batch in found.batch_keys] == sizes
+    assert [ix for batch in found.batch_keys for ix, _ in batch] == list(range(rows))
+    assert all(len(asked) == samples for batch in found.batch_keys for _, asked in batch)
 
 
-@given(sizes=st.lists(st.integers(1, 3 * BATCH), max_size=40))
+@given(sizes=st.lists(st.integers(1, 3 * BATCH_SIZE), max_size=40))
 def test_every_batch_but_the_last_is_full_and_none_by_more_than_an_item(sizes):
     asked = [(ix, keys(*range(size))) for ix, size in enumerate(sizes)]
 
-    batches = _batches(asked, BATCH)
+    batches = _split_into_batches(asked, BATCH_SIZE)
 
     assert [item for batch in batches for item in batch] == asked
     for batch in batches:
         before_last = sum(len(calls) for _, calls in batch[:-1])
-        assert before_last < BATCH
-        assert batch is batches[-1] or before_last + len(batch[-1][1]) >= BATCH
+        assert before_last < BATCH_SIZE
+        assert batch is batches[-1] or before_last + len(batch[-1][1]) >= BATCH_SIZE
 
 
 def test_it_puts_ends_on_record_and_asks_for_the_rest(store):
@@ -87,10 +92,10 @@ def test_it_puts_ends_on_record_and_asks_for_the_rest(store):
     settle(store, job, 0, 0, Reply("four"))
     settle(store, job, 2, 0, Reply(None, failure="refused: no"))
 
-    found = advance(store, job, 0)
+    found = advance_shard(store, job, 0)
 
-    assert found.batches == [[(1, keys(0))]]
-    assert found.ended == 2
+    assert found.batch_keys == [[(1, keys(0))]]
+    assert found.ended_count == 2
     assert ends(store, store.jobs.get(job.id)) == [
         ("answered", "four", None, 0),
         ("open", None, None, 0),
@@ -102,27 +107,27 @@ def test_a_shard_whose_items_have_ended_asks_for_nothing(store):
     job = a_running_job(store, architecture=an_architecture("generator"), questions=1)
     settle(store, job, 0, 0, Reply("four"))
 
-    first, again = advance(store, job, 0), advance(store, job, 0)
+    first, again = advance_shard(store, job, 0), advance_shard(store, job, 0)
 
-    assert (first.batches, first.ended) == ([], 1)
-    assert (again.batches, again.ended) == ([], 0)
-    assert advance(store, job, 7).batches == []
+    assert (first.batch_keys, first.ended_count) == ([], 1)
+    assert (again.batch_keys, again.ended_count) == ([], 0)
+    assert advance_shard(store, job, 7).batch_keys == []
 
 
 def test_it_asks_only_for_what_an_item_still_misses(store):
     job = a_running_job(store, architecture=an_architecture(FIVE), questions=1)
     settle(store, job, 0, 3, Reply("four"))
 
-    found = advance(store, job, 0)
+    found = advance_shard(store, job, 0)
 
-    assert found.batches == [[(0, keys(0, 1, 2, 4))]]
+    assert found.batch_keys == [[(0, keys(0, 1, 2, 4))]]
 
 
 def test_a_batch_is_made_calls_again_by_planning(store):
     job = a_running_job(store, architecture=an_architecture(FIVE), questions=2)
-    (batch,) = advance(store, job, 0).batches
+    (batch,) = advance_shard(store, job, 0).batch_keys
 
-    calls = missing(store, job, batch)
+    calls = missing_calls(store, job, batch)
 
     assert [(ix, str(call.key)) for ix, call in calls] == [
         (ix, f"0.0.{slot}.0") for ix in range(2) for slot in range(5)
@@ -132,24 +137,24 @@ def test_a_batch_is_made_calls_again_by_planning(store):
 
 def test_what_was_settled_since_is_not_missing_any_more(store):
     job = a_running_job(store, architecture=an_architecture(FIVE), questions=2)
-    (batch,) = advance(store, job, 0).batches
+    (batch,) = advance_shard(store, job, 0).batch_keys
     for slot in range(5):
         settle(store, job, 0, slot, Reply("four"))
     settle(store, job, 1, 2, Reply("two"))
-    advance(store, job, 0)
+    advance_shard(store, job, 0)
 
-    calls = missing(store, job, batch)
+    calls = missing_calls(store, job, batch)
 
-    assert [(ix, call.key.slot) for ix, call in calls] == [(1, 0), (1, 1), (1, 3), (1, 4)]
+    assert [(ix, call.key.request_index) for ix, call in calls] == [(1, 0), (1, 1), (1, 3), (1, 4)]
 
 
 def test_what_an_item_misses_beyond_the_batch_is_left_to_another_round(store):
     job = a_running_job(store, architecture=an_architecture("generator", "critic"), questions=1)
-    (batch,) = advance(store, job, 0).batches
+    (batch,) = advance_shard(store, job, 0).batch_keys
     settle(store, job, 0, 0, Reply("four"))
 
-    assert missing(store, job, batch) == []
-    assert [asked for [(_, asked)] in advance(store, job, 0).batches] == [["1.0.0.0"]]
+    assert missing_calls(store, job, batch) == []
+    assert [asked for [(_, asked)] in advance_shard(store, job, 0).batch_keys] == [["1.0.0.0"]]
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 10))
@@ -158,12 +163,12 @@ def test_rounds_lead_every_item_to_its_end(store, seed):
     questions = [a_question(f"How high is {n}?", row=f"row-{n}") for n in range(8)]
     job = a_running_job(store, architecture=architecture, questions=questions)
 
-    while batches := advance(store, job, 0).batches:
-        for ix, call in [found for batch in batches for found in missing(store, job, batch)]:
+    while batches := advance_shard(store, job, 0).batch_keys:
+        for ix, call in [found for batch in batches for found in missing_calls(store, job, batch)]:
             settle(store, job, ix, call.key, answers(seed + ix)(call))
 
     expected = [
-        as_stored(run(architecture, question, answers(seed + ix))[0])
+        as_stored(run_item(architecture, question, answers(seed + ix))[0])
         for ix, question in enumerate(questions)
     ]
     assert ends(store, store.jobs.get(job.id)) == expected

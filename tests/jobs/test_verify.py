@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.engine.rehearsal import rehearse
-from archon_batch.engine.runtime import Process
-from archon_batch.jobs.verify import verify
+from archon_batch.engine.rehearsal import run_first_shard
+from archon_batch.engine.runtime import Runtime
+from archon_batch.jobs.verify import verify_job
 from archon_batch.money import Price
 from archon_batch.settings import Settings
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture, in_doubt
@@ -30,8 +30,10 @@ TAMPERED = [
 
 @pytest.fixture
 def here(tmp_path):
-    opened = Process(
-        Settings(database_url=f"sqlite:///{tmp_path}/store.db", spool=str(tmp_path / "spool"))
+    opened = Runtime(
+        Settings(
+            database_url=f"sqlite:///{tmp_path}/store.db", spool_folder=str(tmp_path / "spool")
+        )
     )
     yield opened
     opened.close()
@@ -42,23 +44,23 @@ def a_done_job(here):
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker", "fuser")
     prices = {"scripted/plausible": Price(1_000_000, 1_000_000)}
     one = [a_question()]
-    return rehearse(
+    return run_first_shard(
         here, a_job(here.store, architecture=architecture, questions=one, prices=prices)
     )
 
 
 def checks(here, job):
-    return list(verify(here.store, here.store.jobs.get(job.id), here.job(job.id)))
+    return list(verify_job(here.store, here.store.jobs.get(job.id), here.job(job.id)))
 
 
 def wrong(here, job):
-    return [check.what for check in checks(here, job) if not check.ok]
+    return [check.name for check in checks(here, job) if not check.ok]
 
 
 def test_books_in_order_pass(any_url):
-    here = Process(Settings(database_url=any_url))
+    here = Runtime(Settings(database_url=any_url))
     done = a_done_job(here)
-    found = {check.what: check.found for check in checks(here, done)}
+    found = {check.name: check.detail for check in checks(here, done)}
     bad = wrong(here, done)
     here.close()
 
@@ -99,7 +101,7 @@ def test_a_call_that_was_paid_for_again_although_it_had_its_answer_is_seen(here)
     again(here)
 
     assert wrong(here, done) == ["no call is paid twice without a reason"]
-    found = {check.what: check.found for check in checks(here, done)}
+    found = {check.name: check.detail for check in checks(here, done)}
     assert found["no call is paid twice without a reason"].startswith("2 calls")
 
 
@@ -133,10 +135,10 @@ def test_a_late_answer_is_why_its_call_is_paid_twice(here):
     here.store.clerk.settle(a_finish(second, 2)).result(30)
     here.store.clerk.settle(a_finish(start, 1)).result(30)
 
-    found = {check.what: check for check in checks(here, job)}
+    found = {check.name: check for check in checks(here, job)}
 
     assert found["no call is paid twice without a reason"].ok
-    assert found["no call is paid twice without a reason"].found.endswith("came late: 1")
+    assert found["no call is paid twice without a reason"].detail.endswith("came late: 1")
 
 
 def test_an_end_that_the_ledger_could_not_take_in_whole_is_told(here):
@@ -165,13 +167,13 @@ def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
         for statement in more:
             connection.execute(sa.text(statement))
 
-    found = {check.what: check for check in checks(here, done)}["within the budget"]
+    found = {check.name: check for check in checks(here, done)}["within the budget"]
 
     assert found.ok
-    assert found.found.startswith(
+    assert found.detail.startswith(
         "over the budget by 0.00000007 USD, since the provider billed more"
     )
-    assert found.found.endswith(": 1 reply")
+    assert found.detail.endswith(": 1 reply")
     with here.store.database.writing() as connection:
         connection.execute(sa.text("UPDATE jobs SET budget = budget - 1"))
     assert "within the budget" in wrong(here, done)
@@ -203,9 +205,9 @@ def test_rows_that_were_given_up_and_replies_that_were_found_pass(here):
     rough = an_architecture("generator", defaults={"model": "scripted/rough"})
     rows = [a_question(f"What is {n}?", row=f"row-{n}") for n in range(40)]
 
-    first = rehearse(here, a_job(here.store, architecture=rough, questions=rows, shard=40))
+    first = run_first_shard(here, a_job(here.store, architecture=rough, questions=rows, shard=40))
     again = a_job(here.store, architecture=rough, questions=rows, shard=40, name="again")
-    again = rehearse(here, again)
+    again = run_first_shard(here, again)
 
     assert here.store.accounts.progress(first.id).given_up > 0
     assert here.store.accounts.total(again.id).cached_calls > 0

@@ -5,10 +5,19 @@ from typing import Any
 
 import pytest
 
-from archon_batch.archon import KINDS, Answer, Ask, GaveUp, Note, Question, Reply, plan
+from archon_batch.archon import (
+    COMPONENT_TYPES,
+    Answer,
+    CallsNeeded,
+    Failed,
+    ItemWarning,
+    Question,
+    Reply,
+    plan_item,
+)
 from archon_batch.jobs import roster, views
-from archon_batch.jobs.frozen_job import running
-from archon_batch.store import CallId, Job, Started, Store
+from archon_batch.jobs.frozen_job import load_frozen_job
+from archon_batch.store import Admitted, CallId, Job, Store
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
 
 #: Each kind's reply, whatever it is asked.
@@ -33,21 +42,26 @@ ALL = (
 
 def play(store: Store, job: Job, rounds: int = 100, **said: str | Reply) -> None:
     """Run the job's one item on record: to its end, or for so many rounds."""
-    architecture = running(job, KINDS).architecture
+    architecture = load_frozen_job(job, COMPONENT_TYPES).architecture
     for _ in range(rounds):
         (item,) = store.items.open_in_shard(job.id, 0)
-        step = plan(architecture, item.question, item.replies)
-        if not isinstance(step, Ask):
-            store.items.end(job.id, [(0, step)])
+        step = plan_item(architecture, item.question, item.replies)
+        if not isinstance(step, CallsNeeded):
+            store.items.finish(job.id, [(0, step)])
             return
         for call in step.calls:
             start = a_start(
-                job, call=CallId(job.id, 0, call.key), fingerprint=str(call.key), kind=call.kind
+                job,
+                call=CallId(job.id, 0, call.key),
+                fingerprint=str(call.key),
+                kind=call.component_type,
             )
-            given = (SAID | said).get(call.kind, f"It says {call.key.slot}.")
+            given = (SAID | said).get(call.component_type, f"It says {call.key.request_index}.")
             reply = given if isinstance(given, Reply) else Reply(given)
-            if isinstance(begun := store.clerk.begin(start).result(30), Started):
-                store.clerk.settle(a_finish(start, begun.n, reply=reply)).result(30)
+            if isinstance(begun := store.attempt_writer.admit(start).result(30), Admitted):
+                store.attempt_writer.settle(
+                    a_finish(start, begun.attempt_number, reply=reply)
+                ).result(30)
 
 
 def a_played_job(store: Store, *layers: Any, rounds: int = 100, **said: str | Reply) -> Job:
@@ -57,7 +71,7 @@ def a_played_job(store: Store, *layers: Any, rounds: int = 100, **said: str | Re
 
 
 def shown(store: Store, job: Job) -> dict[str, Any]:
-    figures = views.show(store, job, store.endings.one(job.id, "row-1"))
+    figures = views.item_details(store, job, store.item_results.get(job.id, "row-1"))
     # It must go through JSON as it is.
     assert json.loads(json.dumps(figures)) == figures
     return figures
@@ -119,7 +133,7 @@ def test_notes_stand_with_their_component(store: Store) -> None:
     figures = shown(store, a_played_job(store, *ALL, ranker="no order"))
 
     (ranker,) = figures["layers"][4]["components"]
-    assert [note["kind"] for note in ranker["notes"]] == ["unreadable"] * 3 + ["without"]
+    assert [note["kind"] for note in ranker["notes"]] == ["unparsed"] * 3 + ["skipped"]
     assert [{"layer": 4, "component": 0, **note} for note in ranker["notes"]] == figures["notes"]
 
 
@@ -148,7 +162,7 @@ def test_an_item_that_was_given_up_ends_with_the_layer_that_left_nothing(store: 
 
 def test_a_row_that_was_refused_has_no_layers_and_misses_nothing(store: Store) -> None:
     job = a_job(store, questions=[Question("row-1", ())])
-    store.items.end(job.id, [(0, GaveUp(0, "prompt: missing"))])
+    store.items.finish(job.id, [(0, Failed(0, "prompt: missing"))])
 
     figures = shown(store, job)
 
@@ -171,13 +185,13 @@ def test_a_job_with_a_component_that_is_not_installed_shows_its_calls(store: Sto
 
 @pytest.mark.parametrize(
     ("rounds", "end"),
-    [(2, Answer("It says 0.", "5.0.0")), (2, GaveUp(0, "no")), (8, Answer("other", "5.0.0"))],
+    [(2, Answer("It says 0.", "5.0.0")), (2, Failed(0, "no")), (8, Answer("other", "5.0.0"))],
 )
 def test_what_does_not_lead_to_the_end_on_record_is_not_told(
-    store: Store, rounds: int, end: Answer | GaveUp
+    store: Store, rounds: int, end: Answer | Failed
 ) -> None:
     job = a_played_job(store, *ALL, rounds=rounds)
-    store.items.end(job.id, [(0, end)])
+    store.items.finish(job.id, [(0, end)])
 
     figures = shown(store, job)
 
@@ -189,11 +203,13 @@ def test_what_does_not_lead_to_the_end_on_record_is_not_told(
 
 
 def test_a_component_has_its_notes_in_the_cost_by_every_kind(store: Store) -> None:
-    job = a_played_job(store, *ALL, ranker="no order", fuser=Reply("It says 4", finish="length"))
+    job = a_played_job(
+        store, *ALL, ranker="no order", fuser=Reply("It says 4", finish_reason="length")
+    )
 
-    groups = views.cost(store, job, "component")["by"]
+    groups = views.job_cost(store, job, "component")["by"]
 
-    kinds = ("unreadable", "failed", "without", "overflow", "cut")
+    kinds = ("unparsed", "failed", "skipped", "context_overflow", "truncated")
     noted = {group["kind"]: [group[kind] for kind in kinds] for group in groups}
     assert noted["ranker"] == [3, 0, 1, 0, 0]
     assert noted["fuser"] == [0, 0, 0, 0, 1]
@@ -203,37 +219,39 @@ def test_a_component_has_its_notes_in_the_cost_by_every_kind(store: Store) -> No
 def test_a_component_that_makes_no_call_is_in_the_cost_when_it_has_notes(store: Store) -> None:
     job = a_played_job(store, *ALL, fuser="no number", verifier="[Correct]")
 
-    *_, last = groups = views.cost(store, job, "component")["by"]
+    *_, last = groups = views.job_cost(store, job, "component")["by"]
 
-    assert (last["kind"], last["model"], last["calls"], last["without"]) == ("voter", None, 0, 1)
+    assert (last["kind"], last["model"], last["calls"], last["skipped"]) == ("voter", None, 0, 1)
     assert [group["layer"] for group in groups] == list(range(8))
 
 
 def test_a_job_without_notes_has_none_in_its_cost(store: Store) -> None:
-    groups = views.cost(store, a_played_job(store, *ALL), "component")["by"]
+    groups = views.job_cost(store, a_played_job(store, *ALL), "component")["by"]
 
     assert len(groups) == 7
-    assert not any("unreadable" in group for group in groups)
+    assert not any("unparsed" in group for group in groups)
 
 
 def test_other_groups_have_no_notes(store: Store) -> None:
     job = a_job(store, questions=[a_question()])
-    store.items.end(job.id, [(0, Answer("4", "0.0.0", (Note(0, 0, "cut", "cut"),)))])
+    store.items.finish(
+        job.id, [(0, Answer("4", "0.0.0", (ItemWarning(0, 0, "truncated", "truncated"),)))]
+    )
 
-    assert views.cost(store, job, "layer")["by"] == []
-    assert [group["cut"] for group in views.cost(store, job, "component")["by"]] == [1]
+    assert views.job_cost(store, job, "layer")["by"] == []
+    assert [group["truncated"] for group in views.job_cost(store, job, "component")["by"]] == [1]
 
 
 def test_what_asking_again_cost_is_told_of_the_component_that_asked(store: Store) -> None:
     job = a_played_job(store, *ALL, ranker="no order")
 
-    figures = views.cost(store, job, "component")
+    figures = views.job_cost(store, job, "component")
 
     again = {group["kind"]: group["again_usd"] for group in figures["by"]}
     # A finish costs 60 nano-dollars, and the ranker was asked twice more.
     assert again["ranker"] == figures["again_usd"] == 120 / 10**9
     assert sum(again.values()) == again["ranker"]
-    assert views.status(store, job)["again_usd"] == figures["again_usd"]
+    assert views.job_status(store, job)["again_usd"] == figures["again_usd"]
 
 
 def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
@@ -241,7 +259,7 @@ def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
 ) -> None:
     job = a_played_job(store, *ALL)
 
-    figures = views.cost(store, job, "component")
+    figures = views.job_cost(store, job, "component")
 
     dropped = {group["kind"]: group["dropped_usd"] for group in figures["by"]}
     # Of two candidates the fuser saw the better one.
@@ -251,20 +269,20 @@ def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
 
 def test_nothing_is_dropped_of_a_row_that_is_open_again(store: Store) -> None:
     job = a_played_job(store, {"type": "generator", "samples": 2}, "ranker", ranker="[2] > [1]")
-    assert views.status(store, job)["dropped_usd"] > 0
+    assert views.job_status(store, job)["dropped_usd"] > 0
 
     store.items.reopen(job.id, ["answered"])
 
-    assert views.status(store, job)["dropped_usd"] == 0
+    assert views.job_status(store, job)["dropped_usd"] == 0
 
 
 def test_a_search_is_one_line_among_the_jobs_unless_all_are_asked_for(store: Store) -> None:
-    store.searches.begin("s1", "mine", {"datasets": ["rows.jsonl"]}, 2_000_000_000)
+    store.searches.start("s1", "mine", {"datasets": ["rows.jsonl"]}, 2_000_000_000)
     trial, own = a_job(store, name="mine/0.5"), a_job(store, name="another")
-    store.searches.own("s1", [trial.id])
+    store.searches.add_jobs("s1", [trial.id])
 
-    listed = roster.jobs(store)
-    every = roster.jobs(store, every=True)
+    listed = roster.list_jobs(store)
+    every = roster.list_jobs(store, include_search_jobs=True)
 
     assert {(one["job"], one["search"]) for one in listed} == {(own.id, None), (None, "s1")}
     (search,) = [one for one in listed if one["search"]]

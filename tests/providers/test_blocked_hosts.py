@@ -7,10 +7,10 @@ import pytest
 
 from archon_batch import errors
 from archon_batch.archon import Model
-from archon_batch.providers import Router, why_unknown
-from archon_batch.providers.blocked_hosts import VARIABLE, why_refused
+from archon_batch.providers import ProviderRouter, model_problem
+from archon_batch.providers.blocked_hosts import ALLOW_VARIABLE, host_problem
 from tests.builders import a_call
-from tests.provider import Provider
+from tests.provider import ProviderServer
 
 LANES = pytest.mark.parametrize("lane", ["direct", "litellm"])
 #: Ways to write 169.254.169.254, and what else a cloud tells of its machine at.
@@ -44,10 +44,10 @@ def asked(model):
     """What comes of one call of the model."""
 
     async def run():
-        router = Router(timeout=20.0)
+        router = ProviderRouter(timeout=20.0)
         try:
-            return await router.answer(a_call(model=model), "attempt-1")
-        except errors.GatewayError as error:
+            return await router.complete(a_call(model=model), "attempt-1")
+        except errors.ProviderError as error:
             return error
         finally:
             await router.close()
@@ -59,15 +59,20 @@ def asked(model):
 def test_a_link_local_address_is_refused_by_any_spelling_unless_it_is_allowed(host, monkeypatch):
     model = Model(model="openai/m", api_base=f"http://{host}/v1")
 
-    assert f"{VARIABLE}=1 lets calls go there" in str(why_unknown(model, unpriced=True))
+    assert f"{ALLOW_VARIABLE}=1 lets calls go there" in str(
+        model_problem(model, allow_unpriced=True)
+    )
 
-    monkeypatch.setenv(VARIABLE, "yes")
-    assert why_unknown(model, unpriced=True) is None
+    monkeypatch.setenv(ALLOW_VARIABLE, "yes")
+    assert model_problem(model, allow_unpriced=True) is None
 
 
 @pytest.mark.parametrize("host", OTHERS.split())
 def test_no_other_address_is_refused(host):
-    assert why_unknown(Model(model="openai/m", api_base=f"http://{host}/v1"), unpriced=True) is None
+    assert (
+        model_problem(Model(model="openai/m", api_base=f"http://{host}/v1"), allow_unpriced=True)
+        is None
+    )
 
 
 @LANES
@@ -76,7 +81,7 @@ def test_a_job_that_names_one_by_another_way_stops_unsent(lane):
 
     assert isinstance(error, errors.UnknownModelError)
     assert error.stops_job
-    assert VARIABLE in str(error)
+    assert ALLOW_VARIABLE in str(error)
 
 
 @LANES
@@ -102,10 +107,10 @@ def test_a_server_without_a_key_is_asked_without_one(lane, bound, monkeypatch):
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-host")
-    with Provider() as provider:
+    with ProviderServer() as provider:
         asked(Model(model="openai/m", api_base=provider.url, lane=lane))
 
-    ((headers, _),) = provider.asked
+    ((headers, _),) = provider.recent_requests
     assert headers.get("Authorization") == ("Bearer mine" if bound else None)
     assert "none" not in headers.values()
 
@@ -115,7 +120,7 @@ def test_a_server_without_a_key_is_asked_without_one(lane, bound, monkeypatch):
 def test_a_refused_login_names_the_variable_of_a_host_without_a_key(lane, bound, monkeypatch):
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
-    with Provider(faults=lambda _n: "401") as provider:
+    with ProviderServer(faults=lambda _n: "401") as provider:
         error = asked(Model(model="openai/m", api_base=provider.url, lane=lane))
 
     assert isinstance(error, errors.CredentialsError)
@@ -123,4 +128,4 @@ def test_a_refused_login_names_the_variable_of_a_host_without_a_key(lane, bound,
 
 
 def test_a_host_is_told_as_it_was_written():
-    assert str(why_refused("2852039166")).startswith("2852039166 is link-local")
+    assert str(host_problem("2852039166")).startswith("2852039166 is link-local")

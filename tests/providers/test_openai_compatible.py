@@ -8,10 +8,10 @@ import pytest
 
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model
-from archon_batch.providers import is_direct, missing_for, why_unknown
-from archon_batch.providers.endpoints import target
-from archon_batch.providers.openai_compatible import DirectGateway
-from tests.provider import Provider
+from archon_batch.providers import is_direct, missing_variables, model_problem
+from archon_batch.providers.endpoints import endpoint_for
+from archon_batch.providers.openai_compatible import OpenAICompatibleProvider
+from tests.provider import ProviderServer
 
 BASE = "http://127.0.0.1:9/v1"
 CANARY = "sk-canary-0123456789"
@@ -48,49 +48,49 @@ def test_the_lane_goes_by_provider_family_and_address(name, base, lane, direct):
 
 def test_a_key_goes_to_its_own_host_only(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
-    assert target(Model(model="openai/gpt-4o")) == (
+    assert endpoint_for(Model(model="openai/gpt-4o")) == (
         "https://api.openai.com/v1/chat/completions",
         CANARY,
     )
-    assert target(Model(model="openai/gpt-4o", api_base=BASE)).key == ""
+    assert endpoint_for(Model(model="openai/gpt-4o", api_base=BASE)).key == ""
     monkeypatch.setenv("OPENAI_BASE_URL", BASE)
     with pytest.raises(errors.UnknownModelError, match="OPENAI_BASE_URL"):
-        target(Model(model="openai/gpt-4o"))
+        endpoint_for(Model(model="openai/gpt-4o"))
 
 
 def test_a_missing_or_impossible_key_stops_the_job_unsent(monkeypatch):
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     model = Model(model="openrouter/org/m")
-    assert missing_for(model) == ("OPENROUTER_API_KEY",)
+    assert missing_variables(model) == ("OPENROUTER_API_KEY",)
     for key in ("", "two\r\nlines: x"):
         monkeypatch.setenv("OPENROUTER_API_KEY", key)
         with pytest.raises(errors.CredentialsError) as caught:
-            target(model)
+            endpoint_for(model)
         assert "lines" not in str(caught.value)
 
 
 def test_a_lane_without_an_address_is_told_before_the_job():
-    assert "api_base" in str(why_unknown(Model(model="anthropic/m", lane="direct")))
+    assert "api_base" in str(model_problem(Model(model="anthropic/m", lane="direct")))
 
 
 def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
     monkeypatch.setattr("archon_batch.providers.response_bodies.MOST", 64)
 
     async def run(url):
-        gateway = DirectGateway(5.0)
+        gateway = OpenAICompatibleProvider(5.0)
         with pytest.raises(errors.BrokenReplyError):
-            await gateway.answer(a_call(Model(model="openai/m", api_base=url)), "job/1")
+            await gateway.complete(a_call(Model(model="openai/m", api_base=url)), "job/1")
         await gateway.close()
 
-    with Provider() as provider:
+    with ProviderServer() as provider:
         asyncio.run(run(provider.url))
-    assert provider.requests == 1
+    assert provider.request_count == 1
 
 
 def test_a_prompt_that_cannot_be_written_down_is_not_sent():
     async def run():
         with pytest.raises(errors.BadCallError):
-            await DirectGateway(5.0).answer(
+            await OpenAICompatibleProvider(5.0).complete(
                 a_call(Model(model="openai/m", api_base=BASE), "\ud800"), "1"
             )
 
@@ -103,14 +103,14 @@ def test_the_direct_lane_never_imports_litellm():
         "from tests.providers.test_openai_compatible import a_call, Model\n"
         "from archon_batch.providers import Router\n"
         "async def run():\n"
-        "    router = Router(5.0)\n"
+        "    router = ProviderRouter(5.0)\n"
         "    model = Model(model='openai/m', api_base=sys.argv[1])\n"
-        "    print((await router.answer(a_call(model), '1')).text)\n"
+        "    print((await router.complete(a_call(model), '1')).text)\n"
         "    await router.close()\n"
         "asyncio.run(run())\n"
         "assert 'litellm' not in sys.modules\n"
     )
-    with Provider() as provider:
+    with ProviderServer() as provider:
         done = subprocess.run(
             [sys.executable, "-c", script, provider.url], check=True, capture_output=True
         )

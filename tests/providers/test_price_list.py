@@ -8,7 +8,12 @@ import pytest
 
 from archon_batch.archon import ListPrice
 from archon_batch.providers import price_list
-from archon_batch.providers.price_list import Listed, listed, nearest, providers
+from archon_batch.providers.price_list import (
+    PriceListEntry,
+    find_entry,
+    known_providers,
+    similar_models,
+)
 
 
 def usd(text):
@@ -16,7 +21,7 @@ def usd(text):
 
 
 def price_of(model):
-    found = listed(model)
+    found = find_entry(model)
     assert found
     return found.price
 
@@ -24,7 +29,7 @@ def price_of(model):
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "openai/gpt-4o-mini"])
 def test_a_model_is_found_with_and_without_its_provider(model):
     price = ListPrice(input=usd("0.15"), output=usd("0.6"), cached_input=usd("0.075"))
-    assert listed(model) == Listed(price, 128000, 16384, json_schema=True)
+    assert find_entry(model) == PriceListEntry(price, 128000, 16384, json_schema=True)
 
 
 @pytest.mark.parametrize("provider", ["vertex_ai", "gemini"])
@@ -38,11 +43,11 @@ def test_one_model_at_two_providers_is_two_entries(provider):
     ["anthropic/gpt-4o-mini", "local/smollm2", "scripted/plausible", "sample_spec", "", "/", "zzz"],
 )
 def test_what_is_not_listed_is_none(model):
-    assert listed(model) is None
+    assert find_entry(model) is None
 
 
 def test_what_answers_no_messages_is_not_listed():
-    assert listed("text-embedding-3-small") is None
+    assert find_entry("text-embedding-3-small") is None
 
 
 def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
@@ -71,22 +76,22 @@ def test_what_is_paid_by_the_request_has_no_price_by_the_token():
 
 
 def test_a_slip_is_met_with_full_names():
-    assert nearest("openai/gpt-4o-mni")[0] == "openai/gpt-4o-mini"
-    assert nearest("gpt-4o-mni")[0] == "openai/gpt-4o-mini"
-    assert len(nearest("anthropic/claude-sonet-4-5")) == 3
-    assert nearest("nothing like it at all") == ()
+    assert similar_models("openai/gpt-4o-mni")[0] == "openai/gpt-4o-mini"
+    assert similar_models("gpt-4o-mni")[0] == "openai/gpt-4o-mini"
+    assert len(similar_models("anthropic/claude-sonet-4-5")) == 3
+    assert similar_models("nothing like it at all") == ()
 
 
 def test_providers_whose_models_the_operator_names_are_known_too():
-    assert {"openai", "anthropic", "hosted_vllm", "openrouter", "vertex_ai"} <= providers()
-    assert "vertex_ai-language-models" not in providers()
-    assert "nosuch" not in providers()
+    assert {"openai", "anthropic", "hosted_vllm", "openrouter", "vertex_ai"} <= known_providers()
+    assert "vertex_ai-language-models" not in known_providers()
+    assert "nosuch" not in known_providers()
 
 
 def test_to_look_up_a_price_takes_no_litellm():
     program = (
-        "import sys; from archon_batch.providers.price_list import listed, nearest, providers;"
-        "assert listed('gpt-4o') and nearest('gpt-4') and providers();"
+        "import sys; from archon_batch.providers.price_list import find_entry, similar_models, known_providers;"
+        "assert find_entry('gpt-4o') and similar_models('gpt-4') and known_providers();"
         "assert 'litellm' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -6,7 +6,7 @@ from html import escape
 
 import pytest
 
-from archon_batch.providers.redaction import repeatable
+from archon_batch.providers.redaction import redact
 
 #: As long as prompts are that words are compared with.
 LONG = 200_000
@@ -43,7 +43,7 @@ def took(words: str, prompt: str) -> float:
 
 def _took(words: str, prompt: str) -> float:
     begun = time.process_time()
-    repeatable(words, [prompt])
+    redact(words, [prompt])
     return time.process_time() - begun
 
 
@@ -59,14 +59,14 @@ def test_no_text_takes_much_longer_than_a_plain_one(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_prompt_of_a_megabyte_is_not_looked_at_and_nothing_is_told(text: str) -> None:
     text *= 5
-    told = repeatable(WORDS + text[:100], [text])
+    told = redact(WORDS + text[:100], [text])
 
     assert told == "(its words are not told: they may quote the prompt, which is long)"
     assert took(WORDS + text, text) < 0.005
 
 
 def test_prompts_are_long_together() -> None:
-    assert "long" in repeatable("the end of it", ["a" * 150_000, "the end of it" * 10_000])
+    assert "long" in redact("the end of it", ["a" * 150_000, "the end of it" * 10_000])
 
 
 @pytest.mark.parametrize("at", range(40))
@@ -74,7 +74,7 @@ def test_prompts_are_long_together() -> None:
 def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
     quoted = PROMPT[at : at + length]
 
-    assert repeatable(f"400: bad input near '{quoted}'", [PROMPT]) == "(its words quote the prompt)"
+    assert redact(f"400: bad input near '{quoted}'", [PROMPT]) == "(its words quote the prompt)"
 
 
 @pytest.mark.parametrize(
@@ -83,22 +83,22 @@ def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
     ids=["plain", "JSON", "JSON twice", "HTML", "capitals", "bytes"],
 )  # fmt: skip
 def test_a_quotation_is_found_in_what_others_wrap_it_in(wrapped: str) -> None:
-    assert repeatable(f"cannot read: {wrapped}", [PROMPT]) == "(its words quote the prompt)"
+    assert redact(f"cannot read: {wrapped}", [PROMPT]) == "(its words quote the prompt)"
 
 
 def test_a_telling_word_of_the_prompt_is_left_out_and_others_stay() -> None:
-    told = repeatable("no user called Jonathan is allowed here", [PROMPT])
+    told = redact("no user called Jonathan is allowed here", [PROMPT])
 
     assert told == "no user called [...] is allowed here"
 
 
 def test_a_short_prompt_is_a_quotation_as_a_whole() -> None:
-    assert repeatable("cannot do: what is 2+2", ["what is 2+2"]) == "(its words quote the prompt)"
-    assert repeatable("hi there", ["hi"]) == "hi there"
+    assert redact("cannot do: what is 2+2", ["what is 2+2"]) == "(its words quote the prompt)"
+    assert redact("hi there", ["hi"]) == "hi there"
 
 
 def test_a_key_that_is_cut_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     key = "s3cret+" * 50
     monkeypatch.setenv("SOME_API_KEY", key)
 
-    assert "s3cret" not in repeatable(" ".join([key] * 20), ["hi"])
+    assert "s3cret" not in redact(" ".join([key] * 20), ["hi"])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.providers.response_headers import headroom
-from archon_batch.rate_limits import Headroom
+from archon_batch.providers.response_headers import remaining_limits
+from archon_batch.rate_limits import RemainingLimits
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,17 @@ from archon_batch.rate_limits import Headroom
     ],
 )
 def test_a_reset_is_read_as_it_is_written(words, seconds):
-    found = headroom({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": words})
+    found = remaining_limits(
+        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": words}
+    )
 
-    assert found == Headroom(requests=0, requests_reset=seconds)
+    assert found == RemainingLimits(requests=0, requests_reset=seconds)
 
 
 def test_a_reset_may_be_a_moment():
     soon = datetime.now(UTC) + timedelta(seconds=40)
 
-    found = headroom({
+    found = remaining_limits({
         "anthropic-ratelimit-tokens-remaining": "12",
         "anthropic-ratelimit-tokens-reset": soon.isoformat().replace("+00:00", "Z"),
         "x-ratelimit-reset-requests": str(soon.timestamp()),
@@ -48,9 +50,9 @@ def test_a_reset_may_be_a_moment():
 
 
 def test_who_says_nothing_is_not_heard():
-    assert headroom({"content-type": "application/json"}) is None
+    assert remaining_limits({"content-type": "application/json"}) is None
 
 
 @given(st.dictionaries(st.sampled_from(["remaining", "reset"]), st.text(max_size=20)))
 def test_whatever_a_provider_writes_it_is_read_or_not(said):
-    headroom({f"x-ratelimit-{part}-tokens": words for part, words in said.items()})
+    remaining_limits({f"x-ratelimit-{part}-tokens": words for part, words in said.items()})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.errors import RateLimitError
-from archon_batch.providers.retry_after import patience, tell
+from archon_batch.providers.retry_after import retry_after_seconds, set_retry_hints
 
 HOURS = 6 * 3600
 
@@ -19,7 +19,7 @@ def told(words: str = "", prompt: str = "What is 2 + 2?", **headers: str) -> Rat
     """A refusal with these headers, whose names have hyphens, and this body."""
     error = RateLimitError("m", "429")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    tell(error, named, words, [prompt])
+    set_retry_hints(error, named, words, [prompt])
     return error
 
 
@@ -52,8 +52,8 @@ def test_a_retry_after_is_read_in_all_its_forms_and_what_is_impossible_is_none(w
 
 @pytest.mark.parametrize("name", ["retry-after-ms", "x-ms-retry-after-ms"])
 def test_milliseconds_are_read_and_go_before_whole_seconds(name):
-    assert patience({name: "41270", "retry-after": "42"}) == 41.27
-    assert patience({name: "nan", "retry-after": "42"}) == 42.0
+    assert retry_after_seconds({name: "41270", "retry-after": "42"}) == 41.27
+    assert retry_after_seconds({name: "nan", "retry-after": "42"}) == 42.0
 
 
 def test_a_date_is_measured_by_the_providers_own_clock():
@@ -95,7 +95,7 @@ def test_the_words_of_a_prompt_that_is_quoted_have_no_say():
 
     error = told(f"Cannot answer {prompt!r} now", prompt)
 
-    assert (error.retry_after, error.lasting) == (None, None)
+    assert (error.retry_after, error.long_wait_reason) == (None, None)
 
 
 def test_a_reset_in_milliseconds_since_1970_is_read_in_headers_and_in_the_body():
@@ -116,7 +116,7 @@ def test_a_day_that_is_used_up_is_told_of_by_its_own_header():
     )
 
     assert error.retry_after == 33_011.38
-    assert error.lasting is not None
+    assert error.long_wait_reason is not None
 
 
 def test_what_is_left_of_a_limit_tells_the_wait_where_nothing_else_does():
@@ -134,7 +134,7 @@ def test_a_limit_that_lasts_for_hours_tells_its_end_in_utc_and_as_the_clock_here
     time.tzset()
     try:
         ends = datetime.fromtimestamp(time.time() + HOURS, UTC)
-        lasting = told(retry_after=str(HOURS)).lasting
+        lasting = told(retry_after=str(HOURS)).long_wait_reason
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -144,7 +144,7 @@ def test_a_limit_that_lasts_for_hours_tells_its_end_in_utc_and_as_the_clock_here
     assert lasting.startswith(f"its limit lasts until {ends:%Y-%m-%d %H:}")
     assert " UTC, " in lasting
     assert lasting.endswith(" here")
-    assert told(retry_after="899").lasting is None
+    assert told(retry_after="899").long_wait_reason is None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,10 @@ def test_a_limit_that_lasts_for_hours_tells_its_end_in_utc_and_as_the_clock_here
     ],
 )
 def test_a_limit_of_a_day_is_known_by_its_words(words):
-    assert told(words).lasting == "its limit of a day is used up, and it does not say until when"
+    assert (
+        told(words).long_wait_reason
+        == "its limit of a day is used up, and it does not say until when"
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_a_limit_of_a_day_is_known_by_its_words(words):
     ],
 )
 def test_a_limit_of_a_minute_is_not_taken_for_one_of_a_day(words):
-    assert told(words).lasting is None
+    assert told(words).long_wait_reason is None
 
 
 @given(st.text(max_size=60), st.text(max_size=20))

@@ -5,25 +5,27 @@ import json
 
 import pytest
 
-from archon_batch.archon import SANDBOX, Model
+from archon_batch.archon import SANDBOX_MODEL, Model
 from archon_batch.errors import BadCallError, SettingsError, UnknownModelError
-from archon_batch.providers import Router, missing_for, price_of, why_unknown
+from archon_batch.providers import ProviderRouter, missing_variables, model_problem, price_of
 from archon_batch.sandbox import bubblewrap
 from tests.builders import a_call
 
 
 def answered(*calls):
     async def all_of_them():
-        router = Router(30)
+        router = ProviderRouter(30)
         try:
-            return await asyncio.gather(*(router.answer(call, "job/0/0.0.0.0/1") for call in calls))
+            return await asyncio.gather(
+                *(router.complete(call, "job/0/0.0.0.0/1") for call in calls)
+            )
         finally:
             await router.close()
 
     return asyncio.run(all_of_them())
 
 
-def a_program(program, *tests, model=SANDBOX):
+def a_program(program, *tests, model=SANDBOX_MODEL):
     return a_call(json.dumps({"program": program, "tests": tests}), model=model)
 
 
@@ -39,14 +41,18 @@ def test_a_call_runs_a_program_and_the_reply_is_how_its_tests_ended():
     verdicts = [r["verdict"] for r in json.loads(first.text)["results"]]
     assert verdicts == ["passed", "failed"]
     assert json.loads(second.text) == {"results": [{"verdict": "passed", "why": ""}]}
-    assert (first.usage.prompt, first.usage.completion, first.finish) == (0, 0, "stop")
+    assert (first.usage.prompt_tokens, first.usage.completion_tokens, first.finish_reason) == (
+        0,
+        0,
+        "stop",
+    )
 
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        (a_call("run this", model=SANDBOX), BadCallError),
+        (a_call("run this", model=SANDBOX_MODEL), BadCallError),
         (a_program("\ud800", "assert 1"), BadCallError),
         (a_program("x = 1", "assert x", model="sandbox/perl"), UnknownModelError),
     ],
@@ -58,23 +64,23 @@ def test_what_is_no_execution_is_refused(call, error):
 
 def test_where_there_is_no_sandbox_the_job_stops_with_what_to_install(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    bubblewrap.opened.cache_clear()
+    bubblewrap.detect_bubblewrap.cache_clear()
 
     try:
         with pytest.raises(UnknownModelError, match="install bubblewrap") as told:
             answered(a_program("x = 1", "assert x"))
         with pytest.raises(SettingsError, match="install bubblewrap"):
-            missing_for(Model(model=SANDBOX))
+            missing_variables(Model(model=SANDBOX_MODEL))
     finally:
-        bubblewrap.opened.cache_clear()
+        bubblewrap.detect_bubblewrap.cache_clear()
     assert told.value.stops_job
 
 
 def test_it_costs_nothing_and_is_known_by_its_name():
-    price = price_of(Model(model=SANDBOX))
+    price = price_of(Model(model=SANDBOX_MODEL))
 
     assert price is not None
     assert not price.input
     assert not price.output
-    assert why_unknown(Model(model=SANDBOX)) is None
-    assert "known is sandbox/python" in (why_unknown(Model(model="sandbox/perl")) or "")
+    assert model_problem(Model(model=SANDBOX_MODEL)) is None
+    assert "known is sandbox/python" in (model_problem(Model(model="sandbox/perl")) or "")

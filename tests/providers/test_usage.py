@@ -6,8 +6,8 @@ import math
 import pytest
 
 from archon_batch.archon import Call, CallKey, Message, Model, Reply, Usage
-from archon_batch.providers.chat_completions import reply
-from archon_batch.providers.usage import usage
+from archon_batch.providers.chat_completions import decode_reply
+from archon_batch.providers.usage import parse_usage
 
 PLAIN = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
 
@@ -102,7 +102,7 @@ def a_call(model="openai/m", base=None, max_tokens=64):
 
 
 def read(told, **of):
-    return usage(told, a_call(**of), empty=False)
+    return parse_usage(told, a_call(**of), empty=False)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -133,14 +133,14 @@ def test_a_number_that_is_none_does_not_take_the_answer_with_it(number):
             "usage": {"prompt_tokens": 20, "completion_tokens": "here"},
         }
     ).replace('"here"', number)
-    came = reply(body.encode(), a_call())
+    came = decode_reply(body.encode(), a_call())
     assert isinstance(came, Reply)
     assert (came.text, came.usage) == ("42", Usage(20, None))
 
 
 def test_a_zero_where_there_must_have_been_tokens_is_no_report():
     assert read({"prompt_tokens": 0, "completion_tokens": 0}) == Usage()
-    assert usage(
+    assert parse_usage(
         {**PLAIN, "completion_tokens": 0, "total_tokens": 20}, a_call(), empty=True
     ) == Usage(20, 0)
 
@@ -171,4 +171,4 @@ CHARGED = [
 
 @pytest.mark.parametrize(("of", "told", "nano"), CHARGED)
 def test_what_a_provider_says_it_charged_is_read_of_those_whose_word_is_known(of, told, nano):
-    assert read({**PLAIN, **told}, **of).charged == nano
+    assert read({**PLAIN, **told}, **of).provider_cost_nano == nano

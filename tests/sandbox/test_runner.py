@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 
 from archon_batch.errors import SettingsError
-from archon_batch.sandbox import Check, Sandbox, bubblewrap
+from archon_batch.sandbox import Sandbox, SandboxTest, bubblewrap
 
 ADD = "def add(a, b):\n    return a + b\n"
 
 
 def verdicts(sandbox, program, *tests, **knobs):
-    return [o.verdict for o in sandbox.tested([program], [Check(t, **knobs) for t in tests])]
+    return [o.verdict for o in sandbox.tested([program], [SandboxTest(t, **knobs) for t in tests])]
 
 
 def test_each_test_is_judged_by_itself(sandbox):
     outcomes = list(
         sandbox.tested(
             [ADD],
-            [Check(t) for t in ("assert add(1, 2) == 3", "assert add(1, 2) == 4", "assert (")],
+            [
+                SandboxTest(t)
+                for t in ("assert add(1, 2) == 3", "assert add(1, 2) == 4", "assert (")
+            ],
         )
     )
 
@@ -121,13 +124,15 @@ def test_setup_is_run_before_each_test_and_may_use_the_program(sandbox):
 
 
 def test_the_first_text_that_is_python_is_the_program(sandbox):
-    outcomes = sandbox.tested(["def add(:", ADD], [Check("assert add(1, 2) == 3")])
+    outcomes = sandbox.tested(["def add(:", ADD], [SandboxTest("assert add(1, 2) == 3")])
 
     assert [o.verdict for o in outcomes] == ["passed"]
 
 
 def test_a_program_that_python_cannot_load_passes_nothing(sandbox):
-    outcomes = list(sandbox.tested(["1 / 0"], [Check("assert True"), Check("assert True")]))
+    outcomes = list(
+        sandbox.tested(["1 / 0"], [SandboxTest("assert True"), SandboxTest("assert True")])
+    )
 
     assert [o.verdict for o in outcomes] == ["failed", "failed"]
     assert outcomes[0].why == "ZeroDivisionError: division by zero"
@@ -143,8 +148,10 @@ def test_a_program_that_hangs_ends_at_its_first_time_out():
     program = "def f(x):\n    while x:\n        pass\n"
     begun = time.monotonic()
 
-    patient = list(Sandbox(seconds=1).tested([program], [Check(f"f({n})") for n in (0, *[1] * 9)]))
-    hasty = list(Sandbox(all_seconds=0).tested([program], [Check("f(0)")]))
+    patient = list(
+        Sandbox(seconds=1).run_tests([program], [SandboxTest(f"f({n})") for n in (0, *[1] * 9)])
+    )
+    hasty = list(Sandbox(total_seconds=0).run_tests([program], [SandboxTest("f(0)")]))
 
     assert [o.verdict for o in patient] == ["passed"] + ["failed"] * 9
     assert {o.why for o in patient[1:]} == {"its time is up"}
@@ -182,25 +189,27 @@ def test_a_box_has_what_honest_programs_want(sandbox):
 
 
 def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(monkeypatch):
-    read = bubblewrap._text
+    read = bubblewrap._source
     monkeypatch.setattr(
         bubblewrap,
         "_text",
         lambda name: "raise SystemExit(1)" if name == "launch.py" else read(name),
     )
-    bubblewrap.opened.cache_clear()
+    bubblewrap.detect_bubblewrap.cache_clear()
     writes = (
         "import os\ndef write():\n    open('/tmp/x', 'w')\ndef here():\n    return os.getcwd()\n"
     )
 
     try:
         found = list(
-            Sandbox().tested([writes], [Check("assert here() == '/tmp'"), Check("write()")])
+            Sandbox().run_tests(
+                [writes], [SandboxTest("assert here() == '/tmp'"), SandboxTest("write()")]
+            )
         )
     except SettingsError:
         pytest.skip("no sandbox here")
     finally:
-        bubblewrap.opened.cache_clear()
+        bubblewrap.detect_bubblewrap.cache_clear()
 
     assert [o.verdict for o in found] == ["passed", "failed"]
     assert found[1].why.startswith("OSError: [Errno 30]")
@@ -274,7 +283,7 @@ def test_no_file_stays_open(sandbox):
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     verdicts(sandbox, ADD, "assert add(1, 2) == 3")
-    next(sandbox.tested([ADD], [Check("add(1, 1)"), Check("add(1, 1)")]))
+    next(sandbox.tested([ADD], [SandboxTest("add(1, 1)"), SandboxTest("add(1, 1)")]))
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -293,10 +302,10 @@ def test_where_no_sandbox_works_it_says_what_would_help(monkeypatch, lacking, wh
     else:
         monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/bwrap")
         monkeypatch.setattr("platform.machine", lambda: lacking["machine"])
-    bubblewrap.opened.cache_clear()
+    bubblewrap.detect_bubblewrap.cache_clear()
 
     try:
         with pytest.raises(SettingsError, match=why):
             Sandbox()
     finally:
-        bubblewrap.opened.cache_clear()
+        bubblewrap.detect_bubblewrap.cache_clear()

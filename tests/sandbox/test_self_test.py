@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from archon_batch.sandbox import attacked
-from archon_batch.sandbox.attack_programs import REACHES
-from archon_batch.sandbox.forged_verdicts import FORGERIES, TRICKS
+from archon_batch.sandbox import run_attacks
+from archon_batch.sandbox.attack_programs import ATTACK_PROGRAMS
+from archon_batch.sandbox.forged_verdicts import FORGED_VERDICTS, TEST_TRICKS
 
 ROOT = Path(__file__).parents[2]
 #: Attacks that do no harm where nothing holds them.
@@ -38,7 +38,7 @@ HARMLESS = (
     "outlives who has started it",
     "reaches into what a test hands to it",
 )
-ALL = len(REACHES) + len(FORGERIES) + len(TRICKS) + 3
+ALL = len(ATTACK_PROGRAMS) + len(FORGED_VERDICTS) + len(TEST_TRICKS) + 3
 
 
 @pytest.mark.timeout(300)
@@ -46,9 +46,9 @@ ALL = len(REACHES) + len(FORGERIES) + len(TRICKS) + 3
 def test_every_hostile_program_is_held(monkeypatch):
     monkeypatch.setenv("CANARY_API_KEY", "sk-canary")
 
-    found = list(attacked())
+    found = list(run_attacks())
 
-    assert [attack for attack in found if not attack.held] == []
+    assert [attack for attack in found if not attack.contained] == []
     assert len(found) == ALL > 60
 
 
@@ -60,14 +60,14 @@ def test_every_hostile_program_is_held_as_another_user():
         pytest.skip("only root can be someone else, with setpriv and the system's Python")
     program = (
         "import json, os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from archon_batch.sandbox import attacked\n"
-        "print(json.dumps([os.getuid(), list(attacked())]))"
+        "from archon_batch.sandbox import run_attacks\n"
+        "print(json.dumps([os.getuid(), list(run_attacks())]))"
     )
     # Somebody else may not be let into this checkout, nor into a test's own folder.
     package = Path(tempfile.mkdtemp()) / "archon_batch"
     package.parent.chmod(0o755)
     shutil.copytree(ROOT / "archon_batch" / "sandbox", package / "sandbox")
-    for name in ("__init__.py", "errors.py", "limits.py"):
+    for name in ("__init__.py", "errors.py", "rate_limits.py"):
         shutil.copy(ROOT / "archon_batch" / name, package)
     someone = [setpriv, "--reuid=30001", "--regid=30001", "--clear-groups"]
 
@@ -91,7 +91,7 @@ def test_every_hostile_program_is_held_as_another_user():
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_an_attack_gets_through_where_nothing_holds_it(name):
-    program = REACHES[name]
+    program = ATTACK_PROGRAMS[name]
     ask = "use(lambda: 1)" if "def use" in program else "attack()"
 
     told = subprocess.run(
@@ -104,14 +104,14 @@ def test_an_attack_gets_through_where_nothing_holds_it(name):
 
 @pytest.mark.parametrize("name", ["equals everything", "is nothing but equal", "ends with success"])
 def test_a_forgery_passes_where_the_program_is_its_own_judge(name):
-    program = f"{FORGERIES[name]}\nassert add(2, 3) == 5"
+    program = f"{FORGED_VERDICTS[name]}\nassert add(2, 3) == 5"
 
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("name", TRICKS)
+@pytest.mark.parametrize("name", TEST_TRICKS)
 def test_a_trick_passes_where_the_program_is_its_own_judge(name):
-    program, test = TRICKS[name]
+    program, test = TEST_TRICKS[name]
 
     told = subprocess.run([sys.executable, "-c", f"{program}\n{test}"], check=False, timeout=60)
 

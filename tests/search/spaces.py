@@ -3,12 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from archon_batch.archon import Answer, Architecture, checked, run
-from archon_batch.itas import Plan
+from archon_batch.archon import Answer, Architecture, run_item, validate_data
+from archon_batch.itas import SearchRequest
 from archon_batch.money import NanoUsd
 from archon_batch.providers import scripted
 from archon_batch.search import ALGORITHMS, Space
-from archon_batch.search.trial_jobs import Case, Outcome, Outcomes, Tally, Wanted
+from archon_batch.search.trial_jobs import (
+    CallCounts,
+    RowOutcome,
+    RowOutcomes,
+    SearchRow,
+    TrialRequest,
+)
 from tests.builders import MODEL, a_question
 
 ROLES = {
@@ -32,17 +38,17 @@ def a_space(roles: Any = None, limits: Any = None, **axes: Any) -> Space:
         "limits": limits or {},
     }
     data["axes"] |= axes
-    return checked(Space, data, "")
+    return validate_data(Space, data, "")
 
 
-def cases(count: int, origin: int = 0) -> list[Case]:
+def cases(count: int, origin: int = 0) -> list[SearchRow]:
     return [
-        Case(f"{origin}/{n}", a_question(f"What is {n}?"), {"answer": "x"}, origin)
+        SearchRow(f"{origin}/{n}", a_question(f"What is {n}?"), {"answer": "x"}, origin)
         for n in range(count)
     ]
 
 
-def a_plan(space: Space, algorithm: str = "random", **more: Any) -> Plan:
+def a_plan(space: Space, algorithm: str = "random", **more: Any) -> SearchRequest:
     fresh: dict[str, Any] = {
         "trials": 20,
         "at_once": 3,
@@ -50,7 +56,7 @@ def a_plan(space: Space, algorithm: str = "random", **more: Any) -> Plan:
         "held_out": cases(4, 1),
         "seed": 0,
     }
-    return Plan(space, ALGORITHMS[algorithm], **{**fresh, **more})  # type: ignore[index]
+    return SearchRequest(space, ALGORITHMS[algorithm], **{**fresh, **more})  # type: ignore[index]
 
 
 class Played:
@@ -58,38 +64,42 @@ class Played:
 
     def __init__(
         self,
-        score: Callable[[Architecture, Case], float] = lambda _a, _c: 0.0,
+        score: Callable[[Architecture, SearchRow], float] = lambda _a, _c: 0.0,
         budget: int | None = None,
     ) -> None:
-        self.tally = Tally()
+        self.call_counts = CallCounts()
         self.ran: list[tuple[str, ...]] = []
-        self.left: NanoUsd | None = None if budget is None else NanoUsd(budget)
+        self.budget_left: NanoUsd | None = None if budget is None else NanoUsd(budget)
         self._score = score
         self._paid: set[str] = set()
 
-    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = NanoUsd(0)) -> list[Outcomes]:  # noqa: B008
+    def run(
+        self,
+        requests: Sequence[TrialRequest],
+        budget_to_keep: NanoUsd = NanoUsd(0),  # noqa: B008
+    ) -> list[RowOutcomes]:
         return [
-            {c.id: o for c in one.cases if (o := self._one(one, c, keep)) is not None}
-            for one in wanted
+            {c.id: o for c in one.rows if (o := self._one(one, c, budget_to_keep)) is not None}
+            for one in requests
         ]
 
-    def _one(self, wanted: Wanted, case: Case, keep: NanoUsd) -> Outcome | None:
+    def _one(self, wanted: TrialRequest, case: SearchRow, keep: NanoUsd) -> RowOutcome | None:
         asked: list[str] = []
 
         def answer(call: Any) -> Any:
             asked.append(call.fingerprint)
-            return scripted.settled(call)
+            return scripted.final_reply(call)
 
-        end, _ = run(wanted.architecture, case.question, answer)
+        end, _ = run_item(wanted.architecture, case.question, answer)
         assert isinstance(end, Answer)
         new = set(asked) - self._paid
         # A call is a nano-dollar.
-        if self.left is not None:
-            if self.left - keep < len(new):
+        if self.budget_left is not None:
+            if self.budget_left - keep < len(new):
                 return None
-            self.left = NanoUsd(self.left - len(new))
-        self.tally.settled += len(asked)
-        self.tally.found += len(asked) - len(new)
+            self.budget_left = NanoUsd(self.budget_left - len(new))
+        self.call_counts.settled += len(asked)
+        self.call_counts.cached += len(asked) - len(new)
         self._paid |= new
         self.ran.append((wanted.label, case.id))
-        return Outcome(self._score(wanted.architecture, case), len(asked), 0, len(asked) / 1e9)
+        return RowOutcome(self._score(wanted.architecture, case), len(asked), 0, len(asked) / 1e9)

@@ -1,11 +1,11 @@
 import pytest
 
-from archon_batch.search import ALGORITHMS, Ground, Point, Tried, census
+from archon_batch.search import ALGORITHMS, Observation, Point, SearchState, enumerate_space
 from tests.search.spaces import a_space
 
 SPACE = a_space(samples=[1, 2, 3, 4, 5], temperature=[0.1, 0.3, 0.5, 0.7, 0.9], fusions=[1, 2],
                 widths=[1, 2], review=["none", "critic"])  # fmt: skip
-POINTS = census(SPACE).points
+POINTS = enumerate_space(SPACE).points
 
 
 def height(point: Point) -> float:
@@ -15,14 +15,14 @@ def height(point: Point) -> float:
     return 1 - off / 10 - 0.05 * (point["fusions"] == 2) + 0.05 * (point["review"] == "critic")
 
 
-def searched(name: str, trials: int, *, seed: int = 0, at_once: int = 4) -> list[Tried]:
-    ground = Ground(SPACE.choices, POINTS, seed)
-    tried: list[Tried] = []
+def searched(name: str, trials: int, *, seed: int = 0, at_once: int = 4) -> list[Observation]:
+    ground = SearchState(SPACE.search_axes, POINTS, seed)
+    tried: list[Observation] = []
     while len(tried) < trials:
         batch = ALGORITHMS[name](ground, tried, min(at_once, trials - len(tried)))  # type: ignore[index]
         if not batch:
             break
-        tried += [Tried(point, height(point), 0.0) for point in batch]
+        tried += [Observation(point, height(point), 0.0) for point in batch]
     return tried
 
 
@@ -54,11 +54,11 @@ def test_a_space_is_tried_to_its_last_point(name: str) -> None:
 
 def test_bayes_tries_a_small_space_to_its_last_point() -> None:
     few = a_space(samples=[1, 2, 3])
-    ground = Ground(few.choices, census(few).points, 0)
-    tried: list[Tried] = []
+    ground = SearchState(few.search_axes, enumerate_space(few).points, 0)
+    tried: list[Observation] = []
 
     while batch := ALGORITHMS["bayes"](ground, tried, 3):
-        tried += [Tried(point, 0.0) for point in batch]
+        tried += [Observation(point, 0.0) for point in batch]
 
     assert {one.point for one in tried} == set(ground.points)
 
@@ -78,8 +78,8 @@ def test_bayes_learns_where_the_hill_is() -> None:
 
 
 def test_bayes_takes_a_front_of_score_and_cost() -> None:
-    ground = Ground(SPACE.choices, POINTS, 0, pareto=True)
-    tried = [Tried(p, height(p), float(p["samples"])) for p in POINTS[:30]]
+    ground = SearchState(SPACE.search_axes, POINTS, 0, pareto=True)
+    tried = [Observation(p, height(p), float(p["samples"])) for p in POINTS[:30]]
 
     found = ALGORITHMS["bayes"](ground, tried, 2)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.search import front, rungs, split
+from archon_batch.search import pareto_front, rungs, split_rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def test_rungs_grow_threefold_up_to_all_rows() -> None:
 def test_dev_and_held_out_rows_are_all_rows_and_share_none(n: int, share: float, seed: int) -> None:
     rows = [Row(str(k)) for k in range(n)]
 
-    dev, held_out = split(rows, share, seed)
+    dev, held_out = split_rows(rows, share, seed)
 
     assert dev
     assert held_out
@@ -33,13 +33,13 @@ def test_dev_and_held_out_rows_are_all_rows_and_share_none(n: int, share: float,
 def test_the_split_does_not_go_by_the_order_of_the_rows() -> None:
     rows = [Row(str(k)) for k in range(50)]
 
-    assert split(rows, 0.2, 1) == split(rows[::-1], 0.2, 1)
-    assert split(rows, 0.2, 1) != split(rows, 0.2, 2)
+    assert split_rows(rows, 0.2, 1) == split_rows(rows[::-1], 0.2, 1)
+    assert split_rows(rows, 0.2, 1) != split_rows(rows, 0.2, 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
 def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
-    found = front(pairs, lambda p: float(p[0]), lambda p: float(p[1]))
+    found = pareto_front(pairs, lambda p: float(p[0]), lambda p: float(p[1]))
 
     beaten = {
         (s, c) for s, c in pairs if any((a >= s and b <= c) and (a, b) != (s, c) for a, b in pairs)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from archon_batch.itas import Search, Trial
+from archon_batch.itas import ArchitectureSearch, Trial
 from archon_batch.money import NanoUsd
-from archon_batch.search.early_stopping import best_to_beat, is_worse
+from archon_batch.search.early_stopping import best_rival, is_significantly_worse
 from archon_batch.search.objective import Objective
-from archon_batch.search.trial_jobs import Outcome, Outcomes, Tally, Wanted
+from archon_batch.search.trial_jobs import CallCounts, RowOutcome, RowOutcomes, TrialRequest
 from tests.builders import an_architecture
 from tests.search.spaces import a_plan, a_space, cases
 
@@ -24,21 +24,26 @@ STAGE_0 = 5
 class Planted:
     """Scores that a test plants; nothing is asked."""
 
-    left = None
+    budget_left = None
 
-    def __init__(self, score: Callable[[Wanted, str], float]) -> None:
-        self.tally = Tally()
+    def __init__(self, score: Callable[[TrialRequest, str], float]) -> None:
+        self.call_counts = CallCounts()
         self._score = score
 
-    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = NanoUsd(0)) -> list[Outcomes]:  # noqa: B008
-        del keep
+    def run(
+        self,
+        requests: Sequence[TrialRequest],
+        budget_to_keep: NanoUsd = NanoUsd(0),  # noqa: B008
+    ) -> list[RowOutcomes]:
+        del budget_to_keep
         return [
-            {c.id: Outcome(self._score(one, c.id), 1, 0, 0.0) for c in one.cases} for one in wanted
+            {c.id: RowOutcome(self._score(one, c.id), 1, 0, 0.0) for c in one.rows}
+            for one in requests
         ]
 
 
-def outcomes(scores: Sequence[float], usd: float = 0.0) -> Outcomes:
-    return {f"0/{n}": Outcome(score, 1, 0, usd) for n, score in enumerate(scores)}
+def outcomes(scores: Sequence[float], usd: float = 0.0) -> RowOutcomes:
+    return {f"0/{n}": RowOutcome(score, 1, 0, usd) for n, score in enumerate(scores)}
 
 
 def a_trial(n: int, scores: Sequence[float], state: str = "done", usd: float = 0.0) -> Trial:
@@ -47,7 +52,7 @@ def a_trial(n: int, scores: Sequence[float], state: str = "done", usd: float = 0
 
 
 def worse(ours: Sequence[float], best: Sequence[float], seed: int = 0) -> bool:
-    return is_worse(outcomes(ours), outcomes(best), OBJECTIVE, seed)
+    return is_significantly_worse(outcomes(ours), outcomes(best), OBJECTIVE, seed)
 
 
 def test_whoever_fails_where_the_best_does_not_is_worse_after_five_rows() -> None:
@@ -86,9 +91,9 @@ def test_a_trial_is_held_against_the_best_that_saw_all_rows() -> None:
         a_trial(3, [0.4] * 50),
     )
 
-    assert best_to_beat(ours, [ours, beside, poor, good], OBJECTIVE) is good
-    assert best_to_beat(ours, [ours, beside], OBJECTIVE) is beside
-    assert best_to_beat(ours, [ours], OBJECTIVE) is None
+    assert best_rival(ours, [ours, beside, poor, good], OBJECTIVE) is good
+    assert best_rival(ours, [ours, beside], OBJECTIVE) is beside
+    assert best_rival(ours, [ours], OBJECTIVE) is None
 
 
 def test_on_a_front_nobody_is_dropped_for_what_costs_more() -> None:
@@ -96,26 +101,27 @@ def test_on_a_front_nobody_is_dropped_for_what_costs_more() -> None:
     ours = a_trial(0, [0.5] * 5, "running", usd=2.0)
     dear, cheap = a_trial(1, [0.9] * 50, usd=3.0), a_trial(2, [0.6] * 50, usd=1.0)
 
-    assert best_to_beat(ours, [ours, dear, cheap], objective) is cheap
-    assert best_to_beat(ours, [ours, dear], objective) is None
+    assert best_rival(ours, [ours, dear, cheap], objective) is cheap
+    assert best_rival(ours, [ours, dear], objective) is None
 
 
 def test_of_several_datasets_the_worst_is_compared_where_it_counts() -> None:
     dev = [*cases(8), *cases(8, 1)]
     scores = {"ours": (1.0, 0.4), "best": (0.6, 0.5)}
     found = {
-        who: {c.id: Outcome(both[c.origin], 1, 0, 0.0) for c in dev} for who, both in scores.items()
+        who: {c.id: RowOutcome(both[c.dataset_index], 1, 0, 0.0) for c in dev}
+        for who, both in scores.items()
     }
 
     mean, worst = (Objective(a_plan(SPACE, dev=dev, worst=worst)) for worst in (False, True))
 
-    assert not is_worse(found["ours"], found["best"], mean, 0)
-    assert is_worse(found["ours"], found["best"], worst, 0)
+    assert not is_significantly_worse(found["ours"], found["best"], mean, 0)
+    assert is_significantly_worse(found["ours"], found["best"], worst, 0)
 
 
-def tried(score: Callable[[Wanted, str], float], seed: int = 0) -> list[Trial]:
+def tried(score: Callable[[TrialRequest, str], float], seed: int = 0) -> list[Trial]:
     plan = a_plan(SPACE, dev=cases(50), trials=8, at_once=4, seed=seed, finalists=1)
-    return [t for t in Search(Planted(score), plan).run().trials if t.stage == "trial"]
+    return [t for t in ArchitectureSearch(Planted(score), plan).run().trials if t.stage == "trial"]
 
 
 def test_poor_architectures_see_few_rows_and_those_alike_see_all() -> None:
@@ -133,12 +139,12 @@ def test_the_best_is_dropped_by_noise_as_seldom_as_is_stated() -> None:
         def chance(n: int, first: int = first) -> float:
             return 0.8 if n == first else 0.2 if n % 2 else 0.6
 
-        def score(wanted: Wanted, row: str, seed: int = seed) -> float:
+        def score(wanted: TrialRequest, row: str, seed: int = seed) -> float:
             n = int(wanted.label.partition(".")[0])
             return float(random.Random(f"{seed} {n} {row}").random() < chance(n))  # noqa: S311
 
         for trial in tried(score, seed):
-            states[chance(trial.n)].append(trial.state)
+            states[chance(trial.number)].append(trial.state)
 
     assert len(states[0.8]) == 16
     assert states[0.8].count("dropped") / 16 <= STATED

@@ -4,16 +4,16 @@ import pytest
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
-from archon_batch.itas import Search
-from archon_batch.search import identity
-from archon_batch.search.trial_jobs import Case
-from archon_batch.store import TrialLine
+from archon_batch.itas import ArchitectureSearch
+from archon_batch.search import architecture_digest
+from archon_batch.search.trial_jobs import SearchRow
+from archon_batch.store import TrialRecord
 from tests.search.spaces import Played, a_plan, a_space, cases
 
 ONE = {"generators": ["one"], "fusers": ["one"]}
 
 
-def by_size(architecture: Architecture, case: Case) -> float:
+def by_size(architecture: Architecture, case: SearchRow) -> float:
     """The more layers the better, and some rows are hard."""
     return float(int(case.id.partition("/")[2]) % 10 < 2 * len(architecture.layers))
 
@@ -22,34 +22,34 @@ def test_the_winner_is_the_best_and_is_told_with_what_it_is_against() -> None:
     space = a_space(samples=[1, 2], fusions=[0, 1, 2], review=["none", "both"], evaluation="voter")
 
     plan = a_plan(space, "grid", trials=100, halving=False, held_out=cases(10, 1))
-    found = Search(Played(by_size), plan).run()
+    found = ArchitectureSearch(Played(by_size), plan).run()
 
     assert found.winner is not None
     assert len(found.winner.architecture.layers) >= 5
     assert found.winner.held_out.keys() == {f"1/{n}" for n in range(5, 10)}
-    assert found.single is not None
-    assert found.single.label == "one"
-    assert found.consistent is not None
-    assert found.consistent.held_out
-    assert found.ended == f"all {found.architectures} architectures were tried"
+    assert found.best_single is not None
+    assert found.best_single.label == "one"
+    assert found.self_consistency is not None
+    assert found.self_consistency.held_out
+    assert found.end_reason == f"all {found.architecture_count} architectures were tried"
 
 
 def test_the_same_architecture_is_never_tried_twice() -> None:
     space = a_space(samples=[1, 2], fusions=[1, 2], review=["none", "both"])
 
-    found = Search(Played(by_size), a_plan(space, "bayes", trials=30)).run()
+    found = ArchitectureSearch(Played(by_size), a_plan(space, "bayes", trials=30)).run()
 
-    tried = [identity(t.architecture) for t in found.trials if t.stage == "trial"]
+    tried = [architecture_digest(t.architecture) for t in found.trials if t.stage == "trial"]
     assert len(tried) == len(set(tried))
 
 
 def test_a_space_of_one_architecture_is_searched() -> None:
     space = a_space(roles=ONE, generators=1)
 
-    found = Search(Played(by_size), a_plan(space)).run()
+    found = ArchitectureSearch(Played(by_size), a_plan(space)).run()
 
-    assert found.architectures == 1
-    assert found.ended == "all 1 architectures were tried"
+    assert found.architecture_count == 1
+    assert found.end_reason == "all 1 architectures were tried"
     assert found.winner is not None
 
 
@@ -58,7 +58,7 @@ def test_a_space_without_a_valid_architecture_is_refused_before_anything_runs() 
     played = Played(by_size)
 
     with pytest.raises(InputError, match=r"no architecture .* more than 1 calls a row: 1"):
-        Search(played, a_plan(space)).run()
+        ArchitectureSearch(played, a_plan(space)).run()
 
     assert played.ran == []
 
@@ -66,9 +66,9 @@ def test_a_space_without_a_valid_architecture_is_refused_before_anything_runs() 
 def test_a_metric_that_is_always_zero_ends_early_and_without_a_winner() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2])
 
-    found = Search(Played(), a_plan(space, "grid", trials=100)).run()
+    found = ArchitectureSearch(Played(), a_plan(space, "grid", trials=100)).run()
 
-    assert found.ended == "12 trials, and no row of any scored above 0"
+    assert found.end_reason == "12 trials, and no row of any scored above 0"
     assert found.winner is None
     assert found.finalists == []
 
@@ -77,28 +77,28 @@ def test_the_winner_is_chosen_on_rows_that_it_is_not_reported_on() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2], review=["none", "both"])
     lucky: list[str] = []
 
-    def by_luck(architecture: Architecture, case: Case) -> float:
+    def by_luck(architecture: Architecture, case: SearchRow) -> float:
         # On the first five held-out rows the second finalist is better than any other.
-        if case.origin == 1 and int(case.id.partition("/")[2]) < 5:
+        if case.dataset_index == 1 and int(case.id.partition("/")[2]) < 5:
             lucky.append(architecture.name)
             return float(len(set(lucky)) == 2)
         return 0.5
 
     plan = a_plan(space, "grid", dev=cases(5), held_out=cases(10, 1))
-    found = Search(Played(by_luck), plan).run()
+    found = ArchitectureSearch(Played(by_luck), plan).run()
 
     assert found.winner is found.finalists[1]
     assert [set(t.choice) for t in found.finalists] == [{f"1/{n}" for n in range(5)}] * 3
     assert set(found.winner.held_out) == {f"1/{n}" for n in range(5, 10)}
-    assert found.single is not None
-    assert set(found.single.held_out) == set(found.winner.held_out)
+    assert found.best_single is not None
+    assert set(found.best_single.held_out) == set(found.winner.held_out)
     assert not found.finalists[0].held_out
 
 
 def test_a_single_finalist_is_reported_on_all_held_out_rows() -> None:
     plan = a_plan(a_space(samples=[1, 2]), finalists=1, held_out=cases(10, 1))
 
-    found = Search(Played(by_size), plan).run()
+    found = ArchitectureSearch(Played(by_size), plan).run()
 
     assert found.winner is not None
     assert len(found.winner.held_out) == 10
@@ -106,39 +106,39 @@ def test_a_single_finalist_is_reported_on_all_held_out_rows() -> None:
 
 
 def test_a_budget_for_half_a_trial_ends_in_stage_0() -> None:
-    found = Search(Played(by_size, budget=30), a_plan(a_space())).run()
+    found = ArchitectureSearch(Played(by_size, budget=30), a_plan(a_space())).run()
 
-    assert found.paused
+    assert found.is_budget_exhausted
     assert found.winner is None
-    assert found.ended == "the budget was used up in stage 0"
+    assert found.end_reason == "the budget was used up in stage 0"
 
 
 def test_a_budget_leaves_enough_for_the_held_out_rows() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2])
     played = Played(by_size, budget=150)
 
-    found = Search(played, a_plan(space, "grid", trials=100)).run()
+    found = ArchitectureSearch(played, a_plan(space, "grid", trials=100)).run()
 
-    assert found.paused
-    assert found.ended.startswith("the budget: what is left of it")
+    assert found.is_budget_exhausted
+    assert found.end_reason.startswith("the budget: what is left of it")
     assert found.winner is not None
     assert len(found.winner.choice) == len(found.winner.held_out) == 2
-    assert played.left is not None
-    assert played.left >= 0
+    assert played.budget_left is not None
+    assert played.budget_left >= 0
 
 
 def test_patience_ends_a_search_that_finds_nothing_better() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2])
 
-    found = Search(Played(), a_plan(space, trials=100, patience=5)).run()
+    found = ArchitectureSearch(Played(), a_plan(space, trials=100, patience=5)).run()
 
-    assert found.ended == "6 trials without a better one"
+    assert found.end_reason == "6 trials without a better one"
 
 
 def test_what_a_row_costs_counts_against_its_score() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[0, 1], evaluation=["none", "voter"])
 
-    found = Search(
+    found = ArchitectureSearch(
         Played(by_size), a_plan(space, "grid", trials=100, weight=1.0, amount="calls")
     ).run()
 
@@ -147,17 +147,19 @@ def test_what_a_row_costs_counts_against_its_score() -> None:
 
 
 def test_the_worst_of_several_datasets_counts() -> None:
-    def by_dataset(architecture: Architecture, case: Case) -> float:
+    def by_dataset(architecture: Architecture, case: SearchRow) -> float:
         deep = len(architecture.layers) > 2
-        return {0: float(deep), 1: float(not deep) * 0.5 + 0.2}[case.origin]
+        return {0: float(deep), 1: float(not deep) * 0.5 + 0.2}[case.dataset_index]
 
     space = a_space(roles=ONE, generators=1, review=["none", "critic"])
-    dev = [Case(f"{o}/{n}", c.question, {}, o) for o in (0, 1) for n, c in enumerate(cases(10))]
+    dev = [
+        SearchRow(f"{o}/{n}", c.question, {}, o) for o in (0, 1) for n, c in enumerate(cases(10))
+    ]
     plan = a_plan(space, "grid", dev=dev, held_out=dev[:2], halving=False)
 
     values = {}
     for worst in (False, True):
-        found = Search(Played(by_dataset), replace(plan, worst=worst)).run()
+        found = ArchitectureSearch(Played(by_dataset), replace(plan, worst=worst)).run()
         values[worst] = {
             len(t.architecture.layers): t.value for t in found.trials if t.stage == "trial"
         }
@@ -169,27 +171,29 @@ def test_the_worst_of_several_datasets_counts() -> None:
 def test_a_front_has_what_costs_less_than_all_that_is_better() -> None:
     space = a_space(samples=[1, 2], fusions=[1, 2], review=["none", "both"])
 
-    found = Search(Played(by_size), a_plan(space, "grid", pareto=True, halving=False)).run()
+    found = ArchitectureSearch(
+        Played(by_size), a_plan(space, "grid", pareto=True, halving=False)
+    ).run()
 
-    costs = [t.usd or 0.0 for t in found.front]
-    values = [t.value or 0.0 for t in found.front]
-    assert len(found.front) > 1
+    costs = [t.usd or 0.0 for t in found.pareto_front]
+    values = [t.value or 0.0 for t in found.pareto_front]
+    assert len(found.pareto_front) > 1
     assert costs == sorted(costs)
     assert values == sorted(values)
 
 
 def test_a_trial_is_on_record_before_it_runs() -> None:
-    lines: list[TrialLine] = []
+    lines: list[TrialRecord] = []
     played = Played(by_size)
     seen: list[int] = []
 
-    def record(line: TrialLine) -> None:
+    def record(line: TrialRecord) -> None:
         lines.append(line)
         seen.append(len(played.ran))
 
-    Search(played, a_plan(a_space()), record=record).run()
+    ArchitectureSearch(played, a_plan(a_space()), record_trial=record).run()
 
-    first = {line.n: at for line, at in zip(reversed(lines), reversed(seen), strict=True)}
+    first = {line.number: at for line, at in zip(reversed(lines), reversed(seen), strict=True)}
     for n, at in first.items():
         ran = [i for i, (label, _) in enumerate(played.ran) if label.startswith(f"{n}.")]
         assert at <= ran[0]
@@ -201,8 +205,8 @@ def test_the_same_search_tries_the_same_whatever_was_paid_before() -> None:
     plan = a_plan(space, "bayes", trials=15, dev=cases(5))
     played = Played(by_size)
 
-    first = Search(played, plan).run()
-    again = Search(played, plan).run()
+    first = ArchitectureSearch(played, plan).run()
+    again = ArchitectureSearch(played, plan).run()
 
     assert [t.point for t in again.trials] == [t.point for t in first.trials]
     assert again.winner is not None

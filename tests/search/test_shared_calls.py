@@ -2,52 +2,63 @@
 
 import pytest
 
-from archon_batch.search import ALGORITHMS, Builder, Ground, Point, Shared, Tried, census
-from archon_batch.search.trial_jobs import Wanted
+from archon_batch.search import (
+    ALGORITHMS,
+    ArchitectureBuilder,
+    Observation,
+    Point,
+    SearchState,
+    SharedCalls,
+    enumerate_space,
+)
+from archon_batch.search.trial_jobs import TrialRequest
 from tests.search.spaces import Played, a_space, cases
 
 # Of one model: in these tests all names are of the same one.
 SPACE = a_space({"generators": ["one"], "fusers": ["one"]}, generators=1, samples=[1, 2, 3, 4],
                 fusions=[0, 1, 2, 3], widths=1, review=["none", "critic", "both"],
                 top_k=[1, 2], evaluation=["none", "unit_tests", "verifier", "voter"])  # fmt: skip
-POINTS = census(SPACE).points
+POINTS = enumerate_space(SPACE).points
 
 
 def test_calls_are_counted_as_they_are_made_and_shared() -> None:
-    builder = Builder(SPACE)
-    shared, played = Shared(builder), Played()
+    builder = ArchitectureBuilder(SPACE)
+    shared, played = SharedCalls(builder), Played()
     tried: list[tuple[Point, float]] = []
 
     for point in POINTS[::3]:
         calls = sum(shared.requests(point).values())
-        fresh = round(calls * shared.new(point, shared.seen(tried)))
-        paid = played.tally.paid
-        played.run([Wanted("", builder.build(point), cases(1))])
+        fresh = round(calls * shared.unpaid_share(point, shared.request_coverage(tried)))
+        paid = played.call_counts.paid
+        played.run([TrialRequest("", builder.build(point), cases(1))])
         tried.append((point, 1.0))
         # Replies that happen to be alike make the requests that follow from them alike too.
-        assert played.tally.paid - paid <= fresh
-        if not played.tally.found:
-            assert played.tally.paid - paid == fresh
+        assert played.call_counts.paid - paid <= fresh
+        if not played.call_counts.cached:
+            assert played.call_counts.paid - paid == fresh
 
-    assert played.tally.found
+    assert played.call_counts.cached
 
 
 def test_of_rows_that_were_not_looked_at_nothing_is_paid_yet() -> None:
-    shared, point = Shared(Builder(SPACE)), POINTS[-1]
+    shared, point = SharedCalls(ArchitectureBuilder(SPACE)), POINTS[-1]
 
-    assert shared.new(point, {}) == 1
-    assert shared.new(point, shared.seen([(point, 0.1)])) == pytest.approx(0.9)
-    assert shared.new(point, shared.seen([(point, 0.1), (point, 1.0)])) == 0
+    assert shared.unpaid_share(point, {}) == 1
+    assert shared.unpaid_share(point, shared.request_coverage([(point, 0.1)])) == pytest.approx(0.9)
+    assert shared.unpaid_share(point, shared.request_coverage([(point, 0.1), (point, 1.0)])) == 0
 
 
 def test_bayes_prefers_what_is_paid_for_already() -> None:
-    shared = Shared(Builder(SPACE))
-    tried = [Tried(point, 0.5) for point in POINTS[::5]]
-    seen = shared.seen((one.point, one.share) for one in tried)
+    shared = SharedCalls(ArchitectureBuilder(SPACE))
+    tried = [Observation(point, 0.5) for point in POINTS[::5]]
+    seen = shared.request_coverage((one.point, one.row_share) for one in tried)
 
-    def fresh(ground: Ground) -> float:
-        return sum(shared.new(p, seen) for p in ALGORITHMS["bayes"](ground, tried, 4))
+    def fresh(ground: SearchState) -> float:
+        return sum(shared.unpaid_share(p, seen) for p in ALGORITHMS["bayes"](ground, tried, 4))
 
-    plain = sum(fresh(Ground(SPACE.choices, POINTS, seed)) for seed in range(4))
-    thrifty = sum(fresh(Ground(SPACE.choices, POINTS, seed, shared=shared)) for seed in range(4))
+    plain = sum(fresh(SearchState(SPACE.search_axes, POINTS, seed)) for seed in range(4))
+    thrifty = sum(
+        fresh(SearchState(SPACE.search_axes, POINTS, seed, shared_calls=shared))
+        for seed in range(4)
+    )
     assert thrifty < 0.8 * plain

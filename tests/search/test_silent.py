@@ -6,14 +6,20 @@ from typing import Any
 
 import pytest
 
-from archon_batch.archon import Answer, Architecture, Model, Reply, run
+from archon_batch.archon import Answer, Architecture, Model, Reply, run_item
 from archon_batch.errors import InputError
-from archon_batch.itas import Search
+from archon_batch.itas import ArchitectureSearch
 from archon_batch.money import NanoUsd
 from archon_batch.providers import scripted
-from archon_batch.search.trial_jobs import Case, Outcome, Outcomes, Tally, Wanted
+from archon_batch.search.trial_jobs import (
+    CallCounts,
+    RowOutcome,
+    RowOutcomes,
+    SearchRow,
+    TrialRequest,
+)
 from tests.cli.terminal import Terminal
-from tests.provider import Provider
+from tests.provider import ProviderServer
 from tests.search.spaces import a_plan, a_space
 
 NAMES = ("one", "two", "three", "four")
@@ -23,37 +29,45 @@ class Refused:
     """Runs architectures by the core alone, with models that refuse every call."""
 
     def __init__(self, *silent: str) -> None:
-        self.tally = Tally()
-        self.left: NanoUsd | None = None
+        self.call_counts = CallCounts()
+        self.budget_left: NanoUsd | None = None
         self._silent = {f"scripted/{name}" for name in silent}
 
-    def run(self, wanted: Sequence[Wanted], keep: NanoUsd = NanoUsd(0)) -> list[Outcomes]:  # noqa: B008
-        del keep
+    def run(
+        self,
+        requests: Sequence[TrialRequest],
+        budget_to_keep: NanoUsd = NanoUsd(0),  # noqa: B008
+    ) -> list[RowOutcomes]:
+        del budget_to_keep
         return [
-            {case.id: self._one(one.architecture, case) for case in one.cases} for one in wanted
+            {case.id: self._one(one.architecture, case) for case in one.rows} for one in requests
         ]
 
-    def _one(self, architecture: Architecture, case: Case) -> Outcome:
+    def _one(self, architecture: Architecture, case: SearchRow) -> RowOutcome:
         def answer(call: Any) -> Reply:
             model = call.model.model
-            self.tally.asked[model] += 1
-            self.tally.failed[model] += model in self._silent
-            self.tally.settled += 1
+            self.call_counts.by_model[model] += 1
+            self.call_counts.failed_by_model[model] += model in self._silent
+            self.call_counts.settled += 1
             return (
-                Reply(None, failure="400: no") if model in self._silent else scripted.settled(call)
+                Reply(None, failure="400: no")
+                if model in self._silent
+                else scripted.final_reply(call)
             )
 
-        end, _ = run(architecture, case.question, answer)
-        return Outcome(float(isinstance(end, Answer)), 1, 0, 1e-9)
+        end, _ = run_item(architecture, case.question, answer)
+        return RowOutcome(float(isinstance(end, Answer)), 1, 0, 1e-9)
 
 
-def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[Search, list[str]]:
+def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[ArchitectureSearch, list[str]]:
     space = a_space(roles=roles, **axes).model_copy(
         update={"models": {name: Model(model=f"scripted/{name}") for name in NAMES}}
     )  # fmt: skip
     said: list[str] = []
-    return Search(
-        Refused(*silent), a_plan(space, "grid", trials=100, halving=False), tell=said.append
+    return ArchitectureSearch(
+        Refused(*silent),
+        a_plan(space, "grid", trials=100, halving=False),
+        report_progress=said.append,
     ), said
 
 
@@ -68,9 +82,9 @@ def test_a_generator_that_refuses_every_call_is_in_no_trial_and_no_fuser() -> No
     found = search.run()
 
     assert "scripted/one replied to none of its 15 calls and leaves the search" in said
-    assert found.silent == ("scripted/one",)
-    assert found.single is not None
-    assert found.single.label != "one"
+    assert found.unresponsive_models == ("scripted/one",)
+    assert found.best_single is not None
+    assert found.best_single.label != "one"
     tried = [t for t in found.trials if t.stage == "trial"]
     assert tried
     assert not [t for t in tried if "scripted/one" in asked(t.architecture)]
@@ -111,7 +125,7 @@ def test_the_command_tells_of_it(
     terminal = Terminal(tmp_path, capsys)
     rows = "".join(f'{{"prompt": "Why {n}?", "answer": "e"}}\n' for n in range(6))
     terminal.write("rows.jsonl", rows)
-    with Provider(faults=lambda _n: "refused") as provider:
+    with ProviderServer(faults=lambda _n: "refused") as provider:
         terminal.write(
             "space.yaml",
             f'models: {{bad: {{model: openai/m, api_base: "{provider.url}", '

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from archon_batch.archon import calls, warnings
+from archon_batch.archon import count_calls, rule_warnings
 from archon_batch.errors import ArchitectureError
-from archon_batch.search import Builder, Point, census, identity
+from archon_batch.search import ArchitectureBuilder, Point, architecture_digest, enumerate_space
 from archon_batch.search.space_file import read_space
 from tests.search.spaces import a_space
 from tests.test_repository import ROOT
@@ -22,37 +22,37 @@ EVERYTHING = {
 
 def test_every_architecture_of_a_space_keeps_the_papers_rules() -> None:
     space = a_space(**EVERYTHING)
-    builder = Builder(space)
+    builder = ArchitectureBuilder(space)
 
-    for point in census(space).points:
-        assert not list(warnings(builder.build(point))), point
+    for point in enumerate_space(space).points:
+        assert not list(rule_warnings(builder.build(point))), point
 
 
 def test_no_two_points_of_a_census_are_the_same_architecture() -> None:
     space = a_space(**EVERYTHING)
-    builder = Builder(space)
-    found = census(space)
+    builder = ArchitectureBuilder(space)
+    found = enumerate_space(space)
 
-    names = Counter(identity(builder.build(point)) for point in found.points)
+    names = Counter(architecture_digest(builder.build(point)) for point in found.points)
 
     assert max(names.values()) == 1
-    assert len(found.points) + sum(found.left_out.values()) == found.combinations
+    assert len(found.points) + sum(found.excluded.values()) == found.combinations
 
 
 def test_what_is_left_out_as_alike_is_another_points_architecture() -> None:
     space = a_space(**EVERYTHING)
-    builder = Builder(space)
-    found = census(space)
-    known = {identity(builder.build(point)) for point in found.points}
+    builder = ArchitectureBuilder(space)
+    found = enumerate_space(space)
+    known = {architecture_digest(builder.build(point)) for point in found.points}
     alike = 0
 
-    for point in space.choices.all():
+    for point in space.search_axes.all_points():
         try:
-            alike += identity(builder.build(point)) in known
+            alike += architecture_digest(builder.build(point)) in known
         except ArchitectureError as error:
-            assert error.why in found.left_out  # noqa: PT017
+            assert error.why in found.excluded  # noqa: PT017
 
-    assert alike == len(found.points) + found.left_out["alike to another"]
+    assert alike == len(found.points) + found.excluded["alike to another"]
 
 
 def test_the_papers_space_has_as_many_architectures_as_its_axes_say() -> None:
@@ -62,11 +62,11 @@ def test_the_papers_space_has_as_many_architectures_as_its_axes_say() -> None:
         update={"axes": space.axes.model_copy(update={"generators": (5,), "samples": (2, 5)})}
     )
 
-    found = census(few)
+    found = enumerate_space(few)
 
     widths = 1 + 5 + 5**2 + 5**3
     assert len(found.points) == widths * 2 * 3  # critic with ranker or not; three evaluations
-    assert found.left_out == {"more than 24 candidates": widths * 2 * 3}
+    assert found.excluded == {"more than 24 candidates": widths * 2 * 3}
     pairs = sum(g * s <= 24 for g in range(1, 11) for s in range(1, 6))
     assert f"{pairs * widths * 2 * 3:,} architectures" in (
         ROOT / "jobs" / "searches" / "archon.yaml"
@@ -76,9 +76,12 @@ def test_the_papers_space_has_as_many_architectures_as_its_axes_say() -> None:
 def test_limits_of_calls_leave_out_what_needs_more() -> None:
     whole = a_space(**EVERYTHING)
     few = a_space(limits={"calls": 8}, **EVERYTHING)
-    counts = [calls(Builder(whole).build(point)).high for point in census(whole).points]
+    counts = [
+        count_calls(ArchitectureBuilder(whole).build(point)).high
+        for point in enumerate_space(whole).points
+    ]
 
-    kept = census(few)
+    kept = enumerate_space(few)
 
     assert len(kept.points) == sum(count <= 8 for count in counts)
 
@@ -86,16 +89,16 @@ def test_limits_of_calls_leave_out_what_needs_more() -> None:
 def test_limits_of_tokens_and_money_are_asked_of_the_forecast() -> None:
     space = a_space(limits={"tokens": 100, "usd": 1.0})
 
-    found = census(space, lambda a: (90 + len(a.layers[0]) * 5, 0.7 * len(a.layers[0])))
+    found = enumerate_space(space, lambda a: (90 + len(a.layers[0]) * 5, 0.7 * len(a.layers[0])))
 
     assert [point["generators"] for point in found.points] == [1]
-    assert found.left_out == {"more than $1 a row": 1, "more than 100 tokens a row": 1}
+    assert found.excluded == {"more than $1 a row": 1, "more than 100 tokens a row": 1}
 
 
 def test_an_axis_that_does_not_apply_is_no_part_of_a_point() -> None:
     space = a_space(fusions=[1, 3], widths=[1, 2], review=["none", "ranker"], top_k=[2, 3])
 
-    point = space.choices.walk(lambda axis: axis.values[0])
+    point = space.search_axes.walk(lambda axis: axis.values[0])
 
     assert point.as_data() == {
         "generators": 1,
@@ -111,25 +114,29 @@ def test_a_mix_gives_each_generator_its_own_samples() -> None:
     space = a_space(
         mix={"one": [0, 2], "two": [0, 1], "three": [0]}, fusions=0, evaluation=["voter"]
     )
-    builder = Builder(space)
+    builder = ArchitectureBuilder(space)
 
-    found = [builder.build(point) for point in census(space).points]
+    found = [builder.build(point) for point in enumerate_space(space).points]
 
     made = [{getattr(c, "model", ""): getattr(c, "samples", 0) for c in a.layers[0]} for a in found]
     assert made == [{"two": 1}, {"one": 2}, {"one": 2, "two": 1}]
 
 
 def test_points_further_apart_on_an_axis_are_further_from_each_other() -> None:
-    axes = a_space(**EVERYTHING).choices
-    points = list(axes.all())
+    axes = a_space(**EVERYTHING).search_axes
+    points = list(axes.all_points())
     one, two, three = (
         next(p for p in points if p["generators"] == n and p["samples"] == 1) for n in (1, 2, 3)
     )
 
-    assert axes.apart(one, one) == 0
-    assert axes.apart(one, two) == axes.apart(two, one) < axes.apart(one, three)
+    assert axes.distance_between(one, one) == 0
+    assert (
+        axes.distance_between(one, two)
+        == axes.distance_between(two, one)
+        < axes.distance_between(one, three)
+    )
 
 
 @pytest.mark.parametrize("point", [{"generators": 1}, {"fusions": 2, "width 1": 4}])
 def test_a_point_reads_back_as_it_was(point: dict[str, int]) -> None:
-    assert Point.of(point).as_data() == point
+    assert Point.from_data(point).as_data() == point

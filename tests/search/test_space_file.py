@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from archon_batch.config import kind_of
+from archon_batch.config import file_kind
 from archon_batch.errors import ArchitectureError
 from archon_batch.search.space_file import find_space, read_space
 from tests.test_repository import ROOT
@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_space_is_told_with_its_line(
 def test_a_space_is_found_by_its_name_and_read(tmp_path: Path) -> None:
     path = written(tmp_path, SPACE)
 
-    assert kind_of(path) == "space"
+    assert file_kind(path) == "space"
     assert find_space("space", tmp_path) == path
     assert read_space(path)[0].axes.generators == (1, 2)
     with pytest.raises(ArchitectureError, match=r"no such file; in .* are space"):

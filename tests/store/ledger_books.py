@@ -12,10 +12,10 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from archon_batch.archon import Answer, Call, GaveUp, Usage
+from archon_batch.archon import Answer, Call, Failed, Usage
 from archon_batch.errors import (
     CallTimeoutError,
-    GatewayError,
+    ProviderError,
     QuotaError,
     RateLimitError,
     RefusedError,
@@ -23,17 +23,17 @@ from archon_batch.errors import (
 )
 from archon_batch.money import Price
 from archon_batch.store import (
-    Account,
-    Begun,
-    BudgetReached,
-    Busy,
-    Found,
-    Halted,
-    Poisoned,
-    Settled,
-    Start,
-    Started,
-    Tight,
+    Admission,
+    Admitted,
+    AlreadySettled,
+    AttemptRequest,
+    BudgetExhausted,
+    BudgetWait,
+    CacheHit,
+    DuplicateInFlight,
+    JobNotRunning,
+    PoisonPill,
+    UsageTotals,
 )
 
 #: What docs/operate.md promises of one call: attempts, failures in doubt, dead processes.
@@ -49,7 +49,7 @@ class Fate:
 
     outcome: str
     state: str
-    error: type[GatewayError] | None = None
+    error: type[ProviderError] | None = None
     #: Whether the call has then failed for good; None means when it was tried often enough.
     final: bool | None = None
 
@@ -82,7 +82,7 @@ class Word:
 class Try:
     """An attempt that was let out."""
 
-    start: Start
+    start: AttemptRequest
     call: Call
     price: Price | None
     n: int
@@ -100,12 +100,12 @@ class Try:
     counts: bool = True
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
-        printer.text("/".join(map(str, (*self.start.call.row, self.n))))
+        printer.text("/".join(map(str, (*self.start.call.as_tuple, self.n))))
 
     @property
     def most(self) -> int:
         """What was kept back for it."""
-        return self.start.reserve or 0
+        return self.start.hold or 0
 
     @property
     def billed_at_most(self) -> int:
@@ -124,7 +124,7 @@ class Try:
 class Kept:
     """The reply that a call has on record, and what asked for it."""
 
-    start: Start
+    start: AttemptRequest
     text: str | None = None
     failed: bool = False
     found: bool = False
@@ -195,42 +195,42 @@ class Books:
 
     # Attempts.
 
-    def verdict(self, start: Start) -> Begun:
+    def verdict(self, start: AttemptRequest) -> Admission:
         """What has to come of a beginning."""
-        row, job = start.call.row, self.jobs[start.call.job]
+        row, job = start.call.as_tuple, self.jobs[start.call.job_id]
         tries = self.tries[row]
         if row in self.replies:
-            return Settled()
+            return AlreadySettled()
         for attempt in tries:
             if attempt.state == "sending" and attempt.start == start:
                 # Its confirmation was lost: it is the same attempt.
                 return _started(tries, attempt.n)
         if job.reuse and start.fingerprint in self.completions:
-            return Found()
+            return CacheHit()
         if job.state != "running":
-            return Halted()
+            return JobNotRunning()
         if sum(t.counts and t.outcome == DIED.outcome for t in tries) >= MOST_DEATHS:
-            return Poisoned()
+            return PoisonPill()
         wire = {t.start.fingerprint for t in self.all("sending")}
         if any(t.state == "sending" for t in tries) or (job.reuse and start.fingerprint in wire):
-            return Busy()
+            return DuplicateInFlight()
         if job.budget is not None:
-            left = job.budget - self.committed(start.call.job)
-            if left <= 0 or (start.reserve or 0) > left:
-                return Tight() if self.reserved(start.call.job) else BudgetReached()
+            left = job.budget - self.committed(start.call.job_id)
+            if left <= 0 or (start.hold or 0) > left:
+                return BudgetWait() if self.reserved(start.call.job_id) else BudgetExhausted()
         return _started(tries, len(tries) + 1)
 
-    def began(self, start: Start, call: Call, price: Price | None) -> Begun:
+    def began(self, start: AttemptRequest, call: Call, price: Price | None) -> Admission:
         """Note down what has to come of a beginning, and say it."""
         verdict = self.verdict(start)
-        row = start.call.row
+        row = start.call.as_tuple
         match verdict:
-            case Started(n, tried, doubts, refused) if n > len(self.tries[row]):
+            case Admitted(n, tried, doubts, refused) if n > len(self.tries[row]):
                 self.tries[row].append(Try(start, call, price, n, tried, doubts, refused))
-            case Found():
+            case CacheHit():
                 text, cost = self.completions[start.fingerprint]
                 self.replies[row] = Kept(start, text, found=True, saved=cost)
-            case Poisoned():
+            case PoisonPill():
                 self.replies[row] = Kept(start, failed=True)
         return verdict
 
@@ -242,12 +242,14 @@ class Books:
         attempt.state, attempt.outcome, attempt.usage = fate.state, fate.outcome, word.usage
         attempt.cost = {"billed": None, "in_doubt": None}.get(fate.state, 0)
         if fate is ANSWERED and attempt.price is not None:
-            attempt.estimated = word.usage.prompt is None or word.usage.completion is None
+            attempt.estimated = (
+                word.usage.prompt_tokens is None or word.usage.completion_tokens is None
+            )
             told = attempt.most if attempt.estimated else charge(attempt.price, word.usage)
             attempt.cost = told
         kept = Kept(start, word.text, failed=fate is not ANSWERED)
         if attempt.counts and (fate is ANSWERED or self.fails(attempt, fate)):
-            self.replies.setdefault(start.call.row, kept)
+            self.replies.setdefault(start.call.as_tuple, kept)
         if word.text and kept.says_something:
             self.completions.setdefault(start.fingerprint, (word.text, attempt.cost))
 
@@ -264,7 +266,8 @@ class Books:
         lost = [
             t
             for t in self.all("sending")
-            if dead(t.start.owner) or t.start.at + timedelta(seconds=t.start.lasts) < at
+            if dead(t.start.owner)
+            or t.start.begun_at + timedelta(seconds=t.start.expires_after) < at
         ]
         for attempt in lost:
             attempt.state, attempt.outcome = DIED.state, DIED.outcome
@@ -278,7 +281,7 @@ class Books:
         self.jobs[job].state = state
         return True
 
-    def item_ended(self, job: str, ix: int, end: Answer | GaveUp) -> None:
+    def item_ended(self, job: str, ix: int, end: Answer | Failed) -> None:
         item = self.jobs[job].items[ix]
         if item.status != "open":
             return
@@ -317,45 +320,45 @@ class Books:
     # Accounts.
 
     def accounts(
-        self, job: str, names: Callable[[Start], tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], Account]:
+        self, job: str, names: Callable[[AttemptRequest], tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], UsageTotals]:
         """What a job has done and cost, under the names that a group goes by."""
-        sums: dict[tuple[Any, ...], Account] = defaultdict(Account)
+        sums: dict[tuple[Any, ...], UsageTotals] = defaultdict(UsageTotals)
         for attempt in self.all(job=job):
             in_doubt = attempt.state == "in_doubt"
-            sums[names(attempt.start)] += Account(
+            sums[names(attempt.start)] += UsageTotals(
                 attempts=1,
                 unpriced_calls=int(attempt.state == "billed" and attempt.price is None),
                 in_doubt=int(in_doubt),
-                prompt_tokens=attempt.usage.prompt or 0,
-                completion_tokens=attempt.usage.completion or 0,
+                prompt_tokens=attempt.usage.prompt_tokens or 0,
+                completion_tokens=attempt.usage.completion_tokens or 0,
                 cost=attempt.cost or 0,
                 in_doubt_cost=attempt.most if in_doubt else 0,
             )
         for row, kept in self.replies.items():
             if row[0] == job:
-                sums[names(kept.start)] += Account(
+                sums[names(kept.start)] += UsageTotals(
                     calls=1,
                     cached_calls=int(kept.found),
                     failed_calls=int(kept.failed),
-                    saved=kept.saved or 0,
+                    cache_saved=kept.saved or 0,
                 )
         return dict(sums)
 
 
 def charge(price: Price, usage: Usage) -> int:
     """What a provider wants for so many tokens, in whole nano-dollars."""
-    prompt, completion = usage.prompt or 0, usage.completion or 0
+    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     # What was read from the provider's cache has a price of its own, if it has one.
-    cached = 0 if price.cached is None else min(usage.cached or 0, prompt)
+    cached = 0 if price.cached is None else min(usage.cached_tokens or 0, prompt)
     nanos = (prompt - cached) * price.input + cached * (price.cached or 0)
     return ceil(Fraction(nanos + completion * price.output, 1_000_000))
 
 
-def _started(tries: Sequence[Try], n: int) -> Started:
+def _started(tries: Sequence[Try], n: int) -> Admitted:
     before = [t for t in tries if t.counts and t.n < n]
     doubts = sum(t.state == "in_doubt" for t in before)
-    return Started(n, len(before) + 1, doubts, sum(t.outcome == "rate_limit" for t in before))
+    return Admitted(n, len(before) + 1, doubts, sum(t.outcome == "rate_limit" for t in before))
 
 
 def _layer(row: CallRow) -> int:

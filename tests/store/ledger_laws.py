@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from archon_batch.store import By, Start, Store, tables
-from archon_batch.store.compiled_sql import Record
+from archon_batch.store import AttemptRequest, GroupBy, Store, tables
+from archon_batch.store.compiled_sql import ResultRow
 from tests.store.ledger_books import Books
 
 
@@ -19,15 +19,15 @@ from tests.store.ledger_books import Books
 class Seen:
     """All that is on record at one moment."""
 
-    jobs: dict[str, Record]
-    items: dict[tuple[str, int], Record]
-    calls: dict[tuple[str, int, str], Record]
-    attempts: dict[tuple[str, int, str, int], Record]
-    completions: dict[str, Record]
+    jobs: dict[str, ResultRow]
+    items: dict[tuple[str, int], ResultRow]
+    calls: dict[tuple[str, int, str], ResultRow]
+    attempts: dict[tuple[str, int, str, int], ResultRow]
+    completions: dict[str, ResultRow]
 
     @classmethod
     def of(cls, store: Store) -> "Seen":
-        with store.database.reading() as connection:
+        with store.database.read_transaction() as connection:
             jobs, items, calls, attempts, completions = (
                 connection.execute(sa.select(table)).all()
                 for table in (
@@ -42,7 +42,7 @@ class Seen:
             {c.fingerprint: c for c in completions},
         )
 
-    def of_job(self, job: str, *states: str) -> list[Record]:
+    def of_job(self, job: str, *states: str) -> list[ResultRow]:
         return [a for a in self.attempts.values() if a.job_id == job and a.state in states]
 
 
@@ -138,9 +138,9 @@ def the_attempts_are_what_was_told(seen: Seen, books: Books) -> None:
         for key, a in seen.attempts.items()
     }  # fmt: skip
     told = {
-        (*t.start.call.row, t.n): (
+        (*t.start.call.as_tuple, t.n): (
             t.state, t.outcome, t.most, t.cost, t.estimated, t.counts, t.start.fingerprint,
-            t.usage.prompt, t.usage.completion,
+            t.usage.prompt_tokens, t.usage.completion_tokens,
         )
         for t in books.all()
     }  # fmt: skip
@@ -183,8 +183,8 @@ def the_jobs_and_items_are_what_was_told(seen: Seen, books: Books) -> None:
         assert (item.ended_at is None) == (item.status == "open")
 
 
-def the_accounts_are_what_was_told(store: Store, books: Books, job: str, group: By) -> None:
-    def names(start: Start) -> tuple[Any, ...]:
+def the_accounts_are_what_was_told(store: Store, books: Books, job: str, group: GroupBy) -> None:
+    def names(start: AttemptRequest) -> tuple[Any, ...]:
         layer, component, *_ = start.call.key
         return {
             "model": (start.model,),
@@ -192,10 +192,10 @@ def the_accounts_are_what_was_told(store: Store, books: Books, job: str, group: 
             "component": (layer, component, start.kind, start.model),
         }[group]
 
-    found = {tuple(name.values()): account for name, account in store.accounts.by(job, group)}
+    found = {tuple(name.values()): account for name, account in store.usage.by_group(job, group)}
     agree(f"accounts of {job}", found, books.accounts(job, names))
 
 
 def the_sums_are_those_of_the_entries(store: Store, job: str) -> None:
-    kept, added = store.accounts.by(job, "component"), store.accounts.added(job, "component")
+    kept, added = store.usage.by_group(job, "component"), store.usage.recomputed(job, "component")
     agree(f"accounts of {job}, added up", added, kept)

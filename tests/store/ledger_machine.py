@@ -15,13 +15,23 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from archon_batch.archon import Answer, Call, CallKey, GaveUp, Reply, Usage
-from archon_batch.calls.attempt_records import answered, failed
-from archon_batch.jobs.shard_step import finished
-from archon_batch.money import NanoUsd, Past, Price, decide
-from archon_batch.store import Begun, By, CallId, Finish, NewItem, NewJob, Start, Started, Store
-from archon_batch.store.admission import begin
-from archon_batch.store.attempt_writer import _Beginning, _End, _Entry
+from archon_batch.archon import Answer, Call, CallKey, Failed, Reply, Usage
+from archon_batch.calls.attempt_records import failure_result, success_result
+from archon_batch.jobs.shard_step import finish_job_if_done
+from archon_batch.money import AttemptHistory, NanoUsd, Price, decide
+from archon_batch.store import (
+    Admission,
+    Admitted,
+    AttemptRequest,
+    AttemptResult,
+    CallId,
+    GroupBy,
+    NewItem,
+    NewJob,
+    Store,
+)
+from archon_batch.store.admission import admit
+from archon_batch.store.attempt_writer import _AdmitEntry, _QueueEntry, _SettleEntry
 from archon_batch.store.settlement import recover, settle
 from tests.builders import a_call, a_question
 from tests.store import ledger_laws as law
@@ -64,7 +74,7 @@ PRICES = {
 LASTS = 60.0
 
 #: What accounts are grouped by.
-GROUPS: tuple[By, ...] = ("model", "layer", "component")
+GROUPS: tuple[GroupBy, ...] = ("model", "layer", "component")
 
 Place = tuple[str, int, CallKey]
 #: What a provider does with a request, what it answers if it does, and how much of the most that
@@ -86,7 +96,7 @@ ANSWERS = st.tuples(
 )
 ENDS = st.lists(st.tuples(st.sampled_from(TOLD), ANSWERS), max_size=3)
 WAY_OF_A_CALL = st.lists(st.tuples(st.sampled_from([*TOLD, DIED]), ANSWERS), max_size=3)
-ITEM_END = st.sampled_from([Answer("four", "0.0.0", ()), GaveUp(0, "no"), GaveUp(1, "no more")])
+ITEM_END = st.sampled_from([Answer("four", "0.0.0", ()), Failed(0, "no"), Failed(1, "no more")])
 ITEM_ENDS = st.lists(st.tuples(st.integers(0, ITEMS), ITEM_END), max_size=2)
 
 
@@ -109,7 +119,7 @@ class Ledger(RuleBasedStateMachine):
         self.steps = 0
         #: Items that were opened again in this step: what they had may be gone.
         self.opened: set[tuple[str, int]] = set()
-        with self.store.database.writing() as connection:
+        with self.store.database.write_transaction() as connection:
             for table in ("completions", "calls", "attempts", "items", "jobs"):
                 connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
         self.seen = Seen.of(self.store)
@@ -128,12 +138,12 @@ class Ledger(RuleBasedStateMachine):
         job = f"{name}-{self.nights[name]}"
         new = NewJob(
             submit_key=job, name=name, dataset="rows.jsonl", architecture={}, prices=PRICES,
-            options={}, shard=16, width=4, budget=None if budget is None else NanoUsd(budget),
+            options={}, shard_size=16, concurrent_shards=4, budget=None if budget is None else NanoUsd(budget),
         )  # fmt: skip
         rows = [NewItem(f"row-{ix}", a_question(), {}) for ix in range(ITEMS)]
         bad = NewItem("row-bad", replace(a_question(), messages=()), {}, "no prompt")
 
-        made, is_new = self.store.jobs.add(new, [*rows, bad] if anew else rows)
+        made, is_new = self.store.jobs.get_or_create(new, [*rows, bad] if anew else rows)
 
         agree("the job's id", made.id, job[:12])
         agree("it is new", is_new, job not in self.books.jobs)
@@ -184,7 +194,7 @@ class Ledger(RuleBasedStateMachine):
         ways: Sequence[Sequence[End]],
         late: Sequence[End],
         way: str,
-        end: Answer | GaveUp | None,
+        end: Answer | Failed | None,
     ) -> None:
         """Call by call to its end, and perhaps once more; answers may come when all is over."""
         for key, ends in zip(MODELS, ways, strict=True):
@@ -208,7 +218,7 @@ class Ledger(RuleBasedStateMachine):
         while self.is_tried((name, ix, key), end):
             pass
         if retried:
-            self.job_is_retried(name, [(ix, GaveUp(0, "no"))])
+            self.job_is_retried(name, [(ix, Failed(0, "no"))])
         self.is_tried((name, ix, key), end)
 
     @precondition(lambda self: any(self.books.all()))
@@ -234,7 +244,7 @@ class Ledger(RuleBasedStateMachine):
         for owner in owners:
             self.deaths[owner] += 1
         if found:
-            with self.store.database.writing() as connection:
+            with self.store.database.write_transaction() as connection:
                 lost = recover(connection, self.is_lost, self.at)
             agree("attempts found lost", lost, self.books.recovered(self.is_dead, self.at))
 
@@ -256,13 +266,13 @@ class Ledger(RuleBasedStateMachine):
                 self.move(job, "running", ["paused", "stopped"])
             case "cancel":
                 over = self.books.jobs[job].state in ("done", "cancelled")
-                agree(f"{job} is cancelled", self.store.items.cancel(job), not over)
+                agree(f"{job} is cancelled", self.store.items.cancel_job(job), not over)
                 if not over:
                     self.books.moved(job, "cancelled", ["running", "paused", "stopped"])
                     self.books.cancelled(job)
             case "finish":
                 over = all(item.status != "open" for item in self.books.jobs[job].items)
-                agree(f"{job} is finished", finished(self.store, job), over)
+                agree(f"{job} is finished", finish_job_if_done(self.store, job), over)
                 if over:
                     self.books.moved(job, "done", ["running", "paused", "stopped"])
         if way is not None:
@@ -279,7 +289,7 @@ class Ledger(RuleBasedStateMachine):
         job = self.job(name)
         budget = None
         if covered is not None:
-            reserves = [self.a_start((name, 0, key), "ann").reserve or 0 for key in covered]
+            reserves = [self.a_start((name, 0, key), "ann").hold or 0 for key in covered]
             budget = NanoUsd(max(0, self.books.committed(job) + sum(reserves) + more))
         self.store.jobs.set_budget(job, budget)
         self.books.set_budget(job, budget)
@@ -287,13 +297,13 @@ class Ledger(RuleBasedStateMachine):
             self.all_begin(name, way)
 
     @rule(name=JOBS, ends=ITEM_ENDS)
-    def items_end(self, name: str, ends: Sequence[tuple[int, Answer | GaveUp]]) -> None:
-        self.store.items.end(self.job(name), ends)
+    def items_end(self, name: str, ends: Sequence[tuple[int, Answer | Failed]]) -> None:
+        self.store.items.finish(self.job(name), ends)
         for ix, end in ends:
             self.books.item_ended(self.job(name), ix, end)
 
     @rule(name=JOBS, ends=ITEM_ENDS)
-    def job_is_retried(self, name: str, ends: Sequence[tuple[int, Answer | GaveUp]]) -> None:
+    def job_is_retried(self, name: str, ends: Sequence[tuple[int, Answer | Failed]]) -> None:
         job = self.job(name)
         self.items_end(name, ends)
 
@@ -351,22 +361,22 @@ class Ledger(RuleBasedStateMachine):
         model, most = MODELS[key]
         return replace(a_call(f"{model}/{about}", model=model, max_tokens=most), key=key)
 
-    def a_start(self, place: Place, owner: str) -> Start:
+    def a_start(self, place: Place, owner: str) -> AttemptRequest:
         """A start of its own, even if it is the same call's."""
         call = self.a_call(place)
         self.asked[call.fingerprint] = call
         price = PRICES[call.model.model]
         self.at += timedelta(seconds=1)
-        return Start(
+        return AttemptRequest(
             call=CallId(self.job(place[0]), place[1], call.key),
-            kind=call.kind,
+            kind=call.component_type,
             model=call.model.model,
             fingerprint=call.fingerprint,
-            reserve=price.most(call) if price else None,
-            lasts=LASTS,
-            reuse=NAMES[place[0]],
+            hold=price.max_cost(call) if price else None,
+            expires_after=LASTS,
+            use_cache=NAMES[place[0]],
             owner=self.process(owner),
-            at=self.at,
+            begun_at=self.at,
         )
 
     def process(self, owner: str) -> str:
@@ -397,22 +407,22 @@ class Ledger(RuleBasedStateMachine):
         if halves is None:
             return Word(fate, text)
         completion = attempt.call.max_tokens * halves // 2
-        return Word(fate, text, Usage(10 + halves, completion, cached=[None, 5, 99][halves]))
+        return Word(fate, text, Usage(10 + halves, completion, cached_tokens=[None, 5, 99][halves]))
 
-    def a_finish(self, attempt: Try, word: Word) -> Finish:
+    def a_finish(self, attempt: Try, word: Word) -> AttemptResult:
         """The end as attempts are ended by whoever sent them."""
         start, n = attempt.start, attempt.n
         if word.fate.error is None:
-            return answered(start, n, Reply(word.text, usage=word.usage), attempt.price)
+            return success_result(start, n, Reply(word.text, usage=word.usage), attempt.price)
         error = word.fate.error(start.model, "no")
         doubts = attempt.doubts + (error.billing == "in_doubt")
-        past = Past(attempt.tried, doubts, attempt.refused + (word.fate is RATE_LIMITED))
-        return failed(start, n, error, decide(error, past, 0.5))
+        past = AttemptHistory(attempt.tried, doubts, attempt.refused + (word.fate is RATE_LIMITED))
+        return failure_result(start, n, error, decide(error, past, 0.5))
 
     def is_tried(self, place: Place, end: End) -> bool:
         """Begin an attempt of the call and end it; whether there was one."""
         (verdict,) = self.commit([], [self.a_start(place, "ann")], "together")
-        if not isinstance(verdict, Started):
+        if not isinstance(verdict, Admitted):
             return False
         attempt = self.books.tries[self.job(place[0]), place[1], str(place[2])][-1]
         if end[0] is DIED:
@@ -427,15 +437,15 @@ class Ledger(RuleBasedStateMachine):
         self.commit([], [self.a_start(place, "bob") for place in places], way)
 
     def commit(
-        self, ends: Sequence[tuple[Try, Word]], starts: Sequence[Start], way: str
-    ) -> list[Begun]:
+        self, ends: Sequence[tuple[Try, Word]], starts: Sequence[AttemptRequest], way: str
+    ) -> list[Admission]:
         """Do it to the ledger, note it down in the books, and see that the verdicts agree."""
         verdicts = _done(self.store, [self.a_finish(*end) for end in ends], starts, way)
         # Ends first: the money that they free may let a beginning through.
         for attempt, word in ends:
             self.books.ended(attempt, word)
         for start, verdict in zip(starts, verdicts, strict=True):
-            row = start.call.row
+            row = start.call.as_tuple
             before = list(self.books.tries[row])
             told = self.books.began(start, self.asked[start.fingerprint], PRICES[start.model])
             agree(f"verdict on {row}", verdict, told)
@@ -443,7 +453,7 @@ class Ledger(RuleBasedStateMachine):
                 self.was_within_bounds(row[0], [t for t in before if t.counts])
         for attempt, word in ends:
             if word.fate is NO_QUOTA:
-                self.move(attempt.start.call.job, "stopped", ["running"])
+                self.move(attempt.start.call.job_id, "stopped", ["running"])
         return verdicts
 
     def was_within_bounds(self, job: str, before: Sequence[Try]) -> None:
@@ -456,24 +466,26 @@ class Ledger(RuleBasedStateMachine):
         assert doubts < MOST_IN_DOUBT, f"an attempt after {doubts} in doubt"
 
     def move(self, job: str, state: str, only_from: Sequence[str]) -> None:
-        moved = self.store.jobs.move(job, state, only_from=only_from)
+        moved = self.store.jobs.change_state(job, state, from_states=only_from)
         agree(f"{job} moves", moved, self.books.moved(job, state, only_from))
 
 
-def _done(store: Store, ends: Sequence[Finish], starts: Sequence[Start], way: str) -> list[Begun]:
+def _done(
+    store: Store, ends: Sequence[AttemptResult], starts: Sequence[AttemptRequest], way: str
+) -> list[Admission]:
     """Have it committed in one of the ways; what comes of the beginnings."""
     if way == "alone":
         for end in ends:
-            store.clerk.settle(end).result(30)
-        return [store.clerk.begin(start).result(30) for start in starts]
+            store.attempt_writer.settle(end).result(30)
+        return [store.attempt_writer.admit(start).result(30) for start in starts]
     if way == "together":
-        begun: list[Future[Begun]] = [Future() for _ in starts]
-        beginnings = map(_Beginning, starts, begun)
-        batch: list[_Entry] = [*beginnings, *map(_End, ends)]
+        begun: list[Future[Admission]] = [Future() for _ in starts]
+        beginnings = map(_AdmitEntry, starts, begun)
+        batch: list[_QueueEntry] = [*beginnings, *map(_SettleEntry, ends)]
         if batch:
-            store.clerk._commit(batch)
+            store.attempt_writer._commit(batch)
         return [future.result(0) for future in begun]
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         if ends:
             settle(connection, ends)
-        return begin(connection, starts) if starts else []
+        return admit(connection, starts) if starts else []

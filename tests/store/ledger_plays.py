@@ -6,7 +6,7 @@ A play is a few of the machine's own rules in an order, and the law must hold af
 from collections.abc import Callable
 from typing import Any
 
-from archon_batch.archon import GaveUp
+from archon_batch.archon import Failed
 from tests.store.ledger_books import (
     ANSWERED,
     DIED,
@@ -19,7 +19,7 @@ from tests.store.ledger_books import (
 from tests.store.ledger_machine import CHEAP, DEAR, LATER, End, Ledger
 
 JOB = "afresh"
-OVER = GaveUp(0, "no")
+OVER = Failed(0, "no")
 
 ANSWER: End = (ANSWERED, ("a text", 1))
 

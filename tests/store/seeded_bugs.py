@@ -54,191 +54,201 @@ def planted(bug: Bug) -> Iterator[None]:
     healthy = function.__code__
     function.__code__ = names[function.__name__].__code__
     # What a healthy one has made is not to be used on.
-    compiled_sql._COMPILED.clear()
+    compiled_sql._STATEMENT_CACHE.clear()
     try:
         yield
     finally:
         function.__code__ = healthy
-        compiled_sql._COMPILED.clear()
+        compiled_sql._STATEMENT_CACHE.clear()
 
 
 #: Of attempts that begin.
 BEGINNINGS = [
     Bug(
         "what a batch keeps back itself is forgotten",
-        admission._verdict,
-        "_affordable(job, facts.reserved[job.id], start.reserve)",
-        "_affordable(job, 0, start.reserve)",
+        admission._decide,
+        "_fits_budget(job_id, facts.held[job_id.id], start.hold)",
+        "_fits_budget(job_id, 0, start.hold)",
     ),
     Bug(
         "a budget that this batch has filled is taken for reached",
-        admission._verdict,
-        "job.reserved + facts.reserved[job.id]",
-        "job.reserved",
+        admission._decide,
+        "job_id.held + facts.held[job_id.id]",
+        "job_id.held",
     ),
     Bug(
         "a budget that is tight is taken for reached",
-        admission._verdict,
-        "Tight() if job.reserved + facts.reserved[job.id] else BudgetReached()",
-        "BudgetReached()",
+        admission._decide,
+        "BudgetWait() if job_id.held + facts.held[job_id.id] else BudgetExhausted()",
+        "BudgetExhausted()",
     ),
     Bug(
         "something begins at the budget",
-        admission._affordable,
+        admission._fits_budget,
         "committed < job.budget",
         "committed <= job.budget",
     ),
     Bug(
         "the last of the budget is never spent",
-        admission._affordable,
+        admission._fits_budget,
         "(reserve or 0) <= job.budget",
         "(reserve or 0) < job.budget",
     ),
     Bug(
         "the budget covers one call more",
-        admission._affordable,
+        admission._fits_budget,
         " and committed + (reserve or 0) <= job.budget",
         "",
     ),
-    Bug("what is spent is not counted", admission._affordable, "job.spent + ", ""),
-    Bug("what is in flight is not counted", admission._affordable, "job.reserved + ", ""),
-    Bug("what is in doubt is not counted", admission._affordable, "job.in_doubt + ", ""),
+    Bug("what is spent is not counted", admission._fits_budget, "job.spent + ", ""),
+    Bug("what is in flight is not counted", admission._fits_budget, "job.reserved + ", ""),
+    Bug("what is in doubt is not counted", admission._fits_budget, "job.in_doubt + ", ""),
     Bug(
         "an attempt on the wire is not seen",
-        admission._verdict,
+        admission._decide,
         'any(a.state == "sending" for a in before)',
         "False",
     ),
     Bug(
         "a call twice in a batch is begun twice",
-        admission._verdict,
-        "start.call.row in facts.begun",
+        admission._decide,
+        "start.call.as_tuple in facts.admitted",
         "False",
     ),
     Bug(
         "a request on the wire is not seen",
-        admission._verdict,
-        " or (start.reuse and start.fingerprint in facts.on_the_wire)",
+        admission._decide,
+        " or (start.use_cache and start.fingerprint in facts.requests_in_flight)",
         "",
     ),
     Bug(
         "a request twice in a batch is begun twice",
-        admission.begin,
-        "facts.on_the_wire.add(start.fingerprint)",
+        admission.admit,
+        "facts.requests_in_flight.add(start.fingerprint)",
         "pass",
     ),
     Bug(
         "requests in doubt hold back others",
-        admission._sent_among,
+        admission._requests_in_flight_query,
         "\"'sending'\"",
         "\"'in_doubt'\"",
     ),
     Bug(
         "a job that shares no replies waits for others",
-        admission._verdict,
-        "(start.reuse and start.fingerprint in facts.on_the_wire)",
-        "(start.fingerprint in facts.on_the_wire)",
+        admission._decide,
+        "(start.use_cache and start.fingerprint in facts.requests_in_flight)",
+        "(start.fingerprint in facts.requests_in_flight)",
     ),
     Bug(
         "a job that shares no replies takes another's",
-        admission._verdict,
-        "start.reuse and start.fingerprint in facts.found",
-        "start.fingerprint in facts.found",
+        admission._decide,
+        "start.use_cache and start.fingerprint in facts.cached",
+        "start.fingerprint in facts.cached",
     ),
     Bug(
         "completions are never found",
-        admission._verdict,
-        "start.reuse and start.fingerprint in facts.found",
+        admission._decide,
+        "start.use_cache and start.fingerprint in facts.cached",
         "False",
     ),
     Bug(
         "a completion found is not marked",
-        admission._copy,
+        admission._cached_call_row,
         "cached=True",
         "cached=False",
     ),
-    Bug("a completion found saves nothing", admission._copy, "saved=found.cost", "saved=None"),
+    Bug(
+        "a completion found saves nothing",
+        admission._cached_call_row,
+        "saved=found.cost",
+        "saved=None",
+    ),
     Bug(
         "a completion found saves the highest price",
-        admission._copy,
+        admission._cached_call_row,
         "saved=found.cost",
         "saved=start.reserve",
     ),
     Bug(
         "a paused job begins",
-        admission._verdict,
-        'job.state != "running"',
-        'job.state not in ("running", "paused")',
+        admission._decide,
+        'job_id.state != "running"',
+        'job_id.state not in ("running", "paused")',
     ),
     Bug(
         "a cancelled job begins",
-        admission._verdict,
-        'job.state != "running"',
-        'job.state in ("paused", "stopped", "done")',
+        admission._decide,
+        'job_id.state != "running"',
+        'job_id.state in ("paused", "stopped", "done")',
     ),
     Bug(
         "a settled call is begun again",
-        admission._verdict,
-        "start.call.row in facts.settled",
+        admission._decide,
+        "start.call.as_tuple in facts.settled",
         "False",
     ),
     Bug(
         "a lost confirmation is not recognised",
-        admission._verdict,
-        "if _is_mine(facts, start):",
+        admission._decide,
+        "if _is_own_retry(facts, start):",
         "if False:",
     ),
     Bug(
         "any attempt of this process is taken for the same",
-        admission._is_mine,
-        " and read(a.begun_at) == start.at",
+        admission._is_own_retry,
+        " and parse_timestamp(a.begun_at) == start.begun_at",
         "",
     ),
     Bug(
         "an attempt of another process is taken for the same",
-        admission._is_mine,
+        admission._is_own_retry,
         " and a.owner == start.owner",
         "",
     ),
     Bug(
         "an attempt that ended is taken for the same",
-        admission._is_mine,
+        admission._is_own_retry,
         'a.state == "sending" and ',
         "",
     ),
-    Bug("one process more may die", admission._verdict, ">= MOST_DEATHS", "> MOST_DEATHS"),
+    Bug(
+        "one process more may die",
+        admission._decide,
+        ">= MAX_PROCESS_DEATHS",
+        "> MAX_PROCESS_DEATHS",
+    ),
     Bug("nobody minds that processes die", admission._deaths, "a.counts and ", "False and "),
     Bug("deaths count for good", admission._deaths, "a.counts and ", ""),
     Bug(
         "poison is not put on record",
-        admission.begin,
-        "copies.append(_given_up(start))",
+        admission.admit,
+        "copies.append(_poison_pill_row(start))",
         "pass",
     ),
     Bug(
         "attempts before a retry are counted",
-        admission._started,
+        admission._admitted,
         "if a.counts and a.n < n",
         "if a.n < n",
     ),
     Bug(
         "attempts are numbered anew after a retry",
-        admission._started,
-        "return Started(n,",
-        "return Started(len(counted) + 1,",
+        admission._admitted,
+        "return Admitted(n,",
+        "return Admitted(len(counted) + 1,",
     ),
     Bug(
         "doubts are not counted",
-        admission._started,
+        admission._admitted,
         'sum(a.state == "in_doubt" for a in counted)',
         "0",
     ),
-    Bug("nothing is kept back", admission._row, '"reserve": start.reserve or 0', '"reserve": 0'),
+    Bug("nothing is kept back", admission._attempt_row, '"hold": start.hold or 0', '"hold": 0'),
     Bug(
         "what is kept back is not taken from the job",
-        admission.begin,
-        '{"reserved": amount}',
-        '{"reserved": 0}',
+        admission.admit,
+        '{"held": amount}',
+        '{"held": 0}',
     ),
 ]
 
@@ -247,7 +257,7 @@ ENDS = [
     Bug(
         "what was kept back is not given back",
         settlement.settle,
-        "-= before.reserve",
+        "-= before.hold",
         "-= 0",
     ),
     Bug(
@@ -285,12 +295,12 @@ ENDS = [
         "an answer costs the most it can",
         settlement.settle,
         "+= finish.cost or 0",
-        "+= before.reserve if finish.cost else 0",
+        "+= before.hold if finish.cost else 0",
     ),
     Bug(
         "an end in doubt frees its money",
         settlement.settle,
-        'moved["in_doubt"] += before.reserve',
+        'moved["in_doubt"] += before.hold',
         "pass",
     ),
     Bug(
@@ -307,57 +317,57 @@ ENDS = [
     ),
     Bug(
         "a completion is stored under another request",
-        settlement._completion,
-        "finish.start.fingerprint",
-        "finish.start.fingerprint[::-1]",
+        settlement._completion_row,
+        "finish_reason.request.fingerprint",
+        "finish_reason.request.fingerprint[::-1]",
     ),
     Bug(
         "a completion is stored under its call",
-        settlement._completion,
-        "finish.start.fingerprint",
-        "str(finish.start.call.key)",
+        settlement._completion_row,
+        "finish_reason.request.fingerprint",
+        "str(finish_reason.request.call.key)",
     ),
     Bug(
         "a completion forgets what it cost",
-        settlement._completion,
-        '"cost": finish.cost',
+        settlement._completion_row,
+        '"cost": finish_reason.cost',
         '"cost": 0',
     ),
     Bug(
         "completions are not kept",
         settlement.settle,
-        "completions.append(_completion(finish, finish.reply))",
+        "completions.append(_completion_row(finish, finish.reply))",
         "pass",
     ),
     Bug(
         "the last reply to a call stays",
         settlement.settle,
-        "    execute(connection, reply_kept, calls)",
+        "    execute_many(connection, insert_reply, calls)",
         """
     for call in calls:
-        at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
-        connection.execute(sa.delete(tables.calls).where(*at))
-        execute(connection, reply_kept, [call])
+        ended_at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
+        connection.execute_many(sa.delete(tables.calls).where(*ended_at))
+        execute_many(connection, insert_reply, [call])
         """,
     ),
     Bug(
         "an end without a price is put down as 0",
-        settlement._end,
+        settlement._result_row,
         '"cost": finish.cost',
         '"cost": finish.cost or 0',
     ),
-    Bug("an end forgets its tokens", settlement._end, "finish.usage.completion", "0"),
+    Bug("an end forgets its tokens", settlement._result_row, "finish.usage.completion_tokens", "0"),
     Bug(
         "a job has but the money of its last change",
-        attempts._moved,
+        attempts._add_money_update,
         "c[name] + sa.bindparam",
         "sa.bindparam",
     ),
     Bug(
         "a beginning is judged before the ends of its commit",
-        attempt_writer.Clerk._commit_all,
+        attempt_writer.AttemptWriter._commit_transaction,
         "strays = settle(connection, ends) if ends else []",
-        "begun = begin(connection, starts) if starts else []\n"
+        "begun = admit(connection, starts) if starts else []\n"
         "        return begun, settle(connection, ends) if ends else []",
     ),
 ]
@@ -384,13 +394,13 @@ LOSSES = [
     ),
     Bug("the living are taken for dead", settlement.recover, "if is_lost(", "if True or ("),
     Bug("the dead are taken for living", settlement.recover, "if is_lost(", "if False and ("),
-    Bug("time is never over", settlement.recover, "utc(row.expires_at)", "at"),
+    Bug("time is never over", settlement.recover, "as_utc(row.expires_at)", "at"),
     Bug("a death is not put on record", settlement.recover, "outcome=WORKER_DIED", "outcome=None"),
     Bug(
         "of a call that was lost twice all attempts are put in doubt",
         settlement.recover,
         "sa.update(table).where(attempt, sending)",
-        "sa.update(table).where(sa.tuple_(*CALL) == (row.job_id, row.ix, row.key))",
+        "sa.update(table).where(sa.tuple_(*CALL_KEY_COLUMNS) == (row.job_id, row.ix, row.key))",
     ),
 ]
 
@@ -398,22 +408,22 @@ LOSSES = [
 JOBS_AND_ITEMS = [
     Bug(
         "a second submission changes the budget",
-        jobs.Jobs.add,
+        jobs.Jobs.get_or_create,
         "known or new.submit_key[:12]",
         "known or new.submit_key[:12]; "
-        "connection.execute(_of(job_id, sa.update(tables.jobs)).values(budget=new.budget))",
+        "connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(budget=new.budget))",
     ),
     Bug(
         "a second submission sets the job going",
-        jobs.Jobs.add,
+        jobs.Jobs.get_or_create,
         "known or new.submit_key[:12]",
         "known or new.submit_key[:12]; "
-        'connection.execute(_of(job_id, sa.update(tables.jobs)).values(state="running"))',
+        'connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(state="running"))',
     ),
     Bug(
         "a job moves from any state",
-        jobs.Jobs.move,
-        ".where(tables.jobs.c.state.in_(list(only_from)))",
+        jobs.Jobs.change_state,
+        ".where(tables.jobs.c.state.in_(list(from_states)))",
         "",
     ),
     Bug(
@@ -424,13 +434,13 @@ JOBS_AND_ITEMS = [
     ),
     Bug(
         "the last end of an item stays",
-        items._ended,
+        items._finish_item_update,
         "c.status == sa.literal_column(\"'open'\"),",
         "",
     ),
     Bug(
         "what is answered is cancelled",
-        items.Items.cancel,
+        items.Items.cancel_job,
         ', table.c.status == "open"',
         "",
     ),
@@ -462,30 +472,30 @@ JOBS_AND_ITEMS = [
     Bug(
         "a retry keeps the failures",
         items.Items.reopen,
-        "_forget(connection, job_id, some)",
+        "_delete_failed_replies(connection, job_id, some)",
         "pass",
     ),
     Bug(
         "a retry forgets what was answered",
-        items._forget,
+        items._delete_failed_replies,
         'if row.failure is not None or not (row.text or "").strip():',
         "if True:",
     ),
     Bug(
         "a retry keeps blank answers",
-        items._forget,
+        items._delete_failed_replies,
         'if row.failure is not None or not (row.text or "").strip():',
         "if row.failure is not None:",
     ),
     Bug(
         "a retry keeps what was asked about other candidates",
-        items._forget,
+        items._delete_failed_replies,
         "for ix, layer in first.items():",
         "for ix, layer in ():",
     ),
     Bug(
         "a retry forgets the whole layer of a failure",
-        items._forget,
+        items._delete_failed_replies,
         "table.c.layer > layer",
         "table.c.layer >= layer",
     ),
@@ -505,26 +515,31 @@ JOBS_AND_ITEMS = [
 
 #: Of prices, of retries, and of what an end means for the bill.
 RULES = [
-    Bug("a call is tried once more", money.decide, ">= MOST_ATTEMPTS", "> MOST_ATTEMPTS"),
-    Bug("a refusal uses up an attempt", money.decide, "past.tried - past.refused", "past.tried"),
-    Bug("refusals are forgotten", admission._started, "== RATE_LIMIT", '== "never"'),
+    Bug("a call is tried once more", money.decide, ">= MAX_ATTEMPTS", "> MAX_ATTEMPTS"),
+    Bug(
+        "a refusal uses up an attempt",
+        money.decide,
+        "history.attempts - history.rate_limited",
+        "history.attempts",
+    ),
+    Bug("refusals are forgotten", admission._admitted, "== RATE_LIMIT", '== "never"'),
     Bug(
         "a call is doubted once more",
         money.decide,
-        "else MOST_IN_DOUBT)",
-        "else MOST_IN_DOUBT + 1)",
+        "else MAX_IN_DOUBT)",
+        "else MAX_IN_DOUBT + 1)",
     ),
     Bug(
         "what fails for good is tried again",
         money.decide,
-        'return Fail(f"{error.reason}: {error.why}")',
-        "return Again(FIRST_WAIT)",
+        'return GiveUp(f"{error.reason}: {error.why}")',
+        "return Retry(FIRST_BACKOFF)",
     ),
     Bug(
         "a call fails with its job",
         money.decide,
-        "return Stop(str(error))",
-        "return Fail(str(error))",
+        "return StopJob(str(error))",
+        "return GiveUp(str(error))",
     ),
     Bug(
         "tokens that were not told are none",
@@ -534,64 +549,64 @@ RULES = [
     ),
     Bug(
         "costs are rounded down",
-        money.Price._of,
+        money.Price._total,
         "-(-(prompt + completion * self.output) // _MILLION)",
         "(prompt + completion * self.output) // _MILLION",
     ),
-    Bug("a prompt costs nothing", money.Price._of, "prompt + ", ""),
+    Bug("a prompt costs nothing", money.Price._total, "prompt + ", ""),
     Bug(
         "what was read from a cache costs what it costs afresh",
         money.Price.cost,
-        "self.input if self.cached is None else self.cached",
+        "self.input if self.cached_tokens is None else self.cached_tokens",
         "self.input",
     ),
     Bug(
         "a cache that is dear is not kept back for",
-        money.Price.most,
+        money.Price.max_cost,
         "max(self.input, self.cached or 0)",
         "self.input",
     ),
     Bug(
         "no answer is kept back for",
-        money.Price.most,
-        "_most_of(call), call.max_tokens",
-        "_most_of(call), 0",
+        money.Price.max_cost,
+        "_max_prompt_tokens(call), call.max_tokens",
+        "_max_prompt_tokens(call), 0",
     ),
     Bug(
         "no prompt is kept back for",
-        money.Price.most,
-        "self._of(prompt * ",
-        "self._of(0 * ",
+        money.Price.max_cost,
+        "self._total(prompt_tokens * ",
+        "self._total(0 * ",
     ),
     Bug(
         "an answer whose tokens were not told costs nothing",
-        attempt_records.answered,
-        "cost=start.reserve if estimated else cost",
+        attempt_records.success_result,
+        "cost=request.hold if estimated else cost",
         "cost=cost",
     ),
     Bug(
         "an estimate is not marked",
-        attempt_records.answered,
+        attempt_records.success_result,
         "estimated=estimated",
         "estimated=False",
     ),
     Bug(
         "what failed was not billed",
-        attempt_records.failed,
+        attempt_records.failure_result,
         "billing=error.billing",
         "billing=Billing.NOT_BILLED",
     ),
     Bug(
         "what is in doubt costs nothing",
-        attempt_records.failed,
+        attempt_records.failure_result,
         "None if error.billing is Billing.IN_DOUBT else NanoUsd(0)",
         "NanoUsd(0)",
     ),
     Bug(
         "what was sent in vain settles its call",
-        attempt_records.failed,
-        "if isinstance(verdict, Fail) else None",
-        'if isinstance(verdict, Fail) else Reply(None, failure="no")',
+        attempt_records.failure_result,
+        "if isinstance(verdict, GiveUp) else None",
+        'if isinstance(verdict, GiveUp) else Reply(None, failure="no")',
     ),
 ]
 
@@ -599,31 +614,31 @@ RULES = [
 ACCOUNTS = [
     Bug(
         "what has no price is counted as 0",
-        usage_totals._of_attempts,
+        usage_totals._attempt_sums,
         "c.cost.is_(None)",
         "c.cost == 0",
     ),
     Bug(
         "all that was kept back is told to be in doubt",
-        usage_totals._of_attempts,
+        usage_totals._attempt_sums,
         'sa.case((c.state == "in_doubt", c.reserve), else_=0)',
         "c.reserve",
     ),
     Bug(
         "only answers are told as attempts",
-        usage_totals._of_attempts,
+        usage_totals._attempt_sums,
         'sa.func.count().label("attempts")',
         'sa.func.sum(sa.case((billed, 1), else_=0)).label("attempts")',
     ),
     Bug(
         "what is told to be saved is what was found",
-        usage_totals._of_calls,
+        usage_totals._call_sums,
         "sa.func.sum(c.saved)",
         "sa.func.sum(sa.case((c.cached, 1), else_=0))",
     ),
     Bug(
         "failures are not told",
-        usage_totals._of_calls,
+        usage_totals._call_sums,
         "c.failure.is_not(None)",
         "c.text.is_(None)",
     ),

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from archon_batch.archon import CallKey
-from archon_batch.errors import StoreAwayError
-from archon_batch.store import CallId, Settled, Started, Store, now, tables
+from archon_batch.errors import StoreUnavailableError
+from archon_batch.store import Admitted, AlreadySettled, CallId, Store, now, tables
 from tests.builders import a_finish, a_job, a_start
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_what_arrives_while_a_commit_is_under_way_shares_the_next(any_store):
 
         verdicts = [future.result(30) for future in futures]
 
-    assert verdicts == [Started(1, 1, 0)] * 200
+    assert verdicts == [Admitted(1, 1, 0)] * 200
     # One of the other's, one of what the clerk had in hand, one of all the rest.
     assert len(counted) <= 4
     assert any_store.jobs.get(job.id).reserved == 20_000
@@ -61,7 +61,7 @@ def test_more_than_fits_a_commit_goes_into_several(any_store):
 
         verdicts = [future.result(30) for future in futures]
 
-    assert verdicts == [Started(1, 1, 0)] * 600
+    assert verdicts == [Admitted(1, 1, 0)] * 600
     assert 3 <= len(counted) <= 6
 
 
@@ -77,21 +77,21 @@ def test_an_end_frees_its_money_for_a_beginning_of_the_same_commit(any_store):
         beginning = any_store.clerk.begin(a_start(job, slot=2))
         any_store.clerk.settle(a_finish(start))
 
-    assert in_hand.result(30) == Started(1, 1, 0)
-    assert beginning.result(30) == Started(1, 1, 0)
+    assert in_hand.result(30) == Admitted(1, 1, 0)
+    assert beginning.result(30) == Admitted(1, 1, 0)
     assert any_store.jobs.get(job.id).spent == 60
 
 
 def test_closing_commits_what_has_been_handed_in(tmp_path):
     store = Store.open(f"sqlite:///{tmp_path}/store.db")
     job = a_job(store)
-    futures = [store.clerk.begin(a_start(job, slot=slot)) for slot in range(300)]
+    futures = [store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(300)]
 
     store.close()
 
     assert all(future.done() for future in futures)
     again = Store.open(f"sqlite:///{tmp_path}/store.db")
-    assert again.jobs.get(job.id).reserved == 30_000
+    assert again.jobs.get(job.id).held == 30_000
     again.close()
 
 
@@ -100,7 +100,7 @@ def test_closing_an_idle_clerk_takes_no_time(tmp_path):
 
     store.close()
 
-    assert not store.clerk._thread.is_alive()
+    assert not store.attempt_writer._thread.is_alive()
 
 
 def test_who_waits_hears_of_what_cannot_be_done(any_store):
@@ -110,7 +110,7 @@ def test_who_waits_hears_of_what_cannot_be_done(any_store):
     with pytest.raises(KeyError):
         any_store.clerk.begin(nowhere).result(30)
 
-    assert any_store.clerk.begin(a_start(job)).result(30) == Started(1, 1, 0)
+    assert any_store.clerk.begin(a_start(job)).result(30) == Admitted(1, 1, 0)
 
 
 def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_store):
@@ -124,7 +124,7 @@ def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_stor
         ends = [any_store.clerk.begin(nowhere), any_store.clerk.settle(a_finish(start))]
 
     assert ends[1].exception(30) is None
-    assert any_store.clerk.begin(a_start(job)).result(30) == Settled()
+    assert any_store.clerk.begin(a_start(job)).result(30) == AlreadySettled()
 
 
 def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
@@ -135,7 +135,7 @@ def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
         for future in futures:
             future.cancel()
 
-    assert any_store.clerk.begin(a_start(job, slot=9)).result(3) == Started(1, 1, 0)
+    assert any_store.clerk.begin(a_start(job, slot=9)).result(3) == Admitted(1, 1, 0)
 
 
 @pytest.mark.postgres
@@ -143,7 +143,7 @@ def test_a_database_that_is_away_for_a_moment_loses_nothing(postgres_url):
     store = Store.open(postgres_url)
     job = a_job(store)
     start = a_start(job, slot=0)
-    store.clerk.begin(start).result(30)
+    store.attempt_writer.admit(start).result(30)
     url = store.database.engine.url
     server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
 
@@ -154,14 +154,14 @@ def test_a_database_that_is_away_for_a_moment_loses_nothing(postgres_url):
             (url.database,),
         )
         end, beginning = (
-            store.clerk.settle(a_finish(start)),
-            store.clerk.begin(a_start(job, slot=1)),
+            store.attempt_writer.settle(a_finish(start)),
+            store.attempt_writer.admit(a_start(job, slot=1)),
         )
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(StoreUnavailableError):
             store.jobs.get(job.id)
         connection.exec_driver_sql(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
 
-    assert beginning.result(30) == Started(1, 1, 0)
+    assert beginning.result(30) == Admitted(1, 1, 0)
     assert end.exception(30) is None
     assert store.jobs.get(job.id).spent == 60
     server.dispose()

@@ -17,23 +17,23 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from archon_batch.archon import GaveUp, Reply
+from archon_batch.archon import Failed, Reply
 from archon_batch.errors import Billing, StoreError
 from archon_batch.money import NanoUsd
 from archon_batch.store import (
-    BudgetReached,
-    Busy,
-    Found,
-    Halted,
-    Poisoned,
-    Settled,
-    Started,
+    Admitted,
+    AlreadySettled,
+    BudgetExhausted,
+    BudgetWait,
+    CacheHit,
+    DuplicateInFlight,
+    JobNotRunning,
+    PoisonPill,
     Store,
-    Tight,
     now,
     tables,
 )
-from archon_batch.store.admission import MOST_DEATHS, begin
+from archon_batch.store.admission import MAX_PROCESS_DEATHS, admit
 from archon_batch.store.settlement import settle
 from tests.builders import a_dead_process, a_finish, a_job, a_start, in_doubt
 
@@ -51,7 +51,7 @@ def begun(store, *starts):
 def together(store, *starts):
     """What comes of the beginnings in one commit."""
     with store.database.writing() as connection:
-        return begin(connection, starts)
+        return admit(connection, starts)
 
 
 def settled(store, *finishes):
@@ -82,7 +82,7 @@ def test_an_attempt_is_on_record_before_it_may_be_sent(any_store):
 
     verdict = begun(any_store, a_start(job))
 
-    assert verdict == Started(n=1, tried=1, in_doubt=0)
+    assert verdict == Admitted(attempt_number=1, counted_attempts=1, in_doubt=0)
     url = any_store.database.engine.url.render_as_string(hide_password=False)
     another = Store.open(url)
     assert states(another, job) == ["sending"]
@@ -102,7 +102,7 @@ def test_an_answer_settles_its_call_and_moves_its_money(any_store):
     (attempt,) = line.attempts
     assert (attempt.state, attempt.outcome, attempt.cost) == ("billed", "ok", 60)
     assert (attempt.prompt_tokens, attempt.completion_tokens) == (10, 5)
-    assert attempt.begun_at == start.at
+    assert attempt.begun_at == start.begun_at
     assert attempt.ended_at is not None
     assert money(any_store, job) == (60, 0, 0)
 
@@ -112,9 +112,9 @@ def test_a_call_has_one_open_attempt(any_store):
     start = a_start(job)
     begun(any_store, start)
 
-    verdict = begun(any_store, replace(start, at=now(), reuse=False))
+    verdict = begun(any_store, replace(start, begun_at=now(), use_cache=False))
 
-    assert verdict == Busy()
+    assert verdict == DuplicateInFlight()
     assert states(any_store, job) == ["sending"]
     assert money(any_store, job) == (0, 100, 0)
 
@@ -136,18 +136,22 @@ def test_the_same_call_twice_in_one_commit_is_sent_once(any_store):
     job = a_job(any_store)
     start = a_start(job)
 
-    verdicts = together(any_store, start, replace(start, at=start.at + timedelta(seconds=1)))
+    verdicts = together(
+        any_store, start, replace(start, begun_at=start.begun_at + timedelta(seconds=1))
+    )
 
-    assert verdicts == [Started(1, 1, 0), Busy()]
+    assert verdicts == [Admitted(1, 1, 0), DuplicateInFlight()]
 
 
 def test_the_same_call_twice_in_one_commit_is_sent_once_without_reuse(any_store):
     job = a_job(any_store)
     start = a_start(job, reuse=False)
 
-    verdicts = together(any_store, start, replace(start, at=start.at + timedelta(seconds=1)))
+    verdicts = together(
+        any_store, start, replace(start, begun_at=start.begun_at + timedelta(seconds=1))
+    )
 
-    assert verdicts == [Started(1, 1, 0), Busy()]
+    assert verdicts == [Admitted(1, 1, 0), DuplicateInFlight()]
 
 
 @pytest.mark.parametrize("in_one_commit", [True, False])
@@ -164,7 +168,7 @@ def test_the_same_request_on_the_wire_makes_another_call_wait(
 
     verdicts = together(any_store, *starts) if in_one_commit else begun(any_store, *starts)
 
-    assert verdicts == [Started(1, 1, 0), Busy(), Busy()]
+    assert verdicts == [Admitted(1, 1, 0), DuplicateInFlight(), DuplicateInFlight()]
 
 
 def test_without_reuse_the_same_request_is_sent_for_every_call(any_store):
@@ -176,7 +180,7 @@ def test_without_reuse_the_same_request_is_sent_for_every_call(any_store):
         a_start(job, ix=1, fingerprint="f" * 64, reuse=False),
     )
 
-    assert verdicts == [Started(1, 1, 0), Started(1, 1, 0)]
+    assert verdicts == [Admitted(1, 1, 0), Admitted(1, 1, 0)]
 
 
 def test_a_completion_found_again_costs_nothing_and_shows_as_saved(any_store):
@@ -187,11 +191,11 @@ def test_a_completion_found_again_costs_nothing_and_shows_as_saved(any_store):
 
     verdict = begun(any_store, a_start(other))
 
-    assert verdict == Found()
+    assert verdict == CacheHit()
     line = first(any_store, other)
     assert (line.text, line.cached, line.saved, line.attempts) == ("four", True, 60, ())
     assert money(any_store, other) == (0, 0, 0)
-    assert begun(any_store, a_start(other)) == Settled()
+    assert begun(any_store, a_start(other)) == AlreadySettled()
 
 
 def test_a_completion_is_found_by_two_calls_of_one_commit(any_store):
@@ -206,7 +210,7 @@ def test_a_completion_is_found_by_two_calls_of_one_commit(any_store):
         a_start(other, ix=1, fingerprint="f" * 64),
     )
 
-    assert verdicts == [Found(), Found(), Settled()]
+    assert verdicts == [CacheHit(), CacheHit(), AlreadySettled()]
 
 
 @pytest.mark.parametrize("text", ["", " \n", None])
@@ -218,7 +222,7 @@ def test_what_says_nothing_is_no_completion(any_store, text):
 
     verdict = begun(any_store, a_start(other))
 
-    assert verdict == Started(1, 1, 0)
+    assert verdict == Admitted(1, 1, 0)
 
 
 def test_a_settled_call_is_not_begun_again(any_store):
@@ -227,9 +231,9 @@ def test_a_settled_call_is_not_begun_again(any_store):
     begun(any_store, start)
     settled(any_store, a_finish(start))
 
-    verdict = begun(any_store, replace(start, at=now()))
+    verdict = begun(any_store, replace(start, begun_at=now()))
 
-    assert verdict == Settled()
+    assert verdict == AlreadySettled()
     assert states(any_store, job) == ["billed"]
 
 
@@ -240,7 +244,7 @@ def test_a_beginning_whose_confirmation_was_lost_is_the_same_attempt(any_store):
 
     verdict = begun(any_store, start)
 
-    assert verdict == Started(1, 1, 0)
+    assert verdict == Admitted(1, 1, 0)
     assert states(any_store, job) == ["sending"]
     assert money(any_store, job) == (0, 100, 0)
 
@@ -291,7 +295,7 @@ def test_what_was_not_billed_frees_its_money_and_leaves_the_call_open(any_store,
     assert money(any_store, job) == (0, 0, 0)
     assert states(any_store, job) == [billing.value]
     refused = int(billing is Billing.NOT_BILLED)
-    assert begun(any_store, replace(start, at=now())) == Started(2, 2, 0, refused)
+    assert begun(any_store, replace(start, begun_at=now())) == Admitted(2, 2, 0, refused)
 
 
 def test_what_is_in_doubt_stays_counted_and_leaves_the_call_open(any_store):
@@ -303,7 +307,9 @@ def test_what_is_in_doubt_stays_counted_and_leaves_the_call_open(any_store):
 
     assert money(any_store, job) == (0, 0, 100)
     assert states(any_store, job) == ["in_doubt"]
-    assert begun(any_store, replace(start, at=now())) == Started(n=2, tried=2, in_doubt=1)
+    assert begun(any_store, replace(start, begun_at=now())) == Admitted(
+        attempt_number=2, counted_attempts=2, in_doubt=1
+    )
 
 
 def test_a_late_answer_resolves_a_doubt(any_store):
@@ -354,7 +360,7 @@ def test_the_first_reply_stays_and_the_second_is_paid_all_the_same(any_store):
     start = a_start(job)
     begun(any_store, start)
     settled(any_store, in_doubt(start))
-    again = replace(start, at=now())
+    again = replace(start, begun_at=now())
     begun(any_store, again)
     settled(any_store, a_finish(again, n=2, text="first"))
 
@@ -363,21 +369,25 @@ def test_the_first_reply_stays_and_the_second_is_paid_all_the_same(any_store):
     assert first(any_store, job).text == "first"
     assert money(any_store, job) == (120, 0, 0)
     assert states(any_store, job) == ["billed", "billed"]
-    assert begun(any_store, a_start(a_job(any_store, name="other"))) == Found()
+    assert begun(any_store, a_start(a_job(any_store, name="other"))) == CacheHit()
     assert first(any_store, any_store.jobs.find("other")).text == "first"
 
 
 @pytest.mark.parametrize(
     ("budget", "reserves", "verdicts"),
     [
-        (None, [10**15, 10**15], [Started(1, 1, 0)] * 2),
-        (100, [100], [Started(1, 1, 0)]),
-        (99, [100], [BudgetReached()]),
-        (0, [0], [BudgetReached()]),
-        (0, [None], [BudgetReached()]),
-        (1, [None], [Started(1, 1, 0)]),
-        (200, [100, 100, 0, None], [Started(1, 1, 0), Started(1, 1, 0), Tight(), Tight()]),
-        (199, [100, 100, 99], [Started(1, 1, 0), Tight(), Started(1, 1, 0)]),
+        (None, [10**15, 10**15], [Admitted(1, 1, 0)] * 2),
+        (100, [100], [Admitted(1, 1, 0)]),
+        (99, [100], [BudgetExhausted()]),
+        (0, [0], [BudgetExhausted()]),
+        (0, [None], [BudgetExhausted()]),
+        (1, [None], [Admitted(1, 1, 0)]),
+        (
+            200,
+            [100, 100, 0, None],
+            [Admitted(1, 1, 0), Admitted(1, 1, 0), BudgetWait(), BudgetWait()],
+        ),
+        (199, [100, 100, 99], [Admitted(1, 1, 0), BudgetWait(), Admitted(1, 1, 0)]),
     ],
 )
 @pytest.mark.parametrize("in_one_commit", [True, False])
@@ -401,7 +411,7 @@ def test_what_is_left_of_the_budget_counts_all_that_was_or_may_be_paid(any_store
 
     verdict = begun(any_store, a_start(job, slot=3, reserve=90))
 
-    assert verdict == (Tight() if short else Started(1, 1, 0))
+    assert verdict == (BudgetWait() if short else Admitted(1, 1, 0))
     assert money(any_store, job) == (60, 80 if short else 170, 70)
 
 
@@ -414,7 +424,7 @@ def test_a_budget_is_reached_when_nothing_in_flight_can_change_that(any_store):
     settled(any_store, in_doubt(start))
     after = begun(any_store, a_start(job, slot=1))
 
-    assert (before, after) == (Tight(), BudgetReached())
+    assert (before, after) == (BudgetWait(), BudgetExhausted())
 
 
 def test_two_processes_cannot_both_have_the_last_of_the_budget(any_store):
@@ -422,7 +432,7 @@ def test_two_processes_cannot_both_have_the_last_of_the_budget(any_store):
     other = Store.open(any_store.database.engine.url.render_as_string(hide_password=False))
 
     with ThreadPoolExecutor() as pool, any_store.database.writing() as connection:
-        mine = begin(connection, [a_start(job, slot=0)])
+        mine = admit(connection, [a_start(job, slot=0)])
         theirs = pool.submit(together, other, a_start(job, slot=1))
         with pytest.raises(TimeoutError):
             theirs.result(0.2)
@@ -430,7 +440,7 @@ def test_two_processes_cannot_both_have_the_last_of_the_budget(any_store):
         waited = theirs.result(30)
     other.close()
 
-    assert (mine, waited) == ([Started(1, 1, 0)], [Tight()])
+    assert (mine, waited) == ([Admitted(1, 1, 0)], [BudgetWait()])
 
 
 def test_money_of_several_jobs_moves_in_one_commit(any_store):
@@ -463,7 +473,7 @@ def test_an_answer_that_comes_after_a_retry_settles_nothing_but_is_found(any_sto
     start = a_start(job, owner=DEAD)
     begun(any_store, start)
     any_store.recover()
-    any_store.items.end(job.id, [(0, GaveUp(0, "call_timeout"))])
+    any_store.items.end(job.id, [(0, Failed(0, "call_timeout"))])
     any_store.items.reopen(job.id, ["given_up"])
 
     settled(any_store, a_finish(start))
@@ -471,7 +481,7 @@ def test_an_answer_that_comes_after_a_retry_settles_nothing_but_is_found(any_sto
 
     assert item.replies == {}
     assert money(any_store, job) == (60, 0, 0)
-    assert begun(any_store, replace(start, at=now())) == Found()
+    assert begun(any_store, replace(start, begun_at=now())) == CacheHit()
 
 
 def test_a_job_that_does_not_run_begins_nothing_but_takes_what_is_found(any_store):
@@ -488,7 +498,7 @@ def test_a_job_that_does_not_run_begins_nothing_but_takes_what_is_found(any_stor
         a_start(job, slot=1),
     )
 
-    assert verdicts == [Settled(), Found(), Halted()]
+    assert verdicts == [AlreadySettled(), CacheHit(), JobNotRunning()]
 
 
 def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
@@ -496,14 +506,16 @@ def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
     start = a_start(job)
     begun(any_store, start)
     settled(any_store, in_doubt(start))
-    again = replace(start, at=now())
+    again = replace(start, begun_at=now())
     begun(any_store, again)
     settled(any_store, in_doubt(again, 2, Reply(None, failure="call_timeout")))
-    any_store.items.end(job.id, [(0, GaveUp(0, "call_timeout"))])
+    any_store.items.end(job.id, [(0, Failed(0, "call_timeout"))])
 
     any_store.items.reopen(job.id, ["given_up"])
 
-    assert begun(any_store, replace(start, at=now())) == Started(n=3, tried=1, in_doubt=0)
+    assert begun(any_store, replace(start, begun_at=now())) == Admitted(
+        attempt_number=3, counted_attempts=1, in_doubt=0
+    )
     assert money(any_store, job) == (0, 100, 200)
 
 
@@ -526,30 +538,32 @@ def test_an_attempt_that_nobody_will_settle_is_put_in_doubt(any_store, owner, la
 
 def test_a_call_that_processes_die_over_is_given_up_until_it_is_retried(any_store):
     job = a_job(any_store)
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_PROCESS_DEATHS):
         begun(any_store, a_start(job, owner=DEAD))
         any_store.recover()
 
     verdict = begun(any_store, a_start(job))
 
-    assert verdict == Poisoned()
-    assert first(any_store, job).failure == f"poison: {MOST_DEATHS} processes died over it"
-    assert begun(any_store, a_start(job)) == Settled()
-    assert money(any_store, job) == (0, 0, MOST_DEATHS * 100)
-    any_store.items.end(job.id, [(0, GaveUp(0, "poison"))])
+    assert verdict == PoisonPill()
+    assert first(any_store, job).failure == f"poison: {MAX_PROCESS_DEATHS} processes died over it"
+    assert begun(any_store, a_start(job)) == AlreadySettled()
+    assert money(any_store, job) == (0, 0, MAX_PROCESS_DEATHS * 100)
+    any_store.items.end(job.id, [(0, Failed(0, "poison"))])
     any_store.items.reopen(job.id, ["given_up"])
-    assert begun(any_store, a_start(job)) == Started(n=MOST_DEATHS + 1, tried=1, in_doubt=0)
+    assert begun(any_store, a_start(job)) == Admitted(
+        attempt_number=MAX_PROCESS_DEATHS + 1, counted_attempts=1, in_doubt=0
+    )
 
 
 def test_one_call_is_given_up_once_in_a_commit(any_store):
     job = a_job(any_store)
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_PROCESS_DEATHS):
         begun(any_store, a_start(job, owner=DEAD))
         any_store.recover()
 
     verdicts = together(any_store, a_start(job), a_start(job), a_start(job, slot=1))
 
-    assert verdicts == [Poisoned(), Settled(), Started(1, 1, 0)]
+    assert verdicts == [PoisonPill(), AlreadySettled(), Admitted(1, 1, 0)]
 
 
 def test_a_recovered_attempt_may_be_begun_again_and_answered_late(any_store):
@@ -561,7 +575,7 @@ def test_a_recovered_attempt_may_be_begun_again_and_answered_late(any_store):
     verdict = begun(any_store, a_start(job))
     settled(any_store, a_finish(start, text="late"))
 
-    assert verdict == Started(n=2, tried=2, in_doubt=1)
+    assert verdict == Admitted(attempt_number=2, counted_attempts=2, in_doubt=1)
     assert money(any_store, job) == (60, 100, 0)
     assert first(any_store, job).text == "late"
 
@@ -570,7 +584,7 @@ def test_a_recovered_attempt_may_be_begun_again_and_answered_late(any_store):
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "UTC", "Asia/Tokyo"])
 def test_a_living_attempt_is_left_alone_in_any_time_zone_of_the_server(postgres_url, zone):
     store = Store.open(postgres_url)
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         name = store.database.engine.url.database
         connection.execute(sa.text(f"ALTER DATABASE {name} SET timezone TO '{zone}'"))
     store.close()
@@ -629,7 +643,7 @@ def test_any_word_of_a_provider_for_why_it_stopped_is_stored(any_store):
     begun(any_store, start)
 
     with any_store.database.writing() as connection:
-        settle(connection, [a_finish(start, reply=Reply("four", finish=ROUGH * 20))])
+        settle(connection, [a_finish(start, reply=Reply("four", finish_reason=ROUGH * 20))])
 
     assert first(any_store, job).text == "four"
 
@@ -669,7 +683,7 @@ class Ledger(RuleBasedStateMachine):
         self.replies: dict[tuple[int, int], tuple[str | None, str | None]] = {}
         self.completions: dict[str, str] = {}
         self.running = True
-        with self.store.database.writing() as connection:
+        with self.store.database.write_transaction() as connection:
             for name in ("completions", "calls", "attempts", "items", "jobs"):
                 connection.execute(sa.text(f"DELETE FROM {name}"))  # noqa: S608
 
@@ -697,22 +711,24 @@ class Ledger(RuleBasedStateMachine):
         """What has to come of a beginning, by the rules as they are told to users."""
         tries = self.tries.get(call, [])
         if call in self.replies:
-            return Settled()
+            return AlreadySettled()
         if start.reuse and start.fingerprint in self.completions:
-            return Found()
+            return CacheHit()
         if not self.running:
-            return Halted()
-        if sum(t.counts and t.died for t in tries) >= MOST_DEATHS:
-            return Poisoned()
+            return JobNotRunning()
+        if sum(t.counts and t.died for t in tries) >= MAX_PROCESS_DEATHS:
+            return PoisonPill()
         wire = {t.start.fingerprint for t in self.all("sending")}
         if any(t.state == "sending" for t in tries) or (start.reuse and start.fingerprint in wire):
-            return Busy()
+            return DuplicateInFlight()
         left = self.budget - self.committed()
         if left <= 0 or (start.reserve or 0) > left:
-            return Tight() if sum(t.reserve for t in self.all("sending")) else BudgetReached()
+            return (
+                BudgetWait() if sum(t.reserve for t in self.all("sending")) else BudgetExhausted()
+            )
         counted = [t for t in tries if t.counts]
         doubts = sum(t.state == "in_doubt" for t in counted)
-        return Started(len(tries) + 1, len(counted) + 1, doubts)
+        return Admitted(len(tries) + 1, len(counted) + 1, doubts)
 
     @rule(beginning=BEGINNINGS)
     def began(self, beginning):
@@ -732,17 +748,19 @@ class Ledger(RuleBasedStateMachine):
 
         for call, start, verdict in zip(wanted, starts, verdicts, strict=True):
             assert verdict == self.expected(call, start)
-            if isinstance(verdict, Started):
-                self.tries.setdefault(call, []).append(Try(start, verdict.n, reserve or 0))
+            if isinstance(verdict, Admitted):
+                self.tries.setdefault(call, []).append(
+                    Try(start, verdict.attempt_number, reserve or 0)
+                )
                 # When the confirmation is lost, the same is asked for once more.
                 assert together(self.store, start) == [verdict]
-            if isinstance(verdict, Found):
+            if isinstance(verdict, CacheHit):
                 self.replies[call] = (self.completions[start.fingerprint], None)
-            if isinstance(verdict, Poisoned):
-                self.replies[call] = (None, f"poison: {MOST_DEATHS} processes died over it")
+            if isinstance(verdict, PoisonPill):
+                self.replies[call] = (None, f"poison: {MAX_PROCESS_DEATHS} processes died over it")
 
     def settled(self, call, attempt, finish):
-        with self.store.database.writing() as connection:
+        with self.store.database.write_transaction() as connection:
             settle(connection, [finish, finish])
         if attempt.state not in ("sending", "in_doubt"):
             # It was delivered before; that it comes again changes nothing.
@@ -793,12 +811,12 @@ class Ledger(RuleBasedStateMachine):
         else:
             self.running = what == "resumed"
             state, before = ("running", "paused") if self.running else ("paused", "running")
-            self.store.jobs.move(self.job.id, state, only_from=[before])
+            self.store.jobs.change_state(self.job.id, state, from_states=[before])
 
     @precondition(lambda self: bool(self.replies))
     @rule(ix=st.integers(0, 3))
     def retried(self, ix):
-        self.store.items.end(self.job.id, [(ix, GaveUp(0, "no"))])
+        self.store.items.finish(self.job.id, [(ix, Failed(0, "no"))])
 
         assert self.store.items.reopen(self.job.id, ["given_up"]) == 1
 
@@ -812,7 +830,7 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_holds(self):
-        with self.store.database.reading() as connection:
+        with self.store.database.read_transaction() as connection:
             job, tried, replied = (
                 connection.execute(sa.select(table)).all()
                 for table in (tables.jobs, tables.attempts, tables.calls)

@@ -6,7 +6,7 @@ import pytest
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.store import CallId, Outcome
+from archon_batch.store import AttemptOutcomeCount, CallId
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
 
@@ -18,7 +18,7 @@ def settled(store, job, ix, key, text, *, seconds=1.5, finish=None, **changes):
     end = (
         finish(start, begun.n)
         if finish
-        else a_finish(start, begun.n, text, at=start.at + timedelta(seconds=seconds))
+        else a_finish(start, begun.n, text, at=start.begun_at + timedelta(seconds=seconds))
     )
     store.clerk.settle(end).result(30)
 
@@ -68,9 +68,9 @@ def test_attempts_are_counted_by_how_they_ended_and_which_were_tried_again(any_s
 
     assert sorted(found, key=str) == sorted(
         [
-            Outcome(0, 0, "scripted/plausible", "call_timeout", 1, 0),
-            Outcome(0, 0, "scripted/plausible", "ok", 2, 1),
-            Outcome(0, 1, "m", None, 1, 0),
+            AttemptOutcomeCount(0, 0, "scripted/plausible", "call_timeout", 1, 0),
+            AttemptOutcomeCount(0, 0, "scripted/plausible", "ok", 2, 1),
+            AttemptOutcomeCount(0, 1, "m", None, 1, 0),
         ],
         key=str,
     )

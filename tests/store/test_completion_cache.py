@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from archon_batch.money import NanoUsd
 from archon_batch.store import now
-from archon_batch.store.completion_cache import _MANY, Kept
+from archon_batch.store.completion_cache import _LOOKUP_CHUNK, CacheStats
 from tests.builders import a_finish, a_job, a_start
 
 
@@ -22,7 +22,7 @@ def test_what_is_kept_is_counted_by_model(any_store):
     one, two = any_store.completions.kept()
 
     assert (one.model, one.completions, one.characters, one.cost) == ("m/one", 2, 8, 14)
-    assert two == Kept("m/two", 1, 4, 7, two.oldest, two.newest)
+    assert two == CacheStats("m/two", 1, 4, 7, two.oldest, two.newest)
     assert now() - timedelta(minutes=1) < one.oldest <= one.newest <= now()
 
 
@@ -43,7 +43,7 @@ def test_what_is_old_enough_is_forgotten_and_jobs_keep_their_replies(any_store):
 def test_those_among_many_requests_are_found(any_store):
     job = a_job(any_store)
     keep(any_store, job, 1)
-    asked = [f"print-{n}" for n in range(_MANY + 2)] * 2
+    asked = [f"print-{n}" for n in range(_LOOKUP_CHUNK + 2)] * 2
 
     assert {name: kept.text for name, kept in any_store.completions.among(asked).items()} == {
         "print-1": "four"

@@ -13,9 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlmodel import SQLModel
 
-from archon_batch.errors import SchemaError, SettingsError, StoreAwayError, StoreError
+from archon_batch.errors import SchemaError, SettingsError, StoreError, StoreUnavailableError
 from archon_batch.store import Store, upgrade
-from archon_batch.store.database import Database, connect
+from archon_batch.store.database import Database, create_engine
 from archon_batch.store.migrations import HEAD
 from tests.builders import a_job
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 def test_migrations_lead_to_the_tables_of_the_program(any_url):
     upgrade(any_url)
 
-    engine = connect(any_url)
+    engine = create_engine(any_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         difference = compare_metadata(context, SQLModel.metadata)
@@ -76,7 +76,7 @@ def test_programs_that_find_the_same_new_database_make_its_tables_once(any_url):
 
 def test_a_database_of_another_version_is_refused(any_url):
     upgrade(any_url)
-    engine = connect(any_url)
+    engine = create_engine(any_url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
@@ -125,7 +125,7 @@ def test_a_server_out_of_reach_is_told_without_its_password():
     with pytest.raises(StoreError) as refusal:
         Store.open("postgresql+psycopg://someone:secret@127.0.0.1:1/nightly")
 
-    assert type(refusal.value) is StoreAwayError
+    assert type(refusal.value) is StoreUnavailableError
     assert "refused" in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
@@ -192,7 +192,7 @@ def test_a_writer_waits_for_another(store):
     other = Database.open(str(store.database.engine.url))
 
     def add():
-        with other.writing() as connection:
+        with other.write_transaction() as connection:
             (spent,) = connection.exec_driver_sql("SELECT spent FROM jobs").one()
             connection.exec_driver_sql("UPDATE jobs SET spent = ?", (spent + 1,))
 
@@ -223,7 +223,7 @@ def test_a_further_connection_does_not_give_up_the_locks_of_the_others(tmp_path)
     url = f"sqlite:///{tmp_path}/store.db"
     store = Store.open(url)
     opens = "import sys; from archon_batch.store import Store; Store.open(sys.argv[1]).close()"
-    with store.database.reading(), store.database.reading():
+    with store.database.read_transaction(), store.database.read_transaction():
         subprocess.run([sys.executable, "-c", opens, url], cwd=ROOT, check=True)
 
     # The last that goes takes it along: it took itself for the last.

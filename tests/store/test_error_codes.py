@@ -7,65 +7,65 @@ from contextlib import closing, contextmanager
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.errors import StoreAwayError, StoreError
-from archon_batch.store import Settled, Store, patience, patiently, upgrade
-from archon_batch.store.database import connect
-from archon_batch.store.error_codes import SQLSTATES, Meaning
+from archon_batch.errors import StoreError, StoreUnavailableError
+from archon_batch.store import AlreadySettled, Store, patience, retry_while_unavailable, upgrade
+from archon_batch.store.database import create_engine
+from archon_batch.store.error_codes import SQLSTATE_KINDS, DatabaseErrorKind
 from tests.builders import a_finish, a_job, a_start
 
 #: A code of each class that there is, and what it is to mean.
 CODES = {
-    "08000": Meaning.AWAY,
-    "08P01": Meaning.AWAY,
-    "0A000": Meaning.ELSEWHERE,
-    "22001": Meaning.REFUSED,
-    "22003": Meaning.REFUSED,
-    "22021": Meaning.REFUSED,
-    "22P05": Meaning.REFUSED,
-    "23502": Meaning.REFUSED,
-    "23503": Meaning.REFUSED,
-    "23505": Meaning.REFUSED,
-    "25006": Meaning.ELSEWHERE,
-    "25P02": Meaning.REFUSED,
-    "25P03": Meaning.AGAIN,
-    "25P04": Meaning.AGAIN,
-    "26000": Meaning.ELSEWHERE,
-    "28000": Meaning.MISTAKE,
-    "28P01": Meaning.MISTAKE,
-    "3D000": Meaning.MISTAKE,
-    "3F000": Meaning.MISTAKE,
-    "40001": Meaning.AGAIN,
-    "40002": Meaning.REFUSED,
-    "40003": Meaning.AGAIN,
-    "40P01": Meaning.AGAIN,
-    "42501": Meaning.MISTAKE,
-    "42703": Meaning.MISTAKE,
-    "42P01": Meaning.MISTAKE,
-    "42P05": Meaning.ELSEWHERE,
-    "53100": Meaning.AWAY,
-    "53200": Meaning.AWAY,
-    "53300": Meaning.AWAY,
-    "53400": Meaning.AWAY,
-    "54000": Meaning.REFUSED,
-    "54001": Meaning.REFUSED,
-    "55006": Meaning.AGAIN,
-    "55P03": Meaning.AGAIN,
-    "57014": Meaning.AGAIN,
-    "57P01": Meaning.AWAY,
-    "57P02": Meaning.AWAY,
-    "57P03": Meaning.AWAY,
-    "57P04": Meaning.MISTAKE,
-    "57P05": Meaning.AWAY,
-    "58000": Meaning.AWAY,
-    "58030": Meaning.AWAY,
-    "72000": Meaning.AGAIN,
-    "F0000": Meaning.MISTAKE,
-    "P0001": Meaning.REFUSED,
-    "XX000": Meaning.MISTAKE,
-    "XX001": Meaning.MISTAKE,
-    "XX002": Meaning.MISTAKE,
+    "08000": DatabaseErrorKind.UNAVAILABLE,
+    "08P01": DatabaseErrorKind.UNAVAILABLE,
+    "0A000": DatabaseErrorKind.RECONNECT,
+    "22001": DatabaseErrorKind.REJECTED,
+    "22003": DatabaseErrorKind.REJECTED,
+    "22021": DatabaseErrorKind.REJECTED,
+    "22P05": DatabaseErrorKind.REJECTED,
+    "23502": DatabaseErrorKind.REJECTED,
+    "23503": DatabaseErrorKind.REJECTED,
+    "23505": DatabaseErrorKind.REJECTED,
+    "25006": DatabaseErrorKind.RECONNECT,
+    "25P02": DatabaseErrorKind.REJECTED,
+    "25P03": DatabaseErrorKind.RETRY,
+    "25P04": DatabaseErrorKind.RETRY,
+    "26000": DatabaseErrorKind.RECONNECT,
+    "28000": DatabaseErrorKind.MISCONFIGURED,
+    "28P01": DatabaseErrorKind.MISCONFIGURED,
+    "3D000": DatabaseErrorKind.MISCONFIGURED,
+    "3F000": DatabaseErrorKind.MISCONFIGURED,
+    "40001": DatabaseErrorKind.RETRY,
+    "40002": DatabaseErrorKind.REJECTED,
+    "40003": DatabaseErrorKind.RETRY,
+    "40P01": DatabaseErrorKind.RETRY,
+    "42501": DatabaseErrorKind.MISCONFIGURED,
+    "42703": DatabaseErrorKind.MISCONFIGURED,
+    "42P01": DatabaseErrorKind.MISCONFIGURED,
+    "42P05": DatabaseErrorKind.RECONNECT,
+    "53100": DatabaseErrorKind.UNAVAILABLE,
+    "53200": DatabaseErrorKind.UNAVAILABLE,
+    "53300": DatabaseErrorKind.UNAVAILABLE,
+    "53400": DatabaseErrorKind.UNAVAILABLE,
+    "54000": DatabaseErrorKind.REJECTED,
+    "54001": DatabaseErrorKind.REJECTED,
+    "55006": DatabaseErrorKind.RETRY,
+    "55P03": DatabaseErrorKind.RETRY,
+    "57014": DatabaseErrorKind.RETRY,
+    "57P01": DatabaseErrorKind.UNAVAILABLE,
+    "57P02": DatabaseErrorKind.UNAVAILABLE,
+    "57P03": DatabaseErrorKind.UNAVAILABLE,
+    "57P04": DatabaseErrorKind.MISCONFIGURED,
+    "57P05": DatabaseErrorKind.UNAVAILABLE,
+    "58000": DatabaseErrorKind.UNAVAILABLE,
+    "58030": DatabaseErrorKind.UNAVAILABLE,
+    "72000": DatabaseErrorKind.RETRY,
+    "F0000": DatabaseErrorKind.MISCONFIGURED,
+    "P0001": DatabaseErrorKind.REJECTED,
+    "XX000": DatabaseErrorKind.MISCONFIGURED,
+    "XX001": DatabaseErrorKind.MISCONFIGURED,
+    "XX002": DatabaseErrorKind.MISCONFIGURED,
 }
-WAITED_FOR = {Meaning.AWAY, Meaning.AGAIN, Meaning.ELSEWHERE}
+WAITED_FOR = {DatabaseErrorKind.UNAVAILABLE, DatabaseErrorKind.RETRY, DatabaseErrorKind.RECONNECT}
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def served(request):
 
 
 def test_every_class_in_the_table_has_a_code_here():
-    assert all(any(code.startswith(known) for code in CODES) for known in SQLSTATES)
+    assert all(any(code.startswith(known) for code in CODES) for known in SQLSTATE_KINDS)
 
 
 @pytest.mark.postgres
@@ -89,7 +89,7 @@ def test_what_a_server_raises_is_waited_for_or_not(served, code, means):
         with served.database.writing() as connection:
             connection.exec_driver_sql(raised)
 
-    assert isinstance(refusal.value, StoreAwayError) is (means in WAITED_FOR)
+    assert isinstance(refusal.value, StoreUnavailableError) is (means in WAITED_FOR)
     # Whatever it was, the next transaction has a connection that is good.
     assert served.jobs.all() is not None
 
@@ -126,7 +126,7 @@ def _locked(connection):
 @pytest.mark.postgres
 @pytest.mark.parametrize("befalls", [_read_only, _ended, _idle, _slow, _locked])
 def test_what_befalls_a_transaction_is_waited_for(served, befalls):
-    with pytest.raises(StoreAwayError), served.database.writing() as connection:
+    with pytest.raises(StoreUnavailableError), served.database.writing() as connection:
         befalls(connection)
 
     assert served.jobs.all() is not None
@@ -152,9 +152,9 @@ def test_what_no_waiting_mends_is_told_at_once(served, statement, why):
 def altered(url, setting):
     """The database of that address with a setting of its own."""
     server = sa.create_engine(
-        connect(url).url.set(database="postgres"), isolation_level="AUTOCOMMIT"
+        create_engine(url).url.set(database="postgres"), isolation_level="AUTOCOMMIT"
     )
-    name = connect(url).url.database
+    name = create_engine(url).url.database
     with server.connect() as connection:
         connection.exec_driver_sql(f"ALTER DATABASE {name} SET {setting}")
         # Those that are connected have it as it was: they are ended, as a failover ends them.
@@ -171,23 +171,23 @@ def altered(url, setting):
 def test_an_answer_outlives_a_database_that_is_read_only(
     postgres_url, tmp_path, monkeypatch, patient
 ):
-    monkeypatch.setattr(patience, "PATIENCE", 60.0 if patient else 0.5)
+    monkeypatch.setattr(patience, "MAX_UNAVAILABLE_SECONDS", 60.0 if patient else 0.5)
     store = Store.open(postgres_url, tmp_path)
     job = a_job(store)
     start = a_start(job)
-    store.clerk.begin(start).result(30)
+    store.attempt_writer.admit(start).result(30)
 
     with altered(postgres_url, "default_transaction_read_only = on"):
-        end = store.clerk.settle(a_finish(start))
+        end = store.attempt_writer.settle(a_finish(start))
         if not patient:
             assert end.exception(30) is None
             assert store.jobs.get(job.id).spent == 0
 
     assert end.exception(30) is None
     # What was connected in the meantime is told by its first write.
-    patiently(store.recover)
+    retry_while_unavailable(store.recover)
     assert store.jobs.get(job.id).spent == 60
-    assert store.clerk.begin(start).result(30) == Settled()
+    assert store.attempt_writer.admit(start).result(30) == AlreadySettled()
     assert not list(tmp_path.rglob("*.json"))
     store.close()
 
@@ -198,7 +198,7 @@ def test_a_read_only_database_is_told_by_its_faults(postgres_url):
 
     with altered(postgres_url, "default_transaction_read_only = on"):
         store = Store.open(postgres_url)
-        faults = store.faults()
+        faults = store.problems()
         store.close()
 
     assert [fault for fault in faults if "read-only" in fault]
@@ -215,9 +215,9 @@ def shown(connection, name):
 def test_a_commit_is_on_the_disk_whatever_the_database_is_set_to(postgres_url, asked, held_to):
     with altered(postgres_url, f"synchronous_commit = {asked}"):
         store = Store.open(postgres_url)
-        with store.database.writing() as connection:
+        with store.database.write_transaction() as connection:
             found = shown(connection, "synchronous_commit")
-        with store.database.writing(lasting=False) as connection:
+        with store.database.write_transaction(durable=False) as connection:
             loose = shown(connection, "synchronous_commit")
         store.close()
 
@@ -228,7 +228,7 @@ def test_a_commit_is_on_the_disk_whatever_the_database_is_set_to(postgres_url, a
 def test_rows_are_read_after_they_are_locked_whatever_the_database_is_set_to(postgres_url):
     with altered(postgres_url, "default_transaction_isolation = 'serializable'"):
         store = Store.open(postgres_url)
-        with store.database.writing() as connection:
+        with store.database.write_transaction() as connection:
             found = shown(connection, "transaction_isolation")
         store.close()
 
@@ -238,7 +238,7 @@ def test_rows_are_read_after_they_are_locked_whatever_the_database_is_set_to(pos
 @pytest.mark.postgres
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres_url, encoding):
-    url = connect(postgres_url).url
+    url = create_engine(postgres_url).url
     server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     name = f"{url.database}_narrow"
     with server.connect() as connection:
@@ -281,12 +281,12 @@ def test_what_befalls_a_file_is_waited_for_or_told_at_once(store, befalls, away)
     with pytest.raises(StoreError) as refusal, store.database.writing() as connection:
         befalls(connection)
 
-    assert isinstance(refusal.value, StoreAwayError) is away
+    assert isinstance(refusal.value, StoreUnavailableError) is away
 
 
 def test_a_file_that_another_has_locked_is_waited_for(store, tmp_path):
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreAwayError), store.database.reading() as connection:  # noqa: PT012
+        with pytest.raises(StoreUnavailableError), store.database.reading() as connection:  # noqa: PT012
             connection.exec_driver_sql("PRAGMA busy_timeout = 1")
             connection.exec_driver_sql("UPDATE jobs SET rows = 0")

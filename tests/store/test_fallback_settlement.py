@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import StoreError
-from archon_batch.store import CallId, Settled, Store
+from archon_batch.store import AlreadySettled, CallId, Store
 from tests.builders import a_finish, a_job, a_start
 
 #: What UTF-8 has no room for is a text all the same.
@@ -146,11 +146,11 @@ def test_an_end_that_is_refused_is_put_on_record_without_its_details(
     with capture_logs() as logs:
         assert spooling.clerk.settle(finish).exception(30) is None
 
-    assert [(log["event"], log["without"]) for log in logs] == [("end_stored_in_part", without)]
+    assert [(log["event"], log["without"]) for log in logs] == [("result_stored_in_part", without)]
     (line,) = spooling.endings.calls(job.id, 0)
     assert (line.text, line.attempts[0].state, line.attempts[0].cost) == (text, "billed", 60)
     assert books(spooling, job) == ((60, 0, 0), (60, 0, 0))
-    assert isinstance(spooling.clerk.begin(start).result(30), Settled)
+    assert isinstance(spooling.clerk.begin(start).result(30), AlreadySettled)
     aside = [found for _, found in spooling.spool.aside.kept()]
     assert aside == ([] if text else [[finish]])
 
@@ -199,7 +199,7 @@ def test_an_end_whose_attempt_is_not_on_record_is_told_and_kept(spooling, spoole
             spooling.clerk.settle(nowhere).result(30)
 
     assert [(log["event"], log["attempt"]) for log in logs] == [
-        ("end_without_attempt", "nowhere/7/0.0.0.0/3")
+        ("result_without_attempt", "nowhere/7/0.0.0.0/3")
     ]
     assert [found for _, found in spooling.spool.aside.kept()] == [[nowhere]]
     assert list(spooling.spool.kept()) == []

@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from archon_batch.errors import StoreAwayError, StoreGoneError
+from archon_batch.errors import StoreReplacedError, StoreUnavailableError
 from archon_batch.store import Job, Store
-from archon_batch.store.high_water_mark import Seen
+from archon_batch.store.high_water_mark import RecordedTotals
 from tests.builders import a_finish, a_job, a_start
 
 PARTS = ("", "-wal", "-shm")
@@ -38,12 +38,12 @@ def opened(path: Path, spool: Path | None) -> Iterator[Store]:
 
 def begun(store: Store, job: Job, *slots: int) -> None:
     for slot in slots:
-        store.clerk.begin(a_start(job, slot=slot)).result(30)
+        store.attempt_writer.admit(a_start(job, slot=slot)).result(30)
 
 
-def accepted(store: Store) -> Seen:
-    assert store.witness is not None
-    missing = store.witness.accept()
+def accepted(store: Store) -> RecordedTotals:
+    assert store.high_water_mark is not None
+    missing = store.high_water_mark.accept()
     assert missing is not None
     return missing
 
@@ -81,12 +81,12 @@ def test_a_file_that_is_not_there_any_more_takes_nothing_and_an_answer_is_kept(t
 
         harm(path)
 
-        with pytest.raises(StoreGoneError, match=r"is (not there any more|another file now)"):
+        with pytest.raises(StoreReplacedError, match=r"is (not there any more|another file now)"):
             begun(store, job, 1)
         # What is in hand is kept, at once.
-        store.clerk.settle(a_finish(a_start(job))).result(5)
+        store.attempt_writer.settle(a_finish(a_start(job))).result(5)
         assert len(list(spool.rglob("*.json"))) == 1
-        with pytest.raises(StoreGoneError, match="then resume"):
+        with pytest.raises(StoreReplacedError, match="then resume"):
             store.jobs.get(job.id)
         if path.parent.exists():
             assert {p.name for p in path.parent.iterdir()} <= {p.name for p in before} | {
@@ -100,8 +100,8 @@ def test_a_file_that_is_put_back_goes_on_with_the_answer_that_was_kept(tmp_path)
         job = a_job(store)
         begun(store, job, 0)
         path.rename(path.with_name("elsewhere.db"))
-        store.clerk.settle(a_finish(a_start(job))).result(5)
-        with pytest.raises(StoreGoneError):
+        store.attempt_writer.settle(a_finish(a_start(job))).result(5)
+        with pytest.raises(StoreReplacedError):
             begun(store, job, 1)
     path.with_name("elsewhere.db").rename(path)
 
@@ -120,20 +120,20 @@ def test_an_older_copy_is_refused_until_it_is_accepted(tmp_path):
     copied(path, old)
     with opened(path, spool) as store:
         begun(store, job, 1, 2)
-        store.clerk.settle(a_finish(a_start(job, slot=1))).result(5)
+        store.attempt_writer.settle(a_finish(a_start(job, slot=1))).result(5)
         store.recover()
     away(path)
     copied(old, path)
 
     with opened(path, spool) as store:
-        assert store.faults() != []
-        with pytest.raises(StoreGoneError, match=r"does not know 2 attempts.*db accept"):
+        assert store.problems() != []
+        with pytest.raises(StoreReplacedError, match=r"does not know 2 attempts.*db accept"):
             store.recover()
-        with pytest.raises(StoreGoneError):
+        with pytest.raises(StoreReplacedError):
             begun(store, job, 3)
     with opened(path, spool) as store:
         assert str(accepted(store)).startswith("2 attempts (0.00000006 USD)")
-        assert store.faults() == []
+        assert store.problems() == []
         store.recover()
         begun(store, job, 3)
 
@@ -148,7 +148,7 @@ def test_attempts_that_nobody_had_time_to_look_at_are_known_all_the_same(tmp_pat
     away(path)
     copied(old, path)
 
-    with opened(path, spool) as store, pytest.raises(StoreGoneError, match="1 attempt "):
+    with opened(path, spool) as store, pytest.raises(StoreReplacedError, match="1 attempt "):
         store.recover()
 
 
@@ -169,7 +169,7 @@ def test_a_process_that_is_killed_leaves_what_was_seen(tmp_path):
     with opened(path, spool) as store, capture_logs() as logs:
         store.recover()
 
-    assert [(e["event"], e["attempts"]) for e in logs] == [("database_is_another", 1)]
+    assert [(e["event"], e["attempts"]) for e in logs] == [("database_replaced", 1)]
 
 
 def test_a_new_database_where_another_stood_is_told_once(tmp_path):
@@ -183,7 +183,7 @@ def test_a_new_database_where_another_stood_is_told_once(tmp_path):
             with opened(path, spool) as store:
                 store.recover()
 
-    assert [(e["event"], e["attempts"]) for e in logs] == [("database_is_another", 2)]
+    assert [(e["event"], e["attempts"]) for e in logs] == [("database_replaced", 2)]
 
 
 def test_an_older_copy_from_before_the_database_had_an_id_is_refused_too(tmp_path):
@@ -196,7 +196,7 @@ def test_an_older_copy_from_before_the_database_had_an_id_is_refused_too(tmp_pat
     away(path)
     copied(old, path)
 
-    with opened(path, spool) as store, pytest.raises(StoreGoneError, match="1 attempt "):
+    with opened(path, spool) as store, pytest.raises(StoreReplacedError, match="1 attempt "):
         store.recover()
     with opened(path, spool) as store:
         assert accepted(store).attempts == 1
@@ -236,7 +236,7 @@ def test_a_link_that_leads_elsewhere_now_is_another_file(tmp_path):
         link.unlink()
         link.symlink_to(other)
 
-        with pytest.raises(StoreGoneError, match="another file"):
+        with pytest.raises(StoreReplacedError, match="another file"):
             begun(store, job, 0)
 
 
@@ -259,7 +259,7 @@ def test_what_costs_nothing_is_no_loss(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         job = a_job(store)
-        store.clerk.begin(a_start(job, reserve=0)).result(30)
+        store.attempt_writer.admit(a_start(job, reserve=0)).result(30)
         store.recover()
 
     assert "{}" in next(spool.rglob("*.witness")).read_text()
@@ -281,7 +281,7 @@ def test_a_witness_that_cannot_be_written_or_read_holds_nothing_up(tmp_path):
         begun(store, job, 2)
         store.recover()
 
-    assert {e["event"] for e in logs} == {"witness_unreadable", "witness_failed"}
+    assert {e["event"] for e in logs} == {"high_water_mark_unreadable", "high_water_mark_failed"}
 
 
 @pytest.mark.postgres
@@ -303,11 +303,11 @@ def test_a_server_that_was_restored_from_a_backup_is_noticed(postgres_url, tmp_p
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
-    with pytest.raises(StoreGoneError, match=r"does not know \d attempts"):
+    with pytest.raises(StoreReplacedError, match=r"does not know \d attempts"):
         begun(store, job, 3)
     store.close()
     again = Store.open(postgres_url, tmp_path)
-    with pytest.raises(StoreGoneError, match="does not know"):
+    with pytest.raises(StoreReplacedError, match="does not know"):
         again.recover()
     again.close()
 
@@ -325,10 +325,10 @@ def test_a_file_of_which_all_connections_were_closed_is_the_same_file(tmp_path):
 
 def test_what_is_looked_at_before_it_is_counted_is_counted_once(tmp_path, monkeypatch):
     with opened(file(tmp_path), tmp_path / "spool") as store:
-        job, witness = a_job(store), store.witness
+        job, witness = a_job(store), store.high_water_mark
         assert witness is not None
         begun(store, job, 0)
-        counts, looks = witness.begun, threading.Thread(target=witness.check)
+        counts, looks = witness.count_attempts, threading.Thread(target=witness.check)
 
         def late(starts: Any) -> None:
             # It is on record by now. The look has to wait until it is counted, too.
@@ -336,29 +336,29 @@ def test_what_is_looked_at_before_it_is_counted_is_counted_once(tmp_path, monkey
             looks.join(1)
             counts(starts)
 
-        monkeypatch.setattr(witness, "begun", late)
+        monkeypatch.setattr(witness, "count_attempts", late)
         begun(store, job, 1)
         looks.join()
 
         store.recover()
-        assert store.faults() == []
+        assert store.problems() == []
 
 
 def test_what_began_though_its_confirmation_was_lost_is_counted_once(tmp_path, monkeypatch):
     with opened(file(tmp_path), tmp_path / "spool") as store:
         job = a_job(store)
         begun(store, job, 0)
-        commit, lost = store.clerk._commit_all, [StoreAwayError("cut")]
+        commit, lost = store.attempt_writer._commit_transaction, [StoreUnavailableError("cut")]
 
         def unconfirmed(*work: Any) -> Any:
             done = commit(*work)
             if lost:
-                store.witness.check()  # type: ignore[union-attr]
+                store.high_water_mark.check()  # type: ignore[union-attr]
                 raise lost.pop()
             return done
 
-        monkeypatch.setattr(store.clerk, "_commit_all", unconfirmed)
+        monkeypatch.setattr(store.attempt_writer, "_commit_transaction", unconfirmed)
         begun(store, job, 1)
 
         store.recover()
-        assert store.faults() == []
+        assert store.problems() == []

@@ -11,7 +11,9 @@ SAID = Message("assistant", "Four.")
 @pytest.fixture
 def job(any_store):
     job = a_job(any_store, questions=[a_question(row="a"), a_question(row="b", earlier=(SAID,))])
-    for slot, reply in enumerate((Reply("four", finish="length"), Reply(None, "refused: no"))):
+    for slot, reply in enumerate(
+        (Reply("four", finish_reason="length"), Reply(None, "refused: no"))
+    ):
         start = a_start(job, ix=1, slot=slot)
         any_store.clerk.begin(start).result(30)
         any_store.clerk.settle(a_finish(start, reply=reply)).result(30)
@@ -30,7 +32,7 @@ def test_an_item_of_any_status_has_its_question_and_its_replies(any_store, job, 
     assert any_store.endings.one(job.id, "b").status == status
     assert question == a_question(row="b", earlier=(SAID,))
     assert replies == {
-        CallKey(0, 0, 0, 0): Reply("four", finish="length"),
+        CallKey(0, 0, 0, 0): Reply("four", finish_reason="length"),
         CallKey(0, 0, 1, 0): Reply(None, "refused: no"),
     }
     assert any_store.endings.on_record(job.id, 0) == (a_question(row="a"), {})

@@ -3,53 +3,55 @@
 import pytest
 
 from archon_batch.archon import (
-    KINDS,
+    COMPONENT_TYPES,
     Answer,
-    Ask,
     CallKey,
-    GaveUp,
-    Note,
+    CallsNeeded,
+    Failed,
+    ItemWarning,
     Question,
     Reply,
-    plan,
-    run,
+    plan_item,
+    run_item,
 )
 from archon_batch.errors import Billing, JobNotFoundError
-from archon_batch.jobs.frozen_job import running
+from archon_batch.jobs.frozen_job import load_frozen_job
 from archon_batch.money import NanoUsd
-from archon_batch.store import CallId, Halted, Settled, Started
+from archon_batch.store import Admitted, AlreadySettled, CallId, JobNotRunning
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
 
-ANSWER = Answer("four", "0.0.0", (Note(0, 0, "failed", "refused: no"),))
-GAVE_UP = GaveUp(2, "refused: no")
+ANSWER = Answer("four", "0.0.0", (ItemWarning(0, 0, "failed", "refused: no"),))
+GAVE_UP = Failed(2, "refused: no")
 
 
 def settle(store, start, reply, *, billing=Billing.BILLED, n=1):
-    assert isinstance(store.clerk.begin(start).result(30), Started)
+    assert isinstance(store.clerk.begin(start).result(30), Admitted)
     cost = NanoUsd(60 if billing is Billing.BILLED else 0)
     store.clerk.settle(a_finish(start, n, reply=reply, billing=billing, cost=cost)).result(30)
 
 
 def play(store, job, answer):
     """Run the job's one item on record as far as it goes, and put its end there."""
-    architecture = running(job, KINDS).architecture
+    architecture = load_frozen_job(job, COMPONENT_TYPES).architecture
     while True:
         (item,) = store.items.open_in_shard(job.id, 0)
-        step = plan(architecture, item.question, item.replies)
-        if not isinstance(step, Ask):
+        step = plan_item(architecture, item.question, item.replies)
+        if not isinstance(step, CallsNeeded):
             store.items.end(job.id, [(0, step)])
             return step
         for call in step.calls:
             start = a_start(job, call=CallId(job.id, 0, call.key), fingerprint=call.fingerprint)
             begun = store.clerk.begin(start).result(30)
-            if isinstance(begun, Started):
-                store.clerk.settle(a_finish(start, begun.n, reply=answer(call))).result(30)
+            if isinstance(begun, Admitted):
+                store.clerk.settle(
+                    a_finish(start, begun.attempt_number, reply=answer(call))
+                ).result(30)
 
 
 def test_an_open_item_has_its_question_and_its_replies(any_store):
     questions = [a_question("How high?", row="a"), a_question("How deep?", row="b")]
     job = a_job(any_store, questions=questions)
-    settle(any_store, a_start(job, ix=1, slot=0), Reply("deep", finish="length"))
+    settle(any_store, a_start(job, ix=1, slot=0), Reply("deep", finish_reason="length"))
     settle(any_store, a_start(job, ix=1, slot=1), Reply(None, failure="refused: no"))
 
     high, deep = any_store.items.open_in_shard(job.id, 0)
@@ -57,7 +59,7 @@ def test_an_open_item_has_its_question_and_its_replies(any_store):
     assert (high.ix, high.question, high.replies) == (0, questions[0], {})
     assert (deep.ix, deep.question) == (1, questions[1])
     assert deep.replies == {
-        CallKey(0, 0, 0, 0): Reply("deep", finish="length"),
+        CallKey(0, 0, 0, 0): Reply("deep", finish_reason="length"),
         CallKey(0, 0, 1, 0): Reply(None, failure="refused: no"),
     }
 
@@ -158,7 +160,7 @@ def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store
 def test_a_retry_forgets_every_reply_that_says_nothing(any_store, text):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply(text))
-    any_store.items.end(job.id, [(0, GaveUp(0, "the reply was empty"))])
+    any_store.items.end(job.id, [(0, Failed(0, "the reply was empty"))])
 
     any_store.items.reopen(job.id, ["given_up"])
 
@@ -173,7 +175,9 @@ def test_after_a_retry_the_bound_of_attempts_begins_anew(any_store):
 
     any_store.items.reopen(job.id, ["given_up"])
 
-    assert any_store.clerk.begin(a_start(job)).result(30) == Started(n=2, tried=1, in_doubt=0)
+    assert any_store.clerk.begin(a_start(job)).result(30) == Admitted(
+        attempt_number=2, counted_attempts=1, in_doubt=0
+    )
 
 
 def test_what_is_cancelled_may_be_opened_as_well(any_store):
@@ -207,12 +211,12 @@ def fail(store, job, ix, *outcomes, why="no", layer=0):
     for n, outcome in enumerate(outcomes, 1):
         last = n == len(outcomes)
         start = a_start(job, ix, fingerprint=f"{ix}")
-        assert isinstance(store.clerk.begin(start).result(30), Started)
+        assert isinstance(store.clerk.begin(start).result(30), Admitted)
         reply = Reply(None, failure=f"{outcome}: {why}") if last else None
         store.clerk.settle(
             a_finish(start, n, outcome=outcome, billing=Billing.NOT_BILLED, reply=reply)
         ).result(30)
-    store.items.end(job.id, [(ix, GaveUp(layer, why))])
+    store.items.end(job.id, [(ix, Failed(layer, why))])
 
 
 @pytest.fixture
@@ -275,7 +279,7 @@ def test_a_failure_of_another_job_or_of_before_a_retry_fits_no_row(any_store, en
 def test_the_reasons_of_a_job_are_counted_with_the_most_first(any_store):
     job, other = a_job(any_store, questions=7), a_job(any_store, name="other")
     any_store.items.end(job.id, [(ix, GAVE_UP) for ix in range(3)])
-    any_store.items.end(job.id, [(3, GaveUp(0, "blank")), (4, ANSWER)])
+    any_store.items.end(job.id, [(3, Failed(0, "blank")), (4, ANSWER)])
     any_store.items.cancel(other.id)
 
     before = any_store.items.reasons(job.id)
@@ -302,11 +306,11 @@ def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
     def bad(call):
         return Reply(None, failure="provider_down") if str(call.key) in night else good(call)
 
-    assert isinstance(play(any_store, job, bad), GaveUp)
+    assert isinstance(play(any_store, job, bad), Failed)
     any_store.items.reopen(job.id, ["given_up"])
     end = play(any_store, job, good)
 
-    assert end == run(architecture, a_question("What is 0 + 0?", row="row-0"), good)[0]
+    assert end == run_item(architecture, a_question("What is 0 + 0?", row="row-0"), good)[0]
 
 
 def test_the_end_of_an_item_is_found_by_its_row(any_store):
@@ -360,7 +364,7 @@ def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
 
     verdicts = [any_store.clerk.begin(a_start(job, slot=slot)).result(30) for slot in (0, 1)]
 
-    assert verdicts == [Settled(), Halted()]
+    assert verdicts == [AlreadySettled(), JobNotRunning()]
 
 
 @pytest.mark.parametrize("state", ["running", "paused", "stopped"])

@@ -7,7 +7,7 @@ import pytest
 
 from archon_batch.archon import Message, Question
 from archon_batch.errors import JobNotFoundError
-from archon_batch.money import Beyond, NanoUsd, Price
+from archon_batch.money import NanoUsd, Overbilling, Price
 from archon_batch.store import NewItem, NewJob
 from tests.builders import a_job, a_question, an_architecture
 
@@ -24,7 +24,7 @@ def test_a_job_is_on_record_as_it_was_made(any_store):
     assert (job.name, job.dataset, job.rows, job.shard, job.width) == (
         "nightly", "rows.jsonl", 2, 16, 4,
     )  # fmt: skip
-    assert (job.architecture, job.prices) == (architecture.as_data(), PRICES)
+    assert (job.architecture, job.prices) == (architecture.to_dict(), PRICES)
     assert (job.options, job.budget) == ({"reuse": False}, 7)
     assert (job.state, job.spent, job.reserved, job.in_doubt) == ("running", 0, 0, 0)
     assert job.created_at.utcoffset() == timedelta(0)
@@ -222,10 +222,10 @@ def test_an_id_is_the_beginning_of_what_makes_two_submissions_one(any_store):
 def test_what_models_were_seen_to_count_is_kept_with_the_job_and_only_grows(any_store):
     job = a_job(any_store)
 
-    any_store.jobs.exceeded(job.id, "one", Beyond(completion=500, allowed=64))
-    any_store.jobs.exceeded(job.id, "two", Beyond(prompt=9))
-    any_store.jobs.exceeded(job.id, "one", Beyond(7, 300, 32))
+    any_store.jobs.exceeded(job.id, "one", Overbilling(completion_tokens=500, max_tokens=64))
+    any_store.jobs.exceeded(job.id, "two", Overbilling(prompt_tokens=9))
+    any_store.jobs.exceeded(job.id, "one", Overbilling(7, 300, 32))
 
     found = any_store.jobs.get(job.id)
-    assert found.beyond == {"one": Beyond(7, 500, 64), "two": Beyond(prompt=9)}
+    assert found.beyond == {"one": Overbilling(7, 500, 64), "two": Overbilling(prompt_tokens=9)}
     assert {k: v for k, v in found.options.items() if k != "beyond"} == job.options

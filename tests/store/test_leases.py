@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from archon_batch import store as front
 from archon_batch.store import Store, now
-from archon_batch.store.process_identity import me
+from archon_batch.store.process_identity import current_process_id
 from tests.builders import a_job, a_start
 
 ELSEWHERE = "elsewhere:1:1"
@@ -95,18 +95,18 @@ def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store,
 @pytest.mark.postgres
 def test_leases_go_by_the_servers_clock(postgres_url, monkeypatch):
     store = Store.open(postgres_url)
-    store.leases.take("sweeper", "one", 20)
+    store.leases.acquire("sweeper", "one", 20)
 
     # Two hours ahead on this machine.
     ahead = datetime.now(UTC) + timedelta(hours=2)
     monkeypatch.setattr("archon_batch.store.database.now", lambda: ahead)
 
-    assert not store.leases.take("sweeper", "two", 20)
+    assert not store.leases.acquire("sweeper", "two", 20)
     assert store.leases.all() == {"sweeper": True}
     store.close()
 
 
 def test_a_process_expires_its_own_attempts_by_its_own_clock(any_store):
-    any_store.leases.take(me(), me(), 20)
+    any_store.leases.take(current_process_id(), current_process_id(), 20)
 
-    assert lost(any_store, me(), lasts=-1)
+    assert lost(any_store, current_process_id(), lasts=-1)

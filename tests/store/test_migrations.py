@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 from archon_batch.archon import Answer
 from archon_batch.errors import SchemaError
 from archon_batch.store import Store, migrations, tables
-from archon_batch.store.database import connect
+from archon_batch.store.database import create_engine
 from tests.builders import a_finish, a_job, a_start
 
 #: The tables of the first schema, in an order in which rows may be put into them.
@@ -34,9 +34,9 @@ def filled(tmp_path):
     job = a_job(store, questions=4)
     starts = [a_start(job, ix=ix, owner="elsewhere:1:1") for ix in (0, 1)]
     for start in starts:
-        store.clerk.begin(start).result(30)
-    store.clerk.settle(a_finish(starts[0])).result(30)
-    store.items.end(job.id, [(2, Answer("four", "0.0.0"))])
+        store.attempt_writer.admit(start).result(30)
+    store.attempt_writer.settle(a_finish(starts[0])).result(30)
+    store.items.finish(job.id, [(2, Answer("four", "0.0.0"))])
     yield store
     store.close()
 
@@ -44,7 +44,7 @@ def filled(tmp_path):
 @pytest.fixture
 def old(any_url, filled, monkeypatch):
     """A database of the first schema with those rows, and their columns of then."""
-    engine = connect(any_url)
+    engine = create_engine(any_url)
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "HEAD", "0001")
         migrations.upgrade(engine)
@@ -80,7 +80,7 @@ def test_every_row_of_the_first_schema_is_there_after_the_upgrade_and_its_job_go
     (job,) = store.jobs.all()
     assert job == filled.jobs.get(job.id)
     assert job.priority == "normal"
-    assert [turn.shard for turn in store.lines.begin(job.id, 4, "broker", "joins")] == [0]
+    assert [turn.shard for turn in store.shard_cursors.start(job.id, 4, "broker", "joins")] == [0]
     (first, *_) = store.items.open_in_shard(job.id, 0)
     assert [reply.text for reply in first.replies.values()] == ["four"]
     store.close()

@@ -2,27 +2,27 @@
 
 import pytest
 
-from archon_batch.errors import StoreAwayError, StoreError
-from archon_batch.store import patience, patiently
+from archon_batch.errors import StoreError, StoreUnavailableError
+from archon_batch.store import patience, retry_while_unavailable
 
 
 def test_what_fails_while_the_database_is_away_is_done_again(monkeypatch):
-    monkeypatch.setattr(patience, "_AGAIN", 0.001)
+    monkeypatch.setattr(patience, "_RETRY_INTERVAL", 0.001)
     tries: list[int] = []
 
     def work() -> str:
         tries.append(len(tries))
         if len(tries) < 3:
-            raise StoreAwayError("away")
+            raise StoreUnavailableError("away")
         return "done"
 
-    assert patiently(work) == "done"
+    assert retry_while_unavailable(work) == "done"
 
 
-@pytest.mark.parametrize("error", [StoreAwayError("away"), StoreError("broken")])
+@pytest.mark.parametrize("error", [StoreUnavailableError("away"), StoreError("broken")])
 def test_what_fails_for_long_or_for_another_reason_fails(monkeypatch, error):
-    monkeypatch.setattr(patience, "PATIENCE", 0.05)
-    monkeypatch.setattr(patience, "_AGAIN", 0.001)
+    monkeypatch.setattr(patience, "MAX_UNAVAILABLE_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "_RETRY_INTERVAL", 0.001)
     tries = []
 
     def work() -> None:
@@ -30,7 +30,7 @@ def test_what_fails_for_long_or_for_another_reason_fails(monkeypatch, error):
         raise error
 
     with pytest.raises(StoreError) as raised:
-        patiently(work)
+        retry_while_unavailable(work)
 
     assert raised.value is error
-    assert (len(tries) > 1) is isinstance(error, StoreAwayError)
+    assert (len(tries) > 1) is isinstance(error, StoreUnavailableError)

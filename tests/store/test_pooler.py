@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.errors import SettingsError, StoreAwayError
-from archon_batch.store import Store, patiently
-from archon_batch.store.database import connect
+from archon_batch.errors import SettingsError, StoreUnavailableError
+from archon_batch.store import Store, retry_while_unavailable
+from archon_batch.store.database import create_engine
 from tests.acceptance.servers import absent
 from tests.builders import a_finish, a_job, a_start
 
@@ -47,7 +47,7 @@ def pooled_url(postgres_url):
         shutil.chown(folder, user)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    name = connect(postgres_url).url.database
+    name = create_engine(postgres_url).url.database
     (folder / "ini").write_text(INI.format(name=name, port=port, folder=folder))
     pooler = subprocess.Popen([program, "-q", folder / "ini"], user=user, cwd="/")
     end = time.monotonic() + 20
@@ -76,8 +76,8 @@ def test_many_attempts_of_two_processes_are_served(pooled_url):
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(work, range(40)))
 
-    found = stores[0].audit.books(job.id)
-    assert found.added == found.written == (40 * 8 * 60, 0, 0)
+    found = stores[0].audit.check(job.id)
+    assert found.recomputed == found.stored == (40 * 8 * 60, 0, 0)
     for store in stores:
         store.close()
 
@@ -87,14 +87,14 @@ def shown(connection, name):
 
 
 def test_every_transaction_has_its_settings_and_leaves_none_to_others(pooled_url, postgres_url):
-    database = connect(postgres_url).url.database
-    server = connect(postgres_url)
+    database = create_engine(postgres_url).url.database
+    server = create_engine(postgres_url)
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"ALTER DATABASE {database} SET synchronous_commit = off")
     server.dispose()
     store = Store.open(pooled_url)
 
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         inside = [
             shown(connection, name)
             for name in ("synchronous_commit", "idle_in_transaction_session_timeout")
@@ -119,19 +119,19 @@ def test_one_that_is_not_told_apart_is_found_out_by_its_errors(postgres_url):
     job = a_job(store)
     raised = "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '42P05'; END $$"
 
-    with pytest.raises(StoreAwayError), store.database.writing() as connection:
+    with pytest.raises(StoreUnavailableError), store.database.write_transaction() as connection:
         connection.exec_driver_sql(raised)
 
-    with store.database.reading() as connection:
+    with store.database.read_transaction() as connection:
         assert _threshold(connection) is None
-    assert patiently(lambda: store.jobs.get(job.id)) == job
+    assert retry_while_unavailable(lambda: store.jobs.get(job.id)) == job
     store.close()
 
 
 def test_a_server_that_is_met_directly_keeps_its_prepared_statements(postgres_url):
     store = Store.open(postgres_url)
 
-    with store.database.reading() as connection:
+    with store.database.read_transaction() as connection:
         assert _threshold(connection) == 5
     store.close()
 
@@ -140,7 +140,7 @@ def test_a_server_that_is_met_directly_keeps_its_prepared_statements(postgres_ur
 def test_the_address_says_when_statements_are_prepared(postgres_url, word, threshold):
     store = Store.open(f"{postgres_url}?prepare_threshold={word}")
 
-    with store.database.reading() as connection:
+    with store.database.read_transaction() as connection:
         assert _threshold(connection) == threshold
     store.close()
 
@@ -148,4 +148,4 @@ def test_the_address_says_when_statements_are_prepared(postgres_url, word, thres
 @pytest.mark.parametrize("word", ["never", "-1", "1.5"])
 def test_another_word_for_it_is_refused(word):
     with pytest.raises(SettingsError, match="prepare_threshold"):
-        connect(f"postgresql+psycopg://127.0.0.1/nightly?prepare_threshold={word}")
+        create_engine(f"postgresql+psycopg://127.0.0.1/nightly?prepare_threshold={word}")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.store import Store, me, process_identity
-from archon_batch.store.process_identity import is_dead, is_here
+from archon_batch.store import Store, current_process_id, process_identity
+from archon_batch.store.process_identity import is_dead, is_local
 from tests.builders import a_dead_process, a_job
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_a_process_is_alive_until_it_ends() -> None:
         ended = is_dead(name)
 
     assert (alive, ended, is_dead(name)) == (False, True, True)
-    assert not is_dead(me())
+    assert not is_dead(current_process_id())
     assert is_dead(a_dead_process())
 
 
@@ -88,7 +88,7 @@ def test_a_process_is_alive_until_it_ends() -> None:
     ids=["elsewhere", "with a colon", "of an earlier version", "gone", "apart", "untold", "nobody"],
 )
 def test_of_a_process_that_this_kernel_does_not_count_nothing_is_known(name: str) -> None:
-    assert not is_here(name)
+    assert not is_local(name)
     assert not is_dead(name)
 
 
@@ -96,33 +96,33 @@ def test_where_no_kernel_is_told_nobody_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_identity, "_PROC", tmp_path)
-    process_identity._kernel.cache_clear()
-    me.cache_clear()
+    process_identity._kernel_id.cache_clear()
+    current_process_id.cache_clear()
     try:
-        other = re.sub(r":\d+:", ":999999999:", me(), count=1)
+        other = re.sub(r":\d+:", ":999999999:", current_process_id(), count=1)
         assert other.rsplit(":", 2)[1] == ""
         assert not is_dead(other)
     finally:
         monkeypatch.undo()
-        process_identity._kernel.cache_clear()
-        me.cache_clear()
+        process_identity._kernel_id.cache_clear()
+        current_process_id.cache_clear()
 
 
 def test_a_name_has_room_in_every_column_and_is_nobody_elses(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "h" * 64)
-    me.cache_clear()
-    first = me()
-    me.cache_clear()
-    second = me()
-    me.cache_clear()
+    current_process_id.cache_clear()
+    first = current_process_id()
+    current_process_id.cache_clear()
+    second = current_process_id()
+    current_process_id.cache_clear()
 
     assert first != second
     for table, column in {
         "attempts": "owner", "nights": "owner", "leases": "holder", "lines": "via",
     }.items():  # fmt: skip
-        with store.database.reading() as connection:
+        with store.database.read_transaction() as connection:
             width = sa.inspect(connection).get_columns(table)
         (length,) = [getattr(c["type"], "length", 0) for c in width if c["name"] == column]
         assert len(first) <= length
@@ -134,7 +134,7 @@ def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_
     url = any_store.database.engine.url.render_as_string(hide_password=False)
     with running(SENDS, url, within=APART) as (n, name):
         # The same host name; and here its number is another process's, or nobody's.
-        assert name.split(":")[0] == me().split(":")[0]
+        assert name.split(":")[0] == current_process_id().split(":")[0]
         while_it_lives = [any_store.recover(lapsed=lapsed) for lapsed in (False, True)]
     gone = any_store.recover()
     with any_store.database.writing() as connection:
@@ -147,20 +147,22 @@ def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_
 
 
 def test_a_process_in_a_namespace_does_not_take_the_others_for_dead() -> None:
-    with running(SAYS_ITS_NAME, me(), within=APART) as (name, dead):
+    with running(SAYS_ITS_NAME, current_process_id(), within=APART) as (name, dead):
         assert dead == "False"
         assert not is_dead(name)
 
 
 def test_a_namespace_with_the_proc_of_another_is_not_misled() -> None:
     # Its own numbers are other processes' there.
-    with running(SAYS_ITS_NAME, me(), within=["unshare", "-pf", "--kill-child"]) as (name, dead):
+    with running(
+        SAYS_ITS_NAME, current_process_id(), within=["unshare", "-pf", "--kill-child"]
+    ) as (name, dead):
         assert dead == "False"
         assert not is_dead(name)
 
 
 def test_processes_that_are_hidden_from_a_user_are_not_dead_until_they_are() -> None:
-    with running(SAYS_ITS_NAME, me(), a_dead_process(), within=HIDDEN) as said:
+    with running(SAYS_ITS_NAME, current_process_id(), a_dead_process(), within=HIDDEN) as said:
         name, alive, once = said
         # Of a number that is taken again by a process that cannot be looked at, nothing is known.
         assert (alive, once) == ("False", "False")

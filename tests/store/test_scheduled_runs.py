@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from archon_batch.store import Night, Store
+from archon_batch.store import ScheduledRun, Store
 from tests.builders import a_dead_process, a_job
 
 FILE = "/srv/night/jobs/labels.yaml"
@@ -12,73 +12,75 @@ DAY = date(2026, 1, 31)
 
 
 @pytest.fixture
-def begun(any_store: Store) -> Night:
-    return any_store.nights.begin(FILE, DAY, "labels-2026-01-31")
+def begun(any_store: Store) -> ScheduledRun:
+    return any_store.scheduled_runs.start(FILE, DAY, "labels-2026-01-31")
 
 
-def test_a_night_is_open_and_attended_once_it_is_begun(begun: Night, any_store: Store) -> None:
-    assert (begun.state, begun.job, begun.reason) == ("open", None, None)
-    assert begun.is_attended
+def test_a_night_is_open_and_attended_once_it_is_begun(
+    begun: ScheduledRun, any_store: Store
+) -> None:
+    assert (begun.state, begun.job_id, begun.reason) == ("open", None, None)
+    assert begun.is_owner_alive
     assert not begun.is_abandoned
-    assert any_store.nights.find(FILE, DAY) == begun
-    assert any_store.nights.unfinished() == [begun]
+    assert any_store.scheduled_runs.find(FILE, DAY) == begun
+    assert any_store.scheduled_runs.unfinished() == [begun]
 
 
 @pytest.mark.usefixtures("begun")
 def test_a_night_of_a_process_that_died_is_abandoned(any_store: Store) -> None:
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         dead = a_dead_process()
         connection.exec_driver_sql(f"UPDATE nights SET owner = '{dead}'")  # noqa: S608
 
-    (night,) = any_store.nights.unfinished()
+    (night,) = any_store.scheduled_runs.unfinished()
 
     assert night.is_abandoned
-    assert not night.is_attended
+    assert not night.is_owner_alive
 
 
 @pytest.mark.usefixtures("begun")
 def test_a_failure_is_told_once_however_often_the_night_fails(any_store: Store) -> None:
-    first = any_store.nights.end(FILE, DAY, "failed", "no such file", fails=True)
-    once_more = any_store.nights.end(FILE, DAY, "failed", "no such file", fails=True)
-    any_store.nights.begin(FILE, DAY, "labels-2026-01-31")
-    again = any_store.nights.end(FILE, DAY, "failed", "empty", fails=True)
+    first = any_store.scheduled_runs.finish(FILE, DAY, "failed", "no such file", failed=True)
+    once_more = any_store.scheduled_runs.finish(FILE, DAY, "failed", "no such file", failed=True)
+    any_store.scheduled_runs.start(FILE, DAY, "labels-2026-01-31")
+    again = any_store.scheduled_runs.finish(FILE, DAY, "failed", "empty", failed=True)
 
     assert (first, once_more, again) == (True, False, False)
-    (night,) = any_store.nights.all()
+    (night,) = any_store.scheduled_runs.all()
     assert (night.state, night.reason) == ("failed", "empty")
 
 
 @pytest.mark.usefixtures("begun")
 def test_a_night_that_is_done_stays_done(any_store: Store) -> None:
-    any_store.nights.end(FILE, DAY, "done", None, fails=False)
+    any_store.scheduled_runs.finish(FILE, DAY, "done", None, failed=False)
 
-    again = any_store.nights.begin(FILE, DAY, "labels-2026-01-31")
-    told = any_store.nights.end(FILE, DAY, "failed", "another dataset", fails=True)
+    again = any_store.scheduled_runs.start(FILE, DAY, "labels-2026-01-31")
+    told = any_store.scheduled_runs.finish(FILE, DAY, "failed", "another dataset", failed=True)
 
     assert again.state == "done"
     assert not told
-    assert [(n.state, n.reason) for n in any_store.nights.all()] == [("done", None)]
-    assert any_store.nights.unfinished() == []
+    assert [(n.state, n.reason) for n in any_store.scheduled_runs.all()] == [("done", None)]
+    assert any_store.scheduled_runs.unfinished() == []
 
 
 @pytest.mark.usefixtures("begun")
 def test_a_paused_night_is_unfinished_once_its_job_was_brought_to_an_end(any_store: Store) -> None:
     job = a_job(any_store)
-    any_store.nights.submitted(FILE, DAY, job.id)
-    any_store.nights.end(FILE, DAY, "paused", "the budget is reached", fails=True)
-    before = any_store.nights.unfinished()
+    any_store.scheduled_runs.set_job(FILE, DAY, job.id)
+    any_store.scheduled_runs.finish(FILE, DAY, "paused", "the budget is reached", failed=True)
+    before = any_store.scheduled_runs.unfinished()
 
-    any_store.jobs.move(job.id, "done", only_from=["running"])
+    any_store.jobs.change_state(job.id, "done", from_states=["running"])
 
     assert before == []
-    assert [night.job for night in any_store.nights.unfinished()] == [job.id]
+    assert [night.job_id for night in any_store.scheduled_runs.unfinished()] == [job.id]
 
 
 def test_the_last_night_is_that_of_the_latest_day_and_not_the_latest_begun(
-    begun: Night, any_store: Store
+    begun: ScheduledRun, any_store: Store
 ) -> None:
-    any_store.nights.begin(FILE, date(2026, 1, 2), "labels-2026-01-02")
-    any_store.nights.begin("/srv/night/jobs/other.yaml", date(2026, 3, 1), "other")
+    any_store.scheduled_runs.start(FILE, date(2026, 1, 2), "labels-2026-01-02")
+    any_store.scheduled_runs.start("/srv/night/jobs/other.yaml", date(2026, 3, 1), "other")
 
-    assert any_store.nights.last(FILE) == begun
-    assert any_store.nights.last("/srv/night/jobs/none.yaml") is None
+    assert any_store.scheduled_runs.latest(FILE) == begun
+    assert any_store.scheduled_runs.latest("/srv/night/jobs/none.yaml") is None

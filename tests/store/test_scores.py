@@ -1,6 +1,6 @@
 """Scores beside the answers they are of."""
 
-from archon_batch.archon import Answer, GaveUp
+from archon_batch.archon import Answer, Failed
 from archon_batch.evaluation import Score
 from tests.builders import a_job
 
@@ -9,16 +9,16 @@ NUMBER = "number against gold"
 
 def test_scores_come_back_by_row_and_metric(any_store):
     job = a_job(any_store)
-    scores = {0: Score(1.0, "4"), 1: Score(0.0, unread="there is no number in the answer")}
+    scores = {0: Score(1.0, "4"), 1: Score(0.0, unparsed_reason="there is no number in the answer")}
 
     any_store.scores.write(job.id, NUMBER, scores)
-    any_store.scores.write(job.id, "judge", {1: Score(None, unread="no verdict")})
+    any_store.scores.write(job.id, "judge", {1: Score(None, unparsed_reason="no verdict")})
 
     assert any_store.scores.metrics(job.id) == ["judge", NUMBER]
     assert any_store.scores.of(job.id, NUMBER) == scores
     both = any_store.scores.between(job.id, 1, 5)
     assert [(row.ix, row.metric) for row in both] == [(1, "judge"), (1, NUMBER)]
-    assert both[0].score == Score(None, unread="no verdict")
+    assert both[0].score == Score(None, unparsed_reason="no verdict")
 
 
 def test_to_score_again_replaces_what_was_there(any_store):
@@ -42,7 +42,7 @@ def test_what_no_database_takes_is_written_otherwise(any_store):
 
 def test_a_row_that_is_opened_again_has_no_score(any_store):
     job = a_job(any_store)
-    any_store.items.end(job.id, [(0, Answer("4", "0.0.0")), (1, GaveUp(0, "refused"))])
+    any_store.items.end(job.id, [(0, Answer("4", "0.0.0")), (1, Failed(0, "refused"))])
     any_store.scores.write(job.id, NUMBER, {0: Score(1.0), 1: Score(0.0)})
 
     any_store.items.reopen(job.id, ["given_up"])

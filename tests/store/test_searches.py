@@ -1,43 +1,43 @@
 import pytest
 
 from archon_batch.errors import JobNotFoundError
-from archon_batch.store import Store, TrialLine
+from archon_batch.store import Store, TrialRecord
 from tests.builders import a_job
 
 
 def test_a_search_is_begun_once_and_goes_on_with_another_budget(any_store: Store) -> None:
-    assert any_store.searches.begin("s1", "mine", {"seed": 1}, 100)
-    any_store.searches.end("s1", "paused", "the budget", {"winner": None})
-    assert not any_store.searches.begin("s1", "mine", {"seed": 1}, 200)
+    assert any_store.searches.start("s1", "mine", {"seed": 1}, 100)
+    any_store.searches.finish("s1", "paused", "the budget", {"winner": None})
+    assert not any_store.searches.start("s1", "mine", {"seed": 1}, 200)
 
     found = any_store.searches.find("mine")
 
-    assert (found.state, found.budget, found.asked) == ("running", 200, {"seed": 1})
+    assert (found.state, found.budget, found.request) == ("running", 200, {"seed": 1})
     assert [one.id for one in any_store.searches.all()] == ["s1"]
 
 
 def test_a_trial_is_told_as_it_was_put_last(any_store: Store) -> None:
-    any_store.searches.begin("s1", "mine", {}, None)
-    any_store.searches.put("s1", TrialLine(1, "trial", {"state": "running"}))
-    any_store.searches.put("s1", TrialLine(0, "model", {"state": "done"}))
-    any_store.searches.put("s1", TrialLine(1, "trial", {"state": "done"}))
+    any_store.searches.start("s1", "mine", {}, None)
+    any_store.searches.save_trial("s1", TrialRecord(1, "trial", {"state": "running"}))
+    any_store.searches.save_trial("s1", TrialRecord(0, "model", {"state": "done"}))
+    any_store.searches.save_trial("s1", TrialRecord(1, "trial", {"state": "done"}))
 
     assert any_store.searches.trials("s1") == [
-        TrialLine(0, "model", {"state": "done"}),
-        TrialLine(1, "trial", {"state": "done"}),
+        TrialRecord(0, "model", {"state": "done"}),
+        TrialRecord(1, "trial", {"state": "done"}),
     ]
 
 
 def test_a_search_has_committed_what_its_jobs_have(any_store: Store) -> None:
-    any_store.searches.begin("s1", "mine", {}, None)
+    any_store.searches.start("s1", "mine", {}, None)
     job = a_job(any_store)
     a_job(any_store, name="another")
 
-    any_store.searches.own("s1", [job.id])
-    any_store.searches.own("s1", [job.id])
+    any_store.searches.add_jobs("s1", [job.id])
+    any_store.searches.add_jobs("s1", [job.id])
 
-    assert any_store.searches.jobs("s1") == [job.id]
-    assert any_store.searches.committed("s1") == job.spent + job.reserved + job.in_doubt == 0
+    assert any_store.searches.job_ids("s1") == [job.id]
+    assert any_store.searches.committed_cost("s1") == job.spent + job.held + job.in_doubt == 0
 
 
 def test_a_search_that_is_not_there_is_told(any_store: Store) -> None:
@@ -46,10 +46,10 @@ def test_a_search_that_is_not_there_is_told(any_store: Store) -> None:
 
 
 def test_a_job_of_a_search_is_known_by_it(any_store: Store) -> None:
-    any_store.searches.begin("s1", "mine", {}, None)
+    any_store.searches.start("s1", "mine", {}, None)
     job = a_job(any_store)
     a_job(any_store, name="another")
 
-    any_store.searches.own("s1", [job.id])
+    any_store.searches.add_jobs("s1", [job.id])
 
-    assert any_store.searches.by_job() == {job.id: "s1"}
+    assert any_store.searches.search_id_by_job() == {job.id: "s1"}

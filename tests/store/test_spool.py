@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import CallKey, Reply, Usage
-from archon_batch.errors import Billing, StoreAwayError
-from archon_batch.store import CallId, Finish, Start, Started, Store, now, patience
+from archon_batch.errors import Billing, StoreUnavailableError
+from archon_batch.store import Admitted, AttemptRequest, AttemptResult, CallId, Store, now, patience
 from archon_batch.store.spool import Spool
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
@@ -18,7 +18,7 @@ from tests.builders import a_finish, a_job, a_start, in_doubt
 TEXTS = st.text(st.characters(codec=None))
 COUNTS = st.none() | st.integers(0, 10**9)
 STARTS = st.builds(
-    Start,
+    AttemptRequest,
     call=st.builds(CallId, TEXTS, st.integers(0, 99), st.builds(CallKey, *[st.integers(0, 9)] * 4)),
     kind=TEXTS,
     model=TEXTS,
@@ -31,7 +31,7 @@ STARTS = st.builds(
 )
 USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS)
 FINISHES = st.builds(
-    Finish,
+    AttemptResult,
     start=STARTS,
     n=st.integers(1, 9),
     billing=st.sampled_from(Billing),
@@ -50,21 +50,24 @@ FINISHES = st.builds(
 def test_what_is_kept_is_what_was_given(tmp_path_factory, finishes):
     spool = Spool(tmp_path_factory.mktemp("spool"))
 
-    spool.keep(finishes)
+    spool.write(finishes)
 
-    ((path, found),) = spool.kept()
+    ((path, found),) = spool.read_all()
     assert found == finishes
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_spool_is_one_database_s_and_nobody_else_s_to_read(tmp_path):
-    one, other = Spool.of(tmp_path / "deep" / "spool", "one"), Spool.of(tmp_path, "other")
+    one, other = (
+        Spool.for_database(tmp_path / "deep" / "spool", "one"),
+        Spool.for_database(tmp_path, "other"),
+    )
 
-    one.keep([])
+    one.write([])
 
     assert stat.S_IMODE(one.folder.stat().st_mode) == 0o700
-    assert len(list(one.kept())) == 1
-    assert list(other.kept()) == []
+    assert len(list(one.read_all())) == 1
+    assert list(other.read_all()) == []
     assert one.folder != other.folder
 
 
@@ -72,9 +75,9 @@ def test_a_spool_is_one_database_s_and_nobody_else_s_to_read(tmp_path):
 def test_a_file_that_cannot_be_read_is_put_aside_and_holds_nothing_up(tmp_path, text):
     spool = Spool(tmp_path)
     (tmp_path / "00.json").write_text(text)
-    spool.keep([])
+    spool.write([])
 
-    assert [found for _, found in spool.kept()] == [[]]
+    assert [found for _, found in spool.read_all()] == [[]]
     assert (tmp_path / "00.unreadable").read_text() == text
 
 
@@ -103,7 +106,7 @@ class Away:
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 0.3)
+    monkeypatch.setattr(patience, "MAX_UNAVAILABLE_SECONDS", 0.3)
 
 
 @pytest.mark.postgres
@@ -112,23 +115,23 @@ def test_an_answer_outlives_a_long_absence_of_the_database_and_the_process(postg
     store = Store.open(postgres_url, tmp_path)
     job = a_job(store)
     start = a_start(job, slot=0)
-    store.clerk.begin(start).result(30)
+    store.attempt_writer.admit(start).result(30)
 
     with Away(store).away():
-        end = store.clerk.settle(a_finish(start))
-        beginning = store.clerk.begin(a_start(job, slot=1))
+        end = store.attempt_writer.settle(a_finish(start))
+        beginning = store.attempt_writer.admit(a_start(job, slot=1))
         assert end.exception(30) is None
-        assert isinstance(beginning.exception(30), StoreAwayError)
+        assert isinstance(beginning.exception(30), StoreUnavailableError)
         store.close()
 
     again = Store.open(postgres_url, tmp_path)
     assert again.jobs.get(job.id).spent == 0
     assert again.recover() == 0
     assert again.jobs.get(job.id).spent == 60
-    assert again.endings.on_record(job.id, 0)[1] == {
-        CallKey(0, 0, 0, 0): Reply("four", finish="stop")
+    assert again.item_results.question_and_replies(job.id, 0)[1] == {
+        CallKey(0, 0, 0, 0): Reply("four", finish_reason="stop")
     }
-    assert list(Spool.of(tmp_path, again.database.name).kept()) == []
+    assert list(Spool.for_database(tmp_path, again.database.canonical_address).read_all()) == []
     again.close()
 
 
@@ -140,10 +143,10 @@ def test_without_room_for_the_spool_answers_wait_for_the_database(postgres_url, 
     store = Store.open(postgres_url, no_folder)
     job = a_job(store)
     start = a_start(job, slot=0)
-    store.clerk.begin(start).result(30)
+    store.attempt_writer.admit(start).result(30)
 
     with Away(store).away():
-        end = store.clerk.settle(a_finish(start))
+        end = store.attempt_writer.settle(a_finish(start))
         with pytest.raises(TimeoutError):
             end.result(1)
 
@@ -156,17 +159,17 @@ def test_what_was_taken_for_lost_in_the_meantime_is_put_right(any_url, tmp_path)
     store = Store.open(any_url, tmp_path)
     job = a_job(store)
     start = a_start(job, slot=0)
-    store.clerk.begin(start).result(30)
-    store.clerk.settle(in_doubt(start)).result(30)
+    store.attempt_writer.admit(start).result(30)
+    store.attempt_writer.settle(in_doubt(start)).result(30)
     assert store.spool
-    store.spool.keep([a_finish(start)])
-    store.spool.keep([a_finish(start)])
+    store.spool.write([a_finish(start)])
+    store.spool.write([a_finish(start)])
 
     store.recover()
 
     found = store.jobs.get(job.id)
     assert (found.spent, found.in_doubt) == (60, 0)
-    assert store.clerk.begin(start).result(30) != Started(2, 2, 1)
+    assert store.attempt_writer.admit(start).result(30) != Admitted(2, 2, 1)
     store.close()
 
 

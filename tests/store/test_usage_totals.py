@@ -4,10 +4,10 @@ from dataclasses import fields
 
 import pytest
 
-from archon_batch.archon import Answer, CallKey, GaveUp, Note, Reply, Usage
+from archon_batch.archon import Answer, CallKey, Failed, ItemWarning, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd
-from archon_batch.store import Account, CallId, Progress
+from archon_batch.store import CallId, Progress, UsageTotals
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
 
@@ -68,7 +68,7 @@ def job(any_store):
     return job
 
 
-TOTAL = Account(
+TOTAL = UsageTotals(
     calls=6,
     cached_calls=1,
     attempts=8,
@@ -79,9 +79,9 @@ TOTAL = Account(
     completion_tokens=10,
     cost=115,
     in_doubt_cost=100,
-    lost_cost=9,
-    again_cost=6,
-    saved=60,
+    failed_cost=9,
+    reask_cost=6,
+    cache_saved=60,
 )
 
 
@@ -112,7 +112,7 @@ def test_groups_are_named_in_order_and_add_up_to_the_total(any_store, job, group
     groups = any_store.accounts.by(job.id, group)
 
     assert [name for name, _ in groups] == names
-    assert sum((account for _, account in groups), Account()) == TOTAL
+    assert sum((account for _, account in groups), UsageTotals()) == TOTAL
 
 
 def test_a_layers_account_has_what_belongs_to_it(any_store, job):
@@ -128,7 +128,7 @@ def test_an_items_account_is_its_own(any_store, job):
     ending, other = any_store.endings.all(job.id)
 
     assert ending.account == TOTAL
-    assert other.account == Account()
+    assert other.account == UsageTotals()
 
 
 def test_the_account_is_what_the_job_says(any_store, job):
@@ -140,44 +140,47 @@ def test_the_account_is_what_the_job_says(any_store, job):
 def test_a_job_that_has_done_nothing_has_an_empty_account(any_store):
     job = a_job(any_store)
 
-    assert any_store.accounts.total(job.id) == Account()
+    assert any_store.accounts.total(job.id) == UsageTotals()
     assert any_store.accounts.by(job.id, "layer") == []
     assert any_store.accounts.notes(job.id) == {}
 
 
 def test_accounts_add_up_field_by_field():
-    one = Account(**{field.name: n for n, field in enumerate(fields(Account))})
+    one = UsageTotals(**{field.name: n for n, field in enumerate(fields(UsageTotals))})
 
     both = one + one
 
-    assert both == Account(**{field.name: 2 * n for n, field in enumerate(fields(Account))})
+    assert both == UsageTotals(**{field.name: 2 * n for n, field in enumerate(fields(UsageTotals))})
 
 
 def test_progress_counts_items_by_where_they_stand(any_store):
     job = a_job(any_store, questions=6)
     answer = Answer("four", "0.0.0")
-    any_store.items.end(job.id, [(0, answer), (1, answer), (2, GaveUp(0, "no"))])
+    any_store.items.end(job.id, [(0, answer), (1, answer), (2, Failed(0, "no"))])
 
     before = any_store.accounts.progress(job.id)
     any_store.items.cancel(job.id)
     after = any_store.accounts.progress(job.id)
 
-    assert before == Progress(open=3, answered=2, given_up=1)
-    assert after == Progress(answered=2, given_up=1, cancelled=3)
+    assert before == Progress(open=3, answered=2, failed=1)
+    assert after == Progress(answered=2, failed=1, cancelled=3)
 
 
 def test_notes_are_counted_by_where_and_what(any_store):
     job = a_job(any_store, questions=3)
-    failed, without = Note(1, 0, "failed", "refused: no"), Note(1, 0, "without", "refused: no")
+    failed, without = (
+        ItemWarning(1, 0, "failed", "refused: no"),
+        ItemWarning(1, 0, "skipped", "refused: no"),
+    )
     any_store.items.end(
         job.id,
         [
             (0, Answer("four", "0.0.0", (failed, without))),
-            (1, GaveUp(1, "no", (failed, Note(0, 2, "unreadable", "the reply was empty")))),
+            (1, Failed(1, "no", (failed, ItemWarning(0, 2, "unparsed", "the reply was empty")))),
             (2, Answer("four", "0.0.0")),
         ],
     )
 
     notes = any_store.accounts.notes(job.id)
 
-    assert notes == {(1, 0, "failed"): 2, (1, 0, "without"): 1, (0, 2, "unreadable"): 1}
+    assert notes == {(1, 0, "failed"): 2, (1, 0, "skipped"): 1, (0, 2, "unparsed"): 1}

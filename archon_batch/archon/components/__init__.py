@@ -15,7 +15,7 @@ from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
 
 #: Each component by its ``type``.
-KINDS: Mapping[str, type[Component]] = MappingProxyType({
+COMPONENT_TYPES: Mapping[str, type[Component]] = MappingProxyType({
     "generator": Generator,
     "fuser": Fuser,
     "critic": Critic,

@@ -7,13 +7,20 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from archon_batch.archon.call import Form, Message
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import fitted
-from archon_batch.archon.delimiters import fenced, shuffled
-from archon_batch.archon.json_replies import JsonReply, json_form, read_json
-from archon_batch.archon.requests import Reading, Request, Steps, UnreadableError, ask, together
-from archon_batch.archon.state import Candidate, Contribution, Remark
+from archon_batch.archon.call import Message, ReplyFormat
+from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.context_window import fit_candidates
+from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
+from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
+from archon_batch.archon.requests import (
+    ParsedReply,
+    ReplyParseError,
+    Request,
+    Requests,
+    ask_parsed,
+    gather,
+)
+from archon_batch.archon.state import Candidate, ComponentWarning, Contribution
 
 _ROLE = "You review responses to a request, fairly and precisely."
 
@@ -40,19 +47,19 @@ Reply with a JSON object of one key, "critiques": a list of {count} objects, eac
 _HEADING = re.compile(r"^[ \t*#>_-]{0,20}\[(\d{1,4})\][ \t*:_.]{0,20}", re.MULTILINE)
 
 
-class Critique(JsonReply):
+class CritiqueReply(JsonReply):
     response: int
     strengths: str
     weaknesses: str
 
 
-class Critiques(JsonReply):
-    critiques: list[Critique]
+class CritiquesReply(JsonReply):
+    critiques: list[CritiqueReply]
 
 
 class Critic(ModelComponent):
-    uses: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
-    makes: ClassVar[frozenset[str]] = frozenset({"critiques"})
+    reads: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
+    produces: ClassVar[frozenset[str]] = frozenset({"critiques"})
 
     type: Literal["critic"]
     #: How many opinions it asks for; each candidate gets all of them that can be read.
@@ -61,61 +68,63 @@ class Critic(ModelComponent):
     shuffle: bool = False
     format: Literal["text", "json"] = "text"
 
-    def steps(self, scene: Scene) -> Work:
-        arrived = scene.state.candidates
-        fit = fitted(scene, self, arrived, lambda some: self._messages(scene, some))
+    def run(self, context: Context) -> ComponentRequests:
+        arrived = context.state.candidates
+        fit = fit_candidates(context, self, arrived, lambda some: self._messages(context, some))
         if not fit.shown:
-            return Contribution(), (*fit.remarks, _NONE)
-        opinions = yield from together(
-            [self._opinion(scene, fit.shown, sample) for sample in range(self.samples)]
+            return Contribution(), (*fit.warnings, _NO_CRITIQUE)
+        opinions = yield from gather(
+            [self._ask_opinion(context, fit.shown, sample) for sample in range(self.samples)]
         )
-        remarks = [*fit.remarks]
+        remarks = [*fit.warnings]
         written: dict[str, list[str]] = {}
         for critiques, told in opinions:
             remarks += told
             for of, text in (critiques or {}).items():
                 written.setdefault(of, []).append(text)
         if not written:
-            remarks.append(_NONE)
+            remarks.append(_NO_CRITIQUE)
         joined = {of: "\n\n".join(texts) for of, texts in written.items()}
         return Contribution(critiques=joined), tuple(remarks)
 
-    def _opinion(
-        self, scene: Scene, fitting: tuple[Candidate, ...], sample: int
-    ) -> Steps[Reading[dict[str, str]]]:
-        shown = shuffled(fitting, scene, sample) if self.shuffle else fitting
+    def _ask_opinion(
+        self, context: Context, fitting: tuple[Candidate, ...], sample: int
+    ) -> Requests[ParsedReply[dict[str, str]]]:
+        shown = shuffle_candidates(fitting, context, sample) if self.shuffle else fitting
         count = len(shown)
         text = self.format == "text"
-        shape = form(count, self.max_tokens) if text else form_json(count)
-        request = Request(sample, self._messages(scene, shown), shape, sample=sample)
-        critiques, remarks = yield from ask(
-            request, lambda reply: (read if text else read_critiques)(reply, count), self.retries
+        shape = text_format(count, self.max_tokens) if text else json_format(count)
+        request = Request(sample, self._messages(context, shown), shape, sample=sample)
+        critiques, remarks = yield from ask_parsed(
+            request,
+            lambda reply: (parse_critiques if text else parse_json_critiques)(reply, count),
+            self.retries,
         )
         if critiques is None:
             return None, remarks
         return {c.id: text for c, text in zip(shown, critiques, strict=True)}, remarks
 
-    def _messages(self, scene: Scene, shown: Sequence[Candidate]) -> tuple[Message, ...]:
+    def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
         task = f"{_TASK} {_TEXT if self.format == 'text' else _JSON}"
-        return scene.about(
+        return context.build_messages(
             _ROLE,
-            f"The request:\n{scene.query}",
+            f"The request:\n{context.query}",
             task.format(count=len(shown)),
-            fenced(shown),
+            delimit_candidates(shown),
         )
 
-    def calls(self, candidates: int) -> Bounds:
+    def call_count(self, candidates: int) -> CountRange:
         del candidates  # one call sees them all
-        return Bounds(self.samples, self.samples)
+        return CountRange(self.samples, self.samples)
 
-    def leaves(self, candidates: int) -> Bounds:
-        return Bounds(candidates, candidates)
-
-
-_NONE = Remark("without", "no candidate gets a critique")
+    def output_count(self, candidates: int) -> CountRange:
+        return CountRange(candidates, candidates)
 
 
-def read(text: str, count: int) -> tuple[str, ...]:
+_NO_CRITIQUE = ComponentWarning("skipped", "no candidate gets a critique")
+
+
+def parse_critiques(text: str, count: int) -> tuple[str, ...]:
     """The critiques of candidates 1 to ``count``, in that order.
 
     Raises:
@@ -127,14 +136,14 @@ def read(text: str, count: int) -> tuple[str, ...]:
     return _one_each([int(number) for number in pieces[::2]], bodies, count)
 
 
-def read_critiques(text: str, count: int) -> tuple[str, ...]:
+def parse_json_critiques(text: str, count: int) -> tuple[str, ...]:
     """The same of a reply in JSON."""
-    given = read_json(TypeAdapter(Critiques), text).critiques
+    given = parse_json_reply(TypeAdapter(CritiquesReply), text).critiques
     bodies = [f"Strengths: {one.strengths}\nWeaknesses: {one.weaknesses}" for one in given]
     critiques = _one_each([one.response for one in given], bodies, count)
     for one in given:
         if not one.strengths.strip() or not one.weaknesses.strip():
-            raise UnreadableError(f"a strength or a weakness of [{one.response}] is blank")
+            raise ReplyParseError(f"a strength or a weakness of [{one.response}] is blank")
     return critiques
 
 
@@ -143,25 +152,25 @@ def _one_each(numbers: Sequence[int], bodies: Sequence[str], count: int) -> tupl
     if sorted(numbers) != wanted:
         # In JSON a number may have thousands of digits.
         said = ", ".join(f"[{n}]" for n in numbers[:20])[:160] or "no number in brackets"
-        raise UnreadableError(f"it must have each of [1] to [{count}] once, and has {said}")
+        raise ReplyParseError(f"it must have each of [1] to [{count}] once, and has {said}")
     found = dict(zip(numbers, bodies, strict=True))
     blank = [n for n in wanted if not re.search(r"\w", found[n])]
     if blank:
-        raise UnreadableError(f"nothing is said about [{blank[0]}]")
+        raise ReplyParseError(f"nothing is said about [{blank[0]}]")
     return tuple(found[n] for n in wanted)
 
 
 @cache
-def form_json(count: int) -> Form:
+def json_format(count: int) -> ReplyFormat:
     each = [
-        Critique(response=n, strengths="is right", weaknesses="is brief")
+        CritiqueReply(response=n, strengths="is right", weaknesses="is brief")
         for n in range(1, count + 1)
     ]
-    return json_form(Critiques(critiques=each))
+    return json_reply_format(CritiquesReply(critiques=each))
 
 
 @cache
-def form(count: int, max_tokens: int) -> Form:
+def text_format(count: int, max_tokens: int) -> ReplyFormat:
     """The form of ``count`` critiques that end within ``max_tokens``.
 
     A token may be a single character, so the lines are bounded to fit even then.
@@ -175,8 +184,8 @@ def form(count: int, max_tokens: int) -> Form:
     example = "\n\n".join(
         f"[{n}]\nStrengths: is right\nWeaknesses: is brief" for n in range(1, count + 1)
     )
-    return Form(
+    return ReplyFormat(
         grammar=f"root ::= {root}\nline ::= [^\\n\\[\\]]{{8,{line}}}\n",
         example=example,
-        room=len(example),
+        padding_offset=len(example),
     )

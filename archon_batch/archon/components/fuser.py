@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from archon_batch.archon.call import Message
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import fitted
+from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.context_window import fit_candidates
 from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.delimiters import fenced, shuffled
+from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
 from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Candidate, Contribution
-from archon_batch.archon.texts import texts
+from archon_batch.archon.texts import generate_candidates
 
 _ROLE = "You combine several responses to a request into one that is better than each of them."
 
@@ -32,7 +32,7 @@ _LENGTH = "Let your response be no longer than the longest of them."
 
 
 class Fuser(UsesCritiques, ModelComponent):
-    makes: ClassVar[frozenset[str]] = frozenset({"candidates"})
+    produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["fuser"]
     #: How many fused candidates it makes, each by a call of its own.
@@ -42,33 +42,37 @@ class Fuser(UsesCritiques, ModelComponent):
     #: Show the candidates in an order of the item's own.
     shuffle: bool = False
 
-    def steps(self, scene: Scene) -> Work:
-        fit = fitted(scene, self, scene.state.candidates, lambda some: self._messages(scene, some))
+    def run(self, context: Context) -> ComponentRequests:
+        fit = fit_candidates(
+            context, self, context.state.candidates, lambda some: self._messages(context, some)
+        )
         if not fit.shown:
-            return Contribution(candidates=()), fit.remarks
+            return Contribution(candidates=()), fit.warnings
         requests = []
         for slot in range(self.samples):
-            order = shuffled(fit.shown, scene, slot) if self.shuffle else fit.shown
-            requests.append(Request(slot, self._messages(scene, order), sample=slot))
+            order = shuffle_candidates(fit.shown, context, slot) if self.shuffle else fit.shown
+            requests.append(Request(slot, self._messages(context, order), sample=slot))
         parents = tuple(c.id for c in fit.shown)
-        contribution, remarks = yield from texts(scene, requests, self.retries, parents)
-        return contribution, fit.remarks + remarks
+        contribution, remarks = yield from generate_candidates(
+            context, requests, self.retries, parents
+        )
+        return contribution, fit.warnings + remarks
 
-    def _messages(self, scene: Scene, shown: Sequence[Candidate]) -> tuple[Message, ...]:
+    def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
         critiques = self.shows_critiques(shown)
-        return scene.about(
+        return context.build_messages(
             _ROLE,
-            f"The request:\n{scene.query}",
+            f"The request:\n{context.query}",
             _TASK.format(count=len(shown)),
             *([_CRITIQUES] if critiques else []),
             *([_LENGTH] if self.length_control else []),
-            fenced(shown, critiques=critiques),
-            f"The request once more:\n{scene.question.query}",
+            delimit_candidates(shown, critiques=critiques),
+            f"The request once more:\n{context.question.query}",
         )
 
-    def calls(self, candidates: int) -> Bounds:
+    def call_count(self, candidates: int) -> CountRange:
         del candidates  # one call sees them all
-        return Bounds(self.samples, self.samples)
+        return CountRange(self.samples, self.samples)
 
-    def leaves(self, candidates: int) -> Bounds:
-        return self.calls(candidates)
+    def output_count(self, candidates: int) -> CountRange:
+        return self.call_count(candidates)

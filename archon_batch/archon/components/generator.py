@@ -5,20 +5,20 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from archon_batch.archon.call import Message, without_system
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import refuse_long
+from archon_batch.archon.call import Message, merge_system_messages
+from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.context_window import check_length
 from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Contribution
-from archon_batch.archon.texts import texts
+from archon_batch.archon.texts import generate_candidates
 
 _SYSTEM = "You are a helpful assistant."
 
 
 class Generator(ModelComponent):
-    needs: ClassVar[frozenset[str]] = frozenset()
-    uses: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
-    makes: ClassVar[frozenset[str]] = frozenset({"candidates"})
+    requires: ClassVar[frozenset[str]] = frozenset()
+    reads: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
+    produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["generator"]
     #: How many candidates it makes, each by a call of its own.
@@ -27,25 +27,25 @@ class Generator(ModelComponent):
     #: model does so for all components.
     no_system: bool = False
 
-    def steps(self, scene: Scene) -> Work:
-        messages = self._messages(scene)
-        if refused := refuse_long(scene, self, messages):
+    def run(self, context: Context) -> ComponentRequests:
+        messages = self._messages(context)
+        if refused := check_length(context, self, messages):
             return Contribution(candidates=()), refused
         requests = [Request(slot, messages, sample=slot) for slot in range(self.samples)]
-        return (yield from texts(scene, requests, self.retries))
+        return (yield from generate_candidates(context, requests, self.retries))
 
-    def _messages(self, scene: Scene) -> tuple[Message, ...]:
-        *earlier, last = scene.question.messages
-        messages = (*earlier, replace(last, content=scene.query))
+    def _messages(self, context: Context) -> tuple[Message, ...]:
+        *earlier, last = context.question.messages
+        messages = (*earlier, replace(last, content=context.query))
         if self.no_system:
-            return without_system(messages)
+            return merge_system_messages(messages)
         if any(m.role == "system" for m in messages):
             return messages
         return (Message("system", _SYSTEM), *messages)
 
-    def calls(self, candidates: int) -> Bounds:
+    def call_count(self, candidates: int) -> CountRange:
         del candidates  # it never looks at them
-        return Bounds(self.samples, self.samples)
+        return CountRange(self.samples, self.samples)
 
-    def leaves(self, candidates: int) -> Bounds:
-        return self.calls(candidates)
+    def output_count(self, candidates: int) -> CountRange:
+        return self.call_count(candidates)

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from archon_batch.archon.answer_extraction import denied
-from archon_batch.archon.call import Form, Message
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import fitted
+from archon_batch.archon.answer_extraction import is_negated
+from archon_batch.archon.call import Message, ReplyFormat
+from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.context_window import fit_candidates
 from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.delimiters import fenced, shuffled
-from archon_batch.archon.json_replies import JsonReply, json_form, read_json
-from archon_batch.archon.requests import Request, UnreadableError, ask
-from archon_batch.archon.state import Candidate, Contribution, Remark
+from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
+from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
+from archon_batch.archon.requests import ReplyParseError, Request, ask_parsed
+from archon_batch.archon.state import Candidate, ComponentWarning, Contribution
 
 _ROLE = "You put responses to a request in order, the best first."
 
@@ -40,16 +40,16 @@ _CRITIQUES = "Each response is followed by a critique of it. Weigh the critiques
 _ORDER = re.compile(r"\[\d{1,4}\](?:\s*>\s*\[\d{1,4}\])*")
 
 #: A grammar of all orders has a rule for every subset: beyond this many it is too large to send.
-_EXACT = 8
+_MAX_EXACT_GRAMMAR = 8
 
 
-class Order(JsonReply):
+class RankingReply(JsonReply):
     reasoning: str
     order: list[int]
 
 
 class Ranker(UsesCritiques, ModelComponent):
-    chooses: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
 
     type: Literal["ranker"]
     #: How many of the best go on; None keeps them all, in order.
@@ -58,50 +58,58 @@ class Ranker(UsesCritiques, ModelComponent):
     shuffle: bool = False
     format: Literal["text", "json"] = "text"
 
-    def steps(self, scene: Scene) -> Work:
-        arrived = scene.state.candidates
-        fit = fitted(scene, self, arrived, lambda some: self._messages(scene, some))
+    def run(self, context: Context) -> ComponentRequests:
+        arrived = context.state.candidates
+        fit = fit_candidates(context, self, arrived, lambda some: self._messages(context, some))
         if not fit.shown:
-            return Contribution(candidates=arrived[: self.top_k]), (*fit.remarks, _KEPT)
-        shown = shuffled(fit.shown, scene, 0) if self.shuffle else fit.shown
+            return Contribution(candidates=arrived[: self.top_k]), (*fit.warnings, _ORDER_KEPT)
+        shown = shuffle_candidates(fit.shown, context, 0) if self.shuffle else fit.shown
         count = len(shown)
         text = self.format == "text"
-        request = Request(0, self._messages(scene, shown), (form if text else form_json)(count))
-        order, remarks = yield from ask(
-            request, lambda reply: (read if text else read_order)(reply, count), self.retries
+        request = Request(
+            0, self._messages(context, shown), (text_format if text else json_format)(count)
+        )
+        order, remarks = yield from ask_parsed(
+            request,
+            lambda reply: (parse_ranking if text else parse_json_ranking)(reply, count),
+            self.retries,
         )
         if order is None:
-            return Contribution(candidates=arrived[: self.top_k]), (*fit.remarks, *remarks, _KEPT)
+            return Contribution(candidates=arrived[: self.top_k]), (
+                *fit.warnings,
+                *remarks,
+                _ORDER_KEPT,
+            )
         # By their ids, since what is shown may be cut; those that did not fit are the last.
         ranked = [shown[number - 1].id for number in order]
         places = {of: place for place, of in enumerate(ranked)}
         best = sorted(arrived, key=lambda c: places.get(c.id, count))
-        return Contribution(candidates=tuple(best[: self.top_k])), fit.remarks + remarks
+        return Contribution(candidates=tuple(best[: self.top_k])), fit.warnings + remarks
 
-    def _messages(self, scene: Scene, shown: Sequence[Candidate]) -> tuple[Message, ...]:
+    def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
         critiques = self.shows_critiques(shown)
         task = f"{_TASK} {_TEXT if self.format == 'text' else _JSON}"
-        return scene.about(
+        return context.build_messages(
             _ROLE,
-            f"The request:\n{scene.query}",
+            f"The request:\n{context.query}",
             task.format(count=len(shown)),
             *([_CRITIQUES] if critiques else []),
-            fenced(shown, critiques=critiques),
+            delimit_candidates(shown, critiques=critiques),
         )
 
-    def calls(self, candidates: int) -> Bounds:
+    def call_count(self, candidates: int) -> CountRange:
         del candidates  # one call sees them all
-        return Bounds(1, 1)
+        return CountRange(1, 1)
 
-    def leaves(self, candidates: int) -> Bounds:
+    def output_count(self, candidates: int) -> CountRange:
         kept = candidates if self.top_k is None else min(self.top_k, candidates)
-        return Bounds(kept, kept)
+        return CountRange(kept, kept)
 
 
-_KEPT = Remark("without", "the candidates keep the order they came in")
+_ORDER_KEPT = ComponentWarning("skipped", "the candidates keep the order they came in")
 
 
-def read(text: str, count: int) -> tuple[int, ...]:
+def parse_ranking(text: str, count: int) -> tuple[int, ...]:
     """The numbers of the candidates, best first: each from 1 to ``count`` exactly once.
 
     Raises:
@@ -109,51 +117,53 @@ def read(text: str, count: int) -> tuple[int, ...]:
     """
     lines = [line for line in text.splitlines() if _ORDER.search(line)]
     if not lines:
-        raise UnreadableError('it has no line such as "Answer: [2] > [1]"')
+        raise ReplyParseError('it has no line such as "Answer: [2] > [1]"')
     # A model that thinks aloud ranks in parts first; its last line is its word.
     orders = _ORDER.findall(lines[-1])
     if len(orders) != 1:
-        raise UnreadableError("its last line holds more than one ranking")
-    if denied(lines[-1].partition(orders[0])[0]):
-        raise UnreadableError("its last line says what the order is not")
+        raise ReplyParseError("its last line holds more than one ranking")
+    if is_negated(lines[-1].partition(orders[0])[0]):
+        raise ReplyParseError("its last line says what the order is not")
     return _each_once([int(number) for number in re.findall(r"\d+", orders[0])], count)
 
 
-def read_order(text: str, count: int) -> tuple[int, ...]:
+def parse_json_ranking(text: str, count: int) -> tuple[int, ...]:
     """The same of a reply in JSON."""
-    return _each_once(read_json(TypeAdapter(Order), text).order, count)
+    return _each_once(parse_json_reply(TypeAdapter(RankingReply), text).order, count)
 
 
 def _each_once(numbers: Sequence[int], count: int) -> tuple[int, ...]:
     if sorted(numbers) != list(range(1, count + 1)):
-        raise UnreadableError(f"it must name each of [1] to [{count}] exactly once")
+        raise ReplyParseError(f"it must name each of [1] to [{count}] exactly once")
     return tuple(numbers)
 
 
 @cache
-def form_json(count: int) -> Form:
-    return json_form(Order(reasoning="the last is best", order=list(range(count, 0, -1))))
+def json_format(count: int) -> ReplyFormat:
+    return json_reply_format(
+        RankingReply(reasoning="the last is best", order=list(range(count, 0, -1)))
+    )
 
 
 @cache
-def form(count: int) -> Form:
+def text_format(count: int) -> ReplyFormat:
     """The form of a ranking of ``count`` candidates."""
     example = "Answer: " + " > ".join(f"[{n}]" for n in range(count, 0, -1))
-    if count > _EXACT:
+    if count > _MAX_EXACT_GRAMMAR:
         more = ' " > " item' * (count - 1)
         item = " | ".join(f'"[{n}]"' for n in range(1, count + 1))
-        return Form(f'root ::= "Answer: " item{more}\nitem ::= {item}\n', example)
-    rules = ['root ::= "Answer: " ' + _rule((1 << count) - 1)]
+        return ReplyFormat(f'root ::= "Answer: " item{more}\nitem ::= {item}\n', example)
+    rules = ['root ::= "Answer: " ' + _rule_name((1 << count) - 1)]
     for left in range(1, 1 << count):
         numbers = [n for n in range(1, count + 1) if left >> (n - 1) & 1]
         choices = []
         for number in numbers:
             rest = left & ~(1 << (number - 1))
-            choices.append(f'"[{number}]"' + (f' " > " {_rule(rest)}' if rest else ""))
-        rules.append(f"{_rule(left)} ::= " + " | ".join(choices))
-    return Form("\n".join(rules) + "\n", example)
+            choices.append(f'"[{number}]"' + (f' " > " {_rule_name(rest)}' if rest else ""))
+        rules.append(f"{_rule_name(left)} ::= " + " | ".join(choices))
+    return ReplyFormat("\n".join(rules) + "\n", example)
 
 
-def _rule(left: int) -> str:
+def _rule_name(left: int) -> str:
     """The name of the rule for the order of the candidates whose bits are set."""
     return f"of-{left}"

@@ -7,16 +7,34 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from archon_batch.archon.call import Form, Message
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work, numbered
-from archon_batch.archon.context_window import fitted
-from archon_batch.archon.delimiters import fenced
-from archon_batch.archon.json_replies import JsonReply, json_form, read_json
-from archon_batch.archon.majority_vote import judged, looked_at, majority
-from archon_batch.archon.requests import Reading, Request, Steps, UnreadableError, ask, together
-from archon_batch.archon.sandbox_calls import LEAST_SECONDS, MOST_SECONDS, SANDBOX, execution
-from archon_batch.archon.sandbox_calls import read as read_executed
-from archon_batch.archon.state import Candidate, Contribution, Remark, Verdict
+from archon_batch.archon.call import Message, ReplyFormat
+from archon_batch.archon.component import (
+    ComponentRequests,
+    Context,
+    CountRange,
+    ModelComponent,
+    number_lines,
+)
+from archon_batch.archon.context_window import fit_candidates
+from archon_batch.archon.delimiters import delimit_candidates
+from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
+from archon_batch.archon.majority_vote import is_majority, judge_candidates, judged_count
+from archon_batch.archon.requests import (
+    ParsedReply,
+    ReplyParseError,
+    Request,
+    Requests,
+    ask_parsed,
+    gather,
+)
+from archon_batch.archon.sandbox_calls import (
+    MAX_TEST_SECONDS,
+    MIN_TEST_SECONDS,
+    SANDBOX_MODEL,
+    sandbox_request,
+)
+from archon_batch.archon.sandbox_calls import parse_sandbox_results as read_executed
+from archon_batch.archon.state import Candidate, ComponentWarning, Contribution, UnitTestResult
 
 _ROLE = "You decide which unit tests a response to a request passes."
 
@@ -46,19 +64,19 @@ _REASON = "As it stands:"
 Verdicts = tuple[bool, ...]
 
 
-class Result(JsonReply):
+class UnitTestResultReply(JsonReply):
     test: int
     passed: bool
 
 
-class Results(JsonReply):
+class UnitTestResultsReply(JsonReply):
     reasoning: str
-    results: list[Result]
+    results: list[UnitTestResultReply]
 
 
 class UnitTestEvaluator(ModelComponent):
-    needs: ClassVar[frozenset[str]] = frozenset({"candidates", "unit_tests"})
-    chooses: ClassVar[bool] = True
+    requires: ClassVar[frozenset[str]] = frozenset({"candidates", "unit_tests"})
+    selects: ClassVar[bool] = True
 
     type: Literal["unit_test_evaluator"]
     #: How often each candidate is evaluated; it passes a test when more than half of the
@@ -79,18 +97,18 @@ class UnitTestEvaluator(ModelComponent):
     agreement: Literal["dual", "none"] | None = None
     #: Seconds of the clock that a program has for a test; when it is late once it has failed the rest.
     seconds: float | None = Field(
-        default=None, ge=LEAST_SECONDS, le=MOST_SECONDS, allow_inf_nan=False
+        default=None, ge=MIN_TEST_SECONDS, le=MAX_TEST_SECONDS, allow_inf_nan=False
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _asks_the_sandbox(cls, told: Any) -> Any:  # noqa: ANN401  (it is not checked yet)
-        if isinstance(told, dict) and told.get("execute") == "sandbox":
-            return {**told, "model": SANDBOX}
-        return told
+    def _set_sandbox_model(cls, data: Any) -> Any:  # noqa: ANN401  (it is not checked yet)
+        if isinstance(data, dict) and data.get("execute") == "sandbox":
+            return {**data, "model": SANDBOX_MODEL}
+        return data
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Self:
+    def _validate_combination(self) -> Self:
         if self.execute is None:
             for key in ("agreement", "seconds"):
                 if getattr(self, key) is not None:
@@ -104,47 +122,51 @@ class UnitTestEvaluator(ModelComponent):
         return self
 
     @property
-    def _is_dual(self) -> bool:
+    def _uses_dual_agreement(self) -> bool:
         return self.agreement == "dual" or (
             self.agreement is None and self.execute is not None and self.first_k is None
         )
 
-    def demands(self) -> frozenset[str]:
-        return self.needs if self.execute is None else self.needs | {"code_tests"}
+    def effective_requires(self) -> frozenset[str]:
+        return self.requires if self.execute is None else self.requires | {"code_tests"}
 
-    def steps(self, scene: Scene) -> Work:
-        arrived, tests = scene.state.candidates, scene.state.unit_tests
+    def run(self, context: Context) -> ComponentRequests:
+        arrived, tests = context.state.candidates, context.state.unit_tests
         if not tests:
-            none = Remark("without", "there are no unit tests; the candidates keep their order")
+            none = ComponentWarning(
+                "skipped", "there are no unit tests; the candidates keep their order"
+            )
             return Contribution(candidates=arrived[: self.top_k]), (none,)
-        judge = self._votes if self.execute is None else self._executed
-        found = yield from judged(
-            arrived, self.first_k, lambda index, c: judge(scene, index, c), all
+        judge = self._ask_model if self.execute is None else self._ask_sandbox
+        found = yield from judge_candidates(
+            arrived, self.first_k, lambda index, c: judge(context, index, c), all
         )
         verdicts = {c.id: given for c, given in found.verdicts if given is not None}
         best = found.passed
         if self.first_k is None or len(best) < self.first_k:
             # Whoever has no verdict is not known to pass anything; ties go to the earlier.
-            key = _agreed if self._is_dual else _passed
+            key = _agreement_score if self._uses_dual_agreement else _passed_count
             best = tuple(sorted(arrived, key=lambda c: key(verdicts, c.id), reverse=True))
             best = best[: self.top_k]
-        kept, dropped = self._kept(tests, verdicts)
+        kept, dropped = self._kept_unit_tests(tests, verdicts)
         contribution = Contribution(
             candidates=best,
             unit_tests=kept,
-            tests={
-                of: tuple(Verdict(test, passed) for test, passed in zip(tests, given, strict=True))
+            unit_test_results={
+                of: tuple(
+                    UnitTestResult(test, passed) for test, passed in zip(tests, given, strict=True)
+                )
                 for of, given in verdicts.items()
             },
             scores={of: self._scores(verdicts, of) for of in verdicts},
         )
         # Of a test that is no Python every candidate's reply tells.
-        once = found.remarks if self.execute is None else tuple(dict.fromkeys(found.remarks))
+        once = found.warnings if self.execute is None else tuple(dict.fromkeys(found.warnings))
         return contribution, (*once, *dropped)
 
-    def _kept(
+    def _kept_unit_tests(
         self, tests: tuple[str, ...], verdicts: Mapping[str, Verdicts]
-    ) -> tuple[tuple[str, ...] | None, tuple[Remark, ...]]:
+    ) -> tuple[tuple[str, ...] | None, tuple[ComponentWarning, ...]]:
         """The tests that later layers are told; None where all of them are.
 
         An executed test that nobody passes is wrong more often than not. A statement that nobody
@@ -158,91 +180,103 @@ class UnitTestEvaluator(ModelComponent):
         failed = ", ".join(str(n) for n, one in enumerate(passed, 1) if not one)
         why = f"later layers are not told unit tests that nobody passes: {failed} of {len(tests)}"
         kept = tuple(test for test, one in zip(tests, passed, strict=True) if one)
-        return kept, (Remark("without", why),)
+        return kept, (ComponentWarning("skipped", why),)
 
-    def _scores(self, verdicts: Mapping[str, Verdicts], of: str) -> dict[str, float]:
-        scores = {"unit_tests": sum(verdicts[of]) / len(verdicts[of])}
-        if self._is_dual:
-            scores["agreement"] = float(_agreed(verdicts, of)[0])
+    def _scores(self, verdicts: Mapping[str, Verdicts], candidate_id: str) -> dict[str, float]:
+        scores = {"unit_tests": sum(verdicts[candidate_id]) / len(verdicts[candidate_id])}
+        if self._uses_dual_agreement:
+            scores["agreement"] = float(_agreement_score(verdicts, candidate_id)[0])
         return scores
 
-    def _executed(self, scene: Scene, index: int, candidate: Candidate) -> Steps[Reading[Verdicts]]:
+    def _ask_sandbox(
+        self, context: Context, index: int, candidate: Candidate
+    ) -> Requests[ParsedReply[Verdicts]]:
         """What the sandbox says of a candidate; a test that is no Python is passed by nobody."""
-        tests = scene.state.unit_tests
-        request = execution(index, candidate.text, tests, self.seconds)
-        results, told = yield from ask(
+        tests = context.state.unit_tests
+        request = sandbox_request(index, candidate.text, tests, self.seconds)
+        results, told = yield from ask_parsed(
             request, lambda reply: read_executed(reply, len(tests)), self.retries
         )
         if results is None:
-            none = Remark("without", f"{candidate.id} has no verdict, and passes no unit test")
+            none = ComponentWarning(
+                "skipped", f"{candidate.id} has no verdict, and passes no unit test"
+            )
             return None, (*told, none)
         broken = tuple(
-            Remark("without", f"unit test {n} is no Python, and nobody passes it: {result.why}")
+            ComponentWarning(
+                "skipped", f"unit test {n} is no Python, and nobody passes it: {result.why}"
+            )
             for n, result in enumerate(results, 1)
             if result.verdict == "broken"
         )
         return tuple(result.verdict == "passed" for result in results), (*told, *broken)
 
-    def _votes(self, scene: Scene, index: int, candidate: Candidate) -> Steps[Reading[Verdicts]]:
-        fit = fitted(scene, self, (candidate,), lambda some: self._messages(scene, some))
-        none = Remark("without", f"{candidate.id} has no verdict, and passes no unit test")
+    def _ask_model(
+        self, context: Context, index: int, candidate: Candidate
+    ) -> Requests[ParsedReply[Verdicts]]:
+        fit = fit_candidates(
+            context, self, (candidate,), lambda some: self._messages(context, some)
+        )
+        none = ComponentWarning(
+            "skipped", f"{candidate.id} has no verdict, and passes no unit test"
+        )
         if not fit.shown:
-            return None, (*fit.remarks, none)
-        messages, count = self._messages(scene, fit.shown), len(scene.state.unit_tests)
+            return None, (*fit.warnings, none)
+        messages, count = self._messages(context, fit.shown), len(context.state.unit_tests)
         text = self.format == "text"
-        shape = form(count, self.max_tokens) if text else form_json(count)
+        shape = text_format(count, self.max_tokens) if text else json_format(count)
         first = index * self.samples
-        readings = yield from together([
-            ask(
+        readings = yield from gather([
+            ask_parsed(
                 Request(first + sample, messages, shape, sample=sample),
-                lambda reply: (read if text else read_results)(reply, count),
+                lambda reply: (parse_results if text else parse_json_results)(reply, count),
                 self.retries,
             )
             for sample in range(self.samples)
         ])  # fmt: skip
-        remarks = fit.remarks + tuple(remark for _, told in readings for remark in told)
+        remarks = fit.warnings + tuple(remark for _, told in readings for remark in told)
         votes = [verdicts for verdicts, _ in readings if verdicts is not None]
         if not votes:
             return None, (*remarks, none)
-        return tuple(majority(of_test) for of_test in zip(*votes, strict=True)), remarks
+        return tuple(is_majority(of_test) for of_test in zip(*votes, strict=True)), remarks
 
-    def _messages(self, scene: Scene, shown: Sequence[Candidate]) -> tuple[Message, ...]:
-        tests = scene.state.unit_tests
+    def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
+        tests = context.state.unit_tests
         bare = self.remove_unit_tests_from_prompt
-        return scene.about(
+        return context.build_messages(
             _ROLE,
-            f"The request:\n{scene.question.query if bare else scene.query}",
+            f"The request:\n{context.question.query if bare else context.query}",
             _TASK.format(count=len(tests)),
-            fenced(shown),
-            f"The unit tests:\n{numbered(tests)}",
+            delimit_candidates(shown),
+            f"The unit tests:\n{number_lines(tests)}",
             _TEXT if self.format == "text" else _JSON.format(count=len(tests)),
         )
 
-    def calls(self, candidates: int) -> Bounds:
-        return looked_at(candidates, self.first_k) * self.samples
+    def call_count(self, candidates: int) -> CountRange:
+        return judged_count(candidates, self.first_k) * self.samples
 
-    def leaves(self, candidates: int) -> Bounds:
+    def output_count(self, candidates: int) -> CountRange:
         ranked = candidates if self.top_k is None else min(self.top_k, candidates)
         first = ranked if self.first_k is None else min(self.first_k, candidates)
-        return Bounds(min(ranked, first), max(ranked, first))
+        return CountRange(min(ranked, first), max(ranked, first))
 
 
-def _passed(verdicts: Mapping[str, Verdicts], of: str) -> tuple[int, ...]:
-    return (sum(verdicts.get(of, ())),)
+def _passed_count(verdicts: Mapping[str, Verdicts], candidate_id: str) -> tuple[int, ...]:
+    return (sum(verdicts.get(candidate_id, ())),)
 
 
-def _agreed(verdicts: Mapping[str, Verdicts], of: str) -> tuple[int, ...]:
+def _agreement_score(verdicts: Mapping[str, Verdicts], candidate_id: str) -> tuple[int, ...]:
     """Dual execution agreement: candidates that pass just the same tests, times these tests.
 
     Chen et al., CodeT (arXiv 2207.10397), section 2.2. Of equal products the one with more tests
     comes first.
     """
-    own = verdicts.get(of, ())
+    own = verdicts.get(candidate_id, ())
     alike = sum(other == own for other in verdicts.values())
     return alike * sum(own), sum(own)
 
 
-def read(text: str, count: int) -> Verdicts:
+def parse_results(text: str, count: int) -> Verdicts:
     """Whether each of tests 1 to ``count`` is passed, from the lines that the text ends with.
 
     Raises:
@@ -252,48 +286,48 @@ def read(text: str, count: int) -> Verdicts:
     # What a model notes while it reasons is not its word; its last lines are.
     last = [found for line in lines[-count:] if (found := _LINE.fullmatch(line))]
     if [int(line.group(1)) for line in last] != list(range(1, count + 1)):
-        raise UnreadableError(
+        raise ReplyParseError(
             f'it must end with {count} lines such as "Unit Test #1: [Passed]", one for each unit '
             f"test from 1 to {count}"
         )
     return tuple(line.group(2)[0] in "Pp" for line in last)
 
 
-def read_results(text: str, count: int) -> Verdicts:
+def parse_json_results(text: str, count: int) -> Verdicts:
     """The same of a reply in JSON."""
-    given = read_json(TypeAdapter(Results), text).results
+    given = parse_json_reply(TypeAdapter(UnitTestResultsReply), text).results
     results = sorted(given, key=lambda result: result.test)
     if [result.test for result in results] != list(range(1, count + 1)):
-        raise UnreadableError(f"results must have each of the unit tests 1 to {count} once")
+        raise ReplyParseError(f"results must have each of the unit tests 1 to {count} once")
     return tuple(result.passed for result in results)
 
 
-def _lines(count: int, word: str) -> str:
+def _verdict_lines(count: int, word: str) -> str:
     return "\n".join(f"Unit Test #{n}: [{word}]" for n in range(1, count + 1))
 
 
 @cache
-def form(count: int, max_tokens: int) -> Form:
+def text_format(count: int, max_tokens: int) -> ReplyFormat:
     """The form of verdicts on ``count`` tests that end within ``max_tokens``.
 
     A token may be a single character, so the reasoning is bounded to leave room for them.
     """
-    example, worst = _lines(count, "Passed"), _lines(count, "Failed")
+    example, worst = _verdict_lines(count, "Passed"), _verdict_lines(count, "Failed")
     words = max(len(_REASON), min(400, max_tokens - len(f"\n{example}")))
     lines = ' "\\n" '.join(f'"Unit Test #{n}: " verdict' for n in range(1, count + 1))
-    return Form(
+    return ReplyFormat(
         grammar=f'root ::= ([^\\n\\[\\]]{{1,{words}}} "\\n")? {lines}\n'
         'verdict ::= "[Passed]" | "[Failed]"\n',
         example=f"{_REASON}\n{example}",
-        worst=f"{_REASON}\n{worst}",
-        room=len(_REASON),
+        costliest_example=f"{_REASON}\n{worst}",
+        padding_offset=len(_REASON),
     )
 
 
 @cache
-def form_json(count: int) -> Form:
-    def results(*, passed: bool) -> Results:
-        each = [Result(test=n, passed=passed) for n in range(1, count + 1)]
-        return Results(reasoning="as it stands", results=each)
+def json_format(count: int) -> ReplyFormat:
+    def results(*, passed: bool) -> UnitTestResultsReply:
+        each = [UnitTestResultReply(test=n, passed=passed) for n in range(1, count + 1)]
+        return UnitTestResultsReply(reasoning="as it stands", results=each)
 
-    return json_form(results(passed=True), results(passed=False))
+    return json_reply_format(results(passed=True), results(passed=False))

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from archon_batch.archon.call import Form, Message
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import refuse_long
-from archon_batch.archon.json_replies import JsonReply, json_form, read_json
-from archon_batch.archon.program_extraction import blocks_of
-from archon_batch.archon.requests import Request, UnreadableError, ask, together
-from archon_batch.archon.state import Contribution, Remark
+from archon_batch.archon.call import Message, ReplyFormat
+from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.context_window import check_length
+from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
+from archon_batch.archon.program_extraction import extract_python_blocks
+from archon_batch.archon.requests import ReplyParseError, Request, ask_parsed, gather
+from archon_batch.archon.state import ComponentWarning, Contribution
 
 _ROLE = "You write unit tests for responses to a request."
 
@@ -40,21 +40,21 @@ _JSON = """\
 Reply with a JSON object of one key, "tests": a list of the statements."""
 
 #: More tests than this are a slip of the model: what follows asks about each of them.
-_MOST = 100
-_EXAMPLE = 5
+_MAX_TESTS = 100
+_EXAMPLE_COUNT = 5
 _ASSERT = re.compile(r"assert\b")
 
 
-_Reader = Callable[[str, int | None], tuple[str, ...]]
+_Parser = Callable[[str, int | None], tuple[str, ...]]
 
 
-class Tests(JsonReply):
+class UnitTestsReply(JsonReply):
     tests: list[str]
 
 
 class UnitTestGenerator(ModelComponent):
-    needs: ClassVar[frozenset[str]] = frozenset()
-    makes: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
+    requires: ClassVar[frozenset[str]] = frozenset()
+    produces: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
 
     type: Literal["unit_test_generator"]
     #: How often it asks; all the tests are taken, each once.
@@ -62,20 +62,20 @@ class UnitTestGenerator(ModelComponent):
     #: ``code`` is asserts in Python, which a sandbox can execute; None is statements.
     kind: Literal["code"] | None = None
     #: How many tests a reply has; None lets the model decide.
-    unit_test_cap: int | None = Field(default=None, ge=1, le=_MOST)
+    unit_test_cap: int | None = Field(default=None, ge=1, le=_MAX_TESTS)
     #: Of statements; code comes as a block.
     format: Literal["text", "json"] = "text"
 
-    def provides(self) -> frozenset[str]:
-        return self.makes | {"code_tests"} if self.kind == "code" else self.makes
+    def effective_produces(self) -> frozenset[str]:
+        return self.produces | {"code_tests"} if self.kind == "code" else self.produces
 
-    def steps(self, scene: Scene) -> Work:
-        messages = self._messages(scene)
-        if refused := refuse_long(scene, self, messages):
-            return Contribution(), (*refused, _NONE)
-        shape, reader, _, _ = self._manner()
-        readings = yield from together([
-            ask(
+    def run(self, context: Context) -> ComponentRequests:
+        messages = self._messages(context)
+        if refused := check_length(context, self, messages):
+            return Contribution(), (*refused, _NO_UNIT_TESTS)
+        shape, reader, _, _ = self._format_and_prompt()
+        readings = yield from gather([
+            ask_parsed(
                 Request(sample, messages, shape(self.unit_test_cap), sample=sample),
                 lambda reply: reader(reply, self.unit_test_cap),
                 self.retries,
@@ -85,54 +85,54 @@ class UnitTestGenerator(ModelComponent):
         tests = tuple(dict.fromkeys(test for some, _ in readings for test in some or ()))
         remarks = tuple(remark for _, told in readings for remark in told)
         if not tests:
-            return Contribution(), (*remarks, _NONE)
+            return Contribution(), (*remarks, _NO_UNIT_TESTS)
         return Contribution(unit_tests=tests), remarks
 
-    def _messages(self, scene: Scene) -> tuple[Message, ...]:
+    def _messages(self, context: Context) -> tuple[Message, ...]:
         count = "unit tests"
         if self.unit_test_cap is not None:
             count = f"exactly {self.unit_test_cap} unit test{'s' * (self.unit_test_cap > 1)}"
-        _, _, task, how = self._manner()
-        return scene.about(
+        _, _, task, how = self._format_and_prompt()
+        return context.build_messages(
             _ROLE,
-            f"The request:\n{scene.question.query}",
+            f"The request:\n{context.question.query}",
             f"{task.format(count=count)} {how}",
         )
 
-    def _manner(self) -> tuple[Callable[[int | None], Form], _Reader, str, str]:
+    def _format_and_prompt(self) -> tuple[Callable[[int | None], ReplyFormat], _Parser, str, str]:
         """The form and the reader of a reply, and the words that ask for it."""
         if self.kind == "code":
-            return form_code, read_code, _CODE, _BLOCK
+            return code_format, parse_code_tests, _CODE, _BLOCK
         if self.format == "json":
-            return form_json, read_tests, _TASK, _JSON
-        return form, read, _TASK, _TEXT
+            return json_format, parse_json_tests, _TASK, _JSON
+        return text_format, parse_tests, _TASK, _TEXT
 
-    def calls(self, candidates: int) -> Bounds:
+    def call_count(self, candidates: int) -> CountRange:
         del candidates  # it never looks at them
-        return Bounds(self.samples, self.samples)
+        return CountRange(self.samples, self.samples)
 
-    def leaves(self, candidates: int) -> Bounds:
-        return Bounds(candidates, candidates)
-
-
-_NONE = Remark("without", "there are no unit tests")
+    def output_count(self, candidates: int) -> CountRange:
+        return CountRange(candidates, candidates)
 
 
-def read(text: str, count: int | None) -> tuple[str, ...]:
+_NO_UNIT_TESTS = ComponentWarning("skipped", "there are no unit tests")
+
+
+def parse_tests(text: str, count: int | None) -> tuple[str, ...]:
     """The tests of a list in JSON, ``count`` of them if that is given.
 
     Raises:
         UnreadableError: it is no such list, or one of the tests says nothing.
     """
-    return _checked(read_json(TypeAdapter(list[str]), text), count)
+    return _normalize_tests(parse_json_reply(TypeAdapter(list[str]), text), count)
 
 
-def read_tests(text: str, count: int | None) -> tuple[str, ...]:
+def parse_json_tests(text: str, count: int | None) -> tuple[str, ...]:
     """The same of a list within an object."""
-    return _checked(read_json(TypeAdapter(Tests), text).tests, count)
+    return _normalize_tests(parse_json_reply(TypeAdapter(UnitTestsReply), text).tests, count)
 
 
-def read_code(text: str, count: int | None) -> tuple[str, ...]:
+def parse_code_tests(text: str, count: int | None) -> tuple[str, ...]:
     """The tests of a text's blocks of Python, each with the imports that stand before it.
 
     Blocks without a test are passed over. An assert begins at the margin and goes to the next line there. Whether it is Python, whoever
@@ -141,7 +141,7 @@ def read_code(text: str, count: int | None) -> tuple[str, ...]:
     tests: list[str] = []
     imports: list[str] = []
     open_: list[str] | None = None
-    blocks = blocks_of(text) or (text,)
+    blocks = extract_python_blocks(text) or (text,)
     tested = [block for block in blocks if re.search(r"^assert\b", block, re.MULTILINE)] or blocks
     for line in "\n".join(tested).split("\n"):
         if line.startswith(("import ", "from ")):
@@ -155,55 +155,55 @@ def read_code(text: str, count: int | None) -> tuple[str, ...]:
         elif open_ is not None and line[0] in " \t)]}":
             open_.append(line)
         else:
-            raise UnreadableError(f"a line is neither an assert nor an import: {line[:60]}")
+            raise ReplyParseError(f"a line is neither an assert nor an import: {line[:60]}")
         if open_ is not None:
             tests[-1] = "\n".join([*imports, *open_])
-    return _counted(tuple(dict.fromkeys(tests)), count)
+    return _validate_count(tuple(dict.fromkeys(tests)), count)
 
 
-def _checked(tests: list[str], count: int | None) -> tuple[str, ...]:
-    return _counted(tuple(" ".join(test.split()) for test in tests), count)
+def _normalize_tests(tests: list[str], count: int | None) -> tuple[str, ...]:
+    return _validate_count(tuple(" ".join(test.split()) for test in tests), count)
 
 
-def _counted(told: tuple[str, ...], count: int | None) -> tuple[str, ...]:
-    if not told or not all(told):
-        raise UnreadableError("there is no test, or one that is blank")
-    if len(told) > _MOST if count is None else len(told) != count:
-        wanted = f"at most {_MOST}" if count is None else f"exactly {count}"
-        raise UnreadableError(f"there must be {wanted} tests, and there are {len(told)}")
-    return told
+def _validate_count(tests: tuple[str, ...], count: int | None) -> tuple[str, ...]:
+    if not tests or not all(tests):
+        raise ReplyParseError("there is no test, or one that is blank")
+    if len(tests) > _MAX_TESTS if count is None else len(tests) != count:
+        wanted = f"at most {_MAX_TESTS}" if count is None else f"exactly {count}"
+        raise ReplyParseError(f"there must be {wanted} tests, and there are {len(tests)}")
+    return tests
 
 
 def _statements(count: int | None) -> list[str]:
-    wanted = range(1, (count or _EXAMPLE) + 1)
+    wanted = range(1, (count or _EXAMPLE_COUNT) + 1)
     return [f"The response has part {n} of what is asked." for n in wanted]
 
 
-def form(count: int | None) -> Form:
+def text_format(count: int | None) -> ReplyFormat:
     """The form of a list of ``count`` tests; of up to ten when that is not given."""
     # Plain characters only, so that no escape has to be spelt.
     more = f'(", " test){{{count - 1}}}' if count else '(", " test){0,9}'
     statements = ", ".join(f'"{statement}"' for statement in _statements(count))
-    return Form(
+    return ReplyFormat(
         grammar=f'root ::= "[" test {more} "]"\n'
         'test ::= "\\"" [A-Za-z] [A-Za-z0-9 .,:;+=*/()<>-]{7,120} "\\""\n',
         example=f"[{statements}]",
-        room=len('["'),
+        padding_offset=len('["'),
     )
 
 
-def form_json(count: int | None) -> Form:
-    shape = json_form(Tests(tests=_statements(count)))
-    return Form(None, shape.example, shape.schema, room=len('{"tests":["'))
+def json_format(count: int | None) -> ReplyFormat:
+    shape = json_reply_format(UnitTestsReply(tests=_statements(count)))
+    return ReplyFormat(None, shape.example, shape.schema, padding_offset=len('{"tests":["'))
 
 
-def form_code(count: int | None) -> Form:
+def code_format(count: int | None) -> ReplyFormat:
     """The form of a block with ``count`` asserts; of up to ten when that is not given."""
     more = f"test{{{count - 1}}}" if count else "test{0,9}"
-    asserts = "".join(f"assert part({n}) == {n}\n" for n in range(1, (count or _EXAMPLE) + 1))
-    return Form(
+    asserts = "".join(f"assert part({n}) == {n}\n" for n in range(1, (count or _EXAMPLE_COUNT) + 1))
+    return ReplyFormat(
         grammar=f'root ::= "```python\\n" test {more} "```"\n'
         'test ::= "assert " [A-Za-z_] [^\\n`]{4,160} "\\n"\n',
         example=f"```python\n{asserts}```",
-        room=len("```python\nassert "),
+        padding_offset=len("```python\nassert "),
     )

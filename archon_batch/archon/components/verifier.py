@@ -6,24 +6,24 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from archon_batch.archon.answer_extraction import denied
-from archon_batch.archon.call import Form, Message
-from archon_batch.archon.component import Bounds, ModelComponent, Scene, Work
-from archon_batch.archon.context_window import fitted
-from archon_batch.archon.delimiters import fenced
-from archon_batch.archon.json_replies import JsonReply, json_form, read_json
-from archon_batch.archon.majority_vote import judged, looked_at, majority
-from archon_batch.archon.marks import marked
+from archon_batch.archon.answer_extraction import is_negated
+from archon_batch.archon.call import Message, ReplyFormat
+from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.context_window import fit_candidates
+from archon_batch.archon.delimiters import delimit_candidates
+from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
+from archon_batch.archon.majority_vote import is_majority, judge_candidates, judged_count
+from archon_batch.archon.marks import delimit_text
 from archon_batch.archon.requests import (
-    Reading,
+    ParsedReply,
+    ReplyParseError,
     Request,
-    Steps,
-    UnreadableError,
-    ask,
-    tell,
-    together,
+    Requests,
+    ask_parsed,
+    ask_text,
+    gather,
 )
-from archon_batch.archon.state import Candidate, Contribution, Remark
+from archon_batch.archon.state import Candidate, ComponentWarning, Contribution
 
 _ROLE = "You check whether a response to a request is correct, with an open mind."
 
@@ -48,14 +48,14 @@ Reply with a JSON object of two keys: "reasoning", a short text, and "correct", 
 _VERDICT = re.compile(r"\[(correct|incorrect)\]", re.IGNORECASE)
 
 
-class Finding(JsonReply):
+class VerdictReply(JsonReply):
     reasoning: str
     correct: bool
 
 
 class Verifier(ModelComponent):
-    uses: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
-    chooses: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
+    selects: ClassVar[bool] = True
 
     type: Literal["verifier"]
     #: How many verdicts on each candidate, each with an argument of its own; more than half of
@@ -65,81 +65,94 @@ class Verifier(ModelComponent):
     first_k: int | None = Field(default=None, ge=1, le=1000)
     format: Literal["text", "json"] = "text"
 
-    def steps(self, scene: Scene) -> Work:
-        arrived = scene.state.candidates
-        found = yield from judged(
-            arrived, self.first_k, lambda index, c: self._votes(scene, index, c), majority
+    def run(self, context: Context) -> ComponentRequests:
+        arrived = context.state.candidates
+        found = yield from judge_candidates(
+            arrived, self.first_k, lambda index, c: self._ask_votes(context, index, c), is_majority
         )
         scores = {
             c.id: {"verified": sum(votes) / len(votes)} for c, votes in found.verdicts if votes
         }
         if found.passed:
-            return Contribution(candidates=found.passed, scores=scores), found.remarks
+            return Contribution(candidates=found.passed, scores=scores), found.warnings
         # The paper passes on verified responses only; with none of them an answer is still due.
-        none = Remark("without", "no candidate is found correct; all of them go on")
-        return Contribution(candidates=arrived, scores=scores), (*found.remarks, none)
+        none = ComponentWarning("skipped", "no candidate is found correct; all of them go on")
+        return Contribution(candidates=arrived, scores=scores), (*found.warnings, none)
 
-    def _votes(
-        self, scene: Scene, index: int, candidate: Candidate
-    ) -> Steps[Reading[tuple[bool, ...]]]:
-        fit = fitted(scene, self, (candidate,), lambda some: _argument(scene, some))
+    def _ask_votes(
+        self, context: Context, index: int, candidate: Candidate
+    ) -> Requests[ParsedReply[tuple[bool, ...]]]:
+        fit = fit_candidates(
+            context, self, (candidate,), lambda some: _argument_messages(context, some)
+        )
         first = index * self.samples
-        readings = yield from together(
-            [self._vote(scene, first + sample, fit.shown, sample) for sample in range(self.samples)]
+        readings = yield from gather(
+            [
+                self._ask_vote(context, first + sample, fit.shown, sample)
+                for sample in range(self.samples)
+            ]
             if fit.shown
             else []
         )
         votes = tuple(vote for vote, _ in readings if vote is not None)
-        remarks = fit.remarks + tuple(remark for _, told in readings for remark in told)
+        remarks = fit.warnings + tuple(remark for _, told in readings for remark in told)
         if not votes:
-            remarks += (Remark("without", f"{candidate.id} has no verdict, and is not verified"),)
+            remarks += (
+                ComponentWarning("skipped", f"{candidate.id} has no verdict, and is not verified"),
+            )
         return votes or None, remarks
 
-    def _vote(
-        self, scene: Scene, pair: int, shown: tuple[Candidate, ...], sample: int
-    ) -> Steps[Reading[bool]]:
-        argue = Request(2 * pair, _argument(scene, shown), sample=sample)
-        argument, told = yield from tell(argue, self.retries)
+    def _ask_vote(
+        self, context: Context, pair: int, shown: tuple[Candidate, ...], sample: int
+    ) -> Requests[ParsedReply[bool]]:
+        argue = Request(2 * pair, _argument_messages(context, shown), sample=sample)
+        argument, told = yield from ask_text(argue, self.retries)
         if argument is None:
             return None, told
         # An argument that is cut off is one still, and no candidate.
-        remarks = tuple(remark for remark in told if remark.kind != "cut")
-        fit = fitted(scene, self, shown, lambda some: self._judgement(scene, some, argument))
+        remarks = tuple(remark for remark in told if remark.kind != "truncated")
+        fit = fit_candidates(
+            context, self, shown, lambda some: self._verdict_messages(context, some, argument)
+        )
         if not fit.shown:
-            return None, remarks + fit.remarks
+            return None, remarks + fit.warnings
         text = self.format == "text"
         judge = Request(
             2 * pair + 1,
-            self._judgement(scene, fit.shown, argument),
-            form(self.max_tokens) if text else _FORM,
+            self._verdict_messages(context, fit.shown, argument),
+            text_format(self.max_tokens) if text else _JSON_FORMAT,
             sample=sample,
         )
-        vote, told = yield from ask(judge, read if text else read_finding, self.retries)
-        return vote, remarks + fit.remarks + told
+        vote, told = yield from ask_parsed(
+            judge, parse_verdict if text else parse_json_verdict, self.retries
+        )
+        return vote, remarks + fit.warnings + told
 
-    def _judgement(
-        self, scene: Scene, shown: Sequence[Candidate], argument: str
+    def _verdict_messages(
+        self, context: Context, shown: Sequence[Candidate], argument: str
     ) -> tuple[Message, ...]:
-        return scene.about(
+        return context.build_messages(
             _ROLE,
-            f"The request:\n{scene.query}",
+            f"The request:\n{context.query}",
             f"{_JUDGE} {_TEXT if self.format == 'text' else _JSON}",
-            fenced(shown, beside=argument),
-            marked("examination", argument),
+            delimit_candidates(shown, other_text=argument),
+            delimit_text("examination", argument),
         )
 
-    def calls(self, candidates: int) -> Bounds:
-        return looked_at(candidates, self.first_k) * (2 * self.samples)
+    def call_count(self, candidates: int) -> CountRange:
+        return judged_count(candidates, self.first_k) * (2 * self.samples)
 
-    def leaves(self, candidates: int) -> Bounds:
-        return Bounds(min(1, candidates), candidates)
-
-
-def _argument(scene: Scene, shown: Sequence[Candidate]) -> tuple[Message, ...]:
-    return scene.about(_ROLE, f"The request:\n{scene.query}", _ARGUE, fenced(shown))
+    def output_count(self, candidates: int) -> CountRange:
+        return CountRange(min(1, candidates), candidates)
 
 
-def read(text: str) -> bool:
+def _argument_messages(context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
+    return context.build_messages(
+        _ROLE, f"The request:\n{context.query}", _ARGUE, delimit_candidates(shown)
+    )
+
+
+def parse_verdict(text: str) -> bool:
     """The verdict that the text ends with.
 
     Raises:
@@ -149,29 +162,30 @@ def read(text: str) -> bool:
     found = _VERDICT.search(lines[-1]) if lines else None
     # "[Correct] or [Incorrect]" is none, and neither is "[Correct]?".
     if found is None or re.search(r"[\w?]", lines[-1][found.end() :]):
-        raise UnreadableError("it must end with a line of either [Correct] or [Incorrect]")
-    if denied(lines[-1][: found.start()]):
-        raise UnreadableError("its last line says what the response is not")
+        raise ReplyParseError("it must end with a line of either [Correct] or [Incorrect]")
+    if is_negated(lines[-1][: found.start()]):
+        raise ReplyParseError("its last line says what the response is not")
     return found.group(1).lower() == "correct"
 
 
-def read_finding(text: str) -> bool:
+def parse_json_verdict(text: str) -> bool:
     """The same of a reply in JSON."""
-    return read_json(TypeAdapter(Finding), text).correct
+    return parse_json_reply(TypeAdapter(VerdictReply), text).correct
 
 
-def form(max_tokens: int) -> Form:
+def text_format(max_tokens: int) -> ReplyFormat:
     """The form of a verdict that ends within ``max_tokens``, were every character a token."""
     words = min(400, max_tokens - len("\n[Incorrect]"))
     reasons = f'([^\\n\\[\\]]{{1,{words}}} "\\n")? ' if words > 0 else ""
-    return Form(
+    return ReplyFormat(
         grammar=f'root ::= {reasons}verdict\nverdict ::= "[Correct]" | "[Incorrect]"\n',
         example="[Correct]",
-        worst="[Incorrect]",
-        room=0,
+        costliest_example="[Incorrect]",
+        padding_offset=0,
     )
 
 
-_FORM = json_form(
-    Finding(reasoning="it holds", correct=True), Finding(reasoning="it fails", correct=False)
+_JSON_FORMAT = json_reply_format(
+    VerdictReply(reasoning="it holds", correct=True),
+    VerdictReply(reasoning="it fails", correct=False),
 )

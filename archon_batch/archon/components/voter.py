@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from archon_batch.archon.answer_extraction import EXTRACTORS, matched
-from archon_batch.archon.component import Bounds, Component, Scene, Work
-from archon_batch.archon.state import Contribution, Remark
-from archon_batch.archon.timed_regex import PatternError, user_pattern
+from archon_batch.archon.answer_extraction import EXTRACTORS, extract_match
+from archon_batch.archon.component import Component, ComponentRequests, Context, CountRange
+from archon_batch.archon.state import ComponentWarning, Contribution
+from archon_batch.archon.timed_regex import PatternError, compile_pattern
 
 
 class Voter(Component):
-    chooses: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
 
     type: Literal["voter"]
     #: Where in a candidate its answer stands: the last ``\\boxed{...}``, the number that it
@@ -25,18 +25,18 @@ class Voter(Component):
     pattern: str | None = Field(default=None, min_length=1, max_length=1000)
 
     @model_validator(mode="after")
-    def _has_its_pattern(self) -> "Voter":
+    def _validate_pattern(self) -> "Voter":
         if (self.extract == "regex") != (self.pattern is not None):
             raise ValueError("a pattern with extract: regex, and only then")
         try:
-            user_pattern(self.pattern or "")
+            compile_pattern(self.pattern or "")
         except PatternError as error:
             raise ValueError(f"a pattern that can be compiled ({error})") from None
         return self
 
-    def steps(self, scene: Scene) -> Work:
-        shown = scene.state.candidates
-        answers = {c.id: self._answer(c.text) for c in shown}
+    def run(self, context: Context) -> ComponentRequests:
+        shown = context.state.candidates
+        answers = {c.id: self._extract_answer(c.text) for c in shown}
         votes: dict[str, int] = {}
         for answer in answers.values():
             if answer is not None:
@@ -47,27 +47,27 @@ class Voter(Component):
             if answer is not None
         }
         silent = sum(answer is None for answer in answers.values())
-        remarks: tuple[Remark, ...] = ()
+        remarks: tuple[ComponentWarning, ...] = ()
         if silent:
             why = f"no answer ({self.extract}) is found in {silent} of {len(shown)} candidates"
             instead = "; the first goes on" if silent == len(shown) else "; they have no vote"
-            remarks = (Remark("without", why + instead),)
+            remarks = (ComponentWarning("skipped", why + instead),)
         # The first of those with the most votes: ties go to the earlier candidate.
         best = max(shown, key=lambda c: scores.get(c.id, {}).get("votes", 0.0))
         return Contribution(candidates=(best,), scores=scores), remarks
         yield  # it asks nothing, and is a generator like the others
 
-    def _answer(self, text: str) -> str | None:
+    def _extract_answer(self, text: str) -> str | None:
         if self.pattern is not None:
             # One that takes too long finds no answer.
             with suppress(PatternError):
-                return matched(user_pattern(self.pattern), text)
+                return extract_match(compile_pattern(self.pattern), text)
             return None
         return EXTRACTORS[self.extract](text)
 
-    def calls(self, candidates: int) -> Bounds:
+    def call_count(self, candidates: int) -> CountRange:
         del candidates
-        return Bounds(0, 0)
+        return CountRange(0, 0)
 
-    def leaves(self, candidates: int) -> Bounds:
-        return Bounds(min(1, candidates), min(1, candidates))
+    def output_count(self, candidates: int) -> CountRange:
+        return CountRange(min(1, candidates), min(1, candidates))

@@ -4,32 +4,32 @@ from archon_batch.evaluation.benchmarks.alpaca_eval import AlpacaEval
 from archon_batch.evaluation.benchmarks.arena_hard import ArenaHard, ArenaHard2
 from archon_batch.evaluation.benchmarks.benchmark import (
     Benchmark,
-    Graded,
-    Part,
+    BenchmarkRecords,
+    FileSet,
+    GradedTurn,
     Problem,
-    Records,
     conversation,
-    drawn,
-    grouped,
+    group_by_field,
+    sample_problems,
 )
 from archon_batch.evaluation.benchmarks.codecontests import CodeContests
 from archon_batch.evaluation.benchmarks.gpqa import Gpqa
 from archon_batch.evaluation.benchmarks.gsm8k import Gsm8k
 from archon_batch.evaluation.benchmarks.humaneval import HumanEval
 from archon_batch.evaluation.benchmarks.ifeval import IfEval
-from archon_batch.evaluation.benchmarks.maths import Math500, Maths
+from archon_batch.evaluation.benchmarks.maths import Math500, MathBenchmark
 from archon_batch.evaluation.benchmarks.mbpp import Mbpp
 from archon_batch.evaluation.benchmarks.mixeval import MixEval, MixEvalHard
 from archon_batch.evaluation.benchmarks.mmlu import Mmlu
 from archon_batch.evaluation.benchmarks.mmlu_pro import MmluPro
 from archon_batch.evaluation.benchmarks.mt_bench import MtBench
-from archon_batch.evaluation.benchmarks.record import Record
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
     kind.name: kind
     for kind in (
         Gsm8k,
-        Maths,
+        MathBenchmark,
         Math500,
         Mmlu,
         MmluPro,
@@ -50,12 +50,12 @@ BENCHMARKS: dict[str, type[Benchmark]] = {
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
-    "Graded",
-    "Part",
+    "BenchmarkRecord",
+    "BenchmarkRecords",
+    "FileSet",
+    "GradedTurn",
     "Problem",
-    "Record",
-    "Records",
     "conversation",
-    "drawn",
-    "grouped",
+    "group_by_field",
+    "sample_problems",
 ]

@@ -14,93 +14,100 @@ from statistics import fmean, stdev
 from typing import ClassVar
 
 from archon_batch.archon import ScaleName
-from archon_batch.evaluation.benchmarks.answers import by_instruction
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Graded, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.record import Record
-from archon_batch.evaluation.logistic_regression import fitted, predicted
+from archon_batch.evaluation.benchmarks.answers import outputs_by_instruction
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    GradedTurn,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
+from archon_batch.evaluation.logistic_regression import fit_logistic_regression, predict_probability
 
 #: What a case of the two published models counts for beside one of ours: 0.2 for both.
-_GAMED = 0.1
-_EVEN = 0.5
+_GAMED_WEIGHT = 0.1
+_TIE = 0.5
 
 
 class AlpacaEval(Benchmark):
     name: ClassVar[str] = "alpaca-eval"
     title: ClassVar[str] = "AlpacaEval 2.0"
-    figure: ClassVar[str] = "win rate, %"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part(
+    headline_name: ClassVar[str] = "win rate, %"
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet(
             "instructions",
             ("alpaca_eval_gpt4_baseline.json", "alpaca_eval.json", "prompts.jsonl"),
         ),
-        Part(
+        FileSet(
             "baseline",
             ("alpaca_eval_gpt4_baseline.json", "**/gpt4_1106_preview/model_outputs.json"),
-            needed=False,
+            required=False,
         ),
-        Part("gamed", ("df_gamed.csv",), needed=False),
+        FileSet("gamed", ("df_gamed.csv",), required=False),
     )
-    by: ClassVar[tuple[str, ...]] = ("dataset",)
+    group_fields: ClassVar[tuple[str, ...]] = ("dataset",)
     scale: ClassVar[ScaleName | None] = "preference"
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        outputs = by_instruction(records["baseline"])
+        outputs = outputs_by_instruction(records["baseline"])
         return [
-            _problem(place, record, outputs) for place, record in enumerate(records["instructions"])
+            _make_problem(place, record, outputs)
+            for place, record in enumerate(records["instructions"])
         ]
 
-    def figures(
-        self, graded: Sequence[Graded], records: Records, seed: int
+    def extra_figures(
+        self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
         del seed
-        gamed = list(_gamed(records["gamed"]))
-        hard = {str(case.place): case.difficulty for case in gamed}
+        gamed = list(_parse_gamed_cases(records["gamed"]))
+        hard = {str(case.index): case.difficulty for case in gamed}
         cases = [
-            Compared(
+            PreferenceCase(
                 one.score.value,
-                len(one.problem.baseline or "") - len(one.answer or ""),
+                len(one.problem.baseline_answer or "") - len(one.answer or ""),
                 hard.get(one.problem.id, 0.0),
             )
-            for one in graded
+            for one in turns
             if one.score.value is not None
         ]
-        controlled = length_controlled(cases, gamed) if gamed else None
+        controlled = length_controlled_win_rate(cases, gamed) if gamed else None
         return {
-            **told([case.preference for case in cases]),
+            **leaderboard_figures([case.preference for case in cases]),
             "length-controlled win rate, %": controlled,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PreferenceCase:
     #: From 0, the baseline is better, to 1.
     preference: float
     #: Characters of the baseline's answer beyond ours.
-    longer: float
+    length_difference: float
     #: How hard the instruction is, as it was published.
     difficulty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gamed:
+class GamedCase:
     """A case of ``df_gamed.csv``."""
 
-    place: int
+    index: int
     preference: float
-    longer: float
+    length_difference: float
     difficulty: float
 
 
-def told(preferences: Sequence[float]) -> Mapping[str, float | int | None]:
+def leaderboard_figures(preferences: Sequence[float]) -> Mapping[str, float | int | None]:
     """The figures of the published leaderboard, of preferences from 0 to 1.
 
     Its discrete rate takes each preference for a whole win, a loss, or half of one.
     """
     if not preferences:
         return {}
-    wins = sum(p > _EVEN for p in preferences)
-    draws = sum(p == _EVEN for p in preferences)
+    wins = sum(p > _TIE for p in preferences)
+    draws = sum(p == _TIE for p in preferences)
     n = len(preferences)
     return {
         "standard error": 100 * stdev(preferences) / math.sqrt(n) if n > 1 else None,
@@ -111,7 +118,9 @@ def told(preferences: Sequence[float]) -> Mapping[str, float | int | None]:
     }
 
 
-def length_controlled(cases: Sequence[Compared], gamed: Sequence[Gamed] = ()) -> float | None:
+def length_controlled_win_rate(
+    cases: Sequence[PreferenceCase], gamed: Sequence[GamedCase] = ()
+) -> float | None:
     """The win rate in percent, were all answers as long as the baseline's; None of too few cases.
 
     Comparable with published rates only with the ``gamed`` cases.
@@ -121,35 +130,35 @@ def length_controlled(cases: Sequence[Compared], gamed: Sequence[Gamed] = ()) ->
     """
     if len(cases) < 2:  # noqa: PLR2004
         return None
-    spread = stdev([case.longer for case in cases]) or 1.0
-    rows = [[math.tanh(case.longer / spread), case.difficulty, 1.0] for case in cases]
-    rows += [[math.tanh(case.longer), case.difficulty, 0.0] for case in gamed]
+    spread = stdev([case.length_difference for case in cases]) or 1.0
+    rows = [[math.tanh(case.length_difference / spread), case.difficulty, 1.0] for case in cases]
+    rows += [[math.tanh(case.length_difference), case.difficulty, 0.0] for case in gamed]
     outcomes = [case.preference for case in cases] + [case.preference for case in gamed]
-    weights = [1.0] * len(cases) + [_GAMED] * len(gamed)
-    found = fitted(rows, outcomes, weights)
-    return 100 * fmean(predicted(found, [0.0, case.difficulty, 1.0]) for case in cases)
+    weights = [1.0] * len(cases) + [_GAMED_WEIGHT] * len(gamed)
+    found = fit_logistic_regression(rows, outcomes, weights)
+    return 100 * fmean(predict_probability(found, [0.0, case.difficulty, 1.0]) for case in cases)
 
 
-def _problem(place: int, record: Record, outputs: Mapping[str, str]) -> Problem:
-    instruction = record.text("instruction")
+def _make_problem(place: int, record: BenchmarkRecord, outputs: Mapping[str, str]) -> Problem:
+    instruction = record.get_text("instruction")
     if instruction not in outputs:
-        record.refuse(
+        record.reject(
             "instruction: no baseline answer to it; name the published outputs of a model with "
             "--baseline (model_outputs.json), or put alpaca_eval_gpt4_baseline.json beside"
         )
-    dataset = record.maybe("dataset")
+    dataset = record.get_optional("dataset")
     groups = {"dataset": str(dataset)} if dataset is not None else {}
     return Problem(str(place), (instruction,), None, groups, outputs[instruction])
 
 
-def _gamed(records: Sequence[Record]) -> Iterator[Gamed]:
+def _parse_gamed_cases(records: Sequence[BenchmarkRecord]) -> Iterator[GamedCase]:
     for record in records:
         cells = [
-            record.get(key)
+            record.get_required(key)
             for key in ("index", "preference", "std_delta_len", "instruction_difficulty")
         ]
         try:
             place, preference, longer, difficulty = map(float, cells)
         except (TypeError, ValueError):
-            record.refuse(f"expected numbers, found {cells!r:.80}")
-        yield Gamed(int(place), preference, longer, difficulty)
+            record.reject(f"expected numbers, found {cells!r:.80}")
+        yield GamedCase(int(place), preference, longer, difficulty)

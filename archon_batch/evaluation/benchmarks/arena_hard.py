@@ -13,15 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from archon_batch.archon import ScaleName
-from archon_batch.evaluation.benchmarks.answers import by_id
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Graded, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.record import Record
-from archon_batch.evaluation.bradley_terry import strengths, win_rate
-from archon_batch.evaluation.judge_prompt import Games
-from archon_batch.evaluation.statistics import CONFIDENCE, Mean
+from archon_batch.evaluation.benchmarks.answers import answers_by_model_and_question
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    GradedTurn,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
+from archon_batch.evaluation.bradley_terry import fit_log_strengths, win_rate
+from archon_batch.evaluation.judge_prompt import PairwiseResult
+from archon_batch.evaluation.statistics import CONFIDENCE, MeanEstimate
 
 #: What "much better" counts for beside "better".
-_MUCH = 3.0
+_MUCH_BETTER_WEIGHT = 3.0
 _BOOTSTRAPS = 100
 #: The published baselines, by category; the subcategories of the second edition share one.
 _BASELINES: Mapping[str, str] = {
@@ -35,45 +41,54 @@ _US, _THEM = "us", "baseline"
 class ArenaHard(Benchmark):
     name: ClassVar[str] = "arena-hard"
     title: ClassVar[str] = "Arena-Hard-Auto v0.1"
-    figure: ClassVar[str] = "win rate, %"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("questions", ("question.jsonl", "arena-hard-v0.1/question.jsonl")),
-        Part("baseline", ("**/model_answer/gpt-4-0314.jsonl",), needed=False),
+    headline_name: ClassVar[str] = "win rate, %"
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("questions", ("question.jsonl", "arena-hard-v0.1/question.jsonl")),
+        FileSet("baseline", ("**/model_answer/gpt-4-0314.jsonl",), required=False),
     )
-    by: ClassVar[tuple[str, ...]] = ()
+    group_fields: ClassVar[tuple[str, ...]] = ()
     scale: ClassVar[ScaleName | None] = "comparison"
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        answers = by_id(records["baseline"])
+        answers = answers_by_model_and_question(records["baseline"])
         # A baseline of one's own may be any model: then it is everybody's.
         models = {model for model, _ in answers}
         sole = next(iter(models)) if len(models) == 1 else None
-        return [_problem(record, answers, sole) for record in records["questions"]]
+        return [_make_problem(record, answers, sole) for record in records["questions"]]
 
-    def headline(self, graded: Sequence[Graded], seed: int) -> Mean | None:
-        games = [g.games for g in graded if g.games is not None and None not in g.games.worth]
+    def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
+        games = [
+            g.pairwise
+            for g in turns
+            if g.pairwise is not None and None not in g.pairwise.verdict_values
+        ]
         if not games:
             return None
         dice = random.Random(seed)  # noqa: S311  (not a secret: the same twice)
-        rates = sorted(rate(dice.choices(games, k=len(games))) for _ in range(_BOOTSTRAPS))
+        rates = sorted(
+            bradley_terry_win_rate(dice.choices(games, k=len(games))) for _ in range(_BOOTSTRAPS)
+        )
         tail = (1 - CONFIDENCE) / 2 * (_BOOTSTRAPS - 1)
-        return Mean(
-            rate(games), rates[round(tail)], rates[round(_BOOTSTRAPS - 1 - tail)], len(games)
+        return MeanEstimate(
+            bradley_terry_win_rate(games),
+            rates[round(tail)],
+            rates[round(_BOOTSTRAPS - 1 - tail)],
+            len(games),
         )
 
-    def figures(
-        self, graded: Sequence[Graded], records: Records, seed: int
+    def extra_figures(
+        self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
         del records, seed
-        games = [g.games for g in graded if g.games is not None]
+        games = [g.pairwise for g in turns if g.pairwise is not None]
         ends = Counter(game.value for game in games)
-        answers = [g.answer for g in graded if g.answer is not None]
+        answers = [g.answer for g in turns if g.answer is not None]
         return {
             "won in both orders": ends[1.0],
             "tied": ends[0.5],
             "lost in both orders": ends[0.0],
-            "orders contradict": sum(game.contradict for game in games),
+            "orders contradict": sum(game.orders_disagree for game in games),
             "mean characters": sum(map(len, answers)) / len(answers) if answers else None,
         }
 
@@ -81,64 +96,68 @@ class ArenaHard(Benchmark):
 class ArenaHard2(ArenaHard):
     name: ClassVar[str] = "arena-hard-2"
     title: ClassVar[str] = "Arena-Hard-Auto v2.0"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("questions", ("question.jsonl", "arena-hard-v2.0/question.jsonl")),
-        Part(
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("questions", ("question.jsonl", "arena-hard-v2.0/question.jsonl")),
+        FileSet(
             "baseline",
             (
                 "**/model_answer/o3-mini-2025-01-31.jsonl",
                 "**/model_answer/gemini-2.0-flash-001.jsonl",
             ),
-            needed=False,
-            every=True,
+            required=False,
+            match_all_patterns=True,
         ),
     )
-    by: ClassVar[tuple[str, ...]] = ("category", "subcategory")
+    group_fields: ClassVar[tuple[str, ...]] = ("category", "subcategory")
 
 
-def rate(games: Sequence[Games]) -> float:
+def bradley_terry_win_rate(games: Sequence[PairwiseResult]) -> float:
     """How likely we beat the baseline, of games that could be read."""
     wins: dict[tuple[str, str], float] = defaultdict(float)
-    for share, weight in _outcomes(games):
+    for share, weight in _weighted_outcomes(games):
         wins[_US, _THEM] += weight * share
         wins[_THEM, _US] += weight * (1 - share)
     total = wins[_US, _THEM] + wins[_THEM, _US]
     if not wins[_US, _THEM] or not wins[_THEM, _US]:
         # The likeliest strength is without bound, and the rate it comes to is not.
         return wins[_US, _THEM] / total
-    return win_rate(strengths(wins), _US, _THEM)
+    return win_rate(fit_log_strengths(wins), _US, _THEM)
 
 
-def _outcomes(games: Sequence[Games]) -> Iterator[tuple[float, float]]:
+def _weighted_outcomes(games: Sequence[PairwiseResult]) -> Iterator[tuple[float, float]]:
     """Of each game: 1 won, 0 lost, 0.5 tied, and how much that counts."""
     for game in games:
-        for worth in game.worth:
+        for worth in game.verdict_values:
             if worth is None:
                 continue
             share = 0.5 if worth == 0 else float(worth > 0)
-            yield share, _MUCH if abs(worth) > 1 else 1.0
+            yield share, _MUCH_BETTER_WEIGHT if abs(worth) > 1 else 1.0
 
 
-def _problem(record: Record, answers: Mapping[tuple[str, str], str], sole: str | None) -> Problem:
-    name, category = record.name("uid", "question_id"), record.text("category")
-    model = sole or _BASELINES.get(category, "")
+def _make_problem(
+    record: BenchmarkRecord, answers: Mapping[tuple[str, str], str], sole_model: str | None
+) -> Problem:
+    name, category = record.get_id("uid", "question_id"), record.get_text("category")
+    model = sole_model or _BASELINES.get(category, "")
     baseline = answers.get((model, name))
     if baseline is None:
-        record.refuse(
+        record.reject(
             f"uid: no baseline answer to {name}; name a file of them with --baseline, "
             f"or put {_BASELINES.get(category, 'MODEL')}.jsonl into model_answer"
         )
     groups = {
-        key: text for key in ("category", "subcategory") if (text := record.maybe(key)) is not None
+        key: text
+        for key in ("category", "subcategory")
+        if (text := record.get_optional(key)) is not None
     }
     return Problem(name, (_prompt(record),), None, groups, baseline)
 
 
-def _prompt(record: Record) -> str:
-    if record.maybe("prompt") is not None:
-        return record.text("prompt")
-    first = record.items("turns")[0]
+def _prompt(record: BenchmarkRecord) -> str:
+    if record.get_optional("prompt") is not None:
+        return record.get_text("prompt")
+    first = record.get_list("turns")[0]
     content = first.get("content") if isinstance(first, dict) else first
     if not isinstance(content, str):
-        record.refuse("turns: expected a text in the first one")
+        record.reject("turns: expected a text in the first one")
     return content

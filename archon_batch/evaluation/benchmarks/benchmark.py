@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from archon_batch.archon import Message, ScaleName
-from archon_batch.evaluation.benchmarks.record import Record
-from archon_batch.evaluation.judge_prompt import Case, Games
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
+from archon_batch.evaluation.judge_prompt import JudgeCase, PairwiseResult
 from archon_batch.evaluation.metric import Metric, Score
 from archon_batch.evaluation.metrics import METRICS
-from archon_batch.evaluation.statistics import Mean, mean
+from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean
 
 #: The records of a benchmark's parts, by the parts' names.
-Records = Mapping[str, Sequence[Record]]
+BenchmarkRecords = Mapping[str, Sequence[BenchmarkRecord]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FileSet:
     """Files that belong together, as their publisher names them."""
 
     name: str
     #: Patterns below the benchmark's folder; the first one that fits a file is taken.
     patterns: tuple[str, ...]
-    needed: bool = True
+    required: bool = True
     #: Take the files of all patterns, and not of the first one alone.
-    every: bool = False
+    match_all_patterns: bool = False
     #: Names of the columns of a CSV file that comes without a header.
     columns: tuple[str, ...] = ()
 
@@ -44,18 +44,18 @@ class Problem:
     #: Fields that figures are told by, such as a subject.
     groups: Mapping[str, str] = field(default_factory=dict)
     #: The answer that is to be beaten.
-    baseline: str | None = None
+    baseline_answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class GradedTurn:
     """A problem with its answers, a turn each; None where there is none, which ends them."""
 
     problem: Problem
     answers: tuple[str | None, ...]
     #: Of a judge's comparison: the score is what its two games come to.
     score: Score
-    games: Games | None = None
+    pairwise: PairwiseResult | None = None
     #: From 0: the turn that the score is of.
     turn: int = 0
 
@@ -69,52 +69,57 @@ class Benchmark(ABC):
     #: The paper, and what it calls its figure.
     title: ClassVar[str]
     #: The name of the headline figure, and what it is multiplied with to be told.
-    figure: ClassVar[str] = "accuracy, %"
-    times: ClassVar[float] = 100.0
+    headline_name: ClassVar[str] = "accuracy, %"
+    headline_factor: ClassVar[float] = 100.0
     #: The first part is what PATH is when it is a file.
-    parts: ClassVar[tuple[Part, ...]]
+    file_sets: ClassVar[tuple[FileSet, ...]]
     #: Fields of ``groups`` that figures are told by.
-    by: ClassVar[tuple[str, ...]] = ()
+    group_fields: ClassVar[tuple[str, ...]] = ()
     #: Whether a problem's reference goes into the job's rows; some are megabytes.
-    keeps_reference: ClassVar[bool] = True
+    stores_reference: ClassVar[bool] = True
 
     #: The metric's name, and the judge's scale; a benchmark has one of them, or both.
-    metric: ClassVar[str | None] = None
+    metric_name: ClassVar[str | None] = None
     scale: ClassVar[ScaleName | None] = None
     #: What a row is worth that was given up.
-    least: ClassVar[float] = 0.0
+    min_score: ClassVar[float] = 0.0
 
     @abstractmethod
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         """The problems of all records, in their order.
 
         Raises:
             DatasetError: a record is not as it was published.
         """
 
-    def measure(self) -> Metric:
+    def make_metric(self) -> Metric:
         """The metric that answers are measured by which no judge sees."""
-        return METRICS[self.metric or ""]()
+        return METRICS[self.metric_name or ""]()
 
-    def judged(self, problem: Problem) -> bool:
+    def needs_judge(self, problem: Problem) -> bool:
         """Whether a judge is to see the answer to it."""
         del problem
         return self.scale is not None
 
-    def case(self, problem: Problem, answers: Sequence[str], turn: int) -> Case:
+    def judge_case(self, problem: Problem, answers: Sequence[str], turn: int) -> JudgeCase:
         """What is put before the judge."""
         messages = conversation(problem.turns[: turn + 1], answers[:turn])
-        return Case(messages, answers[turn], other=problem.baseline, reference=problem.reference)
+        return JudgeCase(
+            messages,
+            answers[turn],
+            baseline_answer=problem.baseline_answer,
+            reference=problem.reference,
+        )
 
-    def headline(self, graded: Sequence[Graded], seed: int) -> Mean | None:
+    def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
         """The benchmark's own figure with its interval, before it is multiplied."""
-        return mean([g.score.value for g in graded if g.score.value is not None], seed)
+        return bootstrap_mean([g.score.value for g in turns if g.score.value is not None], seed)
 
-    def figures(
-        self, graded: Sequence[Graded], records: Records, seed: int
+    def extra_figures(
+        self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
         """Figures besides the headline, as they are to be told."""
-        del graded, records, seed
+        del turns, records, seed
         return {}
 
 
@@ -128,7 +133,7 @@ def conversation(turns: Sequence[str], answers: Sequence[str]) -> tuple[Message,
     return tuple(messages)
 
 
-def drawn(problems: Sequence[Problem], limit: int | None, seed: int) -> Sequence[Problem]:
+def sample_problems(problems: Sequence[Problem], limit: int | None, seed: int) -> Sequence[Problem]:
     """So many problems, drawn by the seed, in their order: the first ones may be of one subject."""
     if limit is None or limit >= len(problems):
         return problems
@@ -136,10 +141,12 @@ def drawn(problems: Sequence[Problem], limit: int | None, seed: int) -> Sequence
     return [problems[place] for place in sorted(places)]
 
 
-def grouped(graded: Iterable[Graded], by: str) -> Mapping[str, Sequence[Graded]]:
+def group_by_field(
+    turns: Iterable[GradedTurn], field_name: str
+) -> Mapping[str, Sequence[GradedTurn]]:
     """The graded problems by a field of theirs; those without it are left out."""
-    groups: dict[str, list[Graded]] = defaultdict(list)
-    for one in graded:
-        if by in one.problem.groups:
-            groups[one.problem.groups[by]].append(one)
+    groups: dict[str, list[GradedTurn]] = defaultdict(list)
+    for one in turns:
+        if field_name in one.problem.groups:
+            groups[one.problem.groups[field_name]].append(one)
     return dict(sorted(groups.items()))

@@ -11,7 +11,9 @@ says "Answer: " and the letter of the option, and nothing else."""
 LETTERS = string.ascii_uppercase[:10]
 
 
-def asked(question: str, options: Sequence[str], context: str | None = None) -> str:
+def multiple_choice_prompt(
+    question: str, options: Sequence[str], context: str | None = None
+) -> str:
     """The question with its options, A and so on.
 
     Raises:

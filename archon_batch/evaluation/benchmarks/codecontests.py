@@ -7,8 +7,13 @@ images are left out, as Archon does (arXiv 2409.15254): 140 of the 165 are left.
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.record import Record
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 _TASK = """\
 Solve this programming problem with a Python program that reads standard input and writes standard \
@@ -21,40 +26,40 @@ _IMAGE = "<image>"
 
 class CodeContests(Benchmark):
     name: ClassVar[str] = "codecontests"
-    metric: ClassVar[str | None] = "code"
+    metric_name: ClassVar[str | None] = "code"
     title: ClassVar[str] = "CodeContests"
-    figure: ClassVar[str] = "pass@1, %"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("problems", ("data/test*.parquet", "test*.parquet", "test.jsonl*")),
+    headline_name: ClassVar[str] = "pass@1, %"
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("problems", ("data/test*.parquet", "test*.parquet", "test.jsonl*")),
     )
-    keeps_reference: ClassVar[bool] = False
+    stores_reference: ClassVar[bool] = False
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
         return [
-            _problem(record)
+            _make_problem(record)
             for record in records["problems"]
-            if _IMAGE not in record.text("description")
+            if _IMAGE not in record.get_text("description")
         ]
 
 
-def _problem(record: Record) -> Problem:
+def _make_problem(record: BenchmarkRecord) -> Problem:
     tests: dict[str, list[str]] = {"input": [], "output": []}
     for key in _TESTS:
-        for side, found in _sides(record, key).items():
+        for side, found in _inputs_and_outputs(record, key).items():
             tests[side] += found
     if not tests["input"]:
-        record.refuse(f"none of {', '.join(_TESTS)} has a test")
-    return Problem(record.name("name"), (f"{_TASK}\n\n{record.text('description')}",), tests)
+        record.reject(f"none of {', '.join(_TESTS)} has a test")
+    return Problem(record.get_id("name"), (f"{_TASK}\n\n{record.get_text('description')}",), tests)
 
 
-def _sides(record: Record, key: str) -> Mapping[str, list[str]]:
+def _inputs_and_outputs(record: BenchmarkRecord, key: str) -> Mapping[str, list[str]]:
     """The inputs and outputs of a group of tests, which may be empty or missing."""
-    group = record.maybe(key) or {"input": [], "output": []}
+    group = record.get_optional(key) or {"input": [], "output": []}
     sides = [group.get(side) for side in ("input", "output")] if isinstance(group, dict) else []
     texts = [
         side for side in sides if isinstance(side, list) and all(isinstance(t, str) for t in side)
     ]
     if len(texts) != 2 or len(texts[0]) != len(texts[1]):  # noqa: PLR2004
-        record.refuse(f"{key}: expected as many texts under input as under output")
+        record.reject(f"{key}: expected as many texts under input as under output")
     return dict(zip(("input", "output"), texts, strict=True))

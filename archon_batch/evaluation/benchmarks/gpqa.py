@@ -8,35 +8,40 @@ import random
 from collections.abc import Sequence
 from typing import ClassVar
 
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.choices import LETTERS, asked
-from archon_batch.evaluation.benchmarks.record import Record
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.choices import LETTERS, multiple_choice_prompt
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
 class Gpqa(Benchmark):
     name: ClassVar[str] = "gpqa"
-    metric: ClassVar[str | None] = "choice"
+    metric_name: ClassVar[str | None] = "choice"
     title: ClassVar[str] = "GPQA"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("questions", ("gpqa_diamond.csv", "dataset/gpqa_diamond.csv", "gpqa_main.csv")),
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("questions", ("gpqa_diamond.csv", "dataset/gpqa_diamond.csv", "gpqa_main.csv")),
     )
-    by: ClassVar[tuple[str, ...]] = ("domain",)
+    group_fields: ClassVar[tuple[str, ...]] = ("domain",)
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
-        return [_problem(record, seed) for record in records["questions"]]
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
+        return [_make_problem(record, seed) for record in records["questions"]]
 
 
-def _problem(record: Record, seed: int) -> Problem:
-    name = record.name("Record ID")
-    right = record.text("Correct Answer")
-    options = [right, *(record.text(key) for key in _WRONG)]
+def _make_problem(record: BenchmarkRecord, seed: int) -> Problem:
+    name = record.get_id("Record ID")
+    right = record.get_text("Correct Answer")
+    options = [right, *(record.get_text(key) for key in _WRONG)]
     order = list(range(len(options)))
     random.Random(f"{seed} {name}").shuffle(order)  # noqa: S311  (not a secret: the same twice)
     return Problem(
         name,
-        (asked(record.text("Question"), [options[place] for place in order]),),
+        (multiple_choice_prompt(record.get_text("Question"), [options[place] for place in order]),),
         LETTERS[order.index(0)],
-        {"domain": record.text("High-level domain")},
+        {"domain": record.get_text("High-level domain")},
     )

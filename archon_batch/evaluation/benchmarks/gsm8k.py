@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Part, Problem, Records
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    Problem,
+)
 
 _TASK = """\
 Solve the problem step by step. Then end with a line that says "Answer: " and the final number, \
@@ -12,19 +17,19 @@ without units."""
 
 class Gsm8k(Benchmark):
     name: ClassVar[str] = "gsm8k"
-    metric: ClassVar[str | None] = "number"
+    metric_name: ClassVar[str | None] = "number"
     title: ClassVar[str] = "GSM8K"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("problems", ("test.jsonl", "main/test*.parquet", "test*.parquet")),
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("problems", ("test.jsonl", "main/test*.parquet", "test*.parquet")),
     )
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
         return [
             Problem(
                 str(place),
-                (f"{record.text('question')}\n\n{_TASK}",),
-                record.text("answer"),
+                (f"{record.get_text('question')}\n\n{_TASK}",),
+                record.get_text("answer"),
             )
             for place, record in enumerate(records["problems"])
         ]

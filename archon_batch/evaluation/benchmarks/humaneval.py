@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Part, Problem, Records
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    Problem,
+)
 
 _TASK = """\
 Write the whole of this Python function, with its signature and the imports that it needs, in one \
@@ -12,23 +17,23 @@ fenced code block. Do what its documentation says, for every input that it allow
 
 class HumanEval(Benchmark):
     name: ClassVar[str] = "humaneval"
-    metric: ClassVar[str | None] = "code"
+    metric_name: ClassVar[str | None] = "code"
     title: ClassVar[str] = "HumanEval"
-    figure: ClassVar[str] = "pass@1, %"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part(
+    headline_name: ClassVar[str] = "pass@1, %"
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet(
             "problems",
             ("HumanEval.jsonl", "HumanEval.jsonl.gz", "data/HumanEval.jsonl*", "**/test*.parquet"),
         ),
     )
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
         return [
             Problem(
-                record.name("task_id"),
-                (f"{_TASK}\n\n```python\n{record.text('prompt').rstrip()}\n```",),
-                {key: record.text(key) for key in ("prompt", "entry_point", "test")},
+                record.get_id("task_id"),
+                (f"{_TASK}\n\n```python\n{record.get_text('prompt').rstrip()}\n```",),
+                {key: record.get_text(key) for key in ("prompt", "entry_point", "test")},
             )
             for record in records["problems"]
         ]

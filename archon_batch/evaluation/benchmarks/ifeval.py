@@ -7,85 +7,99 @@ three published figures stand beside it: by instruction, and loosely.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Graded, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.instructions import follows, loosened
-from archon_batch.evaluation.benchmarks.record import Record
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    GradedTurn,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.instructions import follows_instruction, loose_variants
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 from archon_batch.evaluation.metric import Metric, Score
 
 
-class Instructions(Metric):
+class InstructionsMetric(Metric):
     """1 where every instruction is followed, else 0; ``read`` names those that are not."""
 
     name: ClassVar[str] = "ifeval"
-    wants: ClassVar[str] = "instruction_id_list and kwargs, of one length"
+    expected_reference: ClassVar[str] = "instruction_id_list and kwargs, of one length"
 
-    def prepared(self, reference: object) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    def parse_reference(self, reference: object) -> Sequence[tuple[str, Mapping[str, Any]]]:
         found = reference if isinstance(reference, dict) else {}
         names, keys = found.get("instruction_id_list"), found.get("kwargs")
         if not isinstance(names, list) or not isinstance(keys, list) or not names:
-            raise ValueError(self.wants)
+            raise ValueError(self.expected_reference)
         if len(names) != len(keys) or not all(isinstance(one, dict) for one in keys):
-            raise ValueError(self.wants)
+            raise ValueError(self.expected_reference)
         prepared = [(str(name), one) for name, one in zip(names, keys, strict=True)]
         for name, one in prepared:
-            follows(name, one, "A text to see whether the instruction has all its keys.")
+            follows_instruction(
+                name, one, "A text to see whether the instruction has all its keys."
+            )
         return prepared
 
     def score(self, answer: str, reference: Sequence[tuple[str, Mapping[str, Any]]]) -> Score:
-        broken = [name for name, keys in reference if not follows(name, keys, answer)]
+        broken = [name for name, keys in reference if not follows_instruction(name, keys, answer)]
         return Score(float(not broken), f"not followed: {', '.join(broken)}" if broken else "")
 
 
 class IfEval(Benchmark):
     name: ClassVar[str] = "ifeval"
-    metric: ClassVar[str | None] = "ifeval"
+    metric_name: ClassVar[str | None] = "ifeval"
     title: ClassVar[str] = "IFEval"
-    figure: ClassVar[str] = "prompts followed strictly, %"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("prompts", ("input_data.jsonl", "data/input_data.jsonl", "ifeval_input_data.jsonl")),
+    headline_name: ClassVar[str] = "prompts followed strictly, %"
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet(
+            "prompts", ("input_data.jsonl", "data/input_data.jsonl", "ifeval_input_data.jsonl")
+        ),
     )
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        return [_problem(record) for record in records["prompts"]]
+        return [_make_problem(record) for record in records["prompts"]]
 
-    def measure(self) -> Metric:
-        return Instructions()
+    def make_metric(self) -> Metric:
+        return InstructionsMetric()
 
-    def figures(
-        self, graded: Sequence[Graded], records: Records, seed: int
+    def extra_figures(
+        self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
         del records, seed
-        strict = [_followed(one, loose=False) for one in graded]
-        loose = [_followed(one, loose=True) for one in graded]
+        strict = [_instructions_followed(one, loose=False) for one in turns]
+        loose = [_instructions_followed(one, loose=True) for one in turns]
         return {
-            "instructions followed strictly, %": _share([f for some in strict for f in some]),
-            "prompts followed loosely, %": _share([all(some) for some in loose]),
-            "instructions followed loosely, %": _share([f for some in loose for f in some]),
+            "instructions followed strictly, %": _percent_true(
+                [f for some in strict for f in some]
+            ),
+            "prompts followed loosely, %": _percent_true([all(some) for some in loose]),
+            "instructions followed loosely, %": _percent_true([f for some in loose for f in some]),
         }
 
 
-def _problem(record: Record) -> Problem:
+def _make_problem(record: BenchmarkRecord) -> Problem:
     # Some editions fill each instruction's keys up with those of the others, as null.
     keys = [
         {key: value for key, value in one.items() if value is not None}
         if isinstance(one, dict)
         else one
-        for one in record.items("kwargs")
+        for one in record.get_list("kwargs")
     ]
-    reference = {"instruction_id_list": record.texts("instruction_id_list"), "kwargs": keys}
+    reference = {"instruction_id_list": record.get_text_list("instruction_id_list"), "kwargs": keys}
     try:
-        Instructions().prepared(reference)
+        InstructionsMetric().parse_reference(reference)
     except (ValueError, TypeError) as error:
-        record.refuse(f"instruction_id_list: {error}")
-    return Problem(record.name("key"), (record.text("prompt"),), reference)
+        record.reject(f"instruction_id_list: {error}")
+    return Problem(record.get_id("key"), (record.get_text("prompt"),), reference)
 
 
-def _followed(one: Graded, *, loose: bool) -> Sequence[bool]:
-    reference = Instructions().prepared(one.problem.reference)
-    texts = loosened(one.answer or "") if loose else [one.answer or ""]
-    return [any(follows(name, keys, text) for text in texts) for name, keys in reference]
+def _instructions_followed(one: GradedTurn, *, loose: bool) -> Sequence[bool]:
+    reference = InstructionsMetric().parse_reference(one.problem.reference)
+    texts = loose_variants(one.answer or "") if loose else [one.answer or ""]
+    return [
+        any(follows_instruction(name, keys, text) for text in texts) for name, keys in reference
+    ]
 
 
-def _share(found: Sequence[bool]) -> float | None:
+def _percent_true(found: Sequence[bool]) -> float | None:
     return 100 * sum(found) / len(found) if found else None

@@ -46,9 +46,11 @@ _WORDS: Mapping[str, str] = {
     "sw": "na ya wa kwa ni katika za la kuwa cha hii si kama au yake hiyo lakini watu sana kila",
     "vi": "và của là có không được các trong cho một những với người này đã khi để tôi bạn đó",
 }
-_SETS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+_WORD_SETS = {
+    detect_language: frozenset(words.split()) for detect_language, words in _WORDS.items()
+}
 #: Letters that settle it: in Cyrillic, Bulgarian has none of these, and the like.
-_OWN: Mapping[str, str] = {
+_DISTINCTIVE_LETTERS: Mapping[str, str] = {
     "ru": "ыэё",
     "fa": "پچژگ",
     "ur": "ٹڈڑںےہھ",
@@ -62,8 +64,8 @@ _OWN: Mapping[str, str] = {
 
 def language(text: str) -> str | None:
     """The language's code in ISO 639-1; None of a text that no language here can be told of."""
-    ours = {code: _letters(text, letters) for code, letters in _SCRIPTS.items()}
-    shared = {codes: _letters(text, letters) for letters, codes in _SHARED.items()}
+    ours = {code: _count_letters(text, letters) for code, letters in _SCRIPTS.items()}
+    shared = {codes: _count_letters(text, letters) for letters, codes in _SHARED.items()}
     most = max(shared, key=shared.__getitem__)
     best = max(ours, key=ours.__getitem__)
     if ours[best] > shared[most]:
@@ -77,13 +79,14 @@ def language(text: str) -> str | None:
     )
     total = words.total()
     points = {
-        code: sum(n for word, n in words.items() if word in _SETS[code])
-        + sum(n for word, n in words.items() if set(_OWN.get(code, "")) & set(word)) / 2
+        code: sum(n for word, n in words.items() if word in _WORD_SETS[code])
+        + sum(n for word, n in words.items() if set(_DISTINCTIVE_LETTERS.get(code, "")) & set(word))
+        / 2
         for code in most
     }
     found = max(points, key=points.__getitem__)
     return found if total and points[found] > 0 else None
 
 
-def _letters(text: str, ranges: str) -> int:
+def _count_letters(text: str, ranges: str) -> int:
     return len(re.findall(f"[{ranges}]", text))

@@ -10,11 +10,17 @@ from statistics import fmean
 from typing import ClassVar
 
 from archon_batch.archon import ScaleName
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Graded, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.choices import LETTERS, asked
-from archon_batch.evaluation.benchmarks.record import Record
-from archon_batch.evaluation.judge_prompt import Case
-from archon_batch.evaluation.statistics import Mean, mean
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    GradedTurn,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.choices import LETTERS, multiple_choice_prompt
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
+from archon_batch.evaluation.judge_prompt import JudgeCase
+from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean
 
 _TASK = "Answer the question in a few words, after as much thought as it takes."
 _FREE, _CHOICE = "free-form", "multiple-choice"
@@ -22,39 +28,43 @@ _FREE, _CHOICE = "free-form", "multiple-choice"
 
 class MixEval(Benchmark):
     name: ClassVar[str] = "mixeval"
-    metric: ClassVar[str | None] = "choice"
+    metric_name: ClassVar[str | None] = "choice"
     title: ClassVar[str] = "MixEval"
-    figure: ClassVar[str] = "score, %"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part(_FREE, ("mixeval/free-form.json", "free-form.json")),
-        Part(_CHOICE, ("mixeval/multiple-choice.json", "multiple-choice.json")),
+    headline_name: ClassVar[str] = "score, %"
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet(_FREE, ("mixeval/free-form.json", "free-form.json")),
+        FileSet(_CHOICE, ("mixeval/multiple-choice.json", "multiple-choice.json")),
     )
-    by: ClassVar[tuple[str, ...]] = ("part", "benchmark")
+    group_fields: ClassVar[tuple[str, ...]] = ("part", "benchmark")
     scale: ClassVar[ScaleName | None] = "grade"
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        free = [_free(place, record) for place, record in enumerate(records[_FREE])]
-        return free + [_choice(place, record) for place, record in enumerate(records[_CHOICE])]
+        free = [
+            _make_free_form_problem(place, record) for place, record in enumerate(records[_FREE])
+        ]
+        return free + [
+            _make_choice_problem(place, record) for place, record in enumerate(records[_CHOICE])
+        ]
 
-    def judged(self, problem: Problem) -> bool:
+    def needs_judge(self, problem: Problem) -> bool:
         return problem.groups["part"] == _FREE
 
-    def case(self, problem: Problem, answers: Sequence[str], turn: int) -> Case:
+    def judge_case(self, problem: Problem, answers: Sequence[str], turn: int) -> JudgeCase:
         known = "\n".join(f"- {text}" for text in problem.reference)
         several = len(problem.reference) > 1
         shown = f"Any one of these:\n{known}" if several else problem.reference[0]
-        return replace(super().case(problem, answers, turn), reference=shown)
+        return replace(super().judge_case(problem, answers, turn), reference=shown)
 
-    def headline(self, graded: Sequence[Graded], seed: int) -> Mean | None:
+    def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
         parts = [
             found
             for part in (_FREE, _CHOICE)
             if (
-                found := mean(
+                found := bootstrap_mean(
                     [
                         g.score.value
-                        for g in graded
+                        for g in turns
                         if g.problem.groups["part"] == part and g.score.value is not None
                     ],
                     seed,
@@ -67,39 +77,41 @@ class MixEval(Benchmark):
         middle = fmean(part.value for part in parts)
         down = sum((part.value - part.low) ** 2 for part in parts) ** 0.5 / len(parts)
         up = sum((part.high - part.value) ** 2 for part in parts) ** 0.5 / len(parts)
-        return Mean(middle, middle - down, middle + up, sum(part.n for part in parts))
+        return MeanEstimate(middle, middle - down, middle + up, sum(part.n for part in parts))
 
 
 class MixEvalHard(MixEval):
     name: ClassVar[str] = "mixeval-hard"
     title: ClassVar[str] = "MixEval-Hard"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part(_FREE, ("mixeval-hard/free-form.json", "free-form.json")),
-        Part(_CHOICE, ("mixeval-hard/multiple-choice.json", "multiple-choice.json")),
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet(_FREE, ("mixeval-hard/free-form.json", "free-form.json")),
+        FileSet(_CHOICE, ("mixeval-hard/multiple-choice.json", "multiple-choice.json")),
     )
 
 
-def _free(place: int, record: Record) -> Problem:
-    context = record.maybe("context")
+def _make_free_form_problem(place: int, record: BenchmarkRecord) -> Problem:
+    context = record.get_optional("context")
     parts = [str(context).strip()] if context else []
-    prompt = "\n\n".join((*parts, record.text("prompt").strip(), _TASK))
+    prompt = "\n\n".join((*parts, record.get_text("prompt").strip(), _TASK))
     # The same answer stands twice where two people gave it.
-    known = list(dict.fromkeys(record.texts("target")))
+    known = list(dict.fromkeys(record.get_text_list("target")))
     return Problem(f"{_FREE}/{place}", (prompt,), known, _groups(record, _FREE))
 
 
-def _choice(place: int, record: Record) -> Problem:
-    options, target = record.texts("options"), record.items("target")
+def _make_choice_problem(place: int, record: BenchmarkRecord) -> Problem:
+    options, target = record.get_text_list("options"), record.get_list("target")
     right = target[0]
     if isinstance(right, bool) or not isinstance(right, int) or not 0 <= right < len(options):
-        record.refuse(f"target: expected the place of an option, found {target!r:.60}")
-    context = record.maybe("context")
+        record.reject(f"target: expected the place of an option, found {target!r:.60}")
+    context = record.get_optional("context")
     try:
-        prompt = asked(record.text("prompt"), options, str(context) if context else None)
+        prompt = multiple_choice_prompt(
+            record.get_text("prompt"), options, str(context) if context else None
+        )
     except ValueError as error:
-        record.refuse(f"options: {error}")
+        record.reject(f"options: {error}")
     return Problem(f"{_CHOICE}/{place}", (prompt,), LETTERS[right], _groups(record, _CHOICE))
 
 
-def _groups(record: Record, part: str) -> Mapping[str, str]:
-    return {"part": part, "benchmark": record.text("benchmark_name")}
+def _groups(record: BenchmarkRecord, part: str) -> Mapping[str, str]:
+    return {"part": part, "benchmark": record.get_text("benchmark_name")}

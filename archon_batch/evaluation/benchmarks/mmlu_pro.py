@@ -3,35 +3,40 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from archon_batch.evaluation.benchmarks.benchmark import Benchmark, Part, Problem, Records
-from archon_batch.evaluation.benchmarks.choices import LETTERS, asked
-from archon_batch.evaluation.benchmarks.record import Record
+from archon_batch.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkRecords,
+    FileSet,
+    Problem,
+)
+from archon_batch.evaluation.benchmarks.choices import LETTERS, multiple_choice_prompt
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 
 class MmluPro(Benchmark):
     name: ClassVar[str] = "mmlu-pro"
-    metric: ClassVar[str | None] = "choice"
+    metric_name: ClassVar[str | None] = "choice"
     title: ClassVar[str] = "MMLU-Pro"
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("questions", ("data/test*.parquet", "test*.parquet", "test.jsonl", "test*.json")),
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("questions", ("data/test*.parquet", "test*.parquet", "test.jsonl", "test*.json")),
     )
-    by: ClassVar[tuple[str, ...]] = ("category",)
+    group_fields: ClassVar[tuple[str, ...]] = ("category",)
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        return [_problem(record) for record in records["questions"]]
+        return [_make_problem(record) for record in records["questions"]]
 
 
-def _problem(record: Record) -> Problem:
+def _make_problem(record: BenchmarkRecord) -> Problem:
     # The lists of some editions are filled up to ten.
-    options = [option for option in record.texts("options") if option.strip() != "N/A"]
-    answer = record.text("answer").strip()
+    options = [option for option in record.get_text_list("options") if option.strip() != "N/A"]
+    answer = record.get_text("answer").strip()
     if len(answer) != 1 or answer not in LETTERS[: len(options)]:
-        record.refuse(f"answer: expected the letter of an option, found {answer!r:.60}")
-    category = record.text("category")
-    question = f"The subject is {category}.\n\n{record.text('question')}"
+        record.reject(f"answer: expected the letter of an option, found {answer!r:.60}")
+    category = record.get_text("category")
+    question = f"The subject is {category}.\n\n{record.get_text('question')}"
     try:
-        prompt = asked(question, options)
+        prompt = multiple_choice_prompt(question, options)
     except ValueError as error:
-        record.refuse(f"options: {error}")
-    return Problem(record.name("question_id"), (prompt,), answer, {"category": category})
+        record.reject(f"options: {error}")
+    return Problem(record.get_id("question_id"), (prompt,), answer, {"category": category})

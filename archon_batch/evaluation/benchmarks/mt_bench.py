@@ -10,83 +10,90 @@ from typing import ClassVar
 from archon_batch.archon import ScaleName
 from archon_batch.evaluation.benchmarks.benchmark import (
     Benchmark,
-    Graded,
-    Part,
+    BenchmarkRecords,
+    FileSet,
+    GradedTurn,
     Problem,
-    Records,
     conversation,
 )
-from archon_batch.evaluation.benchmarks.record import Record
-from archon_batch.evaluation.judge_prompt import Case
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
+from archon_batch.evaluation.judge_prompt import JudgeCase
 
 #: Categories that are not judged without a reference.
-_KNOWN = ("math", "reasoning", "coding")
+_REFERENCE_CATEGORIES = ("math", "reasoning", "coding")
 _TURNS = 2
 
 
 class MtBench(Benchmark):
     name: ClassVar[str] = "mt-bench"
     title: ClassVar[str] = "MT-Bench"
-    figure: ClassVar[str] = "rating, 1 to 10"
-    times: ClassVar[float] = 1.0
-    parts: ClassVar[tuple[Part, ...]] = (
-        Part("questions", ("question.jsonl", "data/mt_bench/question.jsonl")),
-        Part(
-            "references", ("reference_answer/gpt-4.jsonl", "reference_answer*.jsonl"), needed=False
+    headline_name: ClassVar[str] = "rating, 1 to 10"
+    headline_factor: ClassVar[float] = 1.0
+    file_sets: ClassVar[tuple[FileSet, ...]] = (
+        FileSet("questions", ("question.jsonl", "data/mt_bench/question.jsonl")),
+        FileSet(
+            "references",
+            ("reference_answer/gpt-4.jsonl", "reference_answer*.jsonl"),
+            required=False,
         ),
     )
-    by: ClassVar[tuple[str, ...]] = ("category",)
+    group_fields: ClassVar[tuple[str, ...]] = ("category",)
     scale: ClassVar[ScaleName | None] = "rating"
-    least: ClassVar[float] = 1.0
+    min_score: ClassVar[float] = 1.0
 
-    def problems(self, records: Records, seed: int) -> Sequence[Problem]:
+    def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        known = {record.name("question_id"): _reference(record) for record in records["references"]}
-        return [_problem(record, known) for record in records["questions"]]
+        known = {
+            record.get_id("question_id"): _reference_turns(record)
+            for record in records["references"]
+        }
+        return [_make_problem(record, known) for record in records["questions"]]
 
-    def case(self, problem: Problem, answers: Sequence[str], turn: int) -> Case:
+    def judge_case(self, problem: Problem, answers: Sequence[str], turn: int) -> JudgeCase:
         messages = conversation(problem.turns[: turn + 1], answers[:turn])
         known = problem.reference
-        return Case(
-            messages, answers[turn], reference=None if known is None else _shown(known, turn)
+        return JudgeCase(
+            messages,
+            answers[turn],
+            reference=None if known is None else _reference_up_to_turn(known, turn),
         )
 
-    def figures(
-        self, graded: Sequence[Graded], records: Records, seed: int
+    def extra_figures(
+        self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
         del records, seed
         return {
-            f"turn {turn + 1}": _average([g.score.value for g in graded if g.turn == turn])
+            f"turn {turn + 1}": _average([g.score.value for g in turns if g.turn == turn])
             for turn in range(_TURNS)
         }
 
 
-def _problem(record: Record, known: Mapping[str, Sequence[str]]) -> Problem:
-    name, category = record.name("question_id"), record.text("category")
-    turns = record.texts("turns")
-    if category in _KNOWN and len(known.get(name, ())) < len(turns):
-        record.refuse(
+def _make_problem(record: BenchmarkRecord, known: Mapping[str, Sequence[str]]) -> Problem:
+    name, category = record.get_id("question_id"), record.get_text("category")
+    turns = record.get_text_list("turns")
+    if category in _REFERENCE_CATEGORIES and len(known.get(name, ())) < len(turns):
+        record.reject(
             f"question_id: no reference answer to {name}, which {category} is judged by; "
             "it is in reference_answer/gpt-4.jsonl"
         )
     return Problem(
         name,
         tuple(turns),
-        list(known[name]) if category in _KNOWN else None,
+        list(known[name]) if category in _REFERENCE_CATEGORIES else None,
         {"category": category},
     )
 
 
-def _reference(record: Record) -> Sequence[str]:
+def _reference_turns(record: BenchmarkRecord) -> Sequence[str]:
     """The turns of the one published answer."""
-    first = record.items("choices")[0]
+    first = record.get_list("choices")[0]
     turns = first.get("turns") if isinstance(first, dict) else None
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        record.refuse("choices: expected one answer with its turns")
+        record.reject("choices: expected one answer with its turns")
     return turns
 
 
-def _shown(known: Sequence[str], turn: int) -> str:
+def _reference_up_to_turn(known: Sequence[str], turn: int) -> str:
     """What is right of the turn that is judged, after what was right before."""
     if turn == 0:
         return known[0]

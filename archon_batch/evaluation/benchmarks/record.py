@@ -7,25 +7,25 @@ from typing import Any, NoReturn
 from archon_batch.errors import DatasetError
 
 #: Keys that an error lists.
-_KEYS = 12
+_MAX_KEYS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class BenchmarkRecord:
     file: str
     #: From 1: the line, the row, or the place in a list.
     line: int
     fields: Mapping[str, Any]
 
-    def refuse(self, why: str) -> NoReturn:
+    def reject(self, reason: str) -> NoReturn:
         """Say what is wrong with it, and where it stands.
 
         Raises:
             DatasetError: always.
         """
-        raise DatasetError(self.file, self.line, why)
+        raise DatasetError(self.file, self.line, reason)
 
-    def get(self, *keys: str) -> Any:  # noqa: ANN401
+    def get_required(self, *keys: str) -> Any:  # noqa: ANN401
         """What stands under the first of the keys that the record has; editions rename them.
 
         Raises:
@@ -34,53 +34,53 @@ class Record:
         for key in keys:
             if self.fields.get(key) is not None:
                 return self.fields[key]
-        found = ", ".join(list(self.fields)[:_KEYS])
-        return self.refuse(f"{' or '.join(keys)}: missing; keys found: {found}")
+        found = ", ".join(list(self.fields)[:_MAX_KEYS_SHOWN])
+        return self.reject(f"{' or '.join(keys)}: missing; keys found: {found}")
 
-    def maybe(self, *keys: str) -> Any:  # noqa: ANN401
+    def get_optional(self, *keys: str) -> Any:  # noqa: ANN401
         """The same, and None where there is none."""
         return next((self.fields[key] for key in keys if self.fields.get(key) is not None), None)
 
-    def text(self, *keys: str) -> str:
+    def get_text(self, *keys: str) -> str:
         """A text that is not empty.
 
         Raises:
             DatasetError: it is none.
         """
-        found = self.get(*keys)
+        found = self.get_required(*keys)
         if not isinstance(found, str) or not found.strip():
-            self.refuse(f"{keys[0]}: expected text, found {found!r:.60}")
+            self.reject(f"{keys[0]}: expected text, found {found!r:.60}")
         return found
 
-    def name(self, *keys: str) -> str:
+    def get_id(self, *keys: str) -> str:
         """An id, which may be a number.
 
         Raises:
             DatasetError: it is neither a text nor a whole number.
         """
-        found = self.get(*keys)
+        found = self.get_required(*keys)
         if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
-            self.refuse(f"{keys[0]}: expected text or a whole number, found {found!r:.60}")
+            self.reject(f"{keys[0]}: expected text or a whole number, found {found!r:.60}")
         return str(found).strip()
 
-    def items(self, *keys: str) -> Sequence[Any]:
+    def get_list(self, *keys: str) -> Sequence[Any]:
         """A list that is not empty.
 
         Raises:
             DatasetError: it is none.
         """
-        found = self.get(*keys)
+        found = self.get_required(*keys)
         if not isinstance(found, list) or not found:
-            self.refuse(f"{keys[0]}: expected a list, found {found!r:.60}")
+            self.reject(f"{keys[0]}: expected a list, found {found!r:.60}")
         return found
 
-    def texts(self, *keys: str) -> Sequence[str]:
+    def get_text_list(self, *keys: str) -> Sequence[str]:
         """A list of texts.
 
         Raises:
             DatasetError: it is none.
         """
-        found = self.items(*keys)
+        found = self.get_list(*keys)
         if not all(isinstance(text, str) for text in found):
-            self.refuse(f"{keys[0]}: expected a list of texts, found {found!r:.60}")
+            self.reject(f"{keys[0]}: expected a list of texts, found {found!r:.60}")
         return found

@@ -1,17 +1,33 @@
 """The metrics, one file a kind; a package registers its own as ``archon_batch.metrics``."""
 
 from archon_batch.evaluation.metric import Metric
-from archon_batch.evaluation.metrics.choice import Choice
-from archon_batch.evaluation.metrics.code import Code
-from archon_batch.evaluation.metrics.fields import Fields
-from archon_batch.evaluation.metrics.label import Label
-from archon_batch.evaluation.metrics.maths import Maths
-from archon_batch.evaluation.metrics.number import Number
-from archon_batch.evaluation.metrics.words import Contains, Exact, Normalized, Pattern
+from archon_batch.evaluation.metrics.choice import ChoiceMetric
+from archon_batch.evaluation.metrics.code import CodeMetric
+from archon_batch.evaluation.metrics.fields import JsonMetric
+from archon_batch.evaluation.metrics.label import LabelMetric
+from archon_batch.evaluation.metrics.maths import MathMetric
+from archon_batch.evaluation.metrics.number import NumberMetric
+from archon_batch.evaluation.metrics.words import (
+    ContainsMetric,
+    ExactMetric,
+    NormalizedMetric,
+    RegexMetric,
+)
 
 METRICS: dict[str, type[Metric]] = {
     kind.name: kind
-    for kind in (Exact, Normalized, Contains, Pattern, Choice, Number, Maths, Label, Fields, Code)
+    for kind in (
+        ExactMetric,
+        NormalizedMetric,
+        ContainsMetric,
+        RegexMetric,
+        ChoiceMetric,
+        NumberMetric,
+        MathMetric,
+        LabelMetric,
+        JsonMetric,
+        CodeMetric,
+    )
 }
 
 __all__ = ["METRICS"]

@@ -2,13 +2,13 @@
 
 from typing import ClassVar
 
-from archon_batch.archon import letter
-from archon_batch.evaluation.metric import Metric, Score, right, unread
+from archon_batch.archon import extract_letter
+from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
 
 _LETTERS = "ABCDEFGHIJ"
 
 
-class Choice(Metric):
+class ChoiceMetric(Metric):
     """The letter that the answer points at, A to J, against the reference's.
 
     A reference that is a whole number is the place of the right choice, from 0, as in MMLU
@@ -16,9 +16,11 @@ class Choice(Metric):
     """
 
     name: ClassVar[str] = "choice"
-    wants: ClassVar[str] = "a letter from A to J, or the choice's place as a number from 0"
+    expected_reference: ClassVar[str] = (
+        "a letter from A to J, or the choice's place as a number from 0"
+    )
 
-    def prepared(self, reference: object) -> str:
+    def parse_reference(self, reference: object) -> str:
         if isinstance(reference, float) and reference.is_integer():
             # As a column of numbers with a gap has them.
             reference = int(reference)
@@ -26,11 +28,11 @@ class Choice(Metric):
             reference = _LETTERS[reference] if 0 <= reference < len(_LETTERS) else ""
         bare = reference.strip(" ().:").upper() if isinstance(reference, str) else ""
         if len(bare) != 1 or bare not in _LETTERS:
-            raise ValueError(self.wants)
+            raise ValueError(self.expected_reference)
         return bare
 
     def score(self, answer: str, reference: str) -> Score:
-        found = letter(answer)
+        found = extract_letter(answer)
         if found is None:
-            return unread("the answer points at no letter")
-        return right(found, is_right=found == reference)
+            return unparsed_score("the answer points at no letter")
+        return binary_score(found, is_correct=found == reference)

@@ -8,37 +8,47 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, ClassVar, Protocol, Self
 
-from archon_batch.archon import LEAST_SECONDS, MOST_SECONDS, SECONDS, called_in, code_of
-from archon_batch.evaluation.metric import Metric, Score, Scored, right, unread
+from archon_batch.archon import (
+    DEFAULT_TEST_SECONDS,
+    MAX_TEST_SECONDS,
+    MIN_TEST_SECONDS,
+    called_names,
+    extract_program,
+)
+from archon_batch.evaluation.metric import Metric, Score, ScoredRow, binary_score, unparsed_score
 from archon_batch.evaluation.statistics import pass_at_k
-from archon_batch.sandbox import Check, Outcome, Sandbox
+from archon_batch.sandbox import Sandbox, SandboxTest, SandboxTestResult
 
 #: Samples of a problem that pass@k is told for.
 _KS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
-class Runs(Protocol):
+class ProgramRunner(Protocol):
     """Whoever runs a program: the sandbox, or a stand-in."""
 
-    def tested(self, programs: Sequence[str], tests: Sequence[Check]) -> Iterator[Outcome]: ...
+    def run_tests(
+        self, programs: Sequence[str], tests: Sequence[SandboxTest]
+    ) -> Iterator[SandboxTestResult]: ...
 
-    def printed(self, programs: Sequence[str], given: str, right: str) -> Outcome: ...
+    def check_output(
+        self, programs: Sequence[str], stdin_text: str, expected: str
+    ) -> SandboxTestResult: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class ProgramTests:
     """What a program has to do."""
 
-    tests: tuple[Check, ...] = ()
+    tests: tuple[SandboxTest, ...] = ()
     #: What it is given on standard input, and what it has to print.
-    talks: tuple[tuple[str, str], ...] = ()
+    io_cases: tuple[tuple[str, str], ...] = ()
     #: What stands before a program that is the body of a function, and the function's name.
     prompt: str = ""
     entry_point: str = ""
     #: What the tests call: the program has to define some of it.
-    names: frozenset[str] = frozenset()
+    required_names: frozenset[str] = frozenset()
 
-    def programs(self, code: str) -> list[str]:
+    def candidate_programs(self, code: str) -> list[str]:
         """What to run of the code: the first of these that is Python."""
         if not self.prompt:
             return [code]
@@ -51,7 +61,7 @@ class Exam:
         return [f"{self.prompt}{body}\n" for body in (code, f"    {code}", indented)]
 
 
-class Code(Metric):
+class CodeMetric(Metric):
     """Every test of the reference is passed. Only plain values are compared, outside the program.
 
     The code is what defines the names that the tests call. ``code:SECONDS`` is what a test may take of
@@ -64,48 +74,54 @@ class Code(Metric):
     """
 
     name: ClassVar[str] = "code"
-    wants: ClassVar[str] = (
+    expected_reference: ClassVar[str] = (
         "tests: an object with entry_point and test, with test_list, or with input and output"
     )
 
-    def __init__(self, runs: Runs | None = None, seconds: float = SECONDS) -> None:
-        self._runs, self._seconds = runs, seconds
+    def __init__(
+        self, runner: ProgramRunner | None = None, seconds: float = DEFAULT_TEST_SECONDS
+    ) -> None:
+        self._runner, self._seconds = runner, seconds
 
     @classmethod
-    def of(cls, argument: str | None = None) -> Self:
+    def from_argument(cls, argument: str | None = None) -> Self:
         try:
-            seconds = SECONDS if argument is None else float(argument)
+            seconds = DEFAULT_TEST_SECONDS if argument is None else float(argument)
         except ValueError:
             seconds = 0
-        if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-            raise ValueError(f"seconds for a test, from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+        if not MIN_TEST_SECONDS <= seconds <= MAX_TEST_SECONDS:
+            raise ValueError(
+                f"seconds for a test, from {MIN_TEST_SECONDS:g} to {MAX_TEST_SECONDS:g}"
+            )
         return cls(seconds=seconds)
 
-    def prepared(self, reference: object) -> Exam:
+    def parse_reference(self, reference: object) -> ProgramTests:
         if isinstance(reference, str):
             try:
                 reference = json.loads(reference)
             except (ValueError, RecursionError):
-                raise ValueError(self.wants) from None
-        exam = _exam(reference if isinstance(reference, dict) else {"test_list": reference})
+                raise ValueError(self.expected_reference) from None
+        exam = _parse_program_tests(
+            reference if isinstance(reference, dict) else {"test_list": reference}
+        )
         if exam is None:
-            raise ValueError(self.wants)
+            raise ValueError(self.expected_reference)
         return exam
 
-    def score(self, answer: str, reference: Exam) -> Score:
-        code = code_of(answer, reference.names)
+    def score(self, answer: str, reference: ProgramTests) -> Score:
+        code = extract_program(answer, reference.required_names)
         if not code:
-            return unread("there is no code in the answer")
-        if self._runs is None:
-            self._runs = Sandbox(self._seconds)
-        programs, passed = reference.programs(code), 0
+            return unparsed_score("there is no code in the answer")
+        if self._runner is None:
+            self._runner = Sandbox(self._seconds)
+        programs, passed = reference.candidate_programs(code), 0
         for outcome in self._outcomes(programs, reference):
             if outcome.verdict != "passed":
-                return right(f"test {passed + 1}: {outcome.why}", is_right=False)
+                return binary_score(f"test {passed + 1}: {outcome.why}", is_correct=False)
             passed += 1
-        return right(f"{passed} tests passed", is_right=True)
+        return binary_score(f"{passed} tests passed", is_correct=True)
 
-    def summary(self, rows: Sequence[Scored]) -> Mapping[str, Any]:
+    def summary(self, rows: Sequence[ScoredRow]) -> Mapping[str, Any]:
         """pass@k without bias, where a problem has several rows: those of the same reference."""
         of_each: dict[object, list[float]] = defaultdict(list)
         for row in rows:
@@ -122,16 +138,16 @@ class Code(Metric):
             },
         }
 
-    def _outcomes(self, programs: list[str], exam: Exam) -> Iterator[Outcome]:
-        if self._runs is None:
+    def _outcomes(self, programs: list[str], exam: ProgramTests) -> Iterator[SandboxTestResult]:
+        if self._runner is None:
             raise ValueError("no sandbox")
         if exam.tests:
-            yield from self._runs.tested(programs, exam.tests)
-        for given, wanted in exam.talks:
-            yield self._runs.printed(programs, given, wanted)
+            yield from self._runner.run_tests(programs, exam.tests)
+        for given, wanted in exam.io_cases:
+            yield self._runner.check_output(programs, given, wanted)
 
 
-def _exam(told: Mapping[str, Any]) -> Exam | None:
+def _parse_program_tests(told: Mapping[str, Any]) -> ProgramTests | None:
     match told:
         case {"entry_point": str(name), "test": str(test)} if name.isidentifier():
             prompt = told.get("prompt") or ""
@@ -139,17 +155,17 @@ def _exam(told: Mapping[str, Any]) -> Exam | None:
                 return None
             names = ((name, name), ("candidate", name))
             code = f"{test}\ncheck(candidate)\n"
-            check = Check(code, prompt and f"{prompt}\n    pass\n", names)
-            return Exam((check,), (), prompt, name, frozenset({name}))
+            check = SandboxTest(code, prompt and f"{prompt}\n    pass\n", names)
+            return ProgramTests((check,), (), prompt, name, frozenset({name}))
         case {"test_list": [*tests]} if tests and _all_texts(tests):
             setup = told.get("test_setup_code") or ""
             if not isinstance(setup, str):
                 return None
-            checks = tuple(Check(test, setup) for test in tests)
-            return Exam(checks, names=called_in([*tests, setup]))
+            checks = tuple(SandboxTest(test, setup) for test in tests)
+            return ProgramTests(checks, required_names=called_names([*tests, setup]))
         case {"input": [*given], "output": [*wanted]}:
             if given and len(given) == len(wanted) and _all_texts([*given, *wanted]):
-                return Exam(talks=tuple(zip(given, wanted, strict=True)))
+                return ProgramTests(io_cases=tuple(zip(given, wanted, strict=True)))
     return None
 
 

@@ -10,19 +10,19 @@ from contextlib import suppress
 from functools import cache
 from typing import IO, Any, ClassVar
 
-from archon_batch.archon import boxed, expression
+from archon_batch.archon import extract_boxed, extract_expression
 from archon_batch.errors import InputError
-from archon_batch.evaluation.metric import Metric, Score, right, unread
+from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
 
 #: Seconds for one comparison. Powers of powers would keep sympy busy for good.
-_PATIENCE = 10.0
+_COMPARISON_TIMEOUT = 10.0
 #: Seconds until the child is there: it imports sympy.
-_START = 120.0
+_STARTUP_TIMEOUT = 120.0
 #: Characters of an answer that are compared: what is longer is no final answer.
-_LONGEST = 2_000
+_MAX_EXPRESSION_CHARS = 2_000
 
 
-class Maths(Metric):
+class MathMetric(Metric):
     r"""Equal as values: ``\frac{1}{2}`` is ``0.5``, sets and intervals are themselves in any order.
 
     The answer is what is boxed, a JSON field of that name, or the expression that the answer is said
@@ -30,79 +30,83 @@ class Maths(Metric):
     """
 
     name: ClassVar[str] = "math"
-    wants: ClassVar[str] = "an expression, in LaTeX or plain"
+    expected_reference: ClassVar[str] = "an expression, in LaTeX or plain"
 
-    def prepared(self, reference: object) -> str:
+    def parse_reference(self, reference: object) -> str:
         if isinstance(reference, bool) or not isinstance(reference, str | int | float):
-            raise ValueError(self.wants)  # noqa: TRY004
+            raise ValueError(self.expected_reference)  # noqa: TRY004
         text = str(reference).strip()
-        if not text or len(text) > _LONGEST:
-            raise ValueError(self.wants)
+        if not text or len(text) > _MAX_EXPRESSION_CHARS:
+            raise ValueError(self.expected_reference)
         # A whole solution has its answer in a box.
-        return _in_a_box((expression(text) if boxed(text) else None) or text)
+        return _boxed((extract_expression(text) if extract_boxed(text) else None) or text)
 
     def score(self, answer: str, reference: str) -> Score:
         if not answer.strip():
-            return unread("the answer is empty")
-        said = expression(answer)
+            return unparsed_score("the answer is empty")
+        said = extract_expression(answer)
         if said is None:
-            return unread("it says no expression that is its answer, or was cut off before")
-        if len(said) > _LONGEST:
-            return unread(f"an expression of more than {_LONGEST:,} characters")
-        verdict = _child().asked({"answer": _in_a_box(said), "reference": reference})
+            return unparsed_score("it says no expression that is its answer, or was cut off before")
+        if len(said) > _MAX_EXPRESSION_CHARS:
+            return unparsed_score(
+                f"an expression of more than {_MAX_EXPRESSION_CHARS:,} characters"
+            )
+        verdict = _comparison_process().compare({"answer": _boxed(said), "reference": reference})
         if verdict is None:
-            return unread(f"no verdict in {_PATIENCE:.0f} s")
+            return unparsed_score(f"no verdict in {_COMPARISON_TIMEOUT:.0f} s")
         if verdict["read"] is None:
-            return unread("its expression cannot be parsed as a whole")
-        return right(verdict["read"], is_right=verdict["right"])
+            return unparsed_score("its expression cannot be parsed as a whole")
+        return binary_score(verdict["read"], is_correct=verdict["right"])
 
 
-def _in_a_box(expression: str) -> str:
+def _boxed(expression: str) -> str:
     return f"\\boxed{{{expression.strip('$ ')}}}"
 
 
-class _Child:
+class _ComparisonProcess:
     """The process that compares: started when it is first needed, and again when it died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
-    def asked(self, question: dict[str, str]) -> Any:  # noqa: ANN401
+    def compare(self, question: dict[str, str]) -> Any:  # noqa: ANN401
         """What the child says; None of one that took too long, or died of it."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._end()
-                self._process = _started()
+                self._stop()
+                self._process = _start_process()
             # Pipes they are: Popen was told so.
-            into, out = _pipe(self._process.stdin), _pipe(self._process.stdout)
+            into, out = _require_pipe(self._process.stdin), _require_pipe(self._process.stdout)
             with suppress(BrokenPipeError):
                 into.write(json.dumps(question) + "\n")
                 into.flush()
-                if select.select([out], [], [], _PATIENCE)[0] and (line := out.readline()):
+                if select.select([out], [], [], _COMPARISON_TIMEOUT)[0] and (
+                    line := out.readline()
+                ):
                     return json.loads(line)
-            self._end()
+            self._stop()
             return None
 
     def close(self) -> None:
         with self._lock:
-            self._end()
+            self._stop()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         if self._process is not None:
-            _killed(self._process)
+            _kill(self._process)
         self._process = None
 
 
 @cache
-def _child() -> _Child:
+def _comparison_process() -> _ComparisonProcess:
     """One for all metrics of this process: it takes seconds to start."""
-    child = _Child()
+    child = _ComparisonProcess()
     atexit.register(child.close)
     return child
 
 
-def _started() -> subprocess.Popen[str]:
+def _start_process() -> subprocess.Popen[str]:
     # It ends when its standard input does: with this process, at the latest.
     process = subprocess.Popen(
         [sys.executable, "-m", "archon_batch.evaluation.metrics.maths_child"],
@@ -111,20 +115,20 @@ def _started() -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
     )
-    out = _pipe(process.stdout)
-    if not select.select([out], [], [], _START)[0] or not out.readline():
-        _killed(process)
+    out = _require_pipe(process.stdout)
+    if not select.select([out], [], [], _STARTUP_TIMEOUT)[0] or not out.readline():
+        _kill(process)
         raise InputError("the metric math needs: pip install 'archon-batch[score]'")
     return process
 
 
-def _killed(process: subprocess.Popen[str]) -> None:
+def _kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     with suppress(BrokenPipeError):
         process.communicate()
 
 
-def _pipe(pipe: IO[str] | None) -> IO[str]:
+def _require_pipe(pipe: IO[str] | None) -> IO[str]:
     if pipe is None:
         raise ValueError("no pipe")
     return pipe

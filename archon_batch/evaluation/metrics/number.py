@@ -3,36 +3,36 @@
 from fractions import Fraction
 from typing import ClassVar
 
-from archon_batch.archon import number
-from archon_batch.evaluation.metric import Metric, Score, right, unread
+from archon_batch.archon import extract_number
+from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
 
 
-class Number(Metric):
+class NumberMetric(Metric):
     r"""Equal as numbers: ``1,000.0`` is ``1000`` and ``1/2`` is ``0.5``.
 
     A reference may have its number after ``####``, as in GSM8K (Cobbe et al., arXiv 2110.14168).
     """
 
     name: ClassVar[str] = "number"
-    wants: ClassVar[str] = "a number, or a text that ends with one"
+    expected_reference: ClassVar[str] = "a number, or a text that ends with one"
 
-    def prepared(self, reference: object) -> Fraction:
+    def parse_reference(self, reference: object) -> Fraction:
         if isinstance(reference, bool) or not isinstance(reference, str | int | float):
-            raise ValueError(self.wants)  # noqa: TRY004
-        found = number(str(reference).rpartition("####")[2])
-        value = _value(found) if found else None
+            raise ValueError(self.expected_reference)  # noqa: TRY004
+        found = extract_number(str(reference).rpartition("####")[2])
+        value = _parse_fraction(found) if found else None
         if value is None:
-            raise ValueError(self.wants)
+            raise ValueError(self.expected_reference)
         return value
 
     def score(self, answer: str, reference: Fraction) -> Score:
-        found = number(answer)
+        found = extract_number(answer)
         if found is None:
-            return unread("there is no number in the answer")
-        return right(found, is_right=_value(found) == reference)
+            return unparsed_score("there is no number in the answer")
+        return binary_score(found, is_correct=_parse_fraction(found) == reference)
 
 
-def _value(text: str) -> Fraction | None:
+def _parse_fraction(text: str) -> Fraction | None:
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):

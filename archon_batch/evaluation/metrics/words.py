@@ -3,52 +3,63 @@
 import re
 from typing import ClassVar
 
-from archon_batch.archon import PatternError, UserPattern, matched, plain, user_pattern
-from archon_batch.evaluation.metric import Metric, Score, right, unread
+from archon_batch.archon import (
+    PatternError,
+    TimedPattern,
+    compile_pattern,
+    extract_match,
+    normalize_text,
+)
+from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
 
 
-class Exact(Metric):
+class ExactMetric(Metric):
     """The same characters, but for white space at both ends."""
 
     name: ClassVar[str] = "exact"
-    wants: ClassVar[str] = "a text, a number, or a list of those of which one will do"
+    expected_reference: ClassVar[str] = "a text, a number, or a list of those of which one will do"
 
-    def prepared(self, reference: object) -> tuple[str, ...]:
-        return texts(reference, self.wants)
+    def parse_reference(self, reference: object) -> tuple[str, ...]:
+        return accepted_texts(reference, self.expected_reference)
 
     def score(self, answer: str, reference: tuple[str, ...]) -> Score:
         read = answer.strip()
-        return right(read, is_right=read in reference)
+        return binary_score(read, is_correct=read in reference)
 
 
-class Normalized(Exact):
+class NormalizedMetric(ExactMetric):
     """The same words: case, spacing, the spelling of accents and marks at the ends are no matter."""
 
     name: ClassVar[str] = "normalized"
 
     def score(self, answer: str, reference: tuple[str, ...]) -> Score:
-        read = plain(answer)
+        read = normalize_text(answer)
         if read is None:
-            return unread("the answer is empty")
-        return right(read, is_right=read in {plain(text) for text in reference})
+            return unparsed_score("the answer is empty")
+        return binary_score(read, is_correct=read in {normalize_text(text) for text in reference})
 
 
-class Contains(Normalized):
+class ContainsMetric(NormalizedMetric):
     """One of the references stands in the answer, as whole words; compared as ``normalized`` does."""
 
     name: ClassVar[str] = "contains"
 
     def score(self, answer: str, reference: tuple[str, ...]) -> Score:
-        read = plain(answer)
+        read = normalize_text(answer)
         if read is None:
-            return unread("the answer is empty")
+            return unparsed_score("the answer is empty")
         found = next(
-            (text for text in map(plain, reference) if text and standing(text).search(read)), None
+            (
+                text
+                for text in map(normalize_text, reference)
+                if text and whole_word_pattern(text).search(read)
+            ),
+            None,
         )
-        return right(found or "", is_right=found is not None)
+        return binary_score(found or "", is_correct=found is not None)
 
 
-class Pattern(Metric):
+class RegexMetric(Metric):
     """The reference is a regular expression, found anywhere in the answer.
 
     ``regex:PATTERN`` takes the pattern from the command line, and compares what it matches last
@@ -56,70 +67,74 @@ class Pattern(Metric):
     """
 
     name: ClassVar[str] = "regex"
-    wants: ClassVar[str] = "a regular expression"
+    expected_reference: ClassVar[str] = "a regular expression"
 
     @classmethod
-    def of(cls, argument: str | None = None) -> Metric:
-        return cls() if argument is None else Matched(compiled(argument, cls.wants))
+    def from_argument(cls, argument: str | None = None) -> Metric:
+        return (
+            cls()
+            if argument is None
+            else RegexCaptureMetric(compile_user_pattern(argument, cls.expected_reference))
+        )
 
-    def prepared(self, reference: object) -> UserPattern:
+    def parse_reference(self, reference: object) -> TimedPattern:
         if not isinstance(reference, str):
-            raise ValueError(self.wants)  # noqa: TRY004
-        return compiled(reference, self.wants)
+            raise ValueError(self.expected_reference)  # noqa: TRY004
+        return compile_user_pattern(reference, self.expected_reference)
 
-    def score(self, answer: str, reference: UserPattern) -> Score:
+    def score(self, answer: str, reference: TimedPattern) -> Score:
         try:
-            found = reference.first(answer)
+            found = reference.first_match(answer)
         except PatternError as error:
-            return unread(str(error))
-        return right(found or "", is_right=found is not None)
+            return unparsed_score(str(error))
+        return binary_score(found or "", is_correct=found is not None)
 
 
-class Matched(Exact):
+class RegexCaptureMetric(ExactMetric):
     """What a pattern matches last, its first group if it has one, compared as ``normalized`` does."""
 
     name: ClassVar[str] = "regex"
 
-    def __init__(self, pattern: UserPattern) -> None:
+    def __init__(self, pattern: TimedPattern) -> None:
         self._pattern = pattern
 
     def score(self, answer: str, reference: tuple[str, ...]) -> Score:
         try:
-            read = matched(self._pattern, answer)
+            read = extract_match(self._pattern, answer)
         except PatternError as error:
-            return unread(str(error))
+            return unparsed_score(str(error))
         if read is None:
-            return unread("the pattern matches nothing in the answer")
-        return right(read, is_right=read in {plain(text) for text in reference})
+            return unparsed_score("the pattern matches nothing in the answer")
+        return binary_score(read, is_correct=read in {normalize_text(text) for text in reference})
 
 
-def compiled(pattern: str, wants: str) -> UserPattern:
+def compile_user_pattern(pattern: str, expected: str) -> TimedPattern:
     try:
         if pattern:
-            return user_pattern(pattern)
+            return compile_pattern(pattern)
     except PatternError as error:
-        raise ValueError(f"{wants} ({error})") from None
-    raise ValueError(wants)
+        raise ValueError(f"{expected} ({error})") from None
+    raise ValueError(expected)
 
 
-def texts(reference: object, wants: str) -> tuple[str, ...]:
+def accepted_texts(reference: object, expected: str) -> tuple[str, ...]:
     """One text or several, of which one will do."""
     several = reference if isinstance(reference, list) else [reference]
     good = [r for r in several if isinstance(r, str | int | float) and not isinstance(r, bool)]
-    found = tuple(form for text in good for form in _written(text))
+    found = tuple(form for text in good for form in _spellings(text))
     if len(good) < len(several) or not all(found) or not found:
-        raise ValueError(wants)
+        raise ValueError(expected)
     return found
 
 
-def _written(text: str | float) -> tuple[str, ...]:
+def _spellings(text: str | float) -> tuple[str, ...]:
     """A whole number in a column of decimals is written without them too."""
     if isinstance(text, float) and text.is_integer():
         return str(text), str(int(text))
     return (str(text).strip(),)
 
 
-def standing(text: str) -> re.Pattern[str]:
+def whole_word_pattern(text: str) -> re.Pattern[str]:
     """The text as whole words, and as whole numbers: 1 stands in "1.0", not in "1.5" or "-1"."""
     before = r"(?<![\w\u2212-])(?<!\d[.,])" if text[0].isdigit() else r"(?<!\w)"
     after = r"(?!\w)"

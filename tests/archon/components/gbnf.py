@@ -2,7 +2,7 @@
 
 import re
 
-from archon_batch.archon import Form
+from archon_batch.archon import ReplyFormat
 
 #: A literal, a class, how often, a bracket, the bar between two choices, or a rule's name.
 TOKEN = re.compile(
@@ -11,11 +11,11 @@ TOKEN = re.compile(
 )
 
 
-def admits(form: Form, text: str) -> bool:
+def admits(form: ReplyFormat, text: str) -> bool:
     return re.fullmatch(as_regex(form), text) is not None
 
 
-def as_regex(form: Form) -> str:
+def as_regex(form: ReplyFormat) -> str:
     """The form's grammar as one regular expression."""
     rules = _rules(form)
 
@@ -32,7 +32,7 @@ def as_regex(form: Form) -> str:
     return expanded("root")
 
 
-def language(form: Form) -> list[str]:
+def language(form: ReplyFormat) -> list[str]:
     """Every text that a grammar of literals and rules admits."""
     rules = _rules(form)
 
@@ -49,7 +49,7 @@ def language(form: Form) -> list[str]:
     return expanded("root")
 
 
-def _rules(form: Form) -> dict[str, str]:
+def _rules(form: ReplyFormat) -> dict[str, str]:
     assert form.grammar is not None
     rules = dict(line.split(" ::= ", 1) for line in form.grammar.splitlines())
     # What is not understood must not be passed over.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from archon_batch.archon import UnreadableError
+from archon_batch.archon import ReplyParseError
 
 SIZE = 50_000
 
@@ -35,7 +35,7 @@ def slow(reader: Callable[[str], object]) -> list[str]:
     found = []
     for text in texts():
         begun = time.process_time()
-        with suppress(UnreadableError):
+        with suppress(ReplyParseError):
             reader(text)
         if time.process_time() - begun > 0.25:
             found.append(text[:40])

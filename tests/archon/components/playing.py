@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-from archon_batch.archon import Component, Reply, Request, Scene
+from archon_batch.archon import Component, Context, Reply, Request
 from tests.builders import Played
 
 
 def answered(
-    component: Component, scene: Scene, answer: Callable[[Request], Reply | str]
+    component: Component, scene: Context, answer: Callable[[Request], Reply | str]
 ) -> Played:
     """Run a component alone."""
     rounds: list[tuple[Request, ...]] = []
-    steps = component.steps(scene)
+    steps = component.run(scene)
     try:
         requests = next(steps)
         while True:
@@ -24,7 +24,7 @@ def answered(
 
 def slots(play: Played) -> list[int]:
     """The slots that were asked, in order."""
-    return [request.slot for requests in play.rounds for request in requests]
+    return [request.index for requests in play.rounds for request in requests]
 
 
 def ids(play: Played) -> list[str]:

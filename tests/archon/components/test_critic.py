@@ -7,14 +7,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Bounds, Message, Remark, Reply, UnreadableError
-from archon_batch.archon.components.critic import form, form_json, read, read_critiques
+from archon_batch.archon import ComponentWarning, CountRange, Message, Reply, ReplyParseError
+from archon_batch.archon.components.critic import (
+    json_format,
+    parse_critiques,
+    parse_json_critiques,
+    text_format,
+)
 from tests.archon.components.gbnf import admits, as_regex
 from tests.builders import a_component, a_question, a_scene, asked, played
 
 GOOD = "[1]\nStrengths: short.\nWeaknesses: none.\n\n[2]\nStrengths: none.\nWeaknesses: long."
 
-NONE = Remark("without", "no candidate gets a critique")
+NONE = ComponentWarning("skipped", "no candidate gets a critique")
 
 
 def in_json(*critiques):
@@ -30,15 +35,15 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
     requests = asked(critic, a_scene(*(f"text {n}" for n in range(count))))
 
     content = requests[0].messages[-1].content
-    assert [(r.slot, r.sample, r.again) for r in requests] == [(n, n, 0) for n in range(samples)]
+    assert [(r.index, r.sample, r.reask) for r in requests] == [(n, n, 0) for n in range(samples)]
     assert len({r.messages for r in requests}) == 1
     assert f"Below are {count} responses" in content
     assert f"up to [{count}]." in content
     assert [content.count(f"\ntext {n}\n") for n in range(count)] == [1] * count
-    assert requests[0].form == form(count, 999)
-    assert critic.calls(count) == Bounds(samples, samples)
-    assert critic.most_calls(count) == 4 * samples
-    assert critic.leaves(count) == Bounds(count, count)
+    assert requests[0].reply_format == text_format(count, 999)
+    assert critic.call_count(count) == CountRange(samples, samples)
+    assert critic.max_call_count(count) == 4 * samples
+    assert critic.output_count(count) == CountRange(count, count)
 
 
 def test_it_asks_for_json_when_it_is_told_to():
@@ -46,7 +51,7 @@ def test_it_asks_for_json_when_it_is_told_to():
 
     assert "a list of 3 objects" in request.messages[-1].content
     assert "Keep to this form" not in request.messages[-1].content
-    assert request.form == form_json(3)
+    assert request.reply_format == json_format(3)
 
 
 def test_it_carries_earlier_turns_without_their_system_message():
@@ -87,7 +92,7 @@ def test_a_candidate_gets_all_opinions_that_can_be_read():
 
     assert play.contribution.critiques == {"0.0.0": "a\n\nc", "0.0.1": "b\n\nd"}
     assert play.remarks == (
-        Remark("unreadable", "it must have each of [1] to [2] once, and has [1]"),
+        ComponentWarning("unparsed", "it must have each of [1] to [2] once, and has [1]"),
     )
 
 
@@ -108,13 +113,13 @@ def test_a_candidate_gets_all_opinions_that_can_be_read():
     ],
 )
 def test_a_rough_reply_is_read(text):
-    critiques = read(text, 2)
+    critiques = parse_critiques(text, 2)
 
     assert [re.sub(r"[^a-z]", "", critique) for critique in critiques] == ["good", "bad"]
 
 
 def test_a_number_inside_a_line_begins_nothing():
-    critiques = read("[1] better than [2] in all\n[2] worse than [1]", 2)
+    critiques = parse_critiques("[1] better than [2] in all\n[2] worse than [1]", 2)
 
     assert critiques == ("better than [2] in all", "worse than [1]")
 
@@ -138,8 +143,8 @@ def test_a_number_inside_a_line_begins_nothing():
     ],
 )
 def test_a_bad_reply_is_refused_with_its_reason(text, why):
-    with pytest.raises(UnreadableError, match=why):
-        read(text, 2)
+    with pytest.raises(ReplyParseError, match=why):
+        parse_critiques(text, 2)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +161,8 @@ def test_a_bad_reply_is_refused_with_its_reason(text, why):
     ],
 )
 def test_a_bad_reply_in_json_is_refused_with_its_reason(text, why):
-    with pytest.raises(UnreadableError, match=why) as refused:
-        read_critiques(text, 2)
+    with pytest.raises(ReplyParseError, match=why) as refused:
+        parse_json_critiques(text, 2)
 
     assert len(str(refused.value)) < 250
 
@@ -167,8 +172,8 @@ def test_a_bad_reply_in_json_is_refused_with_its_reason(text, why):
 @example(text="\n[1] \n" * 9, count=9)
 def test_any_text_is_read_or_refused(text, count):
     try:
-        critiques = read(text, count)
-    except UnreadableError:
+        critiques = parse_critiques(text, count)
+    except ReplyParseError:
         return
 
     assert len(critiques) == count
@@ -181,7 +186,7 @@ def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
 
     play = played(critic, a_scene("one", "two"), *replies)
 
-    refused = [remark for remark in play.remarks if remark.kind == "unreadable"]
+    refused = [remark for remark in play.remarks if remark.kind == "unparsed"]
     done = bool(play.contribution.critiques)
     assert len(play.rounds) <= 1 + retries
     assert len(refused) == len(play.rounds) - done
@@ -194,7 +199,7 @@ def test_it_asks_again_with_the_reason_and_then_does_without():
     play = played(critic, a_scene("one", "two"), "[1] good", "")
 
     (first,), (second,) = play.rounds
-    assert (first.again, second.again) == (0, 1)
+    assert (first.reask, second.reask) == (0, 1)
     assert second.messages[:-1] == first.messages[:-1]
     assert second.messages[-1].content == (
         f"{first.messages[-1].content}\n\nAn earlier reply to this could not be used: "
@@ -203,20 +208,22 @@ def test_it_asks_again_with_the_reason_and_then_does_without():
     )
     assert play.contribution.critiques == {}
     assert play.remarks == (
-        Remark("unreadable", "it must have each of [1] to [2] once, and has [1]"),
-        Remark("unreadable", "the reply was empty"),
+        ComponentWarning("unparsed", "it must have each of [1] to [2] once, and has [1]"),
+        ComponentWarning("unparsed", "the reply was empty"),
         NONE,
     )
 
 
 def test_a_reply_that_was_cut_off_is_told_of():
     play = played(
-        a_component("critic", retries=0), a_scene("one", "two"), Reply("[1] go", finish="length")
+        a_component("critic", retries=0),
+        a_scene("one", "two"),
+        Reply("[1] go", finish_reason="length"),
     )
 
     why = "it must have each of [1] to [2] once, and has [1]"
     cut = f"{why}; it was cut off at its greatest length"
-    assert play.remarks == (Remark("unreadable", cut), NONE)
+    assert play.remarks == (ComponentWarning("unparsed", cut), NONE)
 
 
 def test_a_failed_call_is_not_asked_again():
@@ -224,21 +231,21 @@ def test_a_failed_call_is_not_asked_again():
 
     assert len(play.rounds) == 1
     assert play.contribution.critiques == {}
-    assert play.remarks == (Remark("failed", "refused: no"), NONE)
+    assert play.remarks == (ComponentWarning("failed", "refused: no"), NONE)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20])
 def test_its_grammar_admits_its_example(count):
-    shape = form(count, 2048)
+    shape = text_format(count, 2048)
 
     assert admits(shape, shape.example)
-    assert len(read(shape.example, count)) == count
+    assert len(parse_critiques(shape.example, count)) == count
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 @pytest.mark.parametrize("room", [60, 100, 300])
 def test_its_grammar_leaves_room_for_all_critiques_within_max_tokens(count, room):
-    shape = form(count, count * room)
+    shape = text_format(count, count * room)
 
     def critiques(length):
         lines = f"Strengths: {'x' * length}\nWeaknesses: {'x' * length}"
@@ -252,9 +259,9 @@ def test_its_grammar_leaves_room_for_all_critiques_within_max_tokens(count, room
 
 @given(data=st.data(), count=st.integers(1, 4), room=st.integers(60, 400))
 def test_what_its_grammar_admits_is_read_and_ends_in_time(data, count, room):
-    shape = form(count, count * room)
+    shape = text_format(count, count * room)
 
     text = data.draw(st.from_regex(as_regex(shape), fullmatch=True))
 
-    assert len(read(text, count)) == count
+    assert len(parse_critiques(text, count)) == count
     assert len(text) <= count * room

@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    SANDBOX,
+    SANDBOX_MODEL,
     Answer,
+    Context,
     Reply,
+    ReplyParseError,
     Request,
-    Scene,
     State,
-    UnreadableError,
     read_architecture,
-    refuse_broken,
-    run,
+    run_item,
+    validate_architecture,
 )
-from archon_batch.archon.components.unit_test_generator import form_code, read_code
-from archon_batch.archon.sandbox_calls import form, read
+from archon_batch.archon.components.unit_test_generator import code_format, parse_code_tests
+from archon_batch.archon.sandbox_calls import parse_sandbox_results, sandbox_reply_format
 from archon_batch.errors import ArchitectureError
 from tests.archon.components.gbnf import admits
 from tests.archon.components.playing import answered, ids
@@ -39,7 +39,7 @@ def an_evaluator(**knobs):
 
 
 def a_scene(*texts):
-    return Scene(a_question(), State(candidates(*texts), TESTS), "2.0")
+    return Context(a_question(), State(candidates(*texts), TESTS), "2.0")
 
 
 def told(*verdicts):
@@ -69,8 +69,8 @@ def test_the_sandbox_is_asked_once_for_each_candidate_with_its_code_and_the_test
         {"program": "x = 2", "tests": list(TESTS)},
     ]
     assert [m.role for m in first.messages] == ["user"]
-    assert an_evaluator().model == SANDBOX
-    assert an_evaluator().calls(2).high == 2
+    assert an_evaluator().model == SANDBOX_MODEL
+    assert an_evaluator().call_count(2).high == 2
 
 
 def test_without_agreement_candidates_are_ranked_by_the_tests_that_they_pass():
@@ -82,7 +82,7 @@ def test_without_agreement_candidates_are_ranked_by_the_tests_that_they_pass():
 
     assert ids(play) == ["1", "2"]
     assert play.contribution.scores["0.0.1"] == {"unit_tests": 1.0}
-    assert [v.passed for v in play.contribution.tests["0.0.2"]] == [False, True, True]
+    assert [v.passed for v in play.contribution.unit_test_results["0.0.2"]] == [False, True, True]
     assert play.remarks == ()
 
 
@@ -130,15 +130,15 @@ def test_a_test_that_is_no_python_is_told_of_once():
 
 def test_later_layers_are_told_once_of_the_executed_tests_that_somebody_passes():
     play = answered(an_evaluator(), a_scene("a", "b"), results({"a": {0}, "b": {0, 2}}))
-    after = a_scene("a", "b").state.after([play.contribution])
+    after = a_scene("a", "b").state.apply([play.contribution])
     none = answered(an_evaluator(), a_scene("a"), results({"a": set()}))
     (lost,) = [played(an_evaluator(), a_scene("a"), Reply(None, failure="down"))]
 
-    (request,) = asked(a_component("fuser"), Scene(a_question(), after, "3.0"))
+    (request,) = asked(a_component("fuser"), Context(a_question(), after, "3.0"))
 
     assert after.unit_tests == (TESTS[0], TESTS[2])
     # The verdicts stay whole.
-    assert [v.passed for v in after.candidates[0].tests or ()] == [True, False, True]
+    assert [v.passed for v in after.candidates[0].unit_test_results or ()] == [True, False, True]
     prompt = request.messages[-1].content
     assert [prompt.count(test) for test in TESTS] == [1, 0, 1]
     assert none.contribution.unit_tests == ()
@@ -167,20 +167,25 @@ def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
 
     assert ids(play) == ["0", "1"]
     assert "0.0.0" not in play.contribution.scores
-    assert [r.kind for r in play.remarks] == ["failed", "without", "without"]
+    assert [r.kind for r in play.remarks] == ["failed", "skipped", "skipped"]
 
 
 @pytest.mark.parametrize("text", ["", "yes", told(), told("passed", "passed"), '{"results": [1]}'])
 def test_results_that_are_not_one_for_each_test_are_refused(text):
-    with pytest.raises(UnreadableError):
-        read(text, 3)
+    with pytest.raises(ReplyParseError):
+        parse_sandbox_results(text, 3)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_form_of_results_is_read(count):
-    assert {r.verdict for r in read(form(count).example, count)} == {"passed"}
-    assert read(form(count).sized(500, word="w"), count)
-    assert {r.verdict for r in read(form(count).worst or "", count)} == {"failed"}
+    assert {
+        r.verdict for r in parse_sandbox_results(sandbox_reply_format(count).example, count)
+    } == {"passed"}
+    assert parse_sandbox_results(sandbox_reply_format(count).padded_example(500, marker="w"), count)
+    assert {
+        r.verdict
+        for r in parse_sandbox_results(sandbox_reply_format(count).costliest_example or "", count)
+    } == {"failed"}
 
 
 @pytest.mark.parametrize(
@@ -203,29 +208,29 @@ def test_the_form_of_results_is_read(count):
     ],
 )
 def test_tests_are_read_of_a_block_of_asserts(text, tests):
-    assert read_code(text, None) == tuple(tests)
+    assert parse_code_tests(text, None) == tuple(tests)
 
 
 @pytest.mark.parametrize(
     "text", ["", "There are none.", "def f(x):\n    return x", "import math", "    assert f(1)"]
 )
 def test_what_is_no_block_of_asserts_is_refused(text):
-    with pytest.raises(UnreadableError):
-        read_code(text, None)
+    with pytest.raises(ReplyParseError):
+        parse_code_tests(text, None)
 
 
 @pytest.mark.parametrize("count", [None, 1, 4])
 def test_the_form_of_a_block_is_read_and_admitted(count):
-    shape = form_code(count)
+    shape = code_format(count)
 
-    assert len(read_code(shape.example, count)) == (count or 5)
-    assert len(read_code(shape.sized(400, word="a word"), count)) == (count or 5)
+    assert len(parse_code_tests(shape.example, count)) == (count or 5)
+    assert len(parse_code_tests(shape.padded_example(400, marker="a word"), count)) == (count or 5)
     assert admits(shape, shape.example)
 
 
 def test_a_block_with_another_number_of_tests_is_refused():
-    with pytest.raises(UnreadableError, match="exactly 2"):
-        read_code("assert f(1)", 2)
+    with pytest.raises(ReplyParseError, match="exactly 2"):
+        parse_code_tests("assert f(1)", 2)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +242,7 @@ def test_a_block_with_another_number_of_tests_is_refused():
         ({"execute": None, "seconds": 5}, "seconds goes with execute"),
         ({"seconds": 0}, "seconds"),
         ({"seconds": 61}, "seconds"),
-        ({"execute": None, "model": SANDBOX}, "what runs in the sandbox has execute"),
+        ({"execute": None, "model": SANDBOX_MODEL}, "what runs in the sandbox has execute"),
         ({"model": "scripted/plausible"}, "it asks sandbox/python; leave this out"),
     ],
 )
@@ -255,34 +260,34 @@ def test_the_default_model_is_not_asked_to_execute():
         {"name": "a", "defaults": {"model": "scripted/rough"}, "layers": layers}
     )
 
-    assert built.model_names == ("scripted/plausible", SANDBOX)
-    assert read_architecture(built.as_data()) == built
+    assert built.model_names == ("scripted/plausible", SANDBOX_MODEL)
+    assert read_architecture(built.to_dict()) == built
 
 
 def test_statements_cannot_be_executed():
     statements = {**LAYERS[1]}
     del statements["kind"]
 
-    refuse_broken(architecture(*LAYERS))
+    validate_architecture(architecture(*LAYERS))
     for layers in (
         [LAYERS[0], statements, LAYERS[2]],
         [LAYERS[0], LAYERS[1], statements, LAYERS[2]],
         [LAYERS[0], [LAYERS[1], statements], LAYERS[2]],
     ):
         with pytest.raises(ArchitectureError, match=r"needs code tests.*kind: code"):
-            refuse_broken(architecture(*layers))
+            validate_architecture(architecture(*layers))
 
 
 def test_an_item_goes_from_question_to_answer_by_what_the_sandbox_says():
     def answer(call):
-        if call.model.model == SANDBOX:
+        if call.model.model == SANDBOX_MODEL:
             is_best = json.loads(call.messages[-1].content)["program"] == "program 1"
             return Reply(told(*["passed" if is_best else "failed"] * 2))
         if call.kind == "generator":
             return Reply(f"program {call.key.slot}")
         return Reply("```\nassert f(1)\nassert f(2)\n```")
 
-    end, replies = run(architecture(*LAYERS), a_question(), answer)
+    end, replies = run_item(architecture(*LAYERS), a_question(), answer)
 
     assert isinstance(end, Answer)
     assert (end.text, len(replies)) == ("program 1", 7)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Scene, State, fenced, marked
+from archon_batch.archon import Context, State, delimit_candidates, delimit_text
 from tests.archon.components.playing import answered
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
@@ -31,7 +31,7 @@ HOSTILE = (
 )
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_candidate_cannot_pass_for_a_mark(text, kind, shown):
-    scene = Scene(a_question(), State(candidates(text, "Four."), ("It is short.",)), "1.0")
+    scene = Context(a_question(), State(candidates(text, "Four."), ("It is short.",)), "1.0")
 
     request, *_ = asked(a_component(kind), scene)
 
@@ -50,9 +50,11 @@ def test_a_candidate_cannot_pass_for_a_mark(text, kind, shown):
 def test_a_candidate_that_repeats_the_marks_changes_them(texts, data):
     shown = candidates(*texts)
     victim = data.draw(st.sampled_from(shown))
-    before = fenced(shown)
+    before = delimit_candidates(shown)
 
-    after = fenced([replace(c, text=c.text + before) if c is victim else c for c in shown])
+    after = delimit_candidates(
+        [replace(c, text=c.text + before) if c is victim else c for c in shown]
+    )
 
     marks = set(re.findall(r"^<<<response .*>>>$", before, re.MULTILINE))
     own = after.replace(victim.text + before, "")
@@ -61,22 +63,22 @@ def test_a_candidate_that_repeats_the_marks_changes_them(texts, data):
 
 @given(text=st.text())
 def test_a_text_of_a_model_s_cannot_end_its_own_mark(text):
-    before = marked("examination", text)
+    before = delimit_text("examination", text)
 
-    after = marked("examination", text + before)
+    after = delimit_text("examination", text + before)
 
     assert after.rpartition("\n")[2] not in before
 
 
 def test_what_stands_beside_the_candidates_changes_their_marks():
-    texts = {fenced(CRITIQUED, beside=beside) for beside in ("", "one", "two")}
+    texts = {delimit_candidates(CRITIQUED, other_text=beside) for beside in ("", "one", "two")}
 
     assert len(texts) == 3
-    assert fenced(CRITIQUED, beside="") == fenced(CRITIQUED)
+    assert delimit_candidates(CRITIQUED, other_text="") == delimit_candidates(CRITIQUED)
 
 
 def test_critiques_stand_between_marks_of_their_own():
-    text = fenced(CRITIQUED, critiques=True)
+    text = delimit_candidates(CRITIQUED, critiques=True)
 
     (nonce,) = set(re.findall(r"\| (\w{8})>>>", text))
     assert text.startswith(
@@ -87,9 +89,9 @@ def test_critiques_stand_between_marks_of_their_own():
 
 
 def test_critiques_that_are_not_shown_change_nothing():
-    shown = fenced(candidates("one", "two"))
+    shown = delimit_candidates(candidates("one", "two"))
 
-    hidden = fenced(CRITIQUED, critiques=False)
+    hidden = delimit_candidates(CRITIQUED, critiques=False)
 
     assert hidden == shown
 
@@ -104,7 +106,7 @@ def order(request):
 
 
 def shown_to(kind, *, row="row-1", place="1.0", **knobs):
-    scene = replace(a_scene(*TEXTS, question=a_question(row=row)), place=place)
+    scene = replace(a_scene(*TEXTS, question=a_question(row=row)), position=place)
     return [tuple(order(request)) for request in asked(a_component(kind, **knobs), scene)]
 
 

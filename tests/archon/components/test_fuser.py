@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Bounds, Candidate, Message, Remark, Reply, Scene, State
+from archon_batch.archon import (
+    Candidate,
+    ComponentWarning,
+    Context,
+    CountRange,
+    Message,
+    Reply,
+    State,
+)
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
@@ -26,15 +34,15 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
 
     requests = asked(fuser, a_scene(*(f"text {n}" for n in range(count))))
 
-    assert [(r.slot, r.sample, r.again, r.form) for r in requests] == [
+    assert [(r.index, r.sample, r.reask, r.reply_format) for r in requests] == [
         (slot, slot, 0, None) for slot in range(samples)
     ]
     content = requests[0].messages[-1].content
     assert f"Below are {count} responses" in content
     assert [content.count(f"\ntext {n}\n") for n in range(count)] == [1] * count
-    assert fuser.calls(count) == Bounds(samples, samples)
-    assert fuser.most_calls(count) == 2 * samples
-    assert fuser.leaves(count) == Bounds(samples, samples)
+    assert fuser.call_count(count) == CountRange(samples, samples)
+    assert fuser.max_call_count(count) == 2 * samples
+    assert fuser.output_count(count) == CountRange(samples, samples)
 
 
 def test_it_has_the_question_before_and_after_the_candidates():
@@ -72,7 +80,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
     ],
 )
 def test_it_shows_critiques_and_asks_for_length_when_told_to(knobs, shown, followed, length):
-    content = prompt(a_component("fuser", **knobs), Scene(a_question(), State(shown), "1.0"))
+    content = prompt(a_component("fuser", **knobs), Context(a_question(), State(shown), "1.0"))
 
     assert (FOLLOWED in content) is followed
     assert (LENGTH in content) is length
@@ -90,7 +98,7 @@ def test_it_shows_critiques_and_asks_for_length_when_told_to(knobs, shown, follo
 )
 @pytest.mark.parametrize("kind", ["fuser", "ranker"])
 def test_critiques_have_to_be_there_for_whoever_is_told_to_use_them(kind, knobs, needed):
-    assert a_component(kind, **knobs).demands() == needed
+    assert a_component(kind, **knobs).effective_requires() == needed
 
 
 def test_its_candidates_descend_from_all_that_it_saw():
@@ -110,9 +118,9 @@ def test_it_asks_again_for_a_blank_reply_in_the_same_words():
     play = played(a_component("fuser", retries=1), a_scene("one"), "\n", "fused")
 
     (first,), (second,) = play.rounds
-    assert (second.again, second.messages) == (1, first.messages)
+    assert (second.reask, second.messages) == (1, first.messages)
     assert [c.text for c in play.contribution.candidates or ()] == ["fused"]
-    assert play.remarks == (Remark("unreadable", "the reply was empty"),)
+    assert play.remarks == (ComponentWarning("unparsed", "the reply was empty"),)
 
 
 def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
@@ -122,9 +130,9 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
 
     assert play.contribution.candidates == (Candidate("1.0.2", "fused", ("0.0.0",)),)
     assert play.remarks == (
-        Remark("failed", "refused: no"),
-        Remark("unreadable", "the reply was empty"),
-        Remark("without", "2 of 3 candidates are not there"),
+        ComponentWarning("failed", "refused: no"),
+        ComponentWarning("unparsed", "the reply was empty"),
+        ComponentWarning("skipped", "2 of 3 candidates are not there"),
     )
 
 

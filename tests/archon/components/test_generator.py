@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    Bounds,
     Candidate,
+    ComponentWarning,
+    Context,
+    CountRange,
     Message,
     Question,
-    Remark,
     Reply,
-    Scene,
     State,
 )
 from tests.builders import a_component, a_question, a_scene, asked, played
@@ -20,8 +20,8 @@ SYSTEM = Message("system", "Answer in French.")
 EARLIER = (Message("user", "Hello."), Message("assistant", "Good day."))
 QUERY = Message("user", "What is 2 + 2?")
 
-EMPTY = Remark("unreadable", "the reply was empty")
-CUT = Remark("cut", "a text ends where max_tokens did")
+EMPTY = ComponentWarning("unparsed", "the reply was empty")
+CUT = ComponentWarning("truncated", "a text ends where max_tokens did")
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7])
@@ -30,13 +30,13 @@ def test_it_asks_once_for_each_sample_in_one_round(samples):
 
     requests = asked(generator, a_scene())
 
-    assert [(r.slot, r.sample, r.again, r.form) for r in requests] == [
+    assert [(r.index, r.sample, r.reask, r.reply_format) for r in requests] == [
         (slot, slot, 0, None) for slot in range(samples)
     ]
     assert len({r.messages for r in requests}) == 1
-    assert generator.calls(3) == Bounds(samples, samples)
-    assert generator.most_calls(3) == 4 * samples
-    assert generator.leaves(3) == Bounds(samples, samples)
+    assert generator.call_count(3) == CountRange(samples, samples)
+    assert generator.max_call_count(3) == 4 * samples
+    assert generator.output_count(3) == CountRange(samples, samples)
 
 
 @pytest.mark.parametrize("shown", [(), ("one",), ("one", "two"), tuple("abcdefg")])
@@ -73,7 +73,7 @@ def test_it_never_looks_at_the_candidates(shown):
 )
 def test_it_sends_the_questions_own_system_message_or_else_the_usual_one(given, no_system, sent):
     generator = a_component("generator", no_system=no_system)
-    scene = Scene(Question("row-1", given), State(), "0.0")
+    scene = Context(Question("row-1", given), State(), "0.0")
 
     (request,) = asked(generator, scene)
 
@@ -82,7 +82,7 @@ def test_it_sends_the_questions_own_system_message_or_else_the_usual_one(given, 
 
 def test_its_candidates_are_named_after_the_calls_that_made_them():
     generator = a_component("generator", samples=3)
-    scene = Scene(a_question(), State(), "0.4")
+    scene = Context(a_question(), State(), "0.4")
 
     play = played(generator, scene, " one\n", "two", "three")
 
@@ -100,7 +100,7 @@ def test_it_asks_again_for_a_blank_reply_in_the_same_words():
     play = played(generator, a_scene(), "one", " \n", Reply(None), "two")
 
     first, second, third = play.rounds
-    assert [(r.slot, r.again) for r in (*first, *second, *third)] == [
+    assert [(r.index, r.reask) for r in (*first, *second, *third)] == [
         *((0, 0), (1, 0)),
         *((1, 1), (1, 2)),
     ]
@@ -117,28 +117,28 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
     assert play.contribution.candidates == (Candidate("1.0.0", "one"),)
     assert [len(requests) for requests in play.rounds] == [3, 1]
     assert play.remarks == (
-        Remark("failed", "refused: no"),
+        ComponentWarning("failed", "refused: no"),
         EMPTY,
         EMPTY,
-        Remark("without", "2 of 3 candidates are not there"),
+        ComponentWarning("skipped", "2 of 3 candidates are not there"),
     )
 
 
 def test_a_text_that_was_cut_off_is_a_candidate_and_is_told_of():
-    play = played(a_component("generator"), a_scene(), Reply("one, tw", finish="length"))
+    play = played(a_component("generator"), a_scene(), Reply("one, tw", finish_reason="length"))
 
     assert play.contribution.candidates == (Candidate("1.0.0", "one, tw"),)
     assert play.remarks == (CUT,)
 
 
 def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
-    play = played(a_component("generator"), a_scene(), Reply(" ", finish="length"))
+    play = played(a_component("generator"), a_scene(), Reply(" ", finish_reason="length"))
 
     assert len(play.rounds) == 1
     assert play.contribution.candidates == ()
     assert play.remarks == (
-        Remark("unreadable", "all of max_tokens went before a word"),
-        Remark("without", "1 of 1 candidates are not there"),
+        ComponentWarning("unparsed", "all of max_tokens went before a word"),
+        ComponentWarning("skipped", "1 of 1 candidates are not there"),
     )
 
 
@@ -150,7 +150,7 @@ def test_it_takes_any_text_as_it_is_and_ends(replies, retries):
 
     texts = [c.text for c in play.contribution.candidates or ()]
     blank = sum(not reply.strip() for reply in replies)
-    assert sum(map(len, play.rounds)) <= generator.most_calls(0)
+    assert sum(map(len, play.rounds)) <= generator.max_call_count(0)
     assert all(text.strip() == text for text in texts)
     assert set(texts) <= {reply.strip() for reply in replies}
     assert len(texts) == 3 or blank

@@ -2,8 +2,8 @@
 
 import pytest
 
-from archon_batch.archon import SCALES, Message, Question, Reply, Scene, State, read_tag
-from archon_batch.archon.components.judge import form
+from archon_batch.archon import SCALES, Context, Message, Question, Reply, State, parse_tag
+from archon_batch.archon.components.judge import verdict_format
 from tests.archon.components.gbnf import admits
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
@@ -13,7 +13,7 @@ def a_judge(**knobs):
 
 
 def alone(question=None):
-    return Scene(question or a_question("Which is better?"), State(), "0.0")
+    return Context(question or a_question("Which is better?"), State(), "0.0")
 
 
 def test_it_asks_once_and_leaves_its_verdict():
@@ -30,10 +30,10 @@ def test_it_asks_once_and_leaves_its_verdict():
 def test_it_is_asked_again_with_the_reason_and_in_the_end_has_no_verdict():
     play = played(a_judge(retries=2), alone(), "A, I think.")
 
-    assert [request.again for (request,) in play.rounds] == [0, 1, 2]
+    assert [request.reask for (request,) in play.rounds] == [0, 1, 2]
     assert "it must end with a line of one tag" in play.rounds[1][0].messages[-1].content
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.remarks] == ["unreadable"] * 3
+    assert [remark.kind for remark in play.remarks] == ["unparsed"] * 3
 
 
 def test_a_call_that_fails_leaves_no_verdict():
@@ -65,7 +65,7 @@ def test_it_carries_the_turns_before_its_question():
 
 @pytest.mark.parametrize("opinions", [(), candidates("long " * 900)])
 def test_what_does_not_fit_the_window_is_not_sent(opinions):
-    scene = Scene(a_question("long " * 900), State(opinions), "1.0", window=600)
+    scene = Context(a_question("long " * 900), State(opinions), "1.0", max_prompt_tokens=600)
 
     play = played(a_judge(), scene, "[[A>B]]")
 
@@ -77,10 +77,15 @@ def test_what_does_not_fit_the_window_is_not_sent(opinions):
 @pytest.mark.parametrize("scale", sorted(SCALES))
 @pytest.mark.parametrize("max_tokens", [4, 30, 2048])
 def test_its_form_admits_what_it_reads(scale, max_tokens):
-    held = form(scale, max_tokens)
+    held = verdict_format(scale, max_tokens)
 
-    for text in (held.example, held.worst or "", held.sized(200), held.sized(200, worst=True)):
-        read_tag(text, scale)
+    for text in (
+        held.example,
+        held.costliest_example or "",
+        held.padded_example(200),
+        held.padded_example(200, costliest=True),
+    ):
+        parse_tag(text, scale)
     for tag in SCALES[scale]:
         assert admits(held, f"[[{tag}]]")
     assert not admits(held, "A is better")

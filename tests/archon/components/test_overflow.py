@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from archon_batch.archon import Remark, Scene, State
-from archon_batch.archon.context_window import OverflowedError, estimated
+from archon_batch.archon import ComponentWarning, Context, State
+from archon_batch.archon.context_window import ContextOverflowError, estimate_tokens
 from tests.archon.components.playing import answered, ids, slots
 from tests.builders import a_component, a_question, asked, candidates, played
 
@@ -19,13 +19,13 @@ ALONE = ("generator", "unit_test_generator")
 
 
 def seeing(window, *, shown=CRITIQUED, query="What is 2 + 2?"):
-    return Scene(a_question(query), State(shown, TESTS), "1.0", window)
+    return Context(a_question(query), State(shown, TESTS), "1.0", window)
 
 
 def size(component, scene):
     """The tokens of the longest prompt that the component begins with, when all of it fits."""
     requests = asked(component, replace(scene, window=None))
-    return max(estimated(request.messages) for request in requests)
+    return max(estimate_tokens(request.messages) for request in requests)
 
 
 def shown_in(request):
@@ -34,7 +34,7 @@ def shown_in(request):
 
 
 @pytest.mark.parametrize("kind", [*LISTWISE, *ONE_BY_ONE, *ALONE])
-@pytest.mark.parametrize("overflow", ["error", "drop_last", "truncate"])
+@pytest.mark.parametrize("context_overflow", ["error", "drop_last", "truncate"])
 def test_a_prompt_that_just_fits_is_as_if_there_were_no_window(kind, overflow):
     component = a_component(kind, overflow=overflow)
     unbounded = seeing(None)
@@ -49,12 +49,14 @@ def test_whoever_must_not_shorten_a_prompt_raises(kind):
     component = a_component(kind, overflow="error")
     most = size(component, seeing(None))
 
-    with pytest.raises(OverflowedError, match=f"takes about {most:,} tokens, .* {most - 1:,}$"):
+    with pytest.raises(
+        ContextOverflowError, match=f"takes about {most:,} tokens, .* {most - 1:,}$"
+    ):
         asked(component, seeing(most - 1))
 
 
 def without(*remarks):
-    return [Remark("without", why) for why in remarks]
+    return [ComponentWarning("skipped", why) for why in remarks]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def without(*remarks):
         ("unit_test_generator", None, without("there are no unit tests")),
     ],
 )
-@pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
+@pytest.mark.parametrize("context_overflow", ["drop_last", "truncate"])
 @pytest.mark.parametrize("window", [9, -9])
 def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, overflow, window):
     knobs = {"top_k": 2} if kind in ("ranker", "unit_test_evaluator") else {}
@@ -85,7 +87,7 @@ def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, ove
     assert (None if play.contribution.candidates is None else ids(play)) == left
     assert play.contribution.unit_tests is None
     assert [remark for remark in play.remarks if remark in told] == told
-    about = [remark.why for remark in play.remarks if remark.kind == "overflow"]
+    about = [remark.why for remark in play.remarks if remark.kind == "context_overflow"]
     assert len(about) == times
     assert all(why.endswith("it is not sent") for why in about)
 
@@ -123,7 +125,7 @@ def test_a_ranker_puts_those_it_did_not_see_last():
     play = played(ranker, fitting(ranker, 2), "Answer: [2] > [1]")
 
     assert ids(play) == ["1", "0", "2"]
-    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
     assert "the last 1 of 3 candidates" in play.remarks[0].why
 
 
@@ -133,7 +135,7 @@ def test_a_critic_leaves_those_it_did_not_see_without_a_critique():
     play = played(critic, fitting(critic, 2), "[1] good\n[2] bad")
 
     assert play.contribution.critiques == {"0.0.0": "good", "0.0.1": "bad"}
-    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
 
 
 def test_the_parents_of_a_fused_candidate_are_those_that_were_seen():
@@ -142,7 +144,7 @@ def test_the_parents_of_a_fused_candidate_are_those_that_were_seen():
     play = played(fuser, fitting(fuser, 2), "fused")
 
     assert [c.parents for c in play.contribution.candidates or ()] == [("0.0.0", "0.0.1")] * 2
-    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
 
 
 @pytest.mark.parametrize("kind", [*LISTWISE, "verifier", "unit_test_evaluator"])
@@ -151,16 +153,20 @@ def test_what_is_cut_to_fit_is_cut_in_the_prompt_only(kind):
     whole = candidates(*TEXTS)
     cut = seeing(size(component, seeing(None, shown=whole)) - 30, shown=whole)
 
-    play = answered(component, cut, lambda request: request.form.example if request.form else "x")
+    play = answered(
+        component,
+        cut,
+        lambda request: request.reply_format.example if request.reply_format else "x",
+    )
 
     first = play.rounds[0][0]
     content = first.messages[-1].content
-    assert estimated(first.messages) <= (cut.window or 0)
+    assert estimate_tokens(first.messages) <= (cut.max_prompt_tokens or 0)
     assert TEXTS[0] not in content
     assert "a" * 100 in content
     kept = [c for c in play.contribution.candidates or () if not c.parents]
     assert all(candidate in whole for candidate in kept)
-    assert {remark.kind for remark in play.remarks} == {"overflow"}
+    assert {remark.kind for remark in play.remarks} == {"context_overflow"}
     assert all("is cut there" in remark.why for remark in play.remarks)
 
 
@@ -172,7 +178,7 @@ def test_one_candidate_that_does_not_fit_is_not_judged_and_the_others_are():
 
     assert slots(play) == [1, 2]
     assert ids(play) == ["1", "2", "0"]
-    assert set(play.contribution.tests) == {"0.0.1", "0.0.2"}
+    assert set(play.contribution.unit_test_results) == {"0.0.1", "0.0.2"}
 
 
 def test_a_long_argument_can_leave_no_room_for_a_verdict():
@@ -184,10 +190,10 @@ def test_a_long_argument_can_leave_no_room_for_a_verdict():
 
     assert slots(play) == [0, 2]
     assert [remark.kind for remark in play.remarks] == [
-        "overflow",
-        "overflow",
-        "without",
-        "without",
+        "context_overflow",
+        "context_overflow",
+        "skipped",
+        "skipped",
     ]
     assert "0.0.0 has no verdict" in play.remarks[2].why
 
@@ -201,8 +207,8 @@ def test_what_is_cut_for_a_verdict_only_is_told_too():
 
     (argue,), (judge,) = play.rounds
     assert [TEXTS[0] in request.messages[-1].content for request in (argue, judge)] == [True, False]
-    assert estimated(judge.messages) <= (scene.window or 0)
-    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert estimate_tokens(judge.messages) <= (scene.max_prompt_tokens or 0)
+    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
     assert play.contribution.candidates == one
 
 
@@ -213,4 +219,4 @@ def test_what_is_cut_for_a_verifier_s_argument_is_told_once_and_not_for_each_sam
 
     play = played(verifier, scene, *[""] * 9)
 
-    assert [remark.kind for remark in play.remarks].count("overflow") == 1
+    assert [remark.kind for remark in play.remarks].count("context_overflow") == 1

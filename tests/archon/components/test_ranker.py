@@ -9,21 +9,26 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    Bounds,
+    ComponentWarning,
+    Context,
+    CountRange,
     Message,
-    Remark,
     Reply,
-    Scene,
+    ReplyParseError,
     State,
-    UnreadableError,
 )
-from archon_batch.archon.components.ranker import form, form_json, read, read_order
+from archon_batch.archon.components.ranker import (
+    json_format,
+    parse_json_ranking,
+    parse_ranking,
+    text_format,
+)
 from tests.archon.components.gbnf import admits, language
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
-KEPT = Remark("without", "the candidates keep the order they came in")
+KEPT = ComponentWarning("skipped", "the candidates keep the order they came in")
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
@@ -33,13 +38,13 @@ def test_it_asks_once_about_all_candidates(count):
     (request,) = asked(ranker, a_scene(*(f"text {n}" for n in range(count))))
 
     content = request.messages[-1].content
-    assert (request.slot, request.sample, request.again) == (0, 0, 0)
+    assert (request.index, request.sample, request.reask) == (0, 0, 0)
     assert f"Below are {count} responses" in content
     assert f"from 1 to {count} exactly once" in content
     assert [content.count(f"\ntext {n}\n") for n in range(count)] == [1] * count
-    assert request.form == form(count)
-    assert ranker.calls(count) == Bounds(1, 1)
-    assert ranker.most_calls(count) == 4
+    assert request.reply_format == text_format(count)
+    assert ranker.call_count(count) == CountRange(1, 1)
+    assert ranker.max_call_count(count) == 4
 
 
 def test_it_asks_for_json_when_it_is_told_to():
@@ -47,12 +52,12 @@ def test_it_asks_for_json_when_it_is_told_to():
 
     assert '"order", a list that has every number from 1 to 3' in request.messages[-1].content
     assert "Answer:" not in request.messages[-1].content
-    assert request.form == form_json(3)
+    assert request.reply_format == json_format(3)
 
 
 @pytest.mark.parametrize(("top_k", "left"), [(None, 7), (1, 1), (7, 7), (9, 7)])
 def test_it_leaves_the_best_so_many(top_k, left):
-    assert a_component("ranker", top_k=top_k).leaves(7) == Bounds(left, left)
+    assert a_component("ranker", top_k=top_k).output_count(7) == CountRange(left, left)
 
 
 def test_it_carries_earlier_turns_without_their_system_message():
@@ -78,7 +83,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
 def test_it_shows_critiques_when_there_are_any_and_it_is_told_to(knobs, shown, followed):
     ranker = a_component("ranker", **knobs)
 
-    (request,) = asked(ranker, Scene(a_question(), State(shown), "2.0"))
+    (request,) = asked(ranker, Context(a_question(), State(shown), "2.0"))
 
     content = request.messages[-1].content
     assert ("followed by a critique" in content) is followed
@@ -120,7 +125,7 @@ def test_the_best_go_on_in_order(top_k, texts, knobs, reply):
     ],
 )
 def test_a_rough_reply_is_read(text):
-    assert read(text, 3) == (2, 1, 3)
+    assert parse_ranking(text, 3) == (2, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +146,8 @@ def test_a_rough_reply_is_read(text):
     ],
 )
 def test_a_bad_reply_is_refused_with_its_reason(text, why):
-    with pytest.raises(UnreadableError, match=why):
-        read(text, 3)
+    with pytest.raises(ReplyParseError, match=why):
+        parse_ranking(text, 3)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +164,8 @@ def test_a_bad_reply_is_refused_with_its_reason(text, why):
     ],
 )
 def test_a_bad_order_in_json_is_refused_with_its_reason(order, why):
-    with pytest.raises(UnreadableError, match=why):
-        read_order(json.dumps({"reasoning": "", "order": order}), 3)
+    with pytest.raises(ReplyParseError, match=why):
+        parse_json_ranking(json.dumps({"reasoning": "", "order": order}), 3)
 
 
 @given(text=st.text(), count=st.integers(1, 9))
@@ -168,8 +173,8 @@ def test_a_bad_order_in_json_is_refused_with_its_reason(order, why):
 @example(text="[" * 999 + "[1] >" * 99, count=2)
 def test_any_text_is_read_or_refused(text, count):
     try:
-        order = read(text, count)
-    except UnreadableError:
+        order = parse_ranking(text, count)
+    except ReplyParseError:
         return
 
     assert sorted(order) == list(range(1, count + 1))
@@ -182,7 +187,7 @@ def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
 
     play = played(ranker, a_scene("one", "two"), *replies)
 
-    refused = [remark for remark in play.remarks if remark.kind == "unreadable"]
+    refused = [remark for remark in play.remarks if remark.kind == "unparsed"]
     done = KEPT not in play.remarks
     assert len(play.rounds) <= 1 + retries
     assert len(refused) == len(play.rounds) - done
@@ -195,15 +200,15 @@ def test_it_asks_again_with_the_reason_and_then_keeps_the_order_it_found():
     play = played(ranker, a_scene("one", "two", "three"), "Answer: [3]", "no idea")
 
     (first,), (second,) = play.rounds
-    assert (first.again, second.again) == (0, 1)
+    assert (first.reask, second.reask) == (0, 1)
     assert second.messages[-1].content == (
         f"{first.messages[-1].content}\n\nAn earlier reply to this could not be used: "
         "it must name each of [1] to [3] exactly once. Keep to the form that is asked for above."
     )
     assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
     assert play.remarks == (
-        Remark("unreadable", "it must name each of [1] to [3] exactly once"),
-        Remark("unreadable", 'it has no line such as "Answer: [2] > [1]"'),
+        ComponentWarning("unparsed", "it must name each of [1] to [3] exactly once"),
+        ComponentWarning("unparsed", 'it has no line such as "Answer: [2] > [1]"'),
         KEPT,
     )
 
@@ -215,26 +220,26 @@ def test_a_failed_call_is_not_asked_again():
 
     assert len(play.rounds) == 1
     assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
-    assert play.remarks == (Remark("failed", "refused: no"), KEPT)
+    assert play.remarks == (ComponentWarning("failed", "refused: no"), KEPT)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_its_grammar_admits_every_order_and_nothing_else(count):
-    admitted = language(form(count))
+    admitted = language(text_format(count))
 
     orders = itertools.permutations(range(1, count + 1))
-    assert sorted(read(text, count) for text in admitted) == sorted(orders)
+    assert sorted(parse_ranking(text, count) for text in admitted) == sorted(orders)
     assert len(set(admitted)) == len(admitted)
-    assert form(count).example in admitted
+    assert text_format(count).example in admitted
 
 
 @pytest.mark.parametrize("count", [5, 7, 9, 20])
 def test_its_grammar_admits_its_example(count):
-    shape = form(count)
+    shape = text_format(count)
 
     assert admits(shape, shape.example)
-    assert sorted(read(shape.example, count)) == list(range(1, count + 1))
+    assert sorted(parse_ranking(shape.example, count)) == list(range(1, count + 1))
 
 
 def test_the_grammar_of_many_candidates_stays_small():
-    assert max(len(form(count).grammar or "") for count in (8, 9, 100)) < 60_000
+    assert max(len(text_format(count).grammar or "") for count in (8, 9, 100)) < 60_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Form, Scene, State, UnreadableError
+from archon_batch.archon import Context, ReplyFormat, ReplyParseError, State
 from archon_batch.archon.components import (
     critic,
     ranker,
@@ -26,7 +26,7 @@ from tests.builders import a_component, a_question, candidates
 class Shape:
     """A form and its reader, at several sizes."""
 
-    form: Callable[[int], Form]
+    form: Callable[[int], ReplyFormat]
     read: Callable[[str, int], object]
     #: How many candidates or tests a reply is about.
     counts: tuple[int, ...] = (1, 2, 9, 50)
@@ -39,28 +39,28 @@ def _verdicts(count):
 
 
 SHAPES = {
-    "critic": Shape(lambda n: critic.form(n, 2048), critic.read),
-    "critic, json": Shape(critic.form_json, critic.read_critiques),
-    "ranker": Shape(ranker.form, ranker.read),
-    "ranker, json": Shape(ranker.form_json, ranker.read_order),
+    "critic": Shape(lambda n: critic.text_format(n, 2048), critic.parse_critiques),
+    "critic, json": Shape(critic.json_format, critic.parse_json_critiques),
+    "ranker": Shape(ranker.text_format, ranker.parse_ranking),
+    "ranker, json": Shape(ranker.json_format, ranker.parse_json_ranking),
     "verifier": Shape(
-        lambda _: verifier.form(2048), lambda text, _: verifier.read(text), (1,), lambda _: (True, False)
+        lambda _: verifier.text_format(2048), lambda text, _: verifier.parse_verdict(text), (1,), lambda _: (True, False)
     ),
     "verifier, json": Shape(
-        lambda _: verifier._FORM,
-        lambda text, _: verifier.read_finding(text),
+        lambda _: verifier._JSON_FORMAT,
+        lambda text, _: verifier.parse_json_verdict(text),
         (1,),
         lambda _: (True, False),
     ),
-    "unit_test_generator": Shape(unit_test_generator.form, unit_test_generator.read),
+    "unit_test_generator": Shape(unit_test_generator.text_format, unit_test_generator.parse_tests),
     "unit_test_generator, json": Shape(
-        unit_test_generator.form_json, unit_test_generator.read_tests
+        unit_test_generator.json_format, unit_test_generator.parse_json_tests
     ),
     "unit_test_evaluator": Shape(
-        lambda n: unit_test_evaluator.form(n, 2048), unit_test_evaluator.read, readings=_verdicts
+        lambda n: unit_test_evaluator.text_format(n, 2048), unit_test_evaluator.parse_results, readings=_verdicts
     ),
     "unit_test_evaluator, json": Shape(
-        unit_test_evaluator.form_json, unit_test_evaluator.read_results, readings=_verdicts
+        unit_test_evaluator.json_format, unit_test_evaluator.parse_json_results, readings=_verdicts
     ),
 }  # fmt: skip
 
@@ -86,7 +86,7 @@ def refusal(shape, text):
     """Why the text is refused; nothing else may be raised."""
     try:
         shape.read(text, 2)
-    except UnreadableError as error:
+    except ReplyParseError as error:
         return str(error)
     return "it is read"
 
@@ -163,8 +163,10 @@ def test_a_component_works_with_what_stands_in_for_its_replies(kind, words):
 
     play = answered(
         a_component(kind, format=words),
-        Scene(a_question(), state, "1.0"),
-        lambda request: request.form.sized(0) if request.form else "It holds.",
+        Context(a_question(), state, "1.0"),
+        lambda request: (
+            request.reply_format.padded_example(0) if request.reply_format else "It holds."
+        ),
     )
 
     assert play.rounds

@@ -8,20 +8,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
-    Bounds,
+    ComponentWarning,
+    Context,
+    CountRange,
     Message,
-    Remark,
     Reply,
-    Scene,
+    ReplyParseError,
     State,
-    UnreadableError,
-    Verdict,
+    UnitTestResult,
 )
 from archon_batch.archon.components.unit_test_evaluator import (
-    form,
-    form_json,
-    read,
-    read_results,
+    json_format,
+    parse_json_results,
+    parse_results,
+    text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import answered, ids, slots
@@ -33,7 +33,7 @@ RUBBISH = "They all do."
 
 
 def with_tests(*texts, tests=TESTS, question=None):
-    return Scene(question or a_question(), State(candidates(*texts), tests), "1.0")
+    return Context(question or a_question(), State(candidates(*texts), tests), "1.0")
 
 
 def lines(*passed):
@@ -53,7 +53,7 @@ def judge(*verdicts, samples=1):
 
 
 def no_verdict(on):
-    return Remark("without", f"0.0.{on} has no verdict, and passes no unit test")
+    return ComponentWarning("skipped", f"0.0.{on} has no verdict, and passes no unit test")
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -72,8 +72,8 @@ def test_it_makes_a_call_for_each_sample_of_each_candidate_that_it_looks_at(
     wanted = count if first_k is None else min(first_k, count)
     assert sorted(fewest) == list(range(samples * wanted))
     assert sorted(most) == list(range(samples * count))
-    assert evaluator.calls(count) == Bounds(samples * wanted, samples * count)
-    assert evaluator.most_calls(count) == 3 * samples * count
+    assert evaluator.call_count(count) == CountRange(samples * wanted, samples * count)
+    assert evaluator.max_call_count(count) == 3 * samples * count
 
 
 def test_it_asks_about_one_candidate_and_all_tests_at_a_time():
@@ -81,11 +81,11 @@ def test_it_asks_about_one_candidate_and_all_tests_at_a_time():
 
     (requests,) = played(evaluator, with_tests("one", "two"), lines(True, True)).rounds
 
-    assert [(r.slot, r.sample, r.again) for r in requests] == [
+    assert [(r.index, r.sample, r.reask) for r in requests] == [
         *((0, 0, 0), (1, 1, 0)),
         *((2, 0, 0), (3, 1, 0)),
     ]
-    assert {r.form for r in requests} == {form(2, 99)}
+    assert {r.reply_format for r in requests} == {text_format(2, 99)}
     assert requests[0].messages == requests[1].messages
     for request, own, other in ((requests[0], "one", "two"), (requests[2], "two", "one")):
         content = request.messages[-1].content
@@ -132,7 +132,7 @@ def test_those_that_pass_most_go_on_first(verdicts, order, top_k):
     play = answered(evaluator, with_tests("a", "b", "c"), judge(*verdicts))
 
     assert ids(play) == list(order[:top_k])
-    assert evaluator.leaves(3) == Bounds(top_k or 3, top_k or 3)
+    assert evaluator.output_count(3) == CountRange(top_k or 3, top_k or 3)
     assert play.remarks == ()
 
 
@@ -141,9 +141,9 @@ def test_verdicts_and_scores_are_bound_to_their_candidates():
         a_component(KIND, top_k=1), with_tests("a", "b"), judge((False, True), (True, True))
     )
 
-    assert play.contribution.tests == {
-        "0.0.0": (Verdict("It is short.", False), Verdict("It is right.", True)),
-        "0.0.1": (Verdict("It is short.", True), Verdict("It is right.", True)),
+    assert play.contribution.unit_test_results == {
+        "0.0.0": (UnitTestResult("It is short.", False), UnitTestResult("It is right.", True)),
+        "0.0.1": (UnitTestResult("It is short.", True), UnitTestResult("It is right.", True)),
     }
     assert play.contribution.scores == {"0.0.0": {"unit_tests": 0.5}, "0.0.1": {"unit_tests": 1.0}}
 
@@ -172,7 +172,7 @@ def test_it_stops_at_first_k_and_goes_by_top_k_only_when_it_does_not_get_there(
     ranked = sorted(range(count), key=lambda place: -sum(verdicts[place]))[:top_k]
     assert sorted(slots(play)) == list(range(looked))
     assert ids(play) == [str(n) for n in (passing if len(passing) == first_k else ranked)]
-    leaves = evaluator.leaves(count)
+    leaves = evaluator.output_count(count)
     assert leaves.low <= len(ids(play)) <= leaves.high
 
 
@@ -183,7 +183,7 @@ def test_as_many_candidates_are_evaluated_at_once_as_are_still_wanting():
         a_component(KIND, first_k=3), with_tests(*"abcdef"), judge(good, bad, good, bad, good, good)
     )
 
-    assert [[r.slot for r in requests] for requests in play.rounds] == [[0, 1, 2], [3], [4]]
+    assert [[r.index for r in requests] for requests in play.rounds] == [[0, 1, 2], [3], [4]]
     assert ids(play) == ["0", "2", "4"]
 
 
@@ -204,7 +204,7 @@ def test_more_than_half_of_the_evaluations_that_can_be_read_decide_on_each_test(
 
     play = played(evaluator, with_tests("one"), *replies)
 
-    told = play.contribution.tests["0.0.0"]
+    told = play.contribution.unit_test_results["0.0.0"]
     assert tuple(one.passed for one in told) == verdict
     assert no_verdict(0) not in play.remarks
 
@@ -212,8 +212,8 @@ def test_more_than_half_of_the_evaluations_that_can_be_read_decide_on_each_test(
 @pytest.mark.parametrize(
     ("replies", "asked_for", "remarks"),
     [
-        ([Reply(None, failure="lost")], [0], [Remark("failed", "lost")]),
-        (["", " "], [0, 0], [Remark("unreadable", "the reply was empty")] * 2),
+        ([Reply(None, failure="lost")], [0], [ComponentWarning("failed", "lost")]),
+        (["", " "], [0, 0], [ComponentWarning("unparsed", "the reply was empty")] * 2),
     ],
 )
 def test_without_an_evaluation_a_candidate_passes_no_test(replies, asked_for, remarks):
@@ -221,7 +221,7 @@ def test_without_an_evaluation_a_candidate_passes_no_test(replies, asked_for, re
 
     assert slots(play) == asked_for
     assert ids(play) == ["0"]
-    assert (play.contribution.tests, play.contribution.scores) == ({}, {})
+    assert (play.contribution.unit_test_results, play.contribution.scores) == ({}, {})
     assert play.remarks == (*remarks, no_verdict(0))
 
 
@@ -237,7 +237,7 @@ def test_whoever_has_no_verdict_is_as_one_that_passes_no_test_and_no_score_moves
         f"0.0.{1 - lost}": {"unit_tests": 0.0},
         "0.0.2": {"unit_tests": 1.0},
     }
-    assert play.remarks == (Remark("failed", "lost"), no_verdict(lost))
+    assert play.remarks == (ComponentWarning("failed", "lost"), no_verdict(lost))
 
 
 def test_it_asks_again_with_the_reason():
@@ -248,10 +248,10 @@ def test_it_asks_again_with_the_reason():
         'it must end with 2 lines such as "Unit Test #1: [Passed]", '
         "one for each unit test from 1 to 2"
     )
-    assert (second.slot, second.again) == (first.slot, 1)
+    assert (second.index, second.reask) == (first.index, 1)
     assert second.messages[-1].content.startswith(first.messages[-1].content)
     assert why in second.messages[-1].content
-    assert play.remarks == (Remark("unreadable", why),)
+    assert play.remarks == (ComponentWarning("unparsed", why),)
 
 
 @pytest.mark.parametrize("top_k", [None, 1])
@@ -261,7 +261,7 @@ def test_without_unit_tests_it_asks_nothing_and_says_so(top_k):
     assert play.rounds == []
     assert ids(play) == ["0", "1"][:top_k]
     why = "there are no unit tests; the candidates keep their order"
-    assert play.remarks == (Remark("without", why),)
+    assert play.remarks == (ComponentWarning("skipped", why),)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_without_unit_tests_it_asks_nothing_and_says_so(top_k):
     ],
 )
 def test_the_verdicts_that_a_text_ends_with_are_read(text):
-    assert read(text, 2) == (True, False)
+    assert parse_results(text, 2) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -302,16 +302,16 @@ def test_the_verdicts_that_a_text_ends_with_are_read(text):
     ],
 )
 def test_a_text_that_does_not_end_with_a_verdict_on_each_test_is_refused(text):
-    with pytest.raises(UnreadableError, match="it must end with 2 lines"):
-        read(text, 2)
+    with pytest.raises(ReplyParseError, match="it must end with 2 lines"):
+        parse_results(text, 2)
 
 
 @pytest.mark.parametrize("count", [1, 100, 10_000])
 def test_any_number_of_tests_can_be_evaluated(count):
     passed = [n % 3 == 0 for n in range(count)]
 
-    assert read(lines(*passed), count) == tuple(passed)
-    assert read_results(in_json(*passed), count) == tuple(passed)
+    assert parse_results(lines(*passed), count) == tuple(passed)
+    assert parse_json_results(in_json(*passed), count) == tuple(passed)
 
 
 @pytest.mark.parametrize(
@@ -331,10 +331,10 @@ def test_verdicts_in_json_are_read(text, passed):
     play = played(a_component(KIND, format="json"), with_tests("one"), text)
 
     ((request,),) = play.rounds
-    assert request.form == form_json(2)
+    assert request.reply_format == json_format(2)
     assert "a list of 2 objects" in request.messages[-1].content
     assert "Unit Test #1" not in request.messages[-1].content
-    assert tuple(one.passed for one in play.contribution.tests["0.0.0"]) == passed
+    assert tuple(one.passed for one in play.contribution.unit_test_results["0.0.0"]) == passed
 
 
 @pytest.mark.parametrize(
@@ -350,8 +350,8 @@ def test_verdicts_in_json_are_read(text, passed):
     ],
 )
 def test_bad_verdicts_in_json_are_refused_with_their_reason(text, why):
-    with pytest.raises(UnreadableError, match=why):
-        read_results(text, 2)
+    with pytest.raises(ReplyParseError, match=why):
+        parse_json_results(text, 2)
 
 
 @given(
@@ -374,7 +374,7 @@ def test_it_ends_with_candidates_whatever_the_replies(
     play = played(evaluator, with_tests("a", "b", "c"), *replies)
 
     left = ids(play)
-    assert len(slots(play)) <= evaluator.most_calls(3)
+    assert len(slots(play)) <= evaluator.max_call_count(3)
     assert len(set(left)) == len(left) > 0
     assert len(left) in {top_k or 3, first_k or 3}
 
@@ -382,21 +382,21 @@ def test_it_ends_with_candidates_whatever_the_replies(
 @pytest.mark.parametrize("count", [1, 2, 7, 100])
 @pytest.mark.parametrize("max_tokens", [1, 64, 2048])
 def test_its_grammar_admits_its_verdicts(count, max_tokens):
-    shape = form(count, max_tokens)
+    shape = text_format(count, max_tokens)
 
     assert admits(shape, shape.example)
-    assert admits(shape, shape.worst or "")
-    assert read(shape.example, count) == (True,) * count
-    assert read(shape.worst or "", count) == (False,) * count
+    assert admits(shape, shape.costliest_example or "")
+    assert parse_results(shape.example, count) == (True,) * count
+    assert parse_results(shape.costliest_example or "", count) == (False,) * count
 
 
 @given(data=st.data(), count=st.integers(1, 4), room=st.integers(16, 300))
 def test_what_its_grammar_admits_is_read_and_ends_in_time(data, count, room):
     max_tokens = len(lines(*[True] * count)) + room
 
-    text = data.draw(st.from_regex(as_regex(form(count, max_tokens)), fullmatch=True))
+    text = data.draw(st.from_regex(as_regex(text_format(count, max_tokens)), fullmatch=True))
 
-    assert len(read(text, count)) == count
+    assert len(parse_results(text, count)) == count
     assert len(text) <= max_tokens
 
 
@@ -406,7 +406,7 @@ def test_its_grammar_leaves_as_much_room_for_reasons_as_there_is(max_tokens):
     most = max_tokens - len(f"\n{verdicts}")
 
     admitted = [
-        n for n in range(max_tokens) if admits(form(2, max_tokens), f"{'x' * n}\n{verdicts}")
+        n for n in range(max_tokens) if admits(text_format(2, max_tokens), f"{'x' * n}\n{verdicts}")
     ]
 
     assert admitted == list(range(1, most + 1))

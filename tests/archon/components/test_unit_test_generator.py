@@ -6,19 +6,27 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Bounds, Message, Remark, Reply, Scene, State, UnreadableError
+from archon_batch.archon import (
+    ComponentWarning,
+    Context,
+    CountRange,
+    Message,
+    Reply,
+    ReplyParseError,
+    State,
+)
 from archon_batch.archon.components.unit_test_generator import (
-    form,
-    form_json,
-    read,
-    read_tests,
+    json_format,
+    parse_json_tests,
+    parse_tests,
+    text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import slots
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
 KIND = "unit_test_generator"
-NONE = Remark("without", "there are no unit tests")
+NONE = ComponentWarning("skipped", "there are no unit tests")
 TESTS = ("It names a city.", "It names a year.")
 
 
@@ -33,31 +41,31 @@ def test_it_asks_once_for_each_sample_whatever_candidates_there_are(samples, cou
 
     requests = asked(generator, a_scene(*(f"text {n}" for n in range(count))))
 
-    assert [(r.slot, r.sample, r.again) for r in requests] == [(n, n, 0) for n in range(samples)]
+    assert [(r.index, r.sample, r.reask) for r in requests] == [(n, n, 0) for n in range(samples)]
     assert len({r.messages for r in requests}) == 1
     assert "text 0" not in requests[0].messages[-1].content
-    assert generator.calls(count) == Bounds(samples, samples)
-    assert generator.most_calls(count) == 3 * samples
-    assert generator.leaves(count) == Bounds(count, count)
+    assert generator.call_count(count) == CountRange(samples, samples)
+    assert generator.max_call_count(count) == 3 * samples
+    assert generator.output_count(count) == CountRange(count, count)
 
 
 @pytest.mark.parametrize(
     ("cap", "wanted"),
     [(None, "Write unit tests that"), (1, "exactly 1 unit test that"), (5, "exactly 5 unit tests")],
 )
-@pytest.mark.parametrize(("words", "shape"), [("text", form), ("json", form_json)])
+@pytest.mark.parametrize(("words", "shape"), [("text", text_format), ("json", json_format)])
 def test_it_asks_for_so_many_tests_in_the_form_that_it_is_told(cap, wanted, words, shape):
     (request,) = asked(a_component(KIND, unit_test_cap=cap, format=words), a_scene())
 
     content = request.messages[-1].content
     assert wanted in content
     assert ('key, "tests"' in content) is (words == "json")
-    assert request.form == shape(cap)
+    assert request.reply_format == shape(cap)
 
 
 def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_tests():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
-    scene = Scene(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
+    scene = Context(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
 
     (request,) = asked(a_component(KIND), scene)
 
@@ -92,14 +100,14 @@ def test_a_sample_that_fails_is_told_of_and_the_others_stand():
     play = played(generator, a_scene(), "no", Reply(None, failure="lost"), told(*TESTS))
 
     assert play.contribution.unit_tests == TESTS
-    assert [remark.kind for remark in play.remarks] == ["unreadable", "failed"]
+    assert [remark.kind for remark in play.remarks] == ["unparsed", "failed"]
 
 
 @pytest.mark.parametrize(
     ("replies", "asked_for", "kinds"),
     [
         ([Reply(None, failure="lost")], [0], ["failed"]),
-        (["", "Tests?"], [0, 0], ["unreadable", "unreadable"]),
+        (["", "Tests?"], [0, 0], ["unparsed", "unparsed"]),
     ],
 )
 def test_without_a_reply_that_can_be_read_there_are_no_tests(replies, asked_for, kinds):
@@ -116,10 +124,10 @@ def test_it_asks_again_with_the_reason():
 
     (first,), (second,) = play.rounds
     why = "there must be exactly 2 tests, and there are 1"
-    assert (second.slot, second.again) == (first.slot, 1)
+    assert (second.index, second.reask) == (first.index, 1)
     assert why in second.messages[-1].content
     assert play.contribution.unit_tests == TESTS
-    assert play.remarks == (Remark("unreadable", why),)
+    assert play.remarks == (ComponentWarning("unparsed", why),)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +142,7 @@ def test_it_asks_again_with_the_reason():
 )
 @pytest.mark.parametrize("cap", [None, 2])
 def test_a_list_is_read(text, cap):
-    assert read(text, cap) == TESTS
+    assert parse_tests(text, cap) == TESTS
 
 
 @pytest.mark.parametrize(
@@ -153,20 +161,20 @@ def test_a_list_is_read(text, cap):
     ],
 )
 def test_another_reply_is_refused_with_its_reason(text, cap, why):
-    with pytest.raises(UnreadableError, match=why):
-        read(text, cap)
+    with pytest.raises(ReplyParseError, match=why):
+        parse_tests(text, cap)
 
 
 @pytest.mark.parametrize("text", [told(*TESTS), '{"tests": []}', '{"tests": ["a"], "more": 1}'])
 def test_another_object_is_refused(text):
-    with pytest.raises(UnreadableError):
-        read_tests(text, None)
+    with pytest.raises(ReplyParseError):
+        parse_json_tests(text, None)
 
 
 def test_a_hundred_tests_are_not_too_many():
     tests = tuple(map(str, range(100)))
 
-    assert read(told(*tests), None) == read(told(*tests), 100) == tests
+    assert parse_tests(told(*tests), None) == parse_tests(told(*tests), 100) == tests
 
 
 @given(
@@ -182,24 +190,24 @@ def test_it_ends_whatever_the_replies(replies, samples, retries, cap, form):
 
     play = played(generator, a_scene(), *replies)
 
-    assert len(slots(play)) <= generator.most_calls(0)
+    assert len(slots(play)) <= generator.max_call_count(0)
     assert (NONE in play.remarks) is (play.contribution.unit_tests is None)
 
 
 @pytest.mark.parametrize("cap", [None, 1, 2, 5, 100])
 def test_its_grammar_admits_its_example(cap):
-    shape = form(cap)
+    shape = text_format(cap)
 
     assert admits(shape, shape.example)
-    assert len(read(shape.example, cap)) == (cap or 5)
-    assert len(read_tests(form_json(cap).example, cap)) == (cap or 5)
+    assert len(parse_tests(shape.example, cap)) == (cap or 5)
+    assert len(parse_json_tests(json_format(cap).example, cap)) == (cap or 5)
 
 
 @given(data=st.data(), cap=st.none() | st.integers(1, 4))
 def test_what_its_grammar_admits_is_read(data, cap):
-    text = data.draw(st.from_regex(as_regex(form(cap)), fullmatch=True))
+    text = data.draw(st.from_regex(as_regex(text_format(cap)), fullmatch=True))
 
-    assert 1 <= len(read(text, cap)) <= (cap or 10)
+    assert 1 <= len(parse_tests(text, cap)) <= (cap or 10)
 
 
 READY = {
@@ -215,11 +223,11 @@ READY = {
 @pytest.mark.parametrize("kind", READY)
 def test_later_components_are_told_the_tests_with_the_request_and_the_row_is_not(kind):
     question = a_question("Where was it?")
-    before = Scene(question, State(candidates("one")), "1.0")
+    before = Context(question, State(candidates("one")), "1.0")
     play = played(a_component(KIND), before, told(*TESTS))
-    after = State(candidates("one")).after([play.contribution])
+    after = State(candidates("one")).apply([play.contribution])
 
-    (request,) = asked(a_component(kind, **READY[kind]), Scene(question, after, "2.0"))
+    (request,) = asked(a_component(kind, **READY[kind]), Context(question, after, "2.0"))
 
     listed = "Where was it?\n\nA good response passes these unit tests, and does not mention them:"
     assert f"{listed}\n\n1. It names a city.\n2. It names a year." in request.messages[-1].content

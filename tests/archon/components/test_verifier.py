@@ -6,20 +6,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Bounds, Message, Remark, Reply, Scene, State, UnreadableError
-from archon_batch.archon.components.verifier import form, read, read_finding
+from archon_batch.archon import (
+    ComponentWarning,
+    Context,
+    CountRange,
+    Message,
+    Reply,
+    ReplyParseError,
+    State,
+)
+from archon_batch.archon.components.verifier import parse_json_verdict, parse_verdict, text_format
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import answered, ids, slots
 from tests.builders import a_component, a_question, a_scene, asked, candidates, played
 
 YES, NO, RUBBISH = "It holds.\n[Correct]", "It does not.\n[Incorrect]", "Who knows?"
 WHY = "it must end with a line of either [Correct] or [Incorrect]"
-REFUSED = Remark("unreadable", WHY)
-ALL_GO_ON = Remark("without", "no candidate is found correct; all of them go on")
+REFUSED = ComponentWarning("unparsed", WHY)
+ALL_GO_ON = ComponentWarning("skipped", "no candidate is found correct; all of them go on")
 
 
 def no_verdict(on):
-    return Remark("without", f"0.0.{on} has no verdict, and is not verified")
+    return ComponentWarning("skipped", f"0.0.{on} has no verdict, and is not verified")
 
 
 def judge(*verdicts, samples=1):
@@ -48,9 +56,9 @@ def test_it_makes_two_calls_for_each_sample_of_each_candidate_that_it_looks_at(
     wanted = count if first_k is None else min(first_k, count)
     assert sorted(fewest) == list(range(2 * samples * wanted))
     assert sorted(most) == list(range(2 * samples * count))
-    assert verifier.calls(count) == Bounds(2 * samples * wanted, 2 * samples * count)
-    assert verifier.most_calls(count) == 3 * 2 * samples * count
-    assert verifier.leaves(count) == Bounds(1, count)
+    assert verifier.call_count(count) == CountRange(2 * samples * wanted, 2 * samples * count)
+    assert verifier.max_call_count(count) == 3 * 2 * samples * count
+    assert verifier.output_count(count) == CountRange(1, count)
 
 
 def test_it_asks_for_an_argument_first_and_then_for_a_verdict_on_it():
@@ -59,9 +67,14 @@ def test_it_asks_for_an_argument_first_and_then_for_a_verdict_on_it():
     play = played(verifier, a_scene("one", "two"), "weak", "strong", YES)
 
     arguments, verdicts = play.rounds
-    assert [(r.slot, r.sample, r.again) for r in arguments] == [(0, 0, 0), (2, 0, 0)]
-    assert [(r.slot, r.sample, r.again) for r in verdicts] == [(1, 0, 0), (3, 0, 0)]
-    assert [r.form for r in (*arguments, *verdicts)] == [None, None, form(99), form(99)]
+    assert [(r.index, r.sample, r.reask) for r in arguments] == [(0, 0, 0), (2, 0, 0)]
+    assert [(r.index, r.sample, r.reask) for r in verdicts] == [(1, 0, 0), (3, 0, 0)]
+    assert [r.reply_format for r in (*arguments, *verdicts)] == [
+        None,
+        None,
+        text_format(99),
+        text_format(99),
+    ]
     for request, own, other, argument in zip(
         verdicts, ("one", "two"), ("two", "one"), ("weak", "strong"), strict=True
     ):
@@ -76,7 +89,7 @@ def test_each_sample_is_a_call_of_its_own_with_an_argument_of_its_own():
     play = played(verifier, a_scene("one"), "weak", "strong", YES)
 
     arguments, verdicts = play.rounds
-    assert [(r.slot, r.sample) for r in (*arguments, *verdicts)] == [
+    assert [(r.index, r.sample) for r in (*arguments, *verdicts)] == [
         *((0, 0), (2, 1)),
         *((1, 0), (3, 1)),
     ]
@@ -138,7 +151,7 @@ def test_as_many_candidates_are_judged_at_once_as_are_still_wanting():
         verifier, a_scene(*"abcdefg"), judge(True, False, False, True, False, True, True)
     )
 
-    waves = [[r.slot // 2 for r in requests] for requests in play.rounds[::2]]
+    waves = [[r.index // 2 for r in requests] for requests in play.rounds[::2]]
     assert waves == [[0, 1, 2], [3, 4], [5]]
     assert ids(play) == ["0", "3", "5"]
 
@@ -162,7 +175,7 @@ def test_more_than_half_of_the_votes_that_can_be_read_must_say_so(votes, share, 
 
     assert play.contribution.scores == {"0.0.0": {"verified": share}}
     assert (ALL_GO_ON in play.remarks) is not passes
-    assert [r.why for r in play.remarks if r.kind == "unreadable"] == [WHY] * votes.count(RUBBISH)
+    assert [r.why for r in play.remarks if r.kind == "unparsed"] == [WHY] * votes.count(RUBBISH)
 
 
 def test_whoever_has_no_verdict_does_not_go_on_beside_one_found_correct():
@@ -178,9 +191,9 @@ def test_whoever_has_no_verdict_does_not_go_on_beside_one_found_correct():
 @pytest.mark.parametrize(
     ("replies", "asked_for", "remarks"),
     [
-        ([Reply(None, failure="refused: no")], [0], [Remark("failed", "refused: no")]),
-        ([" ", " "], [0, 0], [Remark("unreadable", "the reply was empty")] * 2),
-        (["why", Reply(None, failure="lost")], [0, 1], [Remark("failed", "lost")]),
+        ([Reply(None, failure="refused: no")], [0], [ComponentWarning("failed", "refused: no")]),
+        ([" ", " "], [0, 0], [ComponentWarning("unparsed", "the reply was empty")] * 2),
+        (["why", Reply(None, failure="lost")], [0, 1], [ComponentWarning("failed", "lost")]),
         (["why", RUBBISH, RUBBISH], [0, 1, 1], [REFUSED, REFUSED]),
     ],
 )
@@ -197,14 +210,16 @@ def test_a_blank_argument_is_asked_again_in_the_same_words_and_a_bad_verdict_wit
     play = played(a_component("verifier"), a_scene("one"), "", "why", RUBBISH, YES)
 
     (first,), (second,), (third,), (fourth,) = play.rounds
-    assert (second.again, second.messages) == (1, first.messages)
-    assert (fourth.again, fourth.slot) == (1, third.slot)
+    assert (second.reask, second.messages) == (1, first.messages)
+    assert (fourth.reask, fourth.index) == (1, third.index)
     assert WHY in fourth.messages[-1].content
-    assert play.remarks == (Remark("unreadable", "the reply was empty"), REFUSED)
+    assert play.remarks == (ComponentWarning("unparsed", "the reply was empty"), REFUSED)
 
 
 def test_an_argument_that_was_cut_off_is_still_one():
-    play = played(a_component("verifier"), a_scene("one"), Reply("it is", finish="length"), YES)
+    play = played(
+        a_component("verifier"), a_scene("one"), Reply("it is", finish_reason="length"), YES
+    )
 
     assert ids(play) == ["0"]
     assert play.remarks == ()
@@ -227,7 +242,7 @@ def test_an_argument_that_was_cut_off_is_still_one():
     ],
 )
 def test_the_verdict_that_a_text_ends_with_is_read(text, correct):
-    assert read(text) is correct
+    assert parse_verdict(text) is correct
 
 
 @pytest.mark.parametrize(
@@ -246,8 +261,8 @@ def test_the_verdict_that_a_text_ends_with_is_read(text, correct):
     ],
 )
 def test_a_text_that_ends_with_no_single_verdict_is_refused(text):
-    with pytest.raises(UnreadableError, match=re.escape(WHY)):
-        read(text)
+    with pytest.raises(ReplyParseError, match=re.escape(WHY)):
+        parse_verdict(text)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +279,8 @@ def test_a_text_that_ends_with_no_single_verdict_is_refused(text):
     ],
 )
 def test_a_verdict_that_its_line_denies_is_refused(text):
-    with pytest.raises(UnreadableError, match="what the response is not"):
-        read(text)
+    with pytest.raises(ReplyParseError, match="what the response is not"):
+        parse_verdict(text)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +294,7 @@ def test_a_verdict_that_its_line_denies_is_refused(text):
 def test_a_verdict_in_json_is_read(text, correct):
     play = played(a_component("verifier", format="json"), a_scene("one"), "why", text)
 
-    assert read_finding(text) is correct
+    assert parse_json_verdict(text) is correct
     assert play.contribution.scores == {"0.0.0": {"verified": float(correct)}}
     assert '"correct", true or false' in play.rounds[1][0].messages[-1].content
 
@@ -292,8 +307,8 @@ def test_a_verdict_in_json_is_read(text, correct):
     ],
 )
 def test_a_bad_verdict_in_json_is_refused(text):
-    with pytest.raises(UnreadableError):
-        read_finding(text)
+    with pytest.raises(ReplyParseError):
+        parse_json_verdict(text)
 
 
 @given(
@@ -312,31 +327,34 @@ def test_it_ends_with_candidates_whatever_the_replies(replies, samples, retries,
     play = played(verifier, a_scene("a", "b", "c"), *replies)
 
     left = ids(play)
-    assert len(slots(play)) <= verifier.most_calls(3)
+    assert len(slots(play)) <= verifier.max_call_count(3)
     assert left == sorted(set(left)) != []
     assert len(left) <= (first_k or 3) or ALL_GO_ON in play.remarks
 
 
 @pytest.mark.parametrize("max_tokens", [5, 12, 13, 64, 2048])
 def test_its_grammar_admits_its_verdicts(max_tokens):
-    shape = form(max_tokens)
+    shape = text_format(max_tokens)
 
     assert admits(shape, shape.example)
-    assert admits(shape, shape.worst or "")
-    assert [read(shape.example), read(shape.worst or "")] == [True, False]
+    assert admits(shape, shape.costliest_example or "")
+    assert [parse_verdict(shape.example), parse_verdict(shape.costliest_example or "")] == [
+        True,
+        False,
+    ]
 
 
 @given(data=st.data(), max_tokens=st.integers(11, 600))
 def test_what_its_grammar_admits_is_read_and_ends_in_time(data, max_tokens):
-    text = data.draw(st.from_regex(as_regex(form(max_tokens)), fullmatch=True))
+    text = data.draw(st.from_regex(as_regex(text_format(max_tokens)), fullmatch=True))
 
-    assert read(text) is text.endswith("[Correct]")
+    assert parse_verdict(text) is text.endswith("[Correct]")
     assert len(text) <= max_tokens
 
 
 @pytest.mark.parametrize(("max_tokens", "room"), [(12, False), (13, True)])
 def test_its_grammar_leaves_room_for_reasons_where_there_is_any(max_tokens, room):
-    assert admits(form(max_tokens), "x\n[Incorrect]") is room
+    assert admits(text_format(max_tokens), "x\n[Incorrect]") is room
 
 
 def test_the_examination_cannot_pass_for_a_mark_though_it_was_shown_the_candidate_s():
@@ -359,7 +377,7 @@ def test_the_examination_cannot_pass_for_a_mark_though_it_was_shown_the_candidat
 
 
 def test_the_unit_tests_are_part_of_the_request_in_both_of_its_calls():
-    scene = Scene(a_question(), State(candidates("one"), ("It is short.",)), "1.0")
+    scene = Context(a_question(), State(candidates("one"), ("It is short.",)), "1.0")
 
     play = played(a_component("verifier"), scene, "why", YES)
 

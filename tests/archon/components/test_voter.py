@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.archon import Bounds, Remark
+from archon_batch.archon import ComponentWarning, CountRange
 from archon_batch.archon.answer_extraction import EXTRACTORS
 from archon_batch.archon.components.voter import Voter
-from archon_batch.archon.schema import checked
+from archon_batch.archon.schema import validate_data
 from archon_batch.errors import ArchitectureError
 from tests.archon.components.playing import ids
 from tests.builders import a_scene, played
@@ -25,13 +25,13 @@ def test_it_asks_nothing_and_leaves_one(count):
 
     assert play.rounds == []
     assert len(ids(play)) == 1
-    assert voter.calls(count) == Bounds(0, 0)
-    assert voter.most_calls(count) == 0
-    assert voter.leaves(count) == Bounds(1, 1)
+    assert voter.call_count(count) == CountRange(0, 0)
+    assert voter.max_call_count(count) == 0
+    assert voter.output_count(count) == CountRange(1, 1)
 
 
 def test_with_no_candidates_none_is_left():
-    assert a_voter().leaves(0) == Bounds(0, 0)
+    assert a_voter().output_count(0) == CountRange(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_candidate_without_an_answer_has_no_vote():
     assert ids(play) == ["2"]
     assert play.contribution.scores == {"0.0.2": {"votes": 1.0}}
     why = "no answer (number) is found in 2 of 3 candidates; they have no vote"
-    assert play.remarks == (Remark("without", why),)
+    assert play.remarks == (ComponentWarning("skipped", why),)
 
 
 def test_without_any_answer_the_first_goes_on():
@@ -78,7 +78,7 @@ def test_without_any_answer_the_first_goes_on():
     assert ids(play) == ["0"]
     assert play.contribution.scores == {}
     why = "no answer (boxed) is found in 2 of 2 candidates; the first goes on"
-    assert play.remarks == (Remark("without", why),)
+    assert play.remarks == (ComponentWarning("skipped", why),)
 
 
 @given(
@@ -110,4 +110,4 @@ def test_whatever_the_candidates_one_goes_on_that_no_other_has_more_votes_than(t
 )
 def test_a_voter_that_could_not_work_is_refused(entry, why):
     with pytest.raises(ArchitectureError, match=why):
-        checked(Voter, {"type": "voter", **entry}, "layers[1][0]")
+        validate_data(Voter, {"type": "voter", **entry}, "layers[1][0]")

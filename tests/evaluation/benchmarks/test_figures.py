@@ -5,19 +5,32 @@ import random
 
 import pytest
 
-from archon_batch.evaluation import BENCHMARKS, Games, Graded, Mean, Problem, Record, Score
-from archon_batch.evaluation.benchmarks.alpaca_eval import Compared, Gamed, length_controlled, told
-from archon_batch.evaluation.benchmarks.arena_hard import rate
-from archon_batch.evaluation.bradley_terry import strengths, win_rate
-from archon_batch.evaluation.logistic_regression import fitted, predicted
+from archon_batch.evaluation import (
+    BENCHMARKS,
+    BenchmarkRecord,
+    GradedTurn,
+    MeanEstimate,
+    PairwiseResult,
+    Problem,
+    Score,
+)
+from archon_batch.evaluation.benchmarks.alpaca_eval import (
+    GamedCase,
+    PreferenceCase,
+    leaderboard_figures,
+    length_controlled_win_rate,
+)
+from archon_batch.evaluation.benchmarks.arena_hard import bradley_terry_win_rate
+from archon_batch.evaluation.bradley_terry import fit_log_strengths, win_rate
+from archon_batch.evaluation.logistic_regression import fit_logistic_regression, predict_probability
 
 
-def graded(value: float | None, turn: int = 0, **groups: str) -> Graded:
-    score = Score(value, unread=None if value is not None else "the judge said nothing")
-    return Graded(Problem("1", ("?", "?"), groups=groups), ("a", "b"), score, turn=turn)
+def graded(value: float | None, turn: int = 0, **groups: str) -> GradedTurn:
+    score = Score(value, unparsed_reason=None if value is not None else "the judge said nothing")
+    return GradedTurn(Problem("1", ("?", "?"), groups=groups), ("a", "b"), score, turn=turn)
 
 
-def value(found: Mean | None) -> float:
+def value(found: MeanEstimate | None) -> float:
     assert found is not None
     return found.value
 
@@ -26,34 +39,39 @@ def test_mt_bench_is_the_mean_of_all_ratings_that_could_be_read() -> None:
     benchmark = BENCHMARKS["mt-bench"]()
     grades = [graded(8), graded(6), graded(1, turn=1), graded(None, turn=1)]
     assert value(benchmark.headline(grades, 0)) == 5
-    assert benchmark.figures(grades, {}, 0) == {"turn 1": 7, "turn 2": 1}
+    assert benchmark.extra_figures(grades, {}, 0) == {"turn 1": 7, "turn 2": 1}
 
 
 def test_arena_hard_counts_much_better_three_times_and_a_tie_by_half() -> None:
     # With ours as A: much better (3 of 3), then with the baseline's as A: it is better (0 of 1).
-    assert rate([Games("A>>B", "A>B")]) == pytest.approx(3 / 4)
-    assert rate([Games("A=B", "A=B")]) == 0.5
-    assert rate([Games("A>B", "B>A"), Games("B>A", "A>B")]) == 0.5
-    assert rate([Games("A>>B", "B>A")]) == 1
-    assert rate([Games("B>>A", "A>B")]) == 0
+    assert bradley_terry_win_rate([PairwiseResult("A>>B", "A>B")]) == pytest.approx(3 / 4)
+    assert bradley_terry_win_rate([PairwiseResult("A=B", "A=B")]) == 0.5
+    assert (
+        bradley_terry_win_rate([PairwiseResult("A>B", "B>A"), PairwiseResult("B>A", "A>B")]) == 0.5
+    )
+    assert bradley_terry_win_rate([PairwiseResult("A>>B", "B>A")]) == 1
+    assert bradley_terry_win_rate([PairwiseResult("B>>A", "A>B")]) == 0
 
 
 def test_arena_hard_leaves_out_a_prompt_with_a_verdict_that_cannot_be_read() -> None:
     benchmark = BENCHMARKS["arena-hard"]()
-    read, half = Games("A>B", "B>A"), Games("B>A", None)
+    read, half = PairwiseResult("A>B", "B>A"), PairwiseResult("B>A", None)
     grades = [
-        Graded(Problem("1", ("?",)), ("a",), Score(game.value), game) for game in (read, read, half)
+        GradedTurn(Problem("1", ("?",)), ("a",), Score(game.value), game)
+        for game in (read, read, half)
     ]
     found = benchmark.headline(grades, 0)
-    assert found == Mean(1.0, 1.0, 1.0, 2)
-    assert benchmark.figures(grades, {}, 0)["won in both orders"] == 2
+    assert found == MeanEstimate(1.0, 1.0, 1.0, 2)
+    assert benchmark.extra_figures(grades, {}, 0)["won in both orders"] == 2
     assert benchmark.headline(grades[2:], 0) is None
 
 
 def test_the_interval_of_arena_hard_is_the_same_twice_and_holds_the_rate() -> None:
     benchmark = BENCHMARKS["arena-hard"]()
-    games = [Games("A>B", "B>A") if n % 3 else Games("B>>A", "A>B") for n in range(60)]
-    grades = [Graded(Problem("1", ("?",)), ("a",), Score(g.value), g) for g in games]
+    games = [
+        PairwiseResult("A>B", "B>A") if n % 3 else PairwiseResult("B>>A", "A>B") for n in range(60)
+    ]
+    grades = [GradedTurn(Problem("1", ("?",)), ("a",), Score(g.value), g) for g in games]
     found = benchmark.headline(grades, 7)
     assert found == benchmark.headline(grades, 7)
     assert found is not None
@@ -74,66 +92,71 @@ def test_ifeval_tells_prompts_and_instructions_strictly_and_loosely() -> None:
         "kwargs": [{}, {"end_phrase": "Done."}],
     }
     answer = "Here it is, as asked.\nThe text. Done."
-    one = Graded(Problem("1", ("?",), reference), (answer,), Score(0.0))
-    none = Graded(Problem("2", ("?",), reference), (), Score(0.0))
-    assert benchmark.figures([one, none], {}, 0) == {
+    one = GradedTurn(Problem("1", ("?",), reference), (answer,), Score(0.0))
+    none = GradedTurn(Problem("2", ("?",), reference), (), Score(0.0))
+    assert benchmark.extra_figures([one, none], {}, 0) == {
         "instructions followed strictly, %": 25,
         "prompts followed loosely, %": 50,
         "instructions followed loosely, %": 50,
     }
-    metric = benchmark.measure()
-    score = metric.score(answer, metric.prepared(reference))
-    assert (score.value, score.read) == (0, "not followed: punctuation:no_comma")
+    metric = benchmark.make_metric()
+    score = metric.score(answer, metric.parse_reference(reference))
+    assert (score.value, score.extracted) == (0, "not followed: punctuation:no_comma")
 
 
 def test_alpaca_eval_has_the_figures_of_the_published_leaderboard() -> None:
-    figures = told([0.9, 0.2, 0.5, 0.6])
+    figures = leaderboard_figures([0.9, 0.2, 0.5, 0.6])
     assert figures["discrete win rate, %"] == 62.5
     assert (figures["won"], figures["lost"], figures["tied"]) == (2, 1, 1)
     assert figures["standard error"] == pytest.approx(14.4337567)
-    assert told([]) == {}
+    assert leaderboard_figures([]) == {}
 
 
-def longer_wins(bias: float, skill: float, seed: int = 1) -> list[Compared]:
+def longer_wins(bias: float, skill: float, seed: int = 1) -> list[PreferenceCase]:
     """A judge for whom ours is better by skill, and who likes what is long."""
     dice = random.Random(seed)  # noqa: S311
     lengths = [dice.gauss(-300, 500) for _ in range(2000)]
     spread = (sum((x + 300) ** 2 for x in lengths) / len(lengths)) ** 0.5
-    return [Compared(1 / (1 + math.exp(-skill + bias * math.tanh(x / spread))), x) for x in lengths]
+    return [
+        PreferenceCase(1 / (1 + math.exp(-skill + bias * math.tanh(x / spread))), x)
+        for x in lengths
+    ]
 
 
 def test_the_length_controlled_rate_takes_out_what_length_alone_wins() -> None:
     cases = longer_wins(bias=2.0, skill=-0.5)
     raw = 100 * sum(case.preference for case in cases) / len(cases)
     expected = 100 / (1 + math.exp(0.5))
-    controlled = length_controlled(cases)
+    controlled = length_controlled_win_rate(cases)
     assert controlled == pytest.approx(expected, abs=0.5)
     assert raw > expected + 5
 
 
 def test_without_a_difference_of_length_both_rates_are_one() -> None:
-    cases = [Compared(p, 0.0) for p in (0.1, 0.4, 0.9, 0.2)]
-    assert length_controlled(cases) == pytest.approx(40, abs=0.01)
-    assert length_controlled(cases[:1]) is None
+    cases = [PreferenceCase(p, 0.0) for p in (0.1, 0.4, 0.9, 0.2)]
+    assert length_controlled_win_rate(cases) == pytest.approx(40, abs=0.01)
+    assert length_controlled_win_rate(cases[:1]) is None
 
 
 def test_published_difficulties_and_gamed_answers_move_the_controlled_rate() -> None:
     cases = [
-        Compared(case.preference, case.longer, float(n % 2))
+        PreferenceCase(case.preference, case.length_difference, float(n % 2))
         for n, case in enumerate(longer_wins(bias=2.0, skill=0.0))
     ]
-    gamed = [Gamed(n, 0.9, -1.0, 0.0) for n in range(2000)]
-    assert length_controlled(cases) != pytest.approx(length_controlled(cases, gamed), abs=0.1)
+    gamed = [GamedCase(n, 0.9, -1.0, 0.0) for n in range(2000)]
+    assert length_controlled_win_rate(cases) != pytest.approx(
+        length_controlled_win_rate(cases, gamed), abs=0.1
+    )
     row = {"index": 0, "preference": 0.5, "std_delta_len": 0.1, "instruction_difficulty": "high"}
     benchmark = BENCHMARKS["alpaca-eval"]()
     with pytest.raises(Exception, match=r"df_gamed.csv:1: expected numbers"):
-        benchmark.figures([], {"gamed": [Record("df_gamed.csv", 1, row)]}, 0)
+        benchmark.extra_figures([], {"gamed": [BenchmarkRecord("df_gamed.csv", 1, row)]}, 0)
 
 
 def test_there_is_no_length_controlled_rate_without_the_published_cases() -> None:
     cases = [graded(n / 4) for n in range(4)]
 
-    figures = BENCHMARKS["alpaca-eval"]().figures(cases, {"gamed": []}, 0)
+    figures = BENCHMARKS["alpaca-eval"]().extra_figures(cases, {"gamed": []}, 0)
 
     assert figures["length-controlled win rate, %"] is None
     assert figures["lost"] == 2
@@ -147,12 +170,12 @@ def test_bradley_terry_finds_the_strengths_that_made_the_wins() -> None:
         for other in made
         if one != other
     }
-    found = strengths(wins)
+    found = fit_log_strengths(wins)
     assert [found[player] for player in made] == pytest.approx(list(made.values()), abs=1e-6)
 
 
 def test_against_one_baseline_bradley_terry_is_the_share_of_wins() -> None:
-    found = strengths({("us", "them"): 30.5, ("them", "us"): 12.5})
+    found = fit_log_strengths({("us", "them"): 30.5, ("them", "us"): 12.5})
     assert win_rate(found, "us", "them") == pytest.approx(30.5 / 43)
 
 
@@ -164,15 +187,15 @@ def test_players_that_no_win_or_loss_ties_have_no_strength(
     wins: dict[tuple[str, str], float],
 ) -> None:
     with pytest.raises(ValueError, match="ties"):
-        strengths(wins)
+        fit_log_strengths(wins)
 
 
 def test_the_regression_finds_the_coefficients_that_made_the_shares() -> None:
     dice = random.Random(3)  # noqa: S311
     rows = [(dice.gauss(0, 1), dice.gauss(0, 1), 1.0) for _ in range(400)]
     made = (1.5, -0.7, 0.3)
-    shares = [predicted(made, row) for row in rows]
-    assert fitted(rows, shares, [1.0] * len(rows)) == pytest.approx(made, abs=0.01)
+    shares = [predict_probability(made, row) for row in rows]
+    assert fit_logistic_regression(rows, shares, [1.0] * len(rows)) == pytest.approx(made, abs=0.01)
     # Outcomes that a line parts have no likeliest answer; it still ends, and has the right sign.
-    sure = fitted(rows, [float(row[0] > 0) for row in rows], [1.0] * len(rows))
+    sure = fit_logistic_regression(rows, [float(row[0] > 0) for row in rows], [1.0] * len(rows))
     assert sure[0] > 5

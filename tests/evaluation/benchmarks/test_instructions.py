@@ -2,7 +2,11 @@
 
 import pytest
 
-from archon_batch.evaluation.benchmarks.instructions import follows, loosened, sentences
+from archon_batch.evaluation.benchmarks.instructions import (
+    count_sentences,
+    follows_instruction,
+    loose_variants,
+)
 from archon_batch.evaluation.benchmarks.language import language
 
 FIVE = "One two three four five."
@@ -111,17 +115,17 @@ SPOKEN = {
 def test_an_instruction_tells_who_follows_it(
     name: str, keys: dict[str, object], good: str, bad: str
 ) -> None:
-    assert follows(name, keys, good)
-    assert not follows(name, keys, bad)
-    assert not follows(name, keys, " \n")
+    assert follows_instruction(name, keys, good)
+    assert not follows_instruction(name, keys, bad)
+    assert not follows_instruction(name, keys, " \n")
 
 
 def test_there_are_25_instructions_and_no_others() -> None:
     assert len({case[0] for case in CASES}) == 25
     with pytest.raises(ValueError, match="no instruction 'a:b'"):
-        follows("a:b", {}, "x")
+        follows_instruction("a:b", {}, "x")
     with pytest.raises(ValueError, match="number_words has no relation"):
-        follows("length_constraints:number_words", {"num_words": 1}, "x")
+        follows_instruction("length_constraints:number_words", {"num_words": 1}, "x")
 
 
 @pytest.mark.parametrize("code", SPOKEN)
@@ -144,10 +148,10 @@ def test_a_text_without_letters_is_in_no_language() -> None:
     ],
 )
 def test_sentences_are_counted_as_people_do(text: str, count: int) -> None:
-    assert sentences(text) == count
+    assert count_sentences(text) == count
 
 
 def test_a_loose_reading_forgives_a_preface_a_farewell_and_bold_letters() -> None:
     response = "Sure, here it is:\n**my answer**\nBye, all."
-    assert "my answer" in loosened(response)
-    assert len(loosened(response)) == 8
+    assert "my answer" in loose_variants(response)
+    assert len(loose_variants(response)) == 8

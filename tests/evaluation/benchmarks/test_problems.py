@@ -5,24 +5,24 @@ from typing import Any
 import pytest
 
 from archon_batch.errors import DatasetError
-from archon_batch.evaluation import BENCHMARKS, Problem, Record, drawn
+from archon_batch.evaluation import BENCHMARKS, BenchmarkRecord, Problem, sample_problems
 
 
-def records(*rows: dict[str, Any], file: str = "test.jsonl") -> list[Record]:
-    return [Record(file, line, row) for line, row in enumerate(rows, start=1)]
+def records(*rows: dict[str, Any], file: str = "test.jsonl") -> list[BenchmarkRecord]:
+    return [BenchmarkRecord(file, line, row) for line, row in enumerate(rows, start=1)]
 
 
-def problems(name: str, seed: int = 0, **parts: list[Record]) -> list[Problem]:
+def problems(name: str, seed: int = 0, **parts: list[BenchmarkRecord]) -> list[Problem]:
     benchmark = BENCHMARKS[name]()
-    given = {part.name: parts.get(part.name.replace("-", "_"), []) for part in benchmark.parts}
+    given = {part.name: parts.get(part.name.replace("-", "_"), []) for part in benchmark.file_sets}
     return list(benchmark.problems(given, seed))
 
 
 def test_gsm8k_goes_by_the_number_behind_the_solution() -> None:
     (one,) = problems("gsm8k", problems=records({"question": "2 + 2?", "answer": "So.\n#### 4"}))
-    metric = BENCHMARKS["gsm8k"]().measure()
+    metric = BENCHMARKS["gsm8k"]().make_metric()
     assert one.turns[0].startswith("2 + 2?\n\n")
-    assert metric.score("Answer: 4", metric.prepared(one.reference)).value == 1
+    assert metric.score("Answer: 4", metric.parse_reference(one.reference)).value == 1
 
 
 def test_math_takes_its_answer_from_the_box_of_the_solution() -> None:
@@ -152,15 +152,15 @@ def test_mt_bench_judges_what_has_right_answers_by_the_reference_of_the_turn() -
     known = {"question_id": 101, "choices": [{"index": 0, "turns": ["1", "2"]}]}
     (one,) = problems("mt-bench", questions=records(question), references=records(known))
     benchmark = BENCHMARKS["mt-bench"]()
-    first = benchmark.case(one, ("first", "second"), 0)
-    second = benchmark.case(one, ("first", "second"), 1)
+    first = benchmark.judge_case(one, ("first", "second"), 0)
+    second = benchmark.judge_case(one, ("first", "second"), 1)
     assert (first.answer, first.reference) == ("first", "1")
     assert [m.content for m in second.messages] == ["One?", "first", "Two?"]
     assert second.reference == "To the request before: 1\n\nTo this request: 2"
     with pytest.raises(DatasetError, match="no reference answer to 101"):
         problems("mt-bench", questions=records(question))
     (free,) = problems("mt-bench", questions=records({**question, "category": "writing"}))
-    assert benchmark.case(free, ("first",), 0).reference is None
+    assert benchmark.judge_case(free, ("first",), 0).reference is None
 
 
 def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
@@ -180,7 +180,7 @@ def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
         )
     )
     found = problems("arena-hard-2", questions=rows, baseline=answers)
-    assert [one.baseline for one in found] == [
+    assert [one.baseline_answer for one in found] == [
         "o3-mini-2025-01-31 on a",
         "gemini-2.0-flash-001 on b",
     ]
@@ -192,7 +192,7 @@ def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
             for uid in "ab"
         )
     )
-    assert [p.baseline for p in problems("arena-hard-2", questions=rows, baseline=mine)] == [
+    assert [p.baseline_answer for p in problems("arena-hard-2", questions=rows, baseline=mine)] == [
         "a",
         "b",
     ]
@@ -208,13 +208,17 @@ def test_the_first_edition_of_arena_hard_has_turns() -> None:
         "choices": [{"turns": [{"content": "A"}]}],
     }
     (one,) = problems("arena-hard", questions=records(row), baseline=records(answer))
-    assert (one.turns, one.baseline) == (("Q",), "A")
+    assert (one.turns, one.baseline_answer) == (("Q",), "A")
 
 
 def test_alpaca_eval_finds_the_baseline_by_the_instruction() -> None:
     row = {"dataset": "vicuna", "instruction": "Do.", "output": "Done.", "generator": "gpt4"}
     (one,) = problems("alpaca-eval", instructions=records(row), baseline=records(row))
-    assert (one.turns, one.baseline, one.groups) == (("Do.",), "Done.", {"dataset": "vicuna"})
+    assert (one.turns, one.baseline_answer, one.groups) == (
+        ("Do.",),
+        "Done.",
+        {"dataset": "vicuna"},
+    )
     with pytest.raises(DatasetError, match="no baseline answer to it"):
         problems("alpaca-eval", instructions=records(row))
 
@@ -236,8 +240,8 @@ def test_mixeval_has_a_part_for_the_judge_and_one_for_the_letter() -> None:
     }
     one, two = problems("mixeval", free_form=records(free), multiple_choice=records(choice))
     benchmark = BENCHMARKS["mixeval"]()
-    assert (benchmark.judged(one), benchmark.judged(two)) == (True, False)
-    assert benchmark.case(one, ("Ann",), 0).reference == "Any one of these:\n- Ann\n- Anna"
+    assert (benchmark.needs_judge(one), benchmark.needs_judge(two)) == (True, False)
+    assert benchmark.judge_case(one, ("Ann",), 0).reference == "Any one of these:\n- Ann\n- Anna"
     assert two.turns[0].startswith("There was light.\n\nWas there?\n\nA. yes\nB. no")
     assert two.reference == "A"
 
@@ -249,7 +253,7 @@ def test_a_record_that_is_not_as_published_is_told_with_its_place() -> None:
 
 def test_a_part_of_the_problems_is_drawn_by_the_seed_in_their_order() -> None:
     every = [Problem(str(n), ("?",)) for n in range(100)]
-    some = drawn(every, 10, seed=1)
+    some = sample_problems(every, 10, seed=1)
     assert [int(one.id) for one in some] == sorted(int(one.id) for one in some)
-    assert some == drawn(every, 10, seed=1) != drawn(every, 10, seed=2)
-    assert drawn(every, None, seed=1) == drawn(every, 200, seed=1) == every
+    assert some == sample_problems(every, 10, seed=1) != sample_problems(every, 10, seed=2)
+    assert sample_problems(every, None, seed=1) == sample_problems(every, 200, seed=1) == every
