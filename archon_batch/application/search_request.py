@@ -11,11 +11,15 @@ from archon_batch.archon import Architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.evaluation.metric_plugins import parse_metric
-from archon_batch.itas import SearchRequest, architecture_of_all_models, make_row_estimator
 from archon_batch.jobs.forecast import DatasetSize
 from archon_batch.jobs.submit import model_prices
 from archon_batch.money import NanoUsd
 from archon_batch.search import ALGORITHMS, AlgorithmName, RowEstimator, split_rows
+from archon_batch.search.request import (
+    SearchRequest,
+    architecture_of_all_models,
+    make_row_estimator,
+)
 from archon_batch.search.space_file import find_space, read_space
 from archon_batch.search.trial_jobs import SearchRow, TrialSettings, validate_references
 

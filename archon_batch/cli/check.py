@@ -21,11 +21,11 @@ from archon_batch.config import (
 )
 from archon_batch.dataset import Template
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, SettingsError
-from archon_batch.itas import architecture_of_all_models, make_row_estimator
 from archon_batch.jobs.forecast import DatasetSize
 from archon_batch.jobs.submit import model_prices
 from archon_batch.money import Price
 from archon_batch.search import enumerate_space
+from archon_batch.search.request import architecture_of_all_models, make_row_estimator
 from archon_batch.search.space_file import read_space
 
 #: What limits of tokens and USD are counted for, where there is no dataset: 100 tokens or so.

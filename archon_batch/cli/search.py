@@ -16,10 +16,10 @@ from archon_batch.cli.search_view import print_search, print_search_list
 from archon_batch.cli.tables import print_json, stderr
 from archon_batch.dataset import Dataset, ReadOptions
 from archon_batch.errors import ArchonBatchError
-from archon_batch.itas import ArchitectureSearch
 from archon_batch.jobs.views import usd_number
 from archon_batch.money import NanoUsd
 from archon_batch.search import ALGORITHMS, AlgorithmName, results
+from archon_batch.search.search import ArchitectureSearch
 from archon_batch.search.trial_jobs import CostUnit, InterruptedSearchError, JobTrialRunner, RunJobs
 from archon_batch.store import Store
 

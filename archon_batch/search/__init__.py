@@ -1,4 +1,8 @@
-"""A space of architectures, and how the best of it is looked for. Pure."""
+"""Inference-time architecture search (the paper's ITAS, section 3.3): spaces, algorithms, trials.
+
+The jobs are the only progress that is stored: the same search asks for the same trials again and
+finds those that have run.
+"""
 
 from archon_batch.search.algorithms import (
     AlgorithmName,

@@ -11,8 +11,8 @@ from typing import Any
 from archon_batch import private_files
 from archon_batch.config import architecture_yaml
 from archon_batch.errors import InputError
-from archon_batch.itas import SearchResult, Trial, score_difference, trial_to_json
 from archon_batch.jobs.export import spreadsheet_cell
+from archon_batch.search.trial import SearchResult, Trial, score_difference, trial_to_json
 from archon_batch.search.trial_jobs import mean_calls, mean_usd
 
 _COLUMNS = (

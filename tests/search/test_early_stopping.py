@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from archon_batch.itas import ArchitectureSearch, Trial
 from archon_batch.money import NanoUsd
 from archon_batch.search.early_stopping import best_rival, is_significantly_worse
 from archon_batch.search.objective import Objective
+from archon_batch.search.search import ArchitectureSearch
+from archon_batch.search.trial import Trial
 from archon_batch.search.trial_jobs import CallCounts, RowOutcome, RowOutcomes, TrialRequest
 from tests.builders import an_architecture
 from tests.search.spaces import a_plan, a_space, cases

@@ -4,8 +4,8 @@ import pytest
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
-from archon_batch.itas import ArchitectureSearch
 from archon_batch.search import architecture_digest
+from archon_batch.search.search import ArchitectureSearch
 from archon_batch.search.trial_jobs import SearchRow
 from archon_batch.store import TrialRecord
 from tests.search.spaces import Played, a_plan, a_space, cases

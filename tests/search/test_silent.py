@@ -8,9 +8,9 @@ import pytest
 
 from archon_batch.archon import Answer, Architecture, Model, Reply, run_item
 from archon_batch.errors import InputError
-from archon_batch.itas import ArchitectureSearch
 from archon_batch.money import NanoUsd
 from archon_batch.providers import scripted
+from archon_batch.search.search import ArchitectureSearch
 from archon_batch.search.trial_jobs import (
     CallCounts,
     RowOutcome,
