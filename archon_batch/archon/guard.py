@@ -39,8 +39,8 @@ def run_component(component: Component, context: Context) -> ComponentRequests:
 def _validate_requests(component: Component, requests: object, path: str) -> None:
     if not isinstance(requests, tuple) or not all(isinstance(r, Request) for r in requests):
         why = "does not yield a tuple of requests"
-    elif len({(r.slot, r.again) for r in requests}) < len(requests):
-        why = "gives two requests the same slot"
+    elif len({(r.index, r.reask) for r in requests}) < len(requests):
+        why = "gives two requests the same index"
     elif not isinstance(component, ModelComponent):
         why = "asks, and only a ModelComponent has a model to ask"
     else:

@@ -17,7 +17,7 @@ def at_once(monkeypatch):
 
 def carried(store, via="broker"):
     job = a_job(store)
-    store.lines.begin(job.id, 1, via, "joins")
+    store.shard_cursors.start(job.id, 1, via, "joins")
     return job
 
 
@@ -36,18 +36,18 @@ def test_it_is_said_once_and_again_when_it_is_so_again(store, capsys):
     look = looked(store, carried(store), capsys)
 
     assert (look(), look()) == ("no worker drains calls, joins", "")
-    store.workers.here("joins-1@a", {"joins"})
+    store.workers.register("joins-1@a", {"joins"})
     assert (look(), look()) == ("no worker drains calls", "")
-    store.workers.here("calls-1@a", {"calls"})
+    store.workers.register("calls-1@a", {"calls"})
     assert look() == ""
-    store.workers.gone("joins-1@a")
+    store.workers.deregister("joins-1@a")
     assert look() == "no worker drains joins"
 
 
 @pytest.mark.usefixtures("at_once")
 def test_calls_that_have_a_queue_of_their_own_need_no_other(store, capsys):
     look = looked(store, carried(store), capsys)
-    store.workers.here("own@a", {"joins", "calls.scripted"})
+    store.workers.register("own@a", {"joins", "calls.scripted"})
 
     assert look() == ""
 
@@ -66,7 +66,7 @@ def test_it_is_looked_for_while_a_job_is_followed(store):
 
     def look():
         looks.append(time.monotonic())
-        store.jobs.move(job.id, "done", only_from=["running"])
+        store.jobs.change_state(job.id, "done", from_states=["running"])
 
     wait_for_job(store, job, look)
 

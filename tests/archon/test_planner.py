@@ -328,7 +328,7 @@ class FaultyAsker(Faulty, ModelComponent):
     [
         (Faulty, "asks", "the component faulty asks, and only a ModelComponent has a model to ask"),
         (Faulty, "returns", "the component faulty does not return a Contribution with its remarks"),
-        (FaultyAsker, "alike", "the component faulty gives two requests the same slot"),
+        (FaultyAsker, "alike", "the component faulty gives two requests the same index"),
         (FaultyAsker, "bare", "the component faulty does not yield a tuple of requests"),
         (FaultyAsker, "words", "the component faulty does not yield a tuple of requests"),
     ],

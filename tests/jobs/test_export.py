@@ -124,8 +124,8 @@ def test_a_row_tells_what_it_took(store, tmp_path):
 
 def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
     job = a_job(store, "a")
-    store.clerk.begin(a_start(job, at=now() - timedelta(seconds=5))).result()
-    store.items.end(job.id, [(0, Answer("a", "0.0.0"))])
+    store.attempt_writer.begin(a_start(job, at=now() - timedelta(seconds=5))).result()
+    store.items.finish(job.id, [(0, Answer("a", "0.0.0"))])
 
     export_job(store, job, path := tmp_path / "out.jsonl")
 
@@ -167,7 +167,7 @@ def test_gzip_holds_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_
 
 
 def test_no_line_of_json_lines_has_a_line_end_of_unicode_inside(store, job, tmp_path):
-    store.items.end(job.id, [(2, Answer("a\x85b\u2028c\u2029d\r\n\x0b", "0.0.0"))])
+    store.items.finish(job.id, [(2, Answer("a\x85b\u2028c\u2029d\r\n\x0b", "0.0.0"))])
 
     export_job(store, job, path := tmp_path / "out.jsonl")
 
@@ -219,7 +219,7 @@ def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(
     store, tmp_path, answer, cell
 ):
     job = a_job(store, "=id")
-    store.items.end(job.id, [(0, Answer(answer, "0.0.0"))])
+    store.items.finish(job.id, [(0, Answer(answer, "0.0.0"))])
 
     export_job(store, job, path := tmp_path / "out.csv")
 
@@ -259,7 +259,7 @@ def test_a_job_of_many_rows_is_written_part_by_part(store, tmp_path):
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_any_answer_comes_out_as_it_went_in(store, tmp_path, text):
     job = a_job(store, text.encode().hex())
-    store.items.end(job.id, [(0, Answer(text, "0.0.0"))])
+    store.items.finish(job.id, [(0, Answer(text, "0.0.0"))])
 
     export_job(store, job, tmp_path / "out.jsonl", force=True)
     export_job(store, job, tmp_path / "out.csv", force=True)

@@ -33,10 +33,10 @@ def keys(*slots):
 
 def settle(store, job, ix, key, reply):
     key = CallKey(0, 0, key, 0) if isinstance(key, int) else key
-    start = a_start(job, call=CallId(job.id, ix, key), fingerprint=f"{ix}/{key}", reuse=False)
-    begun = store.clerk.begin(start).result(30)
+    start = a_start(job, call=CallId(job.id, ix, key), fingerprint=f"{ix}/{key}", use_cache=False)
+    begun = store.attempt_writer.begin(start).result(30)
     assert isinstance(begun, Admitted)
-    store.clerk.settle(a_finish(start, begun.attempt_number, reply=reply)).result(30)
+    store.attempt_writer.settle(a_finish(start, begun.attempt_number, reply=reply)).result(30)
 
 
 def test_a_new_shard_asks_for_the_first_layer_of_all_its_items(store):

@@ -128,12 +128,12 @@ def test_a_call_that_was_paid_twice_for_a_reason_passes(here, explained):
 def test_a_late_answer_is_why_its_call_is_paid_twice(here):
     job = a_job(here.store)
     start = a_start(job)
-    here.store.clerk.begin(start).result(30)
-    here.store.clerk.settle(in_doubt(start)).result(30)
+    here.store.attempt_writer.begin(start).result(30)
+    here.store.attempt_writer.settle(in_doubt(start)).result(30)
     second = a_start(job)
-    here.store.clerk.begin(second).result(30)
-    here.store.clerk.settle(a_finish(second, 2)).result(30)
-    here.store.clerk.settle(a_finish(start, 1)).result(30)
+    here.store.attempt_writer.begin(second).result(30)
+    here.store.attempt_writer.settle(a_finish(second, 2)).result(30)
+    here.store.attempt_writer.settle(a_finish(start, 1)).result(30)
 
     found = {check.name: check for check in checks(here, job)}
 
@@ -151,7 +151,7 @@ def test_an_end_that_the_ledger_could_not_take_in_whole_is_told(here):
 
 def test_a_cancelled_job_with_an_open_row_is_seen(here):
     job = a_job(here.store)
-    here.store.jobs.move(job.id, "cancelled", only_from=["running"])
+    here.store.jobs.change_state(job.id, "cancelled", from_states=["running"])
 
     assert wrong(here, job) == ["a job that is done or cancelled has no open row"]
 
