@@ -14,7 +14,7 @@ EXACT = METRICS["exact"]()
 
 def answered(store, job, *answers):
     """End the job's first rows with these answers; None is given up."""
-    store.items.end(
+    store.items.finish(
         job.id,
         [
             (ix, Failed(0, "refused") if text is None else Answer(text, "0.0.0"))
@@ -64,7 +64,7 @@ def test_a_row_that_was_refused_from_the_start_needs_no_reference(store):
         NewItem("a", a_question(row="a"), {"gold": "4"}),
         NewItem("b", a_question(row="b"), {}, "prompt: missing"),
     ]
-    job = answered(store, store.jobs.add(new, rows)[0], "4")
+    job = answered(store, store.jobs.get_or_create(new, rows)[0], "4")
 
     assert [row.score.value for row in score_answers(store, job, EXACT, "gold").rows] == [1, 0]
 

@@ -44,10 +44,12 @@ def settle(
         fingerprint=f"{ix}/{call.key}",
         kind=call.component_type,
         model=call.model.model,
-        at=at,
+        begun_at=at,
     )
     begun = store.attempt_writer.admit(start).result(30)
     assert isinstance(begun, Admitted)
     reply = said if isinstance(said, Reply) else Reply(said, finish_reason="stop")
-    end = a_finish(start, begun.attempt_number, reply=reply, at=at + timedelta(seconds=seconds))
+    end = a_finish(
+        start, begun.attempt_number, reply=reply, ended_at=at + timedelta(seconds=seconds)
+    )
     store.attempt_writer.settle(end).result(30)

@@ -15,7 +15,7 @@ from tests.html_report.jobs import a_played_job
 
 
 def shown(store, job):
-    return call_tree(views.item_details(store, job, next(store.endings.all(job.id))))
+    return call_tree(views.item_details(store, job, next(store.item_results.all(job.id))))
 
 
 def test_a_long_text_is_cut_and_says_by_how_much(store) -> None:

@@ -5,6 +5,7 @@ import pytest
 from archon_batch import html_report
 from archon_batch.archon import Question, Reply
 from archon_batch.evaluation import Score
+from archon_batch.html_report import collect
 from archon_batch.html_report.collect import collect_report_data
 from tests.builders import a_question
 from tests.html_report.jobs import a_played_job
@@ -21,7 +22,7 @@ SAID = {"critic": "[1] a\n[2] b\n[3] c", "ranker": "Answer: [2] > [1] > [3]", "f
 
 def plain(ix, call):
     """Three candidates that agree by their number, except in each fourth row."""
-    return SAID.get(call.kind, f"It is {call.key.slot if ix % 4 == 0 else 4}.")
+    return SAID.get(call.component_type, f"It is {call.key.request_index if ix % 4 == 0 else 4}.")
 
 
 @pytest.fixture
@@ -176,10 +177,10 @@ def test_scores_stand_first_with_their_interval_and_order_the_rows(store, writte
     right = {ix: Score(float(ix != 7)) for ix in range(11)} | {
         11: Score(None, unparsed_reason="rubbish")
     }
-    store.scores.write(job.id, "number against gold", right)
-    store.scores.write(job.id, "rating", {0: Score(7.0), 1: Score(9.0)})
+    store.scores.replace(job.id, "number against gold", right)
+    store.scores.replace(job.id, "rating", {0: Score(7.0), 1: Score(9.0)})
 
-    page = look(written(job, shown=2))
+    page = look(written(job, extreme_rows=2))
 
     first = page.locator(".tile").first.inner_text()
     assert "Score, number against gold" in first
@@ -196,8 +197,8 @@ def test_scores_stand_first_with_their_interval_and_order_the_rows(store, writte
 
 def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:
     job = a_played_job(store, 3, plain)
-    store.scores.write(job.id, "a", {0: Score(1.0)})
-    store.scores.write(job.id, "rating", {0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
+    store.scores.replace(job.id, "a", {0: Score(1.0)})
+    store.scores.replace(job.id, "rating", {0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
 
     found = collect_report_data(store, job, extreme_rows=5, metric="rating")
 
@@ -233,16 +234,11 @@ def test_of_many_rows_some_are_compared_and_the_page_says_so(
 ) -> None:
     job = a_played_job(store, 9, plain, {"type": "generator", "samples": 3})
     every = look(written(job)).inner_text("body")
-    # The package names the function as the module.
-    monkeypatch.setitem(collect_report_data.__globals__, "_COMPARED", 4)
+    monkeypatch.setattr(collect, "_MAX_COMPARED_ROWS", 4)
 
     page = look(written(job)).inner_text("body")
 
-    assert (
-        collect_report_data(
-            store, job, extreme_rows=5, metric=None
-        ).aggregates.agreement.rows_by_band.total()
-        == 3
-    )
+    data = collect_report_data(store, job, extreme_rows=5, metric=None)
+    assert data.aggregates.agreement.rows_by_band.total() == 3
     assert "Looked at is one row in 3." in page
     assert "Looked at" not in every
