@@ -124,7 +124,7 @@ def test_a_row_tells_what_it_took(store, tmp_path):
 
 def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
     job = a_job(store, "a")
-    store.attempt_writer.begin(a_start(job, at=now() - timedelta(seconds=5))).result()
+    store.attempt_writer.admit(a_start(job, begun_at=now() - timedelta(seconds=5))).result()
     store.items.finish(job.id, [(0, Answer("a", "0.0.0"))])
 
     export_job(store, job, path := tmp_path / "out.jsonl")
@@ -368,8 +368,8 @@ def test_an_export_that_is_interrupted_leaves_nothing(store, job, tmp_path, monk
         yield from store_all(job.id)
         raise KeyboardInterrupt
 
-    store_all = store.endings.all
-    monkeypatch.setattr(store.endings, "all", interrupted)
+    store_all = store.item_results.all
+    monkeypatch.setattr(store.item_results, "all", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         export_job(store, job, tmp_path / "out.jsonl")

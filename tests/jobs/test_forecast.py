@@ -212,7 +212,11 @@ def test_a_reply_that_has_a_form_is_expected_to_be_as_brief_as_it_may_be():
 
 @given(architecture=architectures(), one=LOADS, other=LOADS)
 def test_two_datasets_take_what_they_take_together(architecture, one, other):
-    both = DatasetSize(one.rows + other.rows, one.query + other.query, one.earlier + other.earlier)
+    both = DatasetSize(
+        one.rows + other.rows,
+        one.query_bytes + other.query_bytes,
+        one.history_bytes + other.history_bytes,
+    )
 
     apart = total_forecast(
         forecast(architecture, PRICES, one) + forecast(architecture, PRICES, other)
@@ -376,7 +380,7 @@ def holds(architecture: Architecture, question: Question, provider: Provider) ->
 def test_a_row_never_takes_more_than_was_foreseen(architecture, question, provider, window):
     windows = dict.fromkeys(architecture.model_names, window) if window else {}
 
-    holds(replace(architecture, windows=windows), question, provider)
+    holds(replace(architecture, context_windows=windows), question, provider)
 
 
 @settings(max_examples=200)
@@ -548,8 +552,8 @@ def test_a_row_that_may_end_midway_takes_at_least_what_comes_before():
 class Echo(Sieve):
     """Asks without having a model to ask."""
 
-    def steps(self, scene):
-        yield (Request(0, scene.question.messages),)
+    def run(self, context):
+        yield (Request(0, context.question.messages),)
 
 
 def test_a_component_that_cannot_work_is_named_before_anything_is_sent():

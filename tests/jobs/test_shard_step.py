@@ -34,7 +34,7 @@ def keys(*slots):
 def settle(store, job, ix, key, reply):
     key = CallKey(0, 0, key, 0) if isinstance(key, int) else key
     start = a_start(job, call=CallId(job.id, ix, key), fingerprint=f"{ix}/{key}", use_cache=False)
-    begun = store.attempt_writer.begin(start).result(30)
+    begun = store.attempt_writer.admit(start).result(30)
     assert isinstance(begun, Admitted)
     store.attempt_writer.settle(a_finish(start, begun.attempt_number, reply=reply)).result(30)
 

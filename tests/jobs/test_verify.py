@@ -73,7 +73,7 @@ def test_books_in_order_pass(any_url):
 def test_books_that_were_tampered_with_do_not_pass(here, statement, what):
     done = a_done_job(here)
 
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         connection.execute(sa.text(statement))
 
     assert any(name.startswith(what) for name in wrong(here, done))
@@ -86,7 +86,7 @@ def again(here, **changed):
         "state", "outcome", "why", "reserve", "estimated", "counts", "begun_at", "expires_at",
     ]  # fmt: skip
     values = ", ".join(changed.get(name, name) for name in kept)
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         connection.execute(
             sa.text(
                 f"INSERT INTO attempts ({', '.join(kept)}, n, cost) "  # noqa: S608
@@ -119,7 +119,7 @@ def test_a_call_that_was_paid_twice_for_a_reason_passes(here, explained):
     done = a_done_job(here)
 
     again(here)
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         connection.execute(sa.text(explained))
 
     assert "no call is paid twice without a reason" not in wrong(here, done)
@@ -128,10 +128,10 @@ def test_a_call_that_was_paid_twice_for_a_reason_passes(here, explained):
 def test_a_late_answer_is_why_its_call_is_paid_twice(here):
     job = a_job(here.store)
     start = a_start(job)
-    here.store.attempt_writer.begin(start).result(30)
+    here.store.attempt_writer.admit(start).result(30)
     here.store.attempt_writer.settle(in_doubt(start)).result(30)
     second = a_start(job)
-    here.store.attempt_writer.begin(second).result(30)
+    here.store.attempt_writer.admit(second).result(30)
     here.store.attempt_writer.settle(a_finish(second, 2)).result(30)
     here.store.attempt_writer.settle(a_finish(start, 1)).result(30)
 
@@ -143,10 +143,10 @@ def test_a_late_answer_is_why_its_call_is_paid_twice(here):
 
 def test_an_end_that_the_ledger_could_not_take_in_whole_is_told(here):
     done = a_done_job(here)
-    here.store.spool.aside.keep([a_finish(a_start(done))])
+    here.store.spool.quarantine.write([a_finish(a_start(done))])
 
     assert wrong(here, done) == ["no end is kept aside"]
-    assert [fault for fault in here.store.faults() if "aside" in fault]
+    assert [fault for fault in here.store.problems() if "aside" in fault]
 
 
 def test_a_cancelled_job_with_an_open_row_is_seen(here):
@@ -163,7 +163,7 @@ def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
         "UPDATE jobs SET spent = (SELECT SUM(cost) FROM attempts)",
         "UPDATE jobs SET budget = spent - 70",
     )
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         for statement in more:
             connection.execute(sa.text(statement))
 
@@ -174,7 +174,7 @@ def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
         "over the budget by 0.00000007 USD, since the provider billed more"
     )
     assert found.detail.endswith(": 1 reply")
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         connection.execute(sa.text("UPDATE jobs SET budget = budget - 1"))
     assert "within the budget" in wrong(here, done)
 
@@ -182,7 +182,7 @@ def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
 def test_an_attempt_that_was_sent_twice_is_seen(here):
     done = a_done_job(here)
 
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         connection.execute(sa.text("DROP INDEX one_open_attempt"))
         columns = "ix, key, layer, component, kind, model, fingerprint, owner, begun_at, expires_at"
         for n in (8, 9):
@@ -209,6 +209,6 @@ def test_rows_that_were_given_up_and_replies_that_were_found_pass(here):
     again = a_job(here.store, architecture=rough, questions=rows, shard=40, name="again")
     again = run_first_shard(here, again)
 
-    assert here.store.accounts.progress(first.id).given_up > 0
-    assert here.store.accounts.total(again.id).cached_calls > 0
+    assert here.store.usage.progress(first.id).failed > 0
+    assert here.store.usage.total(again.id).cached_calls > 0
     assert wrong(here, first) == wrong(here, again) == []
