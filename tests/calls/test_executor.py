@@ -108,7 +108,7 @@ def a_limited_job(store, **limits: int):
 
 
 def line(store, job, slot=0, ix=0):
-    return next(c for c in store.endings.calls(job.id, ix) if c.key == f"0.0.{slot}.0")
+    return next(c for c in store.item_results.calls(job.id, ix) if c.key == f"0.0.{slot}.0")
 
 
 def money(store, job):
@@ -315,7 +315,7 @@ def test_nothing_begins_when_the_process_is_about_to_stop(store):
 
     assert asyncio.run(place()) is CallStatus.OPEN
     assert script.attempts == []
-    assert store.endings.calls(job.id, 0) == []
+    assert store.item_results.calls(job.id, 0) == []
 
 
 def test_what_is_in_flight_lands_when_the_process_is_about_to_stop(store):
@@ -430,7 +430,7 @@ def test_a_call_whose_process_died_as_often_as_it_may_is_not_sent_again(store):
     job, script = a_priced_job(store), Script()
     for n in range(1, MAX_PROCESS_DEATHS + 1):
         start = a_start(job, lasts=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint)
-        begun = store.clerk.begin(start).result(30)
+        begun = store.attempt_writer.admit(start).result(30)
         assert isinstance(begun, Admitted)
         assert begun.counted_attempts == n
         store.recover()
@@ -469,7 +469,7 @@ def test_a_reply_without_its_tokens_costs_the_most_it_could(store, usage):
 
     (attempt,) = line(store, job).attempts
     assert attempt.cost == PRICE.max_cost(a_call())
-    with store.database.reading() as connection:
+    with store.database.read_transaction() as connection:
         assert connection.scalars(sa.select(tables.attempts.c.estimated)).all() == [True]
     assert money(store, job) == (PRICE.max_cost(a_call()), 0, 0)
 
@@ -482,7 +482,7 @@ def test_a_model_without_a_price_is_billed_without_a_cost(store):
     (attempt,) = line(store, job).attempts
     assert (attempt.state, attempt.cost) == ("billed", None)
     assert money(store, job) == (0, 0, 0)
-    assert store.accounts.total(job.id).unpriced_calls == 1
+    assert store.usage.total(job.id).unpriced_calls == 1
 
 
 def test_a_blank_reply_settles_its_call_and_is_paid(store):
@@ -497,7 +497,7 @@ def test_a_blank_reply_settles_its_call_and_is_paid(store):
 @pytest.mark.parametrize("halted", ["paused", "stopped", "cancelled"])
 def test_the_calls_of_a_job_that_does_not_run_stay_open(store, halted):
     job, script = a_priced_job(store), Script()
-    store.jobs.move(job.id, halted, only_from=["running"])
+    store.jobs.change_state(job.id, halted, from_states=["running"])
 
     ends = placed(store, job, [a_call()], script)
 
@@ -524,7 +524,7 @@ def test_an_answer_is_put_on_record_though_nobody_waits_for_it_any_more(store):
 
     assert asyncio.run(place())
     # What the clerk is handed after it is answered after it.
-    store.clerk.begin(a_start(job, slot=9)).result(30)
+    store.attempt_writer.admit(a_start(job, slot=9)).result(30)
     assert line(store, job).text == "four"
 
 
@@ -533,7 +533,7 @@ def test_a_call_that_is_given_up_while_it_begins_stops_no_other(store):
 
     async def place():
         placer = CallExecutor(store, script, max_in_flight=8, timeout=30)
-        with store.database.writing():
+        with store.database.write_transaction():
             placing = asyncio.create_task(placer.execute(job, 0, a_call()))
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -647,7 +647,7 @@ def some_calls(n: int, model: Model | str = MODEL, first: int = 0) -> list[Call]
 
 
 def failures(store, job) -> list[str]:
-    return [c.failure for c in store.endings.calls(job.id, 0) if c.failure]
+    return [c.failure for c in store.item_results.calls(job.id, 0) if c.failure]
 
 
 def test_an_outage_of_minutes_costs_a_few_requests_and_fails_no_call(store):
@@ -678,7 +678,7 @@ def test_an_outage_behind_a_proxy_fails_no_call_and_is_all_in_doubt(store):
     assert failures(store, job) == []
     assert provider.refused <= 8 + 5 + 12
     # Whatever of it was served, the ledger has it.
-    attempts = [a for c in store.endings.calls(job.id, 0) for a in c.attempts]
+    attempts = [a for c in store.item_results.calls(job.id, 0) for a in c.attempts]
     assert sum(a.state == "in_doubt" for a in attempts) == provider.refused
 
 
@@ -854,7 +854,7 @@ def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
         placer = CallExecutor(store, provider, max_in_flight=8, timeout=6000)
         placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(40)))
         await provider.enough.wait()
-        store.jobs.move(job.id, "cancelled", only_from=["running"])
+        store.jobs.change_state(job.id, "cancelled", from_states=["running"])
         ends = await placing
         return ends, passed() - (provider.began or 0)
 

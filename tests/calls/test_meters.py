@@ -232,13 +232,13 @@ def test_a_redis_that_is_away_is_told_without_its_password() -> None:
 
 
 def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None:
-    any_store.limits.put(KEY, RateLimits(rpm=10))
-    any_store.limits.put(KEY, RateLimits(tpm=20))
+    any_store.rate_limits.set_operator_limits(KEY, RateLimits(rpm=10))
+    any_store.rate_limits.set_operator_limits(KEY, RateLimits(tpm=20))
     DatabaseLimitBackend(any_store).exchange(KEY, RateLimits(tpm=20), LimitRequest("a", 0, [5]))
 
-    assert any_store.limits.all()[KEY].operator == RateLimits(tpm=20)
-    any_store.limits.put(KEY, RateLimits())
-    assert any_store.limits.all() == {}
+    assert any_store.rate_limits.all()[KEY].operator == RateLimits(tpm=20)
+    any_store.rate_limits.set_operator_limits(KEY, RateLimits())
+    assert any_store.rate_limits.all() == {}
 
 
 @pytest.mark.parametrize(

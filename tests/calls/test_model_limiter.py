@@ -106,7 +106,7 @@ def test_two_placers_have_no_more_calls_at_once_than_the_model_may_have(store):
 
     assert set(ends) == {CallStatus.SETTLED}
     assert max(together) == 3
-    assert store.limits.meter(KEY)[0].holders == {}
+    assert store.rate_limits.read_state(KEY)[0].holders == {}
 
 
 def test_tokens_are_reserved_before_and_settled_after(store):
@@ -139,7 +139,7 @@ def test_limits_that_are_set_while_calls_wait_hold_for_them(store, monkeypatch):
 
     def narrow():
         until(lambda: max(provider.in_flight) == 5)
-        store.limits.put(KEY, RateLimits(max_in_flight=1))
+        store.rate_limits.set_operator_limits(KEY, RateLimits(max_in_flight=1))
 
     placed(store, job, calls(30), provider, width=5, meanwhile=narrow)
 
@@ -194,7 +194,7 @@ def test_an_attempt_on_record_whose_moment_is_far_away_ends_unsent_when_the_proc
 
     assert asyncio.run(run()) is CallStatus.OPEN
     assert provider.came == []
-    (call,) = store.endings.calls(job.id, 0)
+    (call,) = store.item_results.calls(job.id, 0)
     assert [(a.state, a.outcome) for a in call.attempts] == [("not_sent", "unreachable")]
 
 

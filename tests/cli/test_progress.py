@@ -46,7 +46,7 @@ def test_a_follower_notices_the_end_within_a_second_though_a_look_took_long(
 
     def got(job_id):
         if clock.now >= ends:
-            store.jobs.move(job_id, "done", only_from=["running"])
+            store.jobs.change_state(job_id, "done", from_states=["running"])
         return get(job_id)
 
     monkeypatch.setattr(store.jobs, "get", got)

@@ -93,7 +93,7 @@ def test_the_shards_of_a_line_follow_one_another(here):
         until(is_done(here.store, [job]))
 
     assert lines == 2
-    assert here.store.accounts.progress(job.id).answered == 12
+    assert here.store.usage.progress(job.id).answered == 12
 
 
 class Broken(Component):
@@ -124,7 +124,7 @@ def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch)
 
     reason = here.store.jobs.get(job.id).reason or ""
     assert reason.startswith("layers[1][0]: the component broken broke: ZeroDivisionError in ")
-    assert here.store.accounts.progress(job.id).open == len(FEW)
+    assert here.store.usage.progress(job.id).open == len(FEW)
 
 
 def test_a_job_with_nothing_left_is_done_at_once(here):
@@ -184,12 +184,12 @@ def test_starting_a_job_twice_asks_for_nothing_twice(here):
         start_job(here.store, job)
         until(is_done(here.store, [job]))
 
-    assert here.store.accounts.total(job.id).attempts == 12 * 4
+    assert here.store.usage.total(job.id).attempts == 12 * 4
 
 
 def test_a_job_that_is_paused_begins_no_further_round(here):
     job = a_job(here.store, architecture=an_architecture("generator"), questions=QUESTIONS)
-    here.store.jobs.move(job.id, "paused", only_from=["running"])
+    here.store.jobs.change_state(job.id, "paused", from_states=["running"])
     other = a_job(here.store, name="other", architecture=an_architecture("generator"))
 
     with in_process_workers(here):
@@ -197,7 +197,7 @@ def test_a_job_that_is_paused_begins_no_further_round(here):
         start_job(here.store, other)
         until(is_done(here.store, [other]))
 
-    assert here.store.accounts.total(job.id).attempts == 0
+    assert here.store.usage.total(job.id).attempts == 0
     assert here.store.jobs.get(job.id).state == "paused"
 
 
@@ -212,7 +212,7 @@ def test_a_model_that_is_not_there_stops_its_job(here):
     stopped = here.store.jobs.get(job.id)
     assert stopped.state == "stopped"
     assert "there is no such script" in (stopped.reason or "")
-    assert here.store.accounts.progress(job.id).open == 12
+    assert here.store.usage.progress(job.id).open == 12
 
 
 @pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["no key"])], "no batch"])
@@ -220,7 +220,7 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
     runtime.install(here)
     job = a_job(here.store, architecture=an_architecture("critic"))
 
-    (turn,) = here.store.lines.begin(job.id, 1, "broker", "joins")
+    (turn,) = here.store.shard_cursors.start(job.id, 1, "broker", "joins")
 
     placed = [
         tasks.execute_task(job.id, turn.line, turn.word, batch),
@@ -229,7 +229,7 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
 
     runtime.install(None)
     assert placed == [None, None]
-    assert here.store.accounts.total(job.id).attempts == 0
+    assert here.store.usage.total(job.id).attempts == 0
 
 
 def test_outside_of_its_body_no_process_is_installed(here):

@@ -36,13 +36,13 @@ def a_small_job(here, **changes):
 def aged(here, table, column, seconds=30):
     """Let what is in the table have happened so much earlier."""
     own: sa.ColumnClause[float] = sa.column(column)
-    with here.store.database.writing() as connection:
+    with here.store.database.write_transaction() as connection:
         connection.execute(sa.update(sa.table(table, own)).values({own: own - seconds}))
 
 
 def lost(here, job):
     """The job's lines, as they are when their messages are lost."""
-    turns = here.store.lines.begin(job.id, 4, carrier(), queues.PLANNING)
+    turns = here.store.shard_cursors.start(job.id, 4, carrier(), queues.PLANNING)
     aged(here, "lines", "moved")
     return turns
 
@@ -63,7 +63,7 @@ def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
             assert time.monotonic() < end
             pause.wait(0.05)
 
-    assert here.store.accounts.progress(job.id).answered == 6
+    assert here.store.usage.progress(job.id).answered == 6
 
 
 def test_what_was_sent_for_is_not_sent_for_again_while_it_waits(here):
@@ -92,7 +92,7 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
     aged(here, "lines", "sent")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
     start_job(here.store, job)
-    one = next(s.turn for s in here.store.lines.still(carrier(), -60) if s.turn.job == job.id)
+    one = next(s.turn for s in here.store.shard_cursors.stalled(carrier(), -60) if s.turn.job == job.id)
 
     here.sweeper.look()
     before = sent()
@@ -118,7 +118,7 @@ def test_a_line_that_somebody_works_on_is_left_alone(here):
 
 def test_the_lines_of_another_command_are_its_own(here):
     job = a_small_job(here)
-    here.store.lines.begin(job.id, 4, ELSEWHERE, queues.PLANNING)
+    here.store.shard_cursors.start(job.id, 4, ELSEWHERE, queues.PLANNING)
     aged(here, "lines", "moved")
 
     here.sweeper.look()
@@ -128,7 +128,7 @@ def test_the_lines_of_another_command_are_its_own(here):
 
 def test_one_at_a_time_leads(here):
     lost(here, a_small_job(here))
-    assert here.store.leases.take(f"sweeper of {carrier()}", ELSEWHERE, 60)
+    assert here.store.leases.acquire(f"sweeper of {carrier()}", ELSEWHERE, 60)
 
     here.sweeper.look()
     before = sent()
@@ -152,13 +152,13 @@ def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatc
     here.sweeper.look()
 
     assert sent() == 0
-    assert here.store.leases.take(f"sweeper of {carrier()}", ELSEWHERE, 60)
+    assert here.store.leases.acquire(f"sweeper of {carrier()}", ELSEWHERE, 60)
 
 
 def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(here):
     job = a_small_job(here)
-    here.store.leases.take(ELSEWHERE, ELSEWHERE, 20)
-    begun = here.store.clerk.begin(a_start(job, owner=ELSEWHERE)).result(30)
+    here.store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
+    begun = here.store.attempt_writer.admit(a_start(job, owner=ELSEWHERE)).result(30)
     aged(here, "leases", "until", 100)
 
     here.sweeper.look()
@@ -203,7 +203,7 @@ def test_what_started_twice_plans_no_shard_twice(here):
 
     # The first three messages find that their turn is over.
     assert sent() == 6
-    assert len(here.store.lines.still(carrier(), -60)) == 3
+    assert len(here.store.shard_cursors.stalled(carrier(), -60)) == 3
 
 
 def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monkeypatch):
@@ -224,11 +224,11 @@ def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monke
 def test_a_job_has_as_many_lines_as_the_processes_that_live_can_work_on(here, monkeypatch):
     monkeypatch.setattr(here.sweeper, "_carrier", "broker")
     job = a_small_job(here, questions=9, shard=1, width=2)
-    here.store.lines.begin(job.id, job.concurrent_shards, "broker", queues.PLANNING)
+    here.store.shard_cursors.start(job.id, job.concurrent_shards, "broker", queues.PLANNING)
 
     here.sweeper.look()
-    alone = here.store.lines.widths("broker")[job.id]
-    here.store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    alone = here.store.shard_cursors.counts_by_job("broker")[job.id]
+    here.store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     here.sweeper.look()
 
-    assert (alone, here.store.lines.widths("broker")[job.id]) == (2, 4)
+    assert (alone, here.store.shard_cursors.counts_by_job("broker")[job.id]) == (2, 4)

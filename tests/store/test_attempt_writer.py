@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 @contextmanager
 def busy(store, job):
     """The database is another's while the body runs: the clerk waits with what it has in hand."""
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         connection.execute(
             sa.select(tables.jobs).where(tables.jobs.c.id == job.id).with_for_update()
         ).all()
@@ -43,7 +43,7 @@ def test_what_arrives_while_a_commit_is_under_way_shares_the_next(any_store):
     job = a_job(any_store)
     with commits(any_store) as counted:
         with busy(any_store, job):
-            futures = [any_store.clerk.begin(a_start(job, slot=slot)) for slot in range(200)]
+            futures = [any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(200)]
 
         verdicts = [future.result(30) for future in futures]
 
@@ -57,7 +57,7 @@ def test_more_than_fits_a_commit_goes_into_several(any_store):
     job = a_job(any_store)
     with commits(any_store) as counted:
         with busy(any_store, job):
-            futures = [any_store.clerk.begin(a_start(job, slot=slot)) for slot in range(600)]
+            futures = [any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(600)]
 
         verdicts = [future.result(30) for future in futures]
 
@@ -68,14 +68,14 @@ def test_more_than_fits_a_commit_goes_into_several(any_store):
 def test_an_end_frees_its_money_for_a_beginning_of_the_same_commit(any_store):
     job = a_job(any_store, budget=160)
     start = a_start(job, slot=0)
-    any_store.clerk.begin(start).result(30)
+    any_store.attempt_writer.admit(start).result(30)
 
     with busy(any_store, job):
-        in_hand = any_store.clerk.begin(a_start(job, slot=1, reserve=None))
-        while not any_store.clerk._entries.empty():
+        in_hand = any_store.attempt_writer.admit(a_start(job, slot=1, reserve=None))
+        while not any_store.attempt_writer._entries.empty():
             pass
-        beginning = any_store.clerk.begin(a_start(job, slot=2))
-        any_store.clerk.settle(a_finish(start))
+        beginning = any_store.attempt_writer.admit(a_start(job, slot=2))
+        any_store.attempt_writer.settle(a_finish(start))
 
     assert in_hand.result(30) == Admitted(1, 1, 0)
     assert beginning.result(30) == Admitted(1, 1, 0)
@@ -108,34 +108,34 @@ def test_who_waits_hears_of_what_cannot_be_done(any_store):
     nowhere = a_start(job, call=CallId("nowhere", 0, CallKey(0, 0, 0, 0)))
 
     with pytest.raises(KeyError):
-        any_store.clerk.begin(nowhere).result(30)
+        any_store.attempt_writer.admit(nowhere).result(30)
 
-    assert any_store.clerk.begin(a_start(job)).result(30) == Admitted(1, 1, 0)
+    assert any_store.attempt_writer.admit(a_start(job)).result(30) == Admitted(1, 1, 0)
 
 
 def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_store):
     job = a_job(any_store)
     start = a_start(job)
-    any_store.clerk.begin(start).result(30)
+    any_store.attempt_writer.admit(start).result(30)
     nowhere = a_start(job, call=CallId("nowhere", 0, CallKey(0, 0, 0, 0)))
 
     with busy(any_store, job):
-        any_store.clerk.begin(a_start(job, slot=1))
-        ends = [any_store.clerk.begin(nowhere), any_store.clerk.settle(a_finish(start))]
+        any_store.attempt_writer.admit(a_start(job, slot=1))
+        ends = [any_store.attempt_writer.admit(nowhere), any_store.attempt_writer.settle(a_finish(start))]
 
     assert ends[1].exception(30) is None
-    assert any_store.clerk.begin(a_start(job)).result(30) == AlreadySettled()
+    assert any_store.attempt_writer.admit(a_start(job)).result(30) == AlreadySettled()
 
 
 def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
     job = a_job(any_store)
 
     with busy(any_store, job):
-        futures = [any_store.clerk.begin(a_start(job, slot=slot)) for slot in range(5)]
+        futures = [any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(5)]
         for future in futures:
             future.cancel()
 
-    assert any_store.clerk.begin(a_start(job, slot=9)).result(3) == Admitted(1, 1, 0)
+    assert any_store.attempt_writer.admit(a_start(job, slot=9)).result(3) == Admitted(1, 1, 0)
 
 
 @pytest.mark.postgres
@@ -187,13 +187,13 @@ def add(slot):
             )
             for again in range(2)
         ]
-        for future in [store.clerk.begin(start) for start in starts]:
+        for future in [store.attempt_writer.admit(start) for start in starts]:
             future.result(30)
         ends = [
             Finish(s, 1, Billing.BILLED, "ok", None, Usage(1, 1), 60, False, Reply("four"), now())
             for s in starts
         ]
-        for future in [store.clerk.settle(end) for end in ends]:
+        for future in [store.attempt_writer.settle(end) for end in ends]:
             future.result(30)
     store.close()
 
@@ -218,14 +218,14 @@ def test_four_processes_that_add_to_one_sum_lose_nothing(any_store):
     assert finished.returncode == 0
     after = any_store.jobs.get(job.id)
     assert (after.spent, after.reserved) == (4 * 10 * 2 * 60, 0)
-    assert any_store.accounts.total(job.id).attempts == 4 * 10 * 2
+    assert any_store.usage.total(job.id).attempts == 4 * 10 * 2
 
 
 def test_moments_come_back_as_they_were_written(any_store):
     job = a_job(any_store)
     at = now()
 
-    any_store.clerk.begin(a_start(job, at=at)).result(30)
+    any_store.attempt_writer.admit(a_start(job, at=at)).result(30)
 
-    (line,) = any_store.endings.calls(job.id, 0)
+    (line,) = any_store.item_results.calls(job.id, 0)
     assert line.attempts[0].begun_at == at

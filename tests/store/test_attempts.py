@@ -44,19 +44,19 @@ ELSEWHERE = "elsewhere:1:1"
 
 def begun(store, *starts):
     """What comes of the beginnings, one commit each."""
-    verdicts = [store.clerk.begin(start).result(30) for start in starts]
+    verdicts = [store.attempt_writer.admit(start).result(30) for start in starts]
     return verdicts[0] if len(verdicts) == 1 else verdicts
 
 
 def together(store, *starts):
     """What comes of the beginnings in one commit."""
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         return admit(connection, starts)
 
 
 def settled(store, *finishes):
     for finish in finishes:
-        store.clerk.settle(finish).result(30)
+        store.attempt_writer.settle(finish).result(30)
 
 
 def money(store, job):
@@ -65,16 +65,16 @@ def money(store, job):
 
 
 def calls(store, job, ix=0):
-    return {line.key: line for line in store.endings.calls(job.id, ix)}
+    return {line.key: line for line in store.item_results.calls(job.id, ix)}
 
 
 def first(store, job, ix=0):
     """The first call of the item."""
-    return store.endings.calls(job.id, ix)[0]
+    return store.item_results.calls(job.id, ix)[0]
 
 
 def states(store, job, ix=0):
-    return [attempt.state for line in store.endings.calls(job.id, ix) for attempt in line.attempts]
+    return [attempt.state for line in store.item_results.calls(job.id, ix) for attempt in line.attempts]
 
 
 def test_an_attempt_is_on_record_before_it_may_be_sent(any_store):
@@ -123,10 +123,10 @@ def test_the_database_itself_refuses_a_second_open_attempt(any_store):
     job = a_job(any_store)
     begun(any_store, a_start(job))
 
-    with any_store.database.reading() as connection:
+    with any_store.database.read_transaction() as connection:
         row = dict(connection.execute(sa.select(tables.attempts)).mappings().one())
 
-    with pytest.raises(StoreError), any_store.database.writing() as connection:
+    with pytest.raises(StoreError), any_store.database.write_transaction() as connection:
         connection.execute(sa.insert(tables.attempts), [row | {"n": 2}])
 
     assert states(any_store, job) == ["sending"]
@@ -265,7 +265,7 @@ def test_an_end_that_arrives_twice_in_one_commit_is_counted_once(any_store):
     start = a_start(job)
     begun(any_store, start)
 
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         settle(connection, [a_finish(start, text="four"), a_finish(start, text="five")])
 
     assert first(any_store, job).text == "four"
@@ -330,7 +330,7 @@ def test_an_answer_resolves_the_doubt_that_it_shares_a_commit_with(any_store):
     start = a_start(job)
     begun(any_store, start)
 
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         settle(connection, [in_doubt(start), a_finish(start, text="late")])
 
     assert money(any_store, job) == (60, 0, 0)
@@ -431,7 +431,7 @@ def test_two_processes_cannot_both_have_the_last_of_the_budget(any_store):
     job = a_job(any_store, budget=100)
     other = Store.open(any_store.database.engine.url.render_as_string(hide_password=False))
 
-    with ThreadPoolExecutor() as pool, any_store.database.writing() as connection:
+    with ThreadPoolExecutor() as pool, any_store.database.write_transaction() as connection:
         mine = admit(connection, [a_start(job, slot=0)])
         theirs = pool.submit(together, other, a_start(job, slot=1))
         with pytest.raises(TimeoutError):
@@ -449,7 +449,7 @@ def test_money_of_several_jobs_moves_in_one_commit(any_store):
 
     together(any_store, *starts)
     reserved = [money(any_store, job) for job in jobs]
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         settle(connection, [a_finish(start) for start in starts])
 
     assert reserved == [(0, 100, 0)] * 2
@@ -473,11 +473,11 @@ def test_an_answer_that_comes_after_a_retry_settles_nothing_but_is_found(any_sto
     start = a_start(job, owner=DEAD)
     begun(any_store, start)
     any_store.recover()
-    any_store.items.end(job.id, [(0, Failed(0, "call_timeout"))])
+    any_store.items.finish(job.id, [(0, Failed(0, "call_timeout"))])
     any_store.items.reopen(job.id, ["given_up"])
 
     settled(any_store, a_finish(start))
-    (item,) = any_store.items.open_among(job.id, [0])
+    (item,) = any_store.items.open_by_index(job.id, [0])
 
     assert item.replies == {}
     assert money(any_store, job) == (60, 0, 0)
@@ -489,7 +489,7 @@ def test_a_job_that_does_not_run_begins_nothing_but_takes_what_is_found(any_stor
     start = a_start(job)
     begun(any_store, start)
     settled(any_store, a_finish(start))
-    any_store.jobs.move(job.id, "paused", only_from=["running"])
+    any_store.jobs.change_state(job.id, "paused", from_states=["running"])
 
     verdicts = begun(
         any_store,
@@ -509,7 +509,7 @@ def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
     again = replace(start, begun_at=now())
     begun(any_store, again)
     settled(any_store, in_doubt(again, 2, Reply(None, failure="call_timeout")))
-    any_store.items.end(job.id, [(0, Failed(0, "call_timeout"))])
+    any_store.items.finish(job.id, [(0, Failed(0, "call_timeout"))])
 
     any_store.items.reopen(job.id, ["given_up"])
 
@@ -548,7 +548,7 @@ def test_a_call_that_processes_die_over_is_given_up_until_it_is_retried(any_stor
     assert first(any_store, job).failure == f"poison: {MAX_PROCESS_DEATHS} processes died over it"
     assert begun(any_store, a_start(job)) == AlreadySettled()
     assert money(any_store, job) == (0, 0, MAX_PROCESS_DEATHS * 100)
-    any_store.items.end(job.id, [(0, Failed(0, "poison"))])
+    any_store.items.finish(job.id, [(0, Failed(0, "poison"))])
     any_store.items.reopen(job.id, ["given_up"])
     assert begun(any_store, a_start(job)) == Admitted(
         attempt_number=MAX_PROCESS_DEATHS + 1, counted_attempts=1, in_doubt=0
@@ -621,7 +621,7 @@ def test_any_text_of_a_failure_is_stored(any_store):
     start = a_start(job)
     begun(any_store, start)
 
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         finish = a_finish(
             start,
             billing=Billing.NOT_BILLED,
@@ -642,7 +642,7 @@ def test_any_word_of_a_provider_for_why_it_stopped_is_stored(any_store):
     start = a_start(job)
     begun(any_store, start)
 
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         settle(connection, [a_finish(start, reply=Reply("four", finish_reason=ROUGH * 20))])
 
     assert first(any_store, job).text == "four"

@@ -14,13 +14,13 @@ def settled(store, job, ix, key, text, *, seconds=1.5, finish=None, **changes):
     start = a_start(
         job, call=CallId(job.id, ix, CallKey(*key)), fingerprint=f"{ix}/{key}", **changes
     )
-    begun = store.clerk.begin(start).result(30)
+    begun = store.attempt_writer.admit(start).result(30)
     end = (
         finish(start, begun.n)
         if finish
         else a_finish(start, begun.n, text, at=start.begun_at + timedelta(seconds=seconds))
     )
-    store.clerk.settle(end).result(30)
+    store.attempt_writer.settle(end).result(30)
 
 
 def refused(start, n):
@@ -43,7 +43,7 @@ def test_the_seconds_are_those_of_attempts_that_got_an_answer(any_store) -> None
     settled(any_store, job, 599, (0, 0, 0, 0), "c", seconds=7)
     settled(any_store, other, 1, (0, 0, 0, 0), "d", seconds=9)
 
-    found = sorted(any_store.measures.seconds(job.id))
+    found = sorted(any_store.call_metrics.durations(job.id))
 
     assert [place for place, _ in found] == [
         (0, 0, "scripted/plausible"), (0, 0, "scripted/plausible"), (1, 2, "large"),
@@ -52,7 +52,7 @@ def test_the_seconds_are_those_of_attempts_that_got_an_answer(any_store) -> None
 
 
 def test_a_job_without_attempts_has_no_seconds(store) -> None:
-    assert list(store.measures.seconds(a_job(store).id)) == []
+    assert list(store.call_metrics.durations(a_job(store).id)) == []
 
 
 def test_attempts_are_counted_by_how_they_ended_and_which_were_tried_again(any_store) -> None:
@@ -60,11 +60,11 @@ def test_attempts_are_counted_by_how_they_ended_and_which_were_tried_again(any_s
     settled(any_store, job, 0, (0, 0, 0, 0), None, finish=in_doubt)
     settled(any_store, job, 0, (0, 0, 0, 0), "at last")
     settled(any_store, job, 1, (0, 0, 0, 0), "at once")
-    any_store.clerk.begin(
+    any_store.attempt_writer.admit(
         a_start(job, 1, call=CallId(job.id, 1, CallKey(0, 1, 0, 0)), model="m")
     ).result(30)
 
-    found = any_store.measures.outcomes(job.id)
+    found = any_store.call_metrics.outcome_counts(job.id)
 
     assert sorted(found, key=str) == sorted(
         [
@@ -87,7 +87,7 @@ def test_drafts_are_the_last_words_of_the_first_generators(any_store) -> None:
     settled(any_store, job, 1, (0, 0, 0, 0), "a critique", kind="critic")
     settled(any_store, job, 2, (0, 0, 0, 0), "beyond")
 
-    found = any_store.measures.drafts(job.id, 0, 1)
+    found = any_store.call_metrics.first_layer_texts(job.id, 0, 1)
 
     plausible = "scripted/plausible"
     assert found == {0: [(plausible, "a"), (plausible, "c"), ("large", "b")]}

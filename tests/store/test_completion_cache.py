@@ -10,8 +10,8 @@ from tests.builders import a_finish, a_job, a_start
 
 def keep(store, job, slot, **changes):
     start = a_start(job, slot=slot, fingerprint=f"print-{slot}", **changes)
-    store.clerk.begin(start).result(30)
-    store.clerk.settle(a_finish(start, text="four", cost=NanoUsd(7))).result(30)
+    store.attempt_writer.admit(start).result(30)
+    store.attempt_writer.settle(a_finish(start, text="four", cost=NanoUsd(7))).result(30)
 
 
 def test_what_is_kept_is_counted_by_model(any_store):
@@ -19,7 +19,7 @@ def test_what_is_kept_is_counted_by_model(any_store):
     for slot in range(3):
         keep(any_store, job, slot, model="m/one" if slot else "m/two")
 
-    one, two = any_store.completions.kept()
+    one, two = any_store.completion_cache.stats()
 
     assert (one.model, one.completions, one.characters, one.cost) == ("m/one", 2, 8, 14)
     assert two == CacheStats("m/two", 1, 4, 7, two.oldest, two.newest)
@@ -31,12 +31,12 @@ def test_what_is_old_enough_is_forgotten_and_jobs_keep_their_replies(any_store):
     for slot in range(3):
         keep(any_store, job, slot, model="m/one" if slot else "m/two")
 
-    assert any_store.completions.purge(now() - timedelta(hours=1)) == 0
-    assert any_store.completions.purge(now(), "m/one") == 2
-    assert [kept.model for kept in any_store.completions.kept()] == ["m/two"]
-    assert any_store.completions.purge(now()) == 1
-    assert any_store.completions.kept() == []
-    _, replies = any_store.endings.on_record(job.id, 0)
+    assert any_store.completion_cache.purge(now() - timedelta(hours=1)) == 0
+    assert any_store.completion_cache.purge(now(), "m/one") == 2
+    assert [kept.model for kept in any_store.completion_cache.stats()] == ["m/two"]
+    assert any_store.completion_cache.purge(now()) == 1
+    assert any_store.completion_cache.stats() == []
+    _, replies = any_store.item_results.question_and_replies(job.id, 0)
     assert len(replies) == 3
 
 
@@ -45,6 +45,6 @@ def test_those_among_many_requests_are_found(any_store):
     keep(any_store, job, 1)
     asked = [f"print-{n}" for n in range(_LOOKUP_CHUNK + 2)] * 2
 
-    assert {name: kept.text for name, kept in any_store.completions.among(asked).items()} == {
+    assert {name: kept.text for name, kept in any_store.completion_cache.lookup(asked).items()} == {
         "print-1": "four"
     }

@@ -149,7 +149,7 @@ def test_a_folder_is_no_database(tmp_path):
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 15_000)],
 )
 def test_every_connection_to_sqlite_is_safe(store, pragma, value):
-    with store.database.reading() as one, store.database.writing() as other:
+    with store.database.read_transaction() as one, store.database.write_transaction() as other:
         found = [c.exec_driver_sql(f"PRAGMA {pragma}").scalar() for c in (one, other)]
 
     assert found == [value, value]
@@ -158,7 +158,7 @@ def test_every_connection_to_sqlite_is_safe(store, pragma, value):
 def test_a_reader_sees_one_moment(any_store):
     job = a_job(any_store)
 
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         connection.execute(sa.text("UPDATE jobs SET spent = 5"))
         during = any_store.jobs.get(job.id).spent
 
@@ -168,7 +168,7 @@ def test_a_reader_sees_one_moment(any_store):
 def test_what_fails_in_the_middle_leaves_nothing(any_store):
     job = a_job(any_store)
 
-    with pytest.raises(RuntimeError), any_store.database.writing() as connection:  # noqa: PT012
+    with pytest.raises(RuntimeError), any_store.database.write_transaction() as connection:  # noqa: PT012
         connection.execute(sa.text("UPDATE jobs SET spent = 5"))
         raise RuntimeError
 
@@ -178,7 +178,7 @@ def test_what_fails_in_the_middle_leaves_nothing(any_store):
 def test_an_error_of_the_driver_leaves_as_one_line_of_ours(any_store):
     with (
         pytest.raises(StoreError) as refusal,
-        any_store.database.writing() as connection,
+        any_store.database.write_transaction() as connection,
     ):
         connection.execute(sa.text("SELECT * FROM nowhere"))
 
@@ -196,7 +196,7 @@ def test_a_writer_waits_for_another(store):
             (spent,) = connection.exec_driver_sql("SELECT spent FROM jobs").one()
             connection.exec_driver_sql("UPDATE jobs SET spent = ?", (spent + 1,))
 
-    with ThreadPoolExecutor() as pool, store.database.writing() as connection:
+    with ThreadPoolExecutor() as pool, store.database.write_transaction() as connection:
         waiting = pool.submit(add)
         with pytest.raises(TimeoutError):
             waiting.result(0.2)

@@ -86,7 +86,7 @@ def test_what_a_server_raises_is_waited_for_or_not(served, code, means):
     raised = f"DO $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{code}'; END $$"
 
     with pytest.raises(StoreError, match="it is so") as refusal:  # noqa: SIM117
-        with served.database.writing() as connection:
+        with served.database.write_transaction() as connection:
             connection.exec_driver_sql(raised)
 
     assert isinstance(refusal.value, StoreUnavailableError) is (means in WAITED_FOR)
@@ -126,7 +126,7 @@ def _locked(connection):
 @pytest.mark.postgres
 @pytest.mark.parametrize("befalls", [_read_only, _ended, _idle, _slow, _locked])
 def test_what_befalls_a_transaction_is_waited_for(served, befalls):
-    with pytest.raises(StoreUnavailableError), served.database.writing() as connection:
+    with pytest.raises(StoreUnavailableError), served.database.write_transaction() as connection:
         befalls(connection)
 
     assert served.jobs.all() is not None
@@ -142,7 +142,7 @@ def test_what_befalls_a_transaction_is_waited_for(served, befalls):
     ],
 )
 def test_what_no_waiting_mends_is_told_at_once(served, statement, why):
-    with pytest.raises(StoreError, match=why) as refusal, served.database.writing() as connection:
+    with pytest.raises(StoreError, match=why) as refusal, served.database.write_transaction() as connection:
         connection.exec_driver_sql(statement)
 
     assert type(refusal.value) is StoreError
@@ -278,7 +278,7 @@ def _is_full(connection):
     ("befalls", "away"), [(_no_table, False), (_may_not, True), (_is_full, True)]
 )
 def test_what_befalls_a_file_is_waited_for_or_told_at_once(store, befalls, away):
-    with pytest.raises(StoreError) as refusal, store.database.writing() as connection:
+    with pytest.raises(StoreError) as refusal, store.database.write_transaction() as connection:
         befalls(connection)
 
     assert isinstance(refusal.value, StoreUnavailableError) is away
@@ -287,6 +287,6 @@ def test_what_befalls_a_file_is_waited_for_or_told_at_once(store, befalls, away)
 def test_a_file_that_another_has_locked_is_waited_for(store, tmp_path):
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailableError), store.database.reading() as connection:  # noqa: PT012
+        with pytest.raises(StoreUnavailableError), store.database.read_transaction() as connection:  # noqa: PT012
             connection.exec_driver_sql("PRAGMA busy_timeout = 1")
             connection.exec_driver_sql("UPDATE jobs SET rows = 0")

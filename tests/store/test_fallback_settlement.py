@@ -31,7 +31,7 @@ SLOTS = itertools.count()
 
 def books(store, job):
     """What the attempts come to, and what the job has: spent, reserved and in doubt."""
-    found = store.audit.books(job.id)
+    found = store.audit.check(job.id)
     return found.added, found.written
 
 
@@ -40,16 +40,16 @@ def books(store, job):
 def test_no_end_that_a_gateway_can_make_is_refused(any_store, usage, cost, reply, why):
     job = a_job(any_store)
     start = a_start(job, slot=next(SLOTS), reuse=False)
-    any_store.clerk.begin(start).result(30)
+    any_store.attempt_writer.admit(start).result(30)
 
     with capture_logs() as logs:
-        end = any_store.clerk.settle(a_finish(start, usage=usage, cost=cost, reply=reply, why=why))
+        end = any_store.attempt_writer.settle(a_finish(start, usage=usage, cost=cost, reply=reply, why=why))
         assert end.exception(30) is None
 
     # Without the last resort.
     assert logs == []
     line = next(
-        line for line in any_store.endings.calls(job.id, 0) if line.key == str(start.call.key)
+        line for line in any_store.item_results.calls(job.id, 0) if line.key == str(start.call.key)
     )
     assert line.attempts[0].state == "billed"
     assert line.text == reply.text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -62,11 +62,11 @@ def test_no_end_that_a_gateway_can_make_is_refused(any_store, usage, cost, reply
 def test_counts_of_more_than_32_bits_are_kept(any_store, count):
     job = a_job(any_store)
     start = a_start(job)
-    any_store.clerk.begin(start).result(30)
+    any_store.attempt_writer.admit(start).result(30)
 
-    any_store.clerk.settle(a_finish(start, usage=Usage(count, count, count, count))).result(30)
+    any_store.attempt_writer.settle(a_finish(start, usage=Usage(count, count, count, count))).result(30)
 
-    ((_, account),) = any_store.accounts.by(job.id, "model")
+    ((_, account),) = any_store.usage.by_group(job.id, "model")
     assert (account.prompt_tokens, account.completion_tokens) == (count, count)
 
 
@@ -74,11 +74,11 @@ def test_counts_of_more_than_32_bits_are_kept(any_store, count):
 def test_a_cost_that_cannot_be_is_the_most_that_was_kept_back(any_store, cost):
     job = a_job(any_store)
     start = a_start(job, reserve=100)
-    any_store.clerk.begin(start).result(30)
+    any_store.attempt_writer.admit(start).result(30)
 
-    any_store.clerk.settle(a_finish(start, cost=cost)).result(30)
+    any_store.attempt_writer.settle(a_finish(start, cost=cost)).result(30)
 
-    (line,) = any_store.endings.calls(job.id, 0)
+    (line,) = any_store.item_results.calls(job.id, 0)
     assert (line.attempts[0].cost, line.attempts[0].estimated) == (100, True)
     assert any_store.jobs.get(job.id).spent == 100
 
@@ -94,7 +94,7 @@ REFUSED = [
 
 def refuse(store, table, when):
     """Have the database refuse rows of the table for which that holds."""
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         if store.database.is_sqlite:
             for event in ("INSERT", "UPDATE"):
                 found = when
@@ -112,7 +112,7 @@ def refuse(store, table, when):
 
 
 def allow(store, table):
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         if store.database.is_sqlite:
             for event in ("INSERT", "UPDATE"):
                 connection.exec_driver_sql(f"DROP TRIGGER no_{event}")
@@ -139,19 +139,19 @@ def test_an_end_that_is_refused_is_put_on_record_without_its_details(
 ):
     job = a_job(spooling)
     start = a_start(job)
-    spooling.clerk.begin(start).result(30)
+    spooling.attempt_writer.admit(start).result(30)
     finish = a_finish(start, text="four \u2713")
     refuse(spooling, table, when)
 
     with capture_logs() as logs:
-        assert spooling.clerk.settle(finish).exception(30) is None
+        assert spooling.attempt_writer.settle(finish).exception(30) is None
 
     assert [(log["event"], log["without"]) for log in logs] == [("result_stored_in_part", without)]
-    (line,) = spooling.endings.calls(job.id, 0)
+    (line,) = spooling.item_results.calls(job.id, 0)
     assert (line.text, line.attempts[0].state, line.attempts[0].cost) == (text, "billed", 60)
     assert books(spooling, job) == ((60, 0, 0), (60, 0, 0))
-    assert isinstance(spooling.clerk.begin(start).result(30), AlreadySettled)
-    aside = [found for _, found in spooling.spool.aside.kept()]
+    assert isinstance(spooling.attempt_writer.admit(start).result(30), AlreadySettled)
+    aside = [found for _, found in spooling.spool.quarantine.read_all()]
     assert aside == ([] if text else [[finish]])
 
 
@@ -159,31 +159,31 @@ def test_an_end_that_is_refused_in_the_spool_holds_nothing_up(spooling):
     job = a_job(spooling)
     starts = [a_start(job, slot=slot) for slot in range(3)]
     for start in starts:
-        spooling.clerk.begin(start).result(30)
-    spooling.spool.keep([a_finish(start, text=f"\u2713 {start.call.key}") for start in starts[:2]])
-    spooling.spool.keep([a_finish(starts[2])])
+        spooling.attempt_writer.admit(start).result(30)
+    spooling.spool.write([a_finish(start, text=f"\u2713 {start.call.key}") for start in starts[:2]])
+    spooling.spool.write([a_finish(starts[2])])
     refuse(spooling, "calls", "text LIKE '%\u2713 0.0.0%'")
 
     spooling.recover()
 
-    texts = [line.text for line in spooling.endings.calls(job.id, 0)]
+    texts = [line.text for line in spooling.item_results.calls(job.id, 0)]
     assert texts == ["\\u2713 0.0.0.0", "\u2713 0.0.1.0", "four"]
-    assert list(spooling.spool.kept()) == []
+    assert list(spooling.spool.read_all()) == []
 
 
 def test_a_database_that_takes_no_end_at_all_finds_it_in_the_spool_when_it_does(spooling):
     job = a_job(spooling)
     start = a_start(job)
-    spooling.clerk.begin(start).result(30)
+    spooling.attempt_writer.admit(start).result(30)
     refuse(spooling, "attempts", "state <> 'sending'")
 
-    assert isinstance(spooling.clerk.settle(a_finish(start)).exception(30), StoreError)
+    assert isinstance(spooling.attempt_writer.settle(a_finish(start)).exception(30), StoreError)
     spooling.recover()
     allow(spooling, "attempts")
     spooling.recover()
 
     assert books(spooling, job) == ((60, 0, 0), (60, 0, 0))
-    assert list(spooling.spool.kept()) == []
+    assert list(spooling.spool.read_all()) == []
 
 
 @pytest.mark.parametrize("spooled", [False, True])
@@ -193,26 +193,26 @@ def test_an_end_whose_attempt_is_not_on_record_is_told_and_kept(spooling, spoole
 
     with capture_logs() as logs:
         if spooled:
-            spooling.spool.keep([nowhere])
+            spooling.spool.write([nowhere])
             spooling.recover()
         else:
-            spooling.clerk.settle(nowhere).result(30)
+            spooling.attempt_writer.settle(nowhere).result(30)
 
     assert [(log["event"], log["attempt"]) for log in logs] == [
         ("result_without_attempt", "nowhere/7/0.0.0.0/3")
     ]
-    assert [found for _, found in spooling.spool.aside.kept()] == [[nowhere]]
-    assert list(spooling.spool.kept()) == []
+    assert [found for _, found in spooling.spool.quarantine.read_all()] == [[nowhere]]
+    assert list(spooling.spool.read_all()) == []
 
 
 def test_a_spool_s_end_is_kept_aside_beside_those_that_are_taken_in(spooling):
     job = a_job(spooling)
     start = a_start(job)
-    spooling.clerk.begin(start).result(30)
+    spooling.attempt_writer.admit(start).result(30)
     stray = a_finish(replace(start, call=CallId("nowhere", 0, CallKey(0, 0, 0, 0))))
-    spooling.spool.keep([stray, a_finish(start)])
+    spooling.spool.write([stray, a_finish(start)])
 
     spooling.recover()
 
     assert spooling.jobs.get(job.id).spent == 60
-    assert [found for _, found in spooling.spool.aside.kept()] == [[stray]]
+    assert [found for _, found in spooling.spool.quarantine.read_all()] == [[stray]]

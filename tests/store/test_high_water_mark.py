@@ -158,7 +158,7 @@ def test_a_process_that_is_killed_leaves_what_was_seen(tmp_path):
         "import os, sys; from pathlib import Path; from archon_batch.store import Store\n"
         "from tests.builders import a_job, a_start\n"
         "store = Store.open(sys.argv[1], Path(sys.argv[2])); job = a_job(store)\n"
-        "store.clerk.begin(a_start(job)).result(30); os.kill(os.getpid(), 9)\n"
+        "store.attempt_writer.admit(a_start(job)).result(30); os.kill(os.getpid(), 9)\n"
     )
     line = [sys.executable, "-c", dies, f"sqlite:///{path}", str(spool)]
     subprocess.run(line, cwd=Path(__file__).parents[2], check=False)

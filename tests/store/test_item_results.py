@@ -15,33 +15,33 @@ def job(any_store):
         (Reply("four", finish_reason="length"), Reply(None, "refused: no"))
     ):
         start = a_start(job, ix=1, slot=slot)
-        any_store.clerk.begin(start).result(30)
-        any_store.clerk.settle(a_finish(start, reply=reply)).result(30)
+        any_store.attempt_writer.admit(start).result(30)
+        any_store.attempt_writer.settle(a_finish(start, reply=reply)).result(30)
     return job
 
 
 @pytest.mark.parametrize("status", ["open", "answered", "cancelled"])
 def test_an_item_of_any_status_has_its_question_and_its_replies(any_store, job, status):
     if status == "answered":
-        any_store.items.end(job.id, [(0, Answer("four", "0.0.0")), (1, Answer("four", "0.0.0"))])
+        any_store.items.finish(job.id, [(0, Answer("four", "0.0.0")), (1, Answer("four", "0.0.0"))])
     elif status == "cancelled":
-        any_store.items.cancel(job.id)
+        any_store.items.cancel_job(job.id)
 
-    question, replies = any_store.endings.on_record(job.id, 1)
+    question, replies = any_store.item_results.question_and_replies(job.id, 1)
 
-    assert any_store.endings.one(job.id, "b").status == status
+    assert any_store.item_results.get(job.id, "b").status == status
     assert question == a_question(row="b", earlier=(SAID,))
     assert replies == {
         CallKey(0, 0, 0, 0): Reply("four", finish_reason="length"),
         CallKey(0, 0, 1, 0): Reply(None, "refused: no"),
     }
-    assert any_store.endings.on_record(job.id, 0) == (a_question(row="a"), {})
+    assert any_store.item_results.question_and_replies(job.id, 0) == (a_question(row="a"), {})
 
 
 def test_what_is_on_record_is_what_the_item_is_planned_from(any_store, job):
     _, open_item = any_store.items.open_in_shard(job.id, 0)
 
-    on_record = any_store.endings.on_record(job.id, 1)
+    on_record = any_store.item_results.question_and_replies(job.id, 1)
 
     assert on_record == (open_item.question, open_item.replies)
 
@@ -49,10 +49,10 @@ def test_what_is_on_record_is_what_the_item_is_planned_from(any_store, job):
 def test_a_row_that_was_refused_asks_nothing(any_store):
     job = a_job(any_store, questions=[Question("a", ())])
 
-    assert any_store.endings.on_record(job.id, 0) == (Question("a", ()), {})
+    assert any_store.item_results.question_and_replies(job.id, 0) == (Question("a", ()), {})
 
 
 def test_a_call_says_why_its_text_ends(any_store, job):
-    cut, failed = any_store.endings.calls(job.id, 1)
+    cut, failed = any_store.item_results.calls(job.id, 1)
 
     assert (cut.finish, failed.finish) == ("length", None)

@@ -25,9 +25,9 @@ GAVE_UP = Failed(2, "refused: no")
 
 
 def settle(store, start, reply, *, billing=Billing.BILLED, n=1):
-    assert isinstance(store.clerk.begin(start).result(30), Admitted)
+    assert isinstance(store.attempt_writer.admit(start).result(30), Admitted)
     cost = NanoUsd(60 if billing is Billing.BILLED else 0)
-    store.clerk.settle(a_finish(start, n, reply=reply, billing=billing, cost=cost)).result(30)
+    store.attempt_writer.settle(a_finish(start, n, reply=reply, billing=billing, cost=cost)).result(30)
 
 
 def play(store, job, answer):
@@ -37,13 +37,13 @@ def play(store, job, answer):
         (item,) = store.items.open_in_shard(job.id, 0)
         step = plan_item(architecture, item.question, item.replies)
         if not isinstance(step, CallsNeeded):
-            store.items.end(job.id, [(0, step)])
+            store.items.finish(job.id, [(0, step)])
             return step
         for call in step.calls:
             start = a_start(job, call=CallId(job.id, 0, call.key), fingerprint=call.fingerprint)
-            begun = store.clerk.begin(start).result(30)
+            begun = store.attempt_writer.admit(start).result(30)
             if isinstance(begun, Admitted):
-                store.clerk.settle(
+                store.attempt_writer.settle(
                     a_finish(start, begun.attempt_number, reply=answer(call))
                 ).result(30)
 
@@ -66,10 +66,10 @@ def test_an_open_item_has_its_question_and_its_replies(any_store):
 
 def test_items_are_asked_for_by_shard_or_by_number_and_come_in_order(any_store):
     job = a_job(any_store, questions=7, shard=3)
-    any_store.items.end(job.id, [(4, ANSWER)])
+    any_store.items.finish(job.id, [(4, ANSWER)])
 
     in_shard = [item.ix for item in any_store.items.open_in_shard(job.id, 1)]
-    among = [item.ix for item in any_store.items.open_among(job.id, [6, 4, 0, 99])]
+    among = [item.ix for item in any_store.items.open_by_index(job.id, [6, 4, 0, 99])]
 
     assert in_shard == [3, 5]
     assert among == [0, 6]
@@ -78,7 +78,7 @@ def test_items_are_asked_for_by_shard_or_by_number_and_come_in_order(any_store):
 def test_items_of_another_job_are_its_own(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other")
     settle(any_store, a_start(job), Reply("four"))
-    any_store.items.end(job.id, [(1, ANSWER)])
+    any_store.items.finish(job.id, [(1, ANSWER)])
 
     items = any_store.items.open_in_shard(other.id, 0)
 
@@ -88,9 +88,9 @@ def test_items_of_another_job_are_its_own(any_store):
 def test_ends_are_on_record_with_their_notes(any_store):
     job = a_job(any_store)
 
-    any_store.items.end(job.id, [(0, ANSWER), (1, GAVE_UP)])
+    any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
 
-    answered, given_up = any_store.endings.all(job.id)
+    answered, given_up = any_store.item_results.all(job.id)
     assert (answered.status, answered.answer, answered.reason) == ("answered", "four", None)
     assert answered.notes == [{"layer": 0, "component": 0, "kind": "failed", "why": "refused: no"}]
     assert (given_up.status, given_up.answer) == ("given_up", None)
@@ -100,40 +100,40 @@ def test_ends_are_on_record_with_their_notes(any_store):
 
 def test_an_item_that_has_an_end_keeps_it(any_store):
     job = a_job(any_store)
-    any_store.items.end(job.id, [(0, ANSWER)])
+    any_store.items.finish(job.id, [(0, ANSWER)])
 
-    any_store.items.end(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
+    any_store.items.finish(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
 
-    assert [e.status for e in any_store.endings.all(job.id)] == ["answered", "given_up"]
+    assert [e.status for e in any_store.item_results.all(job.id)] == ["answered", "given_up"]
 
 
 def test_no_ends_change_nothing(any_store):
     job = a_job(any_store)
 
-    any_store.items.end(job.id, [])
+    any_store.items.finish(job.id, [])
 
-    assert any_store.accounts.progress(job.id).open == 2
+    assert any_store.usage.progress(job.id).open == 2
 
 
 def test_a_job_has_open_items_until_the_last_has_ended(any_store):
     job = a_job(any_store, questions=2)
 
-    any_store.items.end(job.id, [(0, ANSWER)])
+    any_store.items.finish(job.id, [(0, ANSWER)])
     before = any_store.items.has_open(job.id)
-    any_store.items.end(job.id, [(1, GAVE_UP)])
+    any_store.items.finish(job.id, [(1, GAVE_UP)])
 
     assert (before, any_store.items.has_open(job.id)) == (True, False)
 
 
 def test_cancelling_ends_what_is_open_and_nothing_else(any_store):
     job, other = a_job(any_store, questions=3), a_job(any_store, name="other")
-    any_store.items.end(job.id, [(0, ANSWER), (1, GAVE_UP)])
+    any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
 
-    any_store.items.cancel(job.id)
+    any_store.items.cancel_job(job.id)
 
-    statuses = [e.status for e in any_store.endings.all(job.id)]
+    statuses = [e.status for e in any_store.item_results.all(job.id)]
     assert statuses == ["answered", "given_up", "cancelled"]
-    assert any_store.accounts.progress(other.id).open == 2
+    assert any_store.usage.progress(other.id).open == 2
 
 
 def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store):
@@ -142,7 +142,7 @@ def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store
         settle(any_store, a_start(job, ix, slot=0), Reply("good"))
         settle(any_store, a_start(job, ix, slot=1), Reply(None, failure="refused: no"))
         settle(any_store, a_start(job, ix, slot=2), Reply(""))
-    any_store.items.end(job.id, [(0, GAVE_UP), (1, ANSWER)])
+    any_store.items.finish(job.id, [(0, GAVE_UP), (1, ANSWER)])
 
     opened = any_store.items.reopen(job.id, ["given_up"])
 
@@ -150,7 +150,7 @@ def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store
     item, untouched = any_store.items.open_in_shard(job.id, 0)
     assert (item.ix, item.replies) == (0, {CallKey(0, 0, 0, 0): Reply("good")})
     assert untouched.ix == 2
-    ending = any_store.endings.one(job.id, "row-0")
+    ending = any_store.item_results.get(job.id, "row-0")
     assert (ending.status, ending.reason, ending.notes) == ("open", None, ())
     assert ending.account.attempts == 3
     assert ending.account.cost == 180
@@ -160,7 +160,7 @@ def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store
 def test_a_retry_forgets_every_reply_that_says_nothing(any_store, text):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply(text))
-    any_store.items.end(job.id, [(0, Failed(0, "the reply was empty"))])
+    any_store.items.finish(job.id, [(0, Failed(0, "the reply was empty"))])
 
     any_store.items.reopen(job.id, ["given_up"])
 
@@ -171,19 +171,19 @@ def test_after_a_retry_the_bound_of_attempts_begins_anew(any_store):
     job = a_job(any_store)
     start = a_start(job)
     settle(any_store, start, Reply(None, failure="refused: no"), billing=Billing.NOT_BILLED)
-    any_store.items.end(job.id, [(0, GAVE_UP)])
+    any_store.items.finish(job.id, [(0, GAVE_UP)])
 
     any_store.items.reopen(job.id, ["given_up"])
 
-    assert any_store.clerk.begin(a_start(job)).result(30) == Admitted(
+    assert any_store.attempt_writer.admit(a_start(job)).result(30) == Admitted(
         attempt_number=2, counted_attempts=1, in_doubt=0
     )
 
 
 def test_what_is_cancelled_may_be_opened_as_well(any_store):
     job = a_job(any_store, questions=3)
-    any_store.items.end(job.id, [(0, ANSWER), (1, GAVE_UP)])
-    any_store.items.cancel(job.id)
+    any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
+    any_store.items.cancel_job(job.id)
 
     opened = any_store.items.reopen(job.id, ["cancelled", "given_up"])
 
@@ -193,17 +193,17 @@ def test_what_is_cancelled_may_be_opened_as_well(any_store):
 
 def test_a_row_that_could_not_be_accepted_is_not_opened(any_store):
     job = a_job(any_store, questions=[a_question(row="row-0"), Question("row-1", ())])
-    any_store.items.end(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
+    any_store.items.finish(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
 
     assert any_store.items.reopen(job.id, ["given_up"]) == 1
 
 
 def test_many_items_are_opened_at_once(any_store):
     job = a_job(any_store, questions=1_203)
-    any_store.items.cancel(job.id)
+    any_store.items.cancel_job(job.id)
 
     assert any_store.items.reopen(job.id, ["cancelled"]) == 1_203
-    assert any_store.accounts.progress(job.id).open == 1_203
+    assert any_store.usage.progress(job.id).open == 1_203
 
 
 def fail(store, job, ix, *outcomes, why="no", layer=0):
@@ -211,12 +211,12 @@ def fail(store, job, ix, *outcomes, why="no", layer=0):
     for n, outcome in enumerate(outcomes, 1):
         last = n == len(outcomes)
         start = a_start(job, ix, fingerprint=f"{ix}")
-        assert isinstance(store.clerk.begin(start).result(30), Admitted)
+        assert isinstance(store.attempt_writer.admit(start).result(30), Admitted)
         reply = Reply(None, failure=f"{outcome}: {why}") if last else None
-        store.clerk.settle(
+        store.attempt_writer.settle(
             a_finish(start, n, outcome=outcome, billing=Billing.NOT_BILLED, reply=reply)
         ).result(30)
-    store.items.end(job.id, [(ix, Failed(layer, why))])
+    store.items.finish(job.id, [(ix, Failed(layer, why))])
 
 
 @pytest.fixture
@@ -228,8 +228,8 @@ def ended(any_store):
     fail(any_store, job, 2, "call_timeout", "refused", why="Not 100 percent safe")
     fail(any_store, job, 3, "rate_limit", why="a timeout of sorts", layer=10)
     settle(any_store, a_start(job, 5, slot=1), Reply("fine"))
-    any_store.items.end(job.id, [(4, ANSWER)])
-    any_store.items.cancel(job.id)
+    any_store.items.finish(job.id, [(4, ANSWER)])
+    any_store.items.cancel_job(job.id)
     return job
 
 
@@ -267,26 +267,26 @@ def test_a_retry_may_open_only_what_fits(any_store, ended, wanted, opened):
 
 def test_a_failure_of_another_job_or_of_before_a_retry_fits_no_row(any_store, ended):
     other = a_job(any_store, name="other", questions=6)
-    any_store.items.cancel(other.id)
+    any_store.items.cancel_job(other.id)
 
     assert any_store.items.reopen(other.id, ALL, reasons=["rate_limit"]) == 0
     assert any_store.items.reopen(ended.id, ALL, reasons=["rate_limit"]) == 1
-    any_store.items.cancel(ended.id)
+    any_store.items.cancel_job(ended.id)
     assert any_store.items.reopen(ended.id, ALL, reasons=["rate_limit"]) == 0
     assert any_store.items.reopen(ended.id, ["cancelled"]) == 2
 
 
 def test_the_reasons_of_a_job_are_counted_with_the_most_first(any_store):
     job, other = a_job(any_store, questions=7), a_job(any_store, name="other")
-    any_store.items.end(job.id, [(ix, GAVE_UP) for ix in range(3)])
-    any_store.items.end(job.id, [(3, Failed(0, "blank")), (4, ANSWER)])
-    any_store.items.cancel(other.id)
+    any_store.items.finish(job.id, [(ix, GAVE_UP) for ix in range(3)])
+    any_store.items.finish(job.id, [(3, Failed(0, "blank")), (4, ANSWER)])
+    any_store.items.cancel_job(other.id)
 
-    before = any_store.items.reasons(job.id)
-    any_store.items.cancel(job.id)
+    before = any_store.items.failure_counts(job.id)
+    any_store.items.cancel_job(job.id)
 
     assert before == [("given_up", "layer 2: refused: no", 3), ("given_up", "layer 0: blank", 1)]
-    assert any_store.items.reasons(job.id) == [
+    assert any_store.items.failure_counts(job.id) == [
         before[0], ("cancelled", None, 2), before[1],
     ]  # fmt: skip
 
@@ -315,17 +315,17 @@ def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
 
 def test_the_end_of_an_item_is_found_by_its_row(any_store):
     job = a_job(any_store)
-    any_store.items.end(job.id, [(1, ANSWER)])
+    any_store.items.finish(job.id, [(1, ANSWER)])
 
-    assert any_store.endings.one(job.id, "row-1").answer == "four"
+    assert any_store.item_results.get(job.id, "row-1").answer == "four"
     with pytest.raises(JobNotFoundError, match="it has no row 'row-7'"):
-        any_store.endings.one(job.id, "row-7")
+        any_store.item_results.get(job.id, "row-7")
 
 
 def test_a_large_job_is_read_in_parts_and_in_order(any_store):
     job = a_job(any_store, questions=1_203)
 
-    rows = [(e.ix, e.row_id, e.status, e.extras) for e in any_store.endings.all(job.id)]
+    rows = [(e.ix, e.row_id, e.status, e.extras) for e in any_store.item_results.all(job.id)]
 
     assert rows == [(n, f"row-{n}", "open", {"place": f"row-{n}"}) for n in range(1_203)]
 
@@ -333,9 +333,9 @@ def test_a_large_job_is_read_in_parts_and_in_order(any_store):
 def test_an_item_lasts_from_its_first_attempt_to_its_end(any_store):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply("four"))
-    any_store.items.end(job.id, [(0, ANSWER), (1, ANSWER)])
+    any_store.items.finish(job.id, [(0, ANSWER), (1, ANSWER)])
 
-    sent, found = any_store.endings.all(job.id)
+    sent, found = any_store.item_results.all(job.id)
 
     assert sent.seconds is not None
     assert 0 <= sent.seconds < 60
@@ -346,9 +346,9 @@ def test_calls_are_listed_in_the_order_they_were_asked(any_store):
     job = a_job(any_store)
     for slot in (10, 2, 0):
         settle(any_store, a_start(job, slot=slot), Reply(f"text {slot}"))
-    any_store.clerk.begin(a_start(job, slot=1)).result(30)
+    any_store.attempt_writer.admit(a_start(job, slot=1)).result(30)
 
-    lines = any_store.endings.calls(job.id, 0)
+    lines = any_store.item_results.calls(job.id, 0)
 
     assert [(line.key[:-2], line.text) for line in lines] == [
         ("0.0.0", "text 0"), ("0.0.1", None), ("0.0.2", "text 2"), ("0.0.10", "text 10"),
@@ -360,9 +360,9 @@ def test_calls_are_listed_in_the_order_they_were_asked(any_store):
 def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply("four"))
-    any_store.jobs.move(job.id, "cancelled", only_from=["running"])
+    any_store.jobs.change_state(job.id, "cancelled", from_states=["running"])
 
-    verdicts = [any_store.clerk.begin(a_start(job, slot=slot)).result(30) for slot in (0, 1)]
+    verdicts = [any_store.attempt_writer.admit(a_start(job, slot=slot)).result(30) for slot in (0, 1)]
 
     assert verdicts == [AlreadySettled(), JobNotRunning()]
 
@@ -370,40 +370,40 @@ def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
 @pytest.mark.parametrize("state", ["running", "paused", "stopped"])
 def test_to_cancel_ends_the_job_with_its_items(any_store, state):
     job = a_job(any_store)
-    any_store.jobs.move(job.id, state, only_from=["running"])
+    any_store.jobs.change_state(job.id, state, from_states=["running"])
 
-    assert any_store.items.cancel(job.id)
+    assert any_store.items.cancel_job(job.id)
 
     assert any_store.jobs.get(job.id).state == "cancelled"
-    assert any_store.accounts.progress(job.id).cancelled == 2
-    assert not any_store.items.cancel(job.id)
+    assert any_store.usage.progress(job.id).cancelled == 2
+    assert not any_store.items.cancel_job(job.id)
 
 
 @pytest.mark.parametrize("state", ["cancelled", "done"])
 def test_what_was_left_open_of_an_ended_job_can_be_ended_and_opened(any_store, state):
     job = a_job(any_store)
-    any_store.jobs.move(job.id, state, only_from=["running"])
+    any_store.jobs.change_state(job.id, state, from_states=["running"])
 
-    assert any_store.items.cancel(job.id) is (state == "cancelled")
+    assert any_store.items.cancel_job(job.id) is (state == "cancelled")
     assert any_store.items.reopen(job.id, ["cancelled"]) == 2
 
     assert any_store.jobs.get(job.id).state == "running"
-    assert any_store.accounts.progress(job.id).open == 2
+    assert any_store.usage.progress(job.id).open == 2
 
 
 def test_a_job_is_not_done_while_an_item_is_open(any_store):
     job = a_job(any_store)
 
-    assert not any_store.jobs.conclude(job.id)
+    assert not any_store.jobs.mark_done_if_complete(job.id)
     assert any_store.jobs.get(job.id).state == "running"
 
 
 @pytest.mark.parametrize("state", ["paused", "done", "cancelled"])
 def test_a_job_is_set_going_with_its_budget_in_one_commit(any_store, state):
     job = a_job(any_store, budget=5)
-    any_store.jobs.move(job.id, state, only_from=["running"])
+    any_store.jobs.change_state(job.id, state, from_states=["running"])
 
-    after = any_store.jobs.set_going(job.id, only_from=["paused"], budget=9)
+    after = any_store.jobs.resume(job.id, from_states=["paused"], budget=9)
 
     assert (after.state, after.budget) == ("running" if state == "paused" else state, 9)
     assert after == any_store.jobs.get(job.id)

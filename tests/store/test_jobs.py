@@ -39,7 +39,7 @@ def test_submitting_twice_is_one_job(any_store):
 
     assert second == first
     assert [job.id for job in any_store.jobs.all()] == [first.id]
-    assert any_store.accounts.progress(first.id).open == 2
+    assert any_store.usage.progress(first.id).open == 2
 
 
 def test_a_second_submission_leaves_its_rows_unread(any_store):
@@ -52,7 +52,7 @@ def test_a_second_submission_leaves_its_rows_unread(any_store):
 
     read: list[str] = []
 
-    made = [any_store.jobs.add(new("a"), rows()) for _ in range(2)]
+    made = [any_store.jobs.get_or_create(new("a"), rows()) for _ in range(2)]
 
     assert [is_new for _, is_new in made] == [True, False]
     assert read == ["row-0"]
@@ -67,7 +67,7 @@ def test_a_job_is_there_with_all_its_rows_or_not_at_all(any_store):
     new = NewJob("a" * 64, "cut", "rows.jsonl", {}, {}, {}, 16, 4, None)
 
     with pytest.raises(RuntimeError):
-        any_store.jobs.add(new, rows())
+        any_store.jobs.get_or_create(new, rows())
 
     assert any_store.jobs.all() == []
     assert not any_store.items.has_open("a" * 12)
@@ -96,10 +96,10 @@ def test_a_row_with_a_reason_is_given_up_from_the_start(any_store):
     new = NewJob("a" * 64, "rough", "rows.jsonl", {}, {}, {}, 16, 4, None)
     bad = NewItem("row-0", Question("row-0", ()), {}, reason="line 1: no prompt")
 
-    job, _ = any_store.jobs.add(new, [bad, NewItem("row-1", a_question(), {})])
+    job, _ = any_store.jobs.get_or_create(new, [bad, NewItem("row-1", a_question(), {})])
 
     assert [item.ix for item in any_store.items.open_in_shard(job.id, 0)] == [1]
-    ending = any_store.endings.one(job.id, "row-0")
+    ending = any_store.item_results.get(job.id, "row-0")
     assert (ending.status, ending.reason) == ("given_up", "line 1: no prompt")
 
 
@@ -149,10 +149,10 @@ def test_jobs_of_one_name_are_several_and_the_newest_is_the_named_one(any_store)
     def new(key):
         return NewJob(key * 64, "nightly", "rows.jsonl", {}, {}, {}, 16, 4, None)
 
-    _, newer = (any_store.jobs.add(new(key), [])[0] for key in "ab")
+    _, newer = (any_store.jobs.get_or_create(new(key), [])[0] for key in "ab")
 
-    assert any_store.jobs.named("nightly") == newer
-    assert any_store.jobs.named("night") is None
+    assert any_store.jobs.newest_named("nightly") == newer
+    assert any_store.jobs.newest_named("night") is None
     assert any_store.jobs.all()[0] == newer
     with pytest.raises(JobNotFoundError, match="several jobs fit"):
         any_store.jobs.find("nightly")
@@ -166,7 +166,7 @@ def test_an_id_that_is_not_there_is_not_found(any_store):
 def test_a_job_moves_from_the_states_that_are_named(any_store):
     job = a_job(any_store)
 
-    moved = any_store.jobs.move(job.id, "paused", only_from=["running"], reason="the budget")
+    moved = any_store.jobs.change_state(job.id, "paused", from_states=["running"], reason="the budget")
 
     assert moved
     after = any_store.jobs.get(job.id)
@@ -175,9 +175,9 @@ def test_a_job_moves_from_the_states_that_are_named(any_store):
 
 def test_a_job_in_another_state_stays_there(any_store):
     job = a_job(any_store)
-    any_store.jobs.move(job.id, "cancelled", only_from=["running"], reason="by hand")
+    any_store.jobs.change_state(job.id, "cancelled", from_states=["running"], reason="by hand")
 
-    moved = any_store.jobs.move(job.id, "done", only_from=["running", "paused"])
+    moved = any_store.jobs.change_state(job.id, "done", from_states=["running", "paused"])
 
     assert not moved
     after = any_store.jobs.get(job.id)
@@ -188,9 +188,9 @@ def test_a_job_in_another_state_stays_there(any_store):
 def test_a_job_that_ends_has_the_moment_and_one_that_goes_on_has_none(any_store, state):
     job = a_job(any_store)
 
-    any_store.jobs.move(job.id, state, only_from=["running"])
+    any_store.jobs.change_state(job.id, state, from_states=["running"])
     ended = any_store.jobs.get(job.id).ended_at
-    any_store.jobs.move(job.id, "running", only_from=[state])
+    any_store.jobs.change_state(job.id, "running", from_states=[state])
 
     assert ended is not None
     assert job.created_at <= ended <= datetime.now(UTC)
@@ -200,7 +200,7 @@ def test_a_job_that_ends_has_the_moment_and_one_that_goes_on_has_none(any_store,
 def test_a_reason_may_hold_any_text(any_store):
     job = a_job(any_store)
 
-    any_store.jobs.move(job.id, "stopped", only_from=["running"], reason="m: \0 and \ud800")
+    any_store.jobs.change_state(job.id, "stopped", from_states=["running"], reason="m: \0 and \ud800")
 
     assert any_store.jobs.get(job.id).reason == "m: \ufffd and ?"
 
@@ -222,9 +222,9 @@ def test_an_id_is_the_beginning_of_what_makes_two_submissions_one(any_store):
 def test_what_models_were_seen_to_count_is_kept_with_the_job_and_only_grows(any_store):
     job = a_job(any_store)
 
-    any_store.jobs.exceeded(job.id, "one", Overbilling(completion_tokens=500, max_tokens=64))
-    any_store.jobs.exceeded(job.id, "two", Overbilling(prompt_tokens=9))
-    any_store.jobs.exceeded(job.id, "one", Overbilling(7, 300, 32))
+    any_store.jobs.record_overbilling(job.id, "one", Overbilling(completion_tokens=500, max_tokens=64))
+    any_store.jobs.record_overbilling(job.id, "two", Overbilling(prompt_tokens=9))
+    any_store.jobs.record_overbilling(job.id, "one", Overbilling(7, 300, 32))
 
     found = any_store.jobs.get(job.id)
     assert found.beyond == {"one": Overbilling(7, 500, 64), "two": Overbilling(prompt_tokens=9)}

@@ -14,7 +14,7 @@ ELSEWHERE = "elsewhere:1:1"
 
 
 def aged(store, seconds):
-    with store.database.writing() as connection:
+    with store.database.write_transaction() as connection:
         connection.execute(sa.text("UPDATE leases SET until = until - :ago"), {"ago": seconds})
 
 
@@ -51,31 +51,31 @@ def test_a_lease_that_a_clock_took_which_was_a_day_ahead_is_anybodys(any_store):
 
 
 def test_leases_are_forgotten_long_after_they_lapsed(any_store):
-    any_store.leases.take("sweeper", "one", 20)
-    any_store.leases.forget()
+    any_store.leases.acquire("sweeper", "one", 20)
+    any_store.leases.delete_expired()
     assert any_store.leases.all() == {"sweeper": True}
 
     aged(any_store, 100_000)
-    any_store.leases.forget()
+    any_store.leases.delete_expired()
 
     assert any_store.leases.all() == {}
 
 
 def lost(store, owner, lasts=60.0, **how):
     job = a_job(store)
-    store.clerk.begin(a_start(job, owner=owner, lasts=lasts)).result(30)
+    store.attempt_writer.admit(a_start(job, owner=owner, lasts=lasts)).result(30)
     return store.recover(**how) == 1
 
 
 @pytest.mark.parametrize("lasts", [60, -7200], ids=["clocks agree", "its clock is behind"])
 def test_an_attempt_of_another_machines_process_that_lives_is_left_alone(any_store, lasts):
-    any_store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
 
     assert not lost(any_store, ELSEWHERE, lasts, lapsed=True)
 
 
 def test_an_attempt_is_lost_with_the_lease_of_its_process_if_who_looks_can_tell(any_store):
-    any_store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     aged(any_store, 30)
 
     assert not lost(any_store, ELSEWHERE, lapsed=False)
@@ -83,9 +83,9 @@ def test_an_attempt_is_lost_with_the_lease_of_its_process_if_who_looks_can_tell(
 
 
 def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store, monkeypatch):
-    any_store.leases.take(ELSEWHERE, ELSEWHERE, 20)
+    any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     job = a_job(any_store)
-    any_store.clerk.begin(a_start(job, owner=ELSEWHERE)).result(30)
+    any_store.attempt_writer.admit(a_start(job, owner=ELSEWHERE)).result(30)
 
     monkeypatch.setattr(front, "now", lambda: now() + timedelta(hours=2))
 
@@ -107,6 +107,6 @@ def test_leases_go_by_the_servers_clock(postgres_url, monkeypatch):
 
 
 def test_a_process_expires_its_own_attempts_by_its_own_clock(any_store):
-    any_store.leases.take(current_process_id(), current_process_id(), 20)
+    any_store.leases.acquire(current_process_id(), current_process_id(), 20)
 
     assert lost(any_store, current_process_id(), lasts=-1)

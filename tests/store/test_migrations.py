@@ -53,7 +53,7 @@ def old(any_url, filled, monkeypatch):
         table = sa.Table(name, sa.MetaData(), autoload_with=engine)
         columns[name] = list(table.c.keys())
         of_now = tables.__dict__[name]
-        with engine.begin() as connection, filled.database.reading() as source:
+        with engine.begin() as connection, filled.database.read_transaction() as source:
             wanted = sa.select(*(of_now.c[column] for column in columns[name]))
             found = [dict(row._mapping) for row in source.execute(wanted)]
             connection.execute(sa.insert(table), found)

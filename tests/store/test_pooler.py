@@ -69,8 +69,8 @@ def test_many_attempts_of_two_processes_are_served(pooled_url):
         store = stores[ix % 2]
         for slot in range(8):
             start = a_start(job, ix=ix, slot=slot)
-            store.clerk.begin(start).result(60)
-            store.clerk.settle(a_finish(start)).result(60)
+            store.attempt_writer.admit(start).result(60)
+            store.attempt_writer.settle(a_finish(start)).result(60)
             store.jobs.get(job.id)
 
     with ThreadPoolExecutor(20) as pool:

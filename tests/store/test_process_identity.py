@@ -29,8 +29,8 @@ import sys
 from archon_batch.store import Store, me
 from tests.builders import a_start
 store = Store.open(sys.argv[1])
-store.leases.take(me(), me(), 20)
-print(store.clerk.begin(a_start(store.jobs.find("nightly"))).result(30).n, me(), flush=True)
+store.leases.acquire(me(), me(), 20)
+print(store.attempt_writer.admit(a_start(store.jobs.find("nightly"))).result(30).n, me(), flush=True)
 sys.stdin.read()
 """
 APART = ["unshare", "-pf", "--mount-proc", "--kill-child"]
@@ -137,7 +137,7 @@ def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_
         assert name.split(":")[0] == current_process_id().split(":")[0]
         while_it_lives = [any_store.recover(lapsed=lapsed) for lapsed in (False, True)]
     gone = any_store.recover()
-    with any_store.database.writing() as connection:
+    with any_store.database.write_transaction() as connection:
         connection.execute(sa.text("UPDATE leases SET until = until - 30"))
     lapsed = any_store.recover(lapsed=True)
 

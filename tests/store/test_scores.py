@@ -11,11 +11,11 @@ def test_scores_come_back_by_row_and_metric(any_store):
     job = a_job(any_store)
     scores = {0: Score(1.0, "4"), 1: Score(0.0, unparsed_reason="there is no number in the answer")}
 
-    any_store.scores.write(job.id, NUMBER, scores)
-    any_store.scores.write(job.id, "judge", {1: Score(None, unparsed_reason="no verdict")})
+    any_store.scores.replace(job.id, NUMBER, scores)
+    any_store.scores.replace(job.id, "judge", {1: Score(None, unparsed_reason="no verdict")})
 
-    assert any_store.scores.metrics(job.id) == ["judge", NUMBER]
-    assert any_store.scores.of(job.id, NUMBER) == scores
+    assert any_store.scores.metric_names(job.id) == ["judge", NUMBER]
+    assert any_store.scores.by_row(job.id, NUMBER) == scores
     both = any_store.scores.between(job.id, 1, 5)
     assert [(row.ix, row.metric) for row in both] == [(1, "judge"), (1, NUMBER)]
     assert both[0].score == Score(None, unparsed_reason="no verdict")
@@ -24,36 +24,36 @@ def test_scores_come_back_by_row_and_metric(any_store):
 def test_to_score_again_replaces_what_was_there(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other")
     for one in (job, other):
-        any_store.scores.write(one.id, NUMBER, {0: Score(1.0), 1: Score(1.0)})
+        any_store.scores.replace(one.id, NUMBER, {0: Score(1.0), 1: Score(1.0)})
 
-    any_store.scores.write(job.id, NUMBER, {1: Score(0.0)})
+    any_store.scores.replace(job.id, NUMBER, {1: Score(0.0)})
 
-    assert any_store.scores.of(job.id, NUMBER) == {1: Score(0.0)}
-    assert any_store.scores.of(other.id, NUMBER) == {0: Score(1.0), 1: Score(1.0)}
+    assert any_store.scores.by_row(job.id, NUMBER) == {1: Score(0.0)}
+    assert any_store.scores.by_row(other.id, NUMBER) == {0: Score(1.0), 1: Score(1.0)}
 
 
 def test_what_no_database_takes_is_written_otherwise(any_store):
     job = a_job(any_store)
 
-    any_store.scores.write(job.id, NUMBER, {0: Score(0.0, "a\0b\ud800")})
+    any_store.scores.replace(job.id, NUMBER, {0: Score(0.0, "a\0b\ud800")})
 
-    assert any_store.scores.of(job.id, NUMBER)[0].read == "a\ufffdb?"
+    assert any_store.scores.by_row(job.id, NUMBER)[0].read == "a\ufffdb?"
 
 
 def test_a_row_that_is_opened_again_has_no_score(any_store):
     job = a_job(any_store)
-    any_store.items.end(job.id, [(0, Answer("4", "0.0.0")), (1, Failed(0, "refused"))])
-    any_store.scores.write(job.id, NUMBER, {0: Score(1.0), 1: Score(0.0)})
+    any_store.items.finish(job.id, [(0, Answer("4", "0.0.0")), (1, Failed(0, "refused"))])
+    any_store.scores.replace(job.id, NUMBER, {0: Score(1.0), 1: Score(0.0)})
 
     any_store.items.reopen(job.id, ["given_up"])
 
-    assert any_store.scores.of(job.id, NUMBER) == {0: Score(1.0)}
+    assert any_store.scores.by_row(job.id, NUMBER) == {0: Score(1.0)}
 
 
 def test_an_ending_has_its_scores(any_store):
     job = a_job(any_store)
-    any_store.scores.write(job.id, NUMBER, {1: Score(1.0, "4")})
+    any_store.scores.replace(job.id, NUMBER, {1: Score(1.0, "4")})
 
-    first, second = any_store.endings.all(job.id)
+    first, second = any_store.item_results.all(job.id)
 
     assert (first.scores, second.scores) == ({}, {NUMBER: Score(1.0, "4")})

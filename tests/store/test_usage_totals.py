@@ -12,12 +12,12 @@ from tests.builders import a_finish, a_job, a_start, in_doubt
 
 
 def begin(store, start):
-    store.clerk.begin(start).result(30)
+    store.attempt_writer.admit(start).result(30)
     return start
 
 
 def settle(store, finish):
-    store.clerk.settle(finish).result(30)
+    store.attempt_writer.settle(finish).result(30)
 
 
 def start(job, layer, component, slot, again=0, **changes):
@@ -86,7 +86,7 @@ TOTAL = UsageTotals(
 
 
 def test_the_total_counts_every_attempt_and_every_call(any_store, job):
-    assert any_store.accounts.total(job.id) == TOTAL
+    assert any_store.usage.total(job.id) == TOTAL
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_the_total_counts_every_attempt_and_every_call(any_store, job):
     ],
 )
 def test_groups_are_named_in_order_and_add_up_to_the_total(any_store, job, group, names):
-    groups = any_store.accounts.by(job.id, group)
+    groups = any_store.usage.by_group(job.id, group)
 
     assert [name for name, _ in groups] == names
     assert sum((account for _, account in groups), UsageTotals()) == TOTAL
 
 
 def test_a_layers_account_has_what_belongs_to_it(any_store, job):
-    first, second, third = (account for _, account in any_store.accounts.by(job.id, "layer"))
+    first, second, third = (account for _, account in any_store.usage.by_group(job.id, "layer"))
 
     assert (first.calls, first.attempts, first.cost, first.in_doubt_cost) == (3, 4, 100, 100)
     assert (second.calls, second.attempts, second.lost_cost, second.unpriced_calls) == (2, 3, 9, 1)
@@ -125,7 +125,7 @@ def test_a_layers_account_has_what_belongs_to_it(any_store, job):
 
 
 def test_an_items_account_is_its_own(any_store, job):
-    ending, other = any_store.endings.all(job.id)
+    ending, other = any_store.item_results.all(job.id)
 
     assert ending.account == TOTAL
     assert other.account == UsageTotals()
@@ -140,9 +140,9 @@ def test_the_account_is_what_the_job_says(any_store, job):
 def test_a_job_that_has_done_nothing_has_an_empty_account(any_store):
     job = a_job(any_store)
 
-    assert any_store.accounts.total(job.id) == UsageTotals()
-    assert any_store.accounts.by(job.id, "layer") == []
-    assert any_store.accounts.notes(job.id) == {}
+    assert any_store.usage.total(job.id) == UsageTotals()
+    assert any_store.usage.by_group(job.id, "layer") == []
+    assert any_store.usage.warning_counts(job.id) == {}
 
 
 def test_accounts_add_up_field_by_field():
@@ -156,11 +156,11 @@ def test_accounts_add_up_field_by_field():
 def test_progress_counts_items_by_where_they_stand(any_store):
     job = a_job(any_store, questions=6)
     answer = Answer("four", "0.0.0")
-    any_store.items.end(job.id, [(0, answer), (1, answer), (2, Failed(0, "no"))])
+    any_store.items.finish(job.id, [(0, answer), (1, answer), (2, Failed(0, "no"))])
 
-    before = any_store.accounts.progress(job.id)
-    any_store.items.cancel(job.id)
-    after = any_store.accounts.progress(job.id)
+    before = any_store.usage.progress(job.id)
+    any_store.items.cancel_job(job.id)
+    after = any_store.usage.progress(job.id)
 
     assert before == Progress(open=3, answered=2, failed=1)
     assert after == Progress(answered=2, failed=1, cancelled=3)
@@ -172,7 +172,7 @@ def test_notes_are_counted_by_where_and_what(any_store):
         ItemWarning(1, 0, "failed", "refused: no"),
         ItemWarning(1, 0, "skipped", "refused: no"),
     )
-    any_store.items.end(
+    any_store.items.finish(
         job.id,
         [
             (0, Answer("four", "0.0.0", (failed, without))),
@@ -181,6 +181,6 @@ def test_notes_are_counted_by_where_and_what(any_store):
         ],
     )
 
-    notes = any_store.accounts.notes(job.id)
+    notes = any_store.usage.warning_counts(job.id)
 
     assert notes == {(1, 0, "failed"): 2, (1, 0, "skipped"): 1, (0, 2, "unparsed"): 1}
