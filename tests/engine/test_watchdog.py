@@ -92,7 +92,9 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
     aged(here, "lines", "sent")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
     start_job(here.store, job)
-    one = next(s.turn for s in here.store.shard_cursors.stalled(carrier(), -60) if s.turn.job == job.id)
+    one = next(
+        s.turn for s in here.store.shard_cursors.stalled(carrier(), -60) if s.turn.job == job.id
+    )
 
     here.sweeper.look()
     before = sent()

@@ -43,7 +43,9 @@ def test_what_arrives_while_a_commit_is_under_way_shares_the_next(any_store):
     job = a_job(any_store)
     with commits(any_store) as counted:
         with busy(any_store, job):
-            futures = [any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(200)]
+            futures = [
+                any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(200)
+            ]
 
         verdicts = [future.result(30) for future in futures]
 
@@ -57,7 +59,9 @@ def test_more_than_fits_a_commit_goes_into_several(any_store):
     job = a_job(any_store)
     with commits(any_store) as counted:
         with busy(any_store, job):
-            futures = [any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(600)]
+            futures = [
+                any_store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(600)
+            ]
 
         verdicts = [future.result(30) for future in futures]
 
@@ -121,7 +125,10 @@ def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_stor
 
     with busy(any_store, job):
         any_store.attempt_writer.admit(a_start(job, slot=1))
-        ends = [any_store.attempt_writer.admit(nowhere), any_store.attempt_writer.settle(a_finish(start))]
+        ends = [
+            any_store.attempt_writer.admit(nowhere),
+            any_store.attempt_writer.settle(a_finish(start)),
+        ]
 
     assert ends[1].exception(30) is None
     assert any_store.attempt_writer.admit(a_start(job)).result(30) == AlreadySettled()

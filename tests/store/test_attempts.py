@@ -74,7 +74,9 @@ def first(store, job, ix=0):
 
 
 def states(store, job, ix=0):
-    return [attempt.state for line in store.item_results.calls(job.id, ix) for attempt in line.attempts]
+    return [
+        attempt.state for line in store.item_results.calls(job.id, ix) for attempt in line.attempts
+    ]
 
 
 def test_an_attempt_is_on_record_before_it_may_be_sent(any_store):

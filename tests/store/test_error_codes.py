@@ -142,7 +142,10 @@ def test_what_befalls_a_transaction_is_waited_for(served, befalls):
     ],
 )
 def test_what_no_waiting_mends_is_told_at_once(served, statement, why):
-    with pytest.raises(StoreError, match=why) as refusal, served.database.write_transaction() as connection:
+    with (
+        pytest.raises(StoreError, match=why) as refusal,
+        served.database.write_transaction() as connection,
+    ):
         connection.exec_driver_sql(statement)
 
     assert type(refusal.value) is StoreError

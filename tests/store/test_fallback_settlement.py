@@ -43,7 +43,9 @@ def test_no_end_that_a_gateway_can_make_is_refused(any_store, usage, cost, reply
     any_store.attempt_writer.admit(start).result(30)
 
     with capture_logs() as logs:
-        end = any_store.attempt_writer.settle(a_finish(start, usage=usage, cost=cost, reply=reply, why=why))
+        end = any_store.attempt_writer.settle(
+            a_finish(start, usage=usage, cost=cost, reply=reply, why=why)
+        )
         assert end.exception(30) is None
 
     # Without the last resort.
@@ -64,7 +66,9 @@ def test_counts_of_more_than_32_bits_are_kept(any_store, count):
     start = a_start(job)
     any_store.attempt_writer.admit(start).result(30)
 
-    any_store.attempt_writer.settle(a_finish(start, usage=Usage(count, count, count, count))).result(30)
+    any_store.attempt_writer.settle(
+        a_finish(start, usage=Usage(count, count, count, count))
+    ).result(30)
 
     ((_, account),) = any_store.usage.by_group(job.id, "model")
     assert (account.prompt_tokens, account.completion_tokens) == (count, count)

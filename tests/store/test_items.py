@@ -27,7 +27,9 @@ GAVE_UP = Failed(2, "refused: no")
 def settle(store, start, reply, *, billing=Billing.BILLED, n=1):
     assert isinstance(store.attempt_writer.admit(start).result(30), Admitted)
     cost = NanoUsd(60 if billing is Billing.BILLED else 0)
-    store.attempt_writer.settle(a_finish(start, n, reply=reply, billing=billing, cost=cost)).result(30)
+    store.attempt_writer.settle(a_finish(start, n, reply=reply, billing=billing, cost=cost)).result(
+        30
+    )
 
 
 def play(store, job, answer):
@@ -362,7 +364,9 @@ def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
     settle(any_store, a_start(job), Reply("four"))
     any_store.jobs.change_state(job.id, "cancelled", from_states=["running"])
 
-    verdicts = [any_store.attempt_writer.admit(a_start(job, slot=slot)).result(30) for slot in (0, 1)]
+    verdicts = [
+        any_store.attempt_writer.admit(a_start(job, slot=slot)).result(30) for slot in (0, 1)
+    ]
 
     assert verdicts == [AlreadySettled(), JobNotRunning()]
 

@@ -166,7 +166,9 @@ def test_an_id_that_is_not_there_is_not_found(any_store):
 def test_a_job_moves_from_the_states_that_are_named(any_store):
     job = a_job(any_store)
 
-    moved = any_store.jobs.change_state(job.id, "paused", from_states=["running"], reason="the budget")
+    moved = any_store.jobs.change_state(
+        job.id, "paused", from_states=["running"], reason="the budget"
+    )
 
     assert moved
     after = any_store.jobs.get(job.id)
@@ -200,7 +202,9 @@ def test_a_job_that_ends_has_the_moment_and_one_that_goes_on_has_none(any_store,
 def test_a_reason_may_hold_any_text(any_store):
     job = a_job(any_store)
 
-    any_store.jobs.change_state(job.id, "stopped", from_states=["running"], reason="m: \0 and \ud800")
+    any_store.jobs.change_state(
+        job.id, "stopped", from_states=["running"], reason="m: \0 and \ud800"
+    )
 
     assert any_store.jobs.get(job.id).reason == "m: \ufffd and ?"
 
@@ -222,7 +226,9 @@ def test_an_id_is_the_beginning_of_what_makes_two_submissions_one(any_store):
 def test_what_models_were_seen_to_count_is_kept_with_the_job_and_only_grows(any_store):
     job = a_job(any_store)
 
-    any_store.jobs.record_overbilling(job.id, "one", Overbilling(completion_tokens=500, max_tokens=64))
+    any_store.jobs.record_overbilling(
+        job.id, "one", Overbilling(completion_tokens=500, max_tokens=64)
+    )
     any_store.jobs.record_overbilling(job.id, "two", Overbilling(prompt_tokens=9))
     any_store.jobs.record_overbilling(job.id, "one", Overbilling(7, 300, 32))
 

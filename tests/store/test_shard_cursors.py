@@ -104,8 +104,12 @@ def test_lines_at_once_take_no_shard_twice(any_store):
 
     with ThreadPoolExecutor() as pool:
         for _ in range(2):
-            any_store.items.finish(job.id, [(turn.shard, Answer("four", "0.0.0")) for turn in turns])
-            turns = list(pool.map(lambda turn: any_store.shard_cursors.next_shard(turn, QUEUE), turns))
+            any_store.items.finish(
+                job.id, [(turn.shard, Answer("four", "0.0.0")) for turn in turns]
+            )
+            turns = list(
+                pool.map(lambda turn: any_store.shard_cursors.next_shard(turn, QUEUE), turns)
+            )
 
     assert sorted(turn.shard for turn in turns) == [8, 9, 10, 11]
 
@@ -184,7 +188,9 @@ def test_what_was_sent_at_nearly_the_same_time_passes_nobody(any_store):
 def test_of_messages_in_several_queues_nobody_knows_whether_they_were_passed(any_store):
     job = a_job(any_store, questions=2, shard=1)
     lines = begun(any_store, job)
-    turns = [any_store.shard_cursors.start_round(turn, 2, {"calls", "calls.openai"}) for turn in lines]
+    turns = [
+        any_store.shard_cursors.start_round(turn, 2, {"calls", "calls.openai"}) for turn in lines
+    ]
     aged(any_store, 30)
     any_store.shard_cursors.heartbeat({(job.id, turns[1].line, turns[1].word)}, again=True)
     any_store.shard_cursors.heartbeat({(job.id, turns[1].line, turns[1].word)})
