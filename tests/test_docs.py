@@ -1,0 +1,66 @@
+"""What the docs name exists."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+#: `store/jobs.py: Jobs.add`, a file of the package with a name in it.
+_NAMED = re.compile(r"`(?:archon_batch/)?([\w/]+\.py)(?:: ([\w.]+))?`")
+#: Files of the repository, and of others' code, that stand outside the package.
+_ELSEWHERE = ("workers/", "tests/", "benchmarks/", "docs/", "test_")
+
+
+def _references(page):
+    text = page.read_text(encoding="utf-8").replace("\n", " ")
+    return sorted({(match[1], match[2]) for match in _NAMED.finditer(text)})
+
+
+@cache
+def _names(file):
+    """Functions, classes and constants of a file, methods and attributes after their class."""
+    found = set()
+
+    def visit(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(prefix + child.name)
+                if isinstance(child, ast.ClassDef):
+                    visit(child, f"{prefix}{child.name}.")
+            elif isinstance(child, ast.Assign | ast.AnnAssign):
+                targets = child.targets if isinstance(child, ast.Assign) else [child.target]
+                found.update(prefix + t.id for t in targets if isinstance(t, ast.Name))
+
+    visit(ast.parse(file.read_text(encoding="utf-8")), "")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_and_name_that_a_page_mentions_exists(page):
+    missing = []
+    for name, symbol in _references(page):
+        if name.startswith(_ELSEWHERE):
+            if "/" in name and not (ROOT / name).exists():
+                missing.append(name)
+            continue
+        file = ROOT / "archon_batch" / name
+        if not file.exists() or (symbol and symbol not in _names(file)):
+            missing.append(f"{name}: {symbol}")
+    assert missing == []
+
+
+def test_a_name_that_does_not_exist_is_found():
+    assert "Jobs.add" in _names(ROOT / "archon_batch" / "store" / "jobs.py")
+    assert "Jobs.no_such_method" not in _names(ROOT / "archon_batch" / "store" / "jobs.py")
+
+
+def test_the_glossary_has_at_most_forty_terms():
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\| (?!term \|)(.+?) \|", text, re.MULTILINE)
+
+    assert terms == sorted(terms)
+    assert 0 < len(terms) <= 40
