@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The environment is made anew when the lock or the project's own description changes.
 READY := .venv/.ready
 
-.PHONY: demo test setup check format lock
+.PHONY: demo test setup check docs format lock
 
 demo: $(READY)  ## a dozen questions through layers of calls, on a real model in this process
 	$(BIN)/archon-batch submit jobs/samples/questions.jsonl --arch quickstart -o answers.jsonl --force
@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-check: $(READY)  ## format, lint, types, import contracts, docs, wheel
+check: $(READY) docs  ## format, lint, types, import contracts, docs, wheel
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -31,6 +31,9 @@ check: $(READY)  ## format, lint, types, import contracts, docs, wheel
 	$(BIN)/cog --check -r docs/cli.md
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	rm -rf dist && $(BIN)/python -m build --wheel --no-isolation >/dev/null && $(BIN)/check-wheel-contents dist
+
+docs: $(READY)  ## the docs as a site in site/; without the network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
