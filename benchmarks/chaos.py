@@ -296,7 +296,7 @@ def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: fl
     figures = ChaosResult(
         rows=len(items),
         answered=sum(i.status == "answered" for i in items),
-        given_up=dict(Counter(str(i.reason) for i in items if i.status == "given_up")),
+        given_up=dict(Counter(str(i.reason) for i in items if i.status == "failed")),
         kills=kills,
         requests=provider.request_count,
         attempts=len(attempts),
@@ -329,7 +329,7 @@ def _attempt_id(attempt: Record) -> str:
 
 def _row_problems(items: Iterable[Record]) -> Iterator[str]:
     for item in items:
-        shown = {"answered": item.answer, "given_up": item.reason}.get(item.status)
+        shown = {"answered": item.answer, "failed": item.reason}.get(item.status)
         if not (shown or "").strip():
             yield f"row {item.row_id} is {item.status} with nothing to show"
 

@@ -240,7 +240,7 @@ def as_stored(end: Answer | Failed) -> tuple[str, str | None, str | None, int]:
     """An item's end as the database has it: status, answer, reason, notes."""
     if isinstance(end, Answer):
         return "answered", end.text, None, len(end.warnings)
-    return "given_up", None, f"layer {end.layer}: {end.why}", len(end.warnings)
+    return "failed", None, f"layer {end.layer}: {end.why}", len(end.warnings)
 
 
 def ends(store: Store, job: Job) -> list[tuple[str, str | None, str | None, int]]:

@@ -126,7 +126,7 @@ def _final_state(store: Store, job: Job | None, error: Exception | None) -> tupl
     if job.state != "done":
         return job.state, why or job.reason or f"the job is {job.state}"
     if why is not None:
-        return "unexported", why
+        return "export_failed", why
     given_up = store.usage.progress(job.id).failed
     return "done", f"{given_up} rows given up" if given_up else None
 

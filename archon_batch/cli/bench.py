@@ -119,7 +119,7 @@ def bench(
     else:
         _print(figures)
         stderr.print(f"the figures are in {' and '.join(written)}")
-    return 1 if figures["given_up"] else 0
+    return 1 if figures["failed"] else 0
 
 
 def _read_files(benchmark: Benchmark, data: Path, baseline: Path | None) -> BenchmarkFiles:
@@ -203,8 +203,8 @@ def _print(figures: Mapping[str, Any]) -> None:
     if unread := figures["unread"]:
         why = list(figures["unread_why"].items())[:_MAX_SHOWN]
         echo(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
-    if figures["given_up"]:
-        echo(f"{figures['given_up']:,} given up, which count as the least")
+    if figures["failed"]:
+        echo(f"{figures['failed']:,} given up, which count as the least")
     if suspect := figures["suspect"]:
         some = ", ".join(suspect[:_MAX_SHOWN])
         echo(f"{len(suspect):,} may be talking to the judge; look at {some}")

@@ -52,7 +52,7 @@ def _print_layer(
 ) -> None:
     arrived, left = before["candidates"], layer["candidates"]
     if left is None:
-        ended = "gave up here" if item["status"] == "given_up" else "not done"
+        ended = "gave up here" if item["status"] == "failed" else "not done"
         page.heading(f"layer {layer['layer']}: {pluralize(len(arrived), 'candidate')} in, {ended}")
     else:
         count = pluralize(len(left), "candidate")

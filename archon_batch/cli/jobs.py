@@ -36,7 +36,7 @@ def jobs(every: bool, as_json: bool) -> None:
                 j["state"],
                 j["rows"],
                 j["answered"],
-                j["given_up"],
+                j["failed"],
                 None if j["usd"] is None else format_usd(j["usd"]),
             )
             for j in listed

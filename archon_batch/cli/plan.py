@@ -190,7 +190,7 @@ def _pilot_json(pilot: PilotResult) -> dict[str, Any]:
         "state": job.state,
         "rows": job.rows,
         "answered": pilot.progress.answered,
-        "given_up": pilot.progress.failed,
+        "failed": pilot.progress.failed,
         "usd": usd_number(account.cost),
         "in_doubt_usd": usd_number(account.in_doubt_cost),
         "unpriced_calls": account.unpriced_calls,

@@ -69,7 +69,7 @@ def print_summary(figures: dict[str, Any]) -> int:
         stderr.print(f"{figures['state']}: {figures['reason'] or 'by you'}", style="bold")
     for line in summary_lines(figures):
         stderr.print(line)
-    return exit_status(figures["state"], given_up=figures["given_up"] > 0)
+    return exit_status(figures["state"], given_up=figures["failed"] > 0)
 
 
 def exit_status(state: str, *, given_up: bool) -> int:

@@ -61,7 +61,7 @@ def rehearse(
         print_item(figures, full=full)
     if job.state != "done":
         stderr.print(f"{job.state}: {job.reason}")
-    return exit_status(job.state, given_up=figures["status"] == "given_up")
+    return exit_status(job.state, given_up=figures["status"] == "failed")
 
 
 def _new_job(

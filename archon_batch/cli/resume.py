@@ -78,9 +78,9 @@ class _RowConditionParam(click.ParamType[RowCondition]):
         return RowCondition(key, wanted)
 
 
-_KEYS = {"reason": "TEXT", "status": "given_up|cancelled", "layer": "N", "id": "ROW"}
+_KEYS = {"reason": "TEXT", "status": "failed|cancelled", "layer": "N", "id": "ROW"}
 _CONDITION_SYNTAX = ", ".join(f"{key}={value}" for key, value in _KEYS.items())
-_STATUSES = ("given_up", "cancelled")
+_STATUSES = ("failed", "cancelled")
 #: Reasons that are listed when no row fits, and characters of each.
 _MAX_REASONS_SHOWN, _MAX_REASON_CHARS = 3, 100
 

@@ -215,7 +215,7 @@ def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
             else ""
         )
         yield f"{unread:,} could not be read: {some}{more}"
-    if given_up := figures["given_up"]:
+    if given_up := figures["failed"]:
         yield f"{pluralize(given_up, 'row')} given up"
     if left := figures["open"]:
         yield f"{pluralize(left, 'row')} open or cancelled, without a score"

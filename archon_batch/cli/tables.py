@@ -89,7 +89,7 @@ def summary_lines(figures: Mapping[str, Any]) -> list[str]:
     return [*failed, ", ".join(rows), ", ".join(calls), tokens, ", ".join(spent), *told]
 
 
-_ROW_COUNTS = (("given_up", "given up"), ("open", "open"), ("cancelled", "cancelled"))
+_ROW_COUNTS = (("failed", "given up"), ("open", "open"), ("cancelled", "cancelled"))
 _CALL_COUNTS = (
     ("cached_calls", "found again"),
     ("failed_calls", "failed"),

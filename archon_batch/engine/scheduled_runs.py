@@ -94,7 +94,7 @@ class ScheduledRunProcesses:
 
 
 def _needs_restart(run: ScheduledRun, *, first: bool) -> bool:
-    if run.state == "unexported":
+    if run.state == "export_failed":
         return run.ended_at is None or now() - run.ended_at > _EXPORT_RETRY
     if run.state == "open":
         return run.is_abandoned or (first and not run.is_owner_alive)

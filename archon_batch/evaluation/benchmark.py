@@ -135,7 +135,7 @@ def to_json(
         },
         "unread": unread.total(),
         "unread_why": dict(unread.most_common()),
-        "given_up": sum(one.answer is None for one in turns),
+        "failed": sum(one.answer is None for one in turns),
         "suspect": list(flagged),
     }
 
@@ -165,7 +165,7 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
             f"{figures['problems']:,} of {figures['published']:,}, seed {figures['seed']}",
         ),
         ("unread", f"{figures['unread']:,}"),
-        ("given up", f"{figures['given_up']:,}"),
+        ("given up", f"{figures['failed']:,}"),
         ("jobs", ", ".join(figures["jobs"])),
         ("paid for answers, USD", _format_number(figures["usd"])),
     ]
@@ -198,7 +198,7 @@ def _case_name(problem: Problem, turn: int) -> str:
 
 def _finished_rows(store: Store, job: Job) -> Iterator[ItemAnswer]:
     return (
-        row for row in store.item_results.answers(job.id) if row.status in ("answered", "given_up")
+        row for row in store.item_results.answers(job.id) if row.status in ("answered", "failed")
     )
 
 

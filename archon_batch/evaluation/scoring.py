@@ -19,7 +19,7 @@ from archon_batch.money import to_usd
 from archon_batch.store import ItemAnswer, Job, Store, UsageTotals
 
 #: Statuses of rows that have an end, and so a score.
-_FINAL_STATUSES = ("answered", "given_up")
+_FINAL_STATUSES = ("answered", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def scores_to_json(scores: JobScores, *, group_by: str | None, seed: int) -> dic
         **_mean_to_json(bootstrap_mean(scores.values, seed)),
         "unread": unread.total(),
         "unread_why": dict(unread.most_common()),
-        "given_up": sum(row.answer is None for row in scores.rows),
+        "failed": sum(row.answer is None for row in scores.rows),
         "open": scores.unfinished_rows,
         "usd": paid,
         "usd_per_point": paid / points if counted and paid is not None else None,

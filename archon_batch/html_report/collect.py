@@ -172,7 +172,7 @@ def _aggregate(
             if one.metric == metric:
                 of_row[one.ix] = one.score
         for row in rows:
-            if row.status not in ("answered", "given_up"):
+            if row.status not in ("answered", "failed"):
                 continue
             value = of_row[row.ix].value if row.ix in of_row else None
             found = None

@@ -9,7 +9,7 @@ from archon_batch.store import Job, ScheduledRun, SearchRecord, Store
 #: The keys of a job, of what is listed among jobs and is none.
 _EMPTY_ENTRY: Mapping[str, Any] = dict.fromkeys(
     ("job", "name", "state", "reason", "dataset", "architecture", "rows", "budget_usd",
-     "created_at", "ended_at", "answered", "given_up", "open", "cancelled", "usd",
+     "created_at", "ended_at", "answered", "failed", "open", "cancelled", "usd",
      "in_doubt_usd", "night", "search")
 )  # fmt: skip
 

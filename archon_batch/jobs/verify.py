@@ -105,7 +105,7 @@ def _check_answers(store: Store, job: Job, frozen_job: FrozenJob) -> VerifyCheck
     wrong: list[str] = []
     seen = 0
     for ending in store.item_results.all(job.id):
-        if ending.status not in ("answered", "given_up"):
+        if ending.status not in ("answered", "failed"):
             continue
         question, replies = store.item_results.question_and_replies(job.id, ending.ix)
         if not question.messages:

@@ -149,7 +149,7 @@ def row_counts(progress: Progress) -> dict[str, int]:
     """How far a job's rows are."""
     return {
         "answered": progress.answered,
-        "given_up": progress.failed,
+        "failed": progress.failed,
         "open": progress.open,
         "cancelled": progress.cancelled,
     }
@@ -207,7 +207,7 @@ def _replay(
         told = trace_item(load_frozen_job(job, component_types()).architecture, question, replies)
     except ArchitectureError as error:
         return None, str(error)
-    end = {"answered": Answer, "given_up": Failed}.get(ending.status)
+    end = {"answered": Answer, "failed": Failed}.get(ending.status)
     text = told.next_step.text if isinstance(told.next_step, Answer) else None
     if end and (not isinstance(told.next_step, end) or text != ending.answer):
         return None, "this version of the program would make something else of its replies"

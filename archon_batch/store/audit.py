@@ -62,9 +62,9 @@ class LedgerAudit:
                 .having(sa.func.count() > 1)
             )
             broken = sa.or_(
-                i.status.not_in(("open", "answered", "given_up", "cancelled")),
+                i.status.not_in(("open", "answered", "failed", "cancelled")),
                 (i.status == "answered") != i.answer.is_not(None),
-                (i.status == "given_up") != i.reason.is_not(None),
+                (i.status == "failed") != i.reason.is_not(None),
                 (i.status == "open") != i.ended_at.is_(None),
             )
             beyond = a.cost - a.reserve

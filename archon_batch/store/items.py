@@ -129,7 +129,7 @@ class Items:
         c = tables.items.c
         query = (
             sa.select(c.status, c.reason, sa.func.count())
-            .where(c.job_id == job_id, c.status.in_(["given_up", "cancelled"]))
+            .where(c.job_id == job_id, c.status.in_(["failed", "cancelled"]))
             .group_by(c.status, c.reason)
             .order_by(sa.func.count().desc(), c.status.desc(), c.reason)
         )
@@ -308,7 +308,7 @@ def _result_columns(end: Answer | Failed) -> dict[str, object]:
     if isinstance(end, Answer):
         return {"status": "answered", "answer": end.text, "reason": None, "notes": notes}
     return {
-        "status": "given_up",
+        "status": "failed",
         "answer": None,
         "reason": f"{_layer_prefix(end.layer)}{end.why}",
         "notes": notes,

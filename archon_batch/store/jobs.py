@@ -270,7 +270,7 @@ def _item_row(job_id: str, ix: int, shard: int, item: NewItem) -> dict[str, Any]
         "row_id": item.row_id,
         "messages": json.dumps([[m.role, m.content] for m in item.question.messages]),
         "extras": json.dumps(item.extras),
-        "status": "open" if item.reason is None else "given_up",
+        "status": "open" if item.reason is None else "failed",
         "reason": item.reason,
         "ended_at": None if item.reason is None else now(),
     }

@@ -21,7 +21,7 @@ class ScheduledRun:
     job_name: str | None
     #: None until it has been submitted.
     job_id: str | None
-    #: open, unexported, failed, or as its job ended: done, paused, stopped or cancelled.
+    #: open, export_failed, failed, or as its job ended: done, paused, stopped or cancelled.
     state: str
     reason: str | None
     owner: str
@@ -105,7 +105,7 @@ class ScheduledRuns:
         query = (
             sa.select(tables.scheduled_runs)
             .select_from(tables.scheduled_runs.outerjoin(tables.jobs, n.job_id == j.id))
-            .where(n.state.in_(["open", "unexported"]) | mended)
+            .where(n.state.in_(["open", "export_failed"]) | mended)
             .order_by(n.begun_at)
         )
         with self._database.read_transaction() as connection:

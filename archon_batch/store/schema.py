@@ -69,7 +69,7 @@ class ItemTable(SQLModel, table=True):
     messages: str = text_column()
     #: The row's other keys, as JSON.
     extras: str = text_column()
-    #: open, answered, given_up or cancelled.
+    #: open, answered, failed or cancelled.
     status: str = Field(max_length=16)
     answer: str | None = text_column(null=True)
     reason: str | None = text_column(null=True)

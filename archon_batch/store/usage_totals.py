@@ -72,12 +72,7 @@ class UsageQueries:
             .group_by(table.c.status)
         )
         with self._database.read_transaction() as connection:
-            return Progress(
-                **{
-                    {"given_up": "failed"}.get(row.status, row.status): row[1]
-                    for row in connection.execute(query)
-                }
-            )
+            return Progress(**{row.status: row[1] for row in connection.execute(query)})
 
     def total(self, job_id: str) -> UsageTotals:
         return sum((account for _, account in self.by_group(job_id, "model")), UsageTotals())

@@ -234,8 +234,8 @@ def test_an_export_that_cannot_be_written_is_told_and_made_good_by_the_next_beat
 
         assert provider.request_count == ROWS * 3
     assert night.returncode == 2, said
-    assert failed == {"2026-01-31": "unexported"}
-    assert [t["STATE"] for t in stage.told] == ["unexported"]
+    assert failed == {"2026-01-31": "export_failed"}
+    assert [t["STATE"] for t in stage.told] == ["export_failed"]
     assert len(stage.lines("out/labels-2026-01-31.jsonl")) == ROWS
 
 

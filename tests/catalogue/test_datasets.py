@@ -245,7 +245,7 @@ def test_d26_a_prompt_beyond_the_window_is_given_up_and_not_sent(desk: Desk) -> 
     assert ended.status == 1, ended.err
     assert desk.provider.request_count == sent + 1
     long, short = desk.json("show", ended.out.strip())
-    assert (long["status"], short["status"]) == ("given_up", "answered")
+    assert (long["status"], short["status"]) == ("failed", "answered")
     assert "window" in long["reason"]
 
 
@@ -322,7 +322,7 @@ def test_every_wrong_row_can_be_skipped_and_is_on_record(desk: Desk) -> None:
     assert ended.status == 1, ended.err
     assert "warning: 1 rows cannot be accepted" in ended.err
     rows = desk.json("show", ended.out.strip())
-    assert [row["status"] for row in rows] == ["answered", "given_up", "answered"]
+    assert [row["status"] for row in rows] == ["answered", "failed", "answered"]
     assert rows[1]["reason"] == "prompt: expected text, found a number"
 
 

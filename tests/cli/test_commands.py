@@ -105,13 +105,13 @@ def test_rows_that_were_given_up_are_told_of_and_can_be_tried_again(night: Termi
     after = night.json("status", "rough")
 
     assert ended.status == 1
-    assert before["given_up"] > 0
-    assert before["answered"] + before["given_up"] == 20
+    assert before["failed"] > 0
+    assert before["answered"] + before["failed"] == 20
     # The script refuses the same calls again; only they were asked.
     assert retried.status == 1
-    assert f"{before['given_up']} rows opened again" in retried.err
+    assert f"{before['failed']} rows opened again" in retried.err
     assert after["answered"] == before["answered"]
-    assert before["attempts"] < after["attempts"] <= before["attempts"] + 2 * before["given_up"]
+    assert before["attempts"] < after["attempts"] <= before["attempts"] + 2 * before["failed"]
 
 
 def test_a_budget_that_is_reached_pauses_the_job(night: Terminal) -> None:

@@ -57,7 +57,7 @@ def test_a_pilot_is_a_job_of_rows_from_all_over_the_dataset(folder: Terminal) ->
     assert (status["state"], status["answered"]) == ("done", 6)
     assert [row["id"] for row in rows] == [f"q{place}" for place in sample_positions(60, 6)]
     assert [row["row"] for row in rows] == [{"n": place} for place in sample_positions(60, 6)]
-    assert (pilot["rows"], pilot["answered"], pilot["given_up"]) == (6, 6, 0)
+    assert (pilot["rows"], pilot["answered"], pilot["failed"]) == (6, 6, 0)
     assert pilot["usd"] == status["usd"] > 0
     assert pilot["per_row_usd"] == pytest.approx(pilot["usd"] / 6, abs=1e-9)
 
@@ -164,8 +164,8 @@ def test_rows_of_a_pilot_that_are_given_up_are_told_of(folder: Terminal) -> None
 
     pilot = json.loads(ended.out)["pilot"]
     assert (ended.status, again.status) == (1, 1)
-    assert pilot["given_up"] > 0
-    assert pilot["answered"] + pilot["given_up"] == pilot["rows"] == 30
+    assert pilot["failed"] > 0
+    assert pilot["answered"] + pilot["failed"] == pilot["rows"] == 30
 
 
 def test_wrong_rows_are_no_part_of_a_pilot(folder: Terminal) -> None:

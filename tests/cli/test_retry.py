@@ -65,7 +65,7 @@ def test_all_conditions_hold_of_a_row(given_up: Terminal) -> None:
     row = min(both)
 
     assert 1 < len(both) < len(why)
-    assert asked_again(given_up, "layer=0", "reason=refused", "status=given_up") == both
+    assert asked_again(given_up, "layer=0", "reason=refused", "status=failed") == both
     assert asked_again(given_up, "layer=0", "reason=refused", f"id={row}") == {row}
 
 
@@ -108,7 +108,7 @@ def test_rows_that_were_cancelled_are_told_apart(given_up: Terminal) -> None:
     job = given_up.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "x", "--detach")
     given_up.run("cancel", "x")
 
-    none = given_up.run("retry", "x", "--where", "status=given_up")
+    none = given_up.run("retry", "x", "--where", "status=failed")
     some = given_up.run("retry", "x", "--where", "status=cancelled", "--where", "id=q7")
 
     assert none.status == 2
@@ -120,12 +120,12 @@ def test_rows_that_were_cancelled_are_told_apart(given_up: Terminal) -> None:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("colour=red", "expected reason=TEXT, status=given_up|cancelled, layer=N, id=ROW"),
+        ("colour=red", "expected reason=TEXT, status=failed|cancelled, layer=N, id=ROW"),
         ("reason", "expected reason=TEXT"),
         ("reason=", "expected reason=TEXT"),
         ("layer=last", "a layer is a number from 0"),
         ("layer=-1", "a layer is a number from 0"),
-        ("status=answered", "a status is given_up or cancelled"),
+        ("status=answered", "a status is failed or cancelled"),
     ],
 )
 def test_a_condition_that_is_none_is_refused(given_up: Terminal, where: str, said: str) -> None:

@@ -117,7 +117,7 @@ def test_two_jobs_are_compared_row_by_row(night: Terminal) -> None:
 def test_rows_that_were_given_up_are_wrong_and_counted(night: Terminal) -> None:
     figures = night.json("score", "rough", *EXACT)
 
-    assert (figures["given_up"], figures["rows"], figures["mean"]) == (3, 12, 0)
+    assert (figures["failed"], figures["rows"], figures["mean"]) == (3, 12, 0)
 
 
 def test_answers_that_cannot_be_read_are_told_with_their_reason(night: Terminal) -> None:

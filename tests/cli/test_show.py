@@ -309,7 +309,7 @@ def test_an_item_that_was_given_up_says_where_and_why(page: Any) -> None:
     layers = [a_layer(a_call()), a_layer(depth=1, did=None)]
     why = "layer 1: the prompt is too long"
 
-    out = page(an_item(status="given_up", reason=why, layers=layers, **nothing))
+    out = page(an_item(status="failed", reason=why, layers=layers, **nothing))
 
     assert "layer 1: 1 candidate in, gave up here " in out
     assert out.partition("given up: r1 ")[2].splitlines()[1] == why
@@ -324,7 +324,7 @@ def test_a_row_that_was_refused_has_its_reason_and_nothing_else(page: Any) -> No
         "calls_made": [],
     }
 
-    out = page(an_item(status="given_up", reason="prompt: missing", **nothing))
+    out = page(an_item(status="failed", reason="prompt: missing", **nothing))
 
     assert [line.rstrip(" ─") for line in out.splitlines()][:4] == [
         "", "given up: r1", "prompt: missing", "",

@@ -8,7 +8,7 @@ from tests.cli.terminal import Terminal
 NOTHING: dict[str, Any] = {
     "rows": 4,
     "answered": 4,
-    "given_up": 0,
+    "failed": 0,
     "open": 0,
     "cancelled": 0,
     "calls": 9,

@@ -85,7 +85,7 @@ def test_a_row_without_an_answer_has_lost_and_one_without_a_baseline_has_no_scor
 
     figures = scored(store, ours, honest, baseline=theirs.id)
 
-    assert (figures["rows"], figures["mean"], figures["given_up"]) == (2, 0.5, 1)
+    assert (figures["rows"], figures["mean"], figures["failed"]) == (2, 0.5, 1)
     assert figures["unread_why"] == {"the baseline has no answer": 1}
 
 
@@ -154,7 +154,7 @@ def test_a_row_that_was_given_up_has_the_lowest_rating_and_is_not_judged(store):
 
     figures = scored(store, job, lambda _: "[[9]]", scale="rating")
 
-    assert (figures["mean"], figures["rows"], figures["given_up"]) == (5, 2, 1)
+    assert (figures["mean"], figures["rows"], figures["failed"]) == (5, 2, 1)
 
 
 def test_a_baseline_may_be_a_field_of_the_rows(store):

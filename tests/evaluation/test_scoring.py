@@ -36,7 +36,7 @@ def test_each_row_with_an_end_has_a_score_and_the_others_are_counted(store):
     ]
     figures = scores_to_json(scores, group_by=None, seed=0)
     assert (figures["mean"], figures["rows"]) == (pytest.approx(1 / 3), 3)
-    assert (figures["given_up"], figures["open"], figures["unread"]) == (1, 1, 0)
+    assert (figures["failed"], figures["open"], figures["unread"]) == (1, 1, 0)
 
 
 def test_a_label_is_known_by_the_references_of_rows_that_come_later(store):

@@ -22,7 +22,7 @@ PICKS = st.lists(
             "score": score, "status": status, "agree": (5, most), "notes": notes, "cost": cost,
         },
         st.sampled_from([0.0, 0.5, 1.0, None]),
-        st.sampled_from(["answered", "given_up"]),
+        st.sampled_from(["answered", "failed"]),
         st.integers(1, 5),
         st.integers(0, 2),
         st.integers(0, 2),
@@ -54,4 +54,4 @@ def test_a_row_is_worse_by_its_score_before_all_else() -> None:
 
 
 def test_without_a_score_a_row_without_an_answer_is_the_worst() -> None:
-    assert a_pick(0, status="given_up", agree=(5, 5)).sort_key < a_pick(1, agree=(5, 1)).sort_key
+    assert a_pick(0, status="failed", agree=(5, 5)).sort_key < a_pick(1, agree=(5, 1)).sort_key

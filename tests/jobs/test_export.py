@@ -95,9 +95,9 @@ def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
     assert all(list(row) == FIELDS for row in rows)
     assert [(row["id"], row["status"], row["answer"], row["reason"]) for row in rows] == [
         ("a", "answered", "Because.", None),
-        ("b", "given_up", None, "layer 0: rate_limit after 6 attempts: slow down"),
+        ("b", "failed", None, "layer 0: rate_limit after 6 attempts: slow down"),
         ("c", "open", None, None),
-        ("d", "given_up", None, "prompt: missing"),
+        ("d", "failed", None, "prompt: missing"),
     ]
     assert [row["row"] for row in rows] == [{"gold": n, "note": "ä\u2028"} for n in range(4)]
     assert [row["notes"] for row in rows] == [
@@ -186,7 +186,7 @@ def test_csv_has_the_other_keys_as_json_and_no_notes(store, job, tmp_path):
     assert count == len(rows) == 4
     assert list(rows[0]) == [name for name in FIELDS if name != "notes"]
     assert [(row["id"], row["status"]) for row in rows] == [
-        ("a", "answered"), ("b", "given_up"), ("c", "open"), ("d", "given_up"),
+        ("a", "answered"), ("b", "failed"), ("c", "open"), ("d", "failed"),
     ]  # fmt: skip
     assert (rows[0]["cost_usd"], rows[0]["calls"], rows[2]["answer"]) == ("0.000000001", "1", "")
     assert json.loads(rows[1]["row"]) == {"gold": 1, "note": "ä\u2028"}

@@ -99,7 +99,7 @@ def test_it_puts_ends_on_record_and_asks_for_the_rest(store):
     assert ends(store, store.jobs.get(job.id)) == [
         ("answered", "four", None, 0),
         ("open", None, None, 0),
-        ("given_up", None, "layer 0: refused: no", 2),
+        ("failed", None, "layer 0: refused: no", 2),
     ]
 
 

@@ -154,7 +154,7 @@ def test_an_item_that_was_given_up_ends_with_the_layer_that_left_nothing(store: 
     no = Reply(None, failure="refused: no")
     figures = shown(store, a_played_job(store, *ALL, generator=no))
 
-    assert figures["status"] == "given_up"
+    assert figures["status"] == "failed"
     assert figures["layers"][-1]["components"][0]["did"] == "made no candidate"
     assert figures["layers"][-1]["candidates"] == []
     assert (figures["missing"], figures["untold"]) == ([], None)

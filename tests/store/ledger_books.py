@@ -288,7 +288,7 @@ class Books:
         if isinstance(end, Answer):
             item.status, item.answer = "answered", end.text
         else:
-            item.status, item.reason = "given_up", f"layer {end.layer}: {end.why}"
+            item.status, item.reason = "failed", f"layer {end.layer}: {end.why}"
 
     def cancelled(self, job: str) -> None:
         for item in self.jobs[job].items:

@@ -149,7 +149,7 @@ class Ledger(RuleBasedStateMachine):
         agree("it is new", is_new, job not in self.books.jobs)
         if is_new:
             items = [ItemBook() for _ in rows]
-            items += [ItemBook("given_up", reason="no prompt", accepted=False)]
+            items += [ItemBook("failed", reason="no prompt", accepted=False)]
             self.books.jobs[job] = JobBook(NAMES[name], budget, items, ceiling=budget)
 
     def job(self, name: str) -> str:
@@ -307,9 +307,9 @@ class Ledger(RuleBasedStateMachine):
         job = self.job(name)
         self.items_end(name, ends)
 
-        count = self.store.items.reopen(job, ["given_up", "cancelled"])
+        count = self.store.items.reopen(job, ["failed", "cancelled"])
 
-        opened = self.books.reopened(job, ["given_up", "cancelled"])
+        opened = self.books.reopened(job, ["failed", "cancelled"])
         agree("rows opened again", count, len(opened))
         self.opened |= {(job, ix) for ix in opened}
         if opened:

@@ -476,7 +476,7 @@ def test_an_answer_that_comes_after_a_retry_settles_nothing_but_is_found(any_sto
     begun(any_store, start)
     any_store.recover()
     any_store.items.finish(job.id, [(0, Failed(0, "call_timeout"))])
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
 
     settled(any_store, a_finish(start))
     (item,) = any_store.items.open_by_index(job.id, [0])
@@ -513,7 +513,7 @@ def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
     settled(any_store, in_doubt(again, 2, Reply(None, failure="call_timeout")))
     any_store.items.finish(job.id, [(0, Failed(0, "call_timeout"))])
 
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
 
     assert begun(any_store, replace(start, begun_at=now())) == Admitted(
         attempt_number=3, counted_attempts=1, in_doubt=0
@@ -551,7 +551,7 @@ def test_a_call_that_processes_die_over_is_given_up_until_it_is_retried(any_stor
     assert begun(any_store, a_start(job)) == AlreadySettled()
     assert money(any_store, job) == (0, 0, MAX_PROCESS_DEATHS * 100)
     any_store.items.finish(job.id, [(0, Failed(0, "poison"))])
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
     assert begun(any_store, a_start(job)) == Admitted(
         attempt_number=MAX_PROCESS_DEATHS + 1, counted_attempts=1, in_doubt=0
     )
@@ -820,7 +820,7 @@ class Ledger(RuleBasedStateMachine):
     def retried(self, ix):
         self.store.items.finish(self.job.id, [(ix, Failed(0, "no"))])
 
-        assert self.store.items.reopen(self.job.id, ["given_up"]) == 1
+        assert self.store.items.reopen(self.job.id, ["failed"]) == 1
 
         for call, tries in self.tries.items():
             if call[0] == ix:

@@ -95,7 +95,7 @@ def test_ends_are_on_record_with_their_notes(any_store):
     answered, given_up = any_store.item_results.all(job.id)
     assert (answered.status, answered.answer, answered.reason) == ("answered", "four", None)
     assert answered.notes == [{"layer": 0, "component": 0, "kind": "failed", "why": "refused: no"}]
-    assert (given_up.status, given_up.answer) == ("given_up", None)
+    assert (given_up.status, given_up.answer) == ("failed", None)
     assert (given_up.reason, given_up.notes) == ("layer 2: refused: no", ())
     assert any_store.items.open_in_shard(job.id, 0) == []
 
@@ -106,7 +106,7 @@ def test_an_item_that_has_an_end_keeps_it(any_store):
 
     any_store.items.finish(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
 
-    assert [e.status for e in any_store.item_results.all(job.id)] == ["answered", "given_up"]
+    assert [e.status for e in any_store.item_results.all(job.id)] == ["answered", "failed"]
 
 
 def test_no_ends_change_nothing(any_store):
@@ -134,7 +134,7 @@ def test_cancelling_ends_what_is_open_and_nothing_else(any_store):
     any_store.items.cancel_job(job.id)
 
     statuses = [e.status for e in any_store.item_results.all(job.id)]
-    assert statuses == ["answered", "given_up", "cancelled"]
+    assert statuses == ["answered", "failed", "cancelled"]
     assert any_store.usage.progress(other.id).open == 2
 
 
@@ -146,7 +146,7 @@ def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store
         settle(any_store, a_start(job, ix, slot=2), Reply(""))
     any_store.items.finish(job.id, [(0, GAVE_UP), (1, ANSWER)])
 
-    opened = any_store.items.reopen(job.id, ["given_up"])
+    opened = any_store.items.reopen(job.id, ["failed"])
 
     assert opened == 1
     item, untouched = any_store.items.open_in_shard(job.id, 0)
@@ -164,7 +164,7 @@ def test_a_retry_forgets_every_reply_that_says_nothing(any_store, text):
     settle(any_store, a_start(job), Reply(text))
     any_store.items.finish(job.id, [(0, Failed(0, "the reply was empty"))])
 
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
 
     assert any_store.items.open_in_shard(job.id, 0)[0].replies == {}
 
@@ -175,7 +175,7 @@ def test_after_a_retry_the_bound_of_attempts_begins_anew(any_store):
     settle(any_store, start, Reply(None, failure="refused: no"), billing=Billing.NOT_BILLED)
     any_store.items.finish(job.id, [(0, GAVE_UP)])
 
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
 
     assert any_store.attempt_writer.admit(a_start(job)).result(30) == Admitted(
         attempt_number=2, counted_attempts=1, in_doubt=0
@@ -187,7 +187,7 @@ def test_what_is_cancelled_may_be_opened_as_well(any_store):
     any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
     any_store.items.cancel_job(job.id)
 
-    opened = any_store.items.reopen(job.id, ["cancelled", "given_up"])
+    opened = any_store.items.reopen(job.id, ["cancelled", "failed"])
 
     assert opened == 2
     assert [i.ix for i in any_store.items.open_in_shard(job.id, 0)] == [1, 2]
@@ -197,7 +197,7 @@ def test_a_row_that_could_not_be_accepted_is_not_opened(any_store):
     job = a_job(any_store, questions=[a_question(row="row-0"), Question("row-1", ())])
     any_store.items.finish(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
 
-    assert any_store.items.reopen(job.id, ["given_up"]) == 1
+    assert any_store.items.reopen(job.id, ["failed"]) == 1
 
 
 def test_many_items_are_opened_at_once(any_store):
@@ -235,7 +235,7 @@ def ended(any_store):
     return job
 
 
-ALL = ["given_up", "cancelled"]
+ALL = ["failed", "cancelled"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_the_reasons_of_a_job_are_counted_with_the_most_first(any_store):
     before = any_store.items.failure_counts(job.id)
     any_store.items.cancel_job(job.id)
 
-    assert before == [("given_up", "layer 2: refused: no", 3), ("given_up", "layer 0: blank", 1)]
+    assert before == [("failed", "layer 2: refused: no", 3), ("failed", "layer 0: blank", 1)]
     assert any_store.items.failure_counts(job.id) == [
         before[0], ("cancelled", None, 2), before[1],
     ]  # fmt: skip
@@ -309,7 +309,7 @@ def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
         return Reply(None, failure="provider_down") if str(call.key) in night else good(call)
 
     assert isinstance(play(any_store, job, bad), Failed)
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
     end = play(any_store, job, good)
 
     assert end == run_item(architecture, a_question("What is 0 + 0?", row="row-0"), good)[0]

@@ -100,7 +100,7 @@ def test_a_row_with_a_reason_is_given_up_from_the_start(any_store):
 
     assert [item.ix for item in any_store.items.open_in_shard(job.id, 0)] == [1]
     ending = any_store.item_results.get(job.id, "row-0")
-    assert (ending.status, ending.reason) == ("given_up", "line 1: no prompt")
+    assert (ending.status, ending.reason) == ("failed", "line 1: no prompt")
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_a_row_that_is_opened_again_has_no_score(any_store):
     any_store.items.finish(job.id, [(0, Answer("4", "0.0.0")), (1, Failed(0, "refused"))])
     any_store.scores.replace(job.id, NUMBER, {0: Score(1.0), 1: Score(0.0)})
 
-    any_store.items.reopen(job.id, ["given_up"])
+    any_store.items.reopen(job.id, ["failed"])
 
     assert any_store.scores.by_row(job.id, NUMBER) == {0: Score(1.0)}
 
