@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon_batch.evaluation import BENCHMARKS, GradedTurn, Problem, Score
+from archon_batch.evaluation.benchmarks import BENCHMARKS
 from archon_batch.evaluation.benchmarks.alpaca_eval import leaderboard_figures
+from archon_batch.evaluation.benchmarks.benchmark import GradedTurn, Problem
+from archon_batch.evaluation.metric import Score
 
 
 def main(folder: Path) -> int:

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from archon_batch.archon import COMPONENT_TYPES, Candidate, Context, Question, State
 from archon_batch.archon import Message as Said
-from archon_batch.evaluation import METRICS, Metric
+from archon_batch.evaluation.metric import Metric
+from archon_batch.evaluation.metrics import METRICS
 
 Row = dict[str, Any]
 

@@ -31,17 +31,12 @@ from typing import Any
 
 from archon_batch.archon import Model, extract_number
 from archon_batch.evaluation.metrics.number import NumberMetric
-from archon_batch.search import (
-    ALGORITHMS,
-    AlgorithmName,
-    Observation,
-    Point,
-    SearchState,
-    Space,
-    enumerate_space,
-    split_rows,
-)
-from archon_batch.search.space import AxisOptions, Roles
+from archon_batch.search.algorithms import ALGORITHMS
+from archon_batch.search.axes import Point
+from archon_batch.search.enumerate_space import enumerate_space
+from archon_batch.search.search_state import AlgorithmName, Observation, SearchState
+from archon_batch.search.space import AxisOptions, Roles, Space
+from archon_batch.search.split import split_rows
 from benchmarks.measure import PROGRAM, ROOT
 from benchmarks.pupils import question, run_provider
 from benchmarks.stand_in import fetch_load

@@ -32,10 +32,11 @@ from archon_batch.archon.components import unit_test_generator as generator
 from archon_batch.archon.delimiters import delimit_candidates
 from archon_batch.dataset.template import Template
 from archon_batch.errors import SettingsError
-from archon_batch.evaluation import METRICS, Score
 from archon_batch.evaluation.benchmarks.ifeval import InstructionsMetric
 from archon_batch.evaluation.benchmarks.instructions import _CHECKS, loose_variants
 from archon_batch.evaluation.judge_prompt import JudgeCase, addresses_judge, render_judge_prompt
+from archon_batch.evaluation.metric import Score
+from archon_batch.evaluation.metrics import METRICS
 from archon_batch.html_report.agreement import row_agreement
 
 SIZE = 1_000_000

@@ -12,8 +12,8 @@ from archon_batch.cli.tables import stderr
 from archon_batch.config import find_architecture, load_architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
-from archon_batch.evaluation import judge_from_architecture, judge_from_model
 from archon_batch.evaluation.judge_cases import JudgeBatch
+from archon_batch.evaluation.judge_prompt import judge_from_architecture, judge_from_model
 from archon_batch.jobs.submit import Submission, model_prices, validate_budget, with_context_windows
 from archon_batch.money import NanoUsd, Price
 from archon_batch.settings import Settings

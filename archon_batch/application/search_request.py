@@ -14,13 +14,16 @@ from archon_batch.evaluation.metric_plugins import parse_metric
 from archon_batch.jobs.forecast import DatasetSize
 from archon_batch.jobs.submit import model_prices
 from archon_batch.money import NanoUsd
-from archon_batch.search import ALGORITHMS, AlgorithmName, RowEstimator, split_rows
+from archon_batch.search.algorithms import ALGORITHMS
+from archon_batch.search.enumerate_space import RowEstimator
 from archon_batch.search.request import (
     SearchRequest,
     architecture_of_all_models,
     make_row_estimator,
 )
+from archon_batch.search.search_state import AlgorithmName
 from archon_batch.search.space_file import find_space, read_space
+from archon_batch.search.split import split_rows
 from archon_batch.search.trial_jobs import SearchRow, TrialSettings, validate_references
 
 

@@ -17,9 +17,10 @@ from archon_batch.cli.submit import require_ready
 from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
 from archon_batch.cli.terminal_page import echo
 from archon_batch.errors import InputError
-from archon_batch.evaluation import BENCHMARKS, Benchmark, sample_problems
 from archon_batch.evaluation import benchmark as road
 from archon_batch.evaluation.benchmark_files import BenchmarkFiles, read_benchmark_files
+from archon_batch.evaluation.benchmarks import BENCHMARKS
+from archon_batch.evaluation.benchmarks.benchmark import Benchmark, sample_problems
 from archon_batch.money import NanoUsd
 
 #: Reasons that are told of what could not be read.

@@ -24,7 +24,7 @@ from archon_batch.errors import ArchitectureError, InputError, JobFileError, Set
 from archon_batch.jobs.forecast import DatasetSize
 from archon_batch.jobs.submit import model_prices
 from archon_batch.money import Price
-from archon_batch.search import enumerate_space
+from archon_batch.search.enumerate_space import enumerate_space
 from archon_batch.search.request import architecture_of_all_models, make_row_estimator
 from archon_batch.search.space_file import read_space
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
@@ -18,10 +18,14 @@ from archon_batch.dataset import Dataset, ReadOptions
 from archon_batch.errors import ArchonBatchError
 from archon_batch.jobs.views import usd_number
 from archon_batch.money import NanoUsd
-from archon_batch.search import ALGORITHMS, AlgorithmName, results
+from archon_batch.search import results
+from archon_batch.search.algorithms import ALGORITHMS
 from archon_batch.search.search import ArchitectureSearch
 from archon_batch.search.trial_jobs import CostUnit, InterruptedSearchError, JobTrialRunner, RunJobs
 from archon_batch.store import Store
+
+if TYPE_CHECKING:
+    from archon_batch.search.search_state import AlgorithmName
 
 _AMOUNTS: tuple[CostUnit, ...] = get_args(CostUnit)
 

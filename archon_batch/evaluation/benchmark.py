@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archon_batch.evaluation import (
+from archon_batch.evaluation.benchmarks.benchmark import (
     Benchmark,
     BenchmarkRecords,
     GradedTurn,
-    MeanEstimate,
     Problem,
-    Score,
     conversation,
     group_by_field,
 )
 from archon_batch.evaluation.judge_cases import JudgeBatch, Verdicts
+from archon_batch.evaluation.metric import Score
+from archon_batch.evaluation.statistics import MeanEstimate
 from archon_batch.store import ItemAnswer, Job, Store
 
 #: Answers of one turn by the problems' ids; None where the row was given up.

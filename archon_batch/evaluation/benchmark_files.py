@@ -10,7 +10,8 @@ from typing import Any
 
 from archon_batch.dataset.source import Source
 from archon_batch.errors import DatasetError
-from archon_batch.evaluation import BenchmarkRecord, BenchmarkRecords, FileSet
+from archon_batch.evaluation.benchmarks.benchmark import BenchmarkRecords, FileSet
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 
 @dataclass(frozen=True, slots=True)

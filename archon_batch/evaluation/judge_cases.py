@@ -7,13 +7,13 @@ from typing import Any
 
 from archon_batch.archon import SCALES, ReplyParseError, ScaleName, parse_tag, suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation import (
+from archon_batch.evaluation.judge_prompt import (
     JudgeCase,
     PairwiseResult,
-    Score,
     addresses_judge,
     render_judge_prompt,
 )
+from archon_batch.evaluation.metric import Score
 from archon_batch.store import ItemAnswer, Job, Store
 
 #: The order in which the answers of a row of the judge's job stand; a rating has none.

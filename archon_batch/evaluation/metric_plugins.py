@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from archon_batch.archon import suggestion
 from archon_batch.config.text_files import text_or_file
 from archon_batch.errors import InputError
-from archon_batch.evaluation import METRICS, Metric
+from archon_batch.evaluation.metric import Metric
+from archon_batch.evaluation.metrics import METRICS
 
 #: Where packages register metrics, each under its name.
 METRIC_ENTRY_POINTS = "archon_batch.metrics"

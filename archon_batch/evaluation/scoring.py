@@ -7,14 +7,8 @@ from typing import Any
 
 from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation import (
-    MeanEstimate,
-    Metric,
-    Score,
-    ScoredRow,
-    bootstrap_mean,
-    paired_difference,
-)
+from archon_batch.evaluation.metric import Metric, Score, ScoredRow
+from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean, paired_difference
 from archon_batch.money import to_usd
 from archon_batch.store import ItemAnswer, Job, Store, UsageTotals
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation import MeanEstimate, Score, bootstrap_mean
+from archon_batch.evaluation.metric import Score
+from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean
 from archon_batch.html_report.agreement import (
     AnswerReader,
     RowAgreement,

@@ -1,91 +1,65 @@
-"""Algorithms: which points are tried next, worked out from those that were.
+"""Search algorithms: which points to try next, given the observations so far.
 
-Each is a pure function of the space's points, what came of those tried before and a seed, so that
-a search that was killed asks for the same again.
+Each algorithm is a pure function of the points, the observations and a seed, so that a killed
+search proposes the same points again.
 """
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 from archon_batch.search.axes import Point, SearchAxes
-from archon_batch.search.shared_calls import SharedCalls
-
-AlgorithmName = Literal["bayes", "greedy", "random", "grid"]
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """A point that was tried."""
-
-    point: Point
-    #: What is to be high: the score, less what it costs by lambda.
-    value: float
-    #: USD a row, which is to be low besides, where a whole Pareto front is looked for.
-    cost: float | None = None
-    #: The share of the dev rows that were looked at.
-    row_share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class SearchState:
-    """Where is looked: every valid point, once, and the axes they lie on."""
-
-    axes: SearchAxes
-    points: Sequence[Point]
-    seed: int
-    #: Whether the front of value and cost is looked for, and not the highest value.
-    pareto: bool = False
-    #: Which of their requests are paid for already; None where that is not looked at.
-    shared_calls: SharedCalls | None = None
-
-
-#: So many points that were not tried, fewer where there are no more.
-Propose = Callable[[SearchState, Sequence[Observation], int], list[Point]]
+from archon_batch.search.bayes import propose_bayes
+from archon_batch.search.search_state import (
+    AlgorithmName,
+    Observation,
+    Propose,
+    SearchState,
+    untried_points,
+)
 
 
 def propose_random(
     state: SearchState, observations: Sequence[Observation], count: int
 ) -> list[Point]:
-    """Points in an order that the seed decides, each as likely as any other."""
-    points = list(state.points)
-    seeded_rng(state.seed).shuffle(points)
-    return _untried(points, observations, count)
+    """Points in random order, each equally likely."""
+    return untried_points(state.shuffled_points(), observations, count)
 
 
 def propose_in_order(
     state: SearchState, observations: Sequence[Observation], count: int
 ) -> list[Point]:
-    """Points one after the other."""
-    return _untried(state.points, observations, count)
+    """Points in the order of the space (grid search)."""
+    return untried_points(state.points, observations, count)
 
 
 def propose_greedy(
     state: SearchState, observations: Sequence[Observation], count: int
 ) -> list[Point]:
-    """One axis at a time from a point of the dice's, as long as it helps; then from another.
+    """Hill climbing with random restarts: change one choice as long as the value improves.
 
-    The next points are the neighbours of the best since the last start that differ from it by one
-    choice; what other axes apply after it is as near as it can be.
+    Proposes the neighbours of the best point since the last restart: points that differ from it by
+    one choice. Where that choice makes further axes apply, the nearest points come first.
     """
     start = _latest_start(state, observations)
     if start is None:
         return propose_random(state, observations, count)
-    since = observations[start:]
-    best = max(since, key=lambda one: one.value).point
+    best = max(observations[start:], key=lambda one: one.value).point
     neighbours = sorted(
         (point for point in state.points if _differ_by_one_choice(state.axes, best, point)),
         key=lambda point: state.axes.distance_between(best, point),
     )
-    found = _untried(neighbours, observations, count)
-    if found:
-        return found
-    return propose_random(state, observations, 1)
+    return untried_points(neighbours, observations, count) or propose_random(state, observations, 1)
+
+
+ALGORITHMS: Mapping[AlgorithmName, Propose] = {
+    "bayes": propose_bayes,
+    "greedy": propose_greedy,
+    "random": propose_random,
+    "grid": propose_in_order,
+}
 
 
 def _latest_start(state: SearchState, observations: Sequence[Observation]) -> int | None:
-    """Where the latest start stands among those tried: a point that is no neighbour of a better."""
+    """The index of the latest restart: a point that is no neighbour of any since the one before."""
     if not observations:
         return None
     start, best = 0, observations[0]
@@ -101,25 +75,7 @@ def _latest_start(state: SearchState, observations: Sequence[Observation]) -> in
 
 
 def _differ_by_one_choice(axes: SearchAxes, one: Point, other: Point) -> bool:
-    """Whether the points differ by one choice, and by what it makes apply."""
-    ours, theirs = one.as_data(), other.as_data()
-    both = [axis.name for axis in axes.axes if axis.name in ours and axis.name in theirs]
-    return sum(ours[name] != theirs[name] for name in both) == 1
-
-
-def _untried(
-    points: Sequence[Point], observations: Sequence[Observation], count: int
-) -> list[Point]:
-    known = {one.point for one in observations}
-    found: list[Point] = []
-    for point in points:
-        if len(found) == count:
-            break
-        if point not in known:
-            found.append(point)
-    return found
-
-
-def seeded_rng(*seed: object) -> random.Random:
-    """Dice that fall the same again."""
-    return random.Random(repr(seed))  # noqa: S311  (not a secret)
+    """Whether the points differ on one axis, not counting axes that apply to only one of them."""
+    a, b = one.as_data(), other.as_data()
+    shared = [axis.name for axis in axes.axes if axis.name in a and axis.name in b]
+    return sum(a[name] != b[name] for name in shared) == 1

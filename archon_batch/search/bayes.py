@@ -1,9 +1,9 @@
-"""Bayesian optimisation by Optuna's Tree-structured Parzen Estimator.
+"""Bayesian optimisation by Optuna's Tree-structured Parzen Estimator (TPE).
 
-It proposes by Expected Improvement, the paper's acquisition (section 3.3): the ratio of densities
-that it maximises grows with EI (Bergstra et al., 2011). A proposal that is no valid point, or was
-tried, is moved to the nearest that was not, so that no rejected one is ever scored; and where it is
-known what architectures ask alike, to the nearest of which most is paid for already.
+TPE maximises Expected Improvement, the paper's acquisition function (section 3.3): the ratio of
+densities that it maximises grows with EI (Bergstra et al., 2011). A proposal that is invalid or
+already tried moves to the nearest valid untried point, so no invalid point is ever scored. If it is
+known which requests the architectures share, it moves to the nearest point that is mostly paid for.
 """
 
 import heapq
@@ -11,105 +11,111 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from archon_batch.search.algorithms import Observation, SearchState, propose_random, seeded_rng
+from archon_batch.errors import InputError
 from archon_batch.search.axes import Axis, Point, Value
+from archon_batch.search.search_state import Observation, SearchState, seeded_rng, untried_points
 
 if TYPE_CHECKING:
     import optuna
 
-#: Points of the dice's before the first model: Optuna's own count, and fewer where axes are few.
+#: Random points before the first model: Optuna's own ten, or fewer if the space has few axes.
 _STARTUP_BY_AXIS, _MAX_STARTUP = 2, 10
-#: The most of a point's calls that may be new, where there is such a point near by.
+#: The largest share of new calls that a nearby point may have to be taken at once.
 _MAX_UNPAID_SHARE = 0.15
-#: Points that are near by.
+#: How many of the nearest points count as nearby.
 _NEIGHBOURS = 256
 
 
 def propose_bayes(
     state: SearchState, observations: Sequence[Observation], count: int
 ) -> list[Point]:
-    """Points that a model of those tried expects most of.
+    """The points from which a model of the observations expects most.
 
-    Points of one batch are proposed one after the other, each as if those before had been poor.
+    The points of one batch are proposed one by one, each as if those before had scored worst.
 
     Raises:
-        ModuleNotFoundError: Optuna is not installed.
+        InputError: Optuna is not installed.
     """
-    # It takes seconds to import.
-    import optuna  # noqa: PLC0415
-
     startup = min(_MAX_STARTUP, _STARTUP_BY_AXIS * len(state.axes.axes))
     if len(observations) < startup:
-        fallen = propose_random(state, observations, count)
-        return _propose_untried(state, observations, count, lambda found: fallen[len(found)])
+        random_points = untried_points(state.shuffled_points(), observations, count)
+        return _propose_untried(
+            state, observations, count, lambda proposed: random_points[len(proposed)]
+        )
+    try:
+        # The import takes seconds.
+        import optuna  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise InputError("--algorithm bayes needs: pip install archon-batch[search]") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         directions=["maximize", "minimize"] if state.pareto else ["maximize"],
         sampler=optuna.samplers.TPESampler(
             n_startup_trials=0,
             multivariate=True,
-            # Ask n falls the same whether or not the ones before were asked by this process.
+            # Proposal n is the same whether or not this process made the proposals before it.
             seed=seeded_rng(state.seed, len(observations)).getrandbits(31),
         ),
     )
-    for one in observations:
-        study.add_trial(_optuna_trial(state, one))
+    for observation in observations:
+        study.add_trial(_optuna_trial(state, observation))
     worst = min(observations, key=lambda one: one.value)
 
-    def proposed(found: Sequence[Point]) -> Point:
-        if found:
-            study.add_trial(_optuna_trial(state, Observation(found[-1], worst.value, worst.cost)))
-        asked = study.ask()
-        point = state.axes.walk(partial(_suggest_value, asked))
-        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    def propose_next(proposed: Sequence[Point]) -> Point:
+        if proposed:
+            pessimistic = Observation(proposed[-1], worst.value, worst.cost)
+            study.add_trial(_optuna_trial(state, pessimistic))
+        trial = study.ask()
+        point = state.axes.walk(partial(_suggest_value, trial))
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return point
 
-    return _propose_untried(state, observations, count, proposed)
+    return _propose_untried(state, observations, count, propose_next)
 
 
 def _propose_untried(
     state: SearchState,
     observations: Sequence[Observation],
     count: int,
-    propose: Callable[[Sequence[Point]], Point],
+    propose_next: Callable[[Sequence[Point]], Point],
 ) -> list[Point]:
-    """So many points, each proposed by those found before, and put where it may be tried."""
-    left = dict.fromkeys(state.points)
-    for one in observations:
-        left.pop(one.point, None)
-    found: list[Point] = []
-    while left and len(found) < count:
-        point = _nearest_cheap_point(state, observations, found, left, propose(found))
-        del left[point]
-        found.append(point)
-    return found
+    """``count`` proposals, each moved to a valid point that is neither tried nor proposed yet."""
+    untried = dict.fromkeys(state.points)
+    for observation in observations:
+        untried.pop(observation.point, None)
+    proposed: list[Point] = []
+    while untried and len(proposed) < count:
+        point = _nearest_cheap_point(state, observations, proposed, untried, propose_next(proposed))
+        del untried[point]
+        proposed.append(point)
+    return proposed
 
 
 def _nearest_cheap_point(
     state: SearchState,
     observations: Sequence[Observation],
-    found: Sequence[Point],
-    left: Collection[Point],
-    proposed: Point,
+    proposed: Sequence[Point],
+    untried: Collection[Point],
+    wanted: Point,
 ) -> Point:
-    """The proposed point, or the nearest that is left of which most is paid for already.
+    """The nearest untried point that is mostly paid for, else the most paid of the nearby points.
 
-    Where none near by is, the one of which most is. The very first stays where it is.
+    Without knowledge of shared calls, and for the very first point, just the nearest.
     """
-    apart, shared = partial(state.axes.distance_between, proposed), state.shared_calls
-    if shared is None or not (observations or found):
-        return proposed if proposed in left else min(left, key=apart)
-    # Those of a batch are run side by side, and share what they ask alike.
-    known = shared.request_coverage(
-        [*((t.point, t.row_share) for t in observations), *((p, 1.0) for p in found)]
+    distance, shared_calls = partial(state.axes.distance_between, wanted), state.shared_calls
+    if shared_calls is None or not (observations or proposed):
+        return wanted if wanted in untried else min(untried, key=distance)
+    # Points of one batch run side by side and share their common requests.
+    coverage = shared_calls.request_coverage(
+        [*((one.point, one.row_share) for one in observations), *((p, 1.0) for p in proposed)]
     )
-    best, least = proposed, float("inf")
-    for point in heapq.nsmallest(_NEIGHBOURS, left, key=apart):
-        new = shared.unpaid_share(point, known)
-        if new <= _MAX_UNPAID_SHARE:
+    best, least = wanted, float("inf")
+    for point in heapq.nsmallest(_NEIGHBOURS, untried, key=distance):
+        unpaid = shared_calls.unpaid_share(point, coverage)
+        if unpaid <= _MAX_UNPAID_SHARE:
             return point
-        if new < least:
-            best, least = point, new
+        if unpaid < least:
+            best, least = point, unpaid
     return best
 
 
@@ -119,12 +125,12 @@ def _suggest_value(trial: "optuna.Trial", axis: Axis) -> Value:
     return cast("Value", trial.suggest_categorical(axis.name, axis.values))
 
 
-def _optuna_trial(state: SearchState, one: Observation) -> "optuna.trial.FrozenTrial":
+def _optuna_trial(state: SearchState, observation: Observation) -> "optuna.trial.FrozenTrial":
     import optuna  # noqa: PLC0415
 
     params: dict[str, Value] = {}
     distributions: dict[str, optuna.distributions.BaseDistribution] = {}
-    chosen = one.point.as_data()
+    chosen = observation.point.as_data()
     for axis in state.axes.axes:
         if axis.name not in chosen:
             continue
@@ -135,5 +141,6 @@ def _optuna_trial(state: SearchState, one: Observation) -> "optuna.trial.FrozenT
         else:
             params[axis.name] = value
             distributions[axis.name] = optuna.distributions.CategoricalDistribution(axis.values)
-    values = [one.value, one.cost or 0.0] if state.pareto else [one.value]
+    value_and_cost = [observation.value, observation.cost or 0.0]
+    values = value_and_cost if state.pareto else value_and_cost[:1]
     return optuna.trial.create_trial(values=values, params=params, distributions=distributions)

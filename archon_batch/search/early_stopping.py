@@ -1,20 +1,25 @@
-"""Which trials go on to more rows: successive halving, by intervals and not by rank.
+"""Early stopping of poor trials: successive halving by confidence intervals, not by rank.
 
-A trial is dropped where the interval of its difference to the best, on the rows that both saw, lies
-below zero: a race by blocks (Moore and Lee, 1994; F-Race: Birattari et al., 2002), whose interval is
-the paired percentile bootstrap (Efron, 1979). Ties go on. A tenth of the interval's doubt lies
-above it, so that one as good as the best is dropped by chance at a tenth of the looks, or a fifth
-of the time when there are two; on five rows the bootstrap is narrow, which makes it a quarter.
+A trial is dropped when the confidence interval of its difference to the best trial, on the rows
+that both ran, lies below zero. This is racing with blocks (Moore and Lee, 1994; F-Race: Birattari
+et al., 2002) with the paired percentile bootstrap (Efron, 1979) as interval. Ties continue. The
+interval leaves a tenth above its upper end, so one comparison drops a trial as good as the best
+with a probability of a tenth, and two comparisons with a fifth. On five rows the bootstrap is too
+narrow, and the probability is a quarter.
 """
 
-import random
 from collections import defaultdict
 from collections.abc import Sequence
 
 from archon_batch.search.objective import Objective
+from archon_batch.search.search_state import seeded_rng
 from archon_batch.search.trial import Trial
 from archon_batch.search.trial_jobs import RowOutcomes
 
+#: Each rung has this many times the rows of the rung below.
+ETA = 3
+#: The fewest rows of the first rung: fewer rows show nothing.
+MIN_ROWS = 5
 #: Of the two-sided interval.
 CONFIDENCE = 0.8
 _RESAMPLES = 1_000
@@ -22,11 +27,18 @@ _RESAMPLES = 1_000
 _TOLERANCE = 1e-9
 
 
-def best_rival(trial: Trial, trials: Sequence[Trial], objective: Objective) -> Trial | None:
-    """The trial that this one is held against: the best of those that saw all dev rows.
+def rungs(rows: int) -> tuple[int, ...]:
+    """How many dev rows a trial has run after each rung; the last rung is all rows."""
+    counts = [rows]
+    while counts[0] // ETA >= MIN_ROWS:
+        counts.insert(0, counts[0] // ETA)
+    return tuple(counts)
 
-    Where the front of score and cost is looked for, the best of those that cost no more. While
-    none has seen all rows, it is the best of those beside it, on the rows that they have seen.
+
+def best_rival(trial: Trial, trials: Sequence[Trial], objective: Objective) -> Trial | None:
+    """The trial to compare with: the best that ran all dev rows, else the best of the batch.
+
+    In a search for a Pareto front only trials that cost no more are rivals.
     """
     rivals = [t for t in trials if t is not trial]
     if objective.pareto:
@@ -36,35 +48,35 @@ def best_rival(trial: Trial, trials: Sequence[Trial], objective: Objective) -> T
 
 
 def is_significantly_worse(
-    ours: RowOutcomes, best: RowOutcomes, objective: Objective, seed: object
+    outcomes: RowOutcomes, best: RowOutcomes, objective: Objective, seed: object
 ) -> bool:
-    """Whether the interval of the difference on the rows of both lies below zero.
+    """Whether the interval of the difference lies below zero.
 
     Args:
-        ours: what came of the rows.
-        best: what came of them with the best so far.
-        objective: what is compared: of several datasets the mean of them, or the worst.
+        outcomes: of the trial.
+        best: outcomes of the best trial; has at least the same rows.
+        objective: combines several datasets by their mean or their minimum.
         seed: of the resampling.
     """
-    if objective.value_of(ours) >= objective.value_of({row: best[row] for row in ours}):
+    if objective.value_of(outcomes) >= objective.value_of({row: best[row] for row in outcomes}):
         return False
     strata = defaultdict(list)
-    for row in ours:
+    for row in outcomes:
         strata[objective.dataset_index(row)].append(
-            (objective.row_value(ours[row]), objective.row_value(best[row]))
+            (objective.row_value(outcomes[row]), objective.row_value(best[row]))
         )
-    dice = random.Random(repr(seed))  # noqa: S311  (not a secret: the same twice)
-    apart = []
+    rng = seeded_rng(seed)
+    differences = []
     for _ in range(_RESAMPLES):
-        drawn = [dice.choices(rows, k=len(rows)) for rows in strata.values()]
-        means = [(_column_mean(rows, 0), _column_mean(rows, 1)) for rows in drawn]
-        apart.append(
+        samples = [rng.choices(rows, k=len(rows)) for rows in strata.values()]
+        means = [(_column_mean(rows, 0), _column_mean(rows, 1)) for rows in samples]
+        differences.append(
             objective.combine_datasets([a for a, _ in means])
             - objective.combine_datasets([b for _, b in means])
         )
-    highest = sorted(apart)[round((1 + CONFIDENCE) / 2 * (_RESAMPLES - 1))]
+    highest = sorted(differences)[round((1 + CONFIDENCE) / 2 * (_RESAMPLES - 1))]
     return highest < -_TOLERANCE
 
 
-def _column_mean(rows: Sequence[tuple[float, float]], which: int) -> float:
-    return sum(row[which] for row in rows) / len(rows)
+def _column_mean(rows: Sequence[tuple[float, float]], column: int) -> float:
+    return sum(row[column] for row in rows) / len(rows)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from archon_batch.archon import Architecture
 from archon_batch.money import NanoUsd
-from archon_batch.search import ArchitectureBuilder, architecture_digest, pareto_front
+from archon_batch.search.architecture_builder import ArchitectureBuilder, architecture_digest
 from archon_batch.search.objective import Objective, any_row_scored, mean_score, rank_trials
+from archon_batch.search.pareto import pareto_front
 from archon_batch.search.request import SearchRequest, TrialRunner
 from archon_batch.search.trial import SearchResult, Trial, TrialLog
 from archon_batch.search.trial_jobs import RowOutcomes, SearchRow, TrialRequest, mean_calls

@@ -7,7 +7,10 @@ from typing import Protocol
 from archon_batch.archon import Architecture
 from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
 from archon_batch.money import NanoUsd, Price
-from archon_batch.search import ArchitectureBuilder, Propose, RowEstimator, Space
+from archon_batch.search.architecture_builder import ArchitectureBuilder
+from archon_batch.search.enumerate_space import RowEstimator
+from archon_batch.search.search_state import Propose
+from archon_batch.search.space import Space
 from archon_batch.search.trial_jobs import (
     CallCounts,
     CostUnit,

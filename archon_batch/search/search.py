@@ -6,21 +6,16 @@ from statistics import fmean
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
 from archon_batch.money import NanoUsd
-from archon_batch.search import (
-    ArchitectureBuilder,
-    Observation,
-    Point,
-    RowEstimator,
-    SearchState,
-    SharedCalls,
-    Space,
-    enumerate_space,
-    rungs,
-)
-from archon_batch.search.early_stopping import best_rival, is_significantly_worse
+from archon_batch.search.architecture_builder import ArchitectureBuilder
+from archon_batch.search.axes import Point
+from archon_batch.search.early_stopping import best_rival, is_significantly_worse, rungs
+from archon_batch.search.enumerate_space import RowEstimator, enumerate_space
 from archon_batch.search.final_selection import FinalSelection
 from archon_batch.search.objective import Objective, all_complete, any_row_scored, rank_trials
 from archon_batch.search.request import SearchRequest, TrialRunner
+from archon_batch.search.search_state import Observation, SearchState
+from archon_batch.search.shared_calls import SharedCalls
+from archon_batch.search.space import Space
 from archon_batch.search.trial import SearchResult, Trial, TrialLog
 from archon_batch.search.trial_jobs import SearchRow, TrialRequest
 from archon_batch.store import TrialRecord

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from archon_batch.archon import COMPONENT_TYPES, validate_data
 from archon_batch.config.yaml_document import YamlDocument, load_document
 from archon_batch.errors import ArchitectureError
-from archon_batch.search import ArchitectureBuilder, Space
-from archon_batch.search.space import AxisOptions, Roles, SpaceLimits
+from archon_batch.search.architecture_builder import ArchitectureBuilder
+from archon_batch.search.space import AxisOptions, Roles, Space, SpaceLimits
 
 #: Where a name without a folder is looked for.
 SPACE_FOLDER = Path("jobs/searches")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archon_batch.archon import Architecture
-from archon_batch.evaluation import bootstrap_mean, paired_difference
-from archon_batch.search import Point
+from archon_batch.evaluation.statistics import bootstrap_mean, paired_difference
+from archon_batch.search.axes import Point
 from archon_batch.search.trial_jobs import RowOutcomes, mean_calls, mean_tokens, mean_usd
 from archon_batch.store import TrialRecord
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from archon_batch.archon import Architecture, Question, suggestion
 from archon_batch.errors import EngineError, InputError
-from archon_batch.evaluation import Metric
+from archon_batch.evaluation.metric import Metric
 from archon_batch.evaluation.scoring import score_answers
 from archon_batch.jobs.submit import concurrent_shards, with_context_windows
 from archon_batch.money import NanoUsd, Price

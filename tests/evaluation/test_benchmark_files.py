@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from archon_batch.errors import DatasetError
-from archon_batch.evaluation import BenchmarkRecord, FileSet
 from archon_batch.evaluation.benchmark_files import read_benchmark_files
+from archon_batch.evaluation.benchmarks.benchmark import FileSet
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 ROWS = FileSet("rows", ("rows.jsonl", "rows.jsonl.gz", "rows.json", "rows.parquet", "*/*.json"))
 OTHERS = FileSet("others", ("more/*.csv",), required=False, columns=("a", "b"))

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.evaluation import METRICS, ScoredRow, pass_at_k
+from archon_batch.evaluation.metric import ScoredRow
+from archon_batch.evaluation.metrics import METRICS
 from archon_batch.evaluation.metrics.code import CodeMetric
+from archon_batch.evaluation.statistics import pass_at_k
 from archon_batch.sandbox import SandboxTestResult
 
 HUMANEVAL = {

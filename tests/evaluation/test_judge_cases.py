@@ -5,13 +5,13 @@ import pytest
 from archon_batch.archon import COMPONENT_TYPES, Answer, Failed, Reply, run_item
 from archon_batch.dataset import Dataset
 from archon_batch.errors import InputError
-from archon_batch.evaluation import judge_from_model
 from archon_batch.evaluation.judge_cases import (
     JudgeBatch,
     build_judge_batch,
     judge_figures,
     read_verdicts,
 )
+from archon_batch.evaluation.judge_prompt import judge_from_model
 from archon_batch.evaluation.scoring import scores_from_verdicts, scores_to_json
 from archon_batch.jobs.frozen_job import load_frozen_job
 from archon_batch.jobs.submit import Submission, submit

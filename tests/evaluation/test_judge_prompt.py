@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import SCALES, Judge, Message
-from archon_batch.evaluation import (
+from archon_batch.evaluation.judge_prompt import (
     JudgeCase,
     PairwiseResult,
     addresses_judge,

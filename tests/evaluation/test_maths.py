@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from archon_batch.errors import InputError
-from archon_batch.evaluation import METRICS
-from archon_batch.evaluation.metrics import maths
+from archon_batch.evaluation.metrics import METRICS, maths
 
 
 def scored(answer, reference):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.evaluation import METRICS, Score, ScoredRow
+from archon_batch.evaluation.metric import Score, ScoredRow
+from archon_batch.evaluation.metrics import METRICS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

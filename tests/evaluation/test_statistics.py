@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from archon_batch.evaluation import bootstrap_mean, paired_difference
+from archon_batch.evaluation.statistics import bootstrap_mean, paired_difference
 
 
 def test_of_nothing_there_is_no_mean():

@@ -4,7 +4,7 @@ import pytest
 
 from archon_batch import html_report
 from archon_batch.archon import Question, Reply
-from archon_batch.evaluation import Score
+from archon_batch.evaluation.metric import Score
 from archon_batch.html_report import collect
 from archon_batch.html_report.collect import collect_report_data
 from tests.builders import a_question

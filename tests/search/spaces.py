@@ -6,8 +6,9 @@ from typing import Any
 from archon_batch.archon import Answer, Architecture, run_item, validate_data
 from archon_batch.money import NanoUsd
 from archon_batch.providers import scripted
-from archon_batch.search import ALGORITHMS, Space
+from archon_batch.search.algorithms import ALGORITHMS
 from archon_batch.search.request import SearchRequest
+from archon_batch.search.space import Space
 from archon_batch.search.trial_jobs import (
     CallCounts,
     RowOutcome,

@@ -1,6 +1,9 @@
 import pytest
 
-from archon_batch.search import ALGORITHMS, Observation, Point, SearchState, enumerate_space
+from archon_batch.search.algorithms import ALGORITHMS
+from archon_batch.search.axes import Point
+from archon_batch.search.enumerate_space import enumerate_space
+from archon_batch.search.search_state import Observation, SearchState
 from tests.search.spaces import a_space
 
 SPACE = a_space(samples=[1, 2, 3, 4, 5], temperature=[0.1, 0.3, 0.5, 0.7, 0.9], fusions=[1, 2],

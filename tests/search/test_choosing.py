@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.search import pareto_front, rungs, split_rows
+from archon_batch.search.early_stopping import rungs
+from archon_batch.search.pareto import pareto_front
+from archon_batch.search.split import split_rows
 
 
 @dataclass(frozen=True)

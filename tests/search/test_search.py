@@ -4,7 +4,7 @@ import pytest
 
 from archon_batch.archon import Architecture
 from archon_batch.errors import InputError
-from archon_batch.search import architecture_digest
+from archon_batch.search.architecture_builder import architecture_digest
 from archon_batch.search.search import ArchitectureSearch
 from archon_batch.search.trial_jobs import SearchRow
 from archon_batch.store import TrialRecord

@@ -1,18 +1,19 @@
 """What architectures ask alike: counted without asking, and the same as when they are run."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from archon_batch.search import (
-    ALGORITHMS,
-    ArchitectureBuilder,
-    Observation,
-    Point,
-    SearchState,
-    SharedCalls,
-    enumerate_space,
-)
+from archon_batch.search.algorithms import ALGORITHMS
+from archon_batch.search.architecture_builder import ArchitectureBuilder
+from archon_batch.search.enumerate_space import enumerate_space
+from archon_batch.search.search_state import Observation, SearchState
+from archon_batch.search.shared_calls import SharedCalls
 from archon_batch.search.trial_jobs import TrialRequest
 from tests.search.spaces import Played, a_space, cases
+
+if TYPE_CHECKING:
+    from archon_batch.search.axes import Point
 
 # Of one model: in these tests all names are of the same one.
 SPACE = a_space({"generators": ["one"], "fusers": ["one"]}, generators=1, samples=[1, 2, 3, 4],

@@ -4,7 +4,9 @@ import pytest
 
 from archon_batch.archon import count_calls, rule_warnings
 from archon_batch.errors import ArchitectureError
-from archon_batch.search import ArchitectureBuilder, Point, architecture_digest, enumerate_space
+from archon_batch.search.architecture_builder import ArchitectureBuilder, architecture_digest
+from archon_batch.search.axes import Point
+from archon_batch.search.enumerate_space import enumerate_space
 from archon_batch.search.space_file import read_space
 from tests.search.spaces import a_space
 from tests.test_repository import ROOT

@@ -5,15 +5,7 @@ import random
 
 import pytest
 
-from archon_batch.evaluation import (
-    BENCHMARKS,
-    BenchmarkRecord,
-    GradedTurn,
-    MeanEstimate,
-    PairwiseResult,
-    Problem,
-    Score,
-)
+from archon_batch.evaluation.benchmarks import BENCHMARKS
 from archon_batch.evaluation.benchmarks.alpaca_eval import (
     GamedCase,
     PreferenceCase,
@@ -21,8 +13,13 @@ from archon_batch.evaluation.benchmarks.alpaca_eval import (
     length_controlled_win_rate,
 )
 from archon_batch.evaluation.benchmarks.arena_hard import bradley_terry_win_rate
+from archon_batch.evaluation.benchmarks.benchmark import GradedTurn, Problem
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 from archon_batch.evaluation.bradley_terry import fit_log_strengths, win_rate
+from archon_batch.evaluation.judge_prompt import PairwiseResult
 from archon_batch.evaluation.logistic_regression import fit_logistic_regression, predict_probability
+from archon_batch.evaluation.metric import Score
+from archon_batch.evaluation.statistics import MeanEstimate
 
 
 def graded(value: float | None, turn: int = 0, **groups: str) -> GradedTurn:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from archon_batch.errors import DatasetError
-from archon_batch.evaluation import BENCHMARKS, BenchmarkRecord, Problem, sample_problems
+from archon_batch.evaluation.benchmarks import BENCHMARKS
+from archon_batch.evaluation.benchmarks.benchmark import Problem, sample_problems
+from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 
 def records(*rows: dict[str, Any], file: str = "test.jsonl") -> list[BenchmarkRecord]:
