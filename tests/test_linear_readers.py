@@ -158,7 +158,7 @@ def test_every_metric_that_reads_here_is_among_them():
 def test_a_pattern_of_a_user_s_that_takes_too_long_is_told_as_unread(
     metric, of, reference, monkeypatch
 ):
-    monkeypatch.setattr("archon_batch.archon.timed_regex.", 0.2)
+    monkeypatch.setattr("archon_batch.archon.timed_regex.MATCH_TIMEOUT", 0.2)
     long = f"{'a' * 5_000}b"
     answer = long if metric == "regex" else f'{{"x": "{long}", "{"x" * 5_000}": 1}}'
 
