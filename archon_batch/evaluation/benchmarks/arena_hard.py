@@ -1,14 +1,14 @@
 """Arena-Hard-Auto: hard prompts of users, compared with a baseline (Li et al., arXiv 2406.11939).
 
-Two games a prompt, each answer once as A; a verdict is one of five. "Much better" counts as three
-wins, a tie as half a win for each; a prompt with a verdict that cannot be read is left out. The
-figure is the win rate of a Bradley-Terry model, which against one baseline is the plain share of
-wins. Its interval is 95 %, from bootstraps of the prompts, since two games of one prompt are no
-independent ones; the published code draws single games, for 90 % in its second edition.
+Each prompt is judged twice, with each answer once as A; a verdict is one of five. "Much better"
+counts as three wins, a tie as half a win for each side. A prompt with an unparsed verdict is left
+out. The figure is the win rate of a Bradley-Terry model, which against a single baseline equals the
+weighted share of wins. The 95 % interval is a bootstrap over prompts, since the two games of a
+prompt are not independent; the published code draws single games (90 % in its second edition).
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -22,20 +22,18 @@ from archon_batch.evaluation.benchmarks.benchmark import (
     Problem,
 )
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
-from archon_batch.evaluation.bradley_terry import fit_log_strengths, win_rate
 from archon_batch.evaluation.judge_prompt import PairwiseResult
 from archon_batch.evaluation.statistics import CONFIDENCE, MeanEstimate
 
-#: What "much better" counts for beside "better".
+#: Wins that "much better" counts as.
 _MUCH_BETTER_WEIGHT = 3.0
 _BOOTSTRAPS = 100
-#: The published baselines, by category; the subcategories of the second edition share one.
+#: The published baseline models by category; the second edition has one per category.
 _BASELINES: Mapping[str, str] = {
     "arena-hard-v0.1": "gpt-4-0314",
     "hard_prompt": "o3-mini-2025-01-31",
     "creative_writing": "gemini-2.0-flash-001",
 }
-_US, _THEM = "us", "baseline"
 
 
 class ArenaHard(Benchmark):
@@ -52,43 +50,37 @@ class ArenaHard(Benchmark):
     def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
         answers = answers_by_model_and_question(records["baseline"])
-        # A baseline of one's own may be any model: then it is everybody's.
+        # A baseline file of the user's may hold any model; then it serves all categories.
         models = {model for model, _ in answers}
-        sole = next(iter(models)) if len(models) == 1 else None
-        return [_make_problem(record, answers, sole) for record in records["questions"]]
+        sole_model = next(iter(models)) if len(models) == 1 else None
+        return [_make_problem(record, answers, sole_model) for record in records["questions"]]
 
     def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
-        games = [
-            g.pairwise
-            for g in turns
-            if g.pairwise is not None and None not in g.pairwise.verdict_values
+        results = [
+            turn.pairwise
+            for turn in turns
+            if turn.pairwise is not None and None not in turn.pairwise.verdict_values
         ]
-        if not games:
+        if not results:
             return None
-        dice = random.Random(seed)  # noqa: S311  (not a secret: the same twice)
-        rates = sorted(
-            bradley_terry_win_rate(dice.choices(games, k=len(games))) for _ in range(_BOOTSTRAPS)
-        )
+        rng = random.Random(seed)  # noqa: S311  (not a secret)
+        rates = sorted(win_rate(rng.choices(results, k=len(results))) for _ in range(_BOOTSTRAPS))
         tail = (1 - CONFIDENCE) / 2 * (_BOOTSTRAPS - 1)
-        return MeanEstimate(
-            bradley_terry_win_rate(games),
-            rates[round(tail)],
-            rates[round(_BOOTSTRAPS - 1 - tail)],
-            len(games),
-        )
+        low, high = rates[round(tail)], rates[round(_BOOTSTRAPS - 1 - tail)]
+        return MeanEstimate(win_rate(results), low, high, len(results))
 
     def extra_figures(
         self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
         del records, seed
-        games = [g.pairwise for g in turns if g.pairwise is not None]
-        ends = Counter(game.value for game in games)
-        answers = [g.answer for g in turns if g.answer is not None]
+        results = [turn.pairwise for turn in turns if turn.pairwise is not None]
+        counts = Counter(result.value for result in results)
+        answers = [turn.answer for turn in turns if turn.answer is not None]
         return {
-            "won in both orders": ends[1.0],
-            "tied": ends[0.5],
-            "lost in both orders": ends[0.0],
-            "orders contradict": sum(game.orders_disagree for game in games),
+            "won in both orders": counts[1.0],
+            "tied": counts[0.5],
+            "lost in both orders": counts[0.0],
+            "orders contradict": sum(result.orders_disagree for result in results),
             "mean characters": sum(map(len, answers)) / len(answers) if answers else None,
         }
 
@@ -111,27 +103,19 @@ class ArenaHard2(ArenaHard):
     group_fields: ClassVar[tuple[str, ...]] = ("category", "subcategory")
 
 
-def bradley_terry_win_rate(games: Sequence[PairwiseResult]) -> float:
-    """How likely we beat the baseline, of games that could be read."""
-    wins: dict[tuple[str, str], float] = defaultdict(float)
-    for share, weight in _weighted_outcomes(games):
-        wins[_US, _THEM] += weight * share
-        wins[_THEM, _US] += weight * (1 - share)
-    total = wins[_US, _THEM] + wins[_THEM, _US]
-    if not wins[_US, _THEM] or not wins[_THEM, _US]:
-        # The likeliest strength is without bound, and the rate it comes to is not.
-        return wins[_US, _THEM] / total
-    return win_rate(fit_log_strengths(wins), _US, _THEM)
+def win_rate(results: Sequence[PairwiseResult]) -> float:
+    """The weighted share of wins over all parsed verdicts, from 0 to 1."""
+    outcomes = list(_weighted_outcomes(results))
+    return sum(win * weight for win, weight in outcomes) / sum(weight for _, weight in outcomes)
 
 
-def _weighted_outcomes(games: Sequence[PairwiseResult]) -> Iterator[tuple[float, float]]:
-    """Of each game: 1 won, 0 lost, 0.5 tied, and how much that counts."""
-    for game in games:
-        for worth in game.verdict_values:
-            if worth is None:
-                continue
-            share = 0.5 if worth == 0 else float(worth > 0)
-            yield share, _MUCH_BETTER_WEIGHT if abs(worth) > 1 else 1.0
+def _weighted_outcomes(results: Sequence[PairwiseResult]) -> Iterator[tuple[float, float]]:
+    """Each verdict as a win (1), a tie (0.5) or a loss (0), and its weight."""
+    for result in results:
+        for value in result.verdict_values:
+            if value is not None:
+                win = 0.5 if value == 0 else float(value > 0)
+                yield win, _MUCH_BETTER_WEIGHT if abs(value) > 1 else 1.0
 
 
 def _make_problem(
@@ -142,7 +126,7 @@ def _make_problem(
     baseline = answers.get((model, name))
     if baseline is None:
         record.reject(
-            f"uid: no baseline answer to {name}; name a file of them with --baseline, "
+            f"uid: no baseline answer for {name}; name a file of answers with --baseline, "
             f"or put {_BASELINES.get(category, 'MODEL')}.jsonl into model_answer"
         )
     groups = {
@@ -159,5 +143,5 @@ def _prompt(record: BenchmarkRecord) -> str:
     first = record.get_list("turns")[0]
     content = first.get("content") if isinstance(first, dict) else first
     if not isinstance(content, str):
-        record.reject("turns: expected a text in the first one")
+        record.reject("turns: the first turn has no text")
     return content

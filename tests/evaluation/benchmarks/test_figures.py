@@ -12,10 +12,9 @@ from archon_batch.evaluation.benchmarks.alpaca_eval import (
     leaderboard_figures,
     length_controlled_win_rate,
 )
-from archon_batch.evaluation.benchmarks.arena_hard import bradley_terry_win_rate
+from archon_batch.evaluation.benchmarks.arena_hard import win_rate
 from archon_batch.evaluation.benchmarks.benchmark import GradedTurn, Problem
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
-from archon_batch.evaluation.bradley_terry import fit_log_strengths, win_rate
 from archon_batch.evaluation.judge_prompt import PairwiseResult
 from archon_batch.evaluation.logistic_regression import fit_logistic_regression, predict_probability
 from archon_batch.evaluation.metric import Score
@@ -41,13 +40,11 @@ def test_mt_bench_is_the_mean_of_all_ratings_that_could_be_read() -> None:
 
 def test_arena_hard_counts_much_better_three_times_and_a_tie_by_half() -> None:
     # With ours as A: much better (3 of 3), then with the baseline's as A: it is better (0 of 1).
-    assert bradley_terry_win_rate([PairwiseResult("A>>B", "A>B")]) == pytest.approx(3 / 4)
-    assert bradley_terry_win_rate([PairwiseResult("A=B", "A=B")]) == 0.5
-    assert (
-        bradley_terry_win_rate([PairwiseResult("A>B", "B>A"), PairwiseResult("B>A", "A>B")]) == 0.5
-    )
-    assert bradley_terry_win_rate([PairwiseResult("A>>B", "B>A")]) == 1
-    assert bradley_terry_win_rate([PairwiseResult("B>>A", "A>B")]) == 0
+    assert win_rate([PairwiseResult("A>>B", "A>B")]) == pytest.approx(3 / 4)
+    assert win_rate([PairwiseResult("A=B", "A=B")]) == 0.5
+    assert win_rate([PairwiseResult("A>B", "B>A"), PairwiseResult("B>A", "A>B")]) == 0.5
+    assert win_rate([PairwiseResult("A>>B", "B>A")]) == 1
+    assert win_rate([PairwiseResult("B>>A", "A>B")]) == 0
 
 
 def test_arena_hard_leaves_out_a_prompt_with_a_verdict_that_cannot_be_read() -> None:
@@ -157,34 +154,6 @@ def test_there_is_no_length_controlled_rate_without_the_published_cases() -> Non
 
     assert figures["length-controlled win rate, %"] is None
     assert figures["lost"] == 2
-
-
-def test_bradley_terry_finds_the_strengths_that_made_the_wins() -> None:
-    made = {"a": 0.9, "b": 0.0, "c": -0.9}
-    wins = {
-        (one, other): 1000 * win_rate(made, one, other)
-        for one in made
-        for other in made
-        if one != other
-    }
-    found = fit_log_strengths(wins)
-    assert [found[player] for player in made] == pytest.approx(list(made.values()), abs=1e-6)
-
-
-def test_against_one_baseline_bradley_terry_is_the_share_of_wins() -> None:
-    found = fit_log_strengths({("us", "them"): 30.5, ("them", "us"): 12.5})
-    assert win_rate(found, "us", "them") == pytest.approx(30.5 / 43)
-
-
-@pytest.mark.parametrize(
-    "wins",
-    [{("a", "b"): 3.0}, {("a", "b"): 1.0, ("b", "a"): 1.0, ("c", "d"): 1.0, ("d", "c"): 1.0}],
-)
-def test_players_that_no_win_or_loss_ties_have_no_strength(
-    wins: dict[tuple[str, str], float],
-) -> None:
-    with pytest.raises(ValueError, match="ties"):
-        fit_log_strengths(wins)
 
 
 def test_the_regression_finds_the_coefficients_that_made_the_shares() -> None:

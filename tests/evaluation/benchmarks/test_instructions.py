@@ -1,13 +1,17 @@
 """IFEval's 25 instructions: a response that follows each, and one that does not."""
 
+import sys
+
 import pytest
 
+from archon_batch.errors import InputError
+from archon_batch.evaluation.benchmarks import BENCHMARKS
 from archon_batch.evaluation.benchmarks.instructions import (
     count_sentences,
     follows_instruction,
     loose_variants,
 )
-from archon_batch.evaluation.benchmarks.language import language
+from archon_batch.evaluation.benchmarks.language import is_in_language, load_langdetect
 
 FIVE = "One two three four five."
 CASES = [
@@ -112,7 +116,7 @@ SPOKEN = {
 
 
 @pytest.mark.parametrize(("name", "keys", "good", "bad"), CASES, ids=[case[0] for case in CASES])
-def test_an_instruction_tells_who_follows_it(
+def test_an_instruction_accepts_the_good_response_only(
     name: str, keys: dict[str, object], good: str, bad: str
 ) -> None:
     assert follows_instruction(name, keys, good)
@@ -129,12 +133,21 @@ def test_there_are_25_instructions_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("code", SPOKEN)
-def test_the_languages_that_ifeval_asks_for_are_told_apart(code: str) -> None:
-    assert language(SPOKEN[code]) == code
+def test_each_language_of_the_data_is_detected(code: str) -> None:
+    assert is_in_language(SPOKEN[code], code)
+    assert not is_in_language(SPOKEN[code], "zh-cn")
 
 
-def test_a_text_without_letters_is_in_no_language() -> None:
-    assert language("12 + 3 = 15 !") is None
+def test_a_text_without_letters_counts_as_any_language() -> None:
+    assert is_in_language("12 + 3 = 15 !", "de")
+
+
+def test_without_langdetect_the_error_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "langdetect", None)
+    load_langdetect.cache_clear()
+
+    with pytest.raises(InputError, match=r"pip install archon-batch\[score\]"):
+        BENCHMARKS["ifeval"]().problems({"prompts": []}, 0)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
         "a",
         "b",
     ]
-    with pytest.raises(DatasetError, match="no baseline answer to a"):
+    with pytest.raises(DatasetError, match="no baseline answer for a"):
         problems("arena-hard-2", questions=rows)
 
 
