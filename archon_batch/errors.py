@@ -1,21 +1,21 @@
-"""What can go wrong, as one tree.
+"""All exceptions of the package, as one tree.
 
     ArchonBatchError
-    |-- InputError                  what the operator wrote is wrong; names the place; exit 2
-    |   |-- ArchitectureError         (file, place, why)      layers[2][0].top_k
+    |-- InputError                  a mistake in the user's input, with its location; exit 2
+    |   |-- ArchitectureError         (file, path, why)      layers[2][0].top_k
     |   |-- DatasetError              (file, line, why)
-    |   |-- JobFileError              (file, place, why)
-    |   |-- PoolFileError             (file, place, why)
+    |   |-- JobFileError              (file, path, why)
+    |   |-- PoolFileError             (file, path, why)
     |   `-- SettingsError             (variable, why)
-    |-- GatewayError                a provider did not answer; ends as a Reply, never leaves attempt.py
-    |   |-- TransientError            another attempt may do; (model, why, retry_after)
+    |-- ProviderError               a call got no reply; calls/executor.py turns it into a Reply
+    |   |-- TransientError            a retry may help; (model, why, retry_after)
     |   |   |-- RateLimitError
     |   |   |-- CallTimeoutError
     |   |   |-- BrokenReplyError
     |   |   |-- ProviderFailedError
     |   |   `-- ProviderDownError
     |   |       `-- UnreachableError
-    |   `-- PermanentError            another attempt would end alike; (model, why)
+    |   `-- PermanentError            a retry would fail alike; (model, why)
     |       |-- CredentialsError        stops the job
     |       |-- UnknownModelError       stops the job
     |       |-- UnknownHostError        stops the job
@@ -24,19 +24,19 @@
     |       |-- PromptTooLongError
     |       |-- RefusedError
     |       `-- BadCallError
-    |-- StoreError                  the database cannot be reached or used; exit 3
-    |   |-- StoreAwayError            it may come back: a restart, a lock that is held long
-    |   |   `-- StoreGoneError          another stands in its place; nothing brings it back but a person
-    |   `-- SchemaError               (found, wanted)
+    |-- StoreError                  the database cannot be used; exit 3
+    |   |-- StoreUnavailableError     temporary: a restart, or a lock that is held long
+    |   |   `-- StoreReplacedError      a different database: only a person can fix it
+    |   `-- SchemaError               (found, expected)
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
         `-- BrokerError               (url without its password, why)
-            `-- BrokerAwayError         it cannot be reached now
-                `-- BrokerBusyError       it says that it cannot yet: a start, a failover, a full memory
+            `-- BrokerUnavailableError  no connection now
+                `-- BrokerBusyError       it refuses for now: a start, a failover, a full memory
 
-Two questions decide a class: who must act (the operator, nobody, the provider), and is another try
-of use. Every field is positional, so that pickle and Celery's JSON keep it. A reply that cannot be
-read is none of these: it is a reply, and the component asks again or does without.
+Two questions choose the class: who must act (the user, nobody, the provider), and whether a retry
+helps. Every field is positional, so that pickle and Celery's JSON keep it. A reply that cannot be
+parsed is no error: the component asks again or goes without it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,30 +48,30 @@ if TYPE_CHECKING:
 
 
 class Billing(StrEnum):
-    """What an attempt means for the provider's bill."""
+    """Whether the provider bills an attempt."""
 
     BILLED = "billed"
     NOT_SENT = "not_sent"
     NOT_BILLED = "not_billed"
-    #: It may have been served; its highest price stays counted against the budget.
+    #: Unknown: the model may have answered. The highest possible cost stays on the budget.
     IN_DOUBT = "in_doubt"
 
 
 class ArchonBatchError(Exception):
-    #: The exit status of a command that ends with this error.
+    #: Exit status of a command that fails with this error.
     exit_code: ClassVar[int] = 1
 
 
 class InputError(ArchonBatchError):
-    """What the operator wrote is wrong; nothing was stored, sent or paid."""
+    """A mistake in the user's input; nothing was stored, sent or paid."""
 
     exit_code = 2
-    #: What else is wrong with the same file, as far as it is told; and how much there is beyond it.
+    #: Further errors of the same file, and the number of those that are not listed.
     other_errors: "tuple[InputError, ...]" = ()
     omitted_count: int = 0
 
     def lines(self) -> Iterator[str]:
-        """A line for each, and one for those that are not told."""
+        """One line for each error, and one with the number of omitted errors."""
         yield f"error: {self}"
         yield from (f"error: {other}" for other in self.other_errors)
         if self.omitted_count:
@@ -80,17 +80,15 @@ class InputError(ArchonBatchError):
 
 InputErrorT = TypeVar("InputErrorT", bound=InputError)
 
-#: Errors of a file that are told at once.
+#: Errors of one file that are reported together.
 MAX_REPORTED = 10
 
 
 def combine_errors(errors: Sequence[InputErrorT], omitted_count: int = 0) -> InputErrorT:
-    """The first error with the others of its file; ``omitted_count`` are beyond those that are given."""
-    first, *others = errors
-    first.other_errors, first.omitted_count = (
-        tuple(others[: MAX_REPORTED - 1]),
-        omitted_count + len(others[MAX_REPORTED - 1 :]),
-    )
+    """The first error, which carries the rest; ``omitted_count`` more are not among ``errors``."""
+    first, *rest = errors
+    shown, hidden = rest[: MAX_REPORTED - 1], rest[MAX_REPORTED - 1 :]
+    first.other_errors, first.omitted_count = tuple(shown), omitted_count + len(hidden)
     return first
 
 
@@ -104,7 +102,7 @@ class _LocatedError(InputError):
 
 
 class ArchitectureError(_LocatedError):
-    """An architecture cannot be used; ``place`` is a path in it, such as ``layers[2][0].top_k``."""
+    """An architecture cannot be used; ``path`` leads to the key, such as ``layers[2][0].top_k``."""
 
 
 class JobFileError(_LocatedError):
@@ -116,7 +114,7 @@ class PoolFileError(_LocatedError):
 
 
 class DatasetError(InputError):
-    """A row cannot be accepted; ``line`` counts from 1, and 0 means the whole file."""
+    """A row is rejected; ``line`` counts from 1, and 0 means the whole file."""
 
     def __init__(self, file: str, line: int, why: str) -> None:
         super().__init__(file, line, why)
@@ -136,11 +134,11 @@ class SettingsError(InputError):
 
 
 class ProviderError(ArchonBatchError):
-    """A provider did not answer a call."""
+    """A call got no reply from its provider."""
 
-    #: What the ledger holds of an attempt that ended so.
+    #: What the ledger records for the attempt.
     billing: ClassVar[Billing] = Billing.NOT_BILLED
-    #: Whether every other call of the job would end alike, so that the job stops at once.
+    #: Whether every other call of the job would fail alike, so that the job stops at once.
     stops_job: ClassVar[bool] = False
 
     def __init__(self, model: str, why: str, *details: object) -> None:
@@ -152,60 +150,60 @@ class ProviderError(ArchonBatchError):
 
     @property
     def reason(self) -> str:
-        """The class as one word of the ledger: ``rate_limit``, ``call_timeout``, ..."""
+        """The class as the ledger stores it: ``rate_limit``, ``call_timeout``, ..."""
         name = type(self).__name__.removesuffix("Error")
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
 class TransientError(ProviderError):
-    """Another attempt may do; ``retry_after`` is the provider's own wish, in seconds."""
+    """A retry may help; ``retry_after`` is the wait that the provider asks for, in seconds."""
 
     def __init__(self, model: str, why: str, retry_after: float | None = None) -> None:
         super().__init__(model, why, retry_after)
         self.retry_after = retry_after
-        #: What the provider said of its limits.
+        #: The rate limits that the provider reports.
         self.remaining_limits: RemainingLimits | None = None
-        #: Why it is of no use to ask again for hours, and until when, in words.
+        #: Why a retry is useless for hours, and until when; for people.
         self.long_wait_reason: str | None = None
 
 
 class RateLimitError(TransientError):
-    """The provider asks for patience."""
+    """The provider asks to slow down."""
 
 
 class CallTimeoutError(TransientError):
-    """No answer before the deadline; the provider may have served it all the same."""
+    """No reply before the deadline; the model may have answered anyway."""
 
     billing = Billing.IN_DOUBT
 
 
 class BrokenReplyError(TransientError):
-    """The answer was cut off or could not be decoded; it may be on the bill."""
+    """The reply was cut off or could not be decoded; it may be billed."""
 
     billing = Billing.IN_DOUBT
 
 
 class ProviderFailedError(TransientError):
-    """The provider, or a proxy before it, failed (5xx) with the request in hand.
+    """The provider, or a proxy in front of it, failed (5xx) while it processed the request.
 
-    The model may have been at work, and it may be on the bill.
+    The model may have worked, so the call may be billed.
     """
 
     billing = Billing.IN_DOUBT
 
 
 class ProviderDownError(TransientError):
-    """The provider did not take the request up, or could not be reached."""
+    """The provider did not accept the request, or could not be reached."""
 
 
 class UnreachableError(ProviderDownError):
-    """No connection to the provider came about, so nothing was sent."""
+    """The connection to the provider failed, so nothing was sent."""
 
     billing = Billing.NOT_SENT
 
 
 class PermanentError(ProviderError):
-    """Another attempt would end alike."""
+    """A retry would fail alike."""
 
 
 class CredentialsError(PermanentError):
@@ -217,14 +215,14 @@ class UnknownModelError(PermanentError):
 
 
 class UnknownHostError(PermanentError):
-    """No name server knows the host, and it has answered nothing in this process."""
+    """DNS does not know the host, and the host has never answered this process."""
 
     billing = Billing.NOT_SENT
     stops_job = True
 
 
 class UntrustedHostError(PermanentError):
-    """The host's certificate is not trusted, it speaks no TLS, or it is link-local; nothing was sent."""
+    """The certificate is not trusted, the host has no TLS, or is link-local; nothing was sent."""
 
     billing = Billing.NOT_SENT
     stops_job = True
@@ -237,7 +235,7 @@ class QuotaError(PermanentError):
 
 
 class PromptTooLongError(PermanentError):
-    """The prompt is larger than the model's window."""
+    """The prompt exceeds the model's context window."""
 
 
 class RefusedError(PermanentError):
@@ -245,21 +243,21 @@ class RefusedError(PermanentError):
 
 
 class BadCallError(PermanentError):
-    """The provider cannot make sense of the request."""
+    """The provider rejects the request as malformed."""
 
 
 class StoreError(ArchonBatchError):
-    """The database cannot be reached or used."""
+    """The database cannot be used."""
 
     exit_code = 3
 
 
 class StoreUnavailableError(StoreError):
-    """The database does not answer now; what was asked of it may be asked again."""
+    """The database does not answer now; the operation may be retried."""
 
 
 class StoreReplacedError(StoreUnavailableError):
-    """The database is not the one that was there: deleted, moved, replaced, or an older copy."""
+    """The database is a different one than before: deleted, moved, replaced, or an older copy."""
 
 
 class SchemaError(StoreError):
@@ -270,7 +268,7 @@ class SchemaError(StoreError):
     def __str__(self) -> str:
         found = f"the database is at schema {self.found}, this program needs {self.expected}"
         if self.found > self.expected:
-            return f"{found}: it is of a newer archon-batch; install that one"
+            return f"{found}: a newer archon-batch made it; install that version"
         return f"{found}; run: archon-batch db upgrade"
 
 
@@ -299,8 +297,8 @@ class BrokerError(EngineError):
 
 
 class BrokerUnavailableError(BrokerError):
-    """The broker cannot be reached; it may be later."""
+    """The broker cannot be reached now."""
 
 
 class BrokerBusyError(BrokerUnavailableError):
-    """The broker says that it cannot do yet what was asked of it."""
+    """The broker refuses the operation for now."""

@@ -865,7 +865,7 @@ def test_what_ends_the_reading_comes_after_the_rows_before_it(file):
     "pattern", ["/**/*.nothing-is-called-so", "/*/*/*/*/*/*.nothing-is-called-so"]
 )
 def test_a_pattern_over_the_whole_disk_is_refused_in_time(pattern, monkeypatch):
-    monkeypatch.setattr(source, "_MOST_FOLDERS", 300)
+    monkeypatch.setattr(source, "_MAX_FOLDERS", 300)
 
     said = why(pattern)
 
@@ -873,7 +873,7 @@ def test_a_pattern_over_the_whole_disk_is_refused_in_time(pattern, monkeypatch):
 
 
 def test_a_pattern_within_few_folders_is_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "_MOST_FOLDERS", 3)
+    monkeypatch.setattr(source, "_MAX_FOLDERS", 3)
     for place in ("a/b", "a/c"):
         (tmp_path / place).mkdir(parents=True)
     for n in range(20):

@@ -1,4 +1,4 @@
-"""The tree of errors: drawn as it is, and able to travel."""
+"""The tree of errors: its docstring is true, and errors survive serialization."""
 
 import inspect
 import json
@@ -13,32 +13,32 @@ from archon_batch.errors import ArchonBatchError, Billing, ProviderError
 VALUES = {"line": 7, "retry_after": 1.5}
 
 
-def classes(root=ArchonBatchError):
-    """Every class of the tree but the private ones, with the nearest of those above it."""
+def subclasses(root=ArchonBatchError):
+    """Every class of the tree but the private ones, with its nearest public base."""
     for child in root.__subclasses__():
         if child.__module__ == errors.__name__:
             if not child.__name__.startswith("_"):
-                above = next(c for c in child.__mro__[1:] if not c.__name__.startswith("_"))
-                yield child, above
-            yield from classes(child)
+                parent = next(c for c in child.__mro__[1:] if not c.__name__.startswith("_"))
+                yield child, parent
+            yield from subclasses(child)
 
 
-ALL = [ArchonBatchError, *(child for child, _ in classes())]
+ALL = [ArchonBatchError, *(child for child, _ in subclasses())]
 
 
-def fields(error):
+def field_names(error):
     if error.__init__ is Exception.__init__ or "__init__" not in dir(error):
         return ()
     names = list(inspect.signature(error).parameters)
-    return () if names[:1] == ["args"] else tuple(n for n in names if n != "more")
+    return () if names[:1] == ["args"] else tuple(n for n in names if n != "details")
 
 
 def an_error(error):
-    return error(*(VALUES.get(name, f"the {name}") for name in fields(error)))
+    return error(*(VALUES.get(name, f"the {name}") for name in field_names(error)))
 
 
-def drawn():
-    """The docstring's tree: each name with the name above it, and the fields beside it."""
+def documented_tree():
+    """The docstring's tree: each name, its parent, and its fields."""
     path: list[str] = []
     for line in inspect.getdoc(errors).splitlines():  # type: ignore[union-attr]
         found = re.fullmatch(r"((?:    |\|   )*)(?:    |\|-- |`-- )(\w+Error)\b(.*)", line)
@@ -46,26 +46,26 @@ def drawn():
             indent, name, rest = found.groups()
             depth = len(indent) // 4
             path[depth:] = [name]
-            told = re.search(r"\(([^)]*)\)", rest)
-            names = told.group(1).replace(" without its password", "") if told else ""
+            shown = re.search(r"\(([^)]*)\)", rest)
+            names = shown.group(1).replace(" without its password", "") if shown else ""
             yield name, path[depth - 1] if depth else None, tuple(filter(None, names.split(", ")))
 
 
-def test_the_docstring_draws_the_whole_tree():
-    real = {child.__name__: above.__name__ for child, above in classes()}
+def test_the_docstring_shows_the_whole_tree():
+    real = {child.__name__: parent.__name__ for child, parent in subclasses()}
 
-    tree = {name: above for name, above, _ in drawn() if above}
+    tree = {name: parent for name, parent, _ in documented_tree() if parent}
 
     assert tree == real
 
 
-def test_the_docstring_tells_every_classs_fields():
-    told: dict[str | None, tuple[str, ...]] = {None: ()}
-    for name, above, own in drawn():
-        told[name] = own or told[above]
+def test_the_docstring_lists_the_fields_of_every_class():
+    shown: dict[str | None, tuple[str, ...]] = {None: ()}
+    for name, parent, own in documented_tree():
+        shown[name] = own or shown[parent]
 
-    assert {error.__name__: fields(error) for error in ALL if error is not ProviderError} == {
-        name: names for name, names in told.items() if name not in (None, "GatewayError")
+    assert {error.__name__: field_names(error) for error in ALL if error is not ProviderError} == {
+        name: names for name, names in shown.items() if name not in (None, "ProviderError")
     }
 
 
@@ -89,14 +89,16 @@ def test_an_error_survives_its_arguments_as_json(error):
 
 
 @pytest.mark.parametrize("error", ALL)
-def test_an_error_tells_all_of_its_fields_but_a_wait(error):
-    told = str(an_error(error))
+def test_an_error_message_shows_every_field_except_the_wait(error):
+    shown = str(an_error(error))
 
-    assert all(str(VALUES.get(n, f"the {n}")) in told for n in fields(error) if n != "retry_after")
+    assert all(
+        str(VALUES.get(n, f"the {n}")) in shown for n in field_names(error) if n != "retry_after"
+    )
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "shown"),
     [
         (errors.ArchitectureError("", "layers", "missing"), "layers: missing"),
         (errors.ArchitectureError("a.yaml", "", "missing"), "a.yaml: missing"),
@@ -104,8 +106,8 @@ def test_an_error_tells_all_of_its_fields_but_a_wait(error):
         (errors.DatasetError("rows.jsonl", 3, "empty"), "rows.jsonl:3: empty"),
     ],
 )
-def test_a_place_that_is_not_known_is_left_out(error, told):
-    assert str(error) == told
+def test_a_message_omits_an_unknown_location(error, shown):
+    assert str(error) == shown
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_place_that_is_not_known_is_left_out(error, told):
         (errors.RefusedError, 1),
     ],
 )
-def test_an_error_has_the_exit_code_of_who_must_act(error, code):
+def test_the_exit_code_shows_who_must_act(error, code):
     assert error.exit_code == code
 
 
@@ -140,7 +142,7 @@ def test_an_error_has_the_exit_code_of_who_must_act(error, code):
         (errors.BadCallError, "bad_call", Billing.NOT_BILLED, False),
     ],
 )
-def test_a_gateway_error_says_what_the_ledger_holds_of_it(error, reason, billing, stops):
+def test_a_provider_error_has_its_ledger_reason_and_billing(error, reason, billing, stops):
     refusal = an_error(error)
 
     assert (refusal.reason, refusal.billing, refusal.stops_job) == (reason, billing, stops)

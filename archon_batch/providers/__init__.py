@@ -1,4 +1,4 @@
-"""The providers: whoever answers calls."""
+"""The providers: adapters that execute model calls, and what is known about models."""
 
 from archon_batch.providers.credentials import missing_key_warning
 from archon_batch.providers.endpoints import is_direct
@@ -8,9 +8,8 @@ from archon_batch.providers.model_info import (
     price_of,
     token_limits_of,
 )
-from archon_batch.providers.router import ProviderRouter
+from archon_batch.providers.router import Provider, ProviderRouter
 from archon_batch.providers.scripted import ScriptedProvider, final_reply
-from archon_batch.providers.seam import Provider
 
 __all__ = [
     "Provider",

@@ -1,7 +1,7 @@
-"""Hosts that no call may go to unasked: what answers there gives its machine's credentials away.
+"""Hosts that calls must not reach: cloud metadata services, which hand out credentials.
 
-Clouds tell a machine of itself at link-local addresses (RFC 3927; RFC 4291, 2.5.6) and at a few
-others, without a key. An api_base that a file names is not to reach them by any spelling.
+Clouds serve metadata at link-local addresses (RFC 3927; RFC 4291, 2.5.6) and at a few more,
+without a key. No spelling of an api_base may reach them.
 """
 
 import ipaddress
@@ -11,47 +11,47 @@ from urllib.parse import urlsplit
 
 ALLOW_VARIABLE = "ARCHON_BATCH_ALLOW_LINK_LOCAL"
 
-#: What clouds call the place: Google's, Amazon's, and short forms of both.
+#: Names of metadata services: Google's, Amazon's, and short forms of both.
 _METADATA_NAMES = frozenset({
     "metadata", "metadata.google.internal", "metadata.goog", "instance-data",
     "instance-data.ec2.internal",
 })  # fmt: skip
-#: Where they have it besides: Amazon's and Google's in IPv6, Alibaba's, Oracle's, Azure's wire server.
+#: Metadata addresses that are not link-local: Amazon and Google (IPv6), Alibaba, Oracle, Azure.
 _METADATA_ADDRESSES = frozenset(
     map(
         ipaddress.ip_address,
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-#: IPv4 within IPv6: translated (RFC 6052), and compatible (RFC 4291, 2.5.5.1).
+#: IPv4 embedded in IPv6: translated (RFC 6052), and compatible (RFC 4291, 2.5.5.1).
 _IPV4_IN_IPV6 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class LinkLocalError(OSError):
-    """A name stands for an address that no call may go to."""
+    """A name resolves to a blocked address."""
 
 
 def is_link_local_allowed() -> bool:
-    """Whether the operator lets calls go there."""
+    """Whether the operator allows calls to link-local hosts."""
     return os.environ.get(ALLOW_VARIABLE, "").strip().lower() in {"1", "yes", "true"}
 
 
 def api_base_problem(api_base: str) -> str | None:
-    """What is wrong with the host of an address, or None; nothing is looked up."""
+    """Why the host of the address is blocked, or None; without a DNS lookup."""
     return host_problem(urlsplit(api_base).hostname or "")
 
 
 def host_problem(host: str) -> str | None:
-    """What is wrong with the host, or None."""
+    """Why the host is blocked, or None."""
     name = host.lower().rstrip(".")
     address = _parse_address(name)
     if is_link_local_allowed() or not (
         name in _METADATA_NAMES or (address is not None and _is_link_local(address))
     ):
         return None
-    return f"{host} is link-local, where a cloud tells of its machine; {ALLOW_VARIABLE}=1 lets calls go there"
+    return f"{host} is link-local, where clouds serve credentials; {ALLOW_VARIABLE}=1 allows calls to it"
 
 
 def _is_link_local(address: _Address) -> bool:
@@ -65,7 +65,7 @@ def _is_link_local(address: _Address) -> bool:
 
 
 def _parse_address(host: str) -> _Address | None:
-    """The address that a host stands for by itself: in decimal, hex and octal, of fewer parts too."""
+    """The IP address of a host in any notation: decimal, hex, octal, also with fewer parts."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

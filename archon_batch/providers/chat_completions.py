@@ -1,8 +1,9 @@
-"""A chat completion as OpenAI and those who speak like it have it: the request, and the reply."""
+"""Chat completions in OpenAI's format: encodes the request, decodes the reply."""
 
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,12 +11,12 @@ import orjson
 from archon_batch.archon import Call, Reply, strip_reasoning
 from archon_batch.providers.error_bodies import ErrorBody, error_from_json
 from archon_batch.providers.event_streams import content_texts, is_event_stream, join_events
-from archon_batch.providers.json_schema import response_format
+from archon_batch.providers.price_list import find_entry
 from archon_batch.providers.redaction import redact
 from archon_batch.providers.usage import parse_usage
 from archon_batch.rate_limits import RemainingLimits
 
-#: Words for why a reply ended, in lower case, for which there is one of OpenAI's.
+#: Other providers' finish reasons, in lower case, and OpenAI's word for each.
 _FINISH_REASONS = {
     "max_tokens": "length",  # Anthropic, Gemini, Cohere
     "model_length": "length",  # Mistral
@@ -30,7 +31,7 @@ _FINISH_REASONS = {
     "content_filtered": "content_filter",  # Bedrock
     "guardrail_intervened": "content_filter",  # Bedrock
 }
-#: Those of a server that gave up in the midst of its work.
+#: Finish reasons of a server that gave up during its work.
 _FAILED_FINISH_REASONS = frozenset({
     "abort", "aborted",  # vLLM, SGLang
     "error",  # OpenRouter, vLLM
@@ -38,15 +39,15 @@ _FAILED_FINISH_REASONS = frozenset({
     "insufficient_system_resource",  # DeepSeek
     "network_error",  # Zhipu
 })  # fmt: skip
-#: Digits beyond which a number is no count, and would take long to read.
+#: A number with more digits is no count, and takes long to parse.
 _MAX_DIGITS = 40
 
 
 def encode_request(call: Call) -> bytes:
-    """The body of the call's request.
+    """The request body of a call.
 
     Raises:
-        UnicodeEncodeError: the prompt has half a pair of surrogates.
+        UnicodeEncodeError: the prompt has a lone surrogate.
     """
     body: dict[str, object] = {
         "model": call.model.model.partition("/")[2],
@@ -56,9 +57,8 @@ def encode_request(call: Call) -> bytes:
         # A few servers stream unless told not to.
         "stream": False,
     }
-    form = response_format(call)
-    if form is not None:
-        body["response_format"] = form
+    if schema := response_format(call):
+        body["response_format"] = schema
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
@@ -68,22 +68,21 @@ def encode_request(call: Call) -> bytes:
 def decode_reply(
     body: bytes, call: Call, remaining: RemainingLimits | None = None, charset: str | None = None
 ) -> Reply | ErrorBody:
-    """What was served with a 2xx.
+    """The reply, or the error, in the body of a 2xx response.
 
     Args:
-        body: as it came, uncompressed.
-        call: what was asked.
-        remaining: what the headers say of the provider's limits.
-        charset: the encoding that the headers name; JSON's own are told by their first bytes.
+        body: the bytes, decompressed.
+        call: the call of the response.
+        remaining: the provider's limits by the headers.
+        charset: the encoding by the headers; UTF-8, -16 and -32 are detected without it.
 
     Raises:
-        ValueError: it is no chat completion.
+        ValueError: the body is no chat completion.
     """
     try:
-        served = (
-            join_events(body, _parse_json) if is_event_stream(body) else _parse_json(body, charset)
-        )
-        return reply_from_json(served, call, remaining)
+        is_stream = is_event_stream(body)
+        data = join_events(body, _parse_json) if is_stream else _parse_json(body, charset)
+        return reply_from_json(data, call, remaining)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("no chat completion") from error
 
@@ -93,48 +92,46 @@ def reply_from_json(
     call: Call,
     remaining: RemainingLimits | None = None,
 ) -> Reply | ErrorBody:
-    """The same, of what has been read: a reply, or what it says went wrong.
+    """The reply, or the error, in a parsed response.
 
     Raises:
-        AttributeError, KeyError, TypeError: it is no chat completion.
+        AttributeError, KeyError, TypeError: the response is no chat completion.
     """
     choices = body.get("choices") if isinstance(body, Mapping) else None
-    if not choices and (told := error_from_json(body)):
-        return told
+    if not choices and (error := error_from_json(body)):
+        return error
     if not isinstance(body["choices"], list | None):
         raise TypeError("no choices")
     choice = choices[0] if choices else {}
     message = choice.get("message") or choice.get("delta") or {"content": choice.get("text")}
-    said = "".join(content_texts(message.get("content")))
-    if not said.isascii():
-        # Half a pair, which JSON can write and no database can hold.
-        said = said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text, finish = strip_reasoning(said) or "", _finish_reason(choice.get("finish_reason"))
-    told = error_from_json(choice) or error_from_json(body)
-    if told or finish in _FAILED_FINISH_REASONS:
-        told = told or ErrorBody(None, f"it ended with {finish}")
-        off = bool(text.strip()) or told.status is None
-        return ErrorBody(
-            told.status, told.message, told.full_text, has_choices=True, is_partial=off
-        )
+    content = "".join(content_texts(message.get("content")))
+    if not content.isascii():
+        # Replace lone surrogates: JSON can write them, but no database can store them.
+        content = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text, finish = strip_reasoning(content) or "", _finish_reason(choice.get("finish_reason"))
+    error = error_from_json(choice) or error_from_json(body)
+    if error or finish in _FAILED_FINISH_REASONS:
+        error = error or ErrorBody(None, f"it ended with {finish}")
+        is_partial = bool(text.strip()) or error.status is None
+        return replace(error, has_choices=True, is_partial=is_partial)
     model = body.get("model")
-    why = None if text.strip() else _no_text_reason(message, finish, call)
+    failure = None if text.strip() else _no_text_reason(message, finish, call)
     return Reply(
-        text if why is None else None,
-        failure=why,
-        usage=parse_usage(_usage_field(body), call, empty=not said),
+        text if failure is None else None,
+        failure=failure,
+        usage=parse_usage(_usage_field(body), call, empty=not content),
         finish_reason=finish,
         model=model if isinstance(model, str) else None,
         remaining_limits=remaining,
     )
 
 
-def _parse_json(body: bytes, charset: str | None = None) -> Any:  # noqa: ANN401  (as JSON has it)
+def _parse_json(body: bytes, charset: str | None = None) -> Any:  # noqa: ANN401  (any JSON value)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        # Half a pair of surrogates, a number that is none, a byte order mark, UTF-16: what others
-        # take is taken.
+        # Accept what orjson rejects and Python's parser takes: lone surrogates, NaN, a byte order
+        # mark, UTF-16.
         try:
             text = body.decode(json.detect_encoding(body), "surrogatepass")
         except UnicodeDecodeError:
@@ -163,11 +160,11 @@ def _finish_reason(word: object) -> str | None:
 
 
 def _no_text_reason(message: Mapping[str, Any], finish: str | None, call: Call) -> str | None:
-    """Why there is no text, if asking again in the same words would get none either."""
+    """Why the reply has no text, where the same request would get none again; else None."""
     refusal = message.get("refusal")
-    words = "".join(content_texts(refusal)) if isinstance(refusal, str | list) else ""
-    if words.strip():
-        return f"refused: {redact(words, [m.content for m in call.messages])}"
+    text = "".join(content_texts(refusal)) if isinstance(refusal, str | list) else ""
+    if text.strip():
+        return f"refused: {redact(text, [m.content for m in call.messages])}"
     if finish == "content_filter":
         return "refused: the provider's filter left no text (content_filter)"
     if message.get("tool_calls") or message.get("function_call"):
@@ -175,6 +172,26 @@ def _no_text_reason(message: Mapping[str, Any], finish: str | None, call: Call) 
     return None
 
 
-def _usage_field(served: Mapping[str, Any]) -> object:
-    of_groq = served.get("x_groq")  # in its streams
-    return served.get("usage") or (of_groq.get("usage") if isinstance(of_groq, Mapping) else None)
+def _usage_field(body: Mapping[str, Any]) -> object:
+    groq = body.get("x_groq")  # in Groq's streams
+    return body.get("usage") or (groq.get("usage") if isinstance(groq, Mapping) else None)
+
+
+def response_format(call: Call) -> dict[str, object] | None:
+    """OpenAI's ``response_format`` for the call's JSON schema; None where it cannot be used.
+
+    The architecture's ``json_schema`` of the model counts first, then litellm's list.
+    """
+    if call.reply_format is None or call.reply_format.schema is None:
+        return None
+    is_supported = call.model.json_schema
+    if is_supported is None:
+        entry = find_entry(call.model.model)
+        is_supported = call.model.provider == "local" or (entry is not None and entry.json_schema)
+    if not is_supported:
+        return None
+    schema = json.loads(call.reply_format.schema)
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": call.component_type, "schema": schema, "strict": True},
+    }

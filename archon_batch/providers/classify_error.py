@@ -1,4 +1,4 @@
-"""Refusals as errors of ours: one way from what was said to a class, for both lanes."""
+"""Turns an error response into an exception, alike for every transport."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from archon_batch.providers.error_mapping import classify_refusal
 from archon_batch.providers.redaction import redact
 from archon_batch.providers.retry_after import set_retry_hints
 
-#: Unexplained 403s of a model that has answered nobody, before they are taken to be the key's.
+#: Unexplained 403s of a model that has never replied, after which the key is at fault.
 _MAX_FORBIDDEN = 3
 _MAX_MESSAGE = 200
 
 
 class ErrorClassifier:
-    """What a process has seen of its models: it tells one row's refusal from everybody's."""
+    """Classifies error responses by what this process has seen of the model before."""
 
     def __init__(self) -> None:
         self._succeeded: set[tuple[str, str | None]] = set()
@@ -34,41 +34,45 @@ class ErrorClassifier:
         error_body: ErrorBody,
         fallback_class: type[ProviderError] | None = None,
     ) -> ProviderError:
-        """The error that ends the attempt.
+        """The exception for a failed attempt.
 
         Args:
-            call: what was asked.
-            status: of a refusal; None when it came under a 200, and the body says what it is.
-            headers: as they came, names in lower case.
-            error_body: what was said.
-            fallback_class: what another reader of the words makes of them, where ours make nothing.
+            call: the call of the attempt.
+            status: of the error response; None for a 200 whose body has an error.
+            headers: of the response, with names in lower case.
+            error_body: the parsed body.
+            fallback_class: litellm's class, used where our patterns match nothing.
         """
         prompts = [message.content for message in call.messages]
         code = error_body.status if status is None else status
-        kind = classify_refusal(code, error_body.full_text, prompts) or self._classify_forbidden(
-            call.model
-        )
-        if kind is errors.BadCallError and fallback_class is not None:
-            kind = fallback_class
+        error_class = classify_refusal(
+            code, error_body.full_text, prompts
+        ) or self._classify_forbidden(call.model)
+        if error_class is errors.BadCallError and fallback_class is not None:
+            error_class = fallback_class
         if error_body.is_partial:
-            kind = errors.BrokenReplyError
-        elif status is None and kind is errors.ProviderFailedError and not error_body.has_choices:
-            # The provider itself says that there is nothing, where its answer would have been.
-            kind = errors.ProviderDownError
+            error_class = errors.BrokenReplyError
+        elif (
+            status is None
+            and error_class is errors.ProviderFailedError
+            and not error_body.has_choices
+        ):
+            # The provider itself reports a failure in place of the reply.
+            error_class = errors.ProviderDownError
         shown = "200" if status is None else f"{status}"
         if code is not None and code != status:
             shown += f", error {code}"
         why = f"{shown}: {redact(error_body.message, prompts)}"[:_MAX_MESSAGE]
-        error = kind(call.model.model, why)
+        error = error_class(call.model.model, why)
         if isinstance(error, TransientError):
             set_retry_hints(error, headers, error_body.full_text, prompts)
         return error
 
     def _classify_forbidden(self, model: Model) -> type[ProviderError]:
-        """A 403 that does not say why: a firewall's for one row, or a key's for every row.
+        """The class of an unexplained 403: a firewall rejects one row, or the key is not allowed.
 
-        Where others pass it is the row's. Before any answer it is tried again, so that the first
-        row of a job does not decide for all.
+        Once the model has replied to any call, the row is at fault. Before that the call is
+        retried, so that the first row of a job does not decide for all rows.
         """
         key = model.model, model.api_base
         if key in self._succeeded:

@@ -1,4 +1,4 @@
-"""Why no connection came about: what passes by itself, and what somebody has to mend."""
+"""Failed connections: which are temporary, and which a person has to fix."""
 
 import os
 import socket
@@ -15,20 +15,20 @@ from archon_batch.errors import (
 )
 from archon_batch.providers.blocked_hosts import LinkLocalError
 
-#: No connection came about, so nothing was sent.
+#: The connection failed, so nothing was sent.
 CONNECT_ERRORS: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
 )
-#: The name has no address, says a name server that answered; that none did is another code.
+#: A name server answered that the name has no address; no answer has another code.
 _UNKNOWN_HOST_ERRNOS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-#: Of OpenSSL, when what answers speaks no TLS at all.
+#: OpenSSL's reasons when the server does not speak TLS at all.
 _NOT_TLS_REASONS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 
 
 class ReachedHosts:
-    """The hosts that have answered this process: what they do now is an outage, and passes."""
+    """The hosts that have answered this process before: their failures are temporary outages."""
 
     def __init__(self) -> None:
         self._hosts: set[str] = set()
@@ -37,35 +37,35 @@ class ReachedHosts:
         self._hosts.add(host or "")
 
     def classify(self, error: BaseException, host: str | None) -> type[ProviderError]:
-        """What a connection that did not come about to the host means."""
+        """The error class of a failed connection to the host."""
         if (host or "") in self._hosts:
             return UnreachableError
-        trouble = getattr(error, "os_error", None)
-        if isinstance(trouble, socket.gaierror) and trouble.errno in _UNKNOWN_HOST_ERRNOS:
+        cause = getattr(error, "os_error", None)
+        if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST_ERRNOS:
             return UnknownHostError
-        if isinstance(trouble, LinkLocalError):
+        if isinstance(cause, LinkLocalError):
             return UntrustedHostError
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return UntrustedHostError
-        if isinstance(trouble, ssl.SSLError) and trouble.reason in _NOT_TLS_REASONS:
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS_REASONS:
             return UntrustedHostError
         return UnreachableError
 
 
 def describe_connection_error(error: BaseException) -> str:
-    """What went wrong below, with the host where it can be told."""
-    # Through a proxy, it is the proxy that was not found.
+    """The cause of a failed connection, with the host where it is known."""
+    # Behind a proxy, this is the proxy's host.
     host = getattr(error, "host", None)
     where = f"{host}: " if host else ""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        given = error.certificate_error
-        reason = getattr(given, "verify_message", "") or str(given)
+        certificate_error = error.certificate_error
+        reason = getattr(certificate_error, "verify_message", "") or str(certificate_error)
         return f"{where}certificate verify failed: {reason}"
-    trouble = getattr(error, "os_error", None)
-    if isinstance(trouble, socket.gaierror):
-        return f"{where}{trouble.strerror}"
-    if isinstance(trouble, ssl.SSLError):
-        return f"{where}no TLS: {trouble.reason or trouble}"
-    if isinstance(trouble, OSError) and trouble.errno:
-        return f"{where}{os.strerror(trouble.errno)}"
-    return str(trouble or error) or type(error).__name__
+    cause = getattr(error, "os_error", None)
+    if isinstance(cause, socket.gaierror):
+        return f"{where}{cause.strerror}"
+    if isinstance(cause, ssl.SSLError):
+        return f"{where}no TLS: {cause.reason or cause}"
+    if isinstance(cause, OSError) and cause.errno:
+        return f"{where}{os.strerror(cause.errno)}"
+    return str(cause or error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a body says went wrong, in the forms that providers write it, under whatever status."""
+"""Parses error responses, in the forms that providers use, under any status."""
 
 import json
 import re
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Words that stand for a status where a number is not told: OpenAI's and Anthropic's types and
-#: codes, Google's and gRPC's.
+#: The status of error types and codes: of OpenAI, Anthropic, Google and gRPC.
 _CODE_STATUSES = {
     "invalid_request_error": 400, "invalid_argument": 400, "bad_request": 400,
     "badrequesterror": 400, "failed_precondition": 400,
@@ -27,27 +26,27 @@ _CODE_STATUSES = {
 _STATUS_PATTERN = re.compile("[45][0-9]{2}")
 _CODE_FIELDS = ("code", "status", "status_code", "http_status", "type", "error_type")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail", "title", "error_description")
-#: Of a body that is longer no more is looked at.
+#: Characters of a body that are kept.
 _MAX_TEXT = 1 << 16
 _MAX_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    #: The status that is meant; None if none is told.
+    #: The status in the body; None if there is none.
     status: int | None
-    #: What is said to people.
+    #: The message for people.
     message: str
-    #: All that is said.
+    #: The whole body, as text.
     full_text: str = ""
-    #: It stands beside choices, so that the model may have been at work.
+    #: The body also has choices, so that the model may have worked.
     has_choices: bool = False
-    #: There is a part of an answer, or its end without a word: it may be on the bill.
+    #: The body has part of a reply, or ends without an explanation: it may be billed.
     is_partial: bool = False
 
 
 def error_from_json(body: object) -> ErrorBody | None:
-    """The error that a body of JSON tells of; None if it tells of none."""
+    """The error in a JSON body; None if it has none."""
     for part in body if isinstance(body, list) else [body]:
         error = _find_error(part) if isinstance(part, Mapping) else None
         if error is not None:
@@ -59,13 +58,13 @@ def error_from_json(body: object) -> ErrorBody | None:
 
 
 def error_from_body(body: bytes) -> ErrorBody:
-    """What the body of a refusal says, be it JSON or a page."""
+    """The error in the body of an error response, be it JSON, HTML or text."""
     text = body.decode("utf-8-sig", "replace")
     try:
-        found = error_from_json(json.loads(text))
+        error = error_from_json(json.loads(text))
     except (ValueError, RecursionError):
-        found = None
-    return found or ErrorBody(None, text, text)
+        error = None
+    return error or ErrorBody(None, text, text)
 
 
 def _find_error(body: Mapping[str, Any]) -> object | None:
@@ -77,9 +76,9 @@ def _find_error(body: Mapping[str, Any]) -> object | None:
         return None
     if body.get("detail"):  # FastAPI
         return {"message": body["detail"]}
-    worded = isinstance(body.get("message"), str)
-    # vLLM's and Mistral's; DashScope's has no more than the two.
-    if body.get("object") == "error" or (worded and ("code" in body or "type" in body)):
+    has_message = isinstance(body.get("message"), str)
+    # vLLM and Mistral; DashScope sends only these two keys.
+    if body.get("object") == "error" or (has_message and ("code" in body or "type" in body)):
         return body
     return None
 
@@ -107,8 +106,8 @@ def _message(error: object, depth: int) -> str:
         return _message(error, depth + 1) if depth < _MAX_DEPTH else ""
     if not isinstance(error, Mapping) or depth > _MAX_DEPTH:
         return ""
-    words = next((w for name in _MESSAGE_FIELDS if (w := _message(error.get(name), depth + 1))), "")
-    behind = error.get("metadata")
-    raw = behind.get("raw") if isinstance(behind, Mapping) else None
-    # OpenRouter's own words are always the same; the provider's behind it say what it was.
-    return f"{words}: {raw}" if isinstance(raw, str) and raw else words
+    text = next((t for name in _MESSAGE_FIELDS if (t := _message(error.get(name), depth + 1))), "")
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    # OpenRouter's message is generic; its metadata has the message of the provider behind it.
+    return f"{text}: {raw}" if isinstance(raw, str) and raw else text

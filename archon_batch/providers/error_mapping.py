@@ -1,7 +1,7 @@
-"""What a status means for the call and for the bill: the same for both lanes to a provider.
+"""Maps a provider's HTTP status and message to an error class, alike for every transport.
 
-Two things decide: who has to act, and whether the request can have reached the model. If it can,
-the call may be on the bill, however the status is called, and is in doubt.
+Two questions decide: who has to act, and whether the model may have processed the request. If it
+may have, the call may be billed whatever the status says, and is in doubt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,18 @@ from archon_batch.providers.message_patterns import (
     match_message,
 )
 
-#: By the status itself or by its hundred; of a 2xx that is no answer, that it was served. RFC 9110
-#: where nothing else is said.
+#: By the status, or by its first digit; 2 is a success without a readable reply. By RFC 9110 where
+#: no other source is named.
 _STATUS_ERRORS: Mapping[int, type[ProviderError]] = {
     2: errors.BrokenReplyError,
     3: errors.BadCallError,
     4: errors.BadCallError,
-    # A proxy says 500, 502 or 503 as well when it lost the model's server in the midst of its work.
+    # A proxy also sends 500, 502 or 503 when it loses the model's server during its work.
     5: errors.ProviderFailedError,
     401: errors.CredentialsError,
     402: errors.QuotaError,
     404: errors.UnknownModelError,
-    405: errors.UnknownModelError,  # another path takes it, so this one never will
+    405: errors.UnknownModelError,  # the path accepts another method, so it never accepts this one
     407: errors.CredentialsError,
     408: errors.CallTimeoutError,
     409: errors.ProviderFailedError,
@@ -44,30 +44,30 @@ _STATUS_ERRORS: Mapping[int, type[ProviderError]] = {
     429: errors.RateLimitError,
     451: errors.RefusedError,
     498: errors.ProviderDownError,  # Groq, capacity exceeded: "the request won't be processed"
-    499: errors.ProviderFailedError,  # nginx: its client, a proxy of theirs, has gone; Google: cancelled
+    499: errors.ProviderFailedError,  # nginx: the client, here a proxy, disconnected; Google: cancelled
     501: errors.BadCallError,
     504: errors.CallTimeoutError,
     505: errors.BadCallError,
-    511: errors.ProviderDownError,  # RFC 6585: the network between wants a login
-    # Cloudflare, 5xx errors. 520: the server answered what is no HTTP. 522: no connection, or no
-    # sign of life for 90 s after the request was sent. 524: connected, and no answer in time.
+    511: errors.ProviderDownError,  # RFC 6585: the network requires a login
+    # Cloudflare, 5xx errors. 520: the server sent no valid HTTP. 522: no connection, or no sign
+    # of life for 90 s after the request was sent. 524: connected, but no answer in time.
     521: errors.ProviderDownError,  # the server refused the connection
-    523: errors.ProviderDownError,  # no way leads to the server
+    523: errors.ProviderDownError,  # no route to the server
     524: errors.CallTimeoutError,
     525: errors.ProviderDownError,  # no TLS with the server, before any request
     526: errors.ProviderDownError,
     529: errors.ProviderDownError,  # Anthropic: overloaded
-    530: errors.ProviderDownError,  # the server's name leads nowhere
+    530: errors.ProviderDownError,  # the server's name does not resolve
     598: errors.CallTimeoutError,  # proxies: no answer in time
     599: errors.CallTimeoutError,
 }
 _FORBIDDEN = 403
-#: Of any refusal that is not by its status what it is.
+#: Patterns for statuses that do not decide by themselves.
 _GENERIC_PATTERNS = (NOT_SENT, QUOTA, CREDENTIALS, UNKNOWN_MODEL, CONTENT_FILTER, CONTEXT_LENGTH)
 
 
 def error_class_of_status(status: int) -> type[ProviderError]:
-    """What the status means when nothing else is known."""
+    """The class of a status without regard to the message."""
     if status == _FORBIDDEN:
         return errors.CredentialsError
     known = status if status in _STATUS_ERRORS else status // 100
@@ -77,15 +77,15 @@ def error_class_of_status(status: int) -> type[ProviderError]:
 def classify_refusal(
     status: int | None, message: str, prompts: Sequence[str]
 ) -> type[ProviderError] | None:
-    """What a refusal means, by its status and its words.
+    """The class of an error response.
 
     Args:
-        status: as it came, or as the body says; None when it says none.
-        message: all that was said.
-        prompts: what the call asks, which has no say.
+        status: of the response, or in its body; None where there is none.
+        message: the body.
+        prompts: the prompt; text that the message quotes from it is ignored.
 
     Returns:
-        None when it may be this prompt, or all that is asked with this key.
+        None for an unexplained 403: the prompt may be at fault, or the key.
     """
     if status is None:
         return (

@@ -1,12 +1,12 @@
-"""An event stream that nobody asked for, joined to the completion that its parts make."""
+"""Joins an unrequested event stream into one chat completion."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 _DONE = b"[DONE]"
-#: What a stream begins with: a line of an event, or of a comment that keeps the connection alive.
+#: First bytes of a stream: a line of an event, or a comment that keeps the connection alive.
 _STREAM_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
-#: Lists and texts of a message that come in parts.
+#: Fields of a message that arrive in parts, and those that arrive whole.
 _TEXT_FIELDS = ("content", "refusal")
 _CALL_FIELDS = ("tool_calls", "function_call")
 
@@ -16,14 +16,14 @@ def is_event_stream(body: bytes) -> bool:
 
 
 def join_events(body: bytes, parse_json: Callable[[bytes], Any]) -> dict[str, Any]:
-    """The completion as one body.
+    """The completion of all events as one body.
 
     Args:
         body: the stream.
-        parse_json: reads JSON, and raises ValueError.
+        parse_json: parses JSON, and raises ValueError.
 
     Raises:
-        ValueError: an event is no JSON, or the stream ends before the completion does.
+        ValueError: an event is no JSON, or the stream ends before the completion.
     """
     whole: dict[str, Any] = {}
     message: dict[str, Any] = {}
@@ -36,14 +36,14 @@ def join_events(body: bytes, parse_json: Callable[[bytes], Any]) -> dict[str, An
             break
         event = parse_json(data)
         if not isinstance(event, dict):
-            raise ValueError("no event of a completion")  # noqa: TRY004  (what cannot be read)
+            raise ValueError("no event of a completion")  # noqa: TRY004  (unparsable, for the caller)
         whole |= {name: value for name, value in event.items() if value and name != "choices"}
         for part in (event.get("choices") or [])[:1]:
             choice |= {name: value for name, value in part.items() if value is not None}
-            said = part.get("delta") or part.get("message") or {"content": part.get("text")}
+            delta = part.get("delta") or part.get("message") or {"content": part.get("text")}
             for name in _TEXT_FIELDS:
-                texts[name] += content_texts(said.get(name))
-            message |= {name: said[name] for name in _CALL_FIELDS if said.get(name)}
+                texts[name] += content_texts(delta.get(name))
+            message |= {name: delta[name] for name in _CALL_FIELDS if delta.get(name)}
     if not whole.get("error") and not (ended or choice.get("finish_reason")):
         raise ValueError("the stream ends before its completion")
     choice["message"] = {**message, **{name: "".join(parts) for name, parts in texts.items()}}
@@ -51,7 +51,7 @@ def join_events(body: bytes, parse_json: Callable[[bytes], Any]) -> dict[str, An
 
 
 def _events(body: bytes) -> Iterator[bytes]:
-    """The data of each event; one that has several lines is one text."""
+    """The data of each event, with the lines of one event joined."""
     lines: list[bytes] = []
     for line in [*body.splitlines(), b""]:
         if line.startswith(b"data:"):
@@ -62,7 +62,7 @@ def _events(body: bytes) -> Iterator[bytes]:
 
 
 def content_texts(content: object) -> list[str]:
-    """The texts of a message's content: one text, or a list of parts.
+    """The texts of a message's content, which is one text or a list of parts.
 
     Raises:
         TypeError: it is neither.
@@ -70,9 +70,9 @@ def content_texts(content: object) -> list[str]:
     if isinstance(content, list):
         return [text for part in content for text in content_texts(part)]
     if isinstance(content, dict):
-        # Thoughts have a type of their own: Mistral's ``thinking``, others' ``reasoning``.
-        said = content.get("type", "text") in ("text", "output_text")
-        return content_texts(content.get("text")) if said else []
+        # Skip reasoning, which has its own type: ``thinking`` (Mistral) or ``reasoning``.
+        is_text = content.get("type", "text") in ("text", "output_text")
+        return content_texts(content.get("text")) if is_text else []
     if content is not None and not isinstance(content, str):
         raise TypeError("no text")
     return [content] if content else []

@@ -26,7 +26,7 @@ from archon_batch.errors import (
     SettingsError,
     UnknownModelError,
 )
-from archon_batch.providers.json_schema import response_format
+from archon_batch.providers.chat_completions import response_format
 from archon_batch.providers.local_model_server import (
     CONTEXT_WINDOW,
     SLOTS,

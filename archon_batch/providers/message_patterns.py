@@ -1,4 +1,4 @@
-"""Words of providers, in lower case, and who says them: what a status alone does not tell."""
+"""Phrases in providers' error messages, in lower case, with the provider that uses each."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ def _patterns(error_class: type[ProviderError], *patterns: str) -> dict[str, typ
     return dict.fromkeys(patterns, error_class)
 
 
-#: The account has no money left, which no other call will change.
+#: The account has no credit left.
 QUOTA: MessagePatterns = _patterns(
     errors.QuotaError,
     "insufficient_quota",  # OpenAI, 429
@@ -26,7 +26,7 @@ QUOTA: MessagePatterns = _patterns(
     "used all available credits",  # xAI, 429
     "monthly included credits",  # Hugging Face, 402
 )
-#: The key, the account or the place that it is used from is not let in.
+#: The key, the account or its location is not allowed.
 CREDENTIALS: MessagePatterns = _patterns(
     errors.CredentialsError,
     "api key not valid",  # Gemini, 400
@@ -36,7 +36,7 @@ CREDENTIALS: MessagePatterns = _patterns(
     "permission_denied",  # Google, 403
     "incorrect api key",  # OpenAI, 401; xAI, 400
     "invalid api key",  # Groq, Together, Fireworks
-    "invalid_api_key",  # OpenAI, Groq, DashScope's endpoint that speaks like OpenAI's
+    "invalid_api_key",  # OpenAI, Groq, DashScope's OpenAI-compatible endpoint
     "invalidapikey",  # DashScope
     "unsupported_country_region_territory",  # OpenAI, 403
     "does not have access to",  # OpenAI, 403
@@ -44,7 +44,7 @@ CREDENTIALS: MessagePatterns = _patterns(
     "no auth credentials",  # OpenRouter
     "organization has been restricted",  # Groq, 400
 )
-#: There is no such model, or nothing at that path.
+#: There is no such model or path.
 UNKNOWN_MODEL: MessagePatterns = _patterns(
     errors.UnknownModelError,
     "model_not_found",  # OpenAI, Groq
@@ -58,7 +58,7 @@ UNKNOWN_MODEL: MessagePatterns = _patterns(
     "no models loaded",  # LM Studio
     "llm provider not provided",  # litellm
 )
-#: The filter is against this prompt.
+#: The content filter rejects this prompt.
 CONTENT_FILTER: MessagePatterns = _patterns(
     errors.RefusedError,
     "content_policy_violation",  # OpenAI
@@ -76,7 +76,7 @@ CONTENT_FILTER: MessagePatterns = _patterns(
     "input flagged",  # OpenRouter, 403
     "requires moderation",  # OpenRouter, 403
     "content violates usage guidelines",  # xAI, 403
-    "data_inspection_failed",  # DashScope's endpoint that speaks like OpenAI's
+    "data_inspection_failed",  # DashScope's OpenAI-compatible endpoint
     "datainspectionfailed",  # DashScope
     "inappropriate content",  # DashScope
     "content exists risk",  # DeepSeek
@@ -85,7 +85,7 @@ CONTENT_FILTER: MessagePatterns = _patterns(
     "blocked by our content filters",  # Bedrock
     "blocked by guardrail",  # Bedrock, Databricks
 )
-#: The prompt, or the prompt and the reply that it may have, is more than the window takes.
+#: The prompt, or prompt and max_tokens together, exceed the context window.
 CONTEXT_LENGTH: MessagePatterns = _patterns(
     errors.PromptTooLongError,
     "context_length_exceeded",  # OpenAI, Groq, Cerebras
@@ -101,7 +101,7 @@ CONTEXT_LENGTH: MessagePatterns = _patterns(
     "`inputs` tokens + `max_new_tokens` must be",  # TGI, Together
     "`inputs` must have less than",  # TGI, Together
     "longer than the maximum model length",  # vLLM
-    "max_tokens must be at least 1, got -",  # vLLM, newer: what the prompt leaves for the reply
+    "max_tokens must be at least 1, got -",  # vLLM, newer: tokens left for the reply
     "max_completion_tokens must be at least 1, got -",  # vLLM, newer
     "longer than the model's context length",  # SGLang
     "exceed_context_size",  # llama.cpp
@@ -114,19 +114,19 @@ CONTEXT_LENGTH: MessagePatterns = _patterns(
     "exceeded model token limit",  # Moonshot
     "exceeds max length",  # Zhipu
 )
-#: One request is more than a minute's tokens: no wait lets it pass.
+#: One request exceeds the tokens per minute, so that waiting does not help.
 REQUEST_TOO_LARGE: MessagePatterns = _patterns(
     errors.PromptTooLongError,
     "request too large",  # OpenAI and Groq, 429 and 413
 )
-#: Asked too often, told with a status that says something else.
+#: A rate limit, reported with another status than 429.
 RATE_LIMIT: MessagePatterns = _patterns(
     errors.RateLimitError,
-    "too many requests",  # OpenRouter, 400, of the provider behind it
+    "too many requests",  # OpenRouter, 400, about the provider behind it
     "rate limit exceeded",
     "rate_limit_exceeded",
 )
-#: Nobody has taken the request up, so that there is nothing to pay for.
+#: No server accepted the request, so nothing is billed.
 OVERLOADED: MessagePatterns = _patterns(
     errors.ProviderDownError,
     "overloaded",  # OpenAI, Gemini, Together and DeepSeek, 503; Anthropic, 529
@@ -143,9 +143,9 @@ OVERLOADED: MessagePatterns = _patterns(
     "no healthy upstream",  # Envoy, 503
     "reset reason: connection failure",  # Envoy, 503
     "reset reason: overflow",  # Envoy, 503
-    "connection refused",  # proxies that tell why
+    "connection refused",  # proxies that give a reason
 )
-#: What Python and litellm say of a call that was never sent.
+#: Errors of Python and litellm before the request is sent.
 NOT_SENT: MessagePatterns = _patterns(
     errors.BadCallError, "no module named", "surrogates not allowed"
 )
@@ -154,7 +154,7 @@ NOT_SENT: MessagePatterns = _patterns(
 def match_message(
     message: str, prompts: Iterable[str], *tables: MessagePatterns
 ) -> type[ProviderError] | None:
-    """What the words say, by the first table that knows; a prompt that they quote has no say."""
+    """The class of the first pattern in the message that the prompt itself does not contain."""
     message, prompt = message.lower(), " ".join(prompts).lower()
     for sayings in tables:
         for saying, kind in sayings.items():

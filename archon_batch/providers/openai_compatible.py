@@ -1,7 +1,7 @@
-"""The direct gateway: one POST to an address that speaks like OpenAI's, and what came of it.
+"""Provider for OpenAI-compatible endpoints: one POST a call, by aiohttp.
 
-aiohttp repeats no POST, so a call is one request. What happened on the wire decides the class: no
-connection is not sent; a connection that ended without a whole answer is in doubt.
+aiohttp never repeats a POST, so a call is one request. The failure decides the error class: no
+connection means not sent; a connection that ended before the whole response means in doubt.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from archon_batch.providers.resolver import GuardedResolver
 from archon_batch.providers.response_headers import remaining_limits
 from archon_batch.providers.retry_after import retry_after_seconds
 
-#: Seconds to reach a host, and that a connection may idle: fewer than the five after which common
-#: servers close theirs, since a request into one that is being closed is in doubt.
+#: Seconds to connect, and that a connection may idle. Common servers close idle connections after
+#: five seconds, and a request into a closing connection would be in doubt.
 _CONNECT_SECONDS, _IDLE_SECONDS = 10.0, 4.0
 _FIRST_ERROR_STATUS, _SUCCESS_CLASS = 400, 2
 _NO_HEADERS: Mapping[str, str] = {}
@@ -39,10 +39,10 @@ _REDIRECT = ErrorBody(None, "a redirect, and none is followed")
 
 
 class OpenAICompatibleProvider:
-    """One session a process; calls at once are bounded by whoever places them."""
+    """Holds one HTTP session a process; the caller bounds the concurrent calls."""
 
     def __init__(self, timeout: float) -> None:
-        #: Seconds for a whole call, however slowly its answer drips.
+        #: Seconds for a whole call, also while its response still arrives.
         self._timeout = timeout
         self._reached_hosts = ReachedHosts()
         self._session: aiohttp.ClientSession | None = None
@@ -54,7 +54,7 @@ class OpenAICompatibleProvider:
         """Make the call by one request, which carries the attempt's id.
 
         Raises:
-            GatewayError: there was no reply, or none that could be read.
+            ProviderError: there is no reply, or it cannot be parsed.
         """
         name = call.model.model
         url, key = self._endpoint(call.model)
@@ -66,10 +66,10 @@ class OpenAICompatibleProvider:
             "Content-Type": "application/json",
             "Accept-Encoding": response_bodies.ENCODINGS,
             "X-Client-Request-Id": attempt_id,
-            # A server without a key is asked without one: some refuse a word that is none.
+            # Without a key, send no header: some servers reject a placeholder.
             **({"Authorization": f"Bearer {key}"} if key else {}),
         }
-        heard = _NO_HEADERS
+        response_headers = _NO_HEADERS
         status, body, charset = 0, b"", None
         try:
             async with (
@@ -78,34 +78,40 @@ class OpenAICompatibleProvider:
                     url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy(url)
                 ) as response,
             ):
-                status, heard, charset = response.status, response.headers, response.charset
+                status, response_headers, charset = (
+                    response.status,
+                    response.headers,
+                    response.charset,
+                )
                 self._reached_hosts.add(urlsplit(url).hostname)
-                packed = heard.get("Content-Encoding")
-                body = await response_bodies.read_body(response.content.iter_any(), packed, status)
+                encoding = response_headers.get("Content-Encoding")
+                body = await response_bodies.read_body(
+                    response.content.iter_any(), encoding, status
+                )
         except CONNECT_ERRORS as error:
-            kind = self._reached_hosts.classify(error, urlsplit(url).hostname)
-            raise kind(name, _connection_message(error, call)) from None
+            error_class = self._reached_hosts.classify(error, urlsplit(url).hostname)
+            raise error_class(name, _connection_message(error, call)) from None
         except aiohttp.InvalidURL:
-            raise errors.BadCallError(name, "its address is none") from None
+            raise errors.BadCallError(name, "its address is no URL") from None
         except TimeoutError:
             if status < _FIRST_ERROR_STATUS:
                 raise errors.CallTimeoutError(
-                    name, "no answer in time", retry_after_seconds(heard)
+                    name, "no answer in time", retry_after_seconds(response_headers)
                 ) from None
-        except Exception as error:  # noqa: BLE001  (whatever it was, the request may have arrived)
+        except Exception as error:  # noqa: BLE001  (of any kind: the request may have arrived)
             if status < _FIRST_ERROR_STATUS:
                 raise errors.BrokenReplyError(
-                    name, _connection_message(error, call), retry_after_seconds(heard)
+                    name, _connection_message(error, call), retry_after_seconds(response_headers)
                 ) from None
-        came = _parse_response(call, status, heard, body, charset)
-        if isinstance(came, ErrorBody):
-            said = None if status // 100 == _SUCCESS_CLASS else status
-            raise self._error_classifier.classify(call, said, heard, came)
+        reply = _parse_response(call, status, response_headers, body, charset)
+        if isinstance(reply, ErrorBody):
+            error_status = None if status // 100 == _SUCCESS_CLASS else status
+            raise self._error_classifier.classify(call, error_status, response_headers, reply)
         self._error_classifier.record_success(call.model)
-        return came
+        return reply
 
     async def close(self) -> None:
-        """Close all connections; a later call would open new ones."""
+        """Close all connections; a later call opens new ones."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -114,7 +120,7 @@ class OpenAICompatibleProvider:
         if self._session is None:
             connect = min(_CONNECT_SECONDS, self._timeout / 2)
             self._session = aiohttp.ClientSession(
-                # No limit here: a call that waited for a connection would spend its deadline.
+                # No limit: a call that waits for a connection would use up its deadline.
                 connector=aiohttp.TCPConnector(
                     limit=0,
                     keepalive_timeout=_IDLE_SECONDS,
@@ -123,7 +129,7 @@ class OpenAICompatibleProvider:
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # Bodies are unpacked as far as they may go.
+                # response_bodies decompresses, with a size limit.
                 auto_decompress=False,
             )
         return self._session
@@ -133,11 +139,11 @@ class OpenAICompatibleProvider:
         return self._endpoints.get(key) or self._endpoints.setdefault(key, endpoint_for(model))
 
     def _proxy(self, url: str) -> str | None:
-        """The environment's proxy for the address: asked once, as it costs as much as a request."""
+        """The environment's proxy for the address; cached, as the look-up costs as much as a request."""
         if url not in self._proxies:
             parts, proxies = urlsplit(url), getproxies_environment()
-            away = proxy_bypass_environment(parts.netloc, proxies)
-            self._proxies[url] = None if away else proxies.get(parts.scheme)
+            is_bypassed = proxy_bypass_environment(parts.netloc, proxies)
+            self._proxies[url] = None if is_bypassed else proxies.get(parts.scheme)
         return self._proxies[url]
 
 
@@ -149,16 +155,10 @@ def _parse_response(
     try:
         return chat_completions.decode_reply(body, call, remaining_limits(headers), charset)
     except ValueError:
-        words = f"{status}: its answer cannot be read"
-        raise errors.BrokenReplyError(
-            call.model.model, words, retry_after_seconds(headers)
-        ) from None
+        why = f"{status}: its answer cannot be read"
+        raise errors.BrokenReplyError(call.model.model, why, retry_after_seconds(headers)) from None
 
 
 def _connection_message(error: Exception, call: Call) -> str:
-    return (
-        "connection: "
-        + redact(describe_connection_error(error), (message.content for message in call.messages))[
-            :180
-        ]
-    )
+    prompts = [message.content for message in call.messages]
+    return f"connection: {redact(describe_connection_error(error), prompts)[:180]}"

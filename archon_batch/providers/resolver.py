@@ -1,7 +1,7 @@
-"""Looks up the hosts of calls, and takes no answer that no call may go to.
+"""DNS lookup for calls that rejects link-local addresses.
 
-A name is looked up when a connection is made, and not before: what it stood for at a check may be
-another address by then. Behind a proxy it is the proxy that looks up.
+The check happens at each connection, since a name may resolve to another address later. Behind a
+proxy, the proxy looks the name up.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from archon_batch.providers.blocked_hosts import LinkLocalError, host_problem
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks names up as aiohttp does, and takes no answer that is link-local."""
+    """aiohttp's resolver, without link-local results."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._inner = ThreadedResolver(loop=loop)
@@ -25,14 +25,14 @@ class GuardedResolver(AbstractResolver):
         """The addresses of the host.
 
         Raises:
-            LinkLocalError: it has a link-local one.
+            LinkLocalError: one of them is link-local.
             OSError: it has none.
         """
-        found = await self._inner.resolve(host, port, family)
-        for one in found:
-            if why := host_problem(one["host"]):
-                raise LinkLocalError(f"{host}: {why}")
-        return found
+        results = await self._inner.resolve(host, port, family)
+        for result in results:
+            if problem := host_problem(result["host"]):
+                raise LinkLocalError(f"{host}: {problem}")
+        return results
 
     async def close(self) -> None:
         await self._inner.close()

@@ -1,55 +1,60 @@
-"""The bodies of answers, held to one bound on both lanes, while they arrive and are unpacked.
+"""Reads and decompresses response bodies, with a size limit for every transport.
 
-The bound is what no honest answer comes near to: 128,000 tokens are a megabyte of text, and three as
-JSON may escape them. Libraries unpack what they are sent as far as memory goes.
+No honest reply reaches the limit: 128,000 tokens are one megabyte of text, and three with JSON
+escapes. HTTP libraries by themselves decompress without any limit.
 """
 
 import zlib
 from collections.abc import AsyncIterable
 
-#: Bytes of an answer, unpacked; and of one about an error, of which no more is looked at.
+#: Decompressed bytes of a reply; and of an error response, whose rest is ignored.
 MAX_BODY_BYTES, MAX_ERROR_BYTES = 1 << 24, 1 << 16
-#: Characters that JSON's values are divided by: as many values there may be, each a Python object.
+#: JSON values in a body, each a Python object; estimated by counting JSON's separators.
 _MAX_VALUES = 1 << 20
 _SEPARATORS = b'[{,:"'
-#: What is asked for, and all that is understood.
+#: Encodings that are requested and supported.
 ENCODINGS = "gzip, deflate"
 _SUCCESS_CLASS = 2
-#: Of zlib: the header tells gzip from zlib; and there is none.
+#: zlib's ``wbits``: detect gzip or zlib by the header; and no header.
 _AUTO_HEADER, _RAW_DEFLATE = 47, -15
 
 
 async def read_body(chunks: AsyncIterable[bytes], encoding: str | None, status: int) -> bytes:
-    """The whole body, unpacked; of one about an error, its beginning.
+    """The whole decompressed body; only the first part for an error status.
+
+    Args:
+        chunks: the bytes of the response.
+        encoding: its Content-Encoding.
+        status: its HTTP status.
 
     Raises:
-        ValueError: it is too large, or not packed as it says. What it says is not in the words.
+        ValueError: the body is too large or damaged. The message quotes nothing of it.
     """
-    served = status // 100 == _SUCCESS_CLASS
-    most = MAX_BODY_BYTES if served else MAX_ERROR_BYTES
-    body, unpacked = bytearray(), _Decompressor(encoding)
+    is_success = status // 100 == _SUCCESS_CLASS
+    max_bytes = MAX_BODY_BYTES if is_success else MAX_ERROR_BYTES
+    body, decompressor = bytearray(), _Decompressor(encoding)
     async for chunk in chunks:
-        body += unpacked.decompress(chunk, most + 1 - len(body))
-        if len(body) > most:
-            if served:
+        body += decompressor.decompress(chunk, max_bytes + 1 - len(body))
+        if len(body) > max_bytes:
+            if is_success:
                 raise ValueError(f"its answer is longer than {MAX_BODY_BYTES >> 20} MiB")
-            return bytes(body[:most])
-    unpacked.check_complete()
-    if served and len(body) > _MAX_VALUES and sum(map(body.count, _SEPARATORS)) > _MAX_VALUES:
+            return bytes(body[:max_bytes])
+    decompressor.check_complete()
+    if is_success and len(body) > _MAX_VALUES and sum(map(body.count, _SEPARATORS)) > _MAX_VALUES:
         raise ValueError("its answer has too many values")
     return bytes(body)
 
 
 class _Decompressor:
-    """What comes out of chunks, never more than is asked for."""
+    """Decompresses chunk by chunk, up to a given size."""
 
     def __init__(self, encoding: str | None) -> None:
         self._encoding = (encoding or "identity").strip().lower()
         self._inflate: zlib._Decompress | None = None
         if self._encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
-            raise ValueError("its answer is in an encoding that was not asked for")
+            raise ValueError("its answer has an encoding that was not requested")
         self._is_identity = self._encoding in ("identity", "")
-        #: Whether anything has come, since an empty body is packed by nobody.
+        #: Whether there was any data: an empty body is complete in every encoding.
         self._has_data = False
 
     def decompress(self, chunk: bytes, max_bytes: int) -> bytes:
@@ -59,13 +64,13 @@ class _Decompressor:
         while chunk and len(out) < max_bytes:
             self._has_data = True
             if self._inflate is None or self._inflate.eof:
-                # Deflate is meant to have zlib's header, and some send none; gzip may have several.
-                bare = self._encoding == "deflate" and chunk[0] & 0xF != zlib.DEFLATED
-                self._inflate = zlib.decompressobj(_RAW_DEFLATE if bare else _AUTO_HEADER)
+                # Deflate should have zlib's header, but some servers send none. Gzip may have several parts.
+                is_raw = self._encoding == "deflate" and chunk[0] & 0xF != zlib.DEFLATED
+                self._inflate = zlib.decompressobj(_RAW_DEFLATE if is_raw else _AUTO_HEADER)
             try:
                 out += self._inflate.decompress(chunk, max_bytes - len(out))
             except zlib.error:
-                raise ValueError("its answer cannot be unpacked") from None
+                raise ValueError("its answer cannot be decompressed") from None
             chunk = self._inflate.unused_data
         return bytes(out)
 

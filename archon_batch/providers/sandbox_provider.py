@@ -1,4 +1,4 @@
-"""The sandbox as a gateway: a call is a program with its tests, the reply is how these ended."""
+"""The sandbox as a provider: a call is a program with tests, the reply holds the test results."""
 
 import asyncio
 import os
@@ -19,39 +19,39 @@ from archon_batch.sandbox import Sandbox, SandboxTest
 
 
 class SandboxProvider:
-    """Runs as many programs at once as there are processors; each gets two fresh boxes.
+    """Runs one program per processor at a time, each in two fresh sandbox processes.
 
     Raises:
         SettingsError: there is no sandbox on this machine.
     """
 
     def __init__(self) -> None:
-        Sandbox()  # refuses where there is none
+        Sandbox()  # fails early where none is possible
         self._slots = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
-        """Run the program of the call; a program that fails its tests is an answer too.
+        """Run the program of the call; failed tests are a reply, not an error.
 
         Raises:
-            GatewayError: the call is no execution.
+            ProviderError: the call is not a sandbox request.
         """
-        del attempt_id  # nobody else keeps records of it
+        del attempt_id  # there is no provider with records
         if call.model.model != SANDBOX_MODEL:
             raise UnknownModelError(call.model.model, f"no such sandbox; known is {SANDBOX_MODEL}")
         try:
-            told = SandboxRequest.model_validate_json(call.messages[-1].content)
+            request = SandboxRequest.model_validate_json(call.messages[-1].content)
         except ValidationError:
             raise BadCallError(call.model.model, "the call is no program with tests") from None
         async with self._slots:
-            results = await asyncio.to_thread(self._run, told)
+            results = await asyncio.to_thread(self._run, request)
         usage = Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0, reasoning_tokens=0)
         text = SandboxResults(results=results).model_dump_json()
         return Reply(text, usage=usage, finish_reason="stop", model=SANDBOX_MODEL)
 
     async def close(self) -> None:
-        """Nothing is open: no box outlives its program."""
+        """Nothing to close: no sandbox process outlives its program."""
 
-    def _run(self, execution: SandboxRequest) -> list[SandboxResult]:
-        tests = [SandboxTest(test) for test in execution.tests]
-        outcomes = Sandbox(execution.seconds).run_tests([execution.program], tests)
-        return [SandboxResult(verdict=outcome.verdict, why=outcome.why) for outcome in outcomes]
+    def _run(self, request: SandboxRequest) -> list[SandboxResult]:
+        tests = [SandboxTest(test) for test in request.tests]
+        results = Sandbox(request.seconds).run_tests([request.program], tests)
+        return [SandboxResult(verdict=result.verdict, why=result.why) for result in results]

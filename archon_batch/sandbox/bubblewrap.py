@@ -177,7 +177,7 @@ def _command(bwrap: str, python: Path, *, has_tmp: bool) -> tuple[str, ...]:
 def _guest_program() -> str:
     return (
         f"import sys, types\nrpc = sys.modules[{_RPC_MODULE!r}] = types.ModuleType({_RPC_MODULE!r})\n"
-        f"exec({_source('rpc.py')!r}, peer.__dict__)\n" + _source(_GUEST_FILE)
+        f"exec({_source('rpc.py')!r}, rpc.__dict__)\n" + _source(_GUEST_FILE)
     )
 
 

@@ -103,8 +103,8 @@ def test_c12_an_empty_address_is_none(desk: Desk, monkeypatch: pytest.MonkeyPatc
             "0001",
             "at schema 0001, this program needs {head}; run: archon-batch db upgrade",
         ),
-        ("C13 a newer schema", "9999", "needs {head}: it is of a newer archon-batch; install that"),
-        ("C13 a schema of another program", "f00d", "it is of a newer archon-batch; install that"),
+        ("C13 a newer schema", "9999", "needs {head}: a newer archon-batch made it; install that"),
+        ("C13 a schema of another program", "f00d", "a newer archon-batch made it; install that"),
     ),
 )
 def test_a_database_of_another_version_is_left_as_it_is(

@@ -184,7 +184,7 @@ def test_an_address_without_a_key_is_told_with_its_variable(
     without = terminal.run("check", "arch.yaml").err
     monkeypatch.setenv(f"ARCHON_BATCH_KEY_{variable}", "mine")
 
-    assert f"is asked without a key; if it wants one, set ARCHON_BATCH_KEY_{variable}" in without
+    assert f"if it needs one, set ARCHON_BATCH_KEY_{variable}" in without
     assert "without a key" not in terminal.run("check", "arch.yaml").err
 
 

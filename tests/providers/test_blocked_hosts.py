@@ -59,7 +59,7 @@ def asked(model):
 def test_a_link_local_address_is_refused_by_any_spelling_unless_it_is_allowed(host, monkeypatch):
     model = Model(model="openai/m", api_base=f"http://{host}/v1")
 
-    assert f"{ALLOW_VARIABLE}=1 lets calls go there" in str(
+    assert f"{ALLOW_VARIABLE}=1 allows calls to it" in str(
         model_problem(model, allow_unpriced=True)
     )
 

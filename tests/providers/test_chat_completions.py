@@ -104,7 +104,7 @@ WHY = {
     ),
     "a refusal that quotes": (
         completion({"content": None, "refusal": f"I cannot say {PROMPT}"}),
-        "refused: (its words quote the prompt)",
+        "refused: (message dropped: it quotes the prompt)",
     ),
     "a refusal in a stream": (stream(delta(refusal="I can"), delta("stop", refusal="not.")), "refused: I cannot."),
     "a tool": (completion({"content": None, "tool_calls": [TOOL]}, "tool_calls"), "tool_call: it called"),
@@ -160,7 +160,7 @@ def test_an_answer_that_broke_off_is_told_from_an_error_without_one(body):
 
 def test_an_encoding_that_the_headers_name_is_used_where_json_has_none_such():
     body = json.dumps(completion({"content": "caf\u00e9"}), ensure_ascii=False).encode("latin-1")
-    assert read(body, "iso-8859-1").full_text == "caf\u00e9"
+    assert read(body, "iso-8859-1").text == "caf\u00e9"
     for charset in (None, "utf-8", "no-such-encoding"):
         with pytest.raises(ValueError):  # noqa: PT011
             read(body, charset)

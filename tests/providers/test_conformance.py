@@ -235,7 +235,7 @@ async def came_by(router, lane, url, prompt=PROMPT, model="openai/m"):
     model = Model(model=model, api_base=url, lane=lane)
     call = Call(CallKey(0, 0, 0, 0), "ranker", model, (Message("user", prompt),), 0, 0.7, 100, None)
     try:
-        return await router.answer(call, "job/1")
+        return await router.complete(call, "job/1")
     except errors.ProviderError as error:
         return error
 
@@ -465,7 +465,7 @@ def test_a_wish_for_patience_is_heard_in_the_words_of_a_refusal(lane):
     came = heard_and_answered(lane, refused(429, message=words))[1]
 
     assert came.retry_after == 7.66
-    assert came.lasting == "its limit of a day is used up, and it does not say until when"
+    assert came.long_wait_reason == "its daily limit is used up, and it does not say until when"
 
 
 @lanes

@@ -214,9 +214,9 @@ def test_what_the_provider_says_in_the_place_of_an_answer_is_not_billed():
     assert came(502) is errors.ProviderDownError
     assert came(504) is errors.CallTimeoutError
     assert came(None) is errors.ProviderDownError
-    assert came(502, choices=True) is errors.ProviderFailedError
-    assert came(429, choices=True) is errors.RateLimitError
-    assert came(429, choices=True, broke_off=True) is errors.BrokenReplyError
+    assert came(502, has_choices=True) is errors.ProviderFailedError
+    assert came(429, has_choices=True) is errors.RateLimitError
+    assert came(429, has_choices=True, is_partial=True) is errors.BrokenReplyError
 
 
 def test_what_is_told_says_what_came_and_what_was_meant_and_not_the_prompt():

@@ -35,11 +35,11 @@ SMOLLM = "local/smollm2-135m"
 USER = f"""
 import sys
 from pathlib import Path
-from archon_batch.providers.local_model import ensure_installed
-from archon_batch.providers.local_model_server import SharedServer
+from archon_batch.providers.local_model import installed_weights
+from archon_batch.providers.local_model_server import SharedModelServer
 
-server = SharedServer({SMOLLM!r}, ensure_installed({SMOLLM!r}), Path(sys.argv[1]))
-print(server.join().alias, flush=True)
+server = SharedModelServer({SMOLLM!r}, installed_weights({SMOLLM!r}), Path(sys.argv[1]))
+print(server.acquire().alias, flush=True)
 sys.stdin.read()
 """
 
@@ -155,7 +155,7 @@ def test_a_reply_keeps_to_its_schema(served):
     }
     form = ReplyFormat(None, "", schema=json.dumps(schema))
 
-    reply = ask(replace(a_call("Is two more than one?", max_tokens=64), form=form), served)
+    reply = ask(replace(a_call("Is two more than one?", max_tokens=64), reply_format=form), served)
 
     assert reply.finish_reason == "stop"
     found = json.loads(reply.text or "")

@@ -74,7 +74,7 @@ def test_a_lane_without_an_address_is_told_before_the_job():
 
 
 def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
-    monkeypatch.setattr("archon_batch.providers.response_bodies.MOST", 64)
+    monkeypatch.setattr("archon_batch.providers.response_bodies.MAX_BODY_BYTES", 64)
 
     async def run(url):
         gateway = OpenAICompatibleProvider(5.0)
@@ -101,7 +101,7 @@ def test_the_direct_lane_never_imports_litellm():
     script = (
         "import asyncio, sys\n"
         "from tests.providers.test_openai_compatible import a_call, Model\n"
-        "from archon_batch.providers import Router\n"
+        "from archon_batch.providers import ProviderRouter\n"
         "async def run():\n"
         "    router = ProviderRouter(5.0)\n"
         "    model = Model(model='openai/m', api_base=sys.argv[1])\n"

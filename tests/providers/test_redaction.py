@@ -61,7 +61,7 @@ def test_a_prompt_of_a_megabyte_is_not_looked_at_and_nothing_is_told(text: str) 
     text *= 5
     told = redact(WORDS + text[:100], [text])
 
-    assert told == "(its words are not told: they may quote the prompt, which is long)"
+    assert told == "(message dropped: it may quote the long prompt)"
     assert took(WORDS + text, text) < 0.005
 
 
@@ -74,7 +74,10 @@ def test_prompts_are_long_together() -> None:
 def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
     quoted = PROMPT[at : at + length]
 
-    assert redact(f"400: bad input near '{quoted}'", [PROMPT]) == "(its words quote the prompt)"
+    assert (
+        redact(f"400: bad input near '{quoted}'", [PROMPT])
+        == "(message dropped: it quotes the prompt)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
     ids=["plain", "JSON", "JSON twice", "HTML", "capitals", "bytes"],
 )  # fmt: skip
 def test_a_quotation_is_found_in_what_others_wrap_it_in(wrapped: str) -> None:
-    assert redact(f"cannot read: {wrapped}", [PROMPT]) == "(its words quote the prompt)"
+    assert redact(f"cannot read: {wrapped}", [PROMPT]) == "(message dropped: it quotes the prompt)"
 
 
 def test_a_telling_word_of_the_prompt_is_left_out_and_others_stay() -> None:
@@ -93,7 +96,10 @@ def test_a_telling_word_of_the_prompt_is_left_out_and_others_stay() -> None:
 
 
 def test_a_short_prompt_is_a_quotation_as_a_whole() -> None:
-    assert redact("cannot do: what is 2+2", ["what is 2+2"]) == "(its words quote the prompt)"
+    assert (
+        redact("cannot do: what is 2+2", ["what is 2+2"])
+        == "(message dropped: it quotes the prompt)"
+    )
     assert redact("hi there", ["hi"]) == "hi there"
 
 

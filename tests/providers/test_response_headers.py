@@ -1,4 +1,4 @@
-"""Headers: what providers say of their limits, each in its own way."""
+"""Response headers: each provider reports its rate limits in its own form."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ from archon_batch.rate_limits import RemainingLimits
 
 
 @pytest.mark.parametrize(
-    ("words", "seconds"),
+    ("value", "seconds"),
     [
         ("1s", 1.0),
         ("6m0s", 360.0),
@@ -26,33 +26,33 @@ from archon_batch.rate_limits import RemainingLimits
         ("inf", 1_000_000.0),
     ],
 )
-def test_a_reset_is_read_as_it_is_written(words, seconds):
-    found = remaining_limits(
-        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": words}
+def test_a_reset_is_parsed_in_every_form(value, seconds):
+    remaining = remaining_limits(
+        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": value}
     )
 
-    assert found == RemainingLimits(requests=0, requests_reset=seconds)
+    assert remaining == RemainingLimits(requests=0, requests_reset=seconds)
 
 
-def test_a_reset_may_be_a_moment():
+def test_a_reset_may_be_a_date_or_a_timestamp():
     soon = datetime.now(UTC) + timedelta(seconds=40)
 
-    found = remaining_limits({
+    remaining = remaining_limits({
         "anthropic-ratelimit-tokens-remaining": "12",
         "anthropic-ratelimit-tokens-reset": soon.isoformat().replace("+00:00", "Z"),
         "x-ratelimit-reset-requests": str(soon.timestamp()),
     })  # fmt: skip
 
-    assert found is not None
-    assert found.tokens == 12
-    assert found.tokens_reset == pytest.approx(40, abs=5)
-    assert found.requests_reset == pytest.approx(40, abs=5)
+    assert remaining is not None
+    assert remaining.tokens == 12
+    assert remaining.tokens_reset == pytest.approx(40, abs=5)
+    assert remaining.requests_reset == pytest.approx(40, abs=5)
 
 
-def test_who_says_nothing_is_not_heard():
+def test_headers_without_limits_give_none():
     assert remaining_limits({"content-type": "application/json"}) is None
 
 
 @given(st.dictionaries(st.sampled_from(["remaining", "reset"]), st.text(max_size=20)))
-def test_whatever_a_provider_writes_it_is_read_or_not(said):
-    remaining_limits({f"x-ratelimit-{part}-tokens": words for part, words in said.items()})
+def test_no_header_value_raises(parts):
+    remaining_limits({f"x-ratelimit-{part}-tokens": value for part, value in parts.items()})

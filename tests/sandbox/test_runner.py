@@ -14,12 +14,14 @@ ADD = "def add(a, b):\n    return a + b\n"
 
 
 def verdicts(sandbox, program, *tests, **knobs):
-    return [o.verdict for o in sandbox.tested([program], [SandboxTest(t, **knobs) for t in tests])]
+    return [
+        o.verdict for o in sandbox.run_tests([program], [SandboxTest(t, **knobs) for t in tests])
+    ]
 
 
 def test_each_test_is_judged_by_itself(sandbox):
     outcomes = list(
-        sandbox.tested(
+        sandbox.run_tests(
             [ADD],
             [
                 SandboxTest(t)
@@ -124,14 +126,14 @@ def test_setup_is_run_before_each_test_and_may_use_the_program(sandbox):
 
 
 def test_the_first_text_that_is_python_is_the_program(sandbox):
-    outcomes = sandbox.tested(["def add(:", ADD], [SandboxTest("assert add(1, 2) == 3")])
+    outcomes = sandbox.run_tests(["def add(:", ADD], [SandboxTest("assert add(1, 2) == 3")])
 
     assert [o.verdict for o in outcomes] == ["passed"]
 
 
 def test_a_program_that_python_cannot_load_passes_nothing(sandbox):
     outcomes = list(
-        sandbox.tested(["1 / 0"], [SandboxTest("assert True"), SandboxTest("assert True")])
+        sandbox.run_tests(["1 / 0"], [SandboxTest("assert True"), SandboxTest("assert True")])
     )
 
     assert [o.verdict for o in outcomes] == ["failed", "failed"]
@@ -185,14 +187,14 @@ def test_a_box_has_what_honest_programs_want(sandbox):
     assert verdicts(sandbox, waits, "assert wait(3) == [3, 3]") == ["passed"]
     assert verdicts(sandbox, starts, "assert start() == b'1\\n'") == ["passed"]
     reads = "print(open('/dev/stdin').read() * 2)"
-    assert sandbox.printed([reads], "a ", "a a").verdict == "passed"
+    assert sandbox.check_output([reads], "a ", "a a").verdict == "passed"
 
 
 def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(monkeypatch):
     read = bubblewrap._source
     monkeypatch.setattr(
         bubblewrap,
-        "_text",
+        "_source",
         lambda name: "raise SystemExit(1)" if name == "launch.py" else read(name),
     )
     bubblewrap.detect_bubblewrap.cache_clear()
@@ -257,10 +259,10 @@ def test_a_test_that_writes_into_its_own_report_breaks_nothing_else(sandbox, lin
 def test_a_script_is_judged_by_what_it_prints(sandbox):
     double = "print(int(input()) * 2)"
 
-    assert sandbox.printed([double], "21\n", " 42").verdict == "passed"
-    assert sandbox.printed([double], "21\n", "43").verdict == "failed"
-    assert sandbox.printed(["print(42); raise SystemExit(1)"], "", "42").verdict == "passed"
-    assert sandbox.printed(["raise SystemExit(0)"], "", "42").verdict == "failed"
+    assert sandbox.check_output([double], "21\n", " 42").verdict == "passed"
+    assert sandbox.check_output([double], "21\n", "43").verdict == "failed"
+    assert sandbox.check_output(["print(42); raise SystemExit(1)"], "", "42").verdict == "passed"
+    assert sandbox.check_output(["raise SystemExit(0)"], "", "42").verdict == "failed"
 
 
 def test_several_threads_may_try_programs_at_once(sandbox):
@@ -283,7 +285,7 @@ def test_no_file_stays_open(sandbox):
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     verdicts(sandbox, ADD, "assert add(1, 2) == 3")
-    next(sandbox.tested([ADD], [SandboxTest("add(1, 1)"), SandboxTest("add(1, 1)")]))
+    next(sandbox.run_tests([ADD], [SandboxTest("add(1, 1)"), SandboxTest("add(1, 1)")]))
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
