@@ -15,7 +15,7 @@ _UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|
 DURATION = rf"(?:{NUMBER}\s{{0,2}}{_UNIT}(?:,?\s{{0,2}}(?:and\s)?))+"
 _DURATION = re.compile(DURATION)
 _PARTS = re.compile(rf"({NUMBER})\s{{0,2}}({_UNIT})")
-#: By the first letter of the unit; milliseconds share theirs with minutes.
+#: By the first letter of the unit; milliseconds share the letter with minutes.
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _MILLISECONDS = ("ms", "mil")
 #: Larger numbers are timestamps since 1970: in seconds, and in milliseconds.

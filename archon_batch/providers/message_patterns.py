@@ -156,8 +156,8 @@ def match_message(
 ) -> type[ProviderError] | None:
     """The class of the first pattern in the message that the prompt itself does not contain."""
     message, prompt = message.lower(), " ".join(prompts).lower()
-    for sayings in tables:
-        for saying, kind in sayings.items():
-            if saying in message and saying not in prompt:
-                return kind
+    for patterns in tables:
+        for pattern, error_class in patterns.items():
+            if pattern in message and pattern not in prompt:
+                return error_class
     return None

@@ -1,4 +1,4 @@
-"""Whether a model can be called from here, and what it costs."""
+"""What is known about a model: its price, its token limits, and whether it can be called."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from archon_batch.providers.endpoints import (
 from archon_batch.providers.price_list import find_entry, known_providers, similar_models
 from archon_batch.providers.scripted import MODELS as SCRIPTED
 
-_FREE = ListPrice(input="0", output="0")  # type: ignore[arg-type]  # it is read exactly from text
+_FREE = ListPrice(input="0", output="0")  # type: ignore[arg-type]  # parsed exactly from text
 
 
 def price_of(model: Model) -> ListPrice | None:
-    """USD per million tokens: the architecture's own, else litellm's list's, else None.
+    """USD per million tokens, by the architecture, else by litellm's list; None if unknown.
 
-    What runs on this machine or is made up costs nothing.
+    Local and scripted models cost nothing.
     """
     if model.price is not None:
         return model.price
@@ -30,14 +30,14 @@ def price_of(model: Model) -> ListPrice | None:
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """Tokens, or None where nobody knows: of prompt and reply together, and of a reply."""
+    """Tokens of prompt and reply together, and of a reply; None if unknown."""
 
     context_window: int | None
     max_output: int | None
 
 
 def token_limits_of(model: Model) -> TokenLimits:
-    """What the architecture says of the model, else what litellm's list does."""
+    """The model's limits, by the architecture, else by litellm's list."""
     if model.provider == "local":
         from archon_batch.providers.local_model_server import CONTEXT_WINDOW  # noqa: PLC0415
 
@@ -49,15 +49,15 @@ def token_limits_of(model: Model) -> TokenLimits:
 
 
 def model_problem(model: Model, *, allow_unpriced: bool = False) -> str | None:
-    """What is wrong with the model's name, or None when it may be called.
+    """Why the model cannot be called, or None.
 
-    A provider's newest model is on no list yet, nor are its oldest: whoever gives its price, or
-    takes it without one (``allow_unpriced``), is taken to know it.
+    The list lacks a provider's newest and oldest models. They are accepted with a price in the
+    architecture, or without one if ``allow_unpriced``.
     """
-    if why := transport_problem(model):
-        return why
-    if model.api_base is not None and (why := api_base_problem(model.api_base)):
-        return why
+    if problem := transport_problem(model):
+        return problem
+    if model.api_base is not None and (problem := api_base_problem(model.api_base)):
+        return problem
     if model.provider == "scripted":
         return (
             None if model.model in SCRIPTED else f"no such script; known are {', '.join(SCRIPTED)}"
@@ -72,16 +72,16 @@ def model_problem(model: Model, *, allow_unpriced: bool = False) -> str | None:
         return None if model.model in LOCAL else f"no such model; known are {', '.join(LOCAL)}"
     if model.api_base is not None or find_entry(model.model) is not None:
         return None
-    close = ", ".join(similar_models(model.model))
-    hint = f"did you mean {close}?" if close else "litellm's list has none like it"
+    similar = ", ".join(similar_models(model.model))
+    hint = f"did you mean {similar}?" if similar else "litellm's list has no similar model"
     if model.provider in known_providers():
-        known = allow_unpriced or model.price is not None
-        return None if known else f"{hint}; a model on no list needs a price under models"
-    return f"no provider is known for it; name it as provider/model; {hint}"
+        is_accepted = allow_unpriced or model.price is not None
+        return None if is_accepted else f"{hint}; an unlisted model needs a price under models"
+    return f"unknown provider; write provider/model; {hint}"
 
 
 def missing_variables(model: Model) -> tuple[str, ...]:
-    """What this process lacks to call the model: names of environment variables.
+    """The unset environment variables that calls of the model need.
 
     Raises:
         SettingsError: the local model is not installed, or there is no sandbox.

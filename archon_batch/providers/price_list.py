@@ -1,4 +1,4 @@
-"""The price list that litellm carries, read without the two seconds of importing litellm."""
+"""litellm's price list, read without the import of litellm, which takes two seconds."""
 
 import difflib
 import json
@@ -12,31 +12,31 @@ from typing import Any
 
 from archon_batch.archon import ListPrice
 
-#: The kinds of entries that answer messages; the others make images, embeddings, ...
+#: The kinds of entries that are chat models; the rest make images, embeddings, ...
 _CHAT_MODES = frozenset({"chat", "completion", "responses"})
-#: Providers that the list divides, as in ``vertex_ai-language-models``, and a model's name does not.
+#: Providers that the list subdivides, as in ``vertex_ai-language-models``, and model names do not.
 _FAMILIES = ("bedrock", "cohere", "fireworks_ai", "vertex_ai")
-#: Providers whose models run on the operator's own machines.
+#: Providers whose models run on the user's own machines.
 _SELF_HOSTED = frozenset({"lemonade", "ollama"})
 
 
 @dataclass(frozen=True, slots=True)
 class PriceListEntry:
-    """What is listed of a model; None is what is not."""
+    """A model's entry; None stands for a missing value."""
 
     price: ListPrice | None
-    #: The window and the longest reply, in tokens.
+    #: The context window and the longest reply, in tokens.
     context_window: int | None
     max_output: int | None
-    #: Whether its replies can be held to a JSON schema.
+    #: Whether it supports replies by a JSON schema.
     json_schema: bool
 
 
 def find_entry(model: str) -> PriceListEntry | None:
-    """The list's entry for a model: ``gpt-4o-mini``, or ``openai/gpt-4o-mini``.
+    """The entry of a model: ``gpt-4o-mini``, or ``openai/gpt-4o-mini``.
 
-    The price is the plain one. Some models cost more than that: beyond some 200,000 tokens of a
-    prompt, for what they write to their cache, or for each search.
+    It has the base price only. Some models cost more for prompts beyond 200,000 tokens, for cache
+    writes, or for each search.
     """
     entry = _entries().get(model)
     if entry is None:
@@ -53,28 +53,28 @@ def find_entry(model: str) -> PriceListEntry | None:
 
 
 def similar_models(model: str) -> tuple[str, ...]:
-    """Up to three listed models with names like this one, the closest first."""
+    """Up to three listed models with similar names, the closest first."""
     names = _qualified_names()
-    close = difflib.get_close_matches(model, names, n=6, cutoff=0.7)
-    return tuple(dict.fromkeys(names[name] for name in close))[:3]
+    matches = difflib.get_close_matches(model, names, n=6, cutoff=0.7)
+    return tuple(dict.fromkeys(names[name] for name in matches))[:3]
 
 
 @cache
 def known_providers() -> frozenset[str]:
-    """The providers of the list, and those that litellm reaches besides."""
-    besides = _read_json("provider_endpoints_support_backup.json")["providers"]
-    return frozenset(besides) | {_provider(entry) for entry in _entries().values()}
+    """All providers that litellm supports, with or without listed models."""
+    supported = _read_json("provider_endpoints_support_backup.json")["providers"]
+    return frozenset(supported) | {_provider(entry) for entry in _entries().values()}
 
 
 @cache
 def _entries() -> Mapping[str, Mapping[str, Any]]:
-    every = _read_json("model_prices_and_context_window_backup.json")
-    return {name: entry for name, entry in every.items() if entry.get("mode") in _CHAT_MODES}
+    entries = _read_json("model_prices_and_context_window_backup.json")
+    return {name: entry for name, entry in entries.items() if entry.get("mode") in _CHAT_MODES}
 
 
 @cache
 def _qualified_names() -> Mapping[str, str]:
-    """The names by which an entry is found, each with the one that says the provider."""
+    """Every name of an entry, with its name that includes the provider."""
     full = {
         name: name if name.startswith(f"{_provider(entry)}/") else f"{_provider(entry)}/{name}"
         for name, entry in _entries().items()
@@ -97,15 +97,14 @@ def _provider_family(provider: str) -> str:
 
 
 def _price(entry: Mapping[str, Any]) -> ListPrice | None:
-    """USD per million tokens; None when tokens are not all that is paid for.
+    """USD per million tokens; None if requests have a price too.
 
-    Of others' machines the list has a 0 for what it does not know, as it has for SageMaker's
-    models, and not only for what is free.
+    For hosted models a price of 0 means unknown, as for SageMaker's models.
     """
     costs = [Decimal(entry.get(f"{part}_cost_per_token") or 0) for part in ("input", "output")]
     if "input_cost_per_request" in entry or not (all(costs) or _provider(entry) in _SELF_HOSTED):
         return None
-    # As text, since a million times 0.00001 is 1E+1 otherwise.
+    # Through text, since 0.00001 times a million is 1E+1 otherwise.
     per_million = [Decimal(f"{cost.scaleb(6):f}") for cost in costs]
     read = entry.get("cache_read_input_token_cost")
     cached = None if read is None else Decimal(f"{Decimal(read).scaleb(6):f}")

@@ -41,19 +41,21 @@ class ProviderRouter:
         self._host_problems: dict[str, str | None] = {}
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
-        kind, api_base = call.model.provider, call.model.api_base
+        transport, api_base = call.model.provider, call.model.api_base
         if api_base is not None and (problem := self._host_problem(api_base)):
             raise UnknownModelError(call.model.model, problem)
         if not call.model.is_local:
-            kind = "direct" if is_direct(call.model) else "litellm"
-        provider = self._providers.get(kind)
+            transport = "direct" if is_direct(call.model) else "litellm"
+        provider = self._providers.get(transport)
         if provider is None:
             async with self._open_lock:
-                provider = self._providers.get(kind)
+                provider = self._providers.get(transport)
                 if provider is None:
                     # The import of litellm takes two seconds: keep it off the event loop.
-                    provider = await asyncio.to_thread(self._open_provider, kind, call.model.model)
-                    self._providers[kind] = provider
+                    provider = await asyncio.to_thread(
+                        self._open_provider, transport, call.model.model
+                    )
+                    self._providers[transport] = provider
         try:
             return await provider.complete(call, attempt_id)
         except CredentialsError as error:
@@ -71,26 +73,26 @@ class ProviderRouter:
             await provider.close()
         self._providers.clear()
 
-    def _open_provider(self, kind: str, model: str) -> Provider:
+    def _open_provider(self, transport: str, model: str) -> Provider:
         try:
-            return self._create_provider(kind)
+            return self._create_provider(transport)
         except SettingsError as error:
             # Nothing was sent, and every other call would fail alike.
             raise UnknownModelError(model, str(error)) from error
 
-    def _create_provider(self, kind: str) -> Provider:
+    def _create_provider(self, transport: str) -> Provider:
         # Import lazily: most processes need only one of these.
-        if kind == "scripted":
+        if transport == "scripted":
             return ScriptedProvider()
-        if kind == "local":
+        if transport == "local":
             from archon_batch.providers.local_model import LocalModelProvider  # noqa: PLC0415
 
             return LocalModelProvider(self._timeout)
-        if kind == "sandbox":
+        if transport == "sandbox":
             from archon_batch.providers.sandbox_provider import SandboxProvider  # noqa: PLC0415
 
             return SandboxProvider()
-        if kind == "direct":
+        if transport == "direct":
             from archon_batch.providers.openai_compatible import (  # noqa: PLC0415
                 OpenAICompatibleProvider,
             )

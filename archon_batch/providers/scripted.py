@@ -1,8 +1,7 @@
-"""A stand-in for a provider: replies that follow from the call alone, at no cost.
+"""A fake provider: its replies depend on the call alone, and cost nothing.
 
-``scripted/plausible`` always answers in the form that is asked for. ``scripted/rough`` is what a
-bad night looks like: some replies are blank or cannot be read, some calls are refused, and some
-need a second attempt.
+``scripted/plausible`` always replies in the requested format. ``scripted/rough`` is unreliable:
+some replies are blank or malformed, some calls are refused, and some need a second attempt.
 """
 
 from archon_batch.archon import Call, Reply, Usage
@@ -51,32 +50,31 @@ class ScriptedProvider:
         if call.model.model not in MODELS:
             known = ", ".join(MODELS)
             raise UnknownModelError(call.model.model, f"there is no such script; known are {known}")
-        luck = _roll(call)
-        first = attempt_id.endswith("/1")
-        if call.model.model == "scripted/rough" and luck % 7 == 0 and first:
-            raise RateLimitError(call.model.model, "the script asks for patience", 0.01)
+        is_first = attempt_id.endswith("/1")
+        if call.model.model == "scripted/rough" and is_first and _roll(call) % 7 == 0:
+            raise RateLimitError(call.model.model, "the script is rate limited", 0.01)
         reply = final_reply(call)
         if reply.failure is not None:
             raise RefusedError(call.model.model, "the script refuses this")
         return reply
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 def final_reply(call: Call) -> Reply:
-    """What the call ends with, once every attempt that it needs is made."""
-    luck = _roll(call)
+    """The final reply to the call, after all attempts that it needs."""
+    roll = _roll(call)
     if call.model.model == "scripted/rough":
-        if luck % 11 == 0:
+        if roll % 11 == 0:
             return Reply(None, failure="refused: the script refuses this")
-        if luck % 5 == 0:
-            text = "" if luck % 2 else "I would rather talk about [1] and [1]."
-            return _reply(call, text, finish="length" if luck % 3 else "stop")
+        if roll % 5 == 0:
+            text = "" if roll % 2 else "I would rather talk about [1] and [1]."
+            return _reply(call, text, finish="length" if roll % 3 else "stop")
     if call.reply_format is not None:
-        # Where a reply is a verdict, one in three goes against the candidate.
-        return _reply(call, call.reply_format.padded_example(0, costliest=luck % 3 == 0))
-    start, length = luck % len(_WORDS), 5 + luck // 97 % 20
+        # Every third verdict rejects the candidate.
+        return _reply(call, call.reply_format.padded_example(0, costliest=roll % 3 == 0))
+    start, length = roll % len(_WORDS), 5 + roll // 97 % 20
     words = [_WORDS[(start + step) % len(_WORDS)] for step in range(length)]
     return _reply(call, f"{' '.join(words).capitalize()} ({call.fingerprint[:8]}).")
 

@@ -149,7 +149,7 @@ TAG, ALIAS = "tags are not allowed", "anchors and aliases are not allowed"
         (
             "A13 no provider",
             "layers: [{type: generator, model: nobody/knows}]",
-            "no provider is known",
+            "unknown provider",
         ),
         (
             "A13 a price below 0",
@@ -188,7 +188,7 @@ TAG, ALIAS = "tags are not allowed", "anchors and aliases are not allowed"
         (
             "A16 an address as a name",
             "layers: [{type: generator, model: 'http://a/b'}]",
-            "no provider is known",
+            "unknown provider",
         ),
         (
             "A17 a key",

@@ -386,7 +386,7 @@ def test_c16_an_address_in_the_environment_is_named_and_not_followed(
     ended = desk.run(*SUBMIT)
 
     assert ended.status == 2
-    assert f"{variable} is not followed; give the model an api_base" in ended.err
+    assert f"{variable} is not supported; set api_base on the model" in ended.err
     assert (desk.provider.request_count, desk.json("cost", "rows-arch")["usd"]) == (sent, 0)
 
 

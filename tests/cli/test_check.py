@@ -272,7 +272,7 @@ def test_layers_are_shown_also_when_a_model_is_unknown_or_unpriced(
     assert "or pass --allow-unpriced" in priceless_.err
     assert "no price" not in allowed.err
     assert "error" not in priceless_.err + allowed.err
-    assert f"error: unknown.yaml:4: {where}: nobody/knows: no provider is known" in unknown.err
+    assert f"error: unknown.yaml:4: {where}: nobody/knows: unknown provider" in unknown.err
 
 
 def test_a_model_on_no_list_is_taken_without_a_price_and_all_of_them_are_named(
@@ -294,7 +294,7 @@ layers:
 
     assert (refused.status, allowed.status) == (2, 2)
     for ended in (refused, allowed):
-        assert "retired.yaml:5: layers[2][0].model: nobody/knows: no provider is known" in ended.err
+        assert "retired.yaml:5: layers[2][0].model: nobody/knows: unknown provider" in ended.err
         assert ended.err.count("error: ") == 1
 
 
@@ -307,8 +307,8 @@ def test_models_that_nobody_knows_are_told_each_with_its_line(terminal: Terminal
     ended = terminal.run("check", "arch.yaml")
 
     assert ended.status == 2
-    assert "error: arch.yaml:2: layers[0][0].model: a/b: no provider is known" in ended.err
-    assert "error: arch.yaml:3: layers[0][1].model: c/d: no provider is known" in ended.err
+    assert "error: arch.yaml:2: layers[0][0].model: a/b: unknown provider" in ended.err
+    assert "error: arch.yaml:3: layers[0][1].model: c/d: unknown provider" in ended.err
 
 
 def test_a_configuration_is_converted_to_a_file_that_means_the_same(terminal: Terminal) -> None:

@@ -242,7 +242,7 @@ def test_a_server_that_has_gone_is_replaced_at_the_next_call(tmp_path):
         gateway = LocalModelProvider(30, tmp_path)
         await gateway.complete(a_call(max_tokens=1), "attempt/1")
         os.kill(the_pid(tmp_path), signal.SIGKILL)
-        with pytest.raises(ProviderDownError, match="its server has gone"):
+        with pytest.raises(ProviderDownError, match="its server has exited"):
             await gateway.complete(a_call(), "attempt/2")
         reply = await gateway.complete(a_call(), "attempt/3")
         await gateway.close()
