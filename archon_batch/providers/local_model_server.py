@@ -54,7 +54,7 @@ class ServerAddress:
 
 
 class SharedModelServer:
-    """This process's use of the server of one model."""
+    """One process's use of the shared server of a model."""
 
     def __init__(self, model: str, weights: Path, directory: Path | None = None) -> None:
         self._model, self._weights = model, weights

@@ -1,4 +1,4 @@
-"""Where code that models wrote is run: without network, files, environment or trust."""
+"""Runs code that models wrote: without network, files, environment or trust."""
 
 from archon_batch.sandbox.runner import Sandbox, SandboxTest, SandboxTestResult
 from archon_batch.sandbox.self_test import AttackResult, run_attacks

@@ -1,6 +1,6 @@
-"""Programs that try what a sandbox must not let them.
+"""Programs that try what a sandbox must prevent.
 
-Each defines ``attack``, or ``use``, and returns ``"through"`` where it reached what it must not.
+Each defines ``attack``, or ``use``, and returns ``"through"`` if it succeeds.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from archon_batch.sandbox.resource_attacks import LIBC_PREAMBLE, RESOURCE_ATTACKS
 
-#: By what each tries.
+#: By the name of the attack.
 ATTACK_PROGRAMS: Mapping[str, str] = MappingProxyType(
     {
         "opens a socket": """\

@@ -1,4 +1,4 @@
-"""A box: one process of Python that reaches nothing but the pipes it is given, by bubblewrap."""
+"""Starts isolated Python processes by bubblewrap, which reach only the pipes they are given."""
 
 import json
 import os
@@ -19,20 +19,20 @@ from archon_batch.errors import SettingsError
 from archon_batch.sandbox.launch import MOUNT_POINT
 from archon_batch.sandbox.seccomp import seccomp_filter
 
-#: Who a box runs as when we are root: the number of processes of root cannot be bounded.
+#: User id of a sandbox when we are root: root's process count has no limit.
 _NOBODY = 65534
-#: Bytes and files of its /tmp, the only place where it can write.
+#: Bytes and files of its /tmp, the only writable folder.
 _TMP_BYTES, _TMP_FILES = 16 << 20, 256
-#: Seconds that the first box may take to start.
+#: Seconds for the first sandbox process to start.
 _START_SECONDS = 30.0
-#: What runs in a box, the module that it imports, whose text goes along, and what runs before.
+#: Files whose source is sent: the guest, the module that it imports, and what runs before bubblewrap.
 _GUEST_FILE, _RPC_MODULE, _LAUNCH_FILE = "guest.py", "archon_batch.sandbox.rpc", "launch.py"
 _INSTALL_HINT = "install bubblewrap 0.8 or newer (apt-get install bubblewrap)"
 
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """How a box is made here; each one that is started is a fresh one."""
+    """The command that starts a sandbox process on this machine; each process is a fresh sandbox."""
 
     command: tuple[str, ...]
     bwrap: str
@@ -48,88 +48,83 @@ class Bubblewrap:
         stdout: int = subprocess.DEVNULL,
         stderr: int = subprocess.DEVNULL,
     ) -> Iterator["subprocess.Popen[bytes]"]:
-        """A box that is told what to be; nothing of it is left afterwards.
+        """Run a guest process; it is killed on exit from the context.
 
         Args:
-            kind: a function of ``guest.py``, and ``arguments`` what it is called with.
-            arguments: see there.
-            pipes: files that stay open in it.
-            stdin_data: what it reads from its standard input, or from /dev/stdin.
-            stdout: a file, or ``PIPE``.
+            kind: ``program``, ``tests`` or ``script``: see ``guest.main``.
+            arguments: of the guest function of that kind.
+            pipes: file descriptors that stay open in the guest.
+            stdin_data: content of its standard input and of /dev/stdin.
+            stdout: a file descriptor, or ``PIPE``.
             stderr: likewise.
         """
-        root = os.geteuid() == 0
+        is_root = os.geteuid() == 0
         job = _anonymous_file(json.dumps({"kind": kind, **arguments}).encode("ascii"))
-        stdin, again, rules = (
-            _anonymous_file(stdin_data),
-            _anonymous_file(stdin_data),
-            _anonymous_file(seccomp_filter() or b""),
-        )
+        stdin, dev_stdin = _anonymous_file(stdin_data), _anonymous_file(stdin_data)
+        seccomp = _anonymous_file(seccomp_filter() or b"")
+        options = ("--seccomp", seccomp, "--ro-bind-data", dev_stdin, "/dev/stdin")
         try:
-            process = subprocess.Popen(  # noqa: S603  (our own command, and no shell)
-                [
-                    *self._with_options("--seccomp", rules, "--ro-bind-data", again, "/dev/stdin"),
-                    str(job),
-                ],
+            process = subprocess.Popen(  # noqa: S603  (our own command, no shell)
+                [*self._with_options(*options), str(job)],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=(job, again, rules, *pipes),
-                # Whatever is in our environment is in the memory of the box's first process.
+                pass_fds=(job, dev_stdin, seccomp, *pipes),
+                # bubblewrap's memory, which the guest may see, would contain our environment.
                 env={},
                 cwd="/",
                 start_new_session=True,
-                user=_NOBODY if root else None,
-                group=_NOBODY if root else None,
-                extra_groups=() if root else None,
+                user=_NOBODY if is_root else None,
+                group=_NOBODY if is_root else None,
+                extra_groups=() if is_root else None,
             )
         finally:
-            for file in (job, stdin, again, rules):
+            for file in (job, stdin, dev_stdin, seccomp):
                 os.close(file)
         with process:
             try:
                 yield process
             finally:
-                # The box's first process dies with bubblewrap, since seccomp does not let it out of
-                # that, and everyone in the box with that one.
+                # The first guest process dies with bubblewrap (seccomp forbids it to change that),
+                # and all other guest processes die with the first.
                 process.send_signal(signal.SIGKILL)
 
     def _with_options(self, *options: str | int) -> list[str]:
-        """The command with more options for bubblewrap."""
+        """The command with additional bubblewrap options."""
         bwrap = self.command.index(self.bwrap) + 1
         return [*self.command[:bwrap], *map(str, options), *self.command[bwrap:]]
 
 
 @cache
 def detect_bubblewrap() -> Bubblewrap:
-    """How boxes are made on this machine, after one has been tried.
+    """The command that works on this machine, found by trial.
 
     Raises:
-        SettingsError: none can be made here; it says what would help.
+        SettingsError: no sandbox is possible here; the message says what would help.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SettingsError("sandbox", f"there is no bwrap; {_INSTALL_HINT}")
     if seccomp_filter() is None:
-        raise SettingsError("sandbox", "no system calls are known for this kind of machine")
-    why = "no Python that it could run is readable for everyone; install python3"
+        raise SettingsError("sandbox", "the system calls of this processor type are unknown")
+    why = "no Python is readable for all users; install python3"
     for python, has_tmp in product(_pythons(), (True, False)):
-        box = Bubblewrap(_command(bwrap, python, has_tmp=has_tmp), bwrap)
-        failed = _startup_failure(box)
-        if failed is None:
-            return box
-        why = failed or why
-    raise SettingsError("sandbox", f"no box can be made: {why}; see docs/sandbox.md")
+        bubblewrap = Bubblewrap(_command(bwrap, python, has_tmp=has_tmp), bwrap)
+        failure = _startup_failure(bubblewrap)
+        if failure is None:
+            return bubblewrap
+        why = failure or why
+    raise SettingsError("sandbox", f"no sandbox can be started: {why}; see docs/sandbox.md")
 
 
 def _startup_failure(bubblewrap: Bubblewrap) -> str | None:
-    """None when a box runs a program; else what bubblewrap said, which may be nothing."""
+    """None if a guest runs a program; else bubblewrap's message, which may be empty."""
     pipe = subprocess.PIPE
-    with open(os.devnull, "wb") as begun:  # noqa: PTH123
-        program = {"programs": ["print(6 * 7)"], "begun": begun.fileno()}
+    with open(os.devnull, "wb") as started:  # noqa: PTH123
+        program = {"programs": ["print(6 * 7)"], "started": started.fileno()}
         try:
             with bubblewrap.start(
-                "script", program, pipes=(begun.fileno(),), stdout=pipe, stderr=pipe
+                "script", program, pipes=(started.fileno(),), stdout=pipe, stderr=pipe
             ) as process:
                 out, err = process.communicate(timeout=_START_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:
@@ -140,7 +135,7 @@ def _startup_failure(bubblewrap: Bubblewrap) -> str | None:
 
 
 def _pythons() -> Iterator[Path]:
-    """Interpreters that may be used: the one that runs this, and the system's."""
+    """Interpreters to try: the one that runs this process, and the system's."""
     own = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
     for python in (own, Path("/usr/bin/python3")):
         if python.is_file():
@@ -148,7 +143,7 @@ def _pythons() -> Iterator[Path]:
 
 
 def _command(bwrap: str, python: Path, *, has_tmp: bool) -> tuple[str, ...]:
-    """What starts a box. Where a file system cannot be made for it, it has nothing to write to."""
+    """The command of a guest; without ``has_tmp`` it has no writable folder."""
     lib = python.parent.parent / "lib"
     options = f"size={_TMP_BYTES},nr_inodes={_TMP_FILES},mode=0700"
     return (
@@ -156,18 +151,18 @@ def _command(bwrap: str, python: Path, *, has_tmp: bool) -> tuple[str, ...]:
         bwrap,
         *("--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-net"),
         *("--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"),
-        # Its first process is the one that sets limits for itself: so nobody is without. It is told
-        # what to do once it has, and there is no /proc by which one could write into another.
+        # The guest is process 1 and sets its own limits before it reads its job, so every process
+        # has them. There is no /proc, by which one process could write into another.
         "--as-pid-1",
         *("--clearenv", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)),
-        *("--hostname", "box"),
-        # Libraries and the one program; neither a shell nor anything in /etc, /home or /root.
+        *("--hostname", "sandbox"),
+        # Libraries and Python; neither a shell nor any file of /etc, /home or /root.
         *(word for folder in ("lib", "lib64") for word in _library_options(folder)),
         *("--ro-bind", str(lib), str(lib), "--ro-bind", str(python), str(python)),
         *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
-        # Of /dev/zero one could map memory that no limit counts; nor are there terminals.
+        # No /dev/zero, which maps memory that no limit counts; and no terminals.
         *(word for name in ("null", "random", "urandom") for word in _device_options(name)),
-        *(("--bind", MOUNT_POINT, "/tmp") if has_tmp else ("--dir", "/tmp")),  # noqa: S108  (its own)
+        *(("--bind", MOUNT_POINT, "/tmp") if has_tmp else ("--dir", "/tmp")),  # noqa: S108  (the guest's own)
         *("--chdir", "/tmp", "--remount-ro", "/"),  # noqa: S108
         *("--setenv", "PYTHONHASHSEED", "0", "--"),
         *(str(python), "-sSB", "-c", _guest_program()),
@@ -199,7 +194,7 @@ def _library_options(folder: str) -> Iterator[str]:
 
 
 def _anonymous_file(content: bytes) -> int:
-    """A file without a name that can only be read."""
+    """A read-only descriptor of an unnamed file."""
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()

@@ -1,9 +1,9 @@
-"""Wrong programs that try to pass the test of a right one."""
+"""Wrong programs that try to pass the tests of a correct one."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-#: What a program's own end of the pipe is, for those that speak past it.
+#: Start of the programs that send RPC messages of their own.
 _RPC_PREAMBLE = """\
 import gc, sys
 def peer():
@@ -13,7 +13,7 @@ def asked(*values):
     return peer().receive()
 """
 
-#: Programs that are to add two numbers, by how they would pass without.
+#: Programs that should add two numbers but do not, by their trick.
 FORGED_VERDICTS: Mapping[str, str] = MappingProxyType(
     {
         "ends with success": """\
@@ -138,7 +138,7 @@ def add(a, b):
     }
 )
 
-#: Wrong programs, each with a test that it would pass.
+#: Wrong programs, each with a test that it would pass in the same process.
 TEST_TRICKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "raises what ends the loop of its test": (

@@ -1,8 +1,8 @@
-"""What Python runs inside a box: its text is sent there with that of rpc.py, and nothing else.
+"""Runs inside a sandbox process, which gets the source of this file and of rpc.py, and no more.
 
-One box holds a program, another its tests, which call the program over a pipe: so a test compares
-values, and never an object that the program has made. A third kind of box runs a program as a
-script, and the host reads what it prints.
+One process runs a program, and another its tests, which call the program by RPC over pipes: so a
+test compares plain values, and never an object of the program. A third kind of process runs a
+program as a script, and the host reads its output.
 """
 
 import ast
@@ -26,15 +26,15 @@ from archon_batch.sandbox.rpc import (
 )
 
 _MEGA = 1 << 20
-#: What one process may have, and with it each that it starts. Of the processor it is the most that
-#: all tests of a program may take of the clock, which the host watches.
+#: Limits of a process and its children. The CPU limit equals the total wall-clock limit of all tests
+#: of a program, which the host enforces.
 _LIMITS = {
     resource.RLIMIT_AS: 512 * _MEGA,
     resource.RLIMIT_CPU: 120,
     resource.RLIMIT_FSIZE: 16 * _MEGA,
     resource.RLIMIT_NOFILE: 64,
     resource.RLIMIT_NPROC: 8,
-    # 0 does not keep a kernel from handing a core to a program of the machine; 1 does.
+    # With 0 the kernel may still pipe a core dump to a program of the host; not with 1.
     resource.RLIMIT_CORE: 1,
     resource.RLIMIT_MEMLOCK: 0,
     resource.RLIMIT_MSGQUEUE: 0,
@@ -45,7 +45,7 @@ _LIMITS = {
 
 
 def serve_program(programs: list[str], read: int, write: int) -> None:
-    """Be the program: load the first text that is Python, and do what the tests ask."""
+    """Load the program, the first valid source, and serve requests of the tests."""
     peer = RpcPeer(
         read, write, allowed_operations=frozenset(OPERATIONS), allowed_names=BUILTIN_NAMES
     )
@@ -53,7 +53,7 @@ def serve_program(programs: list[str], read: int, write: int) -> None:
     module = types.ModuleType("program")
     sys.modules["program"] = module
     try:
-        exec(_load_program(programs), module.__dict__)  # noqa: S102  (it is what a box is for)
+        exec(_load_program(programs), module.__dict__)  # noqa: S102  (the purpose of a sandbox)
         names = {str(name): value for name, value in vars(module).items()}
         peer.exported.update(names)
         peer.send(["value", list(names)])
@@ -65,26 +65,29 @@ def serve_program(programs: list[str], read: int, write: int) -> None:
 
 
 def run_tests(tests: list[dict[str, Any]], first: int, read: int, write: int) -> None:
-    """Be the tests, from number ``first`` on: a line of JSON tells of each, and one goes before."""
+    """Run the tests from number ``first`` on, with a JSON line for each, after two start lines."""
     report = os.fdopen(os.dup(1), "w", encoding="ascii")
     _silence_stdio()
     peer = RpcPeer(read, write, allowed_operations=frozenset({"call"}), allowed_names=frozenset())
-    failed, defined = "", set[str]()
-    for word in ("begun", "loaded"):
-        if not failed:
+    failure, program_names = "", set[str]()
+    for stage in ("started", "loaded"):
+        if not failure:
             try:
-                defined = set(map(str, peer.wait_for_reply()))
-            except Exception as error:  # noqa: BLE001  (whatever a program may have sent)
-                failed = describe_error(error)
-        print(json.dumps([word, ""]), file=report, flush=True)
-    for each in tests[first:]:
-        outcome = ("failed", failed[:MAX_REASON]) if failed else _run_test(peer, each, defined)
-        if outcome[0] == "passed" and peer.is_lost:
-            # A test that forgives every error does not forgive that nobody answers.
-            outcome = ("failed", "the program has ended")
-        print(json.dumps(outcome), file=report, flush=True)
-        if peer.is_lost and not failed:
-            # The host makes another pair of boxes for the tests that are left.
+                program_names = set(map(str, peer.wait_for_reply()))
+            except Exception as error:  # noqa: BLE001  (the program may send anything)
+                failure = describe_error(error)
+        print(json.dumps([stage, ""]), file=report, flush=True)
+    for test in tests[first:]:
+        if failure:
+            result = ("failed", failure[:MAX_REASON])
+        else:
+            result = _run_test(peer, test, program_names)
+        if result[0] == "passed" and peer.is_lost:
+            # The test swallows all errors, but the program has exited.
+            result = ("failed", "the program has ended")
+        print(json.dumps(result), file=report, flush=True)
+        if peer.is_lost and not failure:
+            # The host starts another pair of processes for the remaining tests.
             return
 
 
@@ -93,34 +96,34 @@ def _run_test(peer: RpcPeer, test: dict[str, Any], program_names: set[str]) -> t
         codes = [compile(test[part], "test", "exec") for part in ("setup", "code")]
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         return "broken", describe_error(error)
-    space: dict[str, Any] = {"__name__": "test"}
+    namespace: dict[str, Any] = {"__name__": "test"}
     loaded, stored = _global_names(codes)
     if test["names"] is None:
-        ours = set(dir(builtins)) | sys.stdlib_module_names
-        wanted = loaded - stored - ours
-        if not wanted:
-            # What Python has is the program's only in a test that names nothing else of it, and then
-            # the innermost of them alone: a program must not pass by an abs() of its own.
-            wanted = _innermost(test["code"], (loaded - stored) & program_names)
-        far = {name: RemoteProxy(peer, name) for name in wanted}
+        python_names = set(dir(builtins)) | sys.stdlib_module_names
+        tested = loaded - stored - python_names
+        if not tested:
+            # Only if the test names nothing else of the program, take one name that Python defines
+            # too, the innermost: a program must not pass by an abs() of its own.
+            tested = _innermost(test["code"], (loaded - stored) & program_names)
+        proxies = {name: RemoteProxy(peer, name) for name in tested}
     else:
-        far = {here: RemoteProxy(peer, there) for here, there in test["names"]}
-    peer.start_test(frozenset(loaded - stored - set(far)))
+        proxies = {name: RemoteProxy(peer, remote) for name, remote in test["names"]}
+    peer.start_test(frozenset(loaded - stored - set(proxies)))
     try:
-        for name in (loaded & sys.stdlib_module_names) - stored - set(far):
-            space[name] = __import__(name)
-        space.update(far)
-        exec(codes[0], space)  # noqa: S102
-        # A prompt has the head of the very function that is tested.
-        space.update(far)
-        exec(codes[1], space)  # noqa: S102
+        for name in (loaded & sys.stdlib_module_names) - stored - set(proxies):
+            namespace[name] = __import__(name)
+        namespace.update(proxies)
+        exec(codes[0], namespace)  # noqa: S102
+        # Again, since the setup may define the tested function: a prompt has its head.
+        namespace.update(proxies)
+        exec(codes[1], namespace)  # noqa: S102
     except BaseException as error:  # noqa: BLE001
         return "failed", describe_error(error)
     return "passed", ""
 
 
 def _innermost(code: str, names: set[str]) -> set[str]:
-    """Of these names the one that is called first, if any is; else all."""
+    """The name that is called first, if any is; else all names."""
     if len(names) < 2:  # noqa: PLR2004
         return names
     called = [
@@ -128,44 +131,44 @@ def _innermost(code: str, names: set[str]) -> set[str]:
         for call in ast.walk(ast.parse(code))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names
     ]
-    # The walk goes from the outside in.
+    # ast.walk goes from the outside in.
     return {called[-1]} if called else names
 
 
 def _global_names(codes: list[types.CodeType]) -> tuple[set[str], set[str]]:
-    """The names that code looks up outside its functions, and those that it binds there."""
-    loaded, stored, left = set(), set(), list(codes)
-    while left:
-        code = left.pop()
-        left += [part for part in code.co_consts if isinstance(part, types.CodeType)]
-        for step in dis.get_instructions(code):
-            if step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
-                loaded.add(str(step.argval))
-            elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
-                stored.add(str(step.argval))
+    """The global names that the code loads, and those that it stores."""
+    loaded, stored, pending = set(), set(), list(codes)
+    while pending:
+        code = pending.pop()
+        pending += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+                loaded.add(str(instruction.argval))
+            elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
+                stored.add(str(instruction.argval))
     return loaded, stored
 
 
-def run_script(programs: list[str], begun: int) -> None:
-    """Be a program that reads what it is given and prints; the host is told when it begins."""
+def run_script(programs: list[str], started: int) -> None:
+    """Run a program as a script; a byte on the descriptor ``started`` signals the start to the host."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    os.write(begun, b"\n")
-    os.close(begun)
+    os.write(started, b"\n")
+    os.close(started)
     exec(_load_program(programs), {"__name__": "__main__"})  # noqa: S102
 
 
 def _load_program(programs: list[str]) -> types.CodeType:
-    """The code of the first text that is Python, with what a box lacks for it."""
+    """Compile the first valid source; replace what asyncio lacks in a sandbox."""
     if any("asyncio" in program for program in programs):
         _replace_socketpair()
     return _compile_program(programs)
 
 
 def _replace_socketpair() -> None:
-    """Wake the loop of asyncio, which takes a pair of sockets for it, by a pipe: there are none."""
-    import socket  # noqa: PLC0415  (few programs want it)
+    """Give asyncio a pipe in place of the socket pair that wakes its loop: sockets are denied."""
+    import socket  # noqa: PLC0415  (few programs need it)
 
-    class End:
+    class PipeEnd:
         def __init__(self, file: int) -> None:
             self._file = file
 
@@ -175,8 +178,8 @@ def _replace_socketpair() -> None:
         def setblocking(self, blocks: bool) -> None:
             os.set_blocking(self._file, blocks)
 
-        def recv(self, most: int) -> bytes:
-            return os.read(self._file, most)
+        def recv(self, size: int) -> bytes:
+            return os.read(self._file, size)
 
         def send(self, data: bytes) -> int:
             return os.write(self._file, data)
@@ -184,7 +187,7 @@ def _replace_socketpair() -> None:
         def close(self) -> None:
             os.close(self._file)
 
-    socket.__dict__["socketpair"] = lambda: tuple(map(End, os.pipe()))
+    socket.__dict__["socketpair"] = lambda: tuple(map(PipeEnd, os.pipe()))
 
 
 def _compile_program(programs: list[str]) -> types.CodeType:
@@ -202,19 +205,19 @@ def _silence_stdio() -> None:
 
 
 def main(job_fd: int) -> None:
-    for limit, wanted in _LIMITS.items():
-        _, most = resource.getrlimit(limit)
-        bound = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    for limit, value in _LIMITS.items():
+        _, maximum = resource.getrlimit(limit)
+        bound = value if maximum == resource.RLIM_INFINITY else min(value, maximum)
         resource.setrlimit(limit, (bound, bound))
     with os.fdopen(job_fd, "rb") as file:
-        told = json.loads(file.read())
-    match told.pop("kind"):
-        case "hold":
-            serve_program(**told)
-        case "test":
-            run_tests(**told)
+        job = json.loads(file.read())
+    match job.pop("kind"):
+        case "program":
+            serve_program(**job)
+        case "tests":
+            run_tests(**job)
         case "script":
-            run_script(**told)
+            run_script(**job)
 
 
 if __name__ == "__main__":

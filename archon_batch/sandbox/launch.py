@@ -1,8 +1,8 @@
-"""What Python runs before bubblewrap: it makes a file system for the box's /tmp, and becomes bubblewrap.
+"""Runs before bubblewrap: mounts a file system for the guest's /tmp, then becomes bubblewrap.
 
-bubblewrap bounds the bytes of a tmpfs, and not its inodes, each of which is a kilobyte of the
-kernel's memory. Its text is sent, as that of guest.py is. It runs with no more rights than the
-command that starts it, in a namespace of its own, where no program has been yet.
+bubblewrap limits the bytes of a tmpfs, but not its inodes, each of which takes a kilobyte of kernel
+memory. The source of this file is sent, like guest.py. It runs with the rights of its caller, in a
+new namespace before any guest program.
 """
 
 import ctypes
@@ -11,8 +11,8 @@ import sys
 
 _NEWNS, _NEWUSER = 0x0002_0000, 0x1000_0000
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
-#: Where the file system is until bubblewrap binds it: a folder that every machine has, in which
-#: neither a Python nor bubblewrap lies.
+#: Mount point until bubblewrap binds the file system to /tmp: a folder of every machine that holds
+#: neither Python nor bubblewrap.
 MOUNT_POINT = "/sys"
 
 
@@ -25,17 +25,17 @@ def main(options: str, command: list[str]) -> None:
         ("uid_map", f"{user} {user} 1"),
         ("gid_map", f"{group} {group} 1"),
     ):
-        with open(f"/proc/self/{file}", "w", encoding="ascii") as told:  # noqa: PTH123
-            told.write(text)
+        with open(f"/proc/self/{file}", "w", encoding="ascii") as map_file:  # noqa: PTH123
+            map_file.write(text)
     flags = _NOSUID | _NODEV | _NOEXEC
-    made = libc.mount(b"tmpfs", MOUNT_POINT.encode(), b"tmpfs", flags, options.encode())
-    _check("mount", made)
+    result = libc.mount(b"tmpfs", MOUNT_POINT.encode(), b"tmpfs", flags, options.encode())
+    _check("mount", result)
     os.execv(command[0], command)  # noqa: S606  (no shell)
 
 
-def _check(what: str, result: int) -> None:
+def _check(operation: str, result: int) -> None:
     if result:
-        sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
+        sys.exit(f"{operation}: {os.strerror(ctypes.get_errno())}")
 
 
 if __name__ == "__main__":

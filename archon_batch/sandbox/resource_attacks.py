@@ -1,15 +1,16 @@
-"""Programs that try to take what no limit of a process counts, or that outlives them."""
+"""Programs that try to take resources which no process limit counts, or which outlive them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-#: Each defines ``attack``, which returns ``"through"`` where it had what it must not have.
+#: Start of the programs that call the C library.
 LIBC_PREAMBLE = """\
 import ctypes, os, platform
 libc = ctypes.CDLL(None, use_errno=True)
 here = platform.machine() == "x86_64"
 """
 
+#: By the name of the attack. Each defines ``attack``, which returns ``"through"`` if it succeeds.
 RESOURCE_ATTACKS: Mapping[str, str] = MappingProxyType(
     {
         "takes memory between processes": LIBC_PREAMBLE

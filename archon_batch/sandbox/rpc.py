@@ -1,7 +1,8 @@
-"""The one end of the pipe between two boxes, on which only plain values go.
+"""RPC over pipes between two sandbox processes; only plain values are copied.
 
-Its text is sent into the boxes, so it imports nothing of ours. What a program's box sends may be
-anything, whatever this file would have sent in its place: what is read of it must be harmless.
+The source of this file is sent into the sandbox, so it imports nothing of this package. A program's
+process is untrusted and may send any message, not only those of this file: to decode a message must
+be harmless.
 """
 
 import builtins
@@ -11,9 +12,9 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-#: Bytes of one message, and characters of a reason.
+#: Bytes of one message, and characters of a failure reason.
 _MAX_MESSAGE, MAX_REASON = 8 << 20, 200
-#: What Python itself names, by which a test may hand it to a program.
+#: Python's builtins, which a test may pass to a program by name.
 _BUILTINS = {
     name: thing
     for name, thing in vars(builtins).items()
@@ -21,7 +22,7 @@ _BUILTINS = {
 }
 BUILTIN_NAMES = frozenset(_BUILTINS)
 _BUILTIN_NAMES_BY_ID = {id(thing): name for name, thing in _BUILTINS.items()}
-#: What a program may hand to a test that names it: classes of plain values, and errors.
+#: What a program may pass to a test that uses the name: plain types, and exceptions.
 _PLAIN_TYPES = frozenset(
     {"bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple", "set"}
     | {"frozenset", "dict", "range"}
@@ -31,14 +32,14 @@ _ERROR_TYPES = {
     for name, thing in _BUILTINS.items()
     if isinstance(thing, type) and issubclass(thing, Exception)
 }
-#: Whole numbers that are exact in any reader of JSON.
+#: Bound of the integers that every JSON parser keeps exact.
 _MAX_EXACT_INT = 1 << 53
-#: What Python reads of an object besides what is asked of it; the others are never asked for.
+#: Special attributes that may be read from a remote object.
 _READABLE_DUNDERS = frozenset({"__name__", "__doc__", "__annotations__"})
 
 
 class RaisedError(Exception):
-    """What a program has raised, where the test does not name its class."""
+    """An exception of the program whose class the test does not name."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(why)
@@ -46,13 +47,13 @@ class RaisedError(Exception):
 
 
 class RpcPeer:
-    """One end of the pipe between the boxes.
+    """One of the two ends of the connection.
 
     Args:
-        read: the file that the other end writes to.
-        write: the file that the other end reads.
-        serves: what the other end may have done here.
-        takes: of what Python names, all that it may hand over.
+        read: the descriptor that the other end writes to.
+        write: the descriptor that the other end reads.
+        allowed_operations: what the other end may request.
+        allowed_names: the builtins that the other end may pass.
     """
 
     def __init__(
@@ -67,56 +68,56 @@ class RpcPeer:
         self._out = os.fdopen(write, "wb")
         self._allowed_operations, self._allowed_names = allowed_operations, allowed_names
         self._count = 0
-        #: Whether the other end has ended, or says what cannot be followed.
+        #: Whether the other end has exited, or broke the protocol.
         self.is_lost = False
-        #: What the other end may name; it never has it.
+        #: Objects that the other end may refer to by name or number.
         self.exported: dict[int | str, Any] = {}
 
     def start_test(self, names: frozenset[str]) -> None:
-        """Begin a test that looks up these names: what an earlier one has lent is out of reach."""
+        """Start a test that uses these global names; objects of earlier tests become unreachable."""
         self.exported.clear()
         self._allowed_names = names & (_PLAIN_TYPES | _ERROR_TYPES.keys())
 
     def request(self, operation: str, *values: object, **named: object) -> Any:  # noqa: ANN401
-        """Have the other end do something with the first value, which is its own."""
+        """Request an operation on the first value, which belongs to the other end."""
         self.send([operation, [self._encode(v) for v in values], self._encode(named)])
         return self.wait_for_reply()
 
     def wait_for_reply(self) -> Any:  # noqa: ANN401
-        """What the other end answers; it is served meanwhile, since it may call back.
+        """The result of a request; requests that the other end makes meanwhile are served.
 
         Raises:
-            EOFError: it is lost.
-            Exception: what it has raised, see ``_error``.
+            EOFError: the connection is lost.
+            Exception: the operation failed, see ``_make_error``.
         """
         while True:
             match self.receive():
-                case ["value", packed]:
+                case ["value", encoded]:
                     try:
-                        return self._decode(packed)
-                    except Exception as error:  # noqa: BLE001  (whatever was sent)
+                        return self._decode(encoded)
+                    except Exception as error:  # noqa: BLE001  (the other end may send anything)
                         raise RaisedError(
-                            "its value cannot be read", describe_error(error)
+                            "its value cannot be decoded", describe_error(error)
                         ) from None
                 case ["raised", str(name), str(why)]:
                     raise self._make_error(name, why)
-                case [str(what), list(values), named]:
-                    self.handle_request(what, values, named)
+                case [str(operation), list(values), named]:
+                    self.handle_request(operation, values, named)
                 case _:
                     raise self._protocol_error()
 
     def handle_request(self, operation: str, values: list[Any], named: Any) -> None:  # noqa: ANN401
         try:
             if operation not in self._allowed_operations:
-                raise TypeError(f"a program may not {operation} what a test hands to it")  # noqa: TRY301
-            (of, *given) = values
-            if not (isinstance(of, dict) and of.keys() == {"yours"}):
-                # Nothing that both ends have: it would be called for whoever asks.
-                raise TypeError("it is not of this end")  # noqa: TRY301
-            given = [self._decode(value) for value in (of, *given)]
-            done = OPERATIONS[operation](*given, **self._decode(named))
-            self.send(["value", self._encode(done)])
-        except BaseException as error:  # noqa: BLE001  (whatever it throws, the other end is told)
+                raise TypeError(f"a program may not {operation} an object of a test")  # noqa: TRY301
+            (target, *arguments) = values
+            if not (isinstance(target, dict) and target.keys() == {"yours"}):
+                # Reject builtins, which both ends have: one could be called on behalf of the other end.
+                raise TypeError("the object is not of this end")  # noqa: TRY301
+            decoded = [self._decode(value) for value in (target, *arguments)]
+            result = OPERATIONS[operation](*decoded, **self._decode(named))
+            self.send(["value", self._encode(result)])
+        except BaseException as error:  # noqa: BLE001  (every error is sent to the other end)
             self.send(["raised", *error_name_and_message(error)])
 
     def send(self, message: object) -> None:
@@ -135,25 +136,25 @@ class RpcPeer:
 
     def _protocol_error(self) -> EOFError:
         self.is_lost = True
-        return EOFError("what the program says cannot be read")
+        return EOFError("the program broke the protocol")
 
     def _make_error(self, name: str, why: str) -> Exception:
-        """An error of that class where it, or one that it is a kind of, may come: a test wants it.
+        """An exception of the named class, if the test names that class or one of its bases.
 
-        Any other class could end a loop of the test (StopIteration), or be taken for its own.
+        Any other class could end a loop of the test (StopIteration), or look like its own failure.
         """
-        kind = _ERROR_TYPES.get(name)
-        if kind is not None and any(
-            base.__name__ in self._allowed_names for base in kind.__mro__[:-3]
+        error_type = _ERROR_TYPES.get(name)
+        if error_type is not None and any(
+            base.__name__ in self._allowed_names for base in error_type.__mro__[:-3]
         ):
             try:
-                return kind(why)
+                return error_type(why)
             except TypeError:
-                pass  # some want more than a text
+                pass  # some need more arguments
         return RaisedError(name, why)
 
     def _encode(self, value: Any) -> Any:  # noqa: ANN401, C901, PLR0912
-        """The value as JSON; what is no plain value stays here and is named."""
+        """The value as JSON; an object that is no plain value is exported under a number."""
         if isinstance(value, RemoteProxy):
             return {"yours": object.__getattribute__(value, "_name")}
         match value:
@@ -181,7 +182,7 @@ class RpcPeer:
             case dict():
                 return {"dict": [[self._encode(k), self._encode(v)] for k, v in dict.items(value)]}
         name = _BUILTIN_NAMES_BY_ID.get(id(value))
-        # A program's own box has a function that a test must not have.
+        # A program may have replaced a function; a test uses its own.
         if name is not None and (isinstance(value, type) or "get" not in self._allowed_operations):
             return {"python": name}
         self._count += 1
@@ -194,25 +195,25 @@ class RpcPeer:
         if not isinstance(encoded, dict):
             return encoded
         match encoded:
-            case {"int": str(held)}:
-                return int(held, 16)
-            case {"float": str(held)}:
-                return float.fromhex(held)
+            case {"int": str(content)}:
+                return int(content, 16)
+            case {"float": str(content)}:
+                return float.fromhex(content)
             case {"complex": [str(real), str(imaginary)]}:
                 return complex(float.fromhex(real), float.fromhex(imaginary))
-            case {"bytes": str(held)}:
-                return bytes.fromhex(held)
-            case {"tuple": list(held)}:
-                return tuple(self._decode(held))
-            case {"set": list(held)}:
-                return set(self._decode(held))
-            case {"frozenset": list(held)}:
-                return frozenset(self._decode(held))
-            case {"dict": list(held)}:
-                return {self._decode(key): self._decode(value) for key, value in held}
+            case {"bytes": str(content)}:
+                return bytes.fromhex(content)
+            case {"tuple": list(content)}:
+                return tuple(self._decode(content))
+            case {"set": list(content)}:
+                return set(self._decode(content))
+            case {"frozenset": list(content)}:
+                return frozenset(self._decode(content))
+            case {"dict": list(content)}:
+                return {self._decode(key): self._decode(value) for key, value in content}
             case {"python": str(name)}:
                 if name not in self._allowed_names:
-                    raise TypeError(f"{name} is not handed over: the test does not name it")
+                    raise TypeError(f"{name} is not allowed: the test does not name it")
                 return _BUILTINS[name]
             case {"yours": int() | str() as name}:
                 if name not in self.exported:
@@ -220,11 +221,11 @@ class RpcPeer:
                 return self.exported[name]
             case {"mine": int(name)}:
                 return RemoteProxy(self, name)
-        raise ValueError("no value")
+        raise ValueError("no encoded value")
 
 
 class RemoteProxy:
-    """What stays in the other box: it can be used from here, and equals nothing here."""
+    """A proxy for an object in the other process; it equals nothing but itself."""
 
     def __init__(self, peer: RpcPeer, name: int | str) -> None:
         object.__setattr__(self, "_peer", peer)
@@ -259,15 +260,15 @@ def _request(proxy: RemoteProxy, operation: str, *values: object, **named: objec
     try:
         return peer.request(operation, proxy, *values, **named)
     except RaisedError as error:
-        kind = {"AttributeError": AttributeError, "TypeError": TypeError}.get(error.name)
-        if operation == "call" or kind is None:
+        error_type = {"AttributeError": AttributeError, "TypeError": TypeError}.get(error.name)
+        if operation == "call" or error_type is None:
             raise
-        # Python looks whether an object has what it needs.
-        raise kind(str(error)) from None
+        # Python's protocols catch these two to test what an object supports.
+        raise error_type(str(error)) from None
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "call": lambda of, /, *values, **named: of(*values, **named),
+    "call": lambda target, /, *values, **named: target(*values, **named),
     "get": getattr,
     "set": setattr,
     "item": operator.getitem,
@@ -284,5 +285,5 @@ def error_name_and_message(error: BaseException) -> tuple[str, str]:
     name = error.name if isinstance(error, RaisedError) else str(type(error).__name__)
     try:
         return name, str(error)[:MAX_REASON]
-    except Exception:  # noqa: BLE001  (a program's own error may break when it is told)
+    except Exception:  # noqa: BLE001  (the error's own __str__ may fail)
         return name, ""

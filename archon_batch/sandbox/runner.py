@@ -1,4 +1,4 @@
-"""A program on trial: run in a box of its own, and judged outside of it."""
+"""Runs a program and its tests in separate sandbox processes, and reads the results outside."""
 
 import json
 import os
@@ -12,26 +12,26 @@ from typing import IO, Literal, TypeAlias
 
 from archon_batch.sandbox.bubblewrap import detect_bubblewrap
 
-#: Seconds of the clock for one test, for all tests of one program, and for a box to start, which on a
-#: busy machine is no fault of the program.
+#: Wall-clock seconds for one test, for all tests of a program, and for a sandbox process to start,
+#: which a busy machine may delay.
 TEST_SECONDS, TOTAL_SECONDS, _START_SECONDS = 3.0, 120.0, 30.0
-#: Bytes of a report that are read, and of a script's output beyond what is right.
+#: Bytes of one result, and of a script's output beyond the expected length.
 _MAX_REPORT, _EXTRA_OUTPUT = 4096, 65_536
-TIMED_OUT = "its time is up"
-#: What a report says before its first test: its boxes have begun, the program is loaded.
-_START_LINES = ("begun", "loaded")
+TIMED_OUT = "timed out"
+#: Lines of a report before its first result: both processes have started; the program is loaded.
+_START_LINES = 2
 
-#: ``broken`` is the fault of the test, which is no Python.
+#: ``broken``: the test is no valid Python.
 SandboxVerdict: TypeAlias = Literal["passed", "failed", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxTest:
     code: str
-    #: Code that goes before, in the test's own box.
+    #: Code that runs before, in the sandbox of the test.
     setup: str = ""
-    #: Names in the test, each with the program's name that it means; None is every name that neither
-    #: the test nor Python has.
+    #: Names in the test with the program's name for each; None is every name that neither the test
+    #: nor Python defines.
     names: tuple[tuple[str, str], ...] | None = None
 
 
@@ -42,10 +42,10 @@ class SandboxTestResult:
 
 
 class Sandbox:
-    """Runs what models wrote.
+    """Runs code that models wrote.
 
     Raises:
-        SettingsError: no sandbox can be had on this machine; it says what would help.
+        SettingsError: no sandbox is possible on this machine; the message says what would help.
     """
 
     def __init__(self, seconds: float = TEST_SECONDS, total_seconds: float = TOTAL_SECONDS) -> None:
@@ -55,145 +55,145 @@ class Sandbox:
     def run_tests(
         self, programs: Sequence[str], tests: Sequence[SandboxTest]
     ) -> Generator[SandboxTestResult, None, None]:
-        """How each test ends, one after the other; whoever has seen enough may stop.
+        """The result of each test in order; the caller may stop early.
 
-        A program that is late once fails the tests that are left, too: it would be late again.
+        After one timeout the remaining tests fail too: the program would time out again.
 
         Args:
-            programs: texts of which the first that is Python is the program.
-            tests: each is run in a namespace of its own.
+            programs: candidate sources; the first that is valid Python is the program.
+            tests: each runs in its own namespace.
         """
-        done, until = 0, time.monotonic() + self._total_seconds
-        is_late = False
+        done, deadline = 0, time.monotonic() + self._total_seconds
+        has_timed_out = False
         while done < len(tests):
-            if is_late or time.monotonic() >= until:
+            if has_timed_out or time.monotonic() >= deadline:
                 yield from [SandboxTestResult("failed", TIMED_OUT)] * (len(tests) - done)
                 return
             with self._start_pair(programs, tests, done) as report:
-                for outcome in self._read_results(report, len(tests) - done, until):
+                for result in self._read_results(report, len(tests) - done, deadline):
                     done += 1
-                    yield outcome
-                is_late = report.why == TIMED_OUT
+                    yield result
+                has_timed_out = report.why == TIMED_OUT
 
     def check_output(
         self, programs: Sequence[str], stdin_text: str, expected: str
     ) -> SandboxTestResult:
-        """Whether the program, run as a script, prints what is right for what it is given."""
-        most = len(expected) * 4 + _EXTRA_OUTPUT
-        stdin = stdin_text.encode("utf-8", "replace")
+        """Whether the program, run as a script, prints the expected words for its standard input."""
+        max_bytes = len(expected) * 4 + _EXTRA_OUTPUT
         read, write = os.pipe()
         with ExitStack() as stack:
             stack.callback(os.close, read)
             try:
-                told = {"programs": list(programs), "begun": write}
-                box = self._bubblewrap.start(
-                    "script", told, pipes=(write,), stdin_data=stdin, stdout=subprocess.PIPE
+                script = self._bubblewrap.start(
+                    "script",
+                    {"programs": list(programs), "started": write},
+                    pipes=(write,),
+                    stdin_data=stdin_text.encode("utf-8", "replace"),
+                    stdout=subprocess.PIPE,
                 )
-                process = stack.enter_context(box)
+                process = stack.enter_context(script)
             finally:
                 os.close(write)
             OutputReader(read, 1).read_more(time.monotonic() + _START_SECONDS)
-            said, until = (
-                OutputReader(_fileno(process.stdout), most),
-                time.monotonic() + self._seconds,
-            )
-            while said.read_more(until):
+            output = OutputReader(_fileno(process.stdout), max_bytes)
+            deadline = time.monotonic() + self._seconds
+            while output.read_more(deadline):
                 pass
-        if not said.is_ended:
-            return SandboxTestResult("failed", said.why)
-        # Words, as most contests compare; the exit status says nothing.
-        is_right = said.text.decode("utf-8", "replace").split() == expected.split()
-        return (
-            SandboxTestResult("passed")
-            if is_right
-            else SandboxTestResult("failed", "it prints something else")
-        )
+        if not output.is_ended:
+            return SandboxTestResult("failed", output.why)
+        # Compare words, as most contests do; ignore the exit status.
+        if output.text.decode("utf-8", "replace").split() == expected.split():
+            return SandboxTestResult("passed")
+        return SandboxTestResult("failed", "it prints something else")
 
     @contextmanager
     def _start_pair(
         self, programs: Sequence[str], tests: Sequence[SandboxTest], first: int
     ) -> Iterator["OutputReader"]:
-        """A fresh box with the program and one with the tests from there on."""
+        """Start a process with the program, and one with the tests from number ``first`` on."""
         with ExitStack() as stack:
-            (ask_read, ask_write), (tell_read, tell_write) = os.pipe(), os.pipe()
-            ends = [ask_read, ask_write, tell_read, tell_write]
+            (request_read, request_write), (reply_read, reply_write) = os.pipe(), os.pipe()
             try:
-                held = {"programs": list(programs), "read": ask_read, "write": tell_write}
-                pipes = (ask_read, tell_write)
-                stack.enter_context(self._bubblewrap.start("hold", held, pipes=pipes))
-                told = {"tests": [asdict(test) for test in tests], "first": first}
-                told |= {"read": tell_read, "write": ask_write}
-                box = self._bubblewrap.start(
-                    "test", told, pipes=(tell_read, ask_write), stdout=subprocess.PIPE
+                program = self._bubblewrap.start(
+                    "program",
+                    {"programs": list(programs), "read": request_read, "write": reply_write},
+                    pipes=(request_read, reply_write),
                 )
-                process = stack.enter_context(box)
+                stack.enter_context(program)
+                arguments = {"tests": [asdict(test) for test in tests], "first": first}
+                tester = self._bubblewrap.start(
+                    "tests",
+                    arguments | {"read": reply_read, "write": request_write},
+                    pipes=(reply_read, request_write),
+                    stdout=subprocess.PIPE,
+                )
+                process = stack.enter_context(tester)
             finally:
-                # Only the boxes have them now, so that each sees when the other is gone.
-                for end in ends:
+                # Leave the pipes to the two processes, so that each notices the other's exit.
+                for end in (request_read, request_write, reply_read, reply_write):
                     os.close(end)
             yield OutputReader(_fileno(process.stdout), _MAX_REPORT * (len(tests) + 2))
 
     def _read_results(
         self, report: "OutputReader", count: int, deadline: float
     ) -> Iterator[SandboxTestResult]:
-        """What the report tells, at least of one test: the first that does not end is the last."""
-        told = -len(_START_LINES)
-        while told < count:
-            seconds = self._seconds if told > -len(_START_LINES) else _START_SECONDS
+        """Results of up to ``count`` tests; the first test without a result of its own is the last."""
+        for index in range(-_START_LINES, count):
+            seconds = self._seconds if index > -_START_LINES else _START_SECONDS
             line = report.read_line(min(time.monotonic() + seconds, deadline))
-            if line is None and report.is_ended and told > 0:
-                # The program has ended itself, and the next test wants a fresh one.
+            if line is None and report.is_ended and index > 0:
+                # The program has exited, and the next test needs a new process.
                 return
             if line is None:
-                yield SandboxTestResult(
-                    "failed", report.why or "its tests have ended without a word"
-                )
+                why = report.why or "its tests have ended without a result"
+                yield SandboxTestResult("failed", why)
                 return
-            if told >= 0:
+            if index >= 0:
                 yield _parse_result(line)
-            told += 1
 
 
 def _parse_result(line: bytes) -> SandboxTestResult:
-    """What a line of the report says; tests are a model's words too, and may write there."""
+    """The result in a line of the report; the tests are untrusted too, and may write any line."""
     try:
-        told = json.loads(line)
+        result = json.loads(line)
     except (ValueError, RecursionError):
-        told = None
-    match told:
+        result = None
+    match result:
         case ["passed" | "failed" | "broken" as verdict, str(why)]:
             return SandboxTestResult(verdict, why)
-    return SandboxTestResult("failed", "its report cannot be read")
+    return SandboxTestResult("failed", "its report cannot be parsed")
 
 
 class OutputReader:
-    """What a box says, until it ends, its time is up, or it has said too much."""
+    """Reads the output of a process until it ends, a deadline passes, or it is too long."""
 
     def __init__(self, file: int, max_bytes: int) -> None:
         self._file = file
         self._max_bytes = max_bytes
         self._poll = select.poll()
         self._poll.register(self._file, select.POLLIN)
+        #: What was read and is not consumed yet.
         self.text = b""
         self.is_ended = False
+        #: Why reading stopped before the end; for people.
         self.why = ""
 
     def read_more(self, deadline: float) -> bool:
-        """Whether there was more to read."""
-        left = deadline - time.monotonic()
-        if left <= 0 or not self._poll.poll(left * 1000):
+        """Wait for more output; False at the end, at the deadline, or if the output is too long."""
+        seconds = deadline - time.monotonic()
+        if seconds <= 0 or not self._poll.poll(seconds * 1000):
             self.why = TIMED_OUT
             return False
-        got = os.read(self._file, 65_536)
-        self.is_ended = not got
-        self.text += got
+        data = os.read(self._file, 65_536)
+        self.is_ended = not data
+        self.text += data
         if len(self.text) > self._max_bytes:
             self.why = "it prints too much"
             return False
-        return bool(got)
+        return bool(data)
 
     def read_line(self, deadline: float) -> bytes | None:
-        """The next line; None when there is none."""
+        """The next line; None if there is none before the deadline."""
         while b"\n" not in self.text:
             if not self.read_more(deadline):
                 return None

@@ -1,26 +1,26 @@
-"""System calls that nobody inside has any use for, as a filter that the kernel runs."""
+"""A seccomp filter that denies the system calls which no guest program needs."""
 
 import platform
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
-#: By machine: what the kernel calls it, and the column of its numbers.
+#: By processor type: the kernel's number for it, and the column of its system call numbers.
 _MACHINES: Mapping[str, tuple[int, int]] = {
     "x86_64": (0xC000003E, 0),
     "aarch64": (0xC00000B7, 1),
     "riscv64": (0xC00000F3, 1),
 }
-#: Numbers on x86_64, and on machines that have the kernel's common ones; 0 where there is none.
+#: System call numbers on x86_64, and on processors with the kernel's generic ones; 0 for none.
 _DENIED: Mapping[str, tuple[int, int]] = {
-    # Sockets of every family: not all of them belong to a network namespace, and what waits in them
-    # is memory that no limit counts.
+    # Sockets of every family: some ignore the network namespace, and no limit counts the memory of
+    # their buffers.
     "socket": (41, 198),
     "socketpair": (53, 199),
-    # Keys of the user's session, which no namespace hides.
+    # The session's keys, which no namespace hides.
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
-    # Memory of the kernel, or of nobody, that no limit of a process counts.
+    # Memory that no limit of a process counts.
     "shmget": (29, 194),
     "msgget": (68, 186),
     "semget": (64, 190),
@@ -35,7 +35,7 @@ _DENIED: Mapping[str, tuple[int, int]] = {
     "inotify_init": (253, 0),
     "inotify_init1": (294, 26),
     "landlock_create_ruleset": (444, 444),
-    # Shared by all of the machine: its asynchronous I/O, and whole locks on files that can be read.
+    # Shared by the whole machine: asynchronous I/O, and locks on readable files.
     "io_setup": (206, 0),
     "flock": (73, 32),
     # Other processes.
@@ -60,7 +60,7 @@ _DENIED: Mapping[str, tuple[int, int]] = {
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
     "open_by_handle_at": (304, 265),
-    # Large parts of the kernel, with many faults so far.
+    # Large parts of the kernel, with many vulnerabilities so far.
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -90,34 +90,34 @@ _DENIED: Mapping[str, tuple[int, int]] = {
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
 }
-#: What is not there at all, so that the C library takes the older call, whose flags can be read.
+#: Reported as missing, so that the C library falls back to clone, whose flags a filter can read.
 _ABSENT: Mapping[str, tuple[int, int]] = {"clone3": (435, 435)}
 _ALL_BITS = 0xFFFF_FFFF
-#: Refused for what they are asked: the call, which of its arguments, the bits of it that are looked
-#: at, and what these may not be.
+#: Denied by argument: the call, the index of the argument, the bits that are compared, and the
+#: denied values.
 _DENIED_ARGUMENTS: Sequence[tuple[tuple[int, int], int, int, Sequence[int]]] = (
     # clone: each namespace.
     *(((56, 220), 0, bit, (bit,)) for bit in (1 << 17, *(1 << n for n in range(25, 31)))),
-    # mmap: memory that is shared and of no file stays whole until its last page is unmapped, so that
-    # no limit of a process counts it.
+    # mmap: shared anonymous memory stays allocated until its last page is unmapped, so that no limit
+    # of a process counts it.
     ((9, 222), 3, 0x21, (0x21,)),
-    # prctl: outliving the one who has started the box; filters of one's own; groups of processors.
+    # prctl: surviving the parent; own filters; core scheduling.
     ((157, 167), 0, _ALL_BITS, (1, 22, 62)),
-    # fcntl: leases on files of the machine, notices of their changes, and larger pipes.
+    # fcntl: leases on files, notices of their changes, and larger pipes.
     ((72, 25), 1, _ALL_BITS, (1024, 1026, 1031)),
 )
 _LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
-#: Errors of a call are EPERM, and ENOSYS for one that is not there.
+#: Results: allow; EPERM; ENOSYS for a missing call; kill.
 _ALLOW, _REFUSE, _NO_CALL, _KILL = 0x7FFF_0000, 0x0005_0001, 0x0005_0026, 0x8000_0000
-#: Where the filter finds the number of the call, the machine it is for, and the lower half of the
-#: first argument; all these machines have that half first.
+#: Offsets of the call's number, its architecture, and the lower half of the first argument; all
+#: these processors are little-endian.
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
-#: Numbers of x86_64 from here on are the same calls once more.
+#: From this number on, x86_64 repeats its calls for the x32 ABI.
 _X32_BIT = 0x40000000
 
 
 def seccomp_filter() -> bytes | None:
-    """The filter for this machine, as the kernel reads it; None for one that is not known."""
+    """The filter as BPF bytes for this machine; None for an unknown processor type."""
     known = _MACHINES.get(platform.machine())
     if known is None:
         return None

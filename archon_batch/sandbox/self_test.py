@@ -1,4 +1,4 @@
-"""The sandbox attacked by every hostile program that there is."""
+"""Self-test: runs every attack program in the sandbox of this machine."""
 
 import os
 import select
@@ -14,16 +14,16 @@ from archon_batch.sandbox.bubblewrap import detect_bubblewrap
 from archon_batch.sandbox.forged_verdicts import FORGED_VERDICTS, TEST_TRICKS
 from archon_batch.sandbox.runner import Sandbox, SandboxTest, SandboxTestResult
 
-#: Seconds that one attack has, and that the last process of a box has to die.
+#: Seconds for one attack, and for the last process of a sandbox to exit.
 _SECONDS, _EXIT_SECONDS = 15.0, 10.0
-#: Seconds for a program that never ends by itself.
+#: Seconds for the program that never ends.
 _ENDLESS_SECONDS = 2.0
 
 
 class AttackResult(NamedTuple):
     name: str
     contained: bool
-    #: How it ended, in words.
+    #: How the attack ended, for people.
     why: str
 
 
@@ -31,14 +31,14 @@ _CORRECT_TEST = "assert add(2, 3) == 5\nassert abs(add(2, 3) - 5) < 1e-6"
 
 
 def run_attacks() -> Iterator[AttackResult]:
-    """Attack the sandbox of this machine, with every program that there is.
+    """Run every attack program.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is no sandbox on this machine.
     """
     sandbox = Sandbox(_SECONDS)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Kept until the end, since a box dies with the thread that has started it.
+        # Keep the threads until the end: a sandbox process dies with the thread that started it.
         yield from pool.map(lambda attack: attack(), _all_attacks(sandbox))
 
 
@@ -68,7 +68,7 @@ _BREACH_TEST = "assert attack() == 'through'"
 def _run_program(name: str, sandbox: Sandbox, program: str, test: str) -> AttackResult:
     with closing(sandbox.run_tests([program], [SandboxTest(test)])) as outcomes:
         outcome: SandboxTestResult = next(outcomes)
-    # Of a test that is wrong nothing could be said.
+    # A "broken" test would prove nothing, so only "failed" counts.
     return AttackResult(name, outcome.verdict == "failed", outcome.why or "it got through")
 
 
@@ -88,26 +88,24 @@ os.write(1, b"there")
 
 
 def _run_daemon() -> AttackResult:
-    """Whether a process in a session of its own is there when its box is gone."""
+    """Check that a process in its own session dies with its sandbox."""
     read, write = os.pipe()
-    begun = os.dup(write)
+    started = os.dup(write)
     try:
-        program = {"programs": [_DAEMON_PROGRAM], "begun": begun}
+        program = {"programs": [_DAEMON_PROGRAM], "started": started}
         box = detect_bubblewrap().start(
-            "script", program, pipes=(write, begun), stdout=subprocess.PIPE
+            "script", program, pipes=(write, started), stdout=subprocess.PIPE
         )
         with box as process:
             os.close(write)
-            os.close(begun)
-            there = process.stdout is not None and process.stdout.read(5) == b"there"
-            there = there and os.read(read, 1) == b"\n"
-        # The pipe ends when nobody is left who holds it.
+            os.close(started)
+            has_run = process.stdout is not None and process.stdout.read(5) == b"there"
+            has_run = has_run and os.read(read, 1) == b"\n"
+        # The pipe ends when its last process has exited.
         poll = select.poll()
         poll.register(read, select.POLLIN | select.POLLHUP)
-        gone = bool(poll.poll(_EXIT_SECONDS * 1000)) and os.read(read, 1) == b""
+        has_exited = bool(poll.poll(_EXIT_SECONDS * 1000)) and os.read(read, 1) == b""
     finally:
         os.close(read)
-    why = "it is gone" if gone else "it lives on"
-    return AttackResult(
-        "leaves a process behind", gone and there, why if there else "it never began"
-    )
+    contained, why = has_exited and has_run, "it has exited" if has_exited else "it survived"
+    return AttackResult("leaves a process behind", contained, why if has_run else "it never ran")

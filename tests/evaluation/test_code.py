@@ -88,7 +88,7 @@ def test_a_test_may_have_more_or_less_time(sandbox):
     ]
 
     assert [score.value for score in found] == [0, 1]
-    assert found[0].extracted == "test 1: its time is up"
+    assert found[0].extracted == "test 1: timed out"
     for text in ("0", "61", "nan", "soon", ""):
         with pytest.raises(ValueError, match=r"seconds for a test, from 0\.1 to 60"):
             METRICS["code"].from_argument(text)

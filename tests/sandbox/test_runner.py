@@ -156,10 +156,10 @@ def test_a_program_that_hangs_ends_at_its_first_time_out():
     hasty = list(Sandbox(total_seconds=0).run_tests([program], [SandboxTest("f(0)")]))
 
     assert [o.verdict for o in patient] == ["passed"] + ["failed"] * 9
-    assert {o.why for o in patient[1:]} == {"its time is up"}
+    assert {o.why for o in patient[1:]} == {"timed out"}
     # Nine tests of a second each, and what the boxes take to start.
     assert time.monotonic() - begun < 8
-    assert [(o.verdict, o.why) for o in hasty] == [("failed", "its time is up")]
+    assert [(o.verdict, o.why) for o in hasty] == [("failed", "timed out")]
 
 
 def test_a_box_has_what_honest_programs_want(sandbox):
@@ -294,8 +294,8 @@ def test_no_file_stays_open(sandbox):
     ("lacking", "why"),
     [
         ({"which": None}, "no bwrap; install bubblewrap"),
-        ({"which": shutil.which("false")}, "no box can be made"),
-        ({"machine": "vax"}, "this kind of machine"),
+        ({"which": shutil.which("false")}, "no sandbox can be started"),
+        ({"machine": "vax"}, "this processor type"),
     ],
 )
 def test_where_no_sandbox_works_it_says_what_would_help(monkeypatch, lacking, why):
