@@ -30,6 +30,7 @@ import sqlalchemy as sa
 from archon_batch.money import to_usd
 from archon_batch.store import Job, Store, tables
 from tests.acceptance.stage import PRICES, Stage
+from tests.fork_server import Popen
 from tests.provider import ProviderServer
 
 #: A row of a table.
@@ -263,9 +264,7 @@ def _worker(stage: Stage, number: int, log: TextIO) -> Callable[[], subprocess.P
         "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
         "--hostname", f"chaos-{number}@%h", "--loglevel", "warning",
     ]  # fmt: skip
-    return lambda: subprocess.Popen(
-        command, cwd=stage.folder, env=stage.environment, stdout=log, stderr=log
-    )
+    return lambda: Popen(command, cwd=stage.folder, env=stage.environment, stdout=log, stderr=log)
 
 
 def _poll() -> Iterator[None]:

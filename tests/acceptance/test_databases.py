@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
+from tests.fork_server import Popen
 from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(150)
@@ -64,7 +65,7 @@ def stage(tmp_path: Path, provider: ProviderServer) -> Stage:
 
 
 def _hasty(stage: Stage, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Popen(
         [sys.executable, "-c", HASTY, *arguments],
         cwd=stage.folder,
         env=stage.environment,

@@ -17,6 +17,7 @@ from redis import Redis
 from archon_batch.store import Store
 from tests.acceptance.servers import PostgresServer, RedisServer, absent, serving
 from tests.acceptance.stage import PRICES, Stage, until
+from tests.fork_server import Popen
 from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(400)
@@ -47,7 +48,7 @@ def workers(
     told = [str(seconds) for seconds in patience]
     with (stage.folder / "workers.log").open("w") as log:
         started = [
-            subprocess.Popen(
+            Popen(
                 [sys.executable, "-c", WORKER, *told, f"{n}@test"],
                 cwd=stage.folder, env=stage.environment, stdout=log, stderr=log,
             )

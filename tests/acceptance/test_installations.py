@@ -1,6 +1,5 @@
 """Two databases on one broker: neither takes what is the other's."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from tests.acceptance.stage import Stage, until
 from tests.acceptance.test_faults import rabbit_url  # noqa: F401  (a fixture)
+from tests.fork_server import Popen
 
 ONE = (
     "models: {m: {model: scripted/plausible}}\nlayers: [{type: generator, model: m, samples: 2}]\n"
@@ -24,11 +24,11 @@ def a_stage(folder: Path, broker: str) -> Stage:
     return stage
 
 
-def a_worker(stage: Stage, log: str) -> "subprocess.Popen[bytes]":
+def a_worker(stage: Stage, log: str) -> Popen:
     """A pool of a file that others start as well."""
     pool = stage.write("pool.yaml", POOL)
     with (stage.folder / log).open("w") as out:
-        return subprocess.Popen(
+        return Popen(
             [sys.executable, "-m", "archon_batch", "worker", str(pool)],
             cwd=stage.folder, env=stage.environment, stdout=out, stderr=out,
         )  # fmt: skip

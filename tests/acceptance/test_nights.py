@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.acceptance.test_many_machines import POOLS
+from tests.fork_server import Popen
 from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(120)
@@ -88,7 +89,7 @@ class Nights(Stage):
     def beat(self) -> Iterator[subprocess.Popen[str]]:
         # Its log goes to a file: a pipe that nobody reads would hold it up.
         with (self.folder / "beat.log").open("a") as log:
-            started = subprocess.Popen(
+            started = Popen(
                 [sys.executable, "-m", "archon_batch", "beat"],
                 cwd=self.folder,
                 env={**self.environment, "ARCHON_BATCH_LOG_FORMAT": "json"},

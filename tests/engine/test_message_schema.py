@@ -3,7 +3,6 @@
 import base64
 import json
 import struct
-import subprocess
 import sys
 from contextlib import suppress
 from typing import Any
@@ -18,6 +17,7 @@ from archon_batch.store import Store
 from tests.acceptance.stage import Stage, until
 from tests.acceptance.test_faults import rabbit_url  # noqa: F401  (a fixture)
 from tests.engine import forged
+from tests.fork_server import Popen
 
 ROWS = 4
 ONE = "models: {m: {model: scripted/plausible}}\nlayers: [{type: generator, model: m}]\n"
@@ -108,7 +108,7 @@ def test_a_worker_that_is_sent_every_kind_lives_and_does_its_job(tmp_path, reque
     log = tmp_path / "worker.log"
     line = ["celery", "-A", "archon_batch.engine.app", "worker", "--pool", "threads"]
     with log.open("w") as out:
-        worker = subprocess.Popen(
+        worker = Popen(
             [sys.executable, "-m", *line, "--concurrency", "4", "--queues", "calls,joins"],
             cwd=tmp_path, env=stage.environment, stdout=out, stderr=out,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from archon_batch.archon import run_item
 from archon_batch.providers import final_reply
 from archon_batch.store import Store
 from tests.builders import a_job, a_question, a_random_architecture, as_stored, ends
+from tests.fork_server import Popen
 
 pytestmark = pytest.mark.redis
 
@@ -54,7 +55,7 @@ def workers(environment, **queues):
     """One worker for each, as ``queue=threads``; killed if they are still there at the end."""
     celery = [sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker"]
     started = [
-        subprocess.Popen(
+        Popen(
             [
                 *celery, "-P", "threads", "-c", str(threads), "-Q", queue, "-n", f"{queue}@test",
                 "--without-mingle", "--without-gossip", "--loglevel", "warning",

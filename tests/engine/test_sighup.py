@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
 
 from archon_batch.engine import sighup
 from tests.acceptance.stage import PRICES, Stage, until
+from tests.fork_server import Popen
 from tests.provider import ProviderServer
 
 ONE = """\
@@ -35,7 +35,7 @@ def stage(tmp_path):
 def in_a_terminal(stage, *arguments):
     """A command that leads the session of a terminal of its own, and the terminal's other end."""
     ours, theirs = os.openpty()
-    command = subprocess.Popen(
+    command = Popen(
         [sys.executable, "-c", LEADER, *arguments], cwd=stage.folder, env=stage.environment,
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
         stage.architecture(provider.url, ONE)
         stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
         with (stage.folder / "worker.log").open("w") as log:
-            worker = subprocess.Popen(
+            worker = Popen(
                 [sys.executable, "-m", *started], cwd=stage.folder, env=stage.environment,
                 stdout=log, stderr=log,
             )  # fmt: skip
