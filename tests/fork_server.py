@@ -27,7 +27,7 @@ from contextlib import suppress
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, AnyStr
 
 #: Packages below the engine, in which nothing reads a setting when it is imported.
 _PACKAGES = (
@@ -57,18 +57,26 @@ _address: str | None = None
 _lock = threading.Lock()
 
 
-class Popen(subprocess.Popen[Any]):
+class Popen(subprocess.Popen[AnyStr]):
     """A process that is forked by the server, or a common one where it cannot be."""
 
     #: From the server: the process's id, and how it has ended.
     _server: socket.socket | None = None
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *more: Any) -> None:
-        _close_fds, pass_fds, folder, environment, _info, _flags, shell, *rest = more
+        kept_open: tuple[int, ...] = more[1]
+        folder, environment, shell, rest = more[2], more[3], more[6], more[7:]
         stdin, ours_in, ours_out, stdout, ours_err, stderr, _restore, *identity, session, group = (
             rest
         )
-        plain = (executable, preexec_fn, *pass_fds, *identity) == (None, None, None, None, None, -1)
+        plain = (executable, preexec_fn, *kept_open, *identity) == (
+            None,
+            None,
+            None,
+            None,
+            None,
+            -1,
+        )
         given = dict(os.environ if environment is None else environment)
         if shell or group != -1 or not plain or not _can_be_forked(args, given):
             super()._execute_child(args, executable, preexec_fn, *more)  # type: ignore[misc]

@@ -61,7 +61,7 @@ class Stage:
     def architecture(self, url: str, text: str = LAYERS) -> Path:
         return self.write("night.yaml", text.format(url=url, input=PRICES[0], output=PRICES[1]))
 
-    def start(self, *arguments: str) -> Popen:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         environment = self.environment
         if arguments[0] == "doctor":
             # Without bwrap: its attacks on the sandbox take ten seconds, and have tests of their own.

@@ -43,7 +43,7 @@ app.worker_main([
 @contextmanager
 def workers(
     stage: Stage, count: int, patience: Sequence[float] = (1, 20, 4)
-) -> Iterator[list[subprocess.Popen[bytes]]]:
+) -> Iterator[list[Popen[str]]]:
     """Workers of both queues, which ``kill -9`` ends."""
     told = [str(seconds) for seconds in patience]
     with (stage.folder / "workers.log").open("w") as log:

@@ -24,7 +24,7 @@ def a_stage(folder: Path, broker: str) -> Stage:
     return stage
 
 
-def a_worker(stage: Stage, log: str) -> Popen:
+def a_worker(stage: Stage, log: str) -> Popen[str]:
     """A pool of a file that others start as well."""
     pool = stage.write("pool.yaml", POOL)
     with (stage.folder / log).open("w") as out:
