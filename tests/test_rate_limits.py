@@ -194,7 +194,7 @@ def test_the_lower_limit_holds_and_the_operators_instead():
     ],
 )
 def test_a_provider_with_nothing_left_is_left_alone_until_its_reset(headroom, rest):
-    assert headroom.rest == rest
+    assert headroom.cooldown == rest
 
 
 def pushed(

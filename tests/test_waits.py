@@ -12,11 +12,11 @@ _WAITING = {"sleep", "wait", "wait_for", "timeout", "join", "poll", "result", "c
 
 #: Waits whose bound is not in their own line, and what ends them.
 REASONS = {
-    ("attempt.py", "asyncio.timeout(self._timeout + _GRACE / 2)"): "the setting has a range",
+    ("calls/executor.py", "asyncio.timeout(self._timeout + _GRACE / 2)"): "the setting has a range",
     ("providers/openai_compatible.py", "asyncio.timeout(self._timeout)"): "the setting has a range",
     ("providers/litellm_provider.py", "asyncio.timeout(self._timeout)"): "the setting has a range",
     ("providers/local_model.py", "asyncio.timeout(self._timeout)"): "the setting has a range",
-    ("attempt.py", "self.stopping.wait()"): "inside a time-out",
+    ("calls/executor.py", "self.stopping.wait()"): "inside a time-out",
     ("calls/model_limiter.py", "self._changed.wait()"): "inside a time-out",
     ("calls/model_limiter.py", "waiter.future.result()"): "it is done, and cannot wait",
     ("cli/search.py", "findings.result(found, plan.seed)"): "it is no future",

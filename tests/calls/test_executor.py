@@ -113,7 +113,7 @@ def line(store, job, slot=0, ix=0):
 
 def money(store, job):
     found = store.jobs.get(job.id)
-    return found.spent, found.reserved, found.in_doubt
+    return found.spent, found.held, found.in_doubt
 
 
 def test_an_answer_is_one_request_and_one_attempt_on_record(store):
@@ -162,7 +162,7 @@ def test_a_request_that_was_paid_for_is_found_again(store):
 
     assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
-    assert (line(store, other, 3).text, line(store, other, 3).saved) == ("four", 15)
+    assert (line(store, other, 3).text, line(store, other, 3).cache_saved) == ("four", 15)
 
 
 def test_a_job_that_wants_no_completions_pays_for_its_own(store):
@@ -188,7 +188,7 @@ def test_what_may_do_is_tried_again_and_both_attempts_are_on_record(store):
         ("not_billed", "rate_limit", 0),
         ("billed", "ok", 15),
     ]
-    assert (call.text, call.attempts[0].why) == ("four", "patience")
+    assert (call.text, call.attempts[0].detail) == ("four", "patience")
     first, second = call.attempts
     assert first.ended_at is not None
     assert second.begun_at - first.ended_at >= timedelta(seconds=0.45)
@@ -411,7 +411,7 @@ def test_an_unexpected_end_is_in_doubt_and_not_lost(store):
         ("in_doubt", "broken_reply", None),
         ("billed", "ok", 15),
     ]
-    assert call.attempts[0].why == "ValueError in the gateway"
+    assert call.attempts[0].detail == "ValueError in the provider"
     assert money(store, job) == (15, 0, PRICE.max_cost(a_call()))
 
 
@@ -429,7 +429,7 @@ def test_a_call_has_so_many_attempts_in_doubt_and_no_more(store):
 def test_a_call_whose_process_died_as_often_as_it_may_is_not_sent_again(store):
     job, script = a_priced_job(store), Script()
     for n in range(1, MAX_PROCESS_DEATHS + 1):
-        start = a_start(job, lasts=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint)
+        start = a_start(job, expires_after=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint)
         begun = store.attempt_writer.admit(start).result(30)
         assert isinstance(begun, Admitted)
         assert begun.counted_attempts == n
@@ -497,7 +497,7 @@ def test_a_blank_reply_settles_its_call_and_is_paid(store):
 @pytest.mark.parametrize("halted", ["paused", "stopped", "cancelled"])
 def test_the_calls_of_a_job_that_does_not_run_stay_open(store, halted):
     job, script = a_priced_job(store), Script()
-    store.jobs.change_state(job.id, halted, from_states=["running"])
+    store.jobs.change_state(job.id, halted, only_from=["running"])
 
     ends = placed(store, job, [a_call()], script)
 
@@ -854,7 +854,7 @@ def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
         placer = CallExecutor(store, provider, max_in_flight=8, timeout=6000)
         placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(40)))
         await provider.enough.wait()
-        store.jobs.change_state(job.id, "cancelled", from_states=["running"])
+        store.jobs.change_state(job.id, "cancelled", only_from=["running"])
         ends = await placing
         return ends, passed() - (provider.began or 0)
 

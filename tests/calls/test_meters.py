@@ -104,21 +104,21 @@ def test_places_are_counted_over_processes(meter) -> None:
     given_back = meter.exchange(KEY, limits, LimitRequest("a", 0))
     third = meter.exchange(KEY, limits, LimitRequest("b", 1, [0]))
 
-    granted = [len(g.moments) for g in (first, second, given_back, third)]
+    granted = [len(g.send_delays) for g in (first, second, given_back, third)]
     assert granted == [2, 1, 0, 1]
     assert given_back.contested
-    seen, now = meter.look(KEY)
-    (holder,) = [h for name, h in seen.holders.items() if name == "b"]
-    assert (holder.held, holder.hungry, holder.until > now) == (2, False, True)
+    seen, now = meter.read_state(KEY)
+    (holder,) = [h for name, h in seen.clients.items() if name == "b"]
+    assert (holder.in_flight, holder.waiting, holder.expires_at > now) == (2, False, True)
 
 
 def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
     meter.exchange(KEY, RateLimits(), LimitRequest("a", 1, adaptive_limit=7, circuit_open_for=30.0))
 
-    seen, now = meter.look(KEY)
+    seen, now = meter.read_state(KEY)
 
-    assert seen.holders["a"].width == 7
-    assert seen.holders["a"].parked - now == pytest.approx(30.0, abs=5)
+    assert seen.clients["a"].adaptive_limit == 7
+    assert seen.clients["a"].circuit_open_until - now == pytest.approx(30.0, abs=5)
 
 
 def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
@@ -132,15 +132,15 @@ def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
         redis.hset(key, "at", f"{time.time() + 86_400}")
     else:
         clock = Database.epoch_seconds
-        monkeypatch.setattr(Database, "clock", lambda *a: clock(*a) + 86_400)
+        monkeypatch.setattr(Database, "epoch_seconds", lambda *a: clock(*a) + 86_400)
         meter.exchange(KEY, limits, LimitRequest("b", 1, [0], cooldown=60.0))
         monkeypatch.undo()
 
     granted = meter.exchange(KEY, limits, LimitRequest("a", 0, [0]))
 
     # What the provider wanted is all that there is to wait for.
-    assert granted.moments == ()
-    assert granted.wait == pytest.approx(60, abs=10)
+    assert granted.send_delays == ()
+    assert granted.ask_again_in == pytest.approx(60, abs=10)
 
 
 def test_two_models_do_not_share(meter) -> None:
@@ -150,7 +150,7 @@ def test_two_models_do_not_share(meter) -> None:
     meter.exchange(other, RateLimits(), LimitRequest("b", 0))
     _rest(meter)
 
-    assert meter.exchange(other, RateLimits(max_in_flight=1), LimitRequest("b", 0, [0])).moments
+    assert meter.exchange(other, RateLimits(max_in_flight=1), LimitRequest("b", 0, [0])).send_delays
 
 
 _LIMIT = st.none() | st.integers(1, 500)
@@ -236,9 +236,9 @@ def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None
     any_store.rate_limits.set_operator_limits(KEY, RateLimits(tpm=20))
     DatabaseLimitBackend(any_store).exchange(KEY, RateLimits(tpm=20), LimitRequest("a", 0, [5]))
 
-    assert any_store.rate_limits.all()[KEY].operator == RateLimits(tpm=20)
-    any_store.rate_limits.set_operator_limits(KEY, RateLimits())
-    assert any_store.rate_limits.all() == {}
+    assert any_store.limits.all()[KEY].operator_limits == RateLimits(tpm=20)
+    any_store.limits.put(KEY, RateLimits())
+    assert any_store.limits.all() == {}
 
 
 @pytest.mark.parametrize(

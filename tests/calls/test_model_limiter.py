@@ -106,7 +106,7 @@ def test_two_placers_have_no_more_calls_at_once_than_the_model_may_have(store):
 
     assert set(ends) == {CallStatus.SETTLED}
     assert max(together) == 3
-    assert store.rate_limits.read_state(KEY)[0].holders == {}
+    assert store.rate_limits.read_state(KEY)[0].clients == {}
 
 
 def test_tokens_are_reserved_before_and_settled_after(store):
@@ -172,7 +172,7 @@ def test_an_attempt_on_record_whose_moment_is_far_away_ends_unsent_when_the_proc
     job, provider = a_limited_job(store, rpm=1), Provider()
 
     # Its moment has passed, and the next is a minute away.
-    monkeypatch.setattr(model_limiter, "_is_late", lambda permit: permit.sent is None)
+    monkeypatch.setattr(model_limiter, "_is_late", lambda permit: permit.sent_at is None)
 
     async def run():
         placer = CallExecutor(store, provider, max_in_flight=8, timeout=30)
@@ -282,10 +282,10 @@ def test_who_keeps_the_limits_may_be_away_for_a_while(store, monkeypatch):
     class Away(DatabaseLimitBackend):
         gone = True
 
-        def exchange(self, key, limits, wish):
+        def exchange(self, key, limits, request):
             if self.gone:
                 raise StoreUnavailableError("database: gone")
-            return super().exchange(key, limits, wish)
+            return super().exchange(key, limits, request)
 
     async def run(seconds: float):
         meters = Away(store)

@@ -81,7 +81,7 @@ def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here, models)
     for job, architecture in zip(jobs, architectures, strict=True):
         expected = [as_stored(run_item(architecture, row, final_reply)[0]) for row in rows]
         assert ends(here.store, job) == expected, job.name
-        assert here.store.jobs.get(job.id).reserved == 0
+        assert here.store.jobs.get(job.id).held == 0
 
 
 def test_the_shards_of_a_line_follow_one_another(here):
@@ -189,7 +189,7 @@ def test_starting_a_job_twice_asks_for_nothing_twice(here):
 
 def test_a_job_that_is_paused_begins_no_further_round(here):
     job = a_job(here.store, architecture=an_architecture("generator"), questions=QUESTIONS)
-    here.store.jobs.change_state(job.id, "paused", from_states=["running"])
+    here.store.jobs.change_state(job.id, "paused", only_from=["running"])
     other = a_job(here.store, name="other", architecture=an_architecture("generator"))
 
     with in_process_workers(here):
@@ -223,7 +223,7 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
     (turn,) = here.store.shard_cursors.start(job.id, 1, "broker", "joins")
 
     placed = [
-        tasks.execute_task(job.id, turn.line, turn.word, batch),
+        tasks.execute_task(job.id, turn.cursor, turn.token, batch),
         tasks.execute_task("nowhere", 0, "", batch),
     ]
 

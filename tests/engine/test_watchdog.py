@@ -58,7 +58,7 @@ def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
     end = time.monotonic() + 40
 
     with in_process_workers(here):
-        here.sweeper.look()
+        here.watchdog.run_once()
         while here.store.jobs.get(job.id).state != "done":
             assert time.monotonic() < end
             pause.wait(0.05)
@@ -69,20 +69,20 @@ def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
 def test_what_was_sent_for_is_not_sent_for_again_while_it_waits(here):
     lost(here, a_small_job(here, questions=3, shard=1))
 
-    here.sweeper.look()
+    here.watchdog.run_once()
     first = sent()
     aged(here, "lines", "moved")
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert (first, sent()) == (3, 3)
 
 
 def test_after_long_it_is_sent_for_whatever_waits(here):
     lost(here, a_small_job(here))
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     aged(here, "lines", "moved", 1000)
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert sent() == 2
 
@@ -92,14 +92,12 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
     aged(here, "lines", "sent")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
     start_job(here.store, job)
-    one = next(
-        s.turn for s in here.store.shard_cursors.stalled(carrier(), -60) if s.turn.job == job.id
-    )
+    one = next(s.position for s in here.store.shard_cursors.stalled(carrier(), -60) if s.position.job_id == job.id)
 
-    here.sweeper.look()
+    here.watchdog.run_once()
     before = sent()
-    with here.holding(one.job, one.line, one.word):
-        here.sweeper.look()
+    with here.keep_alive(one.job_id, one.cursor, one.token):
+        here.watchdog.run_once()
 
     assert (before, sent()) == (3, 4)
 
@@ -107,13 +105,13 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
 def test_a_line_that_somebody_works_on_is_left_alone(here):
     (turn,) = lost(here, a_small_job(here))
 
-    with here.holding(turn.job, turn.line, turn.word), here.holding(turn.job, turn.line, turn.word):
-        here.sweeper.look()
+    with here.keep_alive(turn.job_id, turn.cursor, turn.token), here.keep_alive(turn.job_id, turn.cursor, turn.token):
+        here.watchdog.run_once()
         aged(here, "lines", "moved")
-        here.sweeper.look()
+        here.watchdog.run_once()
         during = sent()
     aged(here, "lines", "moved")
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert (during, sent()) == (0, 1)
 
@@ -123,7 +121,7 @@ def test_the_lines_of_another_command_are_its_own(here):
     here.store.shard_cursors.start(job.id, 4, ELSEWHERE, queues.PLANNING)
     aged(here, "lines", "moved")
 
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert sent() == 0
 
@@ -132,10 +130,10 @@ def test_one_at_a_time_leads(here):
     lost(here, a_small_job(here))
     assert here.store.leases.acquire(f"sweeper of {carrier()}", ELSEWHERE, 60)
 
-    here.sweeper.look()
+    here.watchdog.run_once()
     before = sent()
     aged(here, "leases", "until", 100)
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert (before, sent()) == (0, 1)
 
@@ -149,9 +147,9 @@ def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(watchdog, "queue_lengths", cut_off)
         with pytest.raises(BrokerError):
-            here.sweeper.look()
+            here.watchdog.run_once()
     # Its next look may be sooner than another's.
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert sent() == 0
     assert here.store.leases.acquire(f"sweeper of {carrier()}", ELSEWHERE, 60)
@@ -163,25 +161,25 @@ def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(her
     begun = here.store.attempt_writer.admit(a_start(job, owner=ELSEWHERE)).result(30)
     aged(here, "leases", "until", 100)
 
-    here.sweeper.look()
-    early = here.store.jobs.get(job.id).reserved
+    here.watchdog.run_once()
+    early = here.store.jobs.get(job.id).held
     # For as long as a lease runs this process has reached the database.
-    here.sweeper._since -= 60
-    here.sweeper.look()
+    here.watchdog._renewing_since -= 60
+    here.watchdog.run_once()
 
     assert isinstance(begun, Admitted)
     assert early > 0
-    assert here.store.jobs.get(job.id).reserved == 0
+    assert here.store.jobs.get(job.id).held == 0
     assert here.store.jobs.get(job.id).in_doubt == early
 
 
 def test_a_process_that_was_frozen_judges_nobody(here):
-    here.sweeper._since -= 600
-    here.sweeper._renewed -= 300
+    here.watchdog._renewing_since -= 600
+    here.watchdog._renewed_at -= 300
 
-    here.sweeper.look()
+    here.watchdog.run_once()
 
-    assert here.sweeper._renewed - here.sweeper._since < 20
+    assert here.watchdog._renewed_at - here.watchdog._renewing_since < 20
 
 
 def test_a_process_that_ends_leaves_no_lease(tmp_path):
@@ -224,13 +222,13 @@ def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monke
 
 
 def test_a_job_has_as_many_lines_as_the_processes_that_live_can_work_on(here, monkeypatch):
-    monkeypatch.setattr(here.sweeper, "_carrier", "broker")
+    monkeypatch.setattr(here.watchdog, "_carrier", "broker")
     job = a_small_job(here, questions=9, shard=1, width=2)
     here.store.shard_cursors.start(job.id, job.concurrent_shards, "broker", queues.PLANNING)
 
-    here.sweeper.look()
+    here.watchdog.run_once()
     alone = here.store.shard_cursors.counts_by_job("broker")[job.id]
     here.store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
-    here.sweeper.look()
+    here.watchdog.run_once()
 
     assert (alone, here.store.shard_cursors.counts_by_job("broker")[job.id]) == (2, 4)
