@@ -1,44 +1,43 @@
-"""Limits of a model: how many requests and tokens a minute, and how many calls at once.
+"""Rate limits of a model: requests and tokens per minute, and calls in flight.
 
-Requests and tokens are evenly paced: each call moves the moment at which the next may go. So no
-sliding minute holds more than is allowed, nothing need be remembered of the minute, and who knows
-nothing of it begins again without harm. Moments are arguments, in seconds of whatever clock.
+Requests and tokens are evenly paced: each call postpones the earliest time of the next. So no
+sliding minute exceeds the limit, and no history of that minute is needed. The functions are pure:
+times are arguments, in seconds of any clock.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-#: The part of a limit that is used: a request that reaches the provider late, by up to what the
-#: rest takes of a minute, is still in a minute that has room for it.
+#: The share of a limit that is used; the rest absorbs requests that reach the provider late.
 USABLE_SHARE = 0.97
-#: Seconds after its moment when a call may still be sent.
+#: Seconds after its send time within which a call may still be sent.
 MAX_LATENESS = 1.0
-#: Seconds ahead for which moments are given out, so that nobody asks for each call by itself.
+#: Seconds ahead for which send times are granted, so that one request serves many calls.
 GRANT_HORIZON = 0.5
-#: Seconds between two exchanges of a process that holds places, and after which they come back.
+#: Seconds between two reports of a process with calls in flight, and until its calls expire.
 RENEW_INTERVAL, CLIENT_LEASE = 0.5, 30.0
-#: Seconds before anything goes when nothing is known: moments that were given out before are over
-#: then, and everybody has said what is in flight.
+#: Seconds without grants after the state was lost: by then all send times granted before have passed,
+#: and every process has reported its calls in flight.
 COLD_START_DELAY = 1.0
-#: Calls that may be asked for in one exchange.
+#: Calls in one request, at most.
 MAX_CALLS_PER_REQUEST = 256
 
 _MINUTE = 60.0
-#: Calls by which the share that is turned away is judged, unless more are in flight; and what of
-#: them may be turned away without a meaning, and what is as good as none.
+#: Calls over which the throttled share is averaged, unless more are in flight; the share that is
+#: tolerated, and the share that counts as none.
 _SAMPLE_CALLS, _TOLERATED_SHARE, _NEGLIGIBLE_SHARE = 32, 0.2, 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What holds for a model over all workers; None is no limit."""
+    """Limits of a model over all workers; None is no limit."""
 
-    #: Requests a minute.
+    #: Requests per minute.
     rpm: int | None = None
-    #: Tokens a minute, of prompts and replies together.
+    #: Tokens per minute, prompts and replies together.
     tpm: int | None = None
-    #: Calls at once.
+    #: Calls in flight.
     max_in_flight: int | None = None
 
     def __bool__(self) -> bool:
@@ -46,17 +45,17 @@ class RateLimits:
 
     @property
     def is_paced(self) -> bool:
-        """Whether each call has its moment."""
+        """Whether each call has a send time."""
         return self.rpm is not None or self.tpm is not None
 
     @property
     def seconds_per_request(self) -> float:
-        """Seconds from one request to the next."""
+        """Seconds between two requests."""
         return _MINUTE / (self.rpm * USABLE_SHARE) if self.rpm else 0.0
 
     @property
     def seconds_per_token(self) -> float:
-        """Seconds that a token takes."""
+        """Seconds that one token takes."""
         return _MINUTE / (self.tpm * USABLE_SHARE) if self.tpm else 0.0
 
     def minimum(self, other: "RateLimits") -> "RateLimits":
@@ -66,28 +65,28 @@ class RateLimits:
             _min_or_none(self.max_in_flight, other.max_in_flight),
         )
 
-    def with_fallback(self, other: "RateLimits") -> "RateLimits":
-        """These where they are set, the other's where not."""
+    def with_fallback(self, fallback: "RateLimits") -> "RateLimits":
+        """These limits, and the fallback's where one of these is not set."""
         return RateLimits(
-            other.rpm if self.rpm is None else self.rpm,
-            other.tpm if self.tpm is None else self.tpm,
-            other.max_in_flight if self.max_in_flight is None else self.max_in_flight,
+            fallback.rpm if self.rpm is None else self.rpm,
+            fallback.tpm if self.tpm is None else self.tpm,
+            fallback.max_in_flight if self.max_in_flight is None else self.max_in_flight,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RemainingLimits:
-    """What a provider says of its own limits, beside an answer or a refusal; None is unsaid."""
+    """The remaining quota in a provider's response headers; None is not reported."""
 
     requests: int | None = None
     tokens: int | None = None
-    #: Seconds until there is as much of each again as there can be.
+    #: Seconds until each quota is full again.
     requests_reset: float | None = None
     tokens_reset: float | None = None
 
     @property
     def cooldown(self) -> float:
-        """Seconds in which nothing should be sent; 0 when there is something left."""
+        """Seconds in which nothing should be sent; 0 when quota is left."""
         used_up = [
             reset or 0.0
             for left, reset in (
@@ -101,149 +100,151 @@ class RemainingLimits:
 
 @dataclass(frozen=True, slots=True)
 class LimitClient:
-    """What one process has of a model, as it last said."""
+    """What one process last reported for a model."""
 
     in_flight: int
-    #: Whether it has calls that wait for a place.
+    #: Whether it has calls that wait.
     waiting: bool
-    #: When its places come back unless it is heard of.
+    #: When its calls no longer count unless it reports again.
     expires_at: float
-    #: Calls that it lets out at once while the provider pushes back; None is as many as it has.
+    #: Its limit of calls in flight while the provider throttles it; None is no limit.
     adaptive_limit: int | None = None
-    #: Until when its calls wait for the model to answer again.
+    #: Until when the model's circuit is open in that process.
     circuit_open_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SharedLimitState:
-    """What is shared of a model: when the next may go, and who holds what."""
+    """The state that all processes share for a model."""
 
+    #: Earliest time of the next call by the request limit, and by the token limit.
     next_request_at: float = 0.0
     next_tokens_at: float = 0.0
     clients: Mapping[str, LimitClient] = field(default_factory=dict)
-    #: When it was last asked.
+    #: When it was last changed.
     updated_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRequest:
-    """What a process says and asks of a model."""
+    """What a process reports and asks for."""
 
     client_id: str
-    #: Places it holds now.
+    #: Calls it has in flight.
     in_flight: int
-    #: Tokens of each call that waits, the first first.
+    #: Tokens of each waiting call, in their order.
     token_costs: Sequence[int] = ()
-    #: Tokens that were reserved and not used; below 0 what was used beyond.
+    #: Reserved tokens that were not used; negative when more were used.
     refund: int = 0
-    #: Seconds in which the provider wants nothing.
+    #: Seconds in which the provider accepts no requests.
     cooldown: float = 0.0
     adaptive_limit: int | None = None
-    #: Seconds for which its calls wait for the model to answer again.
+    #: Seconds for which the model's circuit stays open.
     circuit_open_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LimitGrant:
-    #: Seconds from now at which each call that may go is to go; the first are for the first.
+    #: Seconds from now until each granted call is sent, in the order of the request.
     send_delays: tuple[float, ...]
-    #: Seconds before it is of use to ask for more.
+    #: Seconds until another request can be granted; 0 when all were granted or slots are missing.
     ask_again_in: float
-    #: Whether another process waits for a place.
+    #: Whether another process waits for a slot.
     contested: bool
 
 
 def initial_state(now: float) -> SharedLimitState:
-    """What is known of a model of which there is no record."""
+    """The state of a model without a stored one."""
     return SharedLimitState(next_request_at=now + COLD_START_DELAY)
 
 
 def grant_permits(
     state: SharedLimitState, limits: RateLimits, request: LimitRequest, now: float
 ) -> tuple[SharedLimitState, LimitGrant]:
-    """Give out what there is. Said twice it is given out twice, and never more than there is.
+    """Grant what the limits allow.
 
-    A clock that was ahead and is right again has gone back: what it said is as much too late.
+    Not idempotent: a repeated request is granted again, but never beyond the limits. When the clock
+    was ahead and has gone back, all stored times shift by as much.
     """
-    back = max(0.0, state.updated_at - now)
+    shift = max(0.0, state.updated_at - now)
     others = {
-        name: replace(holder, expires_at=holder.expires_at - back) if back else holder
-        for name, holder in state.clients.items()
-        if holder.expires_at - back > now and name != request.client_id
+        name: replace(client, expires_at=client.expires_at - shift) if shift else client
+        for name, client in state.clients.items()
+        if client.expires_at - shift > now and name != request.client_id
     }
-    hungry = sum(holder.waiting for holder in others.values())
-    room: float = inf
+    waiting_clients = sum(client.waiting for client in others.values())
+    capacity: float = inf
     if limits.max_in_flight is not None:
-        taken = sum(holder.in_flight for holder in others.values()) + request.in_flight
-        share = -(-limits.max_in_flight // (1 + hungry))
-        room = max(0, min(limits.max_in_flight - taken, share - request.in_flight))
-    requests = state.next_request_at - back
+        taken = sum(client.in_flight for client in others.values()) + request.in_flight
+        share = -(-limits.max_in_flight // (1 + waiting_clients))
+        capacity = max(0, min(limits.max_in_flight - taken, share - request.in_flight))
+    requests = state.next_request_at - shift
     if request.cooldown:
         requests = max(requests, now + request.cooldown)
-    tokens = state.next_tokens_at - back - request.refund * limits.seconds_per_token
-    moments: list[float] = []
-    wait = 0.0
+    tokens = state.next_tokens_at - shift - request.refund * limits.seconds_per_token
+    delays: list[float] = []
+    ask_again_in = 0.0
     for cost in request.token_costs:
-        moment = max(now, requests, tokens)
-        if len(moments) >= room:
+        send_at = max(now, requests, tokens)
+        if len(delays) >= capacity:
             break
-        if moment > now + GRANT_HORIZON:
-            wait = moment - now - GRANT_HORIZON
+        if send_at > now + GRANT_HORIZON:
+            ask_again_in = send_at - now - GRANT_HORIZON
             break
-        moments.append(moment - now)
+        delays.append(send_at - now)
         requests, tokens = (
-            moment + limits.seconds_per_request,
-            moment + cost * limits.seconds_per_token,
+            send_at + limits.seconds_per_request,
+            send_at + cost * limits.seconds_per_token,
         )
-    left = len(moments) < len(request.token_costs)
-    held = request.in_flight + len(moments)
-    if held or left or request.adaptive_limit is not None or request.circuit_open_for:
-        parked = now + request.circuit_open_for if request.circuit_open_for else 0.0
+    still_waits = len(delays) < len(request.token_costs)
+    in_flight = request.in_flight + len(delays)
+    if in_flight or still_waits or request.adaptive_limit is not None or request.circuit_open_for:
+        open_until = now + request.circuit_open_for if request.circuit_open_for else 0.0
         others[request.client_id] = LimitClient(
-            held, left, now + CLIENT_LEASE, request.adaptive_limit, parked
+            in_flight, still_waits, now + CLIENT_LEASE, request.adaptive_limit, open_until
         )
     after = SharedLimitState(requests, tokens, others, now)
-    return after, LimitGrant(tuple(moments), wait, contested=hungry > 0)
+    return after, LimitGrant(tuple(delays), ask_again_in, contested=waiting_clients > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveConcurrency:
-    """How many calls a process lets out at once: fewer when a provider pushes back.
+    """Limits the calls in flight of a process while a provider throttles it (AIMD).
 
-    It is halved when more than a few of the calls are turned away, and grows by one in the time in
-    which as many are answered. A few may be turned away at any width, and are no reason.
+    The limit is halved when more than a tolerated share of calls is throttled, and grows by one for
+    each full round of successful calls.
     """
 
-    #: None is as many as there are.
+    #: Calls in flight; None is no limit.
     limit: float | None = None
-    #: When it was last halved.
+    #: When the limit was last halved.
     cut_at: float = -inf
-    #: The part of the last calls that was turned away.
+    #: Moving average of the share of throttled calls.
     throttled_share: float = 0.0
 
     def allows(self, in_flight: int) -> bool:
         return self.limit is None or in_flight < int(self.limit)
 
     def throttled(self, in_flight: int, sent_at: float, now: float) -> "AdaptiveConcurrency":
-        """After a call that was sent at ``sent_at`` was turned away, with so many in flight."""
+        """The state after a call sent at ``sent_at`` was throttled."""
         share = self.throttled_share + (1 - self.throttled_share) / max(_SAMPLE_CALLS, in_flight)
         if share <= _TOLERATED_SHARE or sent_at < self.cut_at:
-            # Or it left before the last cut, which has answered it.
+            # A call sent before the last cut says nothing about the lower limit.
             return replace(self, throttled_share=share)
-        most = in_flight if self.limit is None else min(self.limit, in_flight)
-        return AdaptiveConcurrency(max(1.0, most / 2), now, share)
+        limit = in_flight if self.limit is None else min(self.limit, in_flight)
+        return AdaptiveConcurrency(max(1.0, limit / 2), now, share)
 
     def succeeded(self, in_flight: int, capacity: int) -> "AdaptiveConcurrency":
-        """After an answer; of a width that nobody uses nothing is learnt."""
+        """The state after a successful call; an unused limit does not grow."""
         if self.limit is None and not self.throttled_share:
             return self
         share = self.throttled_share * (1 - 1 / max(_SAMPLE_CALLS, in_flight))
-        most = self.limit
-        if most is not None and in_flight + 1 >= int(most):
-            most += 1 / most
+        limit = self.limit
+        if limit is not None and in_flight + 1 >= int(limit):
+            limit += 1 / limit
         share = share if share > _NEGLIGIBLE_SHARE else 0.0
         return AdaptiveConcurrency(
-            None if most is None or most >= capacity else most, self.cut_at, share
+            None if limit is None or limit >= capacity else limit, self.cut_at, share
         )
 
 

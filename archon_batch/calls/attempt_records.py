@@ -1,4 +1,4 @@
-"""Entries of the ledger: an attempt as it begins, and as it ended."""
+"""Builds the records of an attempt: its request, and its result."""
 
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import Billing, ProviderError
@@ -15,9 +15,14 @@ def new_request(
     expires_after: float,
     overbilling: Overbilling | None = None,
 ) -> AttemptRequest:
-    """An attempt that wants to begin, and is over after so many seconds.
+    """A request to begin an attempt.
 
-    Its model was seen to count so much ``overbilling`` what it was asked for.
+    Args:
+        job: that the call belongs to.
+        ix: the row's index in the job.
+        call: to send.
+        expires_after: seconds after which the attempt has certainly ended.
+        overbilling: what the model bills beyond its calls; the hold covers it.
     """
     price = job.prices[call.model.model]
     return AttemptRequest(
@@ -37,15 +42,15 @@ def success_result(
     request: AttemptRequest, attempt_number: int, reply: Reply, price: Price | None
 ) -> AttemptResult:
     cost = price.cost(reply.usage) if price else _reported_cost(reply.usage)
-    # A provider that does not say what it counted is taken to have counted the most it could.
+    # Without reported tokens, assume the highest possible cost.
     estimated = price is not None and cost is None
-    outcome, _, why = (reply.failure or "ok").partition(": ")
+    outcome, _, detail = (reply.failure or "ok").partition(": ")
     return AttemptResult(
         request=request,
         attempt_number=attempt_number,
         billing=Billing.BILLED,
         outcome=outcome,
-        detail=why or None,
+        detail=detail or None,
         usage=reply.usage,
         cost=request.hold if estimated else cost,
         estimated=estimated,

@@ -1,7 +1,7 @@
-"""The breaker of a model: when nobody answers, its calls wait, and one at a time finds out.
+"""The circuit breaker of a model: during an outage its calls wait, and one probe at a time is sent.
 
-A refusal of a rate limit is the refused call's own affair, and so is the wait that it asks for, as
-long as others pass; decision 30 has the reasons.
+While other calls succeed, a rate-limited call waits by itself and the circuit stays closed; see
+decision 30.
 """
 
 from dataclasses import dataclass, replace
@@ -10,45 +10,45 @@ from math import inf
 from archon_batch.errors import ProviderError, RateLimitError, TransientError
 from archon_batch.money import FIRST_BACKOFF, MAX_BACKOFF, MAX_OUTAGE, MAX_RETRY_AFTER
 
-#: Failures in a row, of whichever calls, after which the model is taken to be away.
+#: Consecutive failures, of any calls, that open the circuit.
 FAILURE_THRESHOLD = 5
 
-#: Rate limits in a row that mean the same: of a provider that turns away two of three calls at
-#: random, five in a row are no news.
+#: Consecutive rate limits that open it. Higher: a provider that rejects two of three calls at random
+#: often rejects five in a row.
 RATE_LIMIT_THRESHOLD = 16
 
-#: Doubled more often, a wait would still be the longest.
+#: More doublings than this exceed MAX_BACKOFF anyway.
 _MAX_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """What one process knows of one model, in seconds of a clock that never goes back.
+    """What one process knows of one model; times are seconds of a monotonic clock.
 
-    Closed, everything goes. Open, nothing goes before ``until``; then one call does, the probe. If
-    it fails, the wait grows; if any call is answered, the breaker is closed.
+    Closed: calls pass. Open: calls wait until ``next_probe_at``, then one is sent as a probe. If the
+    probe fails, the wait doubles; any successful call closes the circuit.
     """
 
-    #: In a row, without an answer between them.
+    #: Consecutive failures.
     failures: int = 0
-    #: How often it has opened since the last answer; 0 is closed.
+    #: How often the circuit has opened since the last success; 0 is closed.
     trips: int = 0
-    #: When it opened first.
+    #: When it first opened.
     opened_at: float = -inf
-    #: When the next probe may go.
+    #: When the next probe may be sent.
     next_probe_at: float = -inf
-    #: Until when the provider wants to be left alone, whatever it answers to earlier calls.
+    #: End of the longest Retry-After; a success does not shorten it.
     retry_after_until: float = -inf
-    #: A probe is on its way.
+    #: A probe is in flight.
     probing: bool = False
 
     @property
     def may_block(self) -> bool:
-        """Whether there is anything to wait for, now or before long: else no clock is asked."""
+        """Whether calls may have to wait; if not, callers need not read the clock."""
         return self.trips > 0 or self.retry_after_until > -inf
 
     def seconds_to_wait(self, now: float) -> float:
-        """Seconds before a call may go; 0 if one may go now."""
+        """Seconds until a call may be sent; 0 if one may be sent now."""
         return (
             0.0
             if self._outage_too_long(now)
@@ -56,17 +56,17 @@ class CircuitBreaker:
         )
 
     def blocks(self, now: float) -> bool:
-        """Whether a call may not go as it pleases: it waits, or it is the probe."""
+        """Whether a call must wait, or be sent as the probe."""
         waits = self.trips > 0 or self.retry_after_until > now
         return waits and not self._outage_too_long(now)
 
     def down_for(self, now: float) -> float | None:
-        """Seconds since it opened; None if it is closed."""
+        """Seconds since the circuit opened; None if it is closed."""
         return max(0.0, now - self.opened_at) if self.trips else None
 
     def half_open(self, now: float) -> "CircuitBreaker":
-        """One call goes. If nothing is heard of it, another may after the longest wait."""
-        # When nobody has asked for so long, nothing is known of the time between.
+        """A probe is sent. If it never ends, another may follow after MAX_BACKOFF."""
+        # After a long time without calls, count the outage from now.
         since = now if self._unused_for_long(now) else self.opened_at
         return replace(self, opened_at=since, next_probe_at=now + MAX_BACKOFF, probing=True)
 
@@ -80,42 +80,46 @@ class CircuitBreaker:
     def failed(
         self, error: ProviderError, now: float, jitter: float, in_flight: int = 0
     ) -> "CircuitBreaker":
-        """What is known after a call has ended with ``error``.
+        """The state after a call ended with ``error``.
 
         Args:
-            error: how it ended.
-            now: when.
-            jitter: from 0 to 1, so that processes do not probe together.
-            in_flight: how many other calls are still out, any of which may be answered.
+            error: how the call ended.
+            now: when it ended.
+            jitter: from 0 to 1, so that processes do not probe at the same moment.
+            in_flight: other calls in flight; any of them may still succeed.
         """
         if not isinstance(error, TransientError):
-            # A refusal is an answer.
+            # The provider answered, so it is up.
             return self.succeeded()
         if self._outage_too_long(now):
             return replace(self, next_probe_at=now)
-        known = replace(self, failures=self.failures + 1)
-        asked = 0.0 if error.long_wait_reason else min(MAX_RETRY_AFTER, error.retry_after or 0.0)
-        # Below that, a call's own wait is longer.
-        if asked >= FIRST_BACKOFF and _all_failed(known.failures, FAILURE_THRESHOLD, in_flight):
-            known = replace(known, retry_after_until=max(self.retry_after_until, now + asked))
+        after = replace(self, failures=self.failures + 1)
+        retry_after = (
+            0.0 if error.long_wait_reason else min(MAX_RETRY_AFTER, error.retry_after or 0.0)
+        )
+        # A shorter Retry-After is covered by the call's own backoff.
+        if retry_after >= FIRST_BACKOFF and _all_failed(
+            after.failures, FAILURE_THRESHOLD, in_flight
+        ):
+            after = replace(after, retry_after_until=max(self.retry_after_until, now + retry_after))
         if self.trips and not self.probing:
-            # It was sent before the breaker opened.
-            return known
-        if not self.trips and not _trips(error, known.failures, in_flight):
-            return known
-        doubled = FIRST_BACKOFF * 2 ** min(known.trips + 1, _MAX_DOUBLINGS)
+            # The call was sent before the circuit opened.
+            return after
+        if not self.trips and not _trips(error, after.failures, in_flight):
+            return after
+        doubled = FIRST_BACKOFF * 2 ** min(after.trips + 1, _MAX_DOUBLINGS)
         return replace(
-            known,
-            trips=known.trips + 1,
-            opened_at=known.opened_at if known.trips else now,
+            after,
+            trips=after.trips + 1,
+            opened_at=after.opened_at if after.trips else now,
             next_probe_at=now + min(MAX_BACKOFF, doubled) * (0.5 + jitter / 2),
             probing=False,
         )
 
     def _outage_too_long(self, now: float) -> bool:
-        """Whether calls go without waiting, each to its last attempt: else a job would not end."""
-        away = self.down_for(now)
-        return away is not None and away >= MAX_OUTAGE and not self._unused_for_long(now)
+        """Whether calls no longer wait, so that they fail and the job ends."""
+        seconds = self.down_for(now)
+        return seconds is not None and seconds >= MAX_OUTAGE and not self._unused_for_long(now)
 
     def _unused_for_long(self, now: float) -> bool:
         return now - self.next_probe_at > MAX_OUTAGE
@@ -130,8 +134,8 @@ def _trips(error: TransientError, failures: int, in_flight: int) -> bool:
 
 
 def _all_failed(failures: int, threshold: int, in_flight: int) -> bool:
-    """Whether not just some calls are refused: so many in a row, and as many as are still out.
+    """Whether every recent call failed: ``threshold`` in a row, and as many as are in flight.
 
-    A refusal comes sooner than an answer, so of calls that were sent together those come first.
+    A rejection arrives sooner than a reply, so of calls sent together the rejected ones end first.
     """
     return failures >= max(threshold, in_flight)

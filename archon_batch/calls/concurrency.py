@@ -1,13 +1,13 @@
-"""Slots: how many calls of a process are in flight, and which of those that wait goes next."""
+"""Bounds the calls in flight of a process; calls of later layers go first."""
 
 import asyncio
 from heapq import heappop, heappush
 
-from archon_batch.calls import ModelLimiter, Permit
+from archon_batch.calls.model_limiter import ModelLimiter, Permit
 
 
 class Slot:
-    """A slot of the process and a permit of the model, given back once."""
+    """A slot of the process and a permit of the model, released once."""
 
     __slots__ = ("_released", "_semaphore", "limiter", "permit")
 
@@ -25,28 +25,33 @@ class Slot:
 
 
 class CallSemaphore:
-    """So many at once. Of those that wait the deepest goes first, then whoever came first.
+    """A semaphore with priorities: the highest layer first, then first come, first served.
 
-    A call of a later layer ends a row sooner, and what is left for the end of a job are calls that
-    have to wait for one another: the fewer rows are between layers then, the shorter its tail.
+    A call of a later layer finishes a row sooner. At the end of a job, calls of one row wait for
+    each other; the fewer rows are half done then, the shorter that tail.
     """
 
     def __init__(self, capacity: int) -> None:
         self._free = capacity
-        #: By depth, the deepest first, and by their coming.
+        #: A heap of (-layer, arrival number, future).
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._arrivals = 0
 
     async def acquire_slot(self, limiter: ModelLimiter, tokens: int, layer: int) -> Slot | None:
-        """Wait for a place for a call of so many tokens and of that layer; None at the end.
+        """Wait for a slot and a permit for a call; None when the process is about to stop.
+
+        Args:
+            limiter: of the call's model.
+            tokens: to reserve of the model's limit.
+            layer: of the call; a higher one goes first.
 
         Raises:
-            StoreAwayError: whoever keeps the model's limits is away for long.
+            StoreUnavailableError: the limit backend stays unavailable.
         """
         await self.acquire(layer)
         permit = limiter.try_acquire()
         if permit is None:
-            # Who waits for a model must not hold a slot that others could use.
+            # While a call waits for its model, calls of other models can use the slot.
             self.release()
             permit = await limiter.acquire(tokens, layer)
             if permit is None:
@@ -68,7 +73,7 @@ class CallSemaphore:
         try:
             await future
         except asyncio.CancelledError:
-            # It had been given one in the very moment.
+            # The slot was granted just before the cancellation; return it.
             if future.done() and not future.cancelled():
                 self.release()
             raise

@@ -1,4 +1,4 @@
-"""An attempt: on record before it is sent, settled once, and tried again here and nowhere else."""
+"""Executes calls: admits, sends, settles and retries their attempts; nothing else retries a call."""
 
 import asyncio
 import random
@@ -8,13 +8,14 @@ from functools import partial
 import structlog
 
 from archon_batch.archon import Call, Model, Reply, Usage, estimate_tokens
-from archon_batch.calls import DatabaseLimitBackend, LimitBackend, ModelLimiter, ModelLimiters
-from archon_batch.calls.attempt_records import failure_result as failed_as
-from archon_batch.calls.attempt_records import new_request, success_result
+from archon_batch.calls.attempt_records import failure_result, new_request, success_result
 from archon_batch.calls.circuit_breaker import CircuitBreaker
 from archon_batch.calls.concurrency import CallSemaphore, Slot
+from archon_batch.calls.limit_backends import DatabaseLimitBackend, LimitBackend
 from archon_batch.calls.loop_bridge import LoopBridge
 from archon_batch.calls.model_breaker import ModelBreaker, loop_time
+from archon_batch.calls.model_limiter import ModelLimiter
+from archon_batch.calls.model_limiters import ModelLimiters
 from archon_batch.calls.overbilling import OverbillingRecorder, budget_reasons
 from archon_batch.errors import (
     Billing,
@@ -51,13 +52,13 @@ from archon_batch.store import (
     Store,
 )
 
-#: Seconds between looks at a call that waits for another.
+#: Seconds between checks of an identical call in flight.
 _DUPLICATE_POLL = 0.1
-#: Seconds between looks at a model that is away.
+#: Seconds between checks of an open circuit.
 _CIRCUIT_POLL = 0.1
-#: Seconds between looks at a budget that calls in flight hold.
+#: Seconds between checks of a budget that calls in flight hold.
 _BUDGET_POLL = 0.01
-#: Seconds after its deadline when an attempt is certainly over, and its process dead or frozen.
+#: Seconds after its deadline when an attempt has certainly ended: its process is dead or frozen.
 _GRACE = 60.0
 
 _log = structlog.get_logger()
@@ -68,12 +69,15 @@ class CallStatus(Enum):
 
     #: It has a reply, which may be a failure.
     SETTLED = auto()
-    #: It is still to be made: the job does not run, or this process is about to stop.
+    #: It has no reply: the job does not run, or this process is about to stop.
     OPEN = auto()
 
 
 class CallExecutor:
-    """Places calls, from one event loop, with a bound on how many are in flight."""
+    """Executes calls on one event loop, with a bound on the calls in flight.
+
+    Each attempt is in the database before it is sent, and is settled once.
+    """
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class CallExecutor:
         self._bridge = LoopBridge()
         self._breakers: dict[tuple[str, str | None], ModelBreaker] = {}
         self._overbilling = OverbillingRecorder(store)
-        #: Set when the process is about to stop: nothing more begins, what is in flight lands.
+        #: Set when the process is about to stop: no attempt begins, calls in flight result.
         self.stopping = asyncio.Event()
         self._limiters = ModelLimiters(
             store,
@@ -103,21 +107,24 @@ class CallExecutor:
         )
 
     async def execute(self, job: FrozenJob, ix: int, call: Call) -> CallStatus:
-        """See to it that the call has a reply: found, or paid for once."""
-        gate = self._breaker_for(call.model)
-        if job.overbilling and (seen := job.overbilling.get(gate.model)):
-            gate.record_overbilling(seen)
-        line = await self._limiters.limiter_for(call.model, job.id)
-        line.circuit_open_for = gate.seconds_to_wait
+        """Get the call a reply: from an earlier attempt, from the cache, or from the provider.
+
+        ``ix`` is the row's index in the job.
+        """
+        breaker = self._breaker_for(call.model)
+        if job.overbilling and (seen := job.overbilling.get(breaker.model)):
+            breaker.record_overbilling(seen)
+        limiter = await self._limiters.limiter_for(call.model, job.id)
+        limiter.circuit_open_for = breaker.seconds_to_wait
         while not self.stopping.is_set():
-            step = await self._admit(gate, line, job, ix, call)
-            match step:
+            status = await self._admit(breaker, limiter, job, ix, call)
+            match status:
                 case CallStatus():
-                    return step
+                    return status
                 case Retry(seconds):
                     await self._sleep(seconds)
                 case BudgetWait():
-                    # One at a time: the money that comes free is enough for one, or for none.
+                    # One call at a time: the money that an ending call frees covers one at most.
                     async with self._budget_wait_lock:
                         await self._sleep(_BUDGET_POLL)
         return CallStatus.OPEN
@@ -125,33 +132,36 @@ class CallExecutor:
     async def _admit(
         self, breaker: ModelBreaker, limiter: ModelLimiter, job: FrozenJob, ix: int, call: Call
     ) -> CallStatus | Retry | BudgetWait:
-        """Begin an attempt when the model is not parked, or this is to be its probe."""
+        """Get a slot and begin an attempt, once the circuit is closed or this call is its probe."""
         before = await self._wait_for_circuit(breaker) if breaker.blocks else None
         taken = breaker.circuit
         if self.stopping.is_set():
             return CallStatus.OPEN
         try:
-            place = await self._semaphore.acquire_slot(
+            slot = await self._semaphore.acquire_slot(
                 limiter, _tokens_to_reserve(limiter, call), call.key.layer
             )
-            if place is None:
+            if slot is None:
                 return CallStatus.OPEN
             try:
-                # It may have been parked while this call waited for a place.
+                # The circuit may have opened while this call waited for a slot.
                 if before is None and breaker.blocks:
                     return Retry(0)
                 if self.stopping.is_set():
                     return CallStatus.OPEN
-                return await self._begin_and_send(breaker, place, job, ix, call)
+                return await self._begin_and_send(breaker, slot, job, ix, call)
             finally:
-                place.release()
+                slot.release()
         finally:
-            # A probe of which nothing was heard, since there was nothing to send, is the next's.
+            # Nothing was sent, so restore the breaker: the next caller probes instead.
             if before is not None and breaker.circuit is taken:
                 breaker.circuit = before
 
     async def _wait_for_circuit(self, breaker: ModelBreaker) -> CircuitBreaker | None:
-        """Wait, without a slot, until a call may go; the breaker so far if it is the probe."""
+        """Wait without a slot until the call may be sent.
+
+        Return the circuit before the probe if this call is the probe, else None.
+        """
         async with breaker.probe_lock:
             while seconds := breaker.seconds_to_wait():
                 if self.stopping.is_set():
@@ -166,22 +176,22 @@ class CallExecutor:
     async def _begin_and_send(
         self, breaker: ModelBreaker, slot: Slot, job: FrozenJob, ix: int, call: Call
     ) -> CallStatus | Retry | BudgetWait:
-        """Begin an attempt, if there is to be one, and send it."""
-        start = new_request(
+        """Record an attempt, if the call needs one, and send it."""
+        request = new_request(
             job, ix, call, expires_after=self._timeout + _GRACE, overbilling=breaker.overbilling
         )
-        slip = self._bridge.create_future()
-        self._store.attempt_writer.enqueue_request(slip, start)
-        begun: Admission = await slip.future
-        match begun:
+        bridged = self._bridge.create_future()
+        self._store.attempt_writer.enqueue_request(bridged, request)
+        admission: Admission = await bridged.future
+        match admission:
             case AlreadySettled() | CacheHit() | PoisonPill():
                 return CallStatus.SETTLED
             case Admitted():
-                return await self._send_and_settle(breaker, slot, job, call, start, begun)
+                return await self._send_and_settle(breaker, slot, job, call, request, admission)
             case DuplicateInFlight():
                 return Retry(_DUPLICATE_POLL)
             case BudgetWait():
-                return begun
+                return admission
             case JobNotRunning():
                 return CallStatus.OPEN
             case BudgetExhausted():
@@ -199,48 +209,49 @@ class CallExecutor:
         request: AttemptRequest,
         admitted: Admitted,
     ) -> Retry | CallStatus:
-        """Send an attempt that is on record, settle it, and say what follows."""
-        attempt = f"{job.id}/{request.call.ix}/{call.key}/{admitted.attempt_number}"
-        line, permit = slot.limiter, slot.permit
-        came = await self._complete(slot, call, attempt)
-        if isinstance(came, Reply):
+        """Send a recorded attempt, settle it, and decide what follows."""
+        attempt_id = f"{job.id}/{request.call.ix}/{call.key}/{admitted.attempt_number}"
+        limiter, permit = slot.limiter, slot.permit
+        outcome = await self._complete(slot, call, attempt_id)
+        if isinstance(outcome, Reply):
             breaker.succeeded()
-            permit.used_tokens = _total_tokens(came.usage)
-            line.succeeded(came.remaining_limits)
-            finish = success_result(
-                request, admitted.attempt_number, came, job.prices[call.model.model]
+            permit.used_tokens = _total_tokens(outcome.usage)
+            limiter.succeeded(outcome.remaining_limits)
+            result = success_result(
+                request, admitted.attempt_number, outcome, job.prices[call.model.model]
             )
-            await self._settle_reply(breaker, slot, job, call, finish)
+            await self._settle_reply(breaker, slot, job, call, result)
             return CallStatus.SETTLED
-        failed = came
-        in_doubt = failed.billing is Billing.IN_DOUBT
-        refused = isinstance(failed, RateLimitError)
-        breaker.failed(failed, line.in_flight - 1)
+        in_doubt = outcome.billing is Billing.IN_DOUBT
+        rate_limited = isinstance(outcome, RateLimitError)
+        breaker.failed(outcome, limiter.in_flight - 1)
         permit.used_tokens = None if in_doubt else 0
-        if refused:
-            line.throttled(permit, breaker.retry_after)
-        past = AttemptHistory(
-            admitted.counted_attempts, admitted.in_doubt + in_doubt, admitted.rate_limited + refused
+        if rate_limited:
+            limiter.throttled(permit, breaker.retry_after)
+        history = AttemptHistory(
+            admitted.counted_attempts,
+            admitted.in_doubt + in_doubt,
+            admitted.rate_limited + rate_limited,
         )
         jitter = random.random()  # noqa: S311  (only jitter)
-        verdict = decide(failed, past, jitter, breaker.circuit.down_for(loop_time()))
-        await self._settle(failed_as(request, admitted.attempt_number, failed, verdict))
+        verdict = decide(outcome, history, jitter, breaker.circuit.down_for(loop_time()))
+        await self._settle(failure_result(request, admitted.attempt_number, outcome, verdict))
         _log.debug(
             "attempt_failed",
             job=job.id, item=request.call.ix, call=str(call.key), n=admitted.attempt_number,
-            model=call.model.model, outcome=failed.reason, verdict=type(verdict).__name__.lower(),
+            model=call.model.model, outcome=outcome.reason, verdict=type(verdict).__name__.lower(),
         )  # fmt: skip
         match verdict:
             case Retry():
                 return verdict
             case GiveUp():
                 return CallStatus.SETTLED
-            case StopJob(why):
-                await self._halt_job(job, "stopped", why)
+            case StopJob(reason):
+                await self._halt_job(job, "stopped", reason)
                 return CallStatus.OPEN
 
     async def _complete(self, slot: Slot, call: Call, attempt_id: str) -> Reply | ProviderError:
-        """Send the call at its moment, and wait for what comes of it."""
+        """Send the call when its permit allows; every error becomes a ProviderError."""
         model = call.model.model
         try:
             await slot.limiter.wait_to_send(slot.permit, _tokens_to_reserve(slot.limiter, call))
@@ -252,52 +263,52 @@ class CallExecutor:
             return UnreachableError(model, str(error))
         except TimeoutError:
             return CallTimeoutError(model, f"no answer in {self._timeout:.0f} s")
-        except Exception as error:  # noqa: BLE001  (whatever it is, it may be on the bill)
-            # Of its words nothing is told: they may quote the prompt.
+        except Exception as error:  # noqa: BLE001  (the provider may have billed it)
+            # Do not log the message: it may quote the prompt.
             _log.error("provider_raised", attempt=attempt_id, error=type(error).__name__)
             _log.debug("provider_traceback", attempt=attempt_id, exc_info=True)
-            return BrokenReplyError(model, f"{type(error).__name__} in the gateway")
+            return BrokenReplyError(model, f"{type(error).__name__} in the provider")
 
     async def _settle_reply(
         self, breaker: ModelBreaker, slot: Slot, job: FrozenJob, call: Call, result: AttemptResult
     ) -> None:
-        """Settle an attempt that was answered."""
+        """Settle an attempt that has a reply, and free its slot."""
         exceeds = (result.cost or 0) > (result.request.hold or 0)
         if exceeds:
             breaker.record_overbilling(
                 (breaker.overbilling or Overbilling()).with_reply(call, result.usage)
             )
         settled = self._settle(result)
-        # After it is handed in: the next call begins in the commit that settles this one.
+        # Release after queueing the result: the next call can begin in the commit that settles it.
         slot.release()
         await settled
         if exceeds:
             await self._overbilling.record(breaker, job)
 
     def _settle(self, result: AttemptResult) -> "asyncio.Future[None]":
-        """Hand the end in, which is put on record even if this task is cancelled."""
-        slip = self._bridge.create_future()
-        self._store.attempt_writer.enqueue_result(slip, result)
-        return slip.future
+        """Queue the result; it is committed even if this task is cancelled."""
+        bridged = self._bridge.create_future()
+        self._store.attempt_writer.enqueue_result(bridged, result)
+        return bridged.future
 
-    async def _halt_job(self, job: FrozenJob, state: str, why: str) -> None:
-        move = partial(
-            self._store.jobs.change_state, job.id, state, from_states=["running"], reason=why
+    async def _halt_job(self, job: FrozenJob, state: str, reason: str) -> None:
+        change_state = partial(
+            self._store.jobs.change_state, job.id, state, from_states=["running"], reason=reason
         )
-        # A write may wait for another process's, and the loop must not.
-        if await asyncio.to_thread(move):
-            _log.warning("job_halted", job=job.id, state=state, why=why)
+        # A write may wait for another process; the loop must not.
+        if await asyncio.to_thread(change_state):
+            _log.warning("job_halted", job=job.id, state=state, reason=reason)
 
     def _breaker_for(self, model: Model) -> ModelBreaker:
         key = model.model, model.api_base
         return self._breakers.get(key) or self._breakers.setdefault(key, ModelBreaker(model.model))
 
     async def close(self) -> None:
-        """Give back what is held of the models' limits."""
+        """Release what this process holds of the models' limits."""
         await self._limiters.close()
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until the process is about to stop."""
+        """Sleep, or wake earlier when the process is about to stop."""
         try:
             async with asyncio.timeout(min(seconds, MAX_RETRY_AFTER)):
                 await self.stopping.wait()
@@ -306,7 +317,7 @@ class CallExecutor:
 
 
 def _tokens_to_reserve(limiter: ModelLimiter, call: Call) -> int:
-    """The tokens to reserve for the call: none where nobody counts."""
+    """Tokens to reserve of the model's limit; 0 when tokens are not limited."""
     return estimate_tokens(call.messages) + call.max_tokens if limiter.limits.tpm else 0
 
 

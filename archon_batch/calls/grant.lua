@@ -1,68 +1,70 @@
--- The same as limits.grant, in one step of the server's and by its clock.
--- KEYS[1]: the model's meter, a hash: requests, tokens, at, and a field for each holder.
--- ARGV: holder, held, back, rest, width or '', parked,
---       seconds a request, seconds a token, max_in_flight or '', ahead, lease, unknown, costs ...
+-- The same as rate_limits.grant_permits, in one atomic step on the server's clock.
+-- KEYS[1]: the model's state, a hash: requests, tokens, at, and one field for each client.
+-- ARGV: client id, in flight, refund, cooldown, adaptive limit or '', seconds the circuit stays open,
+--       seconds per request, seconds per token, max_in_flight or '',
+--       grant horizon, client lease, cold start delay, token cost of each waiting call ...
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
-local me = 'h:' .. ARGV[1]
-local held, back, rest = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local a_request, a_token = tonumber(ARGV[7]), tonumber(ARGV[8])
-local most, ahead, lease = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local client = 'h:' .. ARGV[1]
+local in_flight, refund, cooldown = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local per_request, per_token = tonumber(ARGV[7]), tonumber(ARGV[8])
+local max_in_flight, horizon, lease = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
-local found = redis.call('HGETALL', KEYS[1])
+local stored = redis.call('HGETALL', KEYS[1])
 local requests, tokens = now + tonumber(ARGV[12]), 0
--- A clock that was ahead has gone back since: what it said is as much too late.
-local back_by = math.max(0, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) - now)
-local taken, hungry = held, 0
-for i = 1, #found, 2 do
-  local name, value = found[i], found[i + 1]
+-- The clock was ahead and has gone back: shift the stored times by as much.
+local shift = math.max(0, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) - now)
+local taken, waiting = in_flight, 0
+for i = 1, #stored, 2 do
+  local name, value = stored[i], stored[i + 1]
   if name == 'requests' then
-    requests = tonumber(value) - back_by
+    requests = tonumber(value) - shift
   elseif name == 'tokens' then
-    tokens = tonumber(value) - back_by
-  elseif name ~= me and name ~= 'at' then
-    local theirs, waits, till, rest_of_it = string.match(value, '^(%S+) (%S+) (%S+) (.*)')
-    if tonumber(till) - back_by > now then
-      if back_by > 0 then
+    tokens = tonumber(value) - shift
+  elseif name ~= client and name ~= 'at' then
+    local calls, waits, expires, rest = string.match(value, '^(%S+) (%S+) (%S+) (.*)')
+    if tonumber(expires) - shift > now then
+      if shift > 0 then
         redis.call('HSET', KEYS[1], name,
-          string.format('%s %s %.6f %s', theirs, waits, tonumber(till) - back_by, rest_of_it))
+          string.format('%s %s %.6f %s', calls, waits, tonumber(expires) - shift, rest))
       end
-      taken, hungry = taken + tonumber(theirs), hungry + tonumber(waits)
+      taken, waiting = taken + tonumber(calls), waiting + tonumber(waits)
     else
       redis.call('HDEL', KEYS[1], name)
     end
   end
 end
-local room = math.huge
-if most then
-  room = math.max(0, math.min(most - taken, math.ceil(most / (1 + hungry)) - held))
+local capacity = math.huge
+if max_in_flight then
+  local share = math.ceil(max_in_flight / (1 + waiting))
+  capacity = math.max(0, math.min(max_in_flight - taken, share - in_flight))
 end
-if rest > 0 then requests = math.max(requests, now + rest) end
-tokens = tokens - back * a_token
+if cooldown > 0 then requests = math.max(requests, now + cooldown) end
+tokens = tokens - refund * per_token
 
-local moments, wait = {}, 0
+local delays, ask_again_in = {}, 0
 for i = 13, #ARGV do
-  local moment = math.max(now, requests, tokens)
-  if #moments >= room then break end
-  if moment > now + ahead then
-    wait = moment - now - ahead
+  local send_at = math.max(now, requests, tokens)
+  if #delays >= capacity then break end
+  if send_at > now + horizon then
+    ask_again_in = send_at - now - horizon
     break
   end
-  moments[#moments + 1] = string.format('%.6f', moment - now)
-  requests, tokens = moment + a_request, moment + tonumber(ARGV[i]) * a_token
+  delays[#delays + 1] = string.format('%.6f', send_at - now)
+  requests, tokens = send_at + per_request, send_at + tonumber(ARGV[i]) * per_token
 end
-held = held + #moments
-local left = #moments < #ARGV - 12
--- Written with every digit: Lua's own would round a moment to a tenth of a millisecond.
+in_flight = in_flight + #delays
+local still_waits = #delays < #ARGV - 12
+-- Format explicitly: Lua's default precision rounds a time to 0.1 ms.
 redis.call('HSET', KEYS[1], 'requests', string.format('%.6f', requests),
   'tokens', string.format('%.6f', tokens), 'at', string.format('%.6f', now))
-local parked = tonumber(ARGV[6])
-if held > 0 or left or ARGV[5] ~= '' or parked > 0 then
-  local till = parked > 0 and now + parked or 0
-  redis.call('HSET', KEYS[1], me, string.format('%d %d %.6f %s %.6f', held, left and 1 or 0,
-    now + lease, ARGV[5] == '' and '-' or ARGV[5], till))
+local open_for = tonumber(ARGV[6])
+if in_flight > 0 or still_waits or ARGV[5] ~= '' or open_for > 0 then
+  local open_until = open_for > 0 and now + open_for or 0
+  redis.call('HSET', KEYS[1], client, string.format('%d %d %.6f %s %.6f', in_flight,
+    still_waits and 1 or 0, now + lease, ARGV[5] == '' and '-' or ARGV[5], open_until))
 else
-  redis.call('HDEL', KEYS[1], me)
+  redis.call('HDEL', KEYS[1], client)
 end
 redis.call('EXPIRE', KEYS[1], 3600)
-return { string.format('%.6f', wait), hungry > 0 and 1 or 0, moments }
+return { string.format('%.6f', ask_again_in), waiting > 0 and 1 or 0, delays }

@@ -1,4 +1,4 @@
-"""The tray: answers of other threads to one loop, which is woken once for all that are there."""
+"""Completes futures of an event loop from other threads, and wakes the loop once for a batch."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class BridgedFuture:
-    """A future of the loop that another thread may answer, as one of its own."""
+    """A future of the loop with the methods that a worker thread calls on a concurrent future."""
 
     __slots__ = ("_bridge", "future")
 
@@ -16,7 +16,7 @@ class BridgedFuture:
         self._bridge = bridge
 
     def set_running_or_notify_cancel(self) -> bool:
-        """Whether somebody still waits for it."""
+        """Whether the future is still wanted: False once it was cancelled."""
         return not self.future.cancelled()
 
     def set_result(self, result: object) -> None:
@@ -27,6 +27,8 @@ class BridgedFuture:
 
 
 class LoopBridge:
+    """Collects results from any thread; create it in the loop that they are for."""
+
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._results: deque[tuple[asyncio.Future[Any], object, BaseException | None]] = deque()
@@ -41,12 +43,12 @@ class LoopBridge:
         self._results.append((future, result, error))
         if not self._wakeup_scheduled:
             self._wakeup_scheduled = True
-            # A loop that has closed has nobody who waits.
+            # A closed loop has no task that waits for the result.
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        # First, so that what is put from here on is told again.
+        # First, so that a result that arrives from here on wakes the loop again.
         self._wakeup_scheduled = False
         while self._results:
             future, result, error = self._results.popleft()

@@ -1,4 +1,4 @@
-"""The gate of a model in this process: where its calls wait while its breaker is open."""
+"""The circuit breaker of one model in this process, with its clock, lock and log."""
 
 import asyncio
 import random
@@ -16,11 +16,11 @@ class ModelBreaker:
     def __init__(self, model: str) -> None:
         self.model = model
         self.circuit = CircuitBreaker()
-        #: What the model was seen to count beyond what it was asked for.
+        #: Tokens that the provider counted beyond what the calls allowed.
         self.overbilling: Overbilling | None = None
-        #: The first in the queue watches the breaker, and is the next probe.
+        #: The call that holds it waits for the open circuit and becomes the next probe.
         self.probe_lock = asyncio.Lock()
-        #: Since when it has been told that the model is parked.
+        #: When the open circuit was first logged.
         self._logged_since: float | None = None
 
     @property
@@ -28,16 +28,16 @@ class ModelBreaker:
         return self.circuit.may_block and self.circuit.blocks(loop_time())
 
     def seconds_to_wait(self) -> float:
-        """Seconds before a call may go; 0 if one may go now."""
+        """Seconds until a call may be sent; 0 if one may be sent now."""
         return self.circuit.seconds_to_wait(loop_time()) if self.circuit.may_block else 0.0
 
     @property
     def retry_after(self) -> float:
-        """Seconds for which the provider wants nothing of the model."""
+        """Seconds left of the provider's Retry-After."""
         return max(0.0, self.circuit.retry_after_until - loop_time())
 
     def record_overbilling(self, overbilling: Overbilling) -> None:
-        """Heed what the model was seen to count, here or by others before."""
+        """Add what this or another process has seen."""
         self.overbilling = (
             overbilling if self.overbilling is None else self.overbilling.merged_with(overbilling)
         )
@@ -46,7 +46,7 @@ class ModelBreaker:
         self._update(self.circuit.succeeded())
 
     def failed(self, error: ProviderError, in_flight: int) -> None:
-        """A call has ended with ``error``; so many others are still out."""
+        """A call has ended with ``error`` while ``in_flight`` other calls are in flight."""
         jitter = random.random()  # noqa: S311  (only jitter)
         self._update(self.circuit.failed(error, loop_time(), jitter, in_flight), error)
 
@@ -55,8 +55,8 @@ class ModelBreaker:
         if after.trips > before.trips and (before.probing or self._logged_since is None):
             self._logged_since = self._logged_since or loop_time()
             seconds = round(after.seconds_to_wait(loop_time()), 1)
-            told = {} if error is None else {"reason": error.reason, "why": error.why}
-            _log.warning("circuit_opened", model=self.model, seconds=seconds, **told)
+            cause = {} if error is None else {"reason": error.reason, "why": error.why}
+            _log.warning("circuit_opened", model=self.model, seconds=seconds, **cause)
         elif self._logged_since and not self.blocks and not after.trips:
             _log.info(
                 "circuit_closed",
@@ -67,5 +67,5 @@ class ModelBreaker:
 
 
 def loop_time() -> float:
-    """Seconds of the loop."""
+    """Seconds of the running loop's clock."""
     return asyncio.get_running_loop().time()

@@ -1,18 +1,18 @@
-"""The lines of a process, one a model, and what limits them now."""
+"""The rate limiters of a process, one for each model, with their limits kept up to date."""
 
 import asyncio
-from collections.abc import Iterator
 
 import structlog
 
 from archon_batch.archon import Model
+from archon_batch.calls.limit_backends import LimitBackend
+from archon_batch.calls.model_breaker import loop_time
 from archon_batch.calls.model_limiter import ModelLimiter
-from archon_batch.calls.seam import LimitBackend
 from archon_batch.errors import StoreError
 from archon_batch.rate_limits import RateLimits
 from archon_batch.store import ModelKey, Store, current_process_id
 
-#: Seconds between two looks at what operators and jobs want.
+#: Seconds between two reads of the limits that jobs and operators have set.
 _REFRESH_INTERVAL = 2.0
 
 _log = structlog.get_logger()
@@ -24,23 +24,23 @@ class ModelLimiters:
     ) -> None:
         self._store = store
         self._backend = backend
-        #: Not the process alone: it may have several of these, one after the other.
+        # One process may create several, one after the other.
         self._client_id = f"{current_process_id()}:{id(self):x}"
         #: Calls that this process may have in flight.
         self._capacity = capacity
         self._stopping = stopping
         self._limiters: dict[ModelKey, ModelLimiter] = {}
-        #: The reading that was first after a job came here.
+        #: By job: the first read of the limits after its first call.
         self._first_reads: dict[str, asyncio.Task[None]] = {}
         self._limits: dict[ModelKey, RateLimits] = {}
         self._read_at = 0.0
         self._refresh_task: asyncio.Task[None] | None = None
 
     async def limiter_for(self, model: Model, job_id: str) -> ModelLimiter:
-        """The model's line, which keeps to the limits that the job froze.
+        """The model's limiter, with the limits of the job (and all other running jobs) applied.
 
         Raises:
-            StoreError: they cannot be read.
+            StoreError: the limits cannot be read.
         """
         key = ModelKey(model.model, model.api_base or "")
         first = self._first_reads.get(job_id)
@@ -48,35 +48,32 @@ class ModelLimiters:
             first = self._first_reads[job_id] = asyncio.create_task(self._refresh())
         if not first.done():
             await asyncio.shield(first)
-        line = self._limiters.get(key)
-        if line is None:
-            line = ModelLimiter(
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = ModelLimiter(
                 key,
                 self._backend,
                 client_id=self._client_id,
                 capacity=self._capacity,
                 stopping=self._stopping,
             )
-            line.refresh_limits = self._refresh_if_old
-            line.limits = self._limits.get(key, RateLimits())
-            self._limiters[key] = line
-        return line
-
-    def __iter__(self) -> Iterator[ModelLimiter]:
-        return iter(self._limiters.values())
+            limiter.refresh_limits = self._refresh_if_old
+            limiter.limits = self._limits.get(key, RateLimits())
+            self._limiters[key] = limiter
+        return limiter
 
     async def close(self) -> None:
         if self._refresh_task is not None:
             await asyncio.gather(self._refresh_task, return_exceptions=True)
-        for line in self._limiters.values():
-            await line.close()
+        for limiter in self._limiters.values():
+            await limiter.close()
         await asyncio.to_thread(self._backend.close)
 
     def _refresh_if_old(self) -> None:
-        """Have the limits read again if that was long ago, and wait for nothing."""
-        if _clock() - self._read_at < _REFRESH_INTERVAL:
+        """Start a refresh in the background if the last one is old."""
+        if loop_time() - self._read_at < _REFRESH_INTERVAL:
             return
-        self._read_at = _clock()
+        self._read_at = loop_time()
         if self._refresh_task is None or self._refresh_task.done():
             self._refresh_task = asyncio.create_task(self._refresh_quietly())
 
@@ -84,16 +81,12 @@ class ModelLimiters:
         try:
             await self._refresh()
         except StoreError as error:
-            # Those of before hold.
+            # The previous limits stay in force.
             _log.warning("limits_refresh_failed", why=str(error))
 
     async def _refresh(self) -> None:
-        asked = await asyncio.to_thread(self._store.rate_limits.all)
-        self._read_at = _clock()
-        self._limits = {key: one.effective for key, one in asked.items()}
-        for key, line in self._limiters.items():
-            line.limits = self._limits.get(key, RateLimits())
-
-
-def _clock() -> float:
-    return asyncio.get_running_loop().time()
+        configured = await asyncio.to_thread(self._store.rate_limits.all)
+        self._read_at = loop_time()
+        self._limits = {key: limits.effective for key, limits in configured.items()}
+        for key, limiter in self._limiters.items():
+            limiter.limits = self._limits.get(key, RateLimits())

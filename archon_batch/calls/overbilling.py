@@ -1,4 +1,4 @@
-"""Models that count more than they were asked for: known to all processes of a job, and to people."""
+"""Records and logs models that bill more tokens than a call allows."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -20,11 +20,11 @@ _log = structlog.get_logger()
 class OverbillingRecorder:
     def __init__(self, store: Store) -> None:
         self._store = store
-        #: What is on record, by job.
+        #: What the database has, by job and breaker.
         self._recorded: dict[tuple[str, ModelBreaker], Overbilling] = {}
 
     async def record(self, breaker: ModelBreaker, job: FrozenJob) -> None:
-        """Put on record what the model was seen to count, and log it once."""
+        """Store what the model billed beyond its calls, and log it once for each job."""
         key, seen = (job.id, breaker), breaker.overbilling
         if seen is None or self._recorded.get(key) == seen:
             return
@@ -37,13 +37,13 @@ class OverbillingRecorder:
                 self._store.jobs.record_overbilling, job.id, breaker.model, seen
             )
         except StoreError as error:
-            # In this process it holds all the same.
+            # This process uses it all the same.
             _log.warning("overbilling_not_recorded", job=job.id, why=str(error))
 
 
 def budget_reasons(breakers: Iterable[ModelBreaker], job: FrozenJob) -> Iterator[str]:
-    """Why a job's budget is reached."""
+    """Why the job's budget is exhausted."""
     yield "the budget is reached"
-    for gate in breakers:
-        if gate.overbilling and gate.model in job.prices:
-            yield gate.overbilling.describe(gate.model)
+    for breaker in breakers:
+        if breaker.overbilling and breaker.model in job.prices:
+            yield breaker.overbilling.describe(breaker.model)

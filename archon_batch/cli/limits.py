@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from archon_batch.calls import LimitBackend, limit_usage, open_limit_backend
+from archon_batch.calls.limit_backends import LimitBackend, limit_usage, open_limit_backend
 from archon_batch.cli import options
 from archon_batch.cli.tables import print_json, print_table, stderr
 from archon_batch.cli.terminal_page import echo

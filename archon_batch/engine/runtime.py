@@ -13,8 +13,8 @@ from pathlib import Path
 import structlog
 
 from archon_batch.archon import Call
-from archon_batch.calls import open_limit_backend
 from archon_batch.calls.executor import CallExecutor, CallStatus
+from archon_batch.calls.limit_backends import open_limit_backend
 from archon_batch.config import component_types
 from archon_batch.engine.loop import LoopThread
 from archon_batch.engine.open_files import fit_to_open_files

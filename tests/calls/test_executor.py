@@ -429,7 +429,9 @@ def test_a_call_has_so_many_attempts_in_doubt_and_no_more(store):
 def test_a_call_whose_process_died_as_often_as_it_may_is_not_sent_again(store):
     job, script = a_priced_job(store), Script()
     for n in range(1, MAX_PROCESS_DEATHS + 1):
-        start = a_start(job, expires_after=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint)
+        start = a_start(
+            job, expires_after=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint
+        )
         begun = store.attempt_writer.admit(start).result(30)
         assert isinstance(begun, Admitted)
         assert begun.counted_attempts == n
@@ -497,7 +499,7 @@ def test_a_blank_reply_settles_its_call_and_is_paid(store):
 @pytest.mark.parametrize("halted", ["paused", "stopped", "cancelled"])
 def test_the_calls_of_a_job_that_does_not_run_stay_open(store, halted):
     job, script = a_priced_job(store), Script()
-    store.jobs.change_state(job.id, halted, only_from=["running"])
+    store.jobs.change_state(job.id, halted, from_states=["running"])
 
     ends = placed(store, job, [a_call()], script)
 
@@ -854,7 +856,7 @@ def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
         placer = CallExecutor(store, provider, max_in_flight=8, timeout=6000)
         placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(40)))
         await provider.enough.wait()
-        store.jobs.change_state(job.id, "cancelled", only_from=["running"])
+        store.jobs.change_state(job.id, "cancelled", from_states=["running"])
         ends = await placing
         return ends, passed() - (provider.began or 0)
 

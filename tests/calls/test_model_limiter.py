@@ -8,14 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from archon_batch.archon import Model, Reply, Usage
-from archon_batch.calls import (
-    DatabaseLimitBackend,
-    ModelLimiter,
-    ModelLimiters,
-    Permit,
-    model_limiter,
-)
+from archon_batch.calls import model_limiter
 from archon_batch.calls.executor import CallExecutor, CallStatus
+from archon_batch.calls.limit_backends import DatabaseLimitBackend
+from archon_batch.calls.model_limiter import ModelLimiter, Permit
+from archon_batch.calls.model_limiters import ModelLimiters
 from archon_batch.errors import RateLimitError, StoreUnavailableError
 from archon_batch.rate_limits import MAX_LATENESS, RateLimits, RemainingLimits
 from archon_batch.store import ModelKey, Store
@@ -260,7 +257,7 @@ def test_a_provider_that_pushes_back_gets_fewer_at_once_and_then_more_again(stor
     assert set(ends) == {CallStatus.SETTLED}
     assert provider.in_flight[16] == 16
     (told,) = [entry for entry in logs if entry["event"] == "model_throttled"]
-    assert told["width"] <= 8
+    assert told["limit"] <= 8
     after = provider.in_flight[40:]
     assert max(after[:40]) < 12
     assert max(after) > max(after[:10])
@@ -282,10 +279,10 @@ def test_who_keeps_the_limits_may_be_away_for_a_while(store, monkeypatch):
     class Away(DatabaseLimitBackend):
         gone = True
 
-        def exchange(self, key, limits, request):
+        def request_permits(self, key, limits, request):
             if self.gone:
                 raise StoreUnavailableError("database: gone")
-            return super().exchange(key, limits, request)
+            return super().request_permits(key, limits, request)
 
     async def run(seconds: float):
         meters = Away(store)
@@ -322,7 +319,7 @@ def test_of_those_that_wait_for_a_model_the_deepest_goes_first(store):
 
 def test_a_model_without_limits_asks_nobody(store):
     class Unasked(DatabaseLimitBackend):
-        def exchange(self, *wish):
+        def request_permits(self, *wish):
             pytest.fail(f"it was asked: {wish}")
 
     async def run():

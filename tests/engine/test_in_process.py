@@ -189,7 +189,7 @@ def test_starting_a_job_twice_asks_for_nothing_twice(here):
 
 def test_a_job_that_is_paused_begins_no_further_round(here):
     job = a_job(here.store, architecture=an_architecture("generator"), questions=QUESTIONS)
-    here.store.jobs.change_state(job.id, "paused", only_from=["running"])
+    here.store.jobs.change_state(job.id, "paused", from_states=["running"])
     other = a_job(here.store, name="other", architecture=an_architecture("generator"))
 
     with in_process_workers(here):

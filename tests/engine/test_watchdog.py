@@ -92,7 +92,11 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
     aged(here, "lines", "sent")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
     start_job(here.store, job)
-    one = next(s.position for s in here.store.shard_cursors.stalled(carrier(), -60) if s.position.job_id == job.id)
+    one = next(
+        s.position
+        for s in here.store.shard_cursors.stalled(carrier(), -60)
+        if s.position.job_id == job.id
+    )
 
     here.watchdog.run_once()
     before = sent()
@@ -105,7 +109,10 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
 def test_a_line_that_somebody_works_on_is_left_alone(here):
     (turn,) = lost(here, a_small_job(here))
 
-    with here.keep_alive(turn.job_id, turn.cursor, turn.token), here.keep_alive(turn.job_id, turn.cursor, turn.token):
+    with (
+        here.keep_alive(turn.job_id, turn.cursor, turn.token),
+        here.keep_alive(turn.job_id, turn.cursor, turn.token),
+    ):
         here.watchdog.run_once()
         aged(here, "lines", "moved")
         here.watchdog.run_once()

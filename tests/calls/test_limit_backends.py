@@ -9,8 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from archon_batch.calls import DatabaseLimitBackend, LimitBackend, open_limit_backend
-from archon_batch.calls.limit_backends import RedisLimitBackend
+from archon_batch.calls.limit_backends import (
+    DatabaseLimitBackend,
+    LimitBackend,
+    RedisLimitBackend,
+    open_limit_backend,
+)
 from archon_batch.errors import StoreUnavailableError
 from archon_batch.rate_limits import (
     COLD_START_DELAY,
@@ -48,7 +52,7 @@ def meter(addresses: tuple[str, str]) -> Iterator[LimitBackend]:
     store = Store.open(addresses[0])
     opened = open_limit_backend(store, *addresses[1:])
     # Of a Redis that was emptied nothing is known, and nothing goes at first.
-    opened.exchange(KEY, RateLimits(), LimitRequest("first", 0))
+    opened.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
     _rest(opened)
     yield opened
     opened.close()
@@ -67,7 +71,7 @@ def _ask(
     opened = open_limit_backend(store, *addresses[1:])
     moments, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
-        granted = opened.exchange(KEY, RateLimits(rpm=6000), LimitRequest(name, 0, [0] * 64))
+        granted = opened.request_permits(KEY, RateLimits(rpm=6000), LimitRequest(name, 0, [0] * 64))
         moments += [time.time() + wait for wait in granted.send_delays]
         time.sleep(0.05)
     opened.close()
@@ -77,7 +81,7 @@ def _ask(
 
 @pytest.mark.timeout(60)
 def test_three_processes_together_get_the_rate_and_no_more(addresses, meter) -> None:
-    meter.exchange(KEY, RateLimits(), LimitRequest("first", 0))
+    meter.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
     spawn = multiprocessing.get_context("spawn")
     out: multiprocessing.Queue[list[float]] = spawn.Queue()
     asking = [spawn.Process(target=_ask, args=(addresses, f"p{n}", 4.0, out)) for n in range(3)]
@@ -99,10 +103,10 @@ def test_three_processes_together_get_the_rate_and_no_more(addresses, meter) -> 
 def test_places_are_counted_over_processes(meter) -> None:
     limits = RateLimits(max_in_flight=3)
 
-    first = meter.exchange(KEY, limits, LimitRequest("a", 0, [0] * 2))
-    second = meter.exchange(KEY, limits, LimitRequest("b", 0, [0] * 2))
-    given_back = meter.exchange(KEY, limits, LimitRequest("a", 0))
-    third = meter.exchange(KEY, limits, LimitRequest("b", 1, [0]))
+    first = meter.request_permits(KEY, limits, LimitRequest("a", 0, [0] * 2))
+    second = meter.request_permits(KEY, limits, LimitRequest("b", 0, [0] * 2))
+    given_back = meter.request_permits(KEY, limits, LimitRequest("a", 0))
+    third = meter.request_permits(KEY, limits, LimitRequest("b", 1, [0]))
 
     granted = [len(g.send_delays) for g in (first, second, given_back, third)]
     assert granted == [2, 1, 0, 1]
@@ -113,7 +117,9 @@ def test_places_are_counted_over_processes(meter) -> None:
 
 
 def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
-    meter.exchange(KEY, RateLimits(), LimitRequest("a", 1, adaptive_limit=7, circuit_open_for=30.0))
+    meter.request_permits(
+        KEY, RateLimits(), LimitRequest("a", 1, adaptive_limit=7, circuit_open_for=30.0)
+    )
 
     seen, now = meter.read_state(KEY)
 
@@ -133,10 +139,10 @@ def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
     else:
         clock = Database.epoch_seconds
         monkeypatch.setattr(Database, "epoch_seconds", lambda *a: clock(*a) + 86_400)
-        meter.exchange(KEY, limits, LimitRequest("b", 1, [0], cooldown=60.0))
+        meter.request_permits(KEY, limits, LimitRequest("b", 1, [0], cooldown=60.0))
         monkeypatch.undo()
 
-    granted = meter.exchange(KEY, limits, LimitRequest("a", 0, [0]))
+    granted = meter.request_permits(KEY, limits, LimitRequest("a", 0, [0]))
 
     # What the provider wanted is all that there is to wait for.
     assert granted.send_delays == ()
@@ -144,13 +150,15 @@ def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
 
 
 def test_two_models_do_not_share(meter) -> None:
-    meter.exchange(KEY, RateLimits(max_in_flight=1), LimitRequest("a", 0, [0]))
+    meter.request_permits(KEY, RateLimits(max_in_flight=1), LimitRequest("a", 0, [0]))
 
     other = ModelKey(KEY.model)
-    meter.exchange(other, RateLimits(), LimitRequest("b", 0))
+    meter.request_permits(other, RateLimits(), LimitRequest("b", 0))
     _rest(meter)
 
-    assert meter.exchange(other, RateLimits(max_in_flight=1), LimitRequest("b", 0, [0])).send_delays
+    assert meter.request_permits(
+        other, RateLimits(max_in_flight=1), LimitRequest("b", 0, [0])
+    ).send_delays
 
 
 _LIMIT = st.none() | st.integers(1, 500)
@@ -178,7 +186,7 @@ def test_the_script_and_the_arithmetic_are_one(redis_url, rpm, tpm, most, steps)
     ours = SharedLimitState()
     for name, held, costs, back, rest, width in steps:
         wish = LimitRequest(name, held, costs, back, rest, width)
-        found = theirs.exchange(ModelKey("m"), limits, wish)
+        found = theirs.request_permits(ModelKey("m"), limits, wish)
         _, now = theirs.read_state(ModelKey("m"))
         ours, expected = grant_permits(ours, limits, wish, now)
         if _near_the_edge(expected, found):
@@ -206,18 +214,18 @@ def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_
     redis_url,
 ) -> None:
     meter = RedisLimitBackend(redis_url, "here")
-    meter.exchange(KEY, RateLimits(), LimitRequest("first", 0))
+    meter.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
     time.sleep(COLD_START_DELAY)
-    given_out = meter.exchange(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    given_out = meter.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
     at = time.monotonic()
 
     Redis.from_url(redis_url).flushdb()
-    again = meter.exchange(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    again = meter.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
 
     assert given_out.send_delays
     assert again.send_delays == ()
     time.sleep(again.ask_again_in)
-    later = meter.exchange(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    later = meter.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
     assert time.monotonic() + later.send_delays[0] - at > given_out.send_delays[-1] + 0.1
     meter.close()
 
@@ -226,7 +234,7 @@ def test_a_redis_that_is_away_is_told_without_its_password() -> None:
     meter = RedisLimitBackend("redis://:secret@127.0.0.1:1/0", "here")
 
     with pytest.raises(StoreUnavailableError) as caught:
-        meter.exchange(KEY, RateLimits(), LimitRequest("a", 0))
+        meter.request_permits(KEY, RateLimits(), LimitRequest("a", 0))
 
     assert "secret" not in str(caught.value)
 
@@ -234,11 +242,13 @@ def test_a_redis_that_is_away_is_told_without_its_password() -> None:
 def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None:
     any_store.rate_limits.set_operator_limits(KEY, RateLimits(rpm=10))
     any_store.rate_limits.set_operator_limits(KEY, RateLimits(tpm=20))
-    DatabaseLimitBackend(any_store).exchange(KEY, RateLimits(tpm=20), LimitRequest("a", 0, [5]))
+    DatabaseLimitBackend(any_store).request_permits(
+        KEY, RateLimits(tpm=20), LimitRequest("a", 0, [5])
+    )
 
-    assert any_store.limits.all()[KEY].operator_limits == RateLimits(tpm=20)
-    any_store.limits.put(KEY, RateLimits())
-    assert any_store.limits.all() == {}
+    assert any_store.rate_limits.all()[KEY].operator_limits == RateLimits(tpm=20)
+    any_store.rate_limits.set_operator_limits(KEY, RateLimits())
+    assert any_store.rate_limits.all() == {}
 
 
 @pytest.mark.parametrize(
