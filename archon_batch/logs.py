@@ -1,4 +1,4 @@
-"""Log lines: past-tense names with fields, on stderr; never a prompt, an answer or a key."""
+"""Logging to standard error: event names with fields; never a prompt, an answer or a key."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ _Error: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | No
 
 
 def configure(level: str, log_format: str) -> None:
-    """Write events of at least ``level``, as ``text`` for people or ``json`` for machines."""
+    """Log events of at least ``level``, as ``text`` or ``json``."""
     number = logging.getLevelNamesMapping()[level.upper()]
     last = (
         structlog.processors.JSONRenderer()
@@ -40,7 +40,7 @@ def configure(level: str, log_format: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _LossyStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
-    # Libraries speak when something is wrong; below that they would name hosts and headers.
+    # Libraries log from warnings up; below that they would log hosts and headers.
     logging.getLogger("celery.worker.control").setLevel(logging.ERROR)
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
     for handler in logging.root.handlers:
@@ -48,9 +48,9 @@ def configure(level: str, log_format: str) -> None:
 
 
 class _LossyStream(io.TextIOBase):
-    """A stream that loses what it cannot write: a terminal has gone, or a disk is full.
+    """A stream that drops what it cannot write, to a closed terminal or a full disk.
 
-    An attempt that is to be settled must not fail for the want of a line about it.
+    Settling an attempt must not fail because of a log entry.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -67,17 +67,17 @@ class _LossyStream(io.TextIOBase):
 
 
 def _escape_fields(_logger: object, _name: str, event: EventDict) -> EventDict:
-    """Fields as a terminal may have them: each in its line, and with nothing that it would obey."""
-    traced = event.pop("exception", None)
-    told = {
+    """Escape control characters in the fields, and keep each on one line."""
+    traceback = event.pop("exception", None)
+    fields = {
         key: escape_to_line(value) if isinstance(value, str) else value
         for key, value in event.items()
     }
-    return told if traced is None else {**told, "exception": escape_control(str(traced))}
+    return fields if traceback is None else {**fields, "exception": escape_control(str(traceback))}
 
 
 def traceback_without_messages(error: BaseException) -> str:
-    """Where it was raised, and what it came of, without its words: they may quote a prompt."""
+    """Files, lines and classes of the error and its causes, without messages: they may quote a prompt."""
     lines: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -85,12 +85,12 @@ def traceback_without_messages(error: BaseException) -> str:
         lines.append(type(cause).__name__)
         hidden = None if cause.__suppress_context__ else cause.__context__
         cause = cause.__cause__ or hidden
-        lines += ["because of"] if cause else []
+        lines += ["caused by"] if cause else []
     return "\n".join(lines)
 
 
 class _SafeFormatter(logging.Formatter):
-    """Lines of libraries."""
+    """Formats log records of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
         return escape_control(super().format(record))

@@ -1,4 +1,4 @@
-"""What the operator sets in the environment."""
+"""Settings from environment variables."""
 
 import difflib
 import os
@@ -19,7 +19,7 @@ SETTING_NAMES = (
     "DATABASE_URL", "BROKER_URL", "RESULT_URL", "MAX_IN_FLIGHT", "PROCESSES", "CALL_TIMEOUT", "SPOOL",
     "METRICS", "LOG", "LOG_FORMAT", "ALLOW_LINK_LOCAL",
 )  # fmt: skip
-#: What commands of ``on_failure`` are told by their environment, and hand to those they start.
+#: Set for the commands of ``on_failure``, and inherited by the processes that those start.
 _HOOK_VARIABLES = frozenset(
     PREFIX + name for name in ("JOB", "NAME", "STATE", "REASON", "FILE", "DATE")
 )
@@ -28,8 +28,8 @@ _MAX_IN_FLIGHT = 100_000
 _DAY = 86_400
 _LAST_PORT = 65_535
 
-#: What of providers' accounts a folder's .env may say; litellm reads these. Files that name programs
-#: (AWS_CONFIG_FILE) and addresses of logins are not among them.
+#: Variables of providers' accounts that a folder's .env may set; litellm reads them. Not those that
+#: name a file with programs (AWS_CONFIG_FILE) or a login address.
 _PROVIDER_VARIABLES = re.compile(
     r"""[A-Z][A-Z0-9_]*_( API_?(KEY|BASE|TOKEN|URL|VERSION|SECRET|TYPE) | APIKEY | AUTH_TOKEN
         | BASE_URL )
@@ -46,22 +46,22 @@ _PROVIDER_VARIABLES = re.compile(
     """,
     re.VERBOSE,
 )
-#: Variables with the key of a provider, or of a host.
+#: Variables with the key of a provider or a host.
 _KEY_VARIABLE = re.compile(r"_API_KEY$|^ARCHON_BATCH_KEY_")
-#: What a key has none of, and what it is called.
+#: Patterns that no key contains, and their names.
 _MALFORMED = {
     r"[\r\n]": "a line break",
     r"\s": "a space",
     "[\"'`]": "a quote",
     r"[^!-~]": "a character that no header can hold",
-    r"\.\.\.$|^<.*>$": "what stands for a key in a manual",
+    r"\.\.\.$|^<.*>$": "a placeholder from a manual",
 }
-#: Variables by which other programs send requests elsewhere.
+#: Variables of HTTP proxies.
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 def _default_spool_folder() -> str:
-    """Where programs of this user keep what is neither a setting nor a cache."""
+    """The folder for state of this user, after the XDG base directory specification."""
     home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
     return str(Path(home) / "archon-batch" / "spool")
 
@@ -69,19 +69,19 @@ def _default_spool_folder() -> str:
 @dataclass(frozen=True)
 class Settings:
     database_url: str = "sqlite:///archon-batch.db"
-    #: Empty: broker and worker live in the process of the command.
+    #: Empty: broker and workers run inside the command's process.
     broker_url: str = ""
-    #: A Redis for the limits of models, where the broker is none.
+    #: A Redis for the rate limits of models, if the broker is not Redis.
     result_url: str = ""
     #: Calls in flight in one process; without a broker, in all processes of a command.
     max_in_flight: int = 128
-    #: Processes of a command without a broker; 0 is as many as there are cores and work for.
+    #: Processes of a command without a broker; 0 chooses by cores and rows.
     processes: int = 0
-    #: Seconds that one attempt may take, from its first byte to its last.
+    #: Seconds that one attempt may take.
     call_timeout: float = 600.0
-    #: The folder for answers that the database is not there to take.
+    #: The folder for results while the database is unavailable.
     spool_folder: str = field(default_factory=_default_spool_folder)
-    #: The address and the port at which a worker tells Prometheus of itself; None is nowhere.
+    #: Address and port of a worker's Prometheus metrics; None serves none.
     metrics_address: tuple[str, int] | None = None
     log_level: str = "info"
     log_format: str = "text"
@@ -99,7 +99,7 @@ class Settings:
         """Read every ``ARCHON_BATCH_...`` variable.
 
         Raises:
-            SettingsError: one of them cannot be used.
+            SettingsError: a value is not valid.
         """
         given = os.environ if environ is None else environ
 
@@ -110,8 +110,8 @@ class Settings:
             try:
                 return parse(text)
             except ValueError as error:
-                found = "" if parse is _address else f"; found {text!r}"
-                raise SettingsError(PREFIX + name, f"{error}{found}") from None
+                actual = "" if parse is _address else f"; found {text!r}"
+                raise SettingsError(PREFIX + name, f"{error}{actual}") from None
 
         return cls(
             database_url=read("DATABASE_URL", str, cls.database_url),
@@ -128,7 +128,7 @@ class Settings:
 
 
 def is_known_variable(variable: str) -> bool:
-    """Whether a folder's .env may set it: a setting of ours, or a provider's key or account."""
+    """Whether a folder's .env may set it: one of our settings, or a provider's key or account."""
     if variable.startswith(PREFIX):
         return variable.removeprefix(PREFIX) in SETTING_NAMES or variable.startswith(
             f"{PREFIX}KEY_"
@@ -137,61 +137,63 @@ def is_known_variable(variable: str) -> bool:
 
 
 def belongs_to_another_program(variable: str) -> bool:
-    """Whether docker compose and Flower read it from the same file."""
+    """Whether docker compose or Flower reads it from the same .env."""
     return variable.startswith("FLOWER_") or variable in ("REDIS_PASSWORD", "POSTGRES_PASSWORD")
 
 
 def why_unknown(variable: str) -> str:
-    """Why a variable is not taken, and what would do."""
+    """Why a variable is not accepted, with a suggestion."""
     names = [PREFIX + name for name in SETTING_NAMES]
     if close := difflib.get_close_matches(variable, names, n=1, cutoff=0.8):
         return f"did you mean {close[0]}?"
     if variable.startswith(PREFIX):
-        return f"known are {', '.join(names)} and {PREFIX}KEY_HOST"
-    return "it is no setting, and no provider's key; set it in the environment if it is meant"
+        return f"known: {', '.join(names)} and {PREFIX}KEY_HOST"
+    return "neither a setting nor a provider's key; set it in the environment if you need it"
 
 
 def misspelled(environ: Mapping[str, str]) -> Iterator[str]:
-    """Variables that begin as ours do, and mean nothing, with what was meant."""
+    """Messages about variables with our prefix that we do not know."""
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in _HOOK_VARIABLES and not is_known_variable(name):
-            yield f"{name} means nothing: {why_unknown(name)}"
+            yield f"{name} is unknown: {why_unknown(name)}"
 
 
 def malformed_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables whose key cannot be one, and why; none of the key is in it."""
+    """Variables whose key cannot be valid, and why; the message does not quote the key."""
     return {
-        name: f"looks wrong: it has {what}"
+        name: f"looks wrong: it contains {problem}"
         for name, key in sorted(environ.items())
         if _KEY_VARIABLE.search(name)
-        for what in [what for odd, what in _MALFORMED.items() if re.search(odd, key)][:1]
+        for problem in [
+            problem for pattern, problem in _MALFORMED.items() if re.search(pattern, key)
+        ][:1]
     }
 
 
 def proxies(environ: Mapping[str, str]) -> Iterator[str]:
-    """The proxies that are set, by which calls may go, without their passwords."""
+    """Messages about proxies that calls may use, without their passwords."""
     for name in _PROXIES:
-        for spelt in (name.lower(), name):
-            if proxy := environ.get(spelt, ""):
+        for variable in (name.lower(), name):
+            if proxy := environ.get(variable, ""):
                 address = proxy.rpartition("@")[2].rpartition("://")[2]
-                yield f"{spelt} is set: calls may go by {address.partition('/')[0]}"
+                yield f"{variable} is set: calls may use the proxy {address.partition('/')[0]}"
                 break
 
 
 def _address(text: str) -> str:
-    """The text, whose password is told to nobody, least of all as a port that is no number."""
+    """The URL; no error message quotes it, since it may contain a password."""
     wrong = ValueError(
         "not a URL; write / : ? # ; and @ in a password as %2F %3A %3F %23 %3B and %40"
     )
-    # kombu takes several, divided by semicolons.
-    for one in text.split(";"):
+    # kombu accepts several URLs separated by semicolons.
+    for url in text.split(";"):
         try:
-            parts = urlsplit(one)
+            parts = urlsplit(url)
             _ = parts.port
         except ValueError:
             raise wrong from None
-        # What a password's own sign has cut off would be told as a path, or as a host.
-        if not parts.scheme or "@" in one.removeprefix(f"{parts.scheme}://{parts.netloc}"):
+        # An unescaped character in the password would make a part of it look like a path or a host.
+        if not parts.scheme or "@" in url.removeprefix(f"{parts.scheme}://{parts.netloc}"):
             raise wrong
         if "@" in parts.netloc.rpartition("@")[0]:
             raise wrong

@@ -5,8 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from celery.schedules import ParseException, crontab
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import COMPONENT_TYPES, read_architecture
@@ -23,7 +22,6 @@ from archon_batch.config import (
     read_job_file,
     read_pool_file,
 )
-from archon_batch.config.cron import validate_cron
 from archon_batch.errors import ArchitectureError, InputError, JobFileError, PoolFileError
 from tests.builders import architectures
 
@@ -736,41 +734,29 @@ def test_a_job_file_says_who_is_told_of_a_failure(file, written, read):
     assert job.on_failure == read
 
 
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_WEEK = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
-
-
-def _cron_field(low, high, words=()):
-    """Parts of a field: most within its bounds, some beyond them."""
-    bound = st.one_of(
-        st.integers(low, high + 1).map(str), *([st.sampled_from(words)] * bool(words))
-    )
-    stretch = st.one_of(st.just("*"), st.tuples(bound, bound).map("-".join))
-    step = st.integers(1, 70).map(str)
-    part = st.one_of(bound, stretch, st.tuples(stretch, step).map("/".join))
-    return st.lists(part, min_size=1, max_size=3).map(",".join)
-
-
-@given(
-    st.tuples(
-        _cron_field(0, 59),
-        _cron_field(0, 23),
-        _cron_field(1, 31),
-        _cron_field(1, 12, _MONTHS),
-        _cron_field(0, 6, _WEEK),
-    )
+@pytest.mark.parametrize(
+    "when", ["0 22-4 * nov-feb SAT-SUN", "*/5 8-18/2 1,15 * mon-fri", "59 23 31 * 0", "0 0 29 2 *"]
 )
-@example(("0", "22-4", "*", "nov-feb", "SAT-SUN"))
-@example(("0", "0", "31", "2,4,6", "*"))
-def test_an_hour_is_taken_when_celery_takes_it(fields):
-    minute, hour, day, month, weekday = fields
-    try:
-        crontab(minute, hour, weekday, day, month)
-    except (ValueError, ParseException):
-        with pytest.raises(ValueError, match=r"^(minutes|hours|days|months|a day)"):
-            validate_cron(" ".join(fields))
-    else:
-        assert validate_cron(" ".join(fields)) == " ".join(fields)
+def test_a_schedule_that_celery_accepts_is_accepted(file, when):
+    assert read_job_file(file(JOB.replace("0 2 * * MON-FRI", when), "job.yaml"), TODAY).when == when
+
+
+@pytest.mark.parametrize(
+    ("when", "field"),
+    [
+        ("60 * * * *", "minutes"),
+        ("* 24 * * *", "hours"),
+        ("* 1- * * *", "hours"),
+        ("* */0 * * *", "hours"),
+        ("* * 0 * *", "days of the month"),
+        ("* * * 13 *", "months"),
+        ("* * * * 7", "days of the week"),
+        ("0 0 31 2,4,6 *", "a day"),
+    ],
+)
+def test_a_schedule_with_a_wrong_field_is_rejected_by_the_field_s_name(file, when, field):
+    with pytest.raises(JobFileError, match=f"when: expected {field}"):
+        read_job_file(file(JOB.replace("0 2 * * MON-FRI", when), "job.yaml"), TODAY)
 
 
 # Pool files

@@ -19,12 +19,14 @@ REASONS = {
     ("calls/executor.py", "self.stopping.wait()"): "inside a time-out",
     ("calls/model_limiter.py", "self._changed.wait()"): "inside a time-out",
     ("calls/model_limiter.py", "waiter.future.result()"): "it is done, and cannot wait",
-    ("cli/search.py", "findings.result(found, plan.seed)"): "it is no future",
     (
-        "engine/loop.py",
-        "self.begin(work).result()",
+        "engine/runtime.py",
+        "self.submit(coroutine).result()",
     ): "ends with its calls, each of which has an end",
-    ("engine/loop.py", "self._thread.join()"): "the loop was told to stop, and does nothing else",
+    (
+        "engine/runtime.py",
+        "self._thread.join()",
+    ): "the loop was told to stop, and does nothing else",
     (
         "engine/in_process.py",
         "thread.join()",
@@ -32,11 +34,11 @@ REASONS = {
     (
         "engine/child_processes.py",
         "thread.join()",
-    ): "ends with a member, which ends with its calls in flight",
+    ): "ends with a child process, which ends with its calls in flight",
     (
         "engine/child_processes.py",
-        "member.wait()",
-    ): "in a thread of its own, for as long as the member lives",
+        "child.wait()",
+    ): "in a thread of its own, for as long as the child lives",
     (
         "engine/scheduled_runs.py",
         "process.wait()",

@@ -71,7 +71,7 @@ def _warn_ignored(file: str, unknown: dict[str, int]) -> None:
     for name, line in unknown.items():
         if name.startswith(PREFIX):
             del others[name]
-            echo(f"warning: {file}:{line}: {name} means nothing: {why_unknown(name)}", err=True)
+            echo(f"warning: {file}:{line}: {name} is unknown: {why_unknown(name)}", err=True)
     if others:
         (name, line), *more = others.items()
         nor = f"; nor are {', '.join(f'{n} ({at})' for n, at in more)}" if more else ""

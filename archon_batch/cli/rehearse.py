@@ -13,7 +13,7 @@ from archon_batch.cli import options
 from archon_batch.cli.item_view import print_item
 from archon_batch.cli.progress import exit_status
 from archon_batch.cli.tables import print_json, stderr
-from archon_batch.engine.rehearsal import run_first_shard as run
+from archon_batch.engine.in_process import run_first_shard as run
 from archon_batch.engine.runtime import Runtime
 from archon_batch.jobs import views
 from archon_batch.money import NanoUsd, Price

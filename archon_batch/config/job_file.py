@@ -1,6 +1,7 @@
 """Job files: a dataset, an architecture, a budget and an hour."""
 
 import re
+from calendar import monthrange
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -11,12 +12,19 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from archon_batch.archon import validate_data
-from archon_batch.config.cron import validate_cron
 from archon_batch.config.text_files import text_or_file
 from archon_batch.config.yaml_document import YamlDocument, load_document
 from archon_batch.errors import JobFileError
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+#: The fields of cron, each with its lowest and highest number.
+_CRON_FIELDS = (
+    ("minutes", 0, 59),
+    ("hours", 0, 23),
+    ("days of the month", 1, 31),
+    ("months", 1, 12),
+    ("days of the week", 0, 6),
+)
 
 
 def _parse_usd(value: object) -> Decimal:
@@ -40,6 +48,29 @@ def _url_or_command(value: object) -> object:
     raise ValueError("a command as a list, such as [notify, oncall], or a URL of http or https")
 
 
+def _validate_cron(text: str) -> str:
+    """The text, if it is a schedule that Celery accepts and that some day fits."""
+    from celery.schedules import (  # noqa: PLC0415  (the import takes 0.3 s)
+        ParseException,
+        crontab_parser,
+    )
+
+    fields = text.split()
+    if len(fields) != len(_CRON_FIELDS):
+        raise ValueError('five fields of cron in UTC, such as "0 2 * * *"')
+    numbers: list[set[int]] = []
+    for (label, low, high), field in zip(_CRON_FIELDS, fields, strict=True):
+        try:
+            numbers.append(crontab_parser(high - low + 1, low).parse(field))
+        except (ParseException, ValueError):
+            raise ValueError(f"{label} from {low} to {high} in its place") from None
+    _, _, days, months, _ = numbers
+    # 2000 is a leap year.
+    if min(days) > max(monthrange(2000, month)[1] for month in months):
+        raise ValueError("a day that one of its months has")
+    return text
+
+
 def _require_text(value: str) -> str:
     if not value.strip():
         raise ValueError("some text")
@@ -47,7 +78,7 @@ def _require_text(value: str) -> str:
 
 
 NonEmptyText = Annotated[str, AfterValidator(_require_text)]
-Cron = Annotated[str, AfterValidator(validate_cron)]
+Cron = Annotated[str, AfterValidator(_validate_cron)]
 UsdAmount = Annotated[Decimal, BeforeValidator(_parse_usd), Field(gt=0, le=1_000_000)]
 OnFailure = Annotated[tuple[str, ...] | str, BeforeValidator(_url_or_command)]
 

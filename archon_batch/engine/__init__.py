@@ -1,1 +1,1 @@
-"""Celery: shards, rounds and workers. It decides nothing; it moves what the road decides."""
+"""Celery tasks, workers and scheduler. Transport only: decisions are made in `jobs`."""

@@ -1,6 +1,6 @@
-"""Names on the broker: they carry the installation's id, so that several may share a broker.
+"""Names on the broker: with the installation's id, so that several installations can share a broker.
 
-People and the ledger know the queues without it, as ``joins`` and ``calls``.
+Users and the database know the queues by their short names, ``joins`` and ``calls``.
 """
 
 import sys
@@ -18,53 +18,53 @@ from archon_batch.errors import StoreUnavailableError
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 
-#: Seconds between two looks for a database that is away, and between two words about it.
+#: Seconds between two tries to reach the database, and between two log entries about it.
 _RETRY_INTERVAL, _LOG_INTERVAL = 1.0, 30.0
 
 _log = structlog.get_logger()
-#: The installation's id; empty where the broker is this process's own.
+#: The installation's id; empty without a broker.
 _installation_id = ""
 
 
 def broker_names(settings: Settings) -> dict[str, Any]:
-    """Ask the database for the installation's id; return what Celery is to be told of names.
+    """Read the installation's id from the database; return Celery's settings with the names.
 
-    A worker waits for its database, here as everywhere: without the id it has no queue.
+    A Celery worker waits here until the database is available: without the id it has no queue.
 
     Raises:
-        StoreError: the database cannot be reached or used.
+        StoreError: the database is unreachable or unusable.
     """
     global _installation_id  # noqa: PLW0603
     if not settings.in_process:
         _installation_id = _read_installation_id(settings)
-    told: dict[str, Any] = {
+    configuration: dict[str, Any] = {
         "task_queues": [_queue(full_name(name)) for name in queues.ALL],
-        # Where remote control and events go.
+        # For remote control and events.
         "control_exchange": full_name("celery"),
         "event_exchange": full_name("celeryev"),
     }
     if settings.broker_is_redis:
-        # Where it keeps what has been fetched and is not done.
+        # For messages that were fetched and are not acknowledged.
         keys = {
             f"{key}_key": full_name(key) for key in ("unacked", "unacked_index", "unacked_mutex")
         }
-        told["broker_transport_options"] = keys
-    return told
+        configuration["broker_transport_options"] = keys
+    return configuration
 
 
 def full_name(name: str) -> str:
-    """``calls`` as the broker has it: ``calls@0123456789ab``."""
-    mark = f"@{_installation_id}"
-    return name if not _installation_id or name.endswith(mark) else name + mark
+    """The name on the broker: ``calls@0123456789ab`` for ``calls``."""
+    suffix = f"@{_installation_id}"
+    return name if not _installation_id or name.endswith(suffix) else name + suffix
 
 
 def short_name(name: str) -> str:
-    """``calls@0123456789ab`` as people have it."""
+    """The name for users: ``calls`` for ``calls@0123456789ab``."""
     return name.removesuffix(f"@{_installation_id}")
 
 
 class Queues(CeleryQueues):
-    """Found by their short names, too: ``--queues calls``."""
+    """Celery's queues, also accessible by their short names: ``--queues calls``."""
 
     def __getitem__(self, name: str) -> Queue:
         return super().__getitem__(full_name(name))
@@ -82,7 +82,7 @@ def _queue(name: str) -> Queue:
 
 
 def _read_installation_id(settings: Settings) -> str:
-    said = -_LOG_INTERVAL
+    logged_at = -_LOG_INTERVAL
     while True:
         try:
             store = Store.open(settings.database_url)
@@ -91,12 +91,12 @@ def _read_installation_id(settings: Settings) -> str:
             finally:
                 store.close()
         except StoreUnavailableError as error:
-            # Our own commands say so and end; Celery's stay.
+            # Our own commands report it and end; only a Celery worker waits.
             if "celery.bin.celery" not in sys.modules:
                 raise
-            if time.monotonic() - said > _LOG_INTERVAL:
-                # Celery has not come to that yet.
+            if time.monotonic() - logged_at > _LOG_INTERVAL:
+                # Celery has not configured logging yet.
                 logs.configure(settings.log_level, settings.log_format)
                 _log.warning("waiting_for_database", why=str(error))
-                said = time.monotonic()
+                logged_at = time.monotonic()
             time.sleep(_RETRY_INTERVAL)

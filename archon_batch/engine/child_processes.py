@@ -1,8 +1,8 @@
-"""The crew: further processes of a command, each with a share of the job's lines.
+"""Child processes of a command; each runs a share of the job's shard cursors.
 
-Each is a whole embedded engine; they meet in the ledger only. A member that dies is an ordinary
-death: its attempts are found in doubt, and the command takes up its lines. When the command dies,
-its end of the pipe closes, and the members let their calls land and go.
+A child is a whole in-process engine and shares only the database with its parent. When a child
+dies, its attempts become in doubt and the parent takes over its cursors. When the parent dies, its
+end of the pipe closes; the children finish their calls in flight and exit.
 """
 
 import os
@@ -17,7 +17,7 @@ import structlog
 
 from archon_batch import logs
 from archon_batch.engine import sighup
-from archon_batch.engine.app import settings as set_up
+from archon_batch.engine.app import settings as process_settings
 from archon_batch.engine.broker import carrier
 from archon_batch.engine.in_process import in_process_workers
 from archon_batch.engine.runtime import Runtime
@@ -25,18 +25,18 @@ from archon_batch.engine.start_job import add_cursors, take_over_cursors
 from archon_batch.settings import Settings
 from archon_batch.store import Job, retry_while_unavailable
 
-#: Rows for which a further process is worth its second of imports.
+#: Rows that are worth one more process, whose imports take a second.
 _ROWS_PER_PROCESS = 500
-#: Seconds between a member's looks at the job.
+#: Seconds between a child's checks of the job.
 _POLL_INTERVAL = 0.5
 
 _log = structlog.get_logger()
 
 
 def process_count(settings: Settings, job: Job) -> int:
-    """How many processes the job gets: as many as were asked for, or as its rows and cores are.
+    """Processes for the job: as many as the settings say, or as its rows and the cores allow.
 
-    One, where calls are answered on this machine: a second would serve the model twice.
+    One, if a model runs on this machine: a second process would load the model twice.
     """
     if settings.processes:
         return min(settings.processes, job.concurrent_shards)
@@ -46,7 +46,7 @@ def process_count(settings: Settings, job: Job) -> int:
 
 
 class ChildProcesses:
-    """Members 1, 2, ... of a command that is member 0 itself."""
+    """Children 1, 2, ... of a command, which itself is process 0."""
 
     def __init__(self, runtime: Runtime, job: Job, processes: int, in_flight: int) -> None:
         self._runtime, self._job, self._processes = runtime, job, processes
@@ -56,90 +56,87 @@ class ChildProcesses:
         self._watchers: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the members, once the job's own lines have begun: theirs join them."""
-        line = [
-            sys.executable,
-            "-m",
-            "archon_batch.engine.child_processes",
-            self._job.id,
-            str(self._processes),
-        ]
-        for part in range(1, self._processes):
-            member = subprocess.Popen(line, stdin=subprocess.PIPE, env=self._environment)  # noqa: S603
-            thread = threading.Thread(target=self._watch, args=(part, member), daemon=True)
+        """Start the children. The job's own cursors must exist: the children add to them."""
+        command = [
+            sys.executable, "-m", "archon_batch.engine.child_processes",
+            self._job.id, str(self._processes),
+        ]  # fmt: skip
+        for number in range(1, self._processes):
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, env=self._environment)  # noqa: S603
+            thread = threading.Thread(target=self._watch, args=(number, child), daemon=True)
             thread.start()
-            self._children.append(member)
+            self._children.append(child)
             self._watchers.append(thread)
 
     def stop(self) -> None:
-        """Have all begin nothing more; their calls in flight land."""
+        """Ask all children to start no more calls; their calls in flight finish."""
         self._stopping = True
-        for member in self._children:
-            if member.stdin is not None:
-                member.stdin.close()
+        for child in self._children:
+            if child.stdin is not None:
+                child.stdin.close()
 
     def close(self) -> None:
-        """Wait until all have gone."""
+        """Stop all children, and wait until they have exited."""
         self.stop()
         for thread in self._watchers:
             thread.join()
 
-    def _watch(self, part: int, child: "subprocess.Popen[bytes]") -> None:
-        """See a member to its end; take up its lines if it was a bad one."""
+    def _watch(self, number: int, child: "subprocess.Popen[bytes]") -> None:
+        """Wait for a child; if it failed, take over its cursors."""
         if child.wait() == 0 or self._stopping:
             return
-        _log.warning("process_died", part=part, of=self._processes, status=child.returncode)
+        _log.warning("process_died", number=number, of=self._processes, status=child.returncode)
         try:
             take_over_cursors(self._runtime.store, self._job)
-        except Exception:  # noqa: BLE001  (resume takes them up)
-            _log.exception("cursors_not_taken_over", job=self._job.id, part=part)
+        except Exception:  # noqa: BLE001  (`resume` takes them over)
+            _log.exception("cursors_not_taken_over", job=self._job.id, number=number)
 
 
 def in_flight_share(settings: Settings, processes: int) -> int:
-    """The calls in flight of one of so many processes: together they have what one would have."""
+    """Calls in flight of each process; together they have what one process would have."""
     return max(1, settings.max_in_flight // processes)
 
 
 def run_child(job_id: str, processes: int) -> int:
-    """Be a member: run a share of the job's lines; return the exit status."""
-    dismissed = threading.Event()
-    _install_signals(dismissed)
-    logs.configure(set_up.log_level, set_up.log_format)
-    threading.Thread(target=_wait_for_parent, args=(dismissed,), daemon=True).start()
-    here = Runtime(set_up)
-    here.on_store_lost = dismissed.set
+    """Run a share of the job's cursors as a child process; return the exit status."""
+    stopping = threading.Event()
+    _install_signals(stopping)
+    logs.configure(process_settings.log_level, process_settings.log_format)
+    threading.Thread(target=_wait_for_parent, args=(stopping,), daemon=True).start()
+    runtime = Runtime(process_settings)
+    runtime.on_store_lost = stopping.set
     try:
-        job = here.store.jobs.get(job_id)
-        with in_process_workers(here):
-            add_cursors(here.store, job, processes)
-            while not dismissed.wait(_POLL_INTERVAL):
-                # Until the job halts, or no line is left that this process carries.
+        job = runtime.store.jobs.get(job_id)
+        with in_process_workers(runtime):
+            add_cursors(runtime.store, job, processes)
+            while not stopping.wait(_POLL_INTERVAL):
+                # Until the job halts, or this process carries none of its cursors.
                 if job_id not in retry_while_unavailable(
-                    partial(here.store.shard_cursors.counts_by_job, carrier())
+                    partial(runtime.store.shard_cursors.counts_by_job, carrier())
                 ):
                     break
     finally:
-        here.close()
-    return 0 if here.store_error is None else 3
+        runtime.close()
+    return 0 if runtime.store_error is None else 3
 
 
 def _wait_for_parent(stopping: threading.Event) -> None:
-    """Wait until the command says so, or dies, by closing its end of the pipe."""
-    # Not through a buffer, whose lock a thread that waits would keep beyond the end.
+    """Stop when the parent closes its end of the pipe, or dies."""
+    # Unbuffered: a waiting thread would hold the buffer's lock beyond the exit.
     while os.read(0, 1):
         pass
     stopping.set()
 
 
 def _install_signals(stopping: threading.Event) -> None:
-    """Let the command decide about the first Ctrl-C, and the second end this process at once."""
-    asked = False
+    """Leave the first Ctrl-C to the parent; the second one ends this process at once."""
+    interrupted = False
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal interrupted
+        if interrupted:
             os._exit(130)
-        asked = True
+        interrupted = True
         if number == signal.SIGTERM:
             stopping.set()
 

@@ -1,4 +1,4 @@
-"""Celery's result backend: chords are counted in the database, and no result is kept."""
+"""Celery's result backend: counts the batches of chords in the database and stores no results."""
 
 from typing import Any
 
@@ -15,25 +15,25 @@ _log = structlog.get_logger()
 
 
 class DatabaseChordBackend(DisabledBackend):
-    """Counts the batches of a chord where the line is on record that they belong to.
+    """Counts a chord's finished batches at its shard cursor in the database.
 
-    So a chord survives the broker, whichever it is, and needs no second server. Replies are in the
-    database anyway: nobody reads a task's result.
+    So a chord survives the loss of any broker and needs no second server. Nothing reads a task's
+    result: replies are in the database.
     """
 
     def ensure_chords_allowed(self) -> None:
-        """They are."""
+        """Allow chords; Celery's disabled backend refuses them."""
 
     def apply_chord(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
-        """Do nothing: the line knew its batches before they were sent (``chords.send_round``)."""
+        """Do nothing: ``chords.send_round`` stored the number of batches before sending them."""
 
     def on_chord_part_return(self, request: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
-        """Count a batch, and send the join after the last; a batch of an old turn is not counted."""
+        """Count a batch; after the last one send the continuation. A batch with an old token is ignored."""
         try:
-            lines = runtime.current(settings).store.shard_cursors
-            # A batch that is counted twice brings its join early, which then finds what is missing.
-            if retry_while_unavailable(lambda: lines.batch_done(*request.chord["args"])):
+            cursors = runtime.current(settings).store.shard_cursors
+            # Counting a batch twice sends the continuation early; it then plans what is missing.
+            if retry_while_unavailable(lambda: cursors.batch_done(*request.chord["args"])):
                 send_continuation(request.chord["args"], request.chord["options"])
         except (StoreError, BrokerError) as error:
-            # The line stands still now, and the sweeper sends for it.
+            # The cursor stalls now, and the watchdog resends its message.
             _log.warning("batch_not_counted", why=str(error))

@@ -1,4 +1,4 @@
-"""The engine inside the process of a command: no server, the same tasks."""
+"""The engine inside one process, without a broker: Celery workers in threads, or no queue at all."""
 
 import threading
 from collections.abc import Iterator
@@ -8,21 +8,23 @@ from archon_batch.engine import queues, runtime
 from archon_batch.engine.app import app
 from archon_batch.engine.runtime import Runtime
 from archon_batch.errors import EngineError
+from archon_batch.jobs import shard_step
+from archon_batch.store import Job
 
-#: Batches at once; each is a thread that mostly waits.
+#: Batches at once; each takes a thread that mostly waits.
 _CALL_THREADS = 64
 _PLANNING_THREADS = 4
-#: Seconds that a worker may take to start; it takes a tenth of one.
+#: Seconds that a worker may take to start; it takes 0.1.
 _START_TIMEOUT = 30
 
 
 @contextmanager
-def in_process_workers(here: Runtime) -> Iterator[None]:
+def in_process_workers(process: Runtime) -> Iterator[None]:
     """Run workers for both queues in threads of this process while the body runs.
 
-    At the end no new call is begun, and those in flight land.
+    At the end, no new call starts, and calls in flight finish.
     """
-    runtime.install(here)
+    runtime.install(process)
     threads: list[threading.Thread] = []
     try:
         for queue, concurrency in (
@@ -32,18 +34,30 @@ def in_process_workers(here: Runtime) -> Iterator[None]:
             threads.append(_start_worker(queue, concurrency))
         yield
     finally:
-        here.stop()
+        process.stop()
         app.control.shutdown()
         for thread in threads:
             thread.join()
         runtime.install(None)
 
 
+def run_first_shard(process: Runtime, job: Job) -> Job:
+    """Run the job's first shard round by round, without a queue, until it is done or halted."""
+    frozen = process.job(job.id)
+    while process.store.jobs.get(job.id).state == "running" and not process.stopping:
+        step = shard_step.advance_shard(process.store, frozen, 0)
+        if not step.batch_keys:
+            process.store.jobs.change_state(job.id, "done", from_states=["running"])
+        for batch in step.batch_keys:
+            process.execute_calls(frozen, shard_step.missing_calls(process.store, frozen, batch))
+    return process.store.jobs.get(job.id)
+
+
 def _start_worker(queue: str, concurrency: int) -> threading.Thread:
-    """A worker that consumes already: the next one changes which queues the app selects."""
+    """Start a worker, and wait until it consumes: starting the next one changes the app's queues."""
     ready = threading.Event()
     worker = app.WorkController(
-        hostname=f"{queue}@embedded",
+        hostname=f"{queue}@in-process",
         queues=[queue],
         pool_cls="threads",
         concurrency=concurrency,

@@ -1,7 +1,7 @@
-"""What a message of ours looks like: what looks otherwise is refused before it can do harm.
+"""The schema of our messages: any other message is refused before it can do harm.
 
-Whoever may write to the broker may write anything. Celery and kombu take much of it for granted, and
-end, or connect again and again, where it is otherwise.
+Anyone with write access to the broker can write anything. Celery and kombu do not validate messages:
+on a malformed one, the worker ends or reconnects again and again.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from archon_batch.engine.chords import ADVANCE_TASK, PLACE_TASK
 
-#: Bytes of a message; a batch of ours has some thousand.
+#: Most bytes of a message; our batches have a few thousand.
 _MAX_BYTES = 1 << 20
-#: Keys of headers by which Celery would take for its own what others wrote.
+#: Headers that Celery uses internally and would trust.
 _RESERVED_HEADERS = {
     *("args", "kwargs", "chord", "chain", "callbacks", "errbacks", "compression"),
     *("called_directly", "is_eager", "delivery_info", "hostname"),
@@ -23,10 +23,10 @@ _RESERVED_HEADERS = {
 
 
 def _within_a_day(moment: str) -> str:
-    """A moment within a day: what Celery tries again, it does in seconds."""
+    """A time within a day: Celery's retries are seconds away."""
     at = datetime.fromisoformat(moment)
     if at.tzinfo is None or at - datetime.now(UTC) > timedelta(days=1):
-        raise ValueError("no moment within a day")
+        raise ValueError("no time within a day")
     return moment
 
 
@@ -58,7 +58,7 @@ class _Properties(_Strict):
 
 
 class _RedisMessage(_Strict):
-    """A message as Redis has it."""
+    """A message as an item of a Redis list."""
 
     body: str
     headers: dict[str, Any]
@@ -66,7 +66,7 @@ class _RedisMessage(_Strict):
 
 
 class _Headers(_Strict):
-    task: Literal["archon_batch.jobs.shard_step", "archon_batch.place"]
+    task: Literal["archon_batch.advance", "archon_batch.place"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
     retries: _Number = 0
     eta: _Timestamp | None = None
@@ -84,7 +84,7 @@ class _Headers(_Strict):
 
 
 class _Chord(_Strict):
-    task: Literal["archon_batch.jobs.shard_step"]
+    task: Literal["archon_batch.advance"]
     args: _Position
     options: dict[str, str | int | float | bool | None]
 
@@ -105,20 +105,20 @@ _BODIES: dict[str, TypeAdapter[Any]] = {
 
 
 def redis_item_error(item: bytes) -> str | None:
-    """What is wrong with a message as it stands in Redis; nothing of it is quoted."""
+    """What is wrong with an item of a Redis list, or None; quotes no content."""
     if len(item) > _MAX_BYTES:
         return f"{len(item)} bytes"
     try:
         _REDIS_MESSAGE.validate_python(loads(item))
     except ValidationError as error:
         return _describe_error(error)
-    except Exception as error:  # noqa: BLE001  (kombu decodes types that the message names)
+    except Exception as error:  # noqa: BLE001  (kombu decodes any type that a message names)
         return f"cannot be decoded: {type(error).__name__}"
     return None
 
 
 def redis_message_error(message: object) -> str | None:
-    """What is wrong with such a message that has been decoded."""
+    """What is wrong with a decoded message from Redis, or None."""
     try:
         _REDIS_MESSAGE.validate_python(message)
     except ValidationError as error:
@@ -126,8 +126,8 @@ def redis_message_error(message: object) -> str | None:
     return None
 
 
-def task_message_error(message: Any) -> str | None:  # noqa: ANN401  (kombu's, of any transport)
-    """What is wrong with a message for one of our tasks."""
+def task_message_error(message: Any) -> str | None:  # noqa: ANN401  (a kombu message of any transport)
+    """What is wrong with a message for one of our tasks, or None."""
     body = message.body
     if (message.content_type, message.content_encoding) != ("application/json", "utf-8"):
         return "its content is not JSON in UTF-8"
@@ -136,7 +136,7 @@ def task_message_error(message: Any) -> str | None:  # noqa: ANN401  (kombu's, o
     try:
         headers = _HEADERS.validate_python(message.headers)
         if forged := _RESERVED_HEADERS & message.headers.keys():
-            return f"headers that no message of ours has: {', '.join(sorted(forged))}"
+            return f"headers that our messages never have: {', '.join(sorted(forged))}"
         _BODIES[headers.task].validate_json(body, strict=True)
     except ValidationError as error:
         return _describe_error(error)
@@ -144,10 +144,10 @@ def task_message_error(message: Any) -> str | None:  # noqa: ANN401  (kombu's, o
 
 
 def disable_decompression() -> None:
-    """Have kombu unpack nothing: no message of ours is packed, and a small one may hold gigabytes."""
+    """Make kombu reject compressed messages: ours are not, and a small one could hold gigabytes."""
 
     def refused(_: bytes) -> bytes:
-        raise ValueError("packed")
+        raise ValueError("compressed")
 
     for kind in list(compression.encoders()):
         compression.register(refused, refused, kind)

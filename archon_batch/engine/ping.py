@@ -1,24 +1,24 @@
-"""``python -m archon_batch.engine.ping calls-1``: whether a worker of that name answers on this host."""
+"""``python -m archon_batch.engine.ping calls-1``: whether that worker responds on this host."""
 
 import socket
 import sys
 
 from archon_batch.engine.app import app
 
-#: Seconds that it may take.
+#: Seconds to wait for a reply.
 _TIMEOUT = 15
 
 
 def worker_responds(name: str) -> bool:
-    """Ask it by the broker, as anybody would; the end of its full name is its process id."""
+    """Ping the worker through the broker; its full name ends with its process id."""
     pattern = f"{name}@{socket.gethostname()}.*"
-    asked = app.control.inspect(
+    inspect = app.control.inspect(
         pattern=pattern,
         matcher="glob",  # type: ignore[arg-type]
         limit=1,
         timeout=_TIMEOUT,
     )
-    return bool(asked.ping())
+    return bool(inspect.ping())
 
 
 if __name__ == "__main__":

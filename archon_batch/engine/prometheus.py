@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus, on a port of its own: counts by model, and nothing of a prompt."""
+"""Prometheus metrics of a worker, on its own port: counts by model, and no text of prompts."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from archon_batch.errors import ProviderError
 from archon_batch.money import Price, to_usd
 from archon_batch.providers import Provider
 
-#: The price of a call of a job, or None.
+#: Returns the price of a job's call, or None.
 PriceLookup = Callable[[str, Call], Price | None]
 
 _log = structlog.get_logger()
@@ -28,37 +28,37 @@ class PrometheusMetrics:
         self.registry = CollectorRegistry()
         self.calls = Counter(
             "archon_batch_calls",
-            "Calls that were sent, by how they ended.",
+            "Calls sent, by outcome.",
             ["model", "outcome"],
             registry=self.registry,
         )
         self.tokens = Counter(
             "archon_batch_tokens",
-            "Tokens of calls that were answered, as the provider counts them.",
+            "Tokens of answered calls, as the provider counts them.",
             ["model", "kind"],
             registry=self.registry,
         )
         self.usd = Counter(
             "archon_batch_usd",
-            "Dollars for calls that were answered and have a price.",
+            "Dollars for answered calls that have a price.",
             ["model"],
             registry=self.registry,
         )
         self.in_flight = Gauge(
             "archon_batch_calls_in_flight",
-            "Calls on the wire.",
+            "Calls in flight.",
             ["model"],
             registry=self.registry,
         )
         self.rounds = Counter(
             "archon_batch_rounds",
-            "Rounds of calls that joins have sent.",
+            "Rounds of calls sent.",
             registry=self.registry,
         )
 
 
 class MeteredProvider:
-    """A gateway whose calls are counted."""
+    """A provider that counts its calls."""
 
     def __init__(
         self, provider: Provider, metrics: PrometheusMetrics, price_for: PriceLookup
@@ -68,10 +68,10 @@ class MeteredProvider:
         self._price_for = price_for
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
-        model, gauges = call.model.model, self._metrics
-        # Until something is heard of it: so the ledger has a call whose process was stopped.
+        model, metrics = call.model.model, self._metrics
+        # The outcome of a call whose process was stopped, as in the database.
         outcome = "call_timeout"
-        with gauges.in_flight.labels(model).track_inprogress():
+        with metrics.in_flight.labels(model).track_inprogress():
             try:
                 reply = await self._provider.complete(call, attempt_id)
                 outcome = (reply.failure or "ok").partition(":")[0]
@@ -82,13 +82,13 @@ class MeteredProvider:
                 outcome = "broken_reply"
                 raise
             finally:
-                gauges.calls.labels(model, outcome).inc()
-        gauges.tokens.labels(model, "prompt").inc(reply.usage.prompt_tokens or 0)
-        gauges.tokens.labels(model, "completion").inc(reply.usage.completion_tokens or 0)
+                metrics.calls.labels(model, outcome).inc()
+        metrics.tokens.labels(model, "prompt").inc(reply.usage.prompt_tokens or 0)
+        metrics.tokens.labels(model, "completion").inc(reply.usage.completion_tokens or 0)
         price = self._price_for(attempt_id.partition("/")[0], call)
         if price is not None:
             cost = price.cost(reply.usage)
-            gauges.usd.labels(model).inc(
+            metrics.usd.labels(model).inc(
                 float(to_usd(price.max_cost(call) if cost is None else cost) or 0)
             )
         return reply
@@ -98,7 +98,7 @@ class MeteredProvider:
 
 
 class QueueDepth:
-    """The messages that wait in the queues of this worker, asked of the broker at each look."""
+    """Collects the length of this worker's queues from the broker at each scrape."""
 
     def __init__(self, queues: Iterable[str]) -> None:
         self._queues = sorted(queues)
@@ -106,9 +106,9 @@ class QueueDepth:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         depth = GaugeMetricFamily(
-            "archon_batch_queue_messages", "Messages that wait in a queue.", labels=["queue"]
+            "archon_batch_queue_messages", "Messages waiting in a queue.", labels=["queue"]
         )
-        # A broker that is away has no depth; it is not 0.
+        # Report nothing for an unreachable broker: the length is unknown, not 0.
         with suppress(OperationalError, OSError), self._lock, app.connection_for_read() as broker:
             for queue in self._queues:
                 depth.add_metric([queue], queue_length(broker, queue))
@@ -117,12 +117,12 @@ class QueueDepth:
 
 @cache
 def current_metrics() -> PrometheusMetrics:
-    """The process's own."""
+    """The metrics of this process."""
     return PrometheusMetrics()
 
 
 def serve_metrics(address: str, port: int, queues: Iterable[str]) -> None:
-    """Answer Prometheus from now on; where that cannot be, calls go on all the same."""
+    """Serve metrics from now on; a failure is logged and calls go on."""
     registry = current_metrics().registry
     registry.register(QueueDepth(queues))
     try:

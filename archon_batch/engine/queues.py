@@ -1,24 +1,24 @@
-"""The lines that messages stand in: joins never wait behind calls, nor a model behind another."""
+"""The queues: planning never waits behind calls, and no model waits behind another model."""
 
 from collections.abc import Collection
 
 from archon_batch.archon import Model
 
-#: Plans a shard and begins its next round; short.
+#: Messages that plan a shard and start its next round; short tasks.
 PLANNING = "joins"
-#: Places the calls of a batch and waits for their replies; as long as the slowest of them.
+#: Batches of calls; a task takes as long as its slowest call.
 CALLS = "calls"
 
 ALL = (PLANNING, CALLS)
 
-#: Whose messages are fetched first, the last of them; alike ones are fetched as they came.
+#: The last is fetched first; messages of one priority are fetched in their order.
 PRIORITIES = ("low", "normal", "high")
 
 
 def calls_queue_for(model: Model, consumed: Collection[str]) -> str:
-    """The queue for a model's calls: its own or its provider's if a worker drains it, else ``CALLS``.
+    """The queue of a model's calls: the most specific one that a worker consumes, else ``CALLS``.
 
-    ``calls.openai/gpt-4o-mini`` goes before ``calls.openai``.
+    ``calls.openai/gpt-4o-mini`` is preferred to ``calls.openai``.
     """
-    own = f"{CALLS}.{model.model}", f"{CALLS}.{model.provider}"
-    return next((queue for queue in own if queue in consumed), CALLS)
+    specific = f"{CALLS}.{model.model}", f"{CALLS}.{model.provider}"
+    return next((queue for queue in specific if queue in consumed), CALLS)

@@ -1,7 +1,7 @@
-"""kombu's transport for Redis, which hands on nothing that is no message.
+"""kombu's transport for Redis, which drops malformed messages.
 
-Kombu 5.7 decodes what it finds in a list and takes it for a message. What is none raises in the event
-loop, which ends the worker, or is taken for a lost connection.
+kombu 5.7 takes any item of a list for a message. A malformed one raises in the event loop, which
+ends the worker, or looks like a lost connection.
 """
 
 from typing import Any
@@ -17,19 +17,19 @@ _log = structlog.get_logger()
 
 class Channel(RedisChannel):
     def _get_client(self) -> Any:  # noqa: ANN401
-        """A client that finds nothing where it finds no message."""
+        """A client that returns nothing in place of a malformed message."""
         client: Any = super()._get_client()  # type: ignore[misc]
 
         class Client(client):  # type: ignore[misc]
-            def parse_response(self, connection: Any, command_name: str, **more: Any) -> Any:  # noqa: ANN401
-                found = super().parse_response(connection, command_name, **more)
+            def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:  # noqa: ANN401
+                response = super().parse_response(connection, command_name, **options)
                 if (
                     command_name == "BRPOP"
-                    and found
-                    and _is_refused(message_schema.redis_item_error(found[1]))
+                    and response
+                    and _is_refused(message_schema.redis_item_error(response[1]))
                 ):
                     return None
-                return found
+                return response
 
         return Client
 
@@ -43,7 +43,7 @@ class Transport(RedisTransport):
     Channel = Channel
 
 
-def _is_refused(why: str | None) -> bool:
-    if why is not None:
-        _log.warning("message_refused", why=why)
-    return why is not None
+def _is_refused(problem: str | None) -> bool:
+    if problem is not None:
+        _log.warning("message_refused", why=problem)
+    return problem is not None

@@ -1,14 +1,15 @@
-"""What one process has one of: the store, the gateway, the loop and the bound on calls."""
+"""What a process has once: the store, the provider, the event loop, the executor and the watchdog."""
 
 import asyncio
 import gc
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -16,7 +17,6 @@ from archon_batch.archon import Call
 from archon_batch.calls.executor import CallExecutor, CallStatus
 from archon_batch.calls.limit_backends import open_limit_backend
 from archon_batch.config import component_types
-from archon_batch.engine.loop import LoopThread
 from archon_batch.engine.open_files import fit_to_open_files
 from archon_batch.engine.watchdog import INTERVAL, Watchdog
 from archon_batch.errors import ArchonBatchError, StoreError, StoreReplacedError
@@ -27,13 +27,40 @@ from archon_batch.providers import Provider, ProviderRouter, is_direct
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 
-#: Seconds between looks of the sweeper.
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+#: Seconds between two runs of the watchdog.
 _WATCHDOG_INTERVAL = INTERVAL
 
-#: New objects after which Python looks for cycles among them, and such looks between wider ones.
+#: New objects per collection of Python's youngest generation, and collections per older one.
 _GC_THRESHOLD, _GC_OLDER_THRESHOLD = 20_000, 20
 
 _log = structlog.get_logger()
+
+
+class LoopThread:
+    """The one event loop of a process, in its own thread; all tasks run their calls on it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it on the loop, and wait for its result."""
+        return self.submit(coroutine).result()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def close(self) -> None:
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 class Runtime:
@@ -42,14 +69,14 @@ class Runtime:
         self.store = Store.open(settings.database_url, Path(settings.spool_folder))
         try:
             if self.store.high_water_mark is not None:
-                # Before anything is paid for again.
+                # Detect an older copy of the database before anything is paid twice.
                 self.store.high_water_mark.check()
-            # On record as living before any attempt is.
+            # The process has its lease before its first attempt.
             self.watchdog = Watchdog(self.store)
-            # Attempts of a process that has died would hold their calls back for good.
+            # Attempts of dead processes would block their calls for ever.
             self.store.recover()
         except BaseException:
-            # It is tried again, and each time would leave connections behind.
+            # The caller retries; an open store would leak its connections each time.
             self.store.close()
             raise
         self.keep_alive = self.watchdog.keep_alive
@@ -57,18 +84,18 @@ class Runtime:
         self._provider = provider or ProviderRouter(settings.call_timeout)
         self._executor = self._loop.run(self._make_executor(settings))
         self._kinds = component_types()
-        #: Calls that a join here has planned, until they are placed here: they are planned once.
+        #: Calls that this process has planned and not yet executed, so that it plans them once.
         self._planned_calls: dict[tuple[str, int], tuple[Call, ...]] = {}
-        #: How far a join here has planned the items under way.
+        #: Planners of open items, where this process plans every round.
         self.planners: Planners = {}
         self._executing: set[asyncio.Future[list[CallStatus]]] = set()
-        #: Why calls were first left open: the database was away for longer than the clerk waits.
+        #: The first error that left calls open: the database stayed unavailable.
         self.store_error: StoreError | None = None
-        #: What is done then, once.
+        #: Called once, after that error.
         self.on_store_lost: Callable[[], None] = lambda: None
-        #: What is done when another database stands in its place.
+        #: Called when another database stands at the address.
         self.on_store_replaced: Callable[[], None] = lambda: None
-        #: A job's architecture never changes, so it is read once.
+        #: Cached: a job's architecture never changes.
         self.job = lru_cache(maxsize=64)(self._load_job)
         self._watchdog_task = self._loop.submit(self._run_watchdog())
 
@@ -77,7 +104,7 @@ class Runtime:
         return self._executor.stopping.is_set()
 
     def execute_calls(self, job: FrozenJob, calls: Sequence[tuple[int, Call]]) -> list[CallStatus]:
-        """Place the calls, and wait until each is settled or left open."""
+        """Execute the calls, and wait until each is settled or left open."""
         try:
             return self._loop.run(self._execute_calls(job, calls))
         except StoreError as error:
@@ -88,13 +115,13 @@ class Runtime:
             raise
 
     def remember_calls(self, job_id: str, calls: Mapping[int, tuple[Call, ...]]) -> None:
-        """Remember what was planned until a batch takes it."""
-        self._planned_calls.update({(job_id, ix): some for ix, some in calls.items()})
+        """Keep planned calls until ``pop_calls`` takes them."""
+        self._planned_calls.update({(job_id, ix): planned for ix, planned in calls.items()})
 
     def pop_calls(self, job_id: str, batch: BatchKeys) -> list[tuple[int, Call]] | None:
-        """What was planned for the batch; None if not all of it was planned here, or it was taken.
+        """The planned calls of the batch; None unless all are here.
 
-        What has its reply in the meantime is found settled when it is to begin.
+        Some may have been settled since; the executor finds that out.
         """
         planned = [(ix, keys, self._planned_calls.pop((job_id, ix), ())) for ix, keys in batch]
         if any([str(call.key) for call in calls] != keys for _, keys, calls in planned):
@@ -102,7 +129,7 @@ class Runtime:
         return [(ix, call) for ix, _, calls in planned for call in calls]
 
     def stop(self) -> None:
-        """Begin no more calls; those in flight land."""
+        """Start no more calls; calls in flight finish."""
         self._loop.run(self._stop())
 
     def close(self) -> None:
@@ -128,27 +155,27 @@ class Runtime:
     async def _execute_calls(
         self, job: FrozenJob, calls: Sequence[tuple[int, Call]]
     ) -> list[CallStatus]:
-        # Most calls of a batch share a model's one object.
+        # By identity: most calls of a batch share one model object.
         models = {id(call.model): call.model for _, call in calls}.values()
         if not all(model.is_local or is_direct(model) for model in models):
             await asyncio.to_thread(_import_litellm)
-        placing = asyncio.gather(*(self._executor.execute(job, ix, call) for ix, call in calls))
-        self._executing.add(placing)
+        executing = asyncio.gather(*(self._executor.execute(job, ix, call) for ix, call in calls))
+        self._executing.add(executing)
         try:
-            return await placing
+            return await executing
         finally:
-            self._executing.discard(placing)
+            self._executing.discard(executing)
 
     async def _run_watchdog(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            looking: asyncio.Task[None] | None = None
+            run: asyncio.Task[None] | None = None
             while True:
                 await asyncio.sleep(_WATCHDOG_INTERVAL)
-                if looking is None or looking.done():
-                    looking = tasks.create_task(self._run_safely(self.watchdog.run_once))
+                if run is None or run.done():
+                    run = tasks.create_task(self._run_safely(self.watchdog.run_once))
                 else:
-                    # A broker that takes messages and says nothing keeps it. A process whose lease
-                    # lapses is taken for dead.
+                    # A broker that accepts messages and never answers blocks the run. The lease must
+                    # be renewed all the same, or other processes declare this one dead.
                     await self._run_safely(self.watchdog.heartbeat)
 
     async def _run_safely(self, action: Callable[[], None]) -> None:
@@ -159,7 +186,7 @@ class Runtime:
             self.on_store_replaced()
         except ArchonBatchError as error:
             _log.warning("watchdog_failed", why=str(error))
-        except Exception:  # noqa: BLE001  (it has to go on)
+        except Exception:  # noqa: BLE001  (the watchdog must keep running)
             _log.exception("watchdog_failed")
 
     async def _wait_for_calls(self) -> None:
@@ -174,11 +201,11 @@ class Runtime:
 
 @cache
 def _tune_garbage_collector() -> None:
-    """Have Python look for cycles seldom, and never among what the imports made.
+    """Run the garbage collector rarely, and exclude objects created at import.
 
-    Once: what is frozen again and again, as where a database is away at the start, stays for good.
-    By its own settings it looks after each 700 objects, of which a call has hundreds alive while
-    it is under way and hardly one in a cycle: that is a fifth of what a call costs.
+    Python's default runs it after every 700 new objects. A call has hundreds alive and hardly one in
+    a cycle, so that took a fifth of a call's CPU. Cached: freezing again would leak the objects of
+    each retry while the database is unavailable.
     """
     gc.collect()
     gc.freeze()
@@ -186,11 +213,11 @@ def _tune_garbage_collector() -> None:
 
 
 def _import_litellm() -> None:
-    """Import what live calls need while no attempt is on record.
+    """Import litellm before any attempt is recorded.
 
-    It takes seconds and much memory: whoever dies of it, or during it, has sent nothing.
+    The import takes seconds and much memory; a process that dies in it has sent nothing.
     """
-    # If it cannot be imported, each attempt will say so.
+    # If the import fails, each attempt reports it.
     with suppress(Exception):
         import archon_batch.providers.litellm_provider  # noqa: F401, PLC0415
 
@@ -200,21 +227,21 @@ _current: Runtime | None = None
 
 
 def current(settings: Settings) -> Runtime:
-    """The process's own, made when the first task needs it."""
-    global _current  # noqa: PLW0603  (a process has one)
+    """The runtime of this process, created for the first task."""
+    global _current  # noqa: PLW0603  (one for each process)
     with _lock:
         if _current is None:
             _current = Runtime(settings, _metered_provider(settings))
-            # A worker is started again, and says so until somebody has seen to it.
+            # The supervisor restarts the worker, which fails until an operator has looked at it.
             _current.on_store_replaced = partial(os.kill, os.getpid(), signal.SIGTERM)
         return _current
 
 
 def _metered_provider(settings: Settings) -> Provider | None:
-    """A gateway that Prometheus is told of, where somebody asks for it."""
+    """A provider that counts its calls, if Prometheus metrics are on."""
     if settings.metrics_address is None:
         return None
-    from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
+    from archon_batch.engine import prometheus  # noqa: PLC0415  (the import takes 0.05 s)
 
     def price_of(job_id: str, call: Call) -> Price | None:
         return None if _current is None else _current.job(job_id).prices[call.model.model]
@@ -224,15 +251,15 @@ def _metered_provider(settings: Settings) -> Provider | None:
     )
 
 
-def install(process: Runtime | None) -> None:
-    """Make it the process's own, or leave it without one."""
+def install(runtime: Runtime | None) -> None:
+    """Set or clear the runtime of this process."""
     global _current  # noqa: PLW0603
     with _lock:
-        _current = process
+        _current = runtime
 
 
 def stop() -> None:
-    """Have the process's own begin no more calls, if there is one."""
+    """Start no more calls in this process."""
     with _lock:
         if _current is not None:
             _current.stop()

@@ -1,4 +1,4 @@
-"""The nights that run from here, each a command of its own: ``submit --job FILE``."""
+"""Runs scheduled job files, each as a child process: ``submit --job FILE``."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import structlog
 from archon_batch.errors import StoreError
 from archon_batch.store import ScheduledRun, Store, now
 
-#: Seconds between looks for nights that were left, and before an export is tried again.
+#: Seconds between checks for abandoned runs; time before a failed export is retried.
 _CHECK_INTERVAL, _EXPORT_RETRY = 60, timedelta(minutes=10)
 
 _log = structlog.get_logger()
@@ -24,17 +24,15 @@ class ScheduledRunProcesses:
         self._checked_at: float | None = None
 
     def start(self, file: str, day: date) -> bool:
-        """Start the night unless it is done or under way; return whether it was started."""
+        """Start the file's run of that day unless it is done or active; return whether it was started."""
         if (file, day) in self._running:
             _log.info("scheduled_run_already_active", file=file, date=str(day))
             return False
-        # Without the database the command says so, and tells of it.
+        # If the database is unreachable, the child process reports it.
         with suppress(StoreError):
-            found = self._store.scheduled_runs.find(file, day)
-            if found is not None and (found.state == "done" or found.is_owner_alive):
-                _log.info(
-                    "scheduled_run_already_active", file=file, date=str(day), state=found.state
-                )
+            run = self._store.scheduled_runs.find(file, day)
+            if run is not None and (run.state == "done" or run.is_owner_alive):
+                _log.info("scheduled_run_already_active", file=file, date=str(day), state=run.state)
                 return False
         earlier = sorted(str(other) for path, other in self._running if path == file)
         if earlier:
@@ -43,7 +41,7 @@ class ScheduledRunProcesses:
             )
         command = [sys.executable, "-m", "archon_batch", "submit"]
         command += ["--job", file, "--date", str(day), "--go-on", "--follow"]
-        # In a session of its own: Ctrl-C reaches us only, and we hand it on.
+        # In its own session: Ctrl-C reaches only this process, which forwards it.
         self._running[file, day] = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, start_new_session=True
         )
@@ -51,7 +49,7 @@ class ScheduledRunProcesses:
         return True
 
     def check(self, files: set[str]) -> None:
-        """Note what has ended, and take up again the nights of these files that were left."""
+        """Drop ended processes, and restart abandoned or failed runs of these files."""
         for (file, day), process in list(self._running.items()):
             if process.poll() is not None:
                 del self._running[file, day]
@@ -63,25 +61,22 @@ class ScheduledRunProcesses:
                 )
         if self._checked_at is not None and time.monotonic() - self._checked_at < _CHECK_INTERVAL:
             return
-        # Whoever saw to a night on another machine is asked for once: when we start.
-        first, self._checked_at = self._checked_at is None, time.monotonic()
+        # At the start, also restart runs whose owner on another machine cannot be checked.
+        at_start, self._checked_at = self._checked_at is None, time.monotonic()
         try:
-            left = [
-                night
-                for night in self._store.scheduled_runs.unfinished()
-                if night.job_file in files
+            unfinished = [
+                run for run in self._store.scheduled_runs.unfinished() if run.job_file in files
             ]
         except StoreError as error:
             _log.warning("scheduled_runs_not_read", why=str(error))
             return
-        for night in left:
-            if (night.job_file, night.day) not in self._running and _needs_restart(
-                night, first=first
-            ):
-                self.start(night.job_file, night.day)
+        for run in unfinished:
+            is_running = (run.job_file, run.day) in self._running
+            if not is_running and _needs_restart(run, at_start=at_start):
+                self.start(run.job_file, run.day)
 
     def stop(self) -> None:
-        """Have every night stop as Ctrl-C would, and wait; interrupted again, kill them."""
+        """Stop every run like Ctrl-C, and wait; kill them on a second interrupt."""
         for process in self._running.values():
             process.terminate()
         try:
@@ -93,9 +88,9 @@ class ScheduledRunProcesses:
         self._running.clear()
 
 
-def _needs_restart(run: ScheduledRun, *, first: bool) -> bool:
+def _needs_restart(run: ScheduledRun, *, at_start: bool) -> bool:
     if run.state == "export_failed":
         return run.ended_at is None or now() - run.ended_at > _EXPORT_RETRY
     if run.state == "open":
-        return run.is_abandoned or (first and not run.is_owner_alive)
+        return run.is_abandoned or (at_start and not run.is_owner_alive)
     return True

@@ -1,4 +1,4 @@
-"""Celery's beat, with the job files of a folder for its schedule."""
+"""Celery's beat with a folder of job files as its schedule."""
 
 import signal
 from collections.abc import Iterator
@@ -19,36 +19,36 @@ from archon_batch.engine.scheduled_runs import ScheduledRunProcesses
 from archon_batch.errors import InputError
 from archon_batch.store import Store, now
 
-#: What a job file's name ends with.
+#: Suffixes of job files.
 _SUFFIXES = (".yaml", ".yml", ".json")
-#: How far back a missed hour is looked for: the nearest first, and leap days at last.
+#: How far back the latest due time is searched: shortest first; eight years for February 29.
 _LOOKBACKS = tuple(timedelta(days=days) for days in (1 / 24, 1, 8, 32, 367, 8 * 366))
 
 _log = structlog.get_logger()
 
 
 class JobFileScheduler(Scheduler):
-    """Starts each night itself: no message is sent, so a broker that is lost loses no night."""
+    """Starts each run as a child process; without messages, a lost broker loses no run."""
 
-    #: Seconds between looks at the folder and at the nights that run.
+    #: Seconds between checks of the folder and of the runs.
     max_interval = 5
-    #: To ask for Celery's would connect to the broker.
+    #: Celery's property would connect to the broker.
     producer = None  # type: ignore[assignment]
 
-    def __init__(self, *args: Any, schedule_filename: str, **more: Any) -> None:  # noqa: ANN401
-        # Celery's own schedule is a file; ours is a folder of them.
+    def __init__(self, *args: Any, schedule_filename: str, **options: Any) -> None:  # noqa: ANN401
+        # Celery passes a schedule file; ours is a folder.
         self._folder = Path(schedule_filename).absolute()
         self._store = Store.open(settings.database_url)
         self._runs = ScheduledRunProcesses(self._store)
-        #: How each file looked when it was last read.
+        #: Modification time and size of each file when it was last read.
         self._seen: dict[str, tuple[int, int]] = {}
-        super().__init__(*args, **more)
+        super().__init__(*args, **options)
 
     def setup_schedule(self) -> None:
         """Read every job file.
 
         Raises:
-            InputError: one is wrong; all that are wrong are named.
+            InputError: files are wrong; the message lists all of them.
         """
         self.schedule = {}
         wrong = list(self._reload())
@@ -58,12 +58,12 @@ class JobFileScheduler(Scheduler):
         if not self.schedule:
             _log.warning("nothing_scheduled", why="no job file with when", folder=str(self._folder))
 
-    def tick(self, *args: Any, **more: Any) -> float:  # noqa: ANN401
+    def tick(self, *args: Any, **options: Any) -> float:  # noqa: ANN401
         for error in self._reload():
-            # Its hour stays what it was; the night will say the same, on record.
+            # The file keeps its schedule; its next run fails with the same message.
             _log.error("job_file_refused", why=str(error))
         self._runs.check(set(self.schedule))
-        seconds: float = super().tick(*args, **more)
+        seconds: float = super().tick(*args, **options)
         return seconds
 
     def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:
@@ -76,9 +76,9 @@ class JobFileScheduler(Scheduler):
         self._store.close()
 
     def _reload(self) -> Iterator[InputError]:
-        """Take in what has changed in the folder; yield what is wrong."""
+        """Read changed files; yield an error for each wrong one."""
         try:
-            there = {
+            paths = {
                 str(path): path
                 for path in sorted(self._folder.iterdir())
                 if path.suffix in _SUFFIXES and path.is_file()
@@ -86,17 +86,17 @@ class JobFileScheduler(Scheduler):
         except OSError as error:
             yield InputError(f"{self._folder}: cannot be read: {(error.strerror or '').lower()}")
             return
-        for name in set(self._seen) - set(there):
+        for name in set(self._seen) - set(paths):
             del self._seen[name]
             if self.schedule.pop(name, None):
                 _log.info("job_file_removed", file=name)
-        for name, path in there.items():
+        for name, path in paths.items():
             with suppress(FileNotFoundError):
                 stat = path.stat()
-                look = (stat.st_mtime_ns, stat.st_size)
-                if self._seen.get(name) == look:
+                version = (stat.st_mtime_ns, stat.st_size)
+                if self._seen.get(name) == version:
                     continue
-                self._seen[name] = look
+                self._seen[name] = version
                 try:
                     when = (
                         read_job_file(path, now().date()).when if file_kind(path) == "job" else None
@@ -115,7 +115,7 @@ class JobFileScheduler(Scheduler):
         if known is None or known.schedule != cron:
             self.schedule[name] = self.Entry(
                 name=name,
-                task="night",
+                task="scheduled-run",
                 schedule=cron,
                 last_run_at=self._last_run_at(name, cron),
                 app=app,
@@ -123,56 +123,55 @@ class JobFileScheduler(Scheduler):
             _log.info("job_file_scheduled", file=name, when=when)
 
     def _last_run_at(self, name: str, cron: crontab) -> datetime:
-        """The moment after which an hour of the file's is still to come.
+        """What beat takes for the last run: a second before the latest due time if that was missed.
 
-        It lies before the latest hour if that was missed. A file of which no night is on record is
-        new, and has missed none.
+        A file without any stored run is new, and has missed none.
         """
-        moment, night = now(), self._store.scheduled_runs.latest(name)
-        due = last_due(cron, moment)
-        missed = night is not None and due is not None and night.day < due.date()
-        return due - timedelta(seconds=1) if due is not None and missed else moment
+        at, run = now(), self._store.scheduled_runs.latest(name)
+        due = last_due(cron, at)
+        missed = run is not None and due is not None and run.day < due.date()
+        return due - timedelta(seconds=1) if due is not None and missed else at
 
 
 def to_crontab(when: str) -> crontab:
-    """A job file's ``when`` as Celery has it."""
+    """A job file's ``when`` as Celery's schedule."""
     minute, hour, day, month, weekday = when.split()
     return crontab(minute, hour, weekday, day, month, app=app)
 
 
-def last_due(cron: crontab, moment: datetime) -> datetime | None:
-    """The latest moment that fits, up to the one given; None when there is none in eight years."""
+def last_due(cron: crontab, at: datetime) -> datetime | None:
+    """The latest due time up to ``at``; None if paths is none within eight years."""
     for span in _LOOKBACKS:
-        due, following = None, _next(cron, moment - span)
-        while following <= moment:
+        due, following = None, _next(cron, at - span)
+        while following <= at:
             due, following = following, _next(cron, following)
         if due is not None:
             return due
     return None
 
 
-def _next(cron: crontab, moment: datetime) -> datetime:
-    start, delta, _ = cron.remaining_delta(moment)
+def _next(cron: crontab, after: datetime) -> datetime:
+    start, delta, _ = cron.remaining_delta(after)
     following: datetime = start + delta
     return following.astimezone(UTC)
 
 
 def run_scheduler(folder: Path) -> int:
-    """Start the nights of the folder's job files at their hours, until SIGTERM, SIGINT or SIGHUP.
+    """Run the folder's job files on their schedules until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
         InputError: a file in the folder is wrong.
     """
-    leaving = False
+    stopping = False
 
-    def leave(number: int, _frame: FrameType | None) -> None:
-        # A second order kills the nights; a terminal that goes away gives one several times.
-        nonlocal leaving
-        again, leaving = leaving, True
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # A second signal kills the runs; a closing terminal sends SIGHUP several times.
+        nonlocal stopping
+        again, stopping = stopping, True
         if not (again and number == signal.SIGHUP):
             raise SystemExit(0)
 
-    signal.signal(signal.SIGTERM, leave)
-    sighup.handle_sighup(leave)
+    signal.signal(signal.SIGTERM, stop)
+    sighup.handle_sighup(stop)
     Service(app, scheduler_cls=JobFileScheduler, schedule_filename=str(folder)).start()
     return 0

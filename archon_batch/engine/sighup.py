@@ -1,4 +1,4 @@
-"""A terminal or a session that goes away: SIGHUP, which asks a process to stop as SIGTERM does."""
+"""SIGHUP, sent when a terminal or session closes: stops a process like SIGTERM."""
 
 import os
 import signal
@@ -8,35 +8,35 @@ from types import FrameType
 
 SignalHandler = Callable[[int, FrameType | None], object]
 
-#: What the program was started with: ``nohup`` has it ignored.
+#: Whether the program was started with SIGHUP ignored, as by ``nohup``.
 _IGNORED = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-#: Standard input, output and error where they are a terminal's.
+#: Those of standard input, output and error that are a terminal.
 _TERMINAL_FDS = [fd for fd in range(3) if os.isatty(fd)]
 
 
 def handle_sighup(handler: SignalHandler) -> Callable[[], None]:
-    """Have SIGHUP call the handler, unless the program was started with it ignored.
+    """Call the handler on SIGHUP, unless the program was started with SIGHUP ignored.
 
-    It may come several times: from the shell, and from the kernel when the shell has gone. Return
-    what undoes it.
+    The signal may arrive several times: from the shell, and from the kernel after the shell has
+    exited. Return a function that restores the previous handler.
     """
 
-    def hung_up(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         detach_terminal()
         handler(number, frame)
 
-    def undo() -> None:
-        signal.signal(signal.SIGHUP, before)
+    def restore() -> None:
+        signal.signal(signal.SIGHUP, previous)
 
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if _IGNORED else hung_up)
-    return undo
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN if _IGNORED else handle)
+    return restore
 
 
 def detach_terminal() -> None:
-    """Write to nowhere what would go to the terminal, if it has gone: it would be an error."""
+    """Redirect a closed terminal to the null device: writing to it would raise."""
     for fd in _TERMINAL_FDS:
         if not os.isatty(fd):
             with suppress(OSError):
-                nowhere = os.open(os.devnull, os.O_RDWR)
-                os.dup2(nowhere, fd)
-                os.close(nowhere)
+                null = os.open(os.devnull, os.O_RDWR)
+                os.dup2(null, fd)
+                os.close(null)

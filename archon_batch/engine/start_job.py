@@ -1,4 +1,4 @@
-"""Sets a job's shards going, and ends what can be ended of one that was halted."""
+"""Starts the shard cursors of a job, and finishes the rows of a halted one."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,57 +12,52 @@ from archon_batch.store import CursorPosition, Job, Store
 
 
 def start_job(store: Store, job: Job, processes: int = 1) -> int:
-    """Begin the job's lines of shards and send a message for each; return how many.
+    """Start the job's shard cursors and send a message for each; return how many.
 
-    A line goes from shard to shard, so that the broker holds as many as run at once, however long
-    the dataset. Lines of before are over, and messages of theirs do nothing more. One of several
-    processes that carry their own messages begins its share of the lines.
+    A cursor moves from shard to shard, so the broker holds as many messages as cursors, however
+    long the dataset. Earlier cursors of the job end, and their messages do nothing any more. Where
+    each of several processes carries its own messages, this one starts its share of the cursors.
 
     Raises:
-        BrokerError: the broker cannot be reached, or refuses.
+        BrokerError: the broker is unreachable, or refuses.
     """
     retry_while_busy(check_broker)
-    # Attempts of processes that are dead would hold calls back until they expire.
+    # Attempts of dead processes would block their calls until they expire.
     store.recover()
-    turns = _send_all(
-        job,
-        store.shard_cursors.start(
-            job.id, _cursor_count(job, processes), carrier(), queues.PLANNING
-        ),
-    )
-    if not turns:
+    count = _cursor_count(job, processes)
+    started = _send_all(job, store.shard_cursors.start(job.id, count, carrier(), queues.PLANNING))
+    if not started:
         finish_job_if_done(store, job.id)
-    return turns
+    return started
 
 
 def add_cursors(store: Store, job: Job, processes: int) -> int:
-    """Add this process's share of lines to those that the job has; return how many."""
-    return _send_all(
-        job,
-        store.shard_cursors.add(job.id, _cursor_count(job, processes), carrier(), queues.PLANNING),
-    )
+    """Add this process's share of cursors to the job; return how many."""
+    count = _cursor_count(job, processes)
+    return _send_all(job, store.shard_cursors.add(job.id, count, carrier(), queues.PLANNING))
 
 
 def take_over_cursors(store: Store, job: Job) -> int:
-    """Take up the job's lines that dead processes of this machine carried; return how many."""
+    """Take over the job's cursors from dead processes of this machine; return how many."""
     store.recover()
-    lines = store.shard_cursors.release_dead(job.id)
-    return _send_all(job, store.shard_cursors.add(job.id, lines, carrier(), queues.PLANNING))
+    count = store.shard_cursors.release_dead(job.id)
+    return _send_all(job, store.shard_cursors.add(job.id, count, carrier(), queues.PLANNING))
+
+
+def finish_rows(store: Store, job: FrozenJob) -> None:
+    """Finish the rows whose replies are complete, for a job that is no longer planned by workers."""
+    for shard in store.items.started_shards(job.id):
+        advance_shard(store, job, shard)
+    finish_job_if_done(store, job.id)
 
 
 def _send_all(job: Job, positions: Sequence[CursorPosition]) -> int:
-    for turn in positions:
-        retry_while_busy(partial(send_shard_step, job, turn))
+    for position in positions:
+        retry_while_busy(partial(send_shard_step, job, position))
     return len(positions)
 
 
 def _cursor_count(job: Job, processes: int) -> int:
-    """A process's share, so that the shards of a small job are enough for all."""
-    return max(1, min(job.concurrent_shards, -(-job.rows // job.shard_size)) // processes)
-
-
-def finish_rows(store: Store, job: FrozenJob) -> None:
-    """End the rows that have all their replies, of a job whose joins no longer run."""
-    for shard in store.items.started_shards(job.id):
-        advance_shard(store, job, shard)
-    finish_job_if_done(store, job.id)
+    """Cursors of one process: the shards of a small job must last for all processes."""
+    shards = -(-job.rows // job.shard_size)
+    return max(1, min(job.concurrent_shards, shards) // processes)

@@ -1,4 +1,7 @@
-"""The two tasks. A header never fails: that would leave its chord without a join."""
+"""The two Celery tasks: plan a shard, and execute a batch of calls.
+
+A batch task never fails: that would leave its chord without a continuation.
+"""
 
 import os
 from logging import DEBUG, INFO
@@ -18,17 +21,17 @@ from archon_batch.errors import (
     EngineError,
     JobNotFoundError,
 )
-from archon_batch.jobs import shard_step as road
+from archon_batch.jobs import shard_step
 from archon_batch.store import CursorPosition
 
 if TYPE_CHECKING:
     from celery import Task
 
-#: Calls of a round that is not shared out.
+#: A batch size that no round reaches.
 _UNLIMITED = 1 << 30
-#: Seconds until a shard is planned again, or a message looked at that was handed back.
+#: Seconds until a failed planning is retried, or a returned message is delivered again.
 _RETRY_DELAY = 5
-#: How often a message is handed back whose job is in another database, if in any.
+#: How often a message of an unknown job is returned to the queue.
 _MAX_RETURNS = 5
 
 _log = structlog.get_logger()
@@ -36,19 +39,19 @@ _log = structlog.get_logger()
 
 @setup_logging.connect
 def _configure_logging(**_: object) -> None:
-    """Log as the environment says, and not as Celery would."""
+    """Log as the settings say, instead of Celery's way."""
     logs.configure(settings.log_level, settings.log_format)
 
 
 @celeryd_init.connect
 def _make_hostname_unique(instance: Any = None, **_: object) -> None:  # noqa: ANN401
-    """Have a name that no other process has: RabbitMQ gives a worker's mailbox to one of a name."""
+    """Append the process id: RabbitMQ gives the remote-control queue of a name to one worker only."""
     instance.hostname = f"{instance.hostname}.{os.getpid()}"
 
 
 @worker_shutting_down.connect
 def _stop_starting_calls(**_: object) -> None:
-    """On SIGTERM calls in flight land; those that wait are left to other workers."""
+    """On SIGTERM, calls in flight finish; waiting calls are left to other workers."""
     runtime.stop()
 
 
@@ -60,120 +63,123 @@ def _stop_starting_calls(**_: object) -> None:
     default_retry_delay=_RETRY_DELAY,
 )
 def advance_task(self: "Task[..., None]", job_id: str, cursor: int, token: str) -> None:
-    """Plan a line's shard: begin its next round, or go on to the next shard of the job.
+    """Plan a cursor's shard: start its next round, or move on to the job's next shard.
 
-    It waits for a database that is away; nothing is paid for by trying again. A message whose turn
-    is over does nothing.
+    It is retried until the database is available; retries cost nothing. A message with an old token
+    does nothing.
     """
     try:
         _advance_cursor(self, job_id, cursor, token)
     except (ArchonBatchError, Retry):
         raise
     except Exception as error:  # noqa: BLE001
-        # Celery tells the broker and Flower why a task is tried again; its words may quote a row.
+        # Celery sends the message of a retried error to the broker and to Flower: quote no row.
         raise EngineError(
             f"the shard is not planned: {logs.traceback_without_messages(error)}"
         ) from None
 
 
 def _advance_cursor(task: "Task[..., None]", job_id: str, cursor: int, token: str) -> None:
-    here = runtime.current(settings)
-    shard = here.store.shard_cursors.current_shard(job_id, cursor, token)
+    process = runtime.current(settings)
+    shard = process.store.shard_cursors.current_shard(job_id, cursor, token)
     if shard is None:
-        _drop_or_return(here, task, job_id, cursor)
+        _drop_or_return(process, task, job_id, cursor)
         return
-    with here.keep_alive(job_id, cursor, token):
-        _plan_shard(here, CursorPosition(job_id, cursor, token, shard))
+    with process.keep_alive(job_id, cursor, token):
+        _plan_shard(process, CursorPosition(job_id, cursor, token, shard))
 
 
 def _drop_or_return(
-    here: runtime.Runtime, task: "Task[..., None]", job_id: str, cursor: int
+    process: runtime.Runtime, task: "Task[..., None]", job_id: str, cursor: int
 ) -> None:
-    """Leave a message whose turn is over; hand one back whose job this database does not have.
+    """Drop a message with an old token; return a message of an unknown job to the queue.
 
-    It may be another installation's, whose worker shall find it; its sweeper sends it again anyway.
+    An unknown job may belong to another installation on this broker; if its worker does not get the
+    message, its watchdog resends it.
 
     Raises:
-        Retry: it is handed back.
+        Retry: the message is returned.
     """
     try:
-        here.store.jobs.get(job_id)
+        process.store.jobs.get(job_id)
     except JobNotFoundError:
-        last = settings.in_process or task.request.retries >= _MAX_RETURNS
-        _log.warning("message_of_unknown_job", job=job_id, handed_back=not last)
-        if not last:
+        is_last = settings.in_process or task.request.retries >= _MAX_RETURNS
+        _log.warning("message_of_unknown_job", job=job_id, returned=not is_last)
+        if not is_last:
             task.retry(countdown=_RETRY_DELAY, max_retries=_MAX_RETURNS)
     else:
-        _log.debug("message_stale", job=job_id, line=cursor)
+        _log.debug("message_stale", job=job_id, cursor=cursor)
 
 
-def _plan_shard(here: runtime.Runtime, position: CursorPosition) -> None:
+def _plan_shard(process: runtime.Runtime, position: CursorPosition) -> None:
     job_id = position.job_id
     try:
-        job = here.job(job_id)
-        # Also of a job that was halted: what has all its replies is answered.
-        drained = worker_heartbeat.consumed_queues.get(here.store)
-        missing = road.advance_shard(
-            here.store,
+        job = process.job(job_id)
+        consumed = worker_heartbeat.consumed_queues.get(process.store)
+        # Also for a halted job: rows whose replies are complete are finished.
+        step = shard_step.advance_shard(
+            process.store,
             job,
             position.shard,
-            lambda model: queues.calls_queue_for(model, drained),
-            # Here nobody else could take a part of the round.
-            batch_size=_UNLIMITED if settings.in_process else road.BATCH_SIZE,
-            planners=here.planners if settings.in_process else None,
+            lambda model: queues.calls_queue_for(model, consumed),
+            # In one process, no other worker could take a part of the round.
+            batch_size=_UNLIMITED if settings.in_process else shard_step.BATCH_SIZE,
+            planners=process.planners if settings.in_process else None,
         )
     except ArchitectureError as error:
-        # A component that is not installed here, or whose code broke: time mends neither.
-        here.store.jobs.change_state(job_id, "stopped", from_states=["running"], reason=str(error))
+        # A component that is not installed here, or whose code failed: a retry would not help.
+        process.store.jobs.change_state(
+            job_id, "stopped", from_states=["running"], reason=str(error)
+        )
         return
-    if not missing.batch_keys and road.finish_job_if_done(here.store, job_id):
-        # The command that runs a job in its own process says so itself.
+    if not step.batch_keys and shard_step.finish_job_if_done(process.store, job_id):
+        # A command that runs the job in its own process prints it.
         _log.log(DEBUG if settings.in_process else INFO, "job_done", job=job_id)
         return
-    # A worker that is told to stop hands on; the command that is its own worker ends here.
-    if settings.in_process and here.stopping:
+    # A stopping worker still sends the next message; a command that is its own worker ends here.
+    if settings.in_process and process.stopping:
         return
-    # As it is now: its state and its priority may have changed.
-    sent_for = here.store.jobs.get(job_id)
-    if sent_for.state != "running":
+    # Read again: the job's state and priority may have changed.
+    current_job = process.store.jobs.get(job_id)
+    if current_job.state != "running":
         return
-    if missing.batch_keys:
+    if step.batch_keys:
         if settings.in_process:
-            here.remember_calls(job_id, missing.calls_by_item)
-        send_round(here.store, sent_for, position, missing)
+            process.remember_calls(job_id, step.calls_by_item)
+        send_round(process.store, current_job, position, step)
         _count_round()
         return
-    following = here.store.shard_cursors.next_shard(position, queues.PLANNING)
+    following = process.store.shard_cursors.next_shard(position, queues.PLANNING)
     if following is not None:
-        send_shard_step(sent_for, following)
+        send_shard_step(current_job, following)
 
 
 def _count_round() -> None:
     if settings.metrics_address is not None:
-        from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
+        from archon_batch.engine import prometheus  # noqa: PLC0415  (the import takes 0.05 s)
 
         prometheus.current_metrics().rounds.inc()
 
 
 @app.task(name=PLACE_TASK, bind=True)
 def execute_task(
-    self: "Task[..., None]", job_id: str, cursor: int, token: str, batch: road.BatchKeys
+    self: "Task[..., None]", job_id: str, cursor: int, token: str, batch: shard_step.BatchKeys
 ) -> None:
-    """Place a batch's calls on the process's loop. What is not settled, the join asks for again."""
+    """Execute a batch's calls. The continuation asks again for calls that were not settled."""
     try:
-        here = runtime.current(settings)
-        if here.store.shard_cursors.current_shard(job_id, cursor, token) is None:
-            _drop_or_return(here, self, job_id, cursor)
+        process = runtime.current(settings)
+        if process.store.shard_cursors.current_shard(job_id, cursor, token) is None:
+            _drop_or_return(process, self, job_id, cursor)
             return
-        with here.keep_alive(job_id, cursor, token):
-            job = here.job(job_id)
-            calls = here.pop_calls(job_id, batch)
-            here.execute_calls(
-                job, road.missing_calls(here.store, job, batch) if calls is None else calls
-            )
+        with process.keep_alive(job_id, cursor, token):
+            job = process.job(job_id)
+            calls = process.pop_calls(job_id, batch)
+            if calls is None:
+                calls = shard_step.missing_calls(process.store, job, batch)
+            process.execute_calls(job, calls)
     except Retry:
         raise
     except ArchonBatchError as error:
         _log.error("batch_left_open", job=job_id, why=str(error))
-    except Exception:  # noqa: BLE001  (whatever it is, the join must run)
+    except Exception:  # noqa: BLE001  (the continuation must run)
         _log.exception("batch_left_open", job=job_id)

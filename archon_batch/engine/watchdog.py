@@ -1,8 +1,8 @@
-"""The sweeper: this process lives, and what stands still is sent for again.
+"""The watchdog: renews this process's lease, and recovers what dead processes and brokers lost.
 
-Every process says with a lease that it lives, and for which turns it works. One of them at a time,
-by a lease too, puts in doubt what processes without a lease had in flight, and sends for lines
-whose messages nobody has.
+Every process renews a lease, and the heartbeat of the shard cursors it works on. One process at a
+time, elected by a lease too, is the leader: it puts the attempts of processes without a lease in
+doubt, and resends the messages of cursors that have stalled.
 """
 
 import threading
@@ -19,18 +19,18 @@ from archon_batch.engine.chords import send_shard_step
 from archon_batch.errors import BrokerError
 from archon_batch.store import Store, current_process_id
 
-#: Seconds between looks.
+#: Seconds between two runs.
 INTERVAL = 5.0
-#: Seconds without a word after which a process counts as dead.
+#: Seconds without renewal after which a process counts as dead.
 _PROCESS_LEASE = 20.0
-#: Seconds without a move after which a line stands still.
+#: Seconds without progress after which a cursor has stalled.
 _STALLED_AFTER = 20.0
-#: Seconds for which the leader has the lead; fewer, so that another is there in time.
+#: Seconds of the leader's lease; shorter, so that another process leads in time.
 _LEADER_LEASE = 10.0
-#: Seconds after which a line is sent for even though messages wait in its queues.
+#: Seconds after which a stalled cursor's message is resent although messages wait in its queues.
 _RESEND_AFTER = 600.0
 
-_LEADER_PREFIX = "sweeper of "
+_LEADER_PREFIX = "watchdog of "
 
 _log = structlog.get_logger()
 
@@ -41,106 +41,109 @@ class Watchdog:
         self._carrier = carrier()
         self._lock = threading.Lock()
         self._active: Counter[tuple[str, int, str]] = Counter()
-        #: Since when, without a gap, this process has renewed its lease, and when it last did.
+        #: Since when this process has renewed its lease without a gap, and the last renewal.
         self._renewing_since = self._renewed_at = time.monotonic()
-        #: Until when it does not lead, since it did not reach the broker.
+        #: Until when this process does not lead, since it could not reach the broker.
         self._no_lead_until = 0.0
         self.heartbeat()
 
     @contextmanager
     def keep_alive(self, job_id: str, cursor: int, token: str) -> Iterator[None]:
-        """Count the turn as worked on while the body runs."""
-        turn = job_id, cursor, token
+        """Include the cursor in the heartbeats while the body runs."""
+        key = job_id, cursor, token
         with self._lock:
-            self._active[turn] += 1
+            self._active[key] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._active[turn] -= 1
-                if not self._active[turn]:
-                    del self._active[turn]
+                self._active[key] -= 1
+                if not self._active[key]:
+                    del self._active[key]
 
     def run_once(self) -> None:
-        """Renew, and do what the leader does if this is the leader; a broker may hold it up.
+        """Send a heartbeat and, as the leader, recover; an unresponsive broker may block it.
 
         Raises:
-            StoreError: the database cannot be reached.
-            BrokerError: the broker cannot be reached.
+            StoreError: the database is unreachable.
+            BrokerError: the broker is unreachable.
         """
         self.heartbeat()
         leads = time.monotonic() >= self._no_lead_until and self._store.leases.acquire(
             _LEADER_PREFIX + self._carrier, current_process_id(), _LEADER_LEASE
         )
-        # Who has not been able to renew cannot tell the dead from those it kept from renewing.
-        knows = self._renewed_at - self._renewing_since > _PROCESS_LEASE + INTERVAL
-        self._store.recover(include_expired_leases=leads and knows)
+        # If we could not renew our own lease, other processes could not either; do not declare them
+        # dead.
+        renewed_without_gap = self._renewed_at - self._renewing_since > _PROCESS_LEASE + INTERVAL
+        self._store.recover(include_expired_leases=leads and renewed_without_gap)
         if leads:
             self._store.leases.delete_expired()
             try:
                 self._resend_lost()
                 self._scale_up()
             except BrokerError:
-                # It may be this process alone that is cut off: another shall try first.
+                # Perhaps only this process is cut off: let another one lead first.
                 self._no_lead_until = time.monotonic() + 2 * INTERVAL
                 self._store.leases.release(_LEADER_PREFIX + self._carrier, current_process_id())
                 raise
 
     def close(self) -> None:
-        """Lead no more, and live no more."""
+        """Release the leader's lease and the process's lease."""
         for name in (_LEADER_PREFIX + self._carrier, current_process_id()):
             self._store.leases.release(name, current_process_id())
 
     def heartbeat(self) -> None:
-        """Renew this process's lease, and say for which turns it works.
+        """Renew this process's lease, and the heartbeat of its cursors.
 
         Raises:
-            StoreError: the database cannot be reached.
+            StoreError: the database is unreachable.
         """
         self._store.leases.acquire(current_process_id(), current_process_id(), _PROCESS_LEASE)
         with self._lock:
-            held = set(self._active)
-        self._store.shard_cursors.heartbeat(held)
+            active = set(self._active)
+        self._store.shard_cursors.heartbeat(active)
         at = time.monotonic()
         if at - self._renewed_at > _PROCESS_LEASE / 2:
             self._renewing_since = at
         self._renewed_at = at
 
     def _resend_lost(self) -> None:
-        """Send for lines that nobody works on and whose messages are not in the broker.
+        """Resend messages of stalled cursors that are not in the broker.
 
-        They are not where nothing waits, nor where what was sent later has been fetched already.
+        A message is lost if its queues are empty, or if messages sent later to the same queue have
+        been fetched already.
         """
-        still = self._store.shard_cursors.stalled(self._carrier, _STALLED_AFTER)
-        if not still:
+        stalled = self._store.shard_cursors.stalled(self._carrier, _STALLED_AFTER)
+        if not stalled:
             return
-        counts = queue_lengths({queue for line in still for queue in line.queues})
+        lengths = queue_lengths({queue for cursor in stalled for queue in cursor.queues})
         lost = [
-            one
-            for one in still
-            if one.overtaken
-            or one.idle_seconds > _RESEND_AFTER
-            or not any(counts[q] for q in one.queues)
+            cursor.position
+            for cursor in stalled
+            if cursor.overtaken
+            or cursor.idle_seconds > _RESEND_AFTER
+            or not any(lengths[queue] for queue in cursor.queues)
         ]
-        turns = [(one.position.job_id, one.position.cursor, one.position.token) for one in lost]
-        self._store.shard_cursors.heartbeat(turns, resent=True)
-        for one in lost:
-            send_shard_step(self._store.jobs.get(one.position.job_id), one.position)
-        for job_id, lines in Counter(one.position.job_id for one in lost).items():
-            _log.warning("lost_messages_resent", job=job_id, lines=lines)
+        self._store.shard_cursors.heartbeat(
+            [(position.job_id, position.cursor, position.token) for position in lost], resent=True
+        )
+        for position in lost:
+            send_shard_step(self._store.jobs.get(position.job_id), position)
+        for job_id, cursors in Counter(position.job_id for position in lost).items():
+            _log.warning("lost_messages_resent", job=job_id, cursors=cursors)
 
     def _scale_up(self) -> None:
-        """Give each job as many lines as the processes that live can work on."""
+        """Give each job as many cursors as the living processes can work on."""
         if self._carrier == current_process_id():
             return
-        living = [name for name, lives in self._store.leases.all().items() if lives]
+        living = [name for name, is_alive in self._store.leases.all().items() if is_alive]
         processes = sum(not name.startswith(_LEADER_PREFIX) for name in living)
-        for job_id, width in self._store.shard_cursors.counts_by_job(self._carrier).items():
+        for job_id, cursors in self._store.shard_cursors.counts_by_job(self._carrier).items():
             job = self._store.jobs.get(job_id)
-            if width >= job.concurrent_shards * processes:
-                continue
             wanted = job.concurrent_shards * processes
-            for turn in self._store.shard_cursors.scale_up(
+            if cursors >= wanted:
+                continue
+            for position in self._store.shard_cursors.scale_up(
                 job_id, wanted, self._carrier, queues.PLANNING
             ):
-                send_shard_step(job, turn)
+                send_shard_step(job, position)

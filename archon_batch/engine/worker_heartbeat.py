@@ -1,4 +1,4 @@
-"""A worker on record with the queues it drains, and the queues that others drain."""
+"""Registers a worker with the queues it consumes, and reads the queues that workers consume."""
 
 import threading
 import time
@@ -12,36 +12,36 @@ from archon_batch.engine.app import app, settings
 from archon_batch.errors import ArchonBatchError
 from archon_batch.store import Store, Workers
 
-#: Seconds between two times that a worker says it is there: a few may fail before it is missed.
+#: Seconds between two heartbeats; several may fail before a worker counts as dead.
 _HEARTBEAT_INTERVAL = 8.0
-#: Seconds for which it is not asked again who drains what.
+#: Seconds for which the consumed queues are cached.
 _CACHE_SECONDS = 5.0
-#: Seconds that a worker's end may take for it.
+#: Seconds to wait for deregistration during shutdown.
 _DEREGISTER_TIMEOUT = 5.0
 
 _log = structlog.get_logger()
 
 
 class WorkerHeartbeat:
-    """Says that the worker is there, from a thread of its own, until it is about to stop.
+    """Sends the worker's heartbeat from its own thread until it is about to stop.
 
-    The first time makes the worker's ``Process``, and with it the sweeper: lines are looked after
-    before any message comes, and as soon as a database is there that was away at the start.
+    The first heartbeat creates the worker's ``Runtime``, and with it the watchdog: so recovery starts
+    before the first message, and as soon as the database is available.
     """
 
     def __init__(self, name: str, queues: frozenset[str]) -> None:
         self._name = name
         self._queues = queues
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="worker-heartbeat", daemon=True)
         self._thread.start()
 
     def deregister(self) -> None:
-        """Be counted on no more: what is sent from now on goes to others."""
+        """Deregister, so that new messages go to other workers."""
         self._stopping.set()
 
     def wait_until_deregistered(self) -> None:
-        """Wait until that is on record, but not for a database that is away."""
+        """Wait for the deregistration, but not for an unavailable database."""
         self._stopping.set()
         self._thread.join(_DEREGISTER_TIMEOUT)
 
@@ -54,13 +54,13 @@ class WorkerHeartbeat:
     def _write(self, update: Callable[[Workers], None]) -> None:
         try:
             update(runtime.current(settings).store.workers)
-        except Exception as error:  # noqa: BLE001  (to say nothing any more would be worse)
+        except Exception as error:  # noqa: BLE001  (the next heartbeat must follow)
             why = str(error) if isinstance(error, ArchonBatchError) else type(error).__name__
             _log.warning("worker_heartbeat_failed", worker=self._name, why=why)
 
 
 class ConsumedQueues:
-    """The queues that living workers drain, looked up now and then."""
+    """The queues that living workers consume, cached."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,10 +68,10 @@ class ConsumedQueues:
         self._read_at: float | None = None
 
     def get(self, store: Store) -> frozenset[str]:
-        """The queues, as they were at most ``_FRESH`` seconds ago.
+        """The queues, at most ``_CACHE_SECONDS`` old.
 
         Raises:
-            StoreError: the database cannot be reached.
+            StoreError: the database is unreachable.
         """
         with self._lock:
             if self._read_at is None or time.monotonic() - self._read_at > _CACHE_SECONDS:
@@ -85,24 +85,24 @@ _heartbeats: list[WorkerHeartbeat] = []
 
 @worker_ready.connect
 def _on_worker_ready(sender: object = None, **_: object) -> None:
-    # The workers inside a command drain what that command sends, and nothing else.
+    # Workers inside a command consume only what that command sends.
     if settings.in_process:
         return
     queues = frozenset(map(broker_names.short_name, app.amqp.queues.consume_from))
     _heartbeats.append(WorkerHeartbeat(str(getattr(sender, "hostname", "")), queues))
     if settings.metrics_address is not None:
-        from archon_batch.engine import prometheus  # noqa: PLC0415  (a twentieth of a second)
+        from archon_batch.engine import prometheus  # noqa: PLC0415  (the import takes 0.05 s)
 
         prometheus.serve_metrics(*settings.metrics_address, queues)
 
 
 @worker_shutting_down.connect
 def _on_worker_shutting_down(**_: object) -> None:
-    for one in _heartbeats:
-        one.deregister()
+    for heartbeat in _heartbeats:
+        heartbeat.deregister()
 
 
 @worker_shutdown.connect
 def _on_worker_shutdown(**_: object) -> None:
-    for one in _heartbeats:
-        one.wait_until_deregistered()
+    for heartbeat in _heartbeats:
+        heartbeat.wait_until_deregistered()

@@ -1,4 +1,4 @@
-"""A pool: the worker processes of a pool file, each a plain ``celery worker``."""
+"""Runs the worker processes of a pool file, each a plain ``celery worker``."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from archon_batch.store import Store
 
 _log = structlog.get_logger()
 
-#: Seconds before a worker that died is started again, and between looks at them.
+#: Seconds before a dead worker is restarted, and between checks.
 _RESTART_DELAY, _POLL_INTERVAL = 2.0, 0.2
 
 
@@ -36,19 +36,19 @@ def worker_command(pool: PoolFile, name: str) -> list[str]:
 
 
 def worker_environment(pool: PoolFile, index: int) -> dict[str, str]:
-    """The environment of a pool's process, counted from 0."""
-    found = dict(os.environ)
+    """The environment of the pool's process number ``index``, counted from 0."""
+    variables = dict(os.environ)
     if pool.max_in_flight is not None:
-        found["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
+        variables["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(pool.max_in_flight)
     host, port = settings.metrics_address or ("127.0.0.1", pool.metrics_port)
     if port is not None:
-        # Each process tells of itself, so each has a port.
-        found["ARCHON_BATCH_METRICS"] = f"{host}:{(pool.metrics_port or port) + index}"
-    return found
+        # Each process serves its own metrics, so each needs a port.
+        variables["ARCHON_BATCH_METRICS"] = f"{host}:{(pool.metrics_port or port) + index}"
+    return variables
 
 
 class _WorkerPool:
-    """The running processes of a pool, each in a session of its own: Ctrl-C reaches the pool only."""
+    """The pool's processes, each in its own session: Ctrl-C reaches only this parent."""
 
     def __init__(self, pool: PoolFile, name: str) -> None:
         self._names = [f"{name}-{index + 1}" for index in range(pool.processes)]
@@ -61,7 +61,7 @@ class _WorkerPool:
         sighup.handle_sighup(self._stop)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        """Let calls in flight land; when asked again, and not by SIGHUP, leave them in doubt."""
+        """Stop the workers, whose calls in flight finish; a second signal, except SIGHUP, kills them."""
         again, self._stop_requested = (
             self._stop_requested,
             self._stop_requested or number != signal.SIGHUP,
@@ -71,7 +71,7 @@ class _WorkerPool:
         self._stopping = True
 
     def run(self) -> int:
-        """Start every process, and again what dies, until told to stop; the worst status of all."""
+        """Start every process and restart dead ones until stopped; return the worst exit status."""
         for index in range(len(self._names)):
             self._workers.append(self._start_worker(index))
         while not self._stopping:
@@ -88,7 +88,7 @@ class _WorkerPool:
             self._commands[index], env=self._environments[index], start_new_session=True
         )
         if self._stopping:
-            # The order to stop came while it was started, and did not reach it.
+            # The stop signal arrived while this worker was starting, and did not reach it.
             worker.terminate()
         return worker
 
@@ -96,11 +96,11 @@ class _WorkerPool:
 def run_pool(pool: PoolFile, name: str) -> int:
     """Run the pool's processes until SIGTERM, SIGINT or SIGHUP; return their worst status.
 
-    A database or a broker that cannot be used is refused here, once, and not in every worker over
-    and over; for a broker that is away the workers wait.
+    An unusable database or broker is reported here once, instead of by every worker again and again.
+    For a broker that is unreachable, the workers wait.
 
     Raises:
-        StoreError: the database cannot be reached or used.
+        StoreError: the database is unreachable or unusable.
         BrokerError: the broker refuses.
     """
     Store.open(settings.database_url).close()

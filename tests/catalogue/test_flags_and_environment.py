@@ -303,8 +303,8 @@ def test_who_hands_the_calls_to_workers_needs_no_key(
         ("C11 a space", f"{SESAME} # mine", "a space"),
         ("C11 quotes", f'"{SESAME}"', "a quote"),
         ("C11 an accent", f"{SESAME}é", "a character that no header can hold"),
-        ("C11 a placeholder", "sk-...", "what stands for a key in a manual"),
-        ("C11 another placeholder", "<your-sesame-key>", "what stands for a key in a manual"),
+        ("C11 a placeholder", "sk-...", "a placeholder from a manual"),
+        ("C11 another placeholder", "<your-sesame-key>", "a placeholder from a manual"),
     ),
 )
 def test_a_key_that_can_be_none_is_refused_and_not_shown(
@@ -312,10 +312,12 @@ def test_a_key_that_can_be_none_is_refused_and_not_shown(
 ) -> None:
     monkeypatch.setenv(variable, value)
 
-    ended = desk.refuses(*SUBMIT, says=f"error: {variable}: looks wrong: it has {what}; set it")
+    ended = desk.refuses(
+        *SUBMIT, says=f"error: {variable}: looks wrong: it contains {what}; set it"
+    )
     looked = desk.run("doctor")
 
-    assert f"WRONG keys: {variable} looks wrong: it has {what}" in looked.out
+    assert f"WRONG keys: {variable} looks wrong: it contains {what}" in looked.out
     assert "sesame" not in ended.err + looked.out + looked.err
 
 
@@ -398,7 +400,7 @@ def test_c16_a_proxy_is_named_without_its_password(
     ended = desk.run(*SUBMIT)
 
     assert ended.status == 0, ended.err
-    assert "warning: HTTPS_PROXY is set: calls may go by proxy.example:3128\n" in ended.err
+    assert "warning: HTTPS_PROXY is set: calls may use the proxy proxy.example:3128\n" in ended.err
     assert "sesame" not in ended.err
 
 

@@ -99,10 +99,10 @@ def test_many_unknown_names_are_one_line_and_a_misspelt_setting_has_its_own(term
 
     ended = terminal.run("jobs")
 
-    assert "warning: .env:1: A is not taken: it is no setting" in ended.err
+    assert "warning: .env:1: A is not taken: neither a setting" in ended.err
     assert "; nor are B (3)\n" in ended.err
     assert (
-        ".env:2: ARCHON_BATCH_DATABSE_URL means nothing: did you mean ARCHON_BATCH_DATABASE_URL?"
+        ".env:2: ARCHON_BATCH_DATABSE_URL is unknown: did you mean ARCHON_BATCH_DATABASE_URL?"
         in ended.err
     )
     assert ".env:5: not taken: it is no NAME=VALUE" in ended.err
@@ -117,7 +117,7 @@ def test_a_misspelt_setting_of_the_environment_is_told(terminal, monkeypatch):
     ended = terminal.run("jobs")
 
     assert ended.err == (
-        "warning: ARCHON_BATCH_MAX_INFLIGHT means nothing: did you mean ARCHON_BATCH_MAX_IN_FLIGHT?\n"
+        "warning: ARCHON_BATCH_MAX_INFLIGHT is unknown: did you mean ARCHON_BATCH_MAX_IN_FLIGHT?\n"
     )
 
 

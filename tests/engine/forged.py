@@ -12,7 +12,7 @@ GONE = object()
 _ODD: tuple[Any, ...] = (None, 5, [], "text", {})
 
 
-def honest(task: str = "archon_batch.jobs.shard_step", **changes: Any) -> dict[str, Any]:
+def honest(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]:
     """The message of a turn that is over, as Redis has it; ``headers__eta=...`` changes a part."""
     one = str(uuid.uuid4())
     args = [*TURN, [[0, ["0.0.0.0"]]]] if task.endswith("place") else TURN
@@ -67,19 +67,19 @@ def bodies() -> Iterator[tuple[str, Any]]:
     yield "chain", [TURN, {}, EMBEDDED | {"chain": [{"task": "x"}]}]
     for name, chord in {
         "a number": 7, "empty": {}, "another task": {"task": "x", "args": TURN, "options": {}},
-        "no options": {"task": "archon_batch.jobs.shard_step", "args": TURN},
+        "no options": {"task": "archon_batch.advance", "args": TURN},
         "options that nest": {
-            "task": "archon_batch.jobs.shard_step", "args": TURN,
+            "task": "archon_batch.advance", "args": TURN,
             "options": {"link": [{"task": "archon_batch.place"}]},
         },
-        "args of another": {"task": "archon_batch.jobs.shard_step", "args": [1], "options": {}},
+        "args of another": {"task": "archon_batch.advance", "args": [1], "options": {}},
     }.items():  # fmt: skip
         yield f"chord: {name}", [TURN, {}, EMBEDDED | {"chord": chord}]
     yield "a number", 5
     yield "a text", "text"
     yield (
         "a mapping",
-        {"args": TURN, "kwargs": {}, "task": "archon_batch.jobs.shard_step", "id": "x"},
+        {"args": TURN, "kwargs": {}, "task": "archon_batch.advance", "id": "x"},
     )
     yield "nothing", None
     yield "a type of kombu's", {"__type__": "uuid", "__value__": 5}
@@ -125,7 +125,7 @@ def headers() -> Iterator[tuple[str, dict[str, Any]]]:
         "shadow": [5],
         "origin": [5],
         "compression": ["gzip", "application/x-bz2", "nonesuch", 5],
-        "chord": [{"task": "archon_batch.jobs.shard_step"}],
+        "chord": [{"task": "archon_batch.advance"}],
         "callbacks": [[5]],
         "called_directly": [True],
         "delivery_info": [5],

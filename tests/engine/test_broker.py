@@ -30,12 +30,12 @@ def refused(url, **more):
 #: What Redis is told, by whom it is reached, what is raised, and what would do.
 FAULTS = {
     "full": (["config set maxmemory 1mb"], "", BrokerBusyError, "raise maxmemory"),
-    "read-only": (["replicaof 127.0.0.1 1"], "", BrokerBusyError, "name the primary"),
-    "no right": (["acl setuser default -@write"], "", BrokerError, "give its user the right"),
-    "no password": (["config set requirepass word"], "", BrokerError, "mend user and password"),
-    "a wrong one": (["config set requirepass word"], ":other@", BrokerError, "mend user and"),
+    "read-only": (["replicaof 127.0.0.1 1"], "", BrokerBusyError, "put the primary"),
+    "no right": (["acl setuser default -@write"], "", BrokerError, "give its user the permissions"),
+    "no password": (["config set requirepass word"], "", BrokerError, "correct user and password"),
+    "a wrong one": (["config set requirepass word"], ":other@", BrokerError, "correct user and"),
     "too many": (["config set maxclients 1"], "", BrokerBusyError, "raise maxclients"),
-    "no such database": ([], "", BrokerError, "mend the database's number"),
+    "no such database": ([], "", BrokerError, "correct the database's number"),
 }
 
 
@@ -59,18 +59,26 @@ def test_a_redis_that_refuses_is_told_with_what_would_do(fault):
     [
         ("LOADING Redis is loading the dataset in memory", BrokerBusyError, "it is starting"),
         ("MISCONF Redis is configured to save RDB snapshots", BrokerBusyError, "make room"),
-        ("MASTERDOWN Link with MASTER is down", BrokerBusyError, "away"),
-        ("CLUSTERDOWN Hash slot not served", BrokerError, "no broker"),
-        ("MOVED 3999 127.0.0.1:6381", BrokerError, "no broker"),
-        ("DENIED Redis is running in protected mode", BrokerError, "its own machine only"),
-        ("(406) PRECONDITION_FAILED - inequivalent arg 'x-max-priority'", BrokerError, "delete it"),
+        ("MASTERDOWN Link with MASTER is down", BrokerBusyError, "unavailable"),
+        ("CLUSTERDOWN Hash slot not served", BrokerError, "standalone Redis"),
+        ("MOVED 3999 127.0.0.1:6381", BrokerError, "standalone Redis"),
+        ("DENIED Redis is running in protected mode", BrokerError, "only local connections"),
+        (
+            "(406) PRECONDITION_FAILED - inequivalent arg 'x-max-priority'",
+            BrokerError,
+            "delete the queue",
+        ),
         (
             "(405) RESOURCE_LOCKED - cannot obtain exclusive access",
             BrokerBusyError,
-            "has the queue",
+            "exclusively",
         ),
         ("(320) CONNECTION_FORCED - broker forced connection closure", BrokerBusyError, "stopping"),
-        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", BrokerError, "brokers with TLS"),
+        (
+            "[SSL: WRONG_VERSION_NUMBER] wrong version number",
+            BrokerError,
+            "rediss:// or amqps:// with TLS",
+        ),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", BrokerError, "not trusted"),
     ],
 )
@@ -95,7 +103,7 @@ def test_a_broker_that_is_not_there_is_away():
 @pytest.mark.parametrize(
     ("login", "host", "hint"),
     [
-        ("guest:word", "", "mend user and password"),
+        ("guest:word", "", "correct user and password"),
         ("guest:guest", "nowhere", "add the virtual host"),
     ],
 )

@@ -42,7 +42,7 @@ def whole(item):
     )
 
 
-@pytest.mark.parametrize("task", ["archon_batch.jobs.shard_step", "archon_batch.place"])
+@pytest.mark.parametrize("task", ["archon_batch.advance", "archon_batch.place"])
 def test_a_message_of_ours_is_taken(task):
     assert whole(json.dumps(forged.honest(task)).encode()) is None
 

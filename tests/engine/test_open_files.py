@@ -65,13 +65,13 @@ def test_too_many_open_files_are_told_as_such(monkeypatch, capsys):
 END = """
 import sys
 from collections import defaultdict
-from archon_batch.cli.progress import conclude
-from archon_batch.cli.tables import aside, prepare
+from archon_batch.cli.progress import print_summary
+from archon_batch.cli.tables import preload_rich, stderr
 if sys.argv[1:]:
-    prepare()
+    preload_rich()
 before = set(sys.modules)
-aside.print("stopping", style="bold")
-conclude(defaultdict(int, state="paused", reason="x", budget_usd=None, exceeding=()))
+stderr.print("stopping", style="bold")
+print_summary(defaultdict(int, state="paused", reason="x", budget_usd=None, exceeding=()))
 print(len(set(sys.modules) - before))
 """
 

@@ -3,7 +3,7 @@
 import pytest
 
 from archon_batch.archon import Model
-from archon_batch.engine import titles
+from archon_batch.engine import chords
 from archon_batch.engine.queues import calls_queue_for
 from archon_batch.jobs.shard_step import CallBatch, advance_shard
 from tests.builders import a_running_job, an_architecture
@@ -69,14 +69,14 @@ class Job:
     ],
 )
 def test_a_batch_is_named_after_job_rows_layer_and_models(batch, models, title):
-    assert titles.label_batch(Job(), CallBatch("calls", batch, models)) == {
+    assert chords.label_batch(Job(), CallBatch("calls", batch, models)) == {
         "argsrepr": "labels",
         "kwargsrepr": title,
     }
 
 
 def test_a_join_is_named_after_job_and_shard():
-    assert titles.label_shard_step(Job(), 3) == {
+    assert chords.label_shard_step(Job(), 3) == {
         "argsrepr": "labels",
-        "kwargsrepr": "shard 3, join",
+        "kwargsrepr": "shard 3, planning",
     }

@@ -33,7 +33,7 @@ def test_a_message_of_an_unknown_job_is_told_and_handed_back_a_few_times(task, m
         task.apply(args=("abcdef012345", *TURN, *more))
 
     told = [log for log in logs if log["event"] == "message_of_unknown_job"]
-    assert [log["handed_back"] for log in told] == [True] * 5 + [False]
+    assert [log["returned"] for log in told] == [True] * 5 + [False]
     assert {log["log_level"] for log in told} == {"warning"}
 
 

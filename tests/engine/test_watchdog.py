@@ -135,7 +135,7 @@ def test_the_lines_of_another_command_are_its_own(here):
 
 def test_one_at_a_time_leads(here):
     lost(here, a_small_job(here))
-    assert here.store.leases.acquire(f"sweeper of {carrier()}", ELSEWHERE, 60)
+    assert here.store.leases.acquire(f"watchdog of {carrier()}", ELSEWHERE, 60)
 
     here.watchdog.run_once()
     before = sent()
@@ -159,7 +159,7 @@ def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatc
     here.watchdog.run_once()
 
     assert sent() == 0
-    assert here.store.leases.acquire(f"sweeper of {carrier()}", ELSEWHERE, 60)
+    assert here.store.leases.acquire(f"watchdog of {carrier()}", ELSEWHERE, 60)
 
 
 def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(here):
@@ -199,7 +199,7 @@ def test_a_process_that_ends_leaves_no_lease(tmp_path):
     left = set(again.store.leases.all())
     again.close()
 
-    assert held == {current_process_id(), f"sweeper of {current_process_id()}"}
+    assert held == {current_process_id(), f"watchdog of {current_process_id()}"}
     assert left == {current_process_id()}
 
 

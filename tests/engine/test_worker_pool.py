@@ -121,7 +121,7 @@ def test_a_broker_that_refuses_its_login_ends_the_pool_at_once(tmp_path):
 
     assert worker.returncode == 3, err
     assert err.startswith("error: broker redis://")
-    assert "mend user and password" in err
+    assert "correct user and password" in err
     assert "worker_died" not in err
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from archon_batch.archon import run_item
-from archon_batch.engine.rehearsal import run_first_shard
+from archon_batch.engine.in_process import run_first_shard
 from archon_batch.engine.runtime import Runtime
 from archon_batch.jobs.cache_preview import forecast_uncached, preview_cache
 from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast

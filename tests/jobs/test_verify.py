@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.engine.rehearsal import run_first_shard
+from archon_batch.engine.in_process import run_first_shard
 from archon_batch.engine.runtime import Runtime
 from archon_batch.jobs.verify import verify_job
 from archon_batch.money import Price
