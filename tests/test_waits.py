@@ -47,7 +47,7 @@ REASONS = {
         "engine/worker_pool.py",
         "worker.wait()",
     ): "ends with the calls in flight; Ctrl-C again kills them",
-    ("sandbox/runner.py", "self._poll.poll(left * 1000)"): "what is left of the trial's seconds",
+    ("sandbox/runner.py", "self._poll.poll(seconds * 1000)"): "what is left of the trial's seconds",
     ("evaluation/metrics/maths.py", "process.communicate()"): "the process was killed before",
     (
         "store/attempt_writer.py",
