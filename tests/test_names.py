@@ -34,4 +34,3 @@ def test_only_table_classes_are_named_tables():
 
     assert len(tables) > 10
     assert {node.name for node, _ in _classes() if node.name.endswith("Table")} >= tables
-

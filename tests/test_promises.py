@@ -10,7 +10,7 @@ PAGES = {"README.md": ROOT / "README.md", "operate.md": ROOT / "docs" / "operate
 #: Sections of operate.md that tell what to do, or give figures with their command.
 _HOW = {"Operate", "How many", "What to do when"}
 #: Sections with a table of which each row is a promise.
-_TABLES = {"Nights", "What mends itself"}
+_TABLES = {"Scheduled runs", "What recovers by itself"}
 
 
 def _plain(text: str) -> str:
