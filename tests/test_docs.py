@@ -67,3 +67,18 @@ def test_the_glossary_has_at_most_forty_terms():
 
     assert terms == sorted(terms)
     assert 0 < len(terms) <= 40
+
+
+def test_every_log_event_that_the_manual_names_is_logged():
+    manual = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    section = manual.partition("## What to do when")[2].partition("\n## ")[0]
+    first_cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| ")]
+    events = {name for cell in first_cells for name in re.findall(r"`([a-z]+_[a-z_]+)`", cell)}
+    source = "".join(
+        file.read_text(encoding="utf-8") for file in (ROOT / "archon_batch").rglob("*.py")
+    )
+
+    assert len(events) > 10
+    assert [
+        name for name in sorted(events) if f'"{name}"' not in source and f"_{name}" not in source
+    ] == []
