@@ -85,6 +85,10 @@ class Settings:
     metrics_address: tuple[str, int] | None = None
     log_level: str = "info"
     log_format: str = "text"
+    #: Variables whose key cannot be valid, and why.
+    malformed_keys: tuple[tuple[str, str], ...] = ()
+    #: Proxies that calls would use.
+    proxies: tuple[str, ...] = ()
 
     @property
     def in_process(self) -> bool:
@@ -124,6 +128,8 @@ class Settings:
             metrics_address=read("METRICS", _listen_address, None),
             log_level=read("LOG", lambda text: _one_of(text.lower(), _LEVELS), "info"),
             log_format=read("LOG_FORMAT", lambda text: _one_of(text, ("text", "json")), "text"),
+            malformed_keys=tuple(malformed_keys(given).items()),
+            proxies=tuple(proxies(given)),
         )
 
 

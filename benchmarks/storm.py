@@ -33,9 +33,9 @@ from typing import NoReturn
 
 import sqlalchemy as sa
 
+from archon_batch.application import run
 from archon_batch.archon import Call, Reply
 from archon_batch.cli import main as command
-from archon_batch.cli import progress
 from archon_batch.config import component_types
 from archon_batch.engine import runtime
 from archon_batch.errors import CallTimeoutError, RateLimitError
@@ -236,7 +236,7 @@ class Storm:
                 os.dup2(said, number)
             faulthandler.dump_traceback_later(_TIMEOUT, exit=True)
             vars(runtime).update(Router=lambda _timeout: _RecordingProvider())
-            vars(progress).update(_LOOK=0.05, _SHARE=0)
+            vars(run).update(_POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
             what()
             status = 0
         except SystemExit as end:

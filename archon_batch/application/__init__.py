@@ -1,1 +1,6 @@
-"""Use cases: what the commands and the library do, apart from how it is asked for and shown."""
+"""Use cases: what the commands and the library do, without their input and output.
+
+A use case is a function of plain arguments. It returns values, reports what happens on the way to
+a callback (``events``), and raises the errors of ``archon_batch.errors``. It never prints, exits or
+reads the environment.
+"""

@@ -1,14 +1,14 @@
-"""Sees a docket through its judge: a job like any other, found again when it was made before."""
+"""Runs a judge over answers, as a job like any other: the same verdicts are never paid twice."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from archon_batch.application.prepare import print_warnings, with_prices
-from archon_batch.application.run import run_job
+from archon_batch.application.events import JudgeStarted, Report, Warned, ignore
+from archon_batch.application.open_store import open_store
+from archon_batch.application.prepare import architecture_warnings, require_ready, with_prices
+from archon_batch.application.run import UnfinishedJobError, run_job
+from archon_batch.application.submit import get_or_create_job
 from archon_batch.archon import Architecture, ScaleName
-from archon_batch.cli import options
-from archon_batch.cli.submit import get_or_create_job, require_ready
-from archon_batch.cli.tables import stderr
 from archon_batch.config import find_architecture, load_architecture
 from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
@@ -22,47 +22,64 @@ from archon_batch.store import Job
 
 @dataclass(frozen=True, slots=True)
 class JudgeSettings:
-    """Who judges, and for how much."""
+    """The judge, and the limits of its job."""
 
-    #: A model's name, or an architecture's path or name.
+    #: The name of a model, or the path or name of an architecture.
     judge: str
     budget: NanoUsd | None = None
     allow_unpriced: bool = False
 
 
 def run_judge_job(
-    settings: Settings, name: str, judge_batch: JudgeBatch, judge_settings: JudgeSettings
-) -> tuple[Job, int]:
-    """The judge's job, and the exit status that it ended with; 0 or 1 is a job that is done.
+    settings: Settings,
+    name: str,
+    judge_batch: JudgeBatch,
+    judge_settings: JudgeSettings,
+    report: Report = ignore,
+) -> Job:
+    """The judge's job, done.
 
     Raises:
-        InputError: the judge is none, or there is nothing to judge.
+        InputError: there is nothing to judge, or the judge is invalid.
+        UnfinishedJobError: the job ended before it was done; calling this again continues it.
     """
     if not judge_batch.cases:
         raise InputError("there is no answer to judge")
-    architecture, prices = judge_architecture(judge_settings, judge_batch.scale)
+    architecture, prices = judge_architecture(judge_settings, judge_batch.scale, report)
     with Dataset.from_rows(name.replace(".", "-"), judge_batch.rows()) as rows:
         submission = Submission(rows, architecture, prices, budget=judge_settings.budget)
         if judge_settings.budget is not None:
             validate_budget(submission)
-        require_ready(settings, architecture)
-        with options.open_store(settings) as store:
-            job = get_or_create_job(store, submission)
+        require_ready(settings, architecture, report)
+        with open_store(settings) as store:
+            job = get_or_create_job(store, submission, report)
     if job.state == "done":
-        return job, 0
-    stderr.print(f"judging: job {job.id} ({job.name}), {job.rows:,} rows")
-    status = run_job(settings, job, wait=True)
-    with options.open_store(settings) as store:
-        return store.jobs.get(job.id), status
+        return job
+    report(JudgeStarted(job))
+    return run_until_done(settings, job, report)
+
+
+def run_until_done(settings: Settings, job: Job, report: Report = ignore) -> Job:
+    """Run the job and wait; return it when it is done.
+
+    Raises:
+        UnfinishedJobError: it ended before.
+    """
+    result = run_job(settings, job, wait=True, report=report)
+    with open_store(settings) as store:
+        job = store.jobs.get(job.id)
+    if job.state != "done":
+        raise UnfinishedJobError(job, result)
+    return job
 
 
 def judge_architecture(
-    judge_settings: JudgeSettings, scale: ScaleName
+    judge_settings: JudgeSettings, scale: ScaleName, report: Report = ignore
 ) -> tuple[Architecture, dict[str, Price | None]]:
     """The judge on that scale, with the prices of its models.
 
     Raises:
-        InputError: it is none, or a price is not known.
+        InputError: the judge is invalid, or a price is unknown.
     """
     if not _names_architecture(judge_settings.judge):
         architecture = judge_from_model(judge_settings.judge, scale)
@@ -72,13 +89,14 @@ def judge_architecture(
         except ArchitectureError as error:
             raise InputError(f"--judge: {error.why}") from None
     file = load_architecture(judge_settings.judge)
-    print_warnings(file)
+    for warning in architecture_warnings(file):
+        report(Warned(warning))
     architecture, prices = with_prices(file, allow_unpriced=judge_settings.allow_unpriced)
     return judge_from_architecture(architecture, scale), prices
 
 
 def _names_architecture(judge: str) -> bool:
-    """Whether it names an architecture: a model's name has a provider before a slash."""
+    """Whether this names an architecture. A model's name has a provider before a slash."""
     try:
         find_architecture(judge)
     except ArchitectureError:

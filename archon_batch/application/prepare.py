@@ -1,15 +1,13 @@
-"""What is to be run, from the command line or a job file, and all of it read and checked."""
+"""Reads and checks everything that a request names, before anything is stored or sent."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
+from archon_batch.application.events import Report, Warned, ignore
 from archon_batch.archon import Architecture, rule_warnings
-from archon_batch.cli.tables import stderr
-from archon_batch.cli.terminal_page import echo
 from archon_batch.config import ArchitectureFile, JobFile, load_architecture
 from archon_batch.dataset import Dataset, ReadOptions
 from archon_batch.errors import InputError, SettingsError
@@ -21,7 +19,7 @@ from archon_batch.jobs.submit import (
     with_context_windows,
 )
 from archon_batch.money import NanoUsd, Price, to_nano
-from archon_batch.settings import malformed_keys, proxies
+from archon_batch.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,85 +66,100 @@ def _typed_or_written(typed: str, written: str | None, default: str) -> str:
     return written if typed == default and written is not None else typed
 
 
-def load_priced(arch: str, *, allow_unpriced: bool) -> tuple[Architecture, dict[str, Price | None]]:
-    """The architecture of that path or name, and the price of every model it calls.
-
-    What is odd about it is told on standard error.
+def load_priced(
+    arch: str, *, allow_unpriced: bool, report: Report = ignore
+) -> tuple[Architecture, dict[str, Price | None]]:
+    """The architecture of that path or name, and the price of every model that it calls.
 
     Raises:
-        ArchitectureError: something in it is wrong, or a model or its price is not known.
+        ArchitectureError: it is invalid, or a model or its price is unknown.
     """
     file = load_architecture(arch)
-    print_warnings(file)
+    for warning in architecture_warnings(file):
+        report(Warned(warning))
     return with_prices(file, allow_unpriced=allow_unpriced)
 
 
 def with_prices(
     file: ArchitectureFile, *, allow_unpriced: bool
 ) -> tuple[Architecture, dict[str, Price | None]]:
-    """The architecture with the context windows that are known, and the price of every model.
+    """The architecture with its known context windows, and the price of every model.
 
     Raises:
-        ArchitectureError: a model or its price is not known, or no prompt would fit.
+        ArchitectureError: a model or its price is unknown, or no prompt would fit.
     """
     with file.locate_errors():
         prices = model_prices(file.architecture, allow_unpriced=allow_unpriced)
         return with_context_windows(file.architecture), prices
 
 
-def print_warnings(file: ArchitectureFile) -> None:
-    """Tell what is odd about an architecture; what is said of several places, once."""
+def architecture_warnings(file: ArchitectureFile) -> Iterator[str]:
+    """Questionable places of an architecture, each kind once, with the first place it is found."""
     architecture = file.architecture
     places: dict[str, list[str]] = {}
-    odd = chain(
+    for place, why in chain(
+        file.conversion_notes,
         rule_warnings(architecture),
         max_tokens_warnings(architecture),
         missing_key_warnings(architecture),
-    )
-    for place, why in chain(file.conversion_notes, odd):
+    ):
         places.setdefault(why, []).append(place)
     for why, at in places.items():
         more = f" (the first of {len(at)} places)" if len(at) > 1 else ""
-        # Names in it are somebody's, and a terminal obeys what it is sent.
-        echo(f"warning: {file.location(at[0])}: {at[0]}: {why}{more}", err=True)
+        yield f"{file.location(at[0])}: {at[0]}: {why}{more}"
 
 
-def validate_provider_access(architecture: Architecture) -> None:
-    """Refuse what this process could not call; tell where calls go by another way.
+def require_ready(settings: Settings, architecture: Architecture, report: Report = ignore) -> None:
+    """Check that the job could run: the keys are set, or the broker answers.
 
     Raises:
-        SettingsError: keys are missing in the environment, or cannot be keys.
+        SettingsError: a key is missing or malformed.
+        BrokerError: the broker is out of reach.
+    """
+    if settings.in_process:
+        validate_provider_access(settings, architecture, report)
+        return
+    from archon_batch.engine.broker import check_broker, retry_while_busy  # noqa: PLC0415
+
+    retry_while_busy(check_broker)
+
+
+def validate_provider_access(
+    settings: Settings, architecture: Architecture, report: Report = ignore
+) -> None:
+    """Check that this process could call every model; report proxies that calls would use.
+
+    Raises:
+        SettingsError: a key is missing or malformed.
     """
     models = [architecture.model(name) for name in architecture.model_names]
     used = {f"{model.provider}_API_KEY".upper() for model in models}
-    for variable, why in malformed_keys(os.environ).items():
+    for variable, why in settings.malformed_keys:
         if variable in used or variable.startswith("ARCHON_BATCH_KEY_"):
             raise SettingsError(variable, f"{why}; set it again, and nothing else with it")
     require_api_keys(architecture)
     if not all(model.is_local for model in models):
-        for detour in proxies(os.environ):
-            echo(f"warning: {detour}", err=True)
+        for proxy in settings.proxies:
+            report(Warned(proxy))
 
 
 @contextmanager
 def prepare_inputs(
-    request: JobRequest, *, allow_unpriced: bool
+    request: JobRequest, *, allow_unpriced: bool, report: Report = ignore
 ) -> Iterator[tuple[Dataset, Architecture, dict[str, Price | None]]]:
-    """Read and check all that is named, before anything is stored.
+    """The request's dataset, architecture and prices; the dataset is closed when the body ends.
 
     Raises:
-        InputError: something is wrong, or missing.
+        InputError: something is missing or invalid.
     """
     if request.dataset is None or request.arch is None:
         raise InputError("name a DATASET and --arch ARCH, or a job file with --job FILE")
-    architecture, prices = load_priced(request.arch, allow_unpriced=allow_unpriced)
+    architecture, prices = load_priced(request.arch, allow_unpriced=allow_unpriced, report=report)
     with Dataset.open(request.dataset, request.read_options) as dataset:
         dataset.check()
         if dataset.rejected:
-            stderr.print(
-                f"warning: {dataset.rejected} rows cannot be accepted and count as given up"
-            )
+            report(Warned(f"{dataset.rejected} rows cannot be accepted and count as given up"))
         if dataset.undecoded_columns:
             names = ", ".join(sorted(dataset.undecoded_columns))
-            stderr.print(f"warning: {dataset.name}: bytes that are no text are left out: {names}")
+            report(Warned(f"{dataset.name}: bytes that are no text are left out: {names}"))
         yield dataset, architecture, prices

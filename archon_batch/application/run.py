@@ -1,115 +1,168 @@
-"""Runs a job: in this process when no broker is set, else by handing it to the workers."""
+"""Runs a job: in this process without a broker, otherwise by handing it to the workers."""
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from archon_batch.application import worker_check
-from archon_batch.cli.progress import follow_job, print_summary, wait_for_job
-from archon_batch.cli.tables import preload_rich, stderr
-from archon_batch.engine import sighup
+from archon_batch.application.events import (
+    JobEnded,
+    JobHandedOver,
+    JobProgressed,
+    NoWorkers,
+    Report,
+    StopRequested,
+    ignore,
+)
+from archon_batch.application.open_store import open_store
+from archon_batch.application.worker_check import WorkerCheck, unconsumed_queues
+from archon_batch.errors import ArchonBatchError
 from archon_batch.jobs import views
 from archon_batch.settings import Settings
 from archon_batch.store import Job, Store, retry_while_unavailable
 
-_EXIT_INTERRUPTED = 130
+if TYPE_CHECKING:
+    from archon_batch.engine.runtime import Runtime
+
+#: Seconds between checks whether the job still runs, which are cheap.
+_POLL_SECONDS = 0.25
+#: The pause after computing a job's figures, as a multiple of the time that it took, and the
+#: maximum in seconds: one computation that waited for a lock says nothing about the next.
+_PAUSE_FACTOR, _MAX_PAUSE_SECONDS = 50, 30.0
 
 
-def run_job(settings: Settings, job: Job, *, wait: bool) -> int:
-    """See the job to its end, or on its way; return the exit status."""
-    preload_rich()
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended for its caller."""
+
+    job_id: str
+    #: done, paused, stopped or cancelled: the job's own; interrupted: by the user, resumable;
+    #: handed_over: workers run it; stored: nobody runs it yet.
+    state: str
+    failed_rows: int = 0
+
+
+class UnfinishedJobError(ArchonBatchError):
+    """A use case needs a job that is done, and the run ended before."""
+
+    def __init__(self, job: Job, result: RunResult) -> None:
+        super().__init__(job, result)
+        self.job, self.result = job, result
+
+    def __str__(self) -> str:
+        return f"job {self.job.id} is {self.job.state}"
+
+
+def run_job(settings: Settings, job: Job, *, wait: bool, report: Report = ignore) -> RunResult:
+    """Start the job, and wait for its end if it runs in this process or ``wait`` says so.
+
+    A KeyboardInterrupt stops a job that runs in this process: no further call is sent, and calls
+    in flight are awaited.
+
+    Raises:
+        StoreError: the database was unavailable for too long.
+        BrokerError: the broker is out of reach.
+    """
+    if settings.in_process:
+        return _run_in_process(settings, job, report)
     # Celery takes a third of a second to import.
     from archon_batch.engine.start_job import start_job  # noqa: PLC0415
 
-    if settings.in_process:
-        return _run_in_process(settings, job)
-    store = Store.open(settings.database_url, Path(settings.spool_folder))
-    try:
+    with open_store(settings, spool=True) as store:
         start_job(store, job)
         if wait:
-            return follow_job(store, job)
-        if missing := worker_check.unconsumed_queues(store, [job]):
-            stderr.print(worker_check.no_worker_message(missing), style="bold")
-    finally:
-        store.close()
-    stderr.print(f"handed to the workers; archon-batch status {job.id} --follow")
-    return 0
+            return follow_job(store, job, report)
+        if queues := unconsumed_queues(store, [job]):
+            report(NoWorkers(queues))
+    report(JobHandedOver(job))
+    return RunResult(job.id, "handed_over")
 
 
-def _run_in_process(settings: Settings, job: Job) -> int:
-    from archon_batch.engine.child_processes import ChildProcesses, in_flight_share, process_count  # noqa: PLC0415
+def follow_job(store: Store, job: Job, report: Report = ignore) -> RunResult:
+    """Wait until the job no longer runs, wherever it runs."""
+    wait_for_job(store, job, report, WorkerCheck(store, [job], report).run_if_due)
+    return _ended(job, _figures(store, job), report)
+
+
+def wait_for_job(
+    store: Store, job: Job, report: Report = ignore, on_poll: Callable[[], None] = lambda: None
+) -> None:
+    """Report the job's progress until it no longer runs; wait while the database is unavailable.
+
+    ``on_poll`` is called after each check that finds the job running.
+    """
+    due = 0.0
+    while True:
+        current = retry_while_unavailable(partial(store.jobs.get, job.id))
+        runs, began = current.state == "running", time.monotonic()
+        if not runs or began >= due:
+            figures = retry_while_unavailable(partial(views.job_status, store, current))
+            report(JobProgressed(job, figures))
+            # Computing the figures reads the whole job; its share of the time must stay small.
+            due = time.monotonic() + min(
+                _MAX_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began)
+            )
+        if not runs:
+            return
+        on_poll()
+        time.sleep(_POLL_SECONDS)
+
+
+def raise_store_error(runtime: "Runtime") -> None:
+    """Raise if the runtime could not store a result: no later one would be stored either.
+
+    Raises:
+        StoreError: the first error of the database.
+    """
+    if runtime.store_error is not None:
+        raise runtime.store_error
+
+
+def _run_in_process(settings: Settings, job: Job, report: Report) -> RunResult:
+    from archon_batch.engine.child_processes import (  # noqa: PLC0415
+        ChildProcesses,
+        in_flight_share,
+        process_count,
+    )
     from archon_batch.engine.in_process import in_process_workers  # noqa: PLC0415
     from archon_batch.engine.runtime import Runtime  # noqa: PLC0415
     from archon_batch.engine.start_job import finish_rows, start_job  # noqa: PLC0415
 
     processes = process_count(settings, job)
     in_flight = in_flight_share(settings, processes)
-    here = Runtime(replace(settings, max_in_flight=in_flight))
-    # It ends like a command that is interrupted: nobody would see that nothing comes on record.
-    here.on_store_lost = partial(os.kill, os.getpid(), signal.SIGINT)
+    runtime = Runtime(replace(settings, max_in_flight=in_flight))
     try:
         interrupted = False
         with (
-            interruptible(),
-            closing(ChildProcesses(here, job, processes, in_flight)) as crew,
-            in_process_workers(here),
+            closing(ChildProcesses(runtime, job, processes, in_flight)) as children,
+            in_process_workers(runtime),
         ):
-            start_job(here.store, job, processes)
-            crew.start()
+            start_job(runtime.store, job, processes)
+            children.start()
             try:
-                wait_for_job(here.store, job)
+                wait_for_job(runtime.store, job, report, partial(raise_store_error, runtime))
             except KeyboardInterrupt:
-                crew.stop()
-                if here.store_error is not None:
-                    raise here.store_error from None
+                children.stop()
+                raise_store_error(runtime)
                 interrupted = True
-                stderr.print(
-                    "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
-                )
-        # Only now has everything landed: what has all its replies is answered, and counted.
-        retry_while_unavailable(lambda: finish_rows(here.store, here.job(job.id)))
-        figures = retry_while_unavailable(
-            lambda: views.job_status(here.store, here.store.jobs.get(job.id))
-        )
-        if not interrupted or figures["state"] == "done":
-            return print_summary(figures)
-        stderr.print(f"interrupted; archon-batch resume {job.id} goes on")
-        return print_summary({**figures, "state": "interrupted"})
+                report(StopRequested())
+        # All calls have finished: finalise rows whose replies are complete.
+        retry_while_unavailable(lambda: finish_rows(runtime.store, runtime.job(job.id)))
+        return _ended(job, _figures(runtime.store, job), report, interrupted=interrupted)
     finally:
-        here.close()
+        runtime.close()
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM interrupt, and the second end the process at once.
+def _figures(store: Store, job: Job) -> dict[str, Any]:
+    return retry_while_unavailable(lambda: views.job_status(store, store.jobs.get(job.id)))
 
-    SIGHUP interrupts too, and comes more than once when a terminal goes away: it ends nothing at once.
-    """
-    interrupted = asked = False
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted, asked
-        sighup.detach_terminal()
-        if asked and number != signal.SIGHUP:
-            # What is in flight is on record as sending, and will be found in doubt.
-            os._exit(_EXIT_INTERRUPTED)
-        asked = asked or number != signal.SIGHUP
-        if not interrupted:
-            interrupted = True
-            raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    undo = sighup.handle_sighup(interrupt)
-    try:
-        yield
-    finally:
-        undo()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _ended(
+    job: Job, figures: Mapping[str, Any], report: Report, *, interrupted: bool = False
+) -> RunResult:
+    interrupted = interrupted and figures["state"] != "done"
+    report(JobEnded(job, figures, interrupted))
+    state = "interrupted" if interrupted else figures["state"]
+    return RunResult(job.id, state, figures["failed"])

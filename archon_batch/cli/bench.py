@@ -10,10 +10,12 @@ import click
 
 from archon_batch import private_files
 from archon_batch.application.benchmark_run import BenchmarkRun
+from archon_batch.application.events import Report
 from archon_batch.application.judge_run import JudgeSettings, judge_architecture
-from archon_batch.application.prepare import load_priced
+from archon_batch.application.prepare import load_priced, require_ready
+from archon_batch.application.run import UnfinishedJobError
 from archon_batch.cli import options
-from archon_batch.cli.submit import require_ready
+from archon_batch.cli.progress import result_status, run_context
 from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
 from archon_batch.cli.terminal_page import echo
 from archon_batch.errors import InputError
@@ -92,19 +94,24 @@ def bench(
         benchmark, files.records, sample_problems(everything, limit, seed), seed
     )
     _validate_references(run)
-    court = _judge_settings(benchmark, judge, allow_unpriced=allow_unpriced)
-    architecture, prices = load_priced(arch, allow_unpriced=allow_unpriced)
-    require_ready(settings, architecture)
-    _validate_output_folder(output)
+    with run_context(settings) as report:
+        court = _judge_settings(benchmark, judge, report, allow_unpriced=allow_unpriced)
+        architecture, prices = load_priced(arch, allow_unpriced=allow_unpriced, report=report)
+        require_ready(settings, architecture, report)
+        _validate_output_folder(output)
 
-    sitting = BenchmarkRun(settings, run, budget)
-    jobs, given = sitting.run_turns(architecture, prices)
-    cases = road.build_judge_batch(run, given)
-    judged = (
-        None
-        if court is None or not (cases and cases.cases)
-        else sitting.run_judge(court, cases, jobs)
-    )
+        sitting = BenchmarkRun(settings, run, budget, report)
+        try:
+            jobs, given = sitting.run_turns(architecture, prices)
+            cases = road.build_judge_batch(run, given)
+            judged = (
+                None
+                if court is None or not (cases and cases.cases)
+                else sitting.run_judge(court, cases, jobs)
+            )
+        except UnfinishedJobError as error:
+            stderr.print(f"not scored yet: {error}; the same command goes on")
+            return result_status(error.result) or 1
     figures = {
         **sitting.record_scores(jobs, given, cases, judged),
         "published": len(everything),
@@ -153,7 +160,7 @@ def _validate_references(run: road.BenchmarkSample) -> None:
 
 
 def _judge_settings(
-    benchmark: Benchmark, judge: str | None, *, allow_unpriced: bool
+    benchmark: Benchmark, judge: str | None, report: Report, *, allow_unpriced: bool
 ) -> JudgeSettings | None:
     """Who judges, found to be one before anything is paid."""
     if benchmark.scale is None:
@@ -163,7 +170,7 @@ def _judge_settings(
     if judge is None:
         raise InputError(f"--judge: {benchmark.name} wants a model or an architecture that judges")
     court = JudgeSettings(judge, None, allow_unpriced)
-    judge_architecture(court, benchmark.scale)
+    judge_architecture(court, benchmark.scale, report)
     return court
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
-from archon_batch.application.prepare import load_priced, print_warnings, with_prices
+from archon_batch.application.prepare import architecture_warnings, load_priced, with_prices
 from archon_batch.cli import options
 from archon_batch.cli.architecture_drawing import draw_architecture
 from archon_batch.cli.architecture_table import print_layers
+from archon_batch.cli.progress import EventPrinter
 from archon_batch.cli.terminal_page import echo
 from archon_batch.config import (
+    ArchitectureFile,
     architecture_yaml,
     file_kind,
     load_architecture,
@@ -80,7 +82,9 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
     kind = file_kind(path) if os.path.isfile(path) else "architecture"  # noqa: PTH113
     if kind == "job":
         job = read_job_file(path, datetime.now(UTC).date())
-        architecture, prices = load_priced(job.architecture, allow_unpriced=True)
+        architecture, prices = load_priced(
+            job.architecture, allow_unpriced=True, report=EventPrinter()
+        )
         _warn_unpriced(job.architecture, prices, allow_unpriced=allow_unpriced)
         if job.template is not None:
             _validate_template(path, job.template)
@@ -99,9 +103,14 @@ def _check(file: str, *, allow_unpriced: bool, drawn: bool) -> None:
             echo("\n".join(draw_architecture(found.architecture)))
         else:
             print_layers(found.architecture)
-        print_warnings(found)
+        _print_warnings(found)
         _, prices = with_prices(found, allow_unpriced=True)
         _warn_unpriced(file, prices, allow_unpriced=allow_unpriced)
+
+
+def _print_warnings(file: ArchitectureFile) -> None:
+    for warning in architecture_warnings(file):
+        echo(f"warning: {warning}", err=True)
 
 
 def _warn_unpriced(file: str, prices: Mapping[str, Price | None], *, allow_unpriced: bool) -> None:
@@ -139,7 +148,7 @@ def _check_space(path: Path, *, allow_unpriced: bool) -> None:
 def _convert(file: str, output: Path | None, *, force: bool) -> None:
     found = load_architecture(file)
     text = architecture_yaml(found.architecture, found.document.path.name)
-    print_warnings(found)
+    _print_warnings(found)
     if output is None or str(output) == "-":
         echo(text, nl=False)
         return

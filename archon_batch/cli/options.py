@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
 from archon_batch import logs
+from archon_batch.application.open_store import open_store as open_settings_store
 from archon_batch.cli.terminal_page import echo
 from archon_batch.config import text_or_file
 from archon_batch.dataset import ReadOptions
@@ -42,12 +42,8 @@ def load_settings(processes: int | None = None) -> Settings:
 
 @contextmanager
 def open_store(found: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
-    given = found or load_settings()
-    opened = Store.open(given.database_url, Path(given.spool_folder) if spool else None)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    with open_settings_store(found or load_settings(), spool=spool) as store:
+        yield store
 
 
 class UsdParam(click.ParamType[NanoUsd]):

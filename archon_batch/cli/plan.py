@@ -10,6 +10,7 @@ from archon_batch.application.pilot_run import PilotResult, evaluate_pilot, run_
 from archon_batch.application.prepare import JobRequest, prepare_inputs
 from archon_batch.archon import Architecture
 from archon_batch.cli import options
+from archon_batch.cli.progress import result_status, run_context
 from archon_batch.cli.tables import format_usd, print_json, print_table
 from archon_batch.cli.terminal_page import echo, pluralize
 from archon_batch.dataset import ReadOptions
@@ -23,8 +24,6 @@ from archon_batch.store import Store
 
 #: Rows of a pilot: fewer tell nothing of how rows differ, and more are the job.
 _MIN_PILOT_ROWS, _MAX_PILOT_ROWS = 2, 1_000
-#: How a command ends that was interrupted.
-_EXIT_INTERRUPTED = 130
 
 
 @click.command()
@@ -69,11 +68,18 @@ def plan(
     settings = options.load_settings()
     order = JobRequest(dataset, arch, read_options=reading)
     pilot = judged = None
-    with prepare_inputs(order, allow_unpriced=allow_unpriced) as (rows, architecture, prices):
+    with (
+        run_context(settings) as report,
+        prepare_inputs(order, allow_unpriced=allow_unpriced, report=report) as (
+            rows,
+            architecture,
+            prices,
+        ),
+    ):
         if size is not None:
-            pilot = run_pilot(settings, rows, architecture, prices, size, budget)
-            if pilot.status == _EXIT_INTERRUPTED:
-                return pilot.status
+            pilot = run_pilot(settings, rows, architecture, prices, size, budget, report)
+            if pilot.result.state == "interrupted":
+                return result_status(pilot.result)
         with _open_cache(settings, no_cache=no_cache) as store:
             questions = [row.question for row in rows.rows() if row.reason is None]
             found = preview_cache(store, architecture, questions)
@@ -88,7 +94,7 @@ def plan(
         print_json(data if judged is None else {**data, "pilot": _pilot_json(judged)})
     else:
         _print(architecture, len(questions), found, layers, judged)
-    return 0 if pilot is None else pilot.status
+    return 0 if pilot is None else result_status(pilot.result)
 
 
 def _print(
@@ -178,7 +184,7 @@ def _plan_json(
 
 
 def _pilot_json(pilot: PilotResult) -> dict[str, Any]:
-    job, account, rest = pilot.job, pilot.account, pilot.remaining
+    job, account, rest = pilot.job, pilot.usage, pilot.remaining
     spent = Estimate(cost=None if account.unpriced_calls else account.cost)
 
     def together(case: str) -> float | None:

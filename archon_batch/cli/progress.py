@@ -1,10 +1,9 @@
-"""Follows a job to its end: a bar on a terminal, a line now and then elsewhere."""
+"""Shows the events of a use case on standard error: progress, warnings, and a job's summary."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -14,77 +13,140 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from archon_batch.application import worker_check
-from archon_batch.cli.tables import format_usd, stderr, summary_lines
-from archon_batch.jobs import views
-from archon_batch.store import Job, Store, retry_while_unavailable
+from archon_batch.application import events
+from archon_batch.application.run import RunResult
+from archon_batch.cli.tables import format_usd, preload_rich, stderr, summary_lines
+from archon_batch.cli.terminal_page import echo, pluralize
+from archon_batch.engine.stop_signals import interruptible
+from archon_batch.jobs.views import usd_number
+from archon_batch.settings import Settings
+from archon_batch.store import Job
 
-#: Seconds between looks at whether the job still runs, which cost next to nothing.
-_POLL_SECONDS = 0.25
-#: How many times as long as it took to add up the job the pause after it is, and seconds that it is
-#: at most: a look that a lock held up says nothing about the next.
-_PAUSE_FACTOR, _MAX_PAUSE_SECONDS = 50, 30.0
-#: Tokens from which on they are told in thousands.
+#: Token counts from this number on are shown in thousands.
 _MIN_TOKENS_IN_THOUSANDS = 10_000
-#: Seconds between lines where there is no terminal.
+#: Seconds between progress lines where standard error is no terminal.
 _LINE_SECONDS = 10.0
 
-#: How a command ends by the state of its job; done is 0, or 1 with rows given up.
-_EXIT_STATUS = {"paused": 4, "stopped": 2, "cancelled": 1}
+#: Exit status by the state of a run; done is 0, or 1 with failed rows.
+_EXIT_STATUS = {"handed_over": 0, "stored": 0, "cancelled": 1, "stopped": 2, "paused": 4}
+_EXIT_INTERRUPTED = 130
+
+_Show = Callable[[Mapping[str, Any]], None]
 
 
-def follow_job(store: Store, job: Job) -> int:
-    """Watch until the job runs no longer; print its account; return the exit status."""
-    wait_for_job(store, job, worker_check.WorkerCheck(store, [job]).run_if_due)
-    return print_summary(
-        retry_while_unavailable(lambda: views.job_status(store, store.jobs.get(job.id)))
-    )
+def exit_status(state: str, failed_rows: int = 0) -> int:
+    """The exit status of a command whose run ended in this state."""
+    if state == "done":
+        return 1 if failed_rows else 0
+    return _EXIT_STATUS.get(state, _EXIT_INTERRUPTED)
 
 
-def wait_for_job(store: Store, job: Job, on_poll: Callable[[], None] = lambda: None) -> None:
-    """Show how far the job is until it runs no longer; wait for a database that is away.
+def result_status(result: RunResult) -> int:
+    return exit_status(result.state, result.failed_rows)
 
-    ``on_poll`` is done after each look that finds it running.
-    """
-    with _progress_display(job) as show:
-        due = 0.0
-        while True:
-            found = retry_while_unavailable(partial(store.jobs.get, job.id))
-            runs, began = found.state == "running", time.monotonic()
-            if not runs or began >= due:
-                show(retry_while_unavailable(partial(views.job_status, store, found)))
-                # It adds up the whole job; of a large one it is to cost no more than a small share.
-                due = time.monotonic() + min(
-                    _MAX_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began)
+
+class EventPrinter:
+    """The callback that prints a use case's events; a progress bar needs it as a context."""
+
+    def __init__(self, on_submitted: Callable[[Job], None] = lambda _job: None) -> None:
+        self._on_submitted = on_submitted
+        self._display = ExitStack()
+        self._show: _Show | None = None
+
+    def __enter__(self) -> Self:
+        # While there are file descriptors left to open.
+        preload_rich()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_display()
+
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case events.JobProgressed(job, figures):
+                if self._show is None:
+                    self._show = self._display.enter_context(_progress_display(job))
+                self._show(figures)
+            case events.JobEnded(job, figures, interrupted):
+                self._close_display()
+                if interrupted:
+                    stderr.print(f"interrupted; archon-batch resume {job.id} goes on")
+                    figures = {**figures, "state": "interrupted"}
+                print_summary(figures)
+            case events.StopRequested():
+                self._close_display()
+                stderr.print(
+                    "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
                 )
-            if not runs:
-                return
-            on_poll()
-            time.sleep(_POLL_SECONDS)
+            case events.NoWorkers(queues):
+                stderr.print(no_workers_message(queues), style="bold")
+            case events.Warned(text):
+                # Names in it come from files, and a terminal obeys control characters.
+                echo(f"warning: {text}", err=True)
+            case events.JobSubmitted(job):
+                self._on_submitted(job)
+            case _:
+                stderr.print(_message(event))
+
+    def _close_display(self) -> None:
+        self._show = None
+        self._display.close()
 
 
-def print_summary(figures: dict[str, Any]) -> int:
-    """Print the account of a job that does not run, and return the exit status."""
+@contextmanager
+def run_context(
+    settings: Settings, on_submitted: Callable[[Job], None] = lambda _job: None
+) -> Iterator[EventPrinter]:
+    """The callback for a use case that runs a job; Ctrl-C stops a job that runs in this process."""
+    signals = interruptible() if settings.in_process else nullcontext()
+    with EventPrinter(on_submitted) as report, signals:
+        yield report
+
+
+def _message(event: events.Event) -> str:
+    match event:
+        case events.JobFound(job):
+            return f"submitted before: job {job.id} is {job.state}"
+        case events.JobLeftStored(job):
+            return f"stored; archon-batch resume {job.id} runs it"
+        case events.JobHandedOver(job):
+            return f"handed to the workers; archon-batch status {job.id} --follow"
+        case events.Exported(path):
+            return f"answers are in {path}"
+        case events.PilotFound(job):
+            return f"the pilot was run before: job {job.id}"
+        case events.PilotStarted(job, rows, max_cost):
+            budget = format_usd(usd_number(job.budget))
+            limit = "" if job.budget is None else f", and of a budget of {budget}"
+            most = format_usd(usd_number(max_cost))
+            return f"pilot {job.id}: {pluralize(rows, 'row')}, at the most {most}{limit}"
+        case events.JudgeStarted(job):
+            return f"judging: job {job.id} ({job.name}), {job.rows:,} rows"
+        case events.TurnStarted(name, job):
+            return f"{name}: job {job.id}, {job.rows:,} rows"
+        case events.SearchProgressed(text):
+            return text
+    raise TypeError(type(event).__name__)
+
+
+def no_workers_message(queues: Sequence[str]) -> str:
+    return f"no worker drains {', '.join(queues)}: archon-batch worker POOL starts some"
+
+
+def print_summary(figures: Mapping[str, Any]) -> None:
+    """Print the figures of a job that no longer runs."""
     if figures["state"] != "done":
         stderr.print(f"{figures['state']}: {figures['reason'] or 'by you'}", style="bold")
     for line in summary_lines(figures):
         stderr.print(line)
-    return exit_status(figures["state"], given_up=figures["failed"] > 0)
-
-
-def exit_status(state: str, *, given_up: bool) -> int:
-    """The status of a command whose job ended in this state."""
-    if state == "done":
-        return 1 if given_up else 0
-    return _EXIT_STATUS.get(state, 130)
 
 
 @contextmanager
-def _progress_display(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _progress_display(job: Job) -> Iterator[_Show]:
     yield from _progress_bar(job) if stderr.is_terminal else _progress_lines(job)
 
 
-def _progress_bar(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _progress_bar(job: Job) -> Iterator[_Show]:
     began, first = time.monotonic(), -1
     # Together they fit eighty columns.
     columns = (
@@ -97,7 +159,7 @@ def _progress_bar(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
     with Progress(*columns, console=stderr, transient=True) as progress:
         task = progress.add_task(job.name, total=job.rows, figures="")
 
-        def show(figures: dict[str, Any]) -> None:
+        def show(figures: Mapping[str, Any]) -> None:
             nonlocal first
             first = figures["calls"] if first < 0 else first
             rate = (figures["calls"] - first) / max(time.monotonic() - began, 1.0)
@@ -107,10 +169,10 @@ def _progress_bar(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield show
 
 
-def _progress_lines(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _progress_lines(job: Job) -> Iterator[_Show]:
     began = last = time.monotonic()
 
-    def show(figures: dict[str, Any]) -> None:
+    def show(figures: Mapping[str, Any]) -> None:
         nonlocal last
         if time.monotonic() - last < _LINE_SECONDS:
             return
@@ -122,13 +184,13 @@ def _progress_lines(job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
     yield show
 
 
-def _short_progress_text(figures: dict[str, Any], rate: float) -> str:
+def _short_progress_text(figures: Mapping[str, Any], rate: float) -> str:
     tokens = figures["prompt_tokens"] + figures["completion_tokens"]
     many = f"{tokens / 1000:.0f}k" if tokens >= _MIN_TOKENS_IN_THOUSANDS else str(tokens)
     return f"{figures['calls']:,} calls {many} tokens {format_usd(figures['usd'])} {rate:.0f}/s"
 
 
-def _progress_text(figures: dict[str, Any], rate: float) -> str:
+def _progress_text(figures: Mapping[str, Any], rate: float) -> str:
     tokens = figures["prompt_tokens"] + figures["completion_tokens"]
     return (
         f"{figures['calls']:,} calls, {tokens:,} tokens, "

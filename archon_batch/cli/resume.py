@@ -8,6 +8,7 @@ import click
 
 from archon_batch.application.run import run_job
 from archon_batch.cli import options
+from archon_batch.cli.progress import result_status, run_context
 from archon_batch.cli.tables import stderr
 from archon_batch.cli.terminal_page import pluralize
 from archon_batch.errors import InputError
@@ -45,7 +46,8 @@ def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool |
                 "give it no smaller --budget"
             )
         found = store.jobs.resume(found.id, from_states=["paused", "stopped"], budget=budget)
-    return run_job(settings, found, wait=bool(wait))
+    with run_context(settings) as report:
+        return result_status(run_job(settings, found, wait=bool(wait), report=report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def retry(
             raise InputError(_no_match_message(store, found, where))
         stderr.print(f"{opened} rows opened again")
         found = store.jobs.get(found.id)
-    return run_job(settings, found, wait=bool(wait))
+    with run_context(settings) as report:
+        return result_status(run_job(settings, found, wait=bool(wait), report=report))
 
 
 def _reopen_rows(store: Store, job: Job, where: Iterable[RowCondition]) -> int:

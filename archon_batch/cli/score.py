@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from archon_batch.application.judge_run import JudgeSettings, run_judge_job
+from archon_batch.application.run import UnfinishedJobError
 from archon_batch.archon import SCALES, ScaleName
 from archon_batch.cli import options
+from archon_batch.cli.progress import result_status, run_context
 from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
 from archon_batch.cli.terminal_page import echo, pluralize
 from archon_batch.errors import InputError
@@ -83,10 +85,14 @@ def score(
         raise InputError(f"--judge, --baseline and --budget are of {', '.join(_JUDGE_SCALES)}")
     else:
         task = _MetricScorer(settings, metric, reference)
-    ours = task.score_job(job)
-    figures = scores_to_json(ours, group_by=by, seed=seed)
-    if compare is not None:
-        figures["compared"] = compare_scores(ours, task.score_job(compare), seed)
+    try:
+        ours = task.score_job(job)
+        figures = scores_to_json(ours, group_by=by, seed=seed)
+        if compare is not None:
+            figures["compared"] = compare_scores(ours, task.score_job(compare), seed)
+    except UnfinishedJobError as error:
+        stderr.print(f"not scored yet: the judge's {error}; the same command goes on with it")
+        return result_status(error.result) or 1
     if as_json:
         print_json(figures)
     else:
@@ -130,15 +136,10 @@ class _JudgeScorer:
             docket = road.build_judge_batch(
                 store, job, scale, baseline=self.baseline, reference_field=self.reference
             )
-        of_judge, status = run_judge_job(
-            self.settings, f"{job.name}-{self.metric}", docket, self.judge_settings
-        )
-        if of_judge.state != "done":
-            stderr.print(
-                f"not scored yet: the judge's job {of_judge.id} is {of_judge.state}; "
-                "the same command goes on with it"
+        with run_context(self.settings) as report:
+            of_judge = run_judge_job(
+                self.settings, f"{job.name}-{self.metric}", docket, self.judge_settings, report
             )
-            click.get_current_context().exit(status or 1)
         with options.open_store(self.settings) as store:
             verdicts = road.read_verdicts(store, of_judge, scale)
             figures = {

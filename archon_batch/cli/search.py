@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -10,19 +9,17 @@ import click
 
 from archon_batch.application.prepare import validate_provider_access
 from archon_batch.application.search_request import PreparedSearch, SearchOptions
-from archon_batch.application.search_run import open_job_runner
+from archon_batch.application.search_run import run_search, search_head, search_json
 from archon_batch.cli import options
+from archon_batch.cli.progress import EventPrinter
 from archon_batch.cli.search_view import print_search, print_search_list
 from archon_batch.cli.tables import print_json, stderr
 from archon_batch.dataset import Dataset, ReadOptions
-from archon_batch.errors import ArchonBatchError
-from archon_batch.jobs.views import usd_number
+from archon_batch.engine.stop_signals import interruptible
 from archon_batch.money import NanoUsd
 from archon_batch.search import results
 from archon_batch.search.algorithms import ALGORITHMS
-from archon_batch.search.search import ArchitectureSearch
-from archon_batch.search.trial_jobs import CostUnit, InterruptedSearchError, JobTrialRunner, RunJobs
-from archon_batch.store import Store
+from archon_batch.search.trial_jobs import CostUnit
 
 if TYPE_CHECKING:
     from archon_batch.search.search_state import AlgorithmName
@@ -125,61 +122,22 @@ def run(
     with ExitStack() as stack:
         rows = [stack.enter_context(Dataset.open(one, reading)) for one in datasets]
         order = PreparedSearch.from_options(given, rows, allow_unpriced=allow_unpriced)
-    if settings.in_process:
-        validate_provider_access(order.all_models)
-    with open_job_runner(settings) as (store, run_jobs):
-        return _run_search(store, order, run_jobs, output, as_json=as_json)
-
-
-def _run_search(
-    store: Store,
-    search_run: PreparedSearch,
-    run_jobs: RunJobs,
-    output: Path | None,
-    *,
-    as_json: bool,
-) -> int:
-    plan, searches = search_run.request, store.searches
-    is_new = searches.start(
-        search_run.id, search_run.name, search_run.parameters, search_run.terms.budget
-    )
-    said = "" if is_new else "; it goes on where it was"
-    stderr.print(f"search {search_run.id} ({search_run.name}): {len(plan.dev)} dev rows, "
-                f"{len(plan.held_out)} held out{said}")  # fmt: skip
-    trials = JobTrialRunner(store, search_run.terms, run_jobs)
-    try:
-        found = ArchitectureSearch(
-            trials,
-            plan,
-            estimate_row=search_run.forecast,
-            record_trial=partial(searches.save_trial, search_run.id),
-            report_progress=stderr.print,
-        ).run()
-    except (InterruptedSearchError, KeyboardInterrupt):
-        searches.finish(search_run.id, "interrupted", "the same command goes on", None)
-        raise
-    except ArchonBatchError as error:
-        searches.finish(search_run.id, "stopped", str(error), None)
-        raise
-    result = results.result_to_json(found, plan.seed)
-    committed = searches.committed_cost(search_run.id)
-    result |= {"usd": usd_number(committed), "budget_usd": usd_number(search_run.terms.budget)}
-    searches.finish(
-        search_run.id, "paused" if found.is_budget_exhausted else "done", found.end_reason, result
-    )
-    told = search_json(store, search_run.id)
-    folder = output or Path(search_run.name)
+    with EventPrinter() as report, interruptible():
+        if settings.in_process:
+            validate_provider_access(settings, order.all_models, report)
+        ended = run_search(settings, order, report)
+    folder = output or Path(order.name)
     files = results.write_results(
-        folder, search_run.name, _provenance(search_run, result), told, found
+        folder, order.name, _provenance(order, ended.result), ended.figures, ended.found
     )
     if as_json:
-        print_json(told)
+        print_json(ended.figures)
     else:
-        print_search(told)
+        print_search(ended.figures)
     stderr.print(f"{', '.join(files)} in {folder}")
-    if found.is_budget_exhausted:
+    if ended.found.is_budget_exhausted:
         return 4
-    return 1 if found.winner is None else 0
+    return 1 if ended.found.winner is None else 0
 
 
 def _provenance(search_run: PreparedSearch, result: dict[str, Any]) -> Iterator[str]:
@@ -203,7 +161,7 @@ def status(as_json: bool) -> None:
     with options.open_store(settings) as store:
         told = [
             {
-                **_search_head(store, one.id),
+                **search_head(store, one.id),
                 "trials": len([t for t in store.searches.trials(one.id) if t.stage == "trial"]),
             }
             for one in store.searches.all()
@@ -225,27 +183,3 @@ def show(which: str, as_json: bool) -> None:
         print_json(told)
     else:
         print_search(told)
-
-
-def _search_head(store: Store, search_id: str) -> dict[str, Any]:
-    found = store.searches.find(search_id)
-    return {
-        "search": found.id,
-        "name": found.name,
-        "state": found.state,
-        "reason": found.reason,
-        "budget_usd": usd_number(found.budget),
-        "usd": usd_number(store.searches.committed_cost(found.id)),
-        "created_at": found.created_at.isoformat(),
-    }
-
-
-def search_json(store: Store, search_id: str) -> dict[str, Any]:
-    """A search with its trials: the shape of ``search show --json``."""
-    found = store.searches.find(search_id)
-    return {
-        **_search_head(store, search_id),
-        "asked": found.request,
-        "result": found.result,
-        "trials": [dict(line.data) for line in store.searches.trials(search_id)],
-    }

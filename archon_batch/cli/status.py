@@ -2,8 +2,9 @@
 
 import click
 
+from archon_batch.application.run import follow_job
 from archon_batch.cli import options
-from archon_batch.cli.progress import follow_job
+from archon_batch.cli.progress import EventPrinter, result_status
 from archon_batch.cli.tables import print_json, summary_lines
 from archon_batch.cli.terminal_page import echo
 from archon_batch.jobs import views
@@ -15,9 +16,9 @@ from archon_batch.jobs import views
 @options.json_option
 def status(job: str, wait: bool, as_json: bool) -> int:
     """Say how far JOB is: an id, a name, or the beginning of one."""
-    with options.open_store() as store:
+    with options.open_store() as store, EventPrinter() as report:
         found = store.jobs.find(job)
-        ended = follow_job(store, found) if wait else 0
+        ended = result_status(follow_job(store, found, report)) if wait else 0
         figures = views.job_status(store, found)
     if as_json:
         print_json(figures)

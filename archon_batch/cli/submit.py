@@ -1,27 +1,21 @@
 """``archon-batch submit``."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
-from archon_batch.application.prepare import JobRequest, prepare_inputs, validate_provider_access
-from archon_batch.application.run import run_job
-from archon_batch.application.scheduled_run import ScheduledRunRecorder, run_job_file
-from archon_batch.archon import Architecture
+from archon_batch.application.prepare import JobRequest
+from archon_batch.application.submit import SubmitOptions, submit_dataset, submit_job_file
 from archon_batch.cli import options
-from archon_batch.cli.tables import print_json, stderr
+from archon_batch.cli.progress import result_status, run_context
+from archon_batch.cli.tables import print_json
 from archon_batch.cli.terminal_page import echo
-from archon_batch.config import JobFile
 from archon_batch.dataset import ReadOptions
 from archon_batch.errors import InputError
-from archon_batch.jobs.export import export_job, validate_export_path
-from archon_batch.jobs.submit import Submission, validate_budget
-from archon_batch.jobs.submit import submit as make
 from archon_batch.money import NanoUsd
-from archon_batch.settings import Settings
-from archon_batch.store import Job, Store
+from archon_batch.store import Job
 
 
 @click.command()
@@ -91,91 +85,20 @@ def submit(
             "--detach does not wait for what -o exports; archon-batch export does it later"
         )
 
-    def work(file: JobFile | None, night: ScheduledRunRecorder | None) -> int:
-        if go_on and night is None:
-            raise InputError(f"--go-on: {job_file} has no nights, for want of when and on_failure")
-        asked = order if file is None else order.with_job_file(file)
-        # A job file names its export, and starting it again writes the same.
-        over = force or file is not None
-        if asked.output is not None:
-            validate_export_path(asked.output, force=over)
-        job = (
-            _continue_scheduled_run(settings, asked, night) if go_on and night is not None else None
-        )
-        if job is None:
-            new = _SubmitOptions(shard, reuse=not no_cache, allow_unpriced=allow_unpriced)
-            job = _submit_request(settings, asked, new, night)
-        _print_job(job, as_json=as_json)
-        if settings.in_process and wait is False:
-            stderr.print(f"stored; archon-batch resume {job.id} runs it")
-            return 0
-        awaited = asked.output is not None or (file is not None and file.on_failure is not None)
-        status = run_job(settings, job, wait=awaited if wait is None else wait)
-        if asked.output is not None and status in (0, 1) and wait is not False:
-            with options.open_store(settings) as store:
-                export_job(store, job, asked.output, force=over)
-            stderr.print(f"answers are in {asked.output}")
-        return status
-
-    if job_file is None:
-        if date is not None or go_on:
+    chosen = SubmitOptions(
+        shard, reuse=not no_cache, allow_unpriced=allow_unpriced, overwrite=force, wait=wait
+    )
+    with run_context(settings, partial(_print_job, as_json=as_json)) as report:
+        if job_file is not None:
+            day = (date or datetime.now(UTC)).date()
+            result = submit_job_file(
+                settings, job_file, day, order, chosen, report, continues=go_on
+            )
+        elif date is not None or go_on:
             raise InputError("--date and --go-on are of a job file; name one with --job FILE")
-        return work(None, None)
-    return run_job_file(settings, job_file, (date or datetime.now(UTC)).date(), work)
-
-
-@dataclass(frozen=True, slots=True)
-class _SubmitOptions:
-    """What only the command line says of a submission."""
-
-    shard: int | None
-    reuse: bool
-    allow_unpriced: bool
-
-
-def _submit_request(
-    settings: Settings,
-    request: JobRequest,
-    submit_options: _SubmitOptions,
-    recorder: ScheduledRunRecorder | None,
-) -> Job:
-    with prepare_inputs(request, allow_unpriced=submit_options.allow_unpriced) as (
-        rows,
-        architecture,
-        prices,
-    ):
-        if request.output is not None and rows.includes_file(request.output):
-            raise InputError(f"{request.output} is the dataset; name another file for the answers")
-        submission = Submission(
-            rows,
-            architecture,
-            prices,
-            request.name,
-            request.budget,
-            submit_options.shard,
-            reuse=submit_options.reuse,
-            priority=request.priority or "normal",
-        )
-        if request.budget is not None:
-            validate_budget(submission)
-        require_ready(settings, architecture)
-        with options.open_store(settings) as store:
-            job = get_or_create_job(store, submission)
-            if request.priority is not None and request.priority != job.priority:
-                store.jobs.set_priority(job.id, request.priority)
-                job = store.jobs.get(job.id)
-            if recorder is not None:
-                recorder.record_job(store, job)
-            return job
-
-
-def _continue_scheduled_run(
-    settings: Settings, request: JobRequest, recorder: ScheduledRunRecorder
-) -> Job | None:
-    """The job that the night came to before, set going again; its dataset is not read again."""
-    with options.open_store(settings) as store:
-        job = recorder.find_job(store)
-        return None if job is None else _restart(store, job, request.budget)
+        else:
+            result = submit_dataset(settings, order, chosen, report)
+    return result_status(result)
 
 
 def _print_job(job: Job, *, as_json: bool) -> None:
@@ -183,31 +106,3 @@ def _print_job(job: Job, *, as_json: bool) -> None:
         print_json({"job": job.id, "name": job.name, "rows": job.rows})
     else:
         echo(job.id)
-
-
-def require_ready(settings: Settings, architecture: Architecture) -> None:
-    """Refuse to store what nobody could run."""
-    if settings.in_process:
-        validate_provider_access(architecture)
-        return
-    from archon_batch.engine.broker import check_broker, retry_while_busy  # noqa: PLC0415
-
-    retry_while_busy(check_broker)
-
-
-def get_or_create_job(store: Store, submission: Submission) -> Job:
-    """The job, new or found; one that was stopped is set going again."""
-    job, is_new = make(store, submission)
-    if is_new:
-        return job
-    stderr.print(f"submitted before: job {job.id} is {job.state}")
-    if job.state == "cancelled":
-        raise InputError(f"{job.id} is cancelled; archon-batch retry {job.id} opens its rows again")
-    return _restart(store, job, submission.budget)
-
-
-def _restart(store: Store, job: Job, budget: NanoUsd | None) -> Job:
-    """Set a job going that was stopped; or paused, if it has another budget now."""
-    raised = budget is not None and budget != job.budget
-    states = ["stopped", "paused"] if raised else ["stopped"]
-    return store.jobs.resume(job.id, from_states=states, budget=budget if raised else None)

@@ -11,12 +11,11 @@ import subprocess
 import sys
 import threading
 from functools import partial
-from types import FrameType
 
 import structlog
 
 from archon_batch import logs
-from archon_batch.engine import sighup
+from archon_batch.engine import stop_signals
 from archon_batch.engine.app import settings as process_settings
 from archon_batch.engine.broker import carrier
 from archon_batch.engine.in_process import in_process_workers
@@ -100,7 +99,7 @@ def in_flight_share(settings: Settings, processes: int) -> int:
 def run_child(job_id: str, processes: int) -> int:
     """Run a share of the job's cursors as a child process; return the exit status."""
     stopping = threading.Event()
-    _install_signals(stopping)
+    _stop_on_signals(stopping)
     logs.configure(process_settings.log_level, process_settings.log_format)
     threading.Thread(target=_wait_for_parent, args=(stopping,), daemon=True).start()
     runtime = Runtime(process_settings)
@@ -128,21 +127,14 @@ def _wait_for_parent(stopping: threading.Event) -> None:
     stopping.set()
 
 
-def _install_signals(stopping: threading.Event) -> None:
-    """Leave the first Ctrl-C to the parent; the second one ends this process at once."""
-    interrupted = False
+def _stop_on_signals(stopping: threading.Event) -> None:
+    """Stop on SIGTERM or SIGHUP. SIGINT reaches the parent too, which decides."""
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted:
-            os._exit(130)
-        interrupted = True
-        if number == signal.SIGTERM:
+    def stop(number: int) -> None:
+        if number != signal.SIGINT:
             stopping.set()
 
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
-    sighup.handle_sighup(lambda *_: stopping.set())
+    stop_signals.on_stop_signal(stop)
 
 
 def _cores() -> int:

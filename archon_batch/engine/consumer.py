@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from archon_batch.engine import message_schema, sighup
+from archon_batch.engine import message_schema, stop_signals
 from archon_batch.engine.app import settings
 from archon_batch.engine.broker import to_broker_error
 
@@ -46,7 +46,7 @@ class Consumer(CeleryConsumer):
     def start(self) -> None:
         """Handle SIGHUP like SIGTERM: by default Celery exits at once, or restarts the program."""
         if not settings.in_process:
-            sighup.handle_sighup(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            stop_signals.handle_sighup(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
             message_schema.disable_decompression()
         super().start()
 

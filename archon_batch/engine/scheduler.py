@@ -13,7 +13,7 @@ from celery.beat import ScheduleEntry, Scheduler, Service
 from celery.schedules import crontab
 
 from archon_batch.config import file_kind, read_job_file
-from archon_batch.engine import sighup
+from archon_batch.engine import stop_signals
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.scheduled_runs import ScheduledRunProcesses
 from archon_batch.errors import InputError
@@ -172,6 +172,6 @@ def run_scheduler(folder: Path) -> int:
             raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    sighup.handle_sighup(stop)
+    stop_signals.handle_sighup(stop)
     Service(app, scheduler_cls=JobFileScheduler, schedule_filename=str(folder)).start()
     return 0

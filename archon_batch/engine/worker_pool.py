@@ -10,7 +10,7 @@ from types import FrameType
 import structlog
 
 from archon_batch.config import PoolFile
-from archon_batch.engine import sighup
+from archon_batch.engine import stop_signals
 from archon_batch.engine.app import settings
 from archon_batch.engine.broker import check_broker
 from archon_batch.errors import BrokerUnavailableError
@@ -58,7 +58,7 @@ class _WorkerPool:
         self._workers: list[subprocess.Popen[bytes]] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        sighup.handle_sighup(self._stop)
+        stop_signals.handle_sighup(self._stop)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         """Stop the workers, whose calls in flight finish; a second signal, except SIGHUP, kills them."""

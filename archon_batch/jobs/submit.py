@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -174,38 +174,92 @@ def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
     Raises:
         InputError: the name belongs to a job of another dataset or architecture.
     """
-    architecture = submission.architecture.to_dict()
     name = submission.name
-    identity = json.dumps([submission.dataset.digest, architecture, name], sort_keys=True)
-    key = hashlib.sha256(identity.encode()).hexdigest()
+    key = submit_key(submission.dataset.digest, submission.architecture.to_dict(), name)
     if name is not None:
         namesake = store.jobs.newest_named(name)
         if namesake is not None and namesake.id != key[:12]:
             raise InputError(
                 f"--name: {name!r} is job {namesake.id}, of another dataset or architecture"
             )
-    shard = submission.shard_size or default_shard_size(submission.dataset.count)
-    new = NewJob(
-        submit_key=key,
-        name=name or f"{_dataset_label(submission.dataset)}-{submission.architecture.name}",
-        dataset=submission.dataset.name,
-        architecture=architecture,
-        prices=submission.prices,
-        # Frozen like the prices: what fits a prompt must not change while the job runs.
-        options={
-            "reuse": submission.reuse,
-            "windows": dict(submission.architecture.context_windows),
-        },
-        shard_size=shard,
-        concurrent_shards=concurrent_shards(shard),
+    new = new_job(
+        key,
+        name or f"{dataset_label(submission.dataset)}-{submission.architecture.name}",
+        submission.dataset.name,
+        submission.architecture,
+        submission.prices,
+        shard_size=submission.shard_size or default_shard_size(submission.dataset.count),
         budget=submission.budget,
+        reuse=submission.reuse,
         priority=submission.priority,
     )
     return store.jobs.get_or_create(new, _new_items(submission.dataset))
 
 
-def _dataset_label(dataset: Dataset) -> str:
-    """A word for the dataset: its file's name, without what such names end with."""
+def submit_key(*identity: object) -> str:
+    """The hash of everything that makes two submissions the same job."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def new_job(
+    key: str,
+    name: str,
+    dataset: str,
+    architecture: Architecture,
+    prices: Mapping[str, Price | None],
+    *,
+    shard_size: int,
+    budget: NanoUsd | None,
+    reuse: bool = True,
+    priority: str = "normal",
+) -> NewJob:
+    """A job to store, with all that must not change while it runs.
+
+    Args:
+        key: its ``submit_key``.
+        name: what people call it.
+        dataset: the name of its dataset.
+        architecture: with its context windows: what fits a prompt is frozen like the prices.
+        prices: by the model's own name; None is unpriced.
+        shard_size: rows of a shard.
+        budget: maximum cost in nano-dollars; None is unlimited.
+        reuse: whether replies in the completion cache are used.
+        priority: high, normal or low.
+    """
+    return NewJob(
+        submit_key=key,
+        name=name,
+        dataset=dataset,
+        architecture=architecture.to_dict(),
+        prices=prices,
+        options={"reuse": reuse, "windows": dict(architecture.context_windows)},
+        shard_size=shard_size,
+        concurrent_shards=concurrent_shards(shard_size),
+        budget=budget,
+        priority=priority,
+    )
+
+
+def continue_job(store: Store, job: Job, budget: NanoUsd | None) -> Job:
+    """Restart a job that an equal submission found.
+
+    Raises:
+        InputError: the job was cancelled.
+    """
+    if job.state == "cancelled":
+        raise InputError(f"{job.id} is cancelled; archon-batch retry {job.id} opens its rows again")
+    return restart_job(store, job, budget)
+
+
+def restart_job(store: Store, job: Job, budget: NanoUsd | None) -> Job:
+    """Restart a stopped job; a paused job only with another budget."""
+    changed = budget is not None and budget != job.budget
+    states = ["stopped", "paused"] if changed else ["stopped"]
+    return store.jobs.resume(job.id, from_states=states, budget=budget if changed else None)
+
+
+def dataset_label(dataset: Dataset) -> str:
+    """The name of the dataset's file without its suffixes."""
     return "stdin" if dataset.name == "-" else Path(dataset.name).name.partition(".")[0]
 
 

@@ -1,7 +1,5 @@
 """Trials: architectures run on some rows as jobs, and what came of each row."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +10,9 @@ from archon_batch.archon import Architecture, Question, suggestion
 from archon_batch.errors import EngineError, InputError
 from archon_batch.evaluation.metric import Metric
 from archon_batch.evaluation.scoring import score_answers
-from archon_batch.jobs.submit import concurrent_shards, with_context_windows
+from archon_batch.jobs.submit import new_job, submit_key, with_context_windows
 from archon_batch.money import NanoUsd, Price
-from archon_batch.store import Job, NewItem, NewJob, Store, UsageTotals
+from archon_batch.store import Job, NewItem, Store, UsageTotals
 
 #: Sees jobs through until none of them runs; whether it was not interrupted.
 RunJobs = Callable[[Sequence[Job]], bool]
@@ -181,22 +179,15 @@ class JobTrialRunner:
 
     def _get_or_create_job(self, request: TrialRequest) -> Job:
         terms, architecture = self.settings, with_context_windows(request.architecture)
-        frozen = architecture.to_dict()
         ids = [case.id for case in request.rows]
-        identity = json.dumps(
-            ["search", terms.search_id, {**frozen, "name": ""}, ids], sort_keys=True
-        )
-        shard = max(1, min(_MAX_SHARD_ROWS, -(-len(ids) // _MIN_SHARDS)))
-        new = NewJob(
-            submit_key=hashlib.sha256(identity.encode()).hexdigest(),
-            name=f"{terms.name}/{request.label}"[:200],
-            dataset=terms.dataset,
-            architecture=frozen,
-            prices={architecture.model(n).model: None for n in architecture.model_names}
+        new = new_job(
+            submit_key("search", terms.search_id, {**architecture.to_dict(), "name": ""}, ids),
+            f"{terms.name}/{request.label}"[:200],
+            terms.dataset,
+            architecture,
+            {architecture.model(n).model: None for n in architecture.model_names}
             | {m: p for m, p in terms.prices.items() if m in _model_names(architecture)},
-            options={"reuse": True, "windows": dict(architecture.context_windows)},
-            shard_size=shard,
-            concurrent_shards=concurrent_shards(shard),
+            shard_size=max(1, min(_MAX_SHARD_ROWS, -(-len(ids) // _MIN_SHARDS))),
             # Nothing is sent before it has its part of the search's.
             budget=None if terms.budget is None else NanoUsd(0),
         )

@@ -30,8 +30,9 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from sqlalchemy.engine import Connection
 
 from archon_batch import store
+from archon_batch.application import run
 from archon_batch.archon import Call, Reply
-from archon_batch.cli import main, progress
+from archon_batch.cli import main
 from archon_batch.dataset import Dataset
 from archon_batch.engine import in_process, runtime, start_job, tasks
 from archon_batch.jobs import export, submit
@@ -323,7 +324,7 @@ def _live(order: Order) -> None:
     os.environ["ARCHON_BATCH_SPOOL"] = "spool"
     os.environ["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(order.in_flight)
     # Nobody watches, so nobody needs a quarter of a second between two looks.
-    vars(progress).update(_LOOK=0.05, _SHARE=0)
+    vars(run).update(_POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
     # A slow run is to come to the same points as a fast one.
     vars(runtime).update(_WATCHDOG_INTERVAL=2 * _TOO_LONG)
     # One line of shards: then the end of one asks for the next.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archon_batch.cli import progress
+from archon_batch.application import run
 from tests.acceptance.stage import LAYERS, PRICES, Stage
 from tests.cli.terminal import Terminal
 from tests.provider import ProviderServer
@@ -79,8 +79,8 @@ def desk(
     capsys: pytest.CaptureFixture[str],
 ) -> Desk:
     # Nobody watches: the looks at a job's progress are close together.
-    monkeypatch.setattr(progress, "_SHARE", 1)
-    monkeypatch.setattr(progress, "_LOOK", 0.05)
+    monkeypatch.setattr(run, "_PAUSE_FACTOR", 1)
+    monkeypatch.setattr(run, "_POLL_SECONDS", 0.05)
     return Desk(tmp_path, provider, monkeypatch, capsys)
 
 

@@ -1,4 +1,4 @@
-"""A job file's day: what is put on record of it, and who is told."""
+"""A scheduled run: what is recorded, and who is notified."""
 
 import json
 import sys
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from archon_batch.application.open_store import open_store
+from archon_batch.application.run import RunResult
 from archon_batch.application.scheduled_run import ScheduledRunRecorder, run_job_file
-from archon_batch.cli import options
 from archon_batch.config import JobFile
 from archon_batch.settings import Settings
 from tests.builders import a_job
@@ -17,12 +18,12 @@ DAY = date(2026, 1, 31)
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     return Settings(spool_folder=str(tmp_path / "spool"))
 
 
-def written(**keys: object) -> Path:
+def a_job_file(**keys: object) -> Path:
     path = Path("labels.yaml")
     path.write_text(
         json.dumps(
@@ -32,41 +33,46 @@ def written(**keys: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("state", ["cancelled", "stopped"])
-def test_a_night_is_what_its_job_is_and_a_cancelled_one_is_told_to_nobody(
-    here: Settings, state: str
+@pytest.mark.parametrize(
+    ("state", "recorded", "notified"),
+    [
+        ("cancelled", "cancelled", False),
+        ("stopped", "stopped", True),
+        ("interrupted", "open", False),
+    ],
+)
+def test_a_run_takes_the_state_of_its_job_and_only_a_failure_is_notified(
+    settings: Settings, state: str, recorded: str, notified: bool
 ) -> None:
-    def work(_file: JobFile, night: ScheduledRunRecorder | None) -> int:
-        assert night is not None
-        with options.open_store(here) as store:
+    def work(_file: JobFile, recorder: ScheduledRunRecorder | None) -> RunResult:
+        assert recorder is not None
+        with open_store(settings) as store:
             job = a_job(store)
-            night.record_job(store, job)
+            recorder.record_job(store, job)
             if state == "cancelled":
                 store.items.cancel_job(job.id)
-            else:
+            elif state == "stopped":
                 store.jobs.change_state(job.id, state, from_states=["running"])
-        return 1
+        return RunResult(job.id, state)
 
-    tell = [sys.executable, "-c", "open('told', 'w')"]
-    path = written(when="0 2 * * *", on_failure=tell)
+    hook = [sys.executable, "-c", "open('notified', 'w')"]
+    path = a_job_file(when="0 2 * * *", on_failure=hook)
 
-    assert run_job_file(here, path, DAY, work) == 1
+    assert run_job_file(settings, path, DAY, work).state == state
 
-    with options.open_store(here) as store:
-        (night,) = store.scheduled_runs.all()
-    assert (night.job_file, night.day, night.state) == (str(path.absolute()), DAY, state)
-    assert Path("told").exists() is (state == "stopped")
+    with open_store(settings) as store:
+        (run,) = store.scheduled_runs.all()
+    assert (run.job_file, run.day, run.state) == (str(path.absolute()), DAY, recorded)
+    assert Path("notified").exists() is notified
 
 
-def test_of_a_file_with_neither_an_hour_nor_somebody_to_tell_no_night_is_kept(
-    here: Settings,
-) -> None:
-    nights: list[ScheduledRunRecorder | None] = []
+def test_a_file_with_neither_when_nor_on_failure_is_not_recorded(settings: Settings) -> None:
+    recorders: list[ScheduledRunRecorder | None] = []
 
-    def work(_file: JobFile, night: ScheduledRunRecorder | None) -> int:
-        nights.append(night)
-        return 0
+    def work(_file: JobFile, recorder: ScheduledRunRecorder | None) -> RunResult:
+        recorders.append(recorder)
+        return RunResult("job", "done")
 
-    assert run_job_file(here, written(), DAY, work) == 0
+    assert run_job_file(settings, a_job_file(), DAY, work).state == "done"
 
-    assert nights == [None]
+    assert recorders == [None]

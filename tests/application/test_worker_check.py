@@ -1,73 +1,57 @@
-"""A job that a broker carries and nobody works on."""
-
-import time
+"""The check whether workers consume the queues of a job that a broker carries."""
 
 import pytest
 
 from archon_batch.application import worker_check
-from archon_batch.cli.progress import wait_for_job
+from archon_batch.application.events import NoWorkers
 from tests.builders import a_job
 
 
 @pytest.fixture
-def at_once(monkeypatch):
+def _no_grace(monkeypatch):
     monkeypatch.setattr(worker_check, "_GRACE_SECONDS", 0.0)
     monkeypatch.setattr(worker_check, "_CHECK_SECONDS", 0.0)
 
 
-def carried(store, via="broker"):
-    job = a_job(store)
-    store.shard_cursors.start(job.id, 1, via, "joins")
-    return job
+def queues_reported(store, carrier="broker"):
+    """A function that checks a new job, and returns the queues that the check reports, or None."""
+    job, reported = a_job(store), []
+    store.shard_cursors.start(job.id, 1, carrier, "joins")
+    check = worker_check.WorkerCheck(store, [job], reported.append)
+
+    def run_check():
+        reported.clear()
+        check.run_if_due()
+        return [event.queues for event in reported if isinstance(event, NoWorkers)]
+
+    return run_check
 
 
-def looked(store, job, capsys):
-    watch = worker_check.WorkerCheck(store, [job])
+@pytest.mark.usefixtures("_no_grace")
+def test_unconsumed_queues_are_reported_once_and_again_when_they_change(store):
+    check = queues_reported(store)
 
-    def look():
-        watch.run_if_due()
-        return capsys.readouterr().err.strip().partition(":")[0]
-
-    return look
-
-
-@pytest.mark.usefixtures("at_once")
-def test_it_is_said_once_and_again_when_it_is_so_again(store, capsys):
-    look = looked(store, carried(store), capsys)
-
-    assert (look(), look()) == ("no worker drains calls, joins", "")
+    assert (check(), check()) == ([["calls", "joins"]], [])
     store.workers.register("joins-1@a", {"joins"})
-    assert (look(), look()) == ("no worker drains calls", "")
+    assert (check(), check()) == ([["calls"]], [])
     store.workers.register("calls-1@a", {"calls"})
-    assert look() == ""
+    assert check() == []
     store.workers.deregister("joins-1@a")
-    assert look() == "no worker drains joins"
+    assert check() == [["joins"]]
 
 
-@pytest.mark.usefixtures("at_once")
-def test_calls_that_have_a_queue_of_their_own_need_no_other(store, capsys):
-    look = looked(store, carried(store), capsys)
+@pytest.mark.usefixtures("_no_grace")
+def test_calls_with_a_queue_of_their_own_need_no_other_queue(store):
+    check = queues_reported(store)
     store.workers.register("own@a", {"joins", "calls.scripted"})
 
-    assert look() == ""
+    assert check() == []
 
 
-@pytest.mark.usefixtures("at_once")
-def test_a_command_that_runs_the_job_itself_is_no_broker(store, capsys):
-    assert looked(store, carried(store, "here:1:1"), capsys)() == ""
+@pytest.mark.usefixtures("_no_grace")
+def test_a_job_that_a_command_runs_itself_needs_no_worker(store):
+    assert queues_reported(store, "here:1:1")() == []
 
 
-def test_a_worker_may_take_a_moment_to_come(store, capsys):
-    assert looked(store, carried(store), capsys)() == ""
-
-
-def test_it_is_looked_for_while_a_job_is_followed(store):
-    job, looks = carried(store), []
-
-    def look():
-        looks.append(time.monotonic())
-        store.jobs.change_state(job.id, "done", from_states=["running"])
-
-    wait_for_job(store, job, look)
-
-    assert len(looks) == 1
+def test_a_worker_may_take_some_seconds_to_register(store):
+    assert queues_reported(store)() == []

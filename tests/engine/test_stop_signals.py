@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from archon_batch.engine import sighup
+from archon_batch.engine import stop_signals
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.fork_server import Popen
 from tests.provider import ProviderServer
@@ -92,10 +92,10 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
 
 
 def test_what_nohup_has_ignored_stays_ignored(monkeypatch):
-    monkeypatch.setattr(sighup, "_IGNORED", True)
+    monkeypatch.setattr(stop_signals, "_IGNORED", True)
     heard = []
 
-    undo = sighup.handle_sighup(lambda *_: heard.append("hung up"))
+    undo = stop_signals.handle_sighup(lambda *_: heard.append("hung up"))
     try:
         os.kill(os.getpid(), signal.SIGHUP)
     finally:
