@@ -93,7 +93,8 @@ def test_ctrl_c_ends_the_following_but_not_the_job(store, broker_settings):
 
 
 def test_a_handover_reports_that_no_worker_is_there(store, broker_settings):
-    job, reported = a_job(store), []
+    job = a_job(store)
+    reported: list[events.Event] = []
 
     result = run.run_job(broker_settings, job, wait=False, report=reported.append)
 
@@ -102,7 +103,8 @@ def test_a_handover_reports_that_no_worker_is_there(store, broker_settings):
 
 
 def test_a_followed_job_reports_its_progress_and_its_end(store, broker_settings):
-    job, reported = a_job(store), []
+    job = a_job(store)
+    reported: list[events.Event] = []
     store.jobs.change_state(job.id, "stopped", from_states=["running"], reason="no key")
 
     result = run.run_job(broker_settings, job, wait=True, report=reported.append)

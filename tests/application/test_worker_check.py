@@ -3,7 +3,7 @@
 import pytest
 
 from archon_batch.application import worker_check
-from archon_batch.application.events import NoWorkers
+from archon_batch.application.events import Event, NoWorkers
 from tests.builders import a_job
 
 
@@ -15,7 +15,8 @@ def _no_grace(monkeypatch):
 
 def queues_reported(store, carrier="broker"):
     """A function that checks a new job, and returns the queues that the check reports, or None."""
-    job, reported = a_job(store), []
+    job = a_job(store)
+    reported: list[Event] = []
     store.shard_cursors.start(job.id, 1, carrier, "joins")
     check = worker_check.WorkerCheck(store, [job], reported.append)
 
