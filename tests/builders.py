@@ -81,7 +81,7 @@ def candidates(*texts: str) -> tuple[Candidate, ...]:
     return tuple(Candidate(f"0.0.{slot}", text) for slot, text in enumerate(texts))
 
 
-def a_scene(*texts: str, question: Question | None = None) -> Context:
+def a_context(*texts: str, question: Question | None = None) -> Context:
     """What a component of the second layer sees when the candidates are these."""
     return Context(question or a_question(), State(candidates(*texts)), "1.0")
 
@@ -92,15 +92,15 @@ class Played:
 
     rounds: Sequence[tuple[Request, ...]]
     contribution: Contribution
-    remarks: tuple[ComponentWarning, ...]
+    warnings: tuple[ComponentWarning, ...]
 
 
-def played(component: Component, scene: Context, *replies: str | Reply | None) -> Played:
+def played(component: Component, context: Context, *replies: str | Reply | None) -> Played:
     """Run a component alone; the last reply is given to all that it asks beyond them."""
     left = iter(replies)
     last: str | Reply | None = ""
     rounds: list[tuple[Request, ...]] = []
-    steps = component.run(scene)
+    steps = component.run(context)
     try:
         requests = next(steps)
         while True:
@@ -114,9 +114,9 @@ def played(component: Component, scene: Context, *replies: str | Reply | None) -
         return Played(rounds, *end.value)
 
 
-def asked(component: Component, scene: Context) -> tuple[Request, ...]:
+def asked(component: Component, context: Context) -> tuple[Request, ...]:
     """What a component asks first."""
-    return next(component.run(scene))
+    return next(component.run(context))
 
 
 def a_call(

@@ -72,8 +72,8 @@ def _tag(scale: ScaleName) -> Callable[[str], object]:
 
 def _shown(text: str) -> object:
     question = Question("q", (Message("system", text), Message("user", "Well?")))
-    scene = Context(question, State(), "1.0")
-    return scene.build_messages("role", delimit_candidates([Candidate("0.0.0", text)]))
+    context = Context(question, State(), "1.0")
+    return context.build_messages("role", delimit_candidates([Candidate("0.0.0", text)]))
 
 
 METRIC_READERS: dict[str, Callable[[str], object]] = {

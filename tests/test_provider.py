@@ -54,9 +54,9 @@ def test_a_ranker_gets_an_order_and_a_critic_its_critiques():
 
 
 def test_tests_and_verdicts_are_those_that_are_asked_for():
-    scene = Context(a_question(), State((Candidate("0.0.0", "Four."),), ("one", "two")), "1.0")
+    context = Context(a_question(), State((Candidate("0.0.0", "Four."),), ("one", "two")), "1.0")
     kinds = ("verifier", "unit_test_generator", "unit_test_evaluator")
-    prompts = [asked_of(a_component(kind), scene)[0].messages[-1].content for kind in kinds[1:]]
+    prompts = [asked_of(a_component(kind), context)[0].messages[-1].content for kind in kinds[1:]]
     with ProviderServer() as provider:
         tests, verdicts = [said(asked(provider, prompt)) for prompt in prompts]
         verdict = said(asked(provider, f"{verifier._JUDGE} {verifier._TEXT}"))

@@ -29,7 +29,7 @@ from archon_batch.archon import (
 from archon_batch.errors import ArchitectureError
 from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
 from tests.acceptance.stage import Stage
-from tests.builders import MODEL, Played, a_question, a_scene, candidates, played
+from tests.builders import MODEL, Played, a_question, a_context, candidates, played
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "archon-batch-reviser"
@@ -192,7 +192,7 @@ def _revised(scene: Context, *replies: str | Reply | None, **knobs: Any) -> Play
 def test_it_makes_the_calls_and_candidates_that_it_promises(samples: int) -> None:
     reviser = _reviser(samples=samples)
 
-    revised = played(reviser, a_scene("four", "five"), "better")
+    revised = played(reviser, a_context("four", "five"), "better")
 
     made = len(revised.contribution.candidates or ())
     assert reviser.call_count(2) == CountRange(len(revised.rounds[0]), len(revised.rounds[0]))
@@ -201,7 +201,7 @@ def test_it_makes_the_calls_and_candidates_that_it_promises(samples: int) -> Non
 
 
 def test_each_revision_names_its_slot_and_what_it_was_made_from() -> None:
-    revised = _revised(a_scene("four", "five"), "a", "b", "c", "d", samples=2)
+    revised = _revised(a_context("four", "five"), "a", "b", "c", "d", samples=2)
 
     ((*requests,),) = revised.rounds
     assert [(request.index, request.sample) for request in requests] == [
@@ -216,7 +216,7 @@ def test_each_revision_names_its_slot_and_what_it_was_made_from() -> None:
 
 
 def test_a_blank_revision_is_asked_for_again() -> None:
-    revised = _revised(a_scene("four"), "", "better")
+    revised = _revised(a_context("four"), "", "better")
 
     assert [request.reask for requests in revised.rounds for request in requests] == [0, 1]
     assert [c.text for c in revised.contribution.candidates or ()] == ["better"]
@@ -238,7 +238,7 @@ def test_a_candidate_that_does_not_fit_the_window_goes_on_as_it_is() -> None:
     revised = _revised(scene, "better")
 
     assert revised.contribution.candidates == (long, Candidate("1.0.1", "better", ("0.0.1",)))
-    assert [remark.kind for remark in revised.remarks] == ["context_overflow", "skipped"]
+    assert [remark.kind for remark in revised.warnings] == ["context_overflow", "skipped"]
 
 
 # The page about it

@@ -25,7 +25,7 @@ from tests.builders import MODEL, a_component, a_question, an_architecture, aske
 MARK = " [... cut here to fit]"
 
 
-def a_scene(window, *candidates):
+def a_context(window, *candidates):
     return Context(a_question(), State(candidates), "1.0", window)
 
 
@@ -40,7 +40,7 @@ def composed(shown):
 
 
 def fit_of(overflow, window, shown):
-    return fit_candidates(a_scene(window), a_ranker(overflow), tuple(shown), composed)
+    return fit_candidates(a_context(window), a_ranker(overflow), tuple(shown), composed)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_last_candidates_are_left_out_and_it_is_told():
 
     assert fit.shown == tuple(shown[:3])
     ((kind, why),) = fit.warnings
-    assert kind == "overflow"
+    assert kind == "context_overflow"
     assert why.startswith("the prompt takes about ")
     assert why.endswith("; the last 2 of 5 candidates are left out")
 
@@ -227,10 +227,10 @@ def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(s
 def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
     messages = (Message("user", "x" * 900),)
 
-    assert check_length(a_scene(None), a_ranker("error"), messages) == ()
-    assert check_length(a_scene(458), a_ranker("error"), messages) == ()
+    assert check_length(a_context(None), a_ranker("error"), messages) == ()
+    assert check_length(a_context(458), a_ranker("error"), messages) == ()
     for overflow in ("drop_last", "truncate"):
-        assert check_length(a_scene(457), a_ranker(overflow), messages) == (
+        assert check_length(a_context(457), a_ranker(overflow), messages) == (
             ComponentWarning(
                 "context_overflow",
                 "the prompt takes about 458 tokens, and the model's window leaves 457; "
@@ -238,7 +238,7 @@ def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
             ),
         )
     with pytest.raises(ContextOverflowError, match=r"window leaves 457\Z"):
-        check_length(a_scene(457), a_ranker("error"), messages)
+        check_length(a_context(457), a_ranker("error"), messages)
 
 
 @pytest.mark.parametrize("kind", ["critic", "ranker", "fuser", "verifier"])
@@ -246,9 +246,9 @@ def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
 def test_what_a_component_sends_fits_its_window(kind, overflow):
     component = a_component(kind, overflow=overflow)
     shown = tuple(Candidate(f"0.0.{n}", "x" * 3000) for n in range(2))
-    scene = a_scene(1600, *shown)
+    context = a_context(1600, *shown)
 
-    requests = asked(component, scene)
+    requests = asked(component, context)
 
     assert requests
     assert all(estimate_tokens(request.messages) <= 1600 for request in requests)
@@ -268,7 +268,7 @@ def test_a_row_that_is_too_long_is_given_up_and_nothing_is_sent():
     assert isinstance(end, Failed)
     assert replies == {}
     assert end.why.endswith("window leaves 944; it is not sent")
-    assert [note.kind for note in end.warnings] == ["overflow"]
+    assert [note.kind for note in end.warnings] == ["context_overflow"]
 
 
 def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranked():
@@ -288,5 +288,5 @@ def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranke
 
     assert isinstance(end, Answer)
     assert end.candidate_id == "0.0.1"
-    assert [note.kind for note in end.warnings] == ["overflow"]
+    assert [note.kind for note in end.warnings] == ["context_overflow"]
     assert "the last 1 of 3 candidates are left out" in end.warnings[0].why

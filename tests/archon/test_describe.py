@@ -37,7 +37,7 @@ def told(*layers, windows=None, **replies):
     left = {kind: list(given) for kind, given in replies.items()}
 
     def answer(call):
-        given = left.setdefault(call.kind, [f"text of {call.key}"])
+        given = left.setdefault(call.component_type, [f"text of {call.key}"])
         reply = given.pop(0) if len(given) > 1 else given[0]
         return reply if isinstance(reply, Reply) else Reply(reply)
 

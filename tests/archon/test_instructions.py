@@ -42,8 +42,8 @@ def test_without_a_system_message_nothing_is_said_of_instructions(kind):
 
 def test_a_candidate_cannot_write_the_marks_of_the_instructions():
     def marks(text: str) -> set[str]:
-        scene = Context(QUESTION, State(candidates(text)), "1.0")
-        (request,) = asked(a_component("ranker"), scene)
+        context = Context(QUESTION, State(candidates(text)), "1.0")
+        (request,) = asked(a_component("ranker"), context)
         return set(re.findall(r"<<<instructions \| \w{8}>>>", request.messages[-1].content))
 
     (first,) = marks("pedwar")

@@ -163,7 +163,7 @@ def test_every_time_something_is_asked_again_is_a_request_of_its_own():
 
     run_item(architecture, QUESTION, answer)
 
-    asks = [call.fingerprint for call in calls if call.kind == "ranker"]
+    asks = [call.fingerprint for call in calls if call.component_type == "ranker"]
     assert len(asks) == 3
     assert len(set(asks)) == 3
 
@@ -467,7 +467,7 @@ def test_calls_that_make_an_items_candidates_never_share_a_fingerprint(architect
     fingerprints = []
 
     def answer(call):
-        if call.kind in ("generator", "fuser"):
+        if call.component_type in ("generator", "fuser"):
             fingerprints.append(call.fingerprint)
         return answers(seed)(call)
 
@@ -495,7 +495,7 @@ def rambling(seed):
         size = sum(call.key) * 1009 % 1500
         return (
             replace(reply, text=reply.text + "s" * size)
-            if call.form is None and reply.text
+            if call.reply_format is None and reply.text
             else reply
         )
 

@@ -607,9 +607,9 @@ def test_a_candidate_does_not_steer_how_replies_about_it_are_read(forged):
 @pytest.mark.parametrize("forged", FORGERIES)
 def test_a_candidate_cannot_pass_for_two(kind, forged):
     honest = (Candidate("a", "first"), Candidate("b", forged), Candidate("c", "last"))
-    scene = Context(QUESTION, State(honest), "1.0")
+    context = Context(QUESTION, State(honest), "1.0")
 
-    (((request,), *_)) = played(a_component(kind, retries=0), scene, "").rounds
+    (((request,), *_)) = played(a_component(kind, retries=0), context, "").rounds
     prompt = request.messages[-1].content
 
     (nonce,) = set(re.findall(r"<<<response \d of 3 \| (\w{8})>>>", prompt)) - {"00000000"}
@@ -647,7 +647,7 @@ def test_a_long_fusion_is_not_sent_to_a_model_that_it_does_not_fit():
     end, replies = run_item(narrow, QUESTION, lambda _: Reply("long " * 300))
 
     assert isinstance(end, Answer)
-    assert [note.kind for note in end.warnings] == ["overflow"]
+    assert [note.kind for note in end.warnings] == ["context_overflow"]
     assert len(replies) == 4
 
 

@@ -78,7 +78,7 @@ def test_a_refused_reply_is_asked_for_again_and_the_model_is_told_why():
         "Keep to the form that is asked for above."
     )
     ((again,),) = rounds[1:]
-    assert (again.slot, again.sample, again.form, again.again) == (7, 2, REQUEST.reply_format, 1)
+    assert (again.index, again.sample, again.reply_format, again.reask) == (7, 2, REQUEST.reply_format, 1)
     assert reading == (12, (ComponentWarning("unparsed", "'many' is no number"),))
 
 
@@ -87,14 +87,14 @@ def test_only_the_last_reason_is_told_and_how_many_there_were():
 
     assert "2 earlier replies to this could not be used: 'few' is no number." in told(rounds, 2)
     assert "many" not in told(rounds, 2)
-    assert rounds[2][0].again == 2
+    assert rounds[2][0].reask == 2
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_it_asks_once_and_as_often_again_as_it_may(retries):
     rounds, reading = driven(ask_parsed(REQUEST, number, retries), *["many"] * (1 + retries))
 
-    assert [requests[0].again for requests in rounds] == list(range(1 + retries))
+    assert [requests[0].reask for requests in rounds] == list(range(1 + retries))
     assert reading == (None, (ComponentWarning("unparsed", "'many' is no number"),) * (1 + retries))
 
 
@@ -175,7 +175,7 @@ def test_a_blank_text_is_asked_for_again_in_the_same_words():
     rounds, reading = driven(ask_text(REQUEST, 2), "", Reply(None), "two")
 
     assert [requests[0].messages for requests in rounds] == [REQUEST.messages] * 3
-    assert [requests[0].again for requests in rounds] == [0, 1, 2]
+    assert [requests[0].reask for requests in rounds] == [0, 1, 2]
     assert reading == ("two", (ComponentWarning("unparsed", "the reply was empty"),) * 2)
 
 
@@ -245,8 +245,8 @@ def echoed(steps):
     try:
         requests = next(steps)
         while True:
-            rounds.append([request.slot for request in requests])
-            requests = steps.send(tuple(Reply(str(request.slot)) for request in requests))
+            rounds.append([request.index for request in requests])
+            requests = steps.send(tuple(Reply(str(request.index)) for request in requests))
     except StopIteration as end:
         return rounds, end.value
 
@@ -311,7 +311,7 @@ def test_replies_are_read_by_the_part_that_asked_and_refused_by_it_alone():
         "10", "many", "12", "11",
     )  # fmt: skip
 
-    assert [[(r.slot, r.again) for r in requests] for requests in rounds] == [
+    assert [[(r.index, r.reask) for r in requests] for requests in rounds] == [
         [(0, 0), (1, 0), (2, 0)],
         [(1, 1)],
     ]

@@ -239,7 +239,7 @@ def test_as_many_candidates_are_shown_as_are_counted(layers, shown):
     def answer(call):
         marks = call.messages[-1].content.count("\n<<<end of response ")
         counted[call.key.layer] = max(marks, counted[call.key.layer])
-        return Reply(call.form.example if call.form else f"text {call.key}")
+        return Reply(call.reply_format.example if call.reply_format else f"text {call.key}")
 
     run_item(an_architecture(*layers), a_question(), answer)
 

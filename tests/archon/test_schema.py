@@ -371,7 +371,7 @@ def test_a_models_provider_is_what_stands_before_the_first_stroke(name, provider
 
 @given(architecture=architectures())
 def test_an_architecture_reads_back_as_the_same(architecture):
-    again = read_architecture(architecture.as_data())
+    again = read_architecture(architecture.to_dict())
 
     assert again == architecture
 

@@ -7,11 +7,11 @@ from tests.builders import Played
 
 
 def answered(
-    component: Component, scene: Context, answer: Callable[[Request], Reply | str]
+    component: Component, context: Context, answer: Callable[[Request], Reply | str]
 ) -> Played:
     """Run a component alone."""
     rounds: list[tuple[Request, ...]] = []
-    steps = component.run(scene)
+    steps = component.run(context)
     try:
         requests = next(steps)
         while True:

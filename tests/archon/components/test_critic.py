@@ -15,7 +15,7 @@ from archon_batch.archon.components.critic import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
-from tests.builders import a_component, a_question, a_scene, asked, played
+from tests.builders import a_component, a_question, a_context, asked, played
 
 GOOD = "[1]\nStrengths: short.\nWeaknesses: none.\n\n[2]\nStrengths: none.\nWeaknesses: long."
 
@@ -32,7 +32,7 @@ def in_json(*critiques):
 def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
     critic = a_component("critic", samples=samples, retries=3, max_tokens=999)
 
-    requests = asked(critic, a_scene(*(f"text {n}" for n in range(count))))
+    requests = asked(critic, a_context(*(f"text {n}" for n in range(count))))
 
     content = requests[0].messages[-1].content
     assert [(r.index, r.sample, r.reask) for r in requests] == [(n, n, 0) for n in range(samples)]
@@ -47,7 +47,7 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
 
 
 def test_it_asks_for_json_when_it_is_told_to():
-    (request,) = asked(a_component("critic", format="json"), a_scene("one", "two", "three"))
+    (request,) = asked(a_component("critic", format="json"), a_context("one", "two", "three"))
 
     assert "a list of 3 objects" in request.messages[-1].content
     assert "Keep to this form" not in request.messages[-1].content
@@ -57,7 +57,7 @@ def test_it_asks_for_json_when_it_is_told_to():
 def test_it_carries_earlier_turns_without_their_system_message():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
 
-    (request,) = asked(a_component("critic"), a_scene("one", question=a_question(earlier=earlier)))
+    (request,) = asked(a_component("critic"), a_context("one", question=a_question(earlier=earlier)))
 
     assert [m.role for m in request.messages] == ["system", "user", "user"]
     assert request.messages[1] == earlier[1]
@@ -75,23 +75,23 @@ def test_it_carries_earlier_turns_without_their_system_message():
     ],
 )
 def test_its_critiques_are_bound_to_their_candidates(knobs, reply):
-    play = played(a_component("critic", **knobs), a_scene("one", "two"), reply)
+    play = played(a_component("critic", **knobs), a_context("one", "two"), reply)
 
     assert play.contribution.critiques == {
         "0.0.0": "Strengths: short.\nWeaknesses: none.",
         "0.0.1": "Strengths: none.\nWeaknesses: long.",
     }
     assert play.contribution.candidates is None
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_a_candidate_gets_all_opinions_that_can_be_read():
     critic = a_component("critic", samples=3, retries=0)
 
-    play = played(critic, a_scene("one", "two"), "[1] a\n[2] b", "[1] a", "[2] d\n[1] c")
+    play = played(critic, a_context("one", "two"), "[1] a\n[2] b", "[1] a", "[2] d\n[1] c")
 
     assert play.contribution.critiques == {"0.0.0": "a\n\nc", "0.0.1": "b\n\nd"}
-    assert play.remarks == (
+    assert play.warnings == (
         ComponentWarning("unparsed", "it must have each of [1] to [2] once, and has [1]"),
     )
 
@@ -184,19 +184,19 @@ def test_any_text_is_read_or_refused(text, count):
 def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
     critic = a_component("critic", retries=retries)
 
-    play = played(critic, a_scene("one", "two"), *replies)
+    play = played(critic, a_context("one", "two"), *replies)
 
-    refused = [remark for remark in play.remarks if remark.kind == "unparsed"]
+    refused = [remark for remark in play.warnings if remark.kind == "unparsed"]
     done = bool(play.contribution.critiques)
     assert len(play.rounds) <= 1 + retries
     assert len(refused) == len(play.rounds) - done
-    assert (NONE in play.remarks) is not done
+    assert (NONE in play.warnings) is not done
 
 
 def test_it_asks_again_with_the_reason_and_then_does_without():
     critic = a_component("critic", retries=1)
 
-    play = played(critic, a_scene("one", "two"), "[1] good", "")
+    play = played(critic, a_context("one", "two"), "[1] good", "")
 
     (first,), (second,) = play.rounds
     assert (first.reask, second.reask) == (0, 1)
@@ -207,7 +207,7 @@ def test_it_asks_again_with_the_reason_and_then_does_without():
         "Keep to the form that is asked for above."
     )
     assert play.contribution.critiques == {}
-    assert play.remarks == (
+    assert play.warnings == (
         ComponentWarning("unparsed", "it must have each of [1] to [2] once, and has [1]"),
         ComponentWarning("unparsed", "the reply was empty"),
         NONE,
@@ -217,21 +217,21 @@ def test_it_asks_again_with_the_reason_and_then_does_without():
 def test_a_reply_that_was_cut_off_is_told_of():
     play = played(
         a_component("critic", retries=0),
-        a_scene("one", "two"),
+        a_context("one", "two"),
         Reply("[1] go", finish_reason="length"),
     )
 
     why = "it must have each of [1] to [2] once, and has [1]"
     cut = f"{why}; it was cut off at its greatest length"
-    assert play.remarks == (ComponentWarning("unparsed", cut), NONE)
+    assert play.warnings == (ComponentWarning("unparsed", cut), NONE)
 
 
 def test_a_failed_call_is_not_asked_again():
-    play = played(a_component("critic"), a_scene("one"), Reply(None, failure="refused: no"))
+    play = played(a_component("critic"), a_context("one"), Reply(None, failure="refused: no"))
 
     assert len(play.rounds) == 1
     assert play.contribution.critiques == {}
-    assert play.remarks == (ComponentWarning("failed", "refused: no"), NONE)
+    assert play.warnings == (ComponentWarning("failed", "refused: no"), NONE)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20])

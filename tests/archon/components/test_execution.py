@@ -38,7 +38,7 @@ def an_evaluator(**knobs):
     return a_component("unit_test_evaluator", execute="sandbox", **knobs)
 
 
-def a_scene(*texts):
+def a_context(*texts):
     return Context(a_question(), State(candidates(*texts), TESTS), "2.0")
 
 
@@ -62,7 +62,7 @@ def architecture(*layers):
 
 
 def test_the_sandbox_is_asked_once_for_each_candidate_with_its_code_and_the_tests():
-    first, second = asked(an_evaluator(), a_scene("Here:\n```python\nx = 1\n```", "x = 2"))
+    first, second = asked(an_evaluator(), a_context("Here:\n```python\nx = 1\n```", "x = 2"))
 
     assert [json.loads(r.messages[-1].content) for r in (first, second)] == [
         {"program": "x = 1", "tests": list(TESTS)},
@@ -76,31 +76,31 @@ def test_the_sandbox_is_asked_once_for_each_candidate_with_its_code_and_the_test
 def test_without_agreement_candidates_are_ranked_by_the_tests_that_they_pass():
     play = answered(
         an_evaluator(top_k=2, agreement="none"),
-        a_scene("a", "b", "c"),
+        a_context("a", "b", "c"),
         results({"a": {0}, "b": {0, 1, 2}, "c": {1, 2}}),
     )
 
     assert ids(play) == ["1", "2"]
     assert play.contribution.scores["0.0.1"] == {"unit_tests": 1.0}
     assert [v.passed for v in play.contribution.unit_test_results["0.0.2"]] == [False, True, True]
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_dual_agreement_prefers_many_candidates_that_pass_the_same_to_one_that_passes_more():
     passed = {"a": {0, 1, 2}, "b": {0, 1}, "c": {0, 1}, "d": {2}}
 
-    plain = answered(an_evaluator(agreement="none"), a_scene(*"abcd"), results(passed))
-    dual = answered(an_evaluator(), a_scene(*"abcd"), results(passed))
+    plain = answered(an_evaluator(agreement="none"), a_context(*"abcd"), results(passed))
+    dual = answered(an_evaluator(), a_context(*"abcd"), results(passed))
 
     assert ids(plain) == ["0", "1", "2", "3"]
     # 2 x 2 beats 1 x 3.
     assert ids(dual) == ["1", "2", "0", "3"]
     assert dual.contribution.scores["0.0.1"] == {"unit_tests": 2 / 3, "agreement": 4.0}
     told_so = an_evaluator(agreement="dual")
-    assert answered(told_so, a_scene(*"abcd"), results(passed)).contribution == dual.contribution
+    assert answered(told_so, a_context(*"abcd"), results(passed)).contribution == dual.contribution
     # One that stops at the first to pass does not see whom to agree with.
     first = an_evaluator(first_k=1)
-    assert answered(first, a_scene("b", "a"), results(passed)).contribution.candidates
+    assert answered(first, a_context("b", "a"), results(passed)).contribution.candidates
 
 
 @given(st.lists(st.frozensets(st.integers(0, 2)), min_size=1, max_size=6))
@@ -108,7 +108,7 @@ def test_the_best_by_agreement_has_the_greatest_product(passed):
     texts = [f"x = {n}" for n in range(len(passed))]
     play = answered(
         an_evaluator(agreement="dual"),
-        a_scene(*texts),
+        a_context(*texts),
         results(dict(zip(texts, passed, strict=True))),
     )
 
@@ -121,18 +121,18 @@ def test_the_best_by_agreement_has_the_greatest_product(passed):
 
 
 def test_a_test_that_is_no_python_is_told_of_once():
-    play = played(an_evaluator(), a_scene("a", "b"), told("passed", "broken", "failed"))
+    play = played(an_evaluator(), a_context("a", "b"), told("passed", "broken", "failed"))
 
-    broken, dropped = play.remarks
+    broken, dropped = play.warnings
     assert broken.why.startswith("unit test 2 is no Python")
     assert dropped.why.endswith("tests that nobody passes: 2, 3 of 3")
 
 
 def test_later_layers_are_told_once_of_the_executed_tests_that_somebody_passes():
-    play = answered(an_evaluator(), a_scene("a", "b"), results({"a": {0}, "b": {0, 2}}))
-    after = a_scene("a", "b").state.apply([play.contribution])
-    none = answered(an_evaluator(), a_scene("a"), results({"a": set()}))
-    (lost,) = [played(an_evaluator(), a_scene("a"), Reply(None, failure="down"))]
+    play = answered(an_evaluator(), a_context("a", "b"), results({"a": {0}, "b": {0, 2}}))
+    after = a_context("a", "b").state.apply([play.contribution])
+    none = answered(an_evaluator(), a_context("a"), results({"a": set()}))
+    (lost,) = [played(an_evaluator(), a_context("a"), Reply(None, failure="down"))]
 
     (request,) = asked(a_component("fuser"), Context(a_question(), after, "3.0"))
 
@@ -149,25 +149,25 @@ def test_later_layers_are_told_once_of_the_executed_tests_that_somebody_passes()
 def test_the_program_is_what_defines_the_names_that_the_tests_call():
     answer = "```python\ndef f(x):\n    return x\n```\nRun it:\n```bash\npython f.py\n```"
 
-    (request,) = asked(an_evaluator(), a_scene(answer))
+    (request,) = asked(an_evaluator(), a_context(answer))
 
     assert json.loads(request.messages[-1].content)["program"] == "def f(x):\n    return x"
 
 
 def test_seconds_go_along_with_the_program():
-    (request,) = asked(an_evaluator(seconds=0.5), a_scene("x"))
+    (request,) = asked(an_evaluator(seconds=0.5), a_context("x"))
 
     assert json.loads(request.messages[-1].content)["seconds"] == 0.5
 
 
 def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
     play = played(
-        an_evaluator(), a_scene("a", "b"), Reply(None, failure="down"), told(*["failed"] * 3)
+        an_evaluator(), a_context("a", "b"), Reply(None, failure="down"), told(*["failed"] * 3)
     )
 
     assert ids(play) == ["0", "1"]
     assert "0.0.0" not in play.contribution.scores
-    assert [r.kind for r in play.remarks] == ["failed", "skipped", "skipped"]
+    assert [r.kind for r in play.warnings] == ["failed", "skipped", "skipped"]
 
 
 @pytest.mark.parametrize("text", ["", "yes", told(), told("passed", "passed"), '{"results": [1]}'])
@@ -283,8 +283,8 @@ def test_an_item_goes_from_question_to_answer_by_what_the_sandbox_says():
         if call.model.model == SANDBOX_MODEL:
             is_best = json.loads(call.messages[-1].content)["program"] == "program 1"
             return Reply(told(*["passed" if is_best else "failed"] * 2))
-        if call.kind == "generator":
-            return Reply(f"program {call.key.slot}")
+        if call.component_type == "generator":
+            return Reply(f"program {call.key.request_index}")
         return Reply("```\nassert f(1)\nassert f(2)\n```")
 
     end, replies = run_item(architecture(*LAYERS), a_question(), answer)

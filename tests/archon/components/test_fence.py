@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import Context, State, delimit_candidates, delimit_text
 from tests.archon.components.playing import answered
-from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+from tests.builders import a_component, a_question, a_context, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -31,9 +31,9 @@ HOSTILE = (
 )
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_candidate_cannot_pass_for_a_mark(text, kind, shown):
-    scene = Context(a_question(), State(candidates(text, "Four."), ("It is short.",)), "1.0")
+    context = Context(a_question(), State(candidates(text, "Four."), ("It is short.",)), "1.0")
 
-    request, *_ = asked(a_component(kind), scene)
+    request, *_ = asked(a_component(kind), context)
 
     content = request.messages[-1].content
     found = re.findall(rf"^<<<response \d of {shown} \| (\w{{8}})>>>$", content, re.MULTILINE)
@@ -106,8 +106,8 @@ def order(request):
 
 
 def shown_to(kind, *, row="row-1", place="1.0", **knobs):
-    scene = replace(a_scene(*TEXTS, question=a_question(row=row)), position=place)
-    return [tuple(order(request)) for request in asked(a_component(kind, **knobs), scene)]
+    context = replace(a_context(*TEXTS, question=a_question(row=row)), position=place)
+    return [tuple(order(request)) for request in asked(a_component(kind, **knobs), context)]
 
 
 @pytest.mark.parametrize("kind", SHUFFLING)
@@ -148,9 +148,9 @@ def test_over_many_items_every_candidate_stands_in_every_place_about_alike_often
 
 @pytest.mark.parametrize("row", [f"row-{n}" for n in range(6)])
 def test_an_order_of_merit_is_about_the_candidates_as_they_were_shown(row):
-    scene = a_scene(*TEXTS, question=a_question(row=row))
+    context = a_context(*TEXTS, question=a_question(row=row))
 
-    play = played(a_component("ranker", shuffle=True), scene, "Answer: [3] > [1] > [2]")
+    play = played(a_component("ranker", shuffle=True), context, "Answer: [3] > [1] > [2]")
 
     first, second, third = order(play.rounds[0][0])
     assert [c.text for c in play.contribution.candidates or ()] == [third, first, second]
@@ -158,20 +158,20 @@ def test_an_order_of_merit_is_about_the_candidates_as_they_were_shown(row):
 
 @pytest.mark.parametrize("row", [f"row-{n}" for n in range(6)])
 def test_critiques_are_about_the_candidates_as_they_were_shown(row):
-    scene = a_scene(*TEXTS, question=a_question(row=row))
+    context = a_context(*TEXTS, question=a_question(row=row))
 
     def criticise(request):
         return "\n".join(f"[{n}] about {text}" for n, text in enumerate(order(request), 1))
 
-    play = answered(a_component("critic", shuffle=True, samples=2), scene, criticise)
+    play = answered(a_component("critic", shuffle=True, samples=2), context, criticise)
 
     assert play.contribution.critiques == {
-        c.id: f"about {c.text}\n\nabout {c.text}" for c in scene.state.candidates
+        c.id: f"about {c.text}\n\nabout {c.text}" for c in context.state.candidates
     }
 
 
 def test_fused_candidates_have_their_parents_in_the_order_they_came_in():
-    play = played(a_component("fuser", shuffle=True, samples=9), a_scene(*TEXTS), "fused")
+    play = played(a_component("fuser", shuffle=True, samples=9), a_context(*TEXTS), "fused")
 
     parents = {c.parents for c in play.contribution.candidates or ()}
     assert parents == {("0.0.0", "0.0.1", "0.0.2")}

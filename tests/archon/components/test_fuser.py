@@ -15,7 +15,7 @@ from archon_batch.archon import (
     Reply,
     State,
 )
-from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+from tests.builders import a_component, a_question, a_context, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -23,8 +23,8 @@ LENGTH = "no longer than the longest"
 FOLLOWED = "followed by a critique"
 
 
-def prompt(fuser, scene):
-    return asked(fuser, scene)[0].messages[-1].content
+def prompt(fuser, context):
+    return asked(fuser, context)[0].messages[-1].content
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -32,7 +32,7 @@ def prompt(fuser, scene):
 def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
     fuser = a_component("fuser", samples=samples, retries=1)
 
-    requests = asked(fuser, a_scene(*(f"text {n}" for n in range(count))))
+    requests = asked(fuser, a_context(*(f"text {n}" for n in range(count))))
 
     assert [(r.index, r.sample, r.reask, r.reply_format) for r in requests] == [
         (slot, slot, 0, None) for slot in range(samples)
@@ -46,7 +46,7 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
 
 
 def test_it_has_the_question_before_and_after_the_candidates():
-    content = prompt(a_component("fuser"), a_scene("one", question=a_question("How high?")))
+    content = prompt(a_component("fuser"), a_context("one", question=a_question("How high?")))
 
     assert content.startswith("The request:\nHow high?\n\n")
     assert content.endswith("\n\nThe request once more:\nHow high?")
@@ -59,7 +59,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
         Message("assistant", "Good day."),
     )
 
-    (request,) = asked(a_component("fuser"), a_scene("one", question=a_question(earlier=earlier)))
+    (request,) = asked(a_component("fuser"), a_context("one", question=a_question(earlier=earlier)))
 
     assert [m.role for m in request.messages] == ["system", "user", "assistant", "user"]
     assert request.messages[1:3] == earlier[1:]
@@ -104,32 +104,32 @@ def test_critiques_have_to_be_there_for_whoever_is_told_to_use_them(kind, knobs,
 def test_its_candidates_descend_from_all_that_it_saw():
     fuser = a_component("fuser", samples=2)
 
-    play = played(fuser, a_scene("one", "two"), "both", " more ")
+    play = played(fuser, a_context("one", "two"), "both", " more ")
 
     parents = ("0.0.0", "0.0.1")
     assert play.contribution.candidates == (
         Candidate("1.0.0", "both", parents),
         Candidate("1.0.1", "more", parents),
     )
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_it_asks_again_for_a_blank_reply_in_the_same_words():
-    play = played(a_component("fuser", retries=1), a_scene("one"), "\n", "fused")
+    play = played(a_component("fuser", retries=1), a_context("one"), "\n", "fused")
 
     (first,), (second,) = play.rounds
     assert (second.reask, second.messages) == (1, first.messages)
     assert [c.text for c in play.contribution.candidates or ()] == ["fused"]
-    assert play.remarks == (ComponentWarning("unparsed", "the reply was empty"),)
+    assert play.warnings == (ComponentWarning("unparsed", "the reply was empty"),)
 
 
 def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
     fuser = a_component("fuser", samples=3, retries=0)
 
-    play = played(fuser, a_scene("one"), Reply(None, failure="refused: no"), "", "fused")
+    play = played(fuser, a_context("one"), Reply(None, failure="refused: no"), "", "fused")
 
     assert play.contribution.candidates == (Candidate("1.0.2", "fused", ("0.0.0",)),)
-    assert play.remarks == (
+    assert play.warnings == (
         ComponentWarning("failed", "refused: no"),
         ComponentWarning("unparsed", "the reply was empty"),
         ComponentWarning("skipped", "2 of 3 candidates are not there"),
@@ -140,7 +140,7 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
 def test_it_takes_any_text_as_it_is_and_ends(reply, retries):
     fuser = a_component("fuser", retries=retries)
 
-    play = played(fuser, a_scene("one", "two"), reply)
+    play = played(fuser, a_context("one", "two"), reply)
 
     assert len(play.rounds) == (1 if reply.strip() else 1 + retries)
     assert [c.text for c in play.contribution.candidates or ()] == [

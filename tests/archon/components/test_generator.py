@@ -14,7 +14,7 @@ from archon_batch.archon import (
     Reply,
     State,
 )
-from tests.builders import a_component, a_question, a_scene, asked, played
+from tests.builders import a_component, a_question, a_context, asked, played
 
 SYSTEM = Message("system", "Answer in French.")
 EARLIER = (Message("user", "Hello."), Message("assistant", "Good day."))
@@ -28,7 +28,7 @@ CUT = ComponentWarning("truncated", "a text ends where max_tokens did")
 def test_it_asks_once_for_each_sample_in_one_round(samples):
     generator = a_component("generator", samples=samples, retries=3)
 
-    requests = asked(generator, a_scene())
+    requests = asked(generator, a_context())
 
     assert [(r.index, r.sample, r.reask, r.reply_format) for r in requests] == [
         (slot, slot, 0, None) for slot in range(samples)
@@ -43,9 +43,9 @@ def test_it_asks_once_for_each_sample_in_one_round(samples):
 def test_it_never_looks_at_the_candidates(shown):
     generator = a_component("generator")
 
-    (request,) = asked(generator, a_scene(*shown))
+    (request,) = asked(generator, a_context(*shown))
 
-    assert request == asked(generator, a_scene())[0]
+    assert request == asked(generator, a_context())[0]
 
 
 @pytest.mark.parametrize(
@@ -73,31 +73,31 @@ def test_it_never_looks_at_the_candidates(shown):
 )
 def test_it_sends_the_questions_own_system_message_or_else_the_usual_one(given, no_system, sent):
     generator = a_component("generator", no_system=no_system)
-    scene = Context(Question("row-1", given), State(), "0.0")
+    context = Context(Question("row-1", given), State(), "0.0")
 
-    (request,) = asked(generator, scene)
+    (request,) = asked(generator, context)
 
     assert request.messages == sent
 
 
 def test_its_candidates_are_named_after_the_calls_that_made_them():
     generator = a_component("generator", samples=3)
-    scene = Context(a_question(), State(), "0.4")
+    context = Context(a_question(), State(), "0.4")
 
-    play = played(generator, scene, " one\n", "two", "three")
+    play = played(generator, context, " one\n", "two", "three")
 
     assert play.contribution.candidates == (
         Candidate("0.4.0", "one"),
         Candidate("0.4.1", "two"),
         Candidate("0.4.2", "three"),
     )
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_it_asks_again_for_a_blank_reply_in_the_same_words():
     generator = a_component("generator", samples=2, retries=2)
 
-    play = played(generator, a_scene(), "one", " \n", Reply(None), "two")
+    play = played(generator, a_context(), "one", " \n", Reply(None), "two")
 
     first, second, third = play.rounds
     assert [(r.index, r.reask) for r in (*first, *second, *third)] == [
@@ -106,17 +106,17 @@ def test_it_asks_again_for_a_blank_reply_in_the_same_words():
     ]
     assert len({(r.messages, r.sample) for r in (first[1], *second, *third)}) == 1
     assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
-    assert play.remarks == (EMPTY, EMPTY)
+    assert play.warnings == (EMPTY, EMPTY)
 
 
 def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
     generator = a_component("generator", samples=3, retries=1)
 
-    play = played(generator, a_scene(), "one", Reply(None, failure="refused: no"), " \n")
+    play = played(generator, a_context(), "one", Reply(None, failure="refused: no"), " \n")
 
     assert play.contribution.candidates == (Candidate("1.0.0", "one"),)
     assert [len(requests) for requests in play.rounds] == [3, 1]
-    assert play.remarks == (
+    assert play.warnings == (
         ComponentWarning("failed", "refused: no"),
         EMPTY,
         EMPTY,
@@ -125,18 +125,18 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
 
 
 def test_a_text_that_was_cut_off_is_a_candidate_and_is_told_of():
-    play = played(a_component("generator"), a_scene(), Reply("one, tw", finish_reason="length"))
+    play = played(a_component("generator"), a_context(), Reply("one, tw", finish_reason="length"))
 
     assert play.contribution.candidates == (Candidate("1.0.0", "one, tw"),)
-    assert play.remarks == (CUT,)
+    assert play.warnings == (CUT,)
 
 
 def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
-    play = played(a_component("generator"), a_scene(), Reply(" ", finish_reason="length"))
+    play = played(a_component("generator"), a_context(), Reply(" ", finish_reason="length"))
 
     assert len(play.rounds) == 1
     assert play.contribution.candidates == ()
-    assert play.remarks == (
+    assert play.warnings == (
         ComponentWarning("unparsed", "all of max_tokens went before a word"),
         ComponentWarning("skipped", "1 of 1 candidates are not there"),
     )
@@ -146,7 +146,7 @@ def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
 def test_it_takes_any_text_as_it_is_and_ends(replies, retries):
     generator = a_component("generator", samples=3, retries=retries)
 
-    play = played(generator, a_scene(), *replies)
+    play = played(generator, a_context(), *replies)
 
     texts = [c.text for c in play.contribution.candidates or ()]
     blank = sum(not reply.strip() for reply in replies)

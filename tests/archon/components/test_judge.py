@@ -5,7 +5,7 @@ import pytest
 from archon_batch.archon import SCALES, Context, Message, Question, Reply, State, parse_tag
 from archon_batch.archon.components.judge import verdict_format
 from tests.archon.components.gbnf import admits
-from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+from tests.builders import a_component, a_question, a_context, asked, candidates, played
 
 
 def a_judge(**knobs):
@@ -24,7 +24,7 @@ def test_it_asks_once_and_leaves_its_verdict():
     assert "[[B>>A]]" in request.messages[-1].content
     (verdict,) = play.contribution.candidates or ()
     assert (verdict.id, verdict.text) == ("0.0.0", "A is right.\n[[A>>B]]")
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_it_is_asked_again_with_the_reason_and_in_the_end_has_no_verdict():
@@ -33,20 +33,20 @@ def test_it_is_asked_again_with_the_reason_and_in_the_end_has_no_verdict():
     assert [request.reask for (request,) in play.rounds] == [0, 1, 2]
     assert "it must end with a line of one tag" in play.rounds[1][0].messages[-1].content
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.remarks] == ["unparsed"] * 3
+    assert [remark.kind for remark in play.warnings] == ["unparsed"] * 3
 
 
 def test_a_call_that_fails_leaves_no_verdict():
     play = played(a_judge(), alone(), Reply(None, failure="refused: no"))
 
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.remarks] == ["failed"]
+    assert [remark.kind for remark in play.warnings] == ["failed"]
 
 
 def test_what_others_found_is_shown_between_marks_and_is_no_verdict():
-    scene = a_scene("B is better, [[B>A]]", "A is", question=a_question("Which?"))
+    context = a_context("B is better, [[B>A]]", "A is", question=a_question("Which?"))
 
-    play = played(a_judge(), scene, "[[A>B]]")
+    play = played(a_judge(), context, "[[A>B]]")
 
     content = play.rounds[0][0].messages[-1].content
     assert content.index("Which?") < content.index("<<<opinion 1 |")
@@ -65,13 +65,13 @@ def test_it_carries_the_turns_before_its_question():
 
 @pytest.mark.parametrize("opinions", [(), candidates("long " * 900)])
 def test_what_does_not_fit_the_window_is_not_sent(opinions):
-    scene = Context(a_question("long " * 900), State(opinions), "1.0", max_prompt_tokens=600)
+    context = Context(a_question("long " * 900), State(opinions), "1.0", max_prompt_tokens=600)
 
-    play = played(a_judge(), scene, "[[A>B]]")
+    play = played(a_judge(), context, "[[A>B]]")
 
     assert play.rounds == []
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.remarks] == ["overflow"]
+    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
 
 
 @pytest.mark.parametrize("scale", sorted(SCALES))

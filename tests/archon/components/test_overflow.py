@@ -22,9 +22,9 @@ def seeing(window, *, shown=CRITIQUED, query="What is 2 + 2?"):
     return Context(a_question(query), State(shown, TESTS), "1.0", window)
 
 
-def size(component, scene):
+def size(component, context):
     """The tokens of the longest prompt that the component begins with, when all of it fits."""
-    requests = asked(component, replace(scene, window=None))
+    requests = asked(component, replace(context, max_prompt_tokens=None))
     return max(estimate_tokens(request.messages) for request in requests)
 
 
@@ -86,8 +86,8 @@ def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, ove
     assert play.rounds == []
     assert (None if play.contribution.candidates is None else ids(play)) == left
     assert play.contribution.unit_tests is None
-    assert [remark for remark in play.remarks if remark in told] == told
-    about = [remark.why for remark in play.remarks if remark.kind == "context_overflow"]
+    assert [remark for remark in play.warnings if remark in told] == told
+    about = [remark.why for remark in play.warnings if remark.kind == "context_overflow"]
     assert len(about) == times
     assert all(why.endswith("it is not sent") for why in about)
 
@@ -98,7 +98,7 @@ def test_each_candidate_that_does_not_fit_is_named(kind):
 
     play = played(component, seeing(9))
 
-    named = [r.why.split()[0] for r in play.remarks if r.why.startswith("0.0.")]
+    named = [r.why.split()[0] for r in play.warnings if r.why.startswith("0.0.")]
     assert named == ["0.0.0", "0.0.1", "0.0.2"]
 
 
@@ -125,8 +125,8 @@ def test_a_ranker_puts_those_it_did_not_see_last():
     play = played(ranker, fitting(ranker, 2), "Answer: [2] > [1]")
 
     assert ids(play) == ["1", "0", "2"]
-    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
-    assert "the last 1 of 3 candidates" in play.remarks[0].why
+    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
+    assert "the last 1 of 3 candidates" in play.warnings[0].why
 
 
 def test_a_critic_leaves_those_it_did_not_see_without_a_critique():
@@ -135,7 +135,7 @@ def test_a_critic_leaves_those_it_did_not_see_without_a_critique():
     play = played(critic, fitting(critic, 2), "[1] good\n[2] bad")
 
     assert play.contribution.critiques == {"0.0.0": "good", "0.0.1": "bad"}
-    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
+    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
 
 
 def test_the_parents_of_a_fused_candidate_are_those_that_were_seen():
@@ -144,7 +144,7 @@ def test_the_parents_of_a_fused_candidate_are_those_that_were_seen():
     play = played(fuser, fitting(fuser, 2), "fused")
 
     assert [c.parents for c in play.contribution.candidates or ()] == [("0.0.0", "0.0.1")] * 2
-    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
+    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
 
 
 @pytest.mark.parametrize("kind", [*LISTWISE, "verifier", "unit_test_evaluator"])
@@ -166,15 +166,15 @@ def test_what_is_cut_to_fit_is_cut_in_the_prompt_only(kind):
     assert "a" * 100 in content
     kept = [c for c in play.contribution.candidates or () if not c.parents]
     assert all(candidate in whole for candidate in kept)
-    assert {remark.kind for remark in play.remarks} == {"context_overflow"}
-    assert all("is cut there" in remark.why for remark in play.remarks)
+    assert {remark.kind for remark in play.warnings} == {"context_overflow"}
+    assert all("is cut there" in remark.why for remark in play.warnings)
 
 
 def test_one_candidate_that_does_not_fit_is_not_judged_and_the_others_are():
     evaluator = a_component("unit_test_evaluator")
-    scene = seeing(size(evaluator, seeing(None, shown=CRITIQUED[1:])))
+    context = seeing(size(evaluator, seeing(None, shown=CRITIQUED[1:])))
 
-    play = played(evaluator, scene, "Unit Test #1: [Passed]")
+    play = played(evaluator, context, "Unit Test #1: [Passed]")
 
     assert slots(play) == [1, 2]
     assert ids(play) == ["1", "2", "0"]
@@ -184,39 +184,39 @@ def test_one_candidate_that_does_not_fit_is_not_judged_and_the_others_are():
 def test_a_long_argument_can_leave_no_room_for_a_verdict():
     verifier = a_component("verifier", samples=2)
     one = CRITIQUED[:1]
-    scene = seeing(size(verifier, seeing(None, shown=one)) + 20, shown=one)
+    context = seeing(size(verifier, seeing(None, shown=one)) + 20, shown=one)
 
-    play = played(verifier, scene, "x" * 300)
+    play = played(verifier, context, "x" * 300)
 
     assert slots(play) == [0, 2]
-    assert [remark.kind for remark in play.remarks] == [
+    assert [remark.kind for remark in play.warnings] == [
         "context_overflow",
         "context_overflow",
         "skipped",
         "skipped",
     ]
-    assert "0.0.0 has no verdict" in play.remarks[2].why
+    assert "0.0.0 has no verdict" in play.warnings[2].why
 
 
 def test_what_is_cut_for_a_verdict_only_is_told_too():
     verifier = a_component("verifier", overflow="truncate")
     one = CRITIQUED[:1]
-    scene = seeing(size(verifier, seeing(None, shown=one)) + 60, shown=one)
+    context = seeing(size(verifier, seeing(None, shown=one)) + 60, shown=one)
 
-    play = played(verifier, scene, "x" * 300, "[Correct]")
+    play = played(verifier, context, "x" * 300, "[Correct]")
 
     (argue,), (judge,) = play.rounds
     assert [TEXTS[0] in request.messages[-1].content for request in (argue, judge)] == [True, False]
-    assert estimate_tokens(judge.messages) <= (scene.max_prompt_tokens or 0)
-    assert [remark.kind for remark in play.remarks] == ["context_overflow"]
+    assert estimate_tokens(judge.messages) <= (context.max_prompt_tokens or 0)
+    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
     assert play.contribution.candidates == one
 
 
 def test_what_is_cut_for_a_verifier_s_argument_is_told_once_and_not_for_each_sample():
     verifier = a_component("verifier", samples=3, overflow="truncate")
     one = CRITIQUED[:1]
-    scene = seeing(size(verifier, seeing(None, shown=one)) - 30, shown=one)
+    context = seeing(size(verifier, seeing(None, shown=one)) - 30, shown=one)
 
-    play = played(verifier, scene, *[""] * 9)
+    play = played(verifier, context, *[""] * 9)
 
-    assert [remark.kind for remark in play.remarks].count("context_overflow") == 1
+    assert [remark.kind for remark in play.warnings].count("context_overflow") == 1

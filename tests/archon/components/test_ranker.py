@@ -24,7 +24,7 @@ from archon_batch.archon.components.ranker import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, language
-from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+from tests.builders import a_component, a_question, a_context, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -35,7 +35,7 @@ KEPT = ComponentWarning("skipped", "the candidates keep the order they came in")
 def test_it_asks_once_about_all_candidates(count):
     ranker = a_component("ranker", retries=3)
 
-    (request,) = asked(ranker, a_scene(*(f"text {n}" for n in range(count))))
+    (request,) = asked(ranker, a_context(*(f"text {n}" for n in range(count))))
 
     content = request.messages[-1].content
     assert (request.index, request.sample, request.reask) == (0, 0, 0)
@@ -48,7 +48,7 @@ def test_it_asks_once_about_all_candidates(count):
 
 
 def test_it_asks_for_json_when_it_is_told_to():
-    (request,) = asked(a_component("ranker", format="json"), a_scene("one", "two", "three"))
+    (request,) = asked(a_component("ranker", format="json"), a_context("one", "two", "three"))
 
     assert '"order", a list that has every number from 1 to 3' in request.messages[-1].content
     assert "Answer:" not in request.messages[-1].content
@@ -63,7 +63,7 @@ def test_it_leaves_the_best_so_many(top_k, left):
 def test_it_carries_earlier_turns_without_their_system_message():
     earlier = (Message("system", "Answer in French."), Message("assistant", "Good day."))
 
-    (request,) = asked(a_component("ranker"), a_scene("one", question=a_question(earlier=earlier)))
+    (request,) = asked(a_component("ranker"), a_context("one", question=a_question(earlier=earlier)))
 
     assert [m.role for m in request.messages] == ["system", "assistant", "user"]
     assert request.messages[1] == earlier[1]
@@ -105,10 +105,10 @@ def test_it_shows_critiques_when_there_are_any_and_it_is_told_to(knobs, shown, f
 def test_the_best_go_on_in_order(top_k, texts, knobs, reply):
     ranker = a_component("ranker", top_k=top_k, **knobs)
 
-    play = played(ranker, a_scene("one", "two", "three"), reply)
+    play = played(ranker, a_context("one", "two", "three"), reply)
 
     assert [c.text for c in play.contribution.candidates or ()] == texts
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ def test_any_text_is_read_or_refused(text, count):
 def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
     ranker = a_component("ranker", retries=retries)
 
-    play = played(ranker, a_scene("one", "two"), *replies)
+    play = played(ranker, a_context("one", "two"), *replies)
 
-    refused = [remark for remark in play.remarks if remark.kind == "unparsed"]
-    done = KEPT not in play.remarks
+    refused = [remark for remark in play.warnings if remark.kind == "unparsed"]
+    done = KEPT not in play.warnings
     assert len(play.rounds) <= 1 + retries
     assert len(refused) == len(play.rounds) - done
     assert {c.text for c in play.contribution.candidates or ()} == {"one", "two"}
@@ -197,7 +197,7 @@ def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
 def test_it_asks_again_with_the_reason_and_then_keeps_the_order_it_found():
     ranker = a_component("ranker", retries=1, top_k=2)
 
-    play = played(ranker, a_scene("one", "two", "three"), "Answer: [3]", "no idea")
+    play = played(ranker, a_context("one", "two", "three"), "Answer: [3]", "no idea")
 
     (first,), (second,) = play.rounds
     assert (first.reask, second.reask) == (0, 1)
@@ -206,7 +206,7 @@ def test_it_asks_again_with_the_reason_and_then_keeps_the_order_it_found():
         "it must name each of [1] to [3] exactly once. Keep to the form that is asked for above."
     )
     assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
-    assert play.remarks == (
+    assert play.warnings == (
         ComponentWarning("unparsed", "it must name each of [1] to [3] exactly once"),
         ComponentWarning("unparsed", 'it has no line such as "Answer: [2] > [1]"'),
         KEPT,
@@ -216,11 +216,11 @@ def test_it_asks_again_with_the_reason_and_then_keeps_the_order_it_found():
 def test_a_failed_call_is_not_asked_again():
     ranker = a_component("ranker")
 
-    play = played(ranker, a_scene("one", "two"), Reply(None, failure="refused: no"))
+    play = played(ranker, a_context("one", "two"), Reply(None, failure="refused: no"))
 
     assert len(play.rounds) == 1
     assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
-    assert play.remarks == (ComponentWarning("failed", "refused: no"), KEPT)
+    assert play.warnings == (ComponentWarning("failed", "refused: no"), KEPT)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

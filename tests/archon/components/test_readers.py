@@ -128,12 +128,12 @@ def test_no_text_takes_long(shape):
 def test_what_stands_in_for_a_reply_is_read_at_any_size(shape, data, size, worst):
     count = data.draw(st.sampled_from(shape.counts))
     form = shape.form(count)
-    shortest = form.worst if worst and form.worst is not None else form.example
+    shortest = form.costliest_example if worst and form.costliest_example is not None else form.example
 
-    text = form.sized(size, worst=worst)
+    text = form.padded_example(size, costliest=worst)
 
     reading = shape.read(text, count)
-    assert len(text) == (len(shortest) if form.room is None else max(size, len(shortest)))
+    assert len(text) == (len(shortest) if form.padding_offset is None else max(size, len(shortest)))
     if shape.readings is not None:
         assert reading == shape.readings(count)[worst]
 
@@ -145,12 +145,12 @@ def test_what_stands_in_for_a_reply_is_what_a_model_would_be_held_to(shape):
         assert (form.grammar is None) is (form.schema is not None)
         if form.grammar is not None:
             assert admits(form, form.example)
-            assert admits(form, form.worst or form.example)
+            assert admits(form, form.costliest_example or form.example)
 
 
 @every_shape
 def test_only_rankings_cannot_be_longer(shape):
-    assert (shape.form(2).room is None) is (shape is SHAPES["ranker"])
+    assert (shape.form(2).padding_offset is None) is (shape is SHAPES["ranker"])
 
 
 KINDS = ("critic", "ranker", "verifier", "unit_test_generator", "unit_test_evaluator")
@@ -170,4 +170,4 @@ def test_a_component_works_with_what_stands_in_for_its_replies(kind, words):
     )
 
     assert play.rounds
-    assert play.remarks == ()
+    assert play.warnings == ()

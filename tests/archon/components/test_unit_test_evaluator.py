@@ -25,7 +25,7 @@ from archon_batch.archon.components.unit_test_evaluator import (
 )
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import answered, ids, slots
-from tests.builders import a_component, a_question, a_scene, candidates, played
+from tests.builders import a_component, a_question, a_context, candidates, played
 
 KIND = "unit_test_evaluator"
 TESTS = ("It is short.", "It is right.")
@@ -49,7 +49,7 @@ def in_json(*passed):
 
 def judge(*verdicts, samples=1):
     """Answers that give each candidate its verdicts, in every sample."""
-    return lambda request: lines(*verdicts[request.slot // samples])
+    return lambda request: lines(*verdicts[request.index // samples])
 
 
 def no_verdict(on):
@@ -63,11 +63,11 @@ def test_it_makes_a_call_for_each_sample_of_each_candidate_that_it_looks_at(
     count, samples, first_k
 ):
     evaluator = a_component(KIND, samples=samples, first_k=first_k, retries=2)
-    scene = with_tests(*(f"text {n}" for n in range(count)))
+    context = with_tests(*(f"text {n}" for n in range(count)))
     best, worst = [(True, True)] * count, [(True, False)] * count
 
-    fewest = slots(answered(evaluator, scene, judge(*best, samples=samples)))
-    most = slots(answered(evaluator, scene, judge(*worst, samples=samples)))
+    fewest = slots(answered(evaluator, context, judge(*best, samples=samples)))
+    most = slots(answered(evaluator, context, judge(*worst, samples=samples)))
 
     wanted = count if first_k is None else min(first_k, count)
     assert sorted(fewest) == list(range(samples * wanted))
@@ -107,9 +107,9 @@ def test_the_tests_are_left_out_of_the_request_unless_it_is_told_to_leave_them(r
 
 def test_it_carries_earlier_turns_without_their_system_message():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
-    scene = with_tests("one", question=a_question(earlier=earlier))
+    context = with_tests("one", question=a_question(earlier=earlier))
 
-    ((request,),) = played(a_component(KIND), scene, lines(True, True)).rounds
+    ((request,),) = played(a_component(KIND), context, lines(True, True)).rounds
 
     assert [m.role for m in request.messages] == ["system", "user", "user"]
     assert request.messages[1] == earlier[1]
@@ -133,7 +133,7 @@ def test_those_that_pass_most_go_on_first(verdicts, order, top_k):
 
     assert ids(play) == list(order[:top_k])
     assert evaluator.output_count(3) == CountRange(top_k or 3, top_k or 3)
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_verdicts_and_scores_are_bound_to_their_candidates():
@@ -206,7 +206,7 @@ def test_more_than_half_of_the_evaluations_that_can_be_read_decide_on_each_test(
 
     told = play.contribution.unit_test_results["0.0.0"]
     assert tuple(one.passed for one in told) == verdict
-    assert no_verdict(0) not in play.remarks
+    assert no_verdict(0) not in play.warnings
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_without_an_evaluation_a_candidate_passes_no_test(replies, asked_for, re
     assert slots(play) == asked_for
     assert ids(play) == ["0"]
     assert (play.contribution.unit_test_results, play.contribution.scores) == ({}, {})
-    assert play.remarks == (*remarks, no_verdict(0))
+    assert play.warnings == (*remarks, no_verdict(0))
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -237,7 +237,7 @@ def test_whoever_has_no_verdict_is_as_one_that_passes_no_test_and_no_score_moves
         f"0.0.{1 - lost}": {"unit_tests": 0.0},
         "0.0.2": {"unit_tests": 1.0},
     }
-    assert play.remarks == (ComponentWarning("failed", "lost"), no_verdict(lost))
+    assert play.warnings == (ComponentWarning("failed", "lost"), no_verdict(lost))
 
 
 def test_it_asks_again_with_the_reason():
@@ -251,17 +251,17 @@ def test_it_asks_again_with_the_reason():
     assert (second.index, second.reask) == (first.index, 1)
     assert second.messages[-1].content.startswith(first.messages[-1].content)
     assert why in second.messages[-1].content
-    assert play.remarks == (ComponentWarning("unparsed", why),)
+    assert play.warnings == (ComponentWarning("unparsed", why),)
 
 
 @pytest.mark.parametrize("top_k", [None, 1])
 def test_without_unit_tests_it_asks_nothing_and_says_so(top_k):
-    play = played(a_component(KIND, top_k=top_k), a_scene("one", "two"))
+    play = played(a_component(KIND, top_k=top_k), a_context("one", "two"))
 
     assert play.rounds == []
     assert ids(play) == ["0", "1"][:top_k]
     why = "there are no unit tests; the candidates keep their order"
-    assert play.remarks == (ComponentWarning("skipped", why),)
+    assert play.warnings == (ComponentWarning("skipped", why),)
 
 
 @pytest.mark.parametrize(

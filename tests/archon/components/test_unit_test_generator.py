@@ -23,7 +23,7 @@ from archon_batch.archon.components.unit_test_generator import (
 )
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import slots
-from tests.builders import a_component, a_question, a_scene, asked, candidates, played
+from tests.builders import a_component, a_question, a_context, asked, candidates, played
 
 KIND = "unit_test_generator"
 NONE = ComponentWarning("skipped", "there are no unit tests")
@@ -39,7 +39,7 @@ def told(*tests):
 def test_it_asks_once_for_each_sample_whatever_candidates_there_are(samples, count):
     generator = a_component(KIND, samples=samples, retries=2)
 
-    requests = asked(generator, a_scene(*(f"text {n}" for n in range(count))))
+    requests = asked(generator, a_context(*(f"text {n}" for n in range(count))))
 
     assert [(r.index, r.sample, r.reask) for r in requests] == [(n, n, 0) for n in range(samples)]
     assert len({r.messages for r in requests}) == 1
@@ -55,7 +55,7 @@ def test_it_asks_once_for_each_sample_whatever_candidates_there_are(samples, cou
 )
 @pytest.mark.parametrize(("words", "shape"), [("text", text_format), ("json", json_format)])
 def test_it_asks_for_so_many_tests_in_the_form_that_it_is_told(cap, wanted, words, shape):
-    (request,) = asked(a_component(KIND, unit_test_cap=cap, format=words), a_scene())
+    (request,) = asked(a_component(KIND, unit_test_cap=cap, format=words), a_context())
 
     content = request.messages[-1].content
     assert wanted in content
@@ -65,9 +65,9 @@ def test_it_asks_for_so_many_tests_in_the_form_that_it_is_told(cap, wanted, word
 
 def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_tests():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
-    scene = Context(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
+    context = Context(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
 
-    (request,) = asked(a_component(KIND), scene)
+    (request,) = asked(a_component(KIND), context)
 
     assert [m.role for m in request.messages] == ["system", "user", "user"]
     assert request.messages[1] == earlier[1]
@@ -79,17 +79,17 @@ def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_te
     ("knobs", "reply"), [({}, told(*TESTS)), ({"format": "json"}, json.dumps({"tests": TESTS}))]
 )
 def test_its_tests_are_for_the_state_and_leave_the_candidates(knobs, reply):
-    play = played(a_component(KIND, **knobs), a_scene("one"), reply)
+    play = played(a_component(KIND, **knobs), a_context("one"), reply)
 
     assert play.contribution.unit_tests == TESTS
     assert play.contribution.candidates is None
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_the_tests_of_all_samples_are_taken_each_once_in_their_order():
     generator = a_component(KIND, samples=3)
 
-    play = played(generator, a_scene(), told("b", "a"), told("a", "c  c", "b"), told("c c", "d"))
+    play = played(generator, a_context(), told("b", "a"), told("a", "c  c", "b"), told("c c", "d"))
 
     assert play.contribution.unit_tests == ("b", "a", "c c", "d")
 
@@ -97,10 +97,10 @@ def test_the_tests_of_all_samples_are_taken_each_once_in_their_order():
 def test_a_sample_that_fails_is_told_of_and_the_others_stand():
     generator = a_component(KIND, samples=3, retries=0)
 
-    play = played(generator, a_scene(), "no", Reply(None, failure="lost"), told(*TESTS))
+    play = played(generator, a_context(), "no", Reply(None, failure="lost"), told(*TESTS))
 
     assert play.contribution.unit_tests == TESTS
-    assert [remark.kind for remark in play.remarks] == ["unparsed", "failed"]
+    assert [remark.kind for remark in play.warnings] == ["unparsed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -111,23 +111,23 @@ def test_a_sample_that_fails_is_told_of_and_the_others_stand():
     ],
 )
 def test_without_a_reply_that_can_be_read_there_are_no_tests(replies, asked_for, kinds):
-    play = played(a_component(KIND, retries=1), a_scene(), *replies)
+    play = played(a_component(KIND, retries=1), a_context(), *replies)
 
     assert slots(play) == asked_for
     assert play.contribution.unit_tests is None
-    assert [remark.kind for remark in play.remarks[:-1]] == kinds
-    assert play.remarks[-1] == NONE
+    assert [remark.kind for remark in play.warnings[:-1]] == kinds
+    assert play.warnings[-1] == NONE
 
 
 def test_it_asks_again_with_the_reason():
-    play = played(a_component(KIND, unit_test_cap=2), a_scene(), told("one"), told(*TESTS))
+    play = played(a_component(KIND, unit_test_cap=2), a_context(), told("one"), told(*TESTS))
 
     (first,), (second,) = play.rounds
     why = "there must be exactly 2 tests, and there are 1"
     assert (second.index, second.reask) == (first.index, 1)
     assert why in second.messages[-1].content
     assert play.contribution.unit_tests == TESTS
-    assert play.remarks == (ComponentWarning("unparsed", why),)
+    assert play.warnings == (ComponentWarning("unparsed", why),)
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_a_hundred_tests_are_not_too_many():
 def test_it_ends_whatever_the_replies(replies, samples, retries, cap, form):
     generator = a_component(KIND, samples=samples, retries=retries, unit_test_cap=cap, format=form)
 
-    play = played(generator, a_scene(), *replies)
+    play = played(generator, a_context(), *replies)
 
     assert len(slots(play)) <= generator.max_call_count(0)
-    assert (NONE in play.remarks) is (play.contribution.unit_tests is None)
+    assert (NONE in play.warnings) is (play.contribution.unit_tests is None)
 
 
 @pytest.mark.parametrize("cap", [None, 1, 2, 5, 100])

@@ -10,7 +10,7 @@ from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.schema import validate_data
 from archon_batch.errors import ArchitectureError
 from tests.archon.components.playing import ids
-from tests.builders import a_scene, played
+from tests.builders import a_context, played
 
 
 def a_voter(extract="number", pattern=None):
@@ -21,7 +21,7 @@ def a_voter(extract="number", pattern=None):
 def test_it_asks_nothing_and_leaves_one(count):
     voter = a_voter()
 
-    play = played(voter, a_scene(*map(str, range(count))))
+    play = played(voter, a_context(*map(str, range(count))))
 
     assert play.rounds == []
     assert len(ids(play)) == 1
@@ -54,31 +54,31 @@ def test_with_no_candidates_none_is_left():
     ],
 )
 def test_the_first_of_those_that_most_agree_on_goes_on(extract, pattern, texts, best, votes):
-    play = played(a_voter(extract, pattern), a_scene(*texts))
+    play = played(a_voter(extract, pattern), a_context(*texts))
 
     assert ids(play) == [best]
     assert play.contribution.scores == {
         f"0.0.{n}": {"votes": float(count)} for n, count in enumerate(votes)
     }
-    assert play.remarks == ()
+    assert play.warnings == ()
 
 
 def test_a_candidate_without_an_answer_has_no_vote():
-    play = played(a_voter(), a_scene("none", "no idea", "4"))
+    play = played(a_voter(), a_context("none", "no idea", "4"))
 
     assert ids(play) == ["2"]
     assert play.contribution.scores == {"0.0.2": {"votes": 1.0}}
     why = "no answer (number) is found in 2 of 3 candidates; they have no vote"
-    assert play.remarks == (ComponentWarning("skipped", why),)
+    assert play.warnings == (ComponentWarning("skipped", why),)
 
 
 def test_without_any_answer_the_first_goes_on():
-    play = played(a_voter("boxed"), a_scene("4", "5"))
+    play = played(a_voter("boxed"), a_context("4", "5"))
 
     assert ids(play) == ["0"]
     assert play.contribution.scores == {}
     why = "no answer (boxed) is found in 2 of 2 candidates; the first goes on"
-    assert play.remarks == (ComponentWarning("skipped", why),)
+    assert play.warnings == (ComponentWarning("skipped", why),)
 
 
 @given(
@@ -86,13 +86,13 @@ def test_without_any_answer_the_first_goes_on():
     extract=st.sampled_from([*EXTRACTORS, "regex"]),
 )
 def test_whatever_the_candidates_one_goes_on_that_no_other_has_more_votes_than(texts, extract):
-    play = played(a_voter(extract, r"\w" if extract == "regex" else None), a_scene(*texts))
+    play = played(a_voter(extract, r"\w" if extract == "regex" else None), a_context(*texts))
 
     (best,) = ids(play)
     votes = {of: score["votes"] for of, score in play.contribution.scores.items()}
     most = max(votes.values(), default=0.0)
     assert votes.get(f"0.0.{best}", 0.0) == most
-    assert bool(play.remarks) is (len(votes) < len(texts))
+    assert bool(play.warnings) is (len(votes) < len(texts))
     assert all(votes.get(f"0.0.{n}", 0.0) < most for n in range(int(best)))
 
 
