@@ -1,4 +1,4 @@
-"""The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no dice."""
+"""The Archon paper (arXiv 2409.15254) as values and pure functions: no I/O, no clock, no randomness."""
 
 from archon_batch.archon.answer_extraction import (
     EXTRACTORS,
@@ -18,32 +18,33 @@ from archon_batch.archon.component import (
     Context,
     CountRange,
     ModelComponent,
+    UsesCritiques,
+    generate_candidates,
 )
 from archon_batch.archon.components import COMPONENT_TYPES
 from archon_batch.archon.components.judge import Judge
 from archon_batch.archon.context_window import check_length, estimate_tokens, fit_candidates
-from archon_batch.archon.course import (
-    Answer,
-    CallsNeeded,
-    CompletedLayer,
-    ComponentResult,
-    Failed,
-    ItemPlanner,
-)
-from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
+from archon_batch.archon.delimiters import delimit_candidates, delimit_text, delimit_texts
 from archon_batch.archon.flow import LayerFlow, count_calls, layer_flow, layer_flows
-from archon_batch.archon.guard import run_component
-from archon_batch.archon.interpreter import run_item
 from archon_batch.archon.json_replies import (
     JsonReply,
     find_json_values,
     json_reply_format,
     parse_json_reply,
 )
-from archon_batch.archon.marks import delimit_text, delimit_texts
 from archon_batch.archon.model import ListPrice, Model
-from archon_batch.archon.planner import plan_item, replay_item
+from archon_batch.archon.planner import (
+    Answer,
+    CallsNeeded,
+    CompletedLayer,
+    ComponentResult,
+    Failed,
+    ItemPlanner,
+    plan_item,
+    replay_item,
+    run_component,
+    run_item,
+)
 from archon_batch.archon.program_extraction import called_names, extract_program
 from archon_batch.archon.reasoning_text import strip_reasoning
 from archon_batch.archon.reference_config import (
@@ -86,7 +87,6 @@ from archon_batch.archon.state import (
     UnitTestResult,
     WarningKind,
 )
-from archon_batch.archon.texts import generate_candidates
 from archon_batch.archon.timed_regex import PatternError, TimedPattern, compile_pattern
 from archon_batch.archon.trace import ComponentTrace, ItemTrace, LayerTrace, trace_item
 from archon_batch.archon.verdict_scale import SCALES, ScaleName, contains_tag, parse_tag
@@ -181,7 +181,6 @@ __all__ = [
     "rule_warnings",
     "run_component",
     "run_item",
-    "shuffle_candidates",
     "strip_reasoning",
     "suggestion",
     "trace_item",

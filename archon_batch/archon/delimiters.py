@@ -1,49 +1,58 @@
-"""Candidates as text inside a prompt, so that none can pass for another or for an instruction."""
+"""Delimiters against prompt injection: text in a prompt that a model or a user wrote.
+
+Each text stands between marks with a nonce, a hash of all the delimited texts. A text cannot contain
+its own closing mark, since writing the nonce would change it. The nonce is the same in every job
+that shows the same texts, so that their completions are found in the cache.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from archon_batch.archon.component import Context
-from archon_batch.archon.marks import compute_nonce
 from archon_batch.archon.state import Candidate
 
 
 def delimit_candidates(
     candidates: Sequence[Candidate], *, critiques: bool = False, other_text: str = ""
 ) -> str:
-    """The candidates, numbered from 1, each between marks that hold a nonce.
+    """The candidates, numbered from 1, each between marks with one nonce.
 
-    The nonce is a hash of all that stands between the marks: a candidate cannot write a mark that
-    counts, since writing it would change it; and it is the same in every job that shows the same
-    candidates, so that their completions are found again.
-
-    ``other_text`` is what else in the prompt a model wrote, who may have been shown these candidates
-    and their marks without it.
+    ``other_text`` is text elsewhere in the prompt by a model that may have seen the candidates
+    between the marks they have without it. It is hashed into the nonce, so that it cannot contain
+    these marks.
     """
     shown = [(c.text, c.critique if critiques else None) for c in candidates]
     nonce = compute_nonce([*shown, (other_text, None)] if other_text else shown)
     blocks = []
     for number, (text, critique) in enumerate(shown, 1):
-        name = f"response {number} of {len(shown)} | {nonce}"
-        block = f"<<<{name}>>>\n{text}\n<<<end of {name}>>>"
+        block = _wrap_text(f"response {number} of {len(shown)}", text, nonce)
         if critique is not None:
-            name = f"critique of response {number} | {nonce}"
-            block += f"\n<<<{name}>>>\n{critique}\n<<<end of {name}>>>"
+            block += "\n" + _wrap_text(f"critique of response {number}", critique, nonce)
         blocks.append(block)
     return "\n\n".join(blocks)
 
 
-def shuffle_candidates(
-    candidates: tuple[Candidate, ...], context: Context, sample: int
-) -> tuple[Candidate, ...]:
-    """The candidates in an order of the item's own, against a model's liking for the first.
+def delimit_text(name: str, text: str, other_text: str = "") -> str:
+    """The text between marks; ``other_text`` of the prompt is hashed into the nonce too."""
+    shown: list[tuple[str, str | None]] = [(text, None)]
+    return _wrap_text(
+        name, text, compute_nonce([*shown, (other_text, None)] if other_text else shown)
+    )
 
-    It follows from the item's id, the component's place and the sample: always the same for these,
-    and over the items of a job every candidate stands in every place alike often.
-    """
 
-    def draw(candidate: Candidate) -> bytes:
-        told = "\0".join((context.question.id, context.position, str(sample), candidate.id))
-        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()
+def delimit_texts(texts: Mapping[str, str]) -> str:
+    """The texts by name, each between marks with one nonce."""
+    nonce = compute_nonce([(text, None) for text in texts.values()])
+    return "\n\n".join(_wrap_text(name, text, nonce) for name, text in texts.items())
 
-    return tuple(sorted(candidates, key=draw))
+
+def compute_nonce(shown: Sequence[tuple[str, str | None]]) -> str:
+    """Eight hexadecimal digits of a hash of all the texts."""
+    digest = hashlib.sha256()
+    for pair in shown:
+        for text in (part or "" for part in pair):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()[:8]
+
+
+def _wrap_text(name: str, text: str, nonce: str) -> str:
+    return f"<<<{name} | {nonce}>>>\n{text}\n<<<end of {name} | {nonce}>>>"

@@ -15,7 +15,7 @@ from archon_batch.archon.components.unit_test_evaluator import UnitTestEvaluator
 from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
 from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
-from archon_batch.archon.course import ComponentResult
+from archon_batch.archon.planner import ComponentResult
 from archon_batch.archon.state import Contribution, State
 from archon_batch.archon.timed_regex import compile_pattern
 from archon_batch.archon.verdict_scale import parse_tag

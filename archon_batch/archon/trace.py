@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from archon_batch.archon.architecture import Architecture
 from archon_batch.archon.call import CallKey, Reply
 from archon_batch.archon.component import Component, ModelComponent
-from archon_batch.archon.course import Answer, CallsNeeded, Failed
 from archon_batch.archon.describe import describe_step
-from archon_batch.archon.planner import replay_item
+from archon_batch.archon.planner import Answer, CallsNeeded, Failed, replay_item
 from archon_batch.archon.state import ComponentWarning, Question, State
 
 

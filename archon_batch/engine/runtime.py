@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from archon_batch.archon import Call
+from archon_batch.archon import Call, CallKey
 from archon_batch.calls.executor import CallExecutor, CallStatus
 from archon_batch.calls.limit_backends import open_limit_backend
 from archon_batch.config import component_types
@@ -84,8 +84,6 @@ class Runtime:
         self._provider = provider or ProviderRouter(settings.call_timeout)
         self._executor = self._loop.run(self._make_executor(settings))
         self._kinds = component_types()
-        #: Calls that this process has planned and not yet executed, so that it plans them once.
-        self._planned_calls: dict[tuple[str, int], tuple[Call, ...]] = {}
         #: Planners of open items, where this process plans every round.
         self.planners: Planners = {}
         self._executing: set[asyncio.Future[list[CallStatus]]] = set()
@@ -114,19 +112,19 @@ class Runtime:
                 self.on_store_lost()
             raise
 
-    def remember_calls(self, job_id: str, calls: Mapping[int, tuple[Call, ...]]) -> None:
-        """Keep planned calls until ``pop_calls`` takes them."""
-        self._planned_calls.update({(job_id, ix): planned for ix, planned in calls.items()})
+    def take_pending_calls(self, job_id: str, batch: BatchKeys) -> list[tuple[int, Call]] | None:
+        """The calls of the batch, if this process has planned all of them; None otherwise.
 
-    def pop_calls(self, job_id: str, batch: BatchKeys) -> list[tuple[int, Call]] | None:
-        """The planned calls of the batch; None unless all are here.
-
-        Some may have been settled since; the executor finds that out.
+        A call is returned once. It may have been settled since; the executor finds that out.
         """
-        planned = [(ix, keys, self._planned_calls.pop((job_id, ix), ())) for ix, keys in batch]
-        if any([str(call.key) for call in calls] != keys for _, keys, calls in planned):
-            return None
-        return [(ix, call) for ix, _, calls in planned for call in calls]
+        calls: list[tuple[int, Call]] = []
+        for ix, keys in batch:
+            planner = self.planners.get((job_id, ix))
+            pending = planner and planner.take_pending_calls([CallKey.parse(key) for key in keys])
+            if not pending:
+                return None
+            calls += [(ix, call) for call in pending]
+        return calls
 
     def stop(self) -> None:
         """Start no more calls; calls in flight finish."""

@@ -144,8 +144,6 @@ def _plan_shard(process: runtime.Runtime, position: CursorPosition) -> None:
     if current_job.state != "running":
         return
     if step.batch_keys:
-        if settings.in_process:
-            process.remember_calls(job_id, step.calls_by_item)
         send_round(process.store, current_job, position, step)
         _count_round()
         return
@@ -173,7 +171,7 @@ def execute_task(
             return
         with process.keep_alive(job_id, cursor, token):
             job = process.job(job_id)
-            calls = process.pop_calls(job_id, batch)
+            calls = process.take_pending_calls(job_id, batch)
             if calls is None:
                 calls = shard_step.missing_calls(process.store, job, batch)
             process.execute_calls(job, calls)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from archon_batch.archon import (
     Answer,
@@ -22,7 +22,7 @@ BATCH_SIZE = 32
 
 #: Calls by the items they belong to, as a message carries them: keys, never prompts.
 BatchKeys = list[tuple[int, list[str]]]
-#: The courses of items under way, by job and item.
+#: The planners of unfinished items, by job and item.
 Planners = MutableMapping[tuple[str, int], ItemPlanner]
 
 
@@ -42,8 +42,6 @@ class Round:
 
     call_batches: Sequence[CallBatch]
     ended_count: int
-    #: The calls themselves by item, for the process that has planned them.
-    calls_by_item: Mapping[int, tuple[Call, ...]] = field(default_factory=dict)
 
     @property
     def batch_keys(self) -> list[BatchKeys]:
@@ -68,19 +66,16 @@ def advance_shard(
     ends: list[tuple[int, Answer | Failed]] = []
     asked: dict[str, BatchKeys] = {}
     models: dict[tuple[int, str], str] = {}
-    calls: dict[int, tuple[Call, ...]] = {}
     for item in store.items.open_in_shard(job.id, shard):
-        # Taken out while it is gone on with: another thread may come for the same shard.
-        course = planners.pop((job.id, item.ix), None) or ItemPlanner(
-            job.architecture, item.question
-        )
-        step = course.next_step(item.replies)
+        # Remove the planner while it is in use: another thread may plan the same shard.
+        planner = planners.pop((job.id, item.ix), None)
+        planner = planner or ItemPlanner(job.architecture, item.question)
+        step = planner.next_step(item.replies)
         if not isinstance(step, CallsNeeded):
-            course.close()
+            planner.close()
             ends.append((item.ix, step))
             continue
-        planners[job.id, item.ix] = course
-        calls[item.ix] = step.calls
+        planners[job.id, item.ix] = planner
         keys: dict[str, list[str]] = {}
         for call in step.calls:
             keys.setdefault(queue_for(call.model), []).append(str(call.key))
@@ -93,7 +88,7 @@ def advance_shard(
         for queue, all_of_it in asked.items()
         for some in _split_into_batches(all_of_it, batch_size)
     ]
-    return Round(parcels, len(ends), calls)
+    return Round(parcels, len(ends))
 
 
 def finish_job_if_done(store: Store, job_id: str) -> bool:

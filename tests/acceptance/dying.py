@@ -282,7 +282,7 @@ def _install(points: _Points, latency: float) -> None:
     around(tasks, "send_shard_step", "the next shard's message")
     around(tasks, "send_round", "a round's messages")
     # What a join has planned is taken here; it is planned again only where another has planned it.
-    around(runtime.Runtime, "pop_calls", "a batch is planned")
+    around(runtime.Runtime, "take_pending_calls", "a batch is planned")
     around(os, "fsync", "the export's fsync")
     around(Path, "replace", "the export's rename")
     _install_between(reach)

@@ -29,7 +29,7 @@ from archon_batch.archon import (
 from archon_batch.errors import ArchitectureError
 from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
 from tests.acceptance.stage import Stage
-from tests.builders import MODEL, Played, a_question, a_context, candidates, played
+from tests.builders import MODEL, Played, a_context, a_question, candidates, played
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "archon-batch-reviser"

@@ -6,7 +6,7 @@ import pytest
 
 from archon_batch.archon import CallKey, Context, Message, Question, Reply, State, plan_item
 from archon_batch.archon.call import merge_system_messages
-from archon_batch.archon.course import CallsNeeded
+from archon_batch.archon.planner import CallsNeeded
 from archon_batch.evaluation.judge_prompt import JudgeCase, render_judge_prompt
 from tests.builders import a_component, an_architecture, asked, candidates
 

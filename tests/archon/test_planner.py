@@ -204,7 +204,7 @@ def test_a_failed_call_is_settled_and_noted():
         "0.0.1",
         (
             ItemWarning(0, 0, "failed", "refused: no"),
-            ItemWarning(0, 0, "skipped", "1 of 2 candidates are not there"),
+            ItemWarning(0, 0, "skipped", "1 of 2 candidates are missing"),
             ItemWarning(1, 0, "failed", "bad_call: what?"),
             ItemWarning(1, 0, "skipped", "no candidate gets a critique"),
         ),
@@ -229,7 +229,7 @@ def test_it_gives_up_with_the_layer_that_is_left_without_a_candidate(replies, la
 
     assert isinstance(step, Failed)
     assert (step.layer, step.why) == (layer, why)
-    assert step.warnings[-1] == ItemWarning(layer, 0, "skipped", "1 of 1 candidates are not there")
+    assert step.warnings[-1] == ItemWarning(layer, 0, "skipped", "1 of 1 candidates are missing")
 
 
 def test_it_gives_up_for_a_reason_of_the_layer_that_failed():
@@ -326,8 +326,12 @@ class FaultyAsker(Faulty, ModelComponent):
 @pytest.mark.parametrize(
     ("base", "fault", "why"),
     [
-        (Faulty, "asks", "the component faulty asks, and only a ModelComponent has a model to ask"),
-        (Faulty, "returns", "the component faulty does not return a Contribution with its remarks"),
+        (Faulty, "asks", "the component faulty makes requests, but is no ModelComponent"),
+        (
+            Faulty,
+            "returns",
+            "the component faulty does not return a Contribution and a tuple of warnings",
+        ),
         (FaultyAsker, "alike", "the component faulty gives two requests the same index"),
         (FaultyAsker, "bare", "the component faulty does not yield a tuple of requests"),
         (FaultyAsker, "words", "the component faulty does not yield a tuple of requests"),
@@ -358,7 +362,7 @@ def test_a_component_that_breaks_is_named_and_the_row_is_not_quoted():
     with pytest.raises(ArchitectureError) as broken:
         step_after(architecture, k0_0_0_0="one")
 
-    here = r"layers\[1\]\[0\]: the component faulty broke: ValueError in .*test_planner.py:\d+"
+    here = r"layers\[1\]\[0\]: the component faulty raised ValueError in .*test_planner.py:\d+"
     assert re.fullmatch(here, str(broken.value))
 
 

@@ -246,7 +246,7 @@ def test_ten_samples_are_not_silently_seven():
 
     assert [(n.kind, n.why) for n in lacking.end.warnings] == [
         ("failed", "provider_down: gone"),
-        ("skipped", "1 of 3 candidates are not there"),
+        ("skipped", "1 of 3 candidates are missing"),
     ]
 
 

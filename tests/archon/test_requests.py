@@ -78,7 +78,12 @@ def test_a_refused_reply_is_asked_for_again_and_the_model_is_told_why():
         "Keep to the form that is asked for above."
     )
     ((again,),) = rounds[1:]
-    assert (again.index, again.sample, again.reply_format, again.reask) == (7, 2, REQUEST.reply_format, 1)
+    assert (again.index, again.sample, again.reply_format, again.reask) == (
+        7,
+        2,
+        REQUEST.reply_format,
+        1,
+    )
     assert reading == (12, (ComponentWarning("unparsed", "'many' is no number"),))
 
 

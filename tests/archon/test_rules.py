@@ -136,7 +136,7 @@ class Wisher(Generator):
 class Planner(Wisher):
     """Makes what another component of its package needs."""
 
-    makes: ClassVar[frozenset[str]] = frozenset({"plans"})
+    produces: ClassVar[frozenset[str]] = frozenset({"plans"})
 
 
 class Follower(Generator):

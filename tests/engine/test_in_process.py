@@ -123,7 +123,7 @@ def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch)
         until(lambda: here.store.jobs.get(job.id).state == "stopped")
 
     reason = here.store.jobs.get(job.id).reason or ""
-    assert reason.startswith("layers[1][0]: the component broken broke: ZeroDivisionError in ")
+    assert reason.startswith("layers[1][0]: the component broken raised ZeroDivisionError in ")
     assert here.store.usage.progress(job.id).open == len(FEW)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from archon_batch.archon.call import Message, ReplyFormat
 from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
 from archon_batch.archon.context_window import fit_candidates
-from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
+from archon_batch.archon.delimiters import delimit_candidates
 from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
 from archon_batch.archon.requests import (
     ParsedReply,
@@ -90,7 +90,7 @@ class Critic(ModelComponent):
     def _ask_opinion(
         self, context: Context, fitting: tuple[Candidate, ...], sample: int
     ) -> Requests[ParsedReply[dict[str, str]]]:
-        shown = shuffle_candidates(fitting, context, sample) if self.shuffle else fitting
+        shown = context.shuffle_candidates(fitting, sample) if self.shuffle else fitting
         count = len(shown)
         text = self.format == "text"
         shape = text_format(count, self.max_tokens) if text else json_format(count)

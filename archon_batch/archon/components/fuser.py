@@ -6,13 +6,18 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from archon_batch.archon.call import Message
-from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.component import (
+    ComponentRequests,
+    Context,
+    CountRange,
+    ModelComponent,
+    UsesCritiques,
+    generate_candidates,
+)
 from archon_batch.archon.context_window import fit_candidates
-from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
+from archon_batch.archon.delimiters import delimit_candidates
 from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Candidate, Contribution
-from archon_batch.archon.texts import generate_candidates
 
 _ROLE = "You combine several responses to a request into one that is better than each of them."
 
@@ -50,7 +55,7 @@ class Fuser(UsesCritiques, ModelComponent):
             return Contribution(candidates=()), fit.warnings
         requests = []
         for slot in range(self.samples):
-            order = shuffle_candidates(fit.shown, context, slot) if self.shuffle else fit.shown
+            order = context.shuffle_candidates(fit.shown, slot) if self.shuffle else fit.shown
             requests.append(Request(slot, self._messages(context, order), sample=slot))
         parents = tuple(c.id for c in fit.shown)
         contribution, remarks = yield from generate_candidates(

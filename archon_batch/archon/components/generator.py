@@ -6,11 +6,16 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from archon_batch.archon.call import Message, merge_system_messages
-from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.component import (
+    ComponentRequests,
+    Context,
+    CountRange,
+    ModelComponent,
+    generate_candidates,
+)
 from archon_batch.archon.context_window import check_length
 from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Contribution
-from archon_batch.archon.texts import generate_candidates
 
 _SYSTEM = "You are a helpful assistant."
 

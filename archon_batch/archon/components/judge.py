@@ -14,7 +14,7 @@ from pydantic import Field
 from archon_batch.archon.call import Message, ReplyFormat
 from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
 from archon_batch.archon.context_window import check_length, fit_candidates
-from archon_batch.archon.marks import delimit_texts
+from archon_batch.archon.delimiters import delimit_texts
 from archon_batch.archon.requests import Request, ask_parsed
 from archon_batch.archon.state import Candidate, Contribution
 from archon_batch.archon.verdict_scale import SCALES, ScaleName, parse_tag

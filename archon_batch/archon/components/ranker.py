@@ -9,10 +9,15 @@ from pydantic import Field, TypeAdapter
 
 from archon_batch.archon.answer_extraction import is_negated
 from archon_batch.archon.call import Message, ReplyFormat
-from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
+from archon_batch.archon.component import (
+    ComponentRequests,
+    Context,
+    CountRange,
+    ModelComponent,
+    UsesCritiques,
+)
 from archon_batch.archon.context_window import fit_candidates
-from archon_batch.archon.critiques import UsesCritiques
-from archon_batch.archon.delimiters import delimit_candidates, shuffle_candidates
+from archon_batch.archon.delimiters import delimit_candidates
 from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
 from archon_batch.archon.requests import ReplyParseError, Request, ask_parsed
 from archon_batch.archon.state import Candidate, ComponentWarning, Contribution
@@ -63,7 +68,7 @@ class Ranker(UsesCritiques, ModelComponent):
         fit = fit_candidates(context, self, arrived, lambda some: self._messages(context, some))
         if not fit.shown:
             return Contribution(candidates=arrived[: self.top_k]), (*fit.warnings, _ORDER_KEPT)
-        shown = shuffle_candidates(fit.shown, context, 0) if self.shuffle else fit.shown
+        shown = context.shuffle_candidates(fit.shown, 0) if self.shuffle else fit.shown
         count = len(shown)
         text = self.format == "text"
         request = Request(

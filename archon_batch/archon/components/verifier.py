@@ -10,10 +10,9 @@ from archon_batch.archon.answer_extraction import is_negated
 from archon_batch.archon.call import Message, ReplyFormat
 from archon_batch.archon.component import ComponentRequests, Context, CountRange, ModelComponent
 from archon_batch.archon.context_window import fit_candidates
-from archon_batch.archon.delimiters import delimit_candidates
+from archon_batch.archon.delimiters import delimit_candidates, delimit_text
 from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse_json_reply
 from archon_batch.archon.majority_vote import is_majority, judge_candidates, judged_count
-from archon_batch.archon.marks import delimit_text
 from archon_batch.archon.requests import (
     ParsedReply,
     ReplyParseError,

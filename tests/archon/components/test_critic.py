@@ -15,7 +15,7 @@ from archon_batch.archon.components.critic import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
-from tests.builders import a_component, a_question, a_context, asked, played
+from tests.builders import a_component, a_context, a_question, asked, played
 
 GOOD = "[1]\nStrengths: short.\nWeaknesses: none.\n\n[2]\nStrengths: none.\nWeaknesses: long."
 
@@ -57,7 +57,9 @@ def test_it_asks_for_json_when_it_is_told_to():
 def test_it_carries_earlier_turns_without_their_system_message():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
 
-    (request,) = asked(a_component("critic"), a_context("one", question=a_question(earlier=earlier)))
+    (request,) = asked(
+        a_component("critic"), a_context("one", question=a_question(earlier=earlier))
+    )
 
     assert [m.role for m in request.messages] == ["system", "user", "user"]
     assert request.messages[1] == earlier[1]

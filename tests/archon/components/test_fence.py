@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import Context, State, delimit_candidates, delimit_text
 from tests.archon.components.playing import answered
-from tests.builders import a_component, a_question, a_context, asked, candidates, played
+from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 

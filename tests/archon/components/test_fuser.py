@@ -15,7 +15,7 @@ from archon_batch.archon import (
     Reply,
     State,
 )
-from tests.builders import a_component, a_question, a_context, asked, candidates, played
+from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -132,7 +132,7 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
     assert play.warnings == (
         ComponentWarning("failed", "refused: no"),
         ComponentWarning("unparsed", "the reply was empty"),
-        ComponentWarning("skipped", "2 of 3 candidates are not there"),
+        ComponentWarning("skipped", "2 of 3 candidates are missing"),
     )
 
 

@@ -14,7 +14,7 @@ from archon_batch.archon import (
     Reply,
     State,
 )
-from tests.builders import a_component, a_question, a_context, asked, played
+from tests.builders import a_component, a_context, a_question, asked, played
 
 SYSTEM = Message("system", "Answer in French.")
 EARLIER = (Message("user", "Hello."), Message("assistant", "Good day."))
@@ -120,7 +120,7 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
         ComponentWarning("failed", "refused: no"),
         EMPTY,
         EMPTY,
-        ComponentWarning("skipped", "2 of 3 candidates are not there"),
+        ComponentWarning("skipped", "2 of 3 candidates are missing"),
     )
 
 
@@ -138,7 +138,7 @@ def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
     assert play.contribution.candidates == ()
     assert play.warnings == (
         ComponentWarning("unparsed", "all of max_tokens went before a word"),
-        ComponentWarning("skipped", "1 of 1 candidates are not there"),
+        ComponentWarning("skipped", "1 of 1 candidates are missing"),
     )
 
 

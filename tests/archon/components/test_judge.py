@@ -5,7 +5,7 @@ import pytest
 from archon_batch.archon import SCALES, Context, Message, Question, Reply, State, parse_tag
 from archon_batch.archon.components.judge import verdict_format
 from tests.archon.components.gbnf import admits
-from tests.builders import a_component, a_question, a_context, asked, candidates, played
+from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 
 def a_judge(**knobs):

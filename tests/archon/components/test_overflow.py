@@ -34,7 +34,7 @@ def shown_in(request):
 
 
 @pytest.mark.parametrize("kind", [*LISTWISE, *ONE_BY_ONE, *ALONE])
-@pytest.mark.parametrize("context_overflow", ["error", "drop_last", "truncate"])
+@pytest.mark.parametrize("overflow", ["error", "drop_last", "truncate"])
 def test_a_prompt_that_just_fits_is_as_if_there_were_no_window(kind, overflow):
     component = a_component(kind, overflow=overflow)
     unbounded = seeing(None)
@@ -75,7 +75,7 @@ def without(*remarks):
         ("unit_test_generator", None, without("there are no unit tests")),
     ],
 )
-@pytest.mark.parametrize("context_overflow", ["drop_last", "truncate"])
+@pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
 @pytest.mark.parametrize("window", [9, -9])
 def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, overflow, window):
     knobs = {"top_k": 2} if kind in ("ranker", "unit_test_evaluator") else {}

@@ -24,7 +24,7 @@ from archon_batch.archon.components.ranker import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, language
-from tests.builders import a_component, a_question, a_context, asked, candidates, played
+from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -63,7 +63,9 @@ def test_it_leaves_the_best_so_many(top_k, left):
 def test_it_carries_earlier_turns_without_their_system_message():
     earlier = (Message("system", "Answer in French."), Message("assistant", "Good day."))
 
-    (request,) = asked(a_component("ranker"), a_context("one", question=a_question(earlier=earlier)))
+    (request,) = asked(
+        a_component("ranker"), a_context("one", question=a_question(earlier=earlier))
+    )
 
     assert [m.role for m in request.messages] == ["system", "assistant", "user"]
     assert request.messages[1] == earlier[1]

@@ -128,7 +128,9 @@ def test_no_text_takes_long(shape):
 def test_what_stands_in_for_a_reply_is_read_at_any_size(shape, data, size, worst):
     count = data.draw(st.sampled_from(shape.counts))
     form = shape.form(count)
-    shortest = form.costliest_example if worst and form.costliest_example is not None else form.example
+    shortest = (
+        form.costliest_example if worst and form.costliest_example is not None else form.example
+    )
 
     text = form.padded_example(size, costliest=worst)
 

@@ -25,7 +25,7 @@ from archon_batch.archon.components.unit_test_evaluator import (
 )
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import answered, ids, slots
-from tests.builders import a_component, a_question, a_context, candidates, played
+from tests.builders import a_component, a_context, a_question, candidates, played
 
 KIND = "unit_test_evaluator"
 TESTS = ("It is short.", "It is right.")

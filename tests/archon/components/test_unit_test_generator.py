@@ -23,7 +23,7 @@ from archon_batch.archon.components.unit_test_generator import (
 )
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import slots
-from tests.builders import a_component, a_question, a_context, asked, candidates, played
+from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 KIND = "unit_test_generator"
 NONE = ComponentWarning("skipped", "there are no unit tests")

@@ -18,7 +18,7 @@ from archon_batch.archon import (
 from archon_batch.archon.components.verifier import parse_json_verdict, parse_verdict, text_format
 from tests.archon.components.gbnf import admits, as_regex
 from tests.archon.components.playing import answered, ids, slots
-from tests.builders import a_component, a_question, a_context, asked, candidates, played
+from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 YES, NO, RUBBISH = "It holds.\n[Correct]", "It does not.\n[Incorrect]", "Who knows?"
 WHY = "it must end with a line of either [Correct] or [Incorrect]"
@@ -100,7 +100,9 @@ def test_each_sample_is_a_call_of_its_own_with_an_argument_of_its_own():
 def test_it_carries_earlier_turns_without_their_system_message():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
 
-    play = played(a_component("verifier"), a_context("one", question=a_question(earlier=earlier)), "")
+    play = played(
+        a_component("verifier"), a_context("one", question=a_question(earlier=earlier)), ""
+    )
 
     for (request,) in play.rounds:
         assert [m.role for m in request.messages] == ["system", "user", "user"]
