@@ -1,4 +1,4 @@
-"""What a metric says of an answer."""
+"""The interface of metrics, and scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,21 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    #: Mostly from 0 to 1. None is no score at all: nobody guesses one.
+    #: Mostly from 0 to 1; None if there is no score.
     value: float | None
-    #: What was compared: the part of the answer that the metric took for its end.
+    #: The part of the answer that was compared, such as the number.
     extracted: str | None = None
-    #: Why nothing could be read.
+    #: Why nothing could be extracted.
     unparsed_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """A row with its score."""
+    """A finished row with its score."""
 
     ix: int
     row_id: str
-    #: None for a row that has no answer.
+    #: None for a failed row.
     answer: str | None
     reference: object
     extras: Mapping[str, Any]
@@ -30,47 +30,48 @@ class ScoredRow:
 
 
 class Metric(ABC):
-    """Compares an answer with its row's reference. Pure: the same twice is the same score."""
+    """Scores an answer against the reference of its row. Must be deterministic."""
 
     name: ClassVar[str]
-    #: What the reference is to be, in words that an error can use.
+    #: The expected reference, as error messages say it: "a number".
     expected_reference: ClassVar[str]
-    #: Whether it cannot do without a reference; what can is handed None for one.
+    #: Whether every row needs a reference; without one, ``parse_reference`` gets None.
     needs_reference: bool = True
 
     @classmethod
     def from_argument(cls, argument: str | None = None) -> "Metric":
-        """The metric, by what stands behind its name and a colon: ``regex:PATTERN``.
+        """The metric for ``NAME:ARGUMENT``; None for ``NAME`` alone.
 
         Raises:
-            ValueError: that is not what it takes.
+            ValueError: the argument is invalid; says what the metric expects instead.
         """
         if argument is not None:
-            raise ValueError("nothing behind its name")
+            raise ValueError("no argument after its name")
         return cls()
 
     @abstractmethod
-    def parse_reference(self, reference: object) -> Any:  # noqa: ANN401  (each metric has its own)
-        """The reference as ``score`` takes it.
+    def parse_reference(self, reference: object) -> Any:  # noqa: ANN401  (each metric has its own type)
+        """Convert a field's value to the reference that ``score`` takes.
 
         Raises:
-            ValueError: it is not what the metric wants.
+            ValueError: the value is no valid reference; says what the metric expects instead.
         """
 
     @abstractmethod
     def score(self, answer: str, reference: Any) -> Score:  # noqa: ANN401
-        """What the answer is worth. An answer that cannot be read is worth 0, and says why."""
+        """The score of an answer. An answer that cannot be parsed scores 0 with a reason."""
 
     def summary(self, rows: Sequence[ScoredRow]) -> Mapping[str, Any]:
-        """Figures besides the mean."""
+        """Figures besides the mean, for the JSON output."""
         del rows
         return {}
 
 
 def unparsed_score(reason: str) -> Score:
-    """Of an answer in which there is nothing to compare: wrong, and counted apart."""
+    """The score of an answer without anything to compare: 0, and counted as unparsed."""
     return Score(0.0, unparsed_reason=reason)
 
 
 def binary_score(extracted: str, *, is_correct: bool) -> Score:
+    """1 for a correct answer, else 0."""
     return Score(float(is_correct), extracted)

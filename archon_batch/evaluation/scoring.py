@@ -1,7 +1,7 @@
-"""Scores a job's answers, row by row, and says what they come to."""
+"""Scores the answers of a job by a metric or by verdicts of a judge, and summarises the scores."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,28 +9,27 @@ from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
 from archon_batch.evaluation.metric import Metric, Score, ScoredRow
 from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean, paired_difference
-from archon_batch.money import to_usd
 from archon_batch.store import ItemAnswer, Job, Store, UsageTotals
 
-#: Statuses of rows that have an end, and so a score.
+#: Statuses of finished rows, which get a score.
 _FINAL_STATUSES = ("answered", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class JobScores:
-    """A job's rows under a metric."""
+    """The scores of a job's rows under one metric."""
 
     job: Job
-    #: The metric with all that it goes by: ``number against gold``.
+    #: The metric with its reference field: ``number against gold``.
     metric: str
-    #: Rows with an end, in the dataset's order.
+    #: Finished rows, in the order of the dataset.
     rows: Sequence[ScoredRow]
-    #: Rows that are open or cancelled: they have no score.
+    #: Open and cancelled rows, which have no score.
     unfinished_rows: int
     usage: UsageTotals
-    #: Figures besides the mean, by their names.
+    #: Figures besides the mean, by name.
     extra_figures: Mapping[str, Any] = field(default_factory=dict)
-    #: Whether values go from 0 to 1, so that they add up to right answers.
+    #: Whether scores range from 0 to 1, so that their sum counts correct answers.
     is_fraction: bool = True
 
     @property
@@ -46,41 +45,38 @@ def score_answers(
     *,
     recorded_name: str | None = None,
 ) -> JobScores:
-    """Compare every answer of the job with its row's reference, in ``reference_field``.
+    """Score every answer of the job by the metric. A failed row scores 0.
 
-    ``recorded_name`` is what the metric is called on record, where it has more to it than its own.
-
-    A row that was given up is worth 0: its question was asked, and has no answer.
+    Args:
+        store: has the job.
+        job: its finished rows are scored.
+        metric: scores an answer against a reference.
+        reference_field: the rows' field with the reference; None if the metric needs none.
+        recorded_name: the name to store the scores under, if it is more than the metric's own.
 
     Raises:
-        InputError: a row has no such field, or holds in it what the metric cannot use.
+        InputError: a row has no such field, or the metric cannot use its value.
     """
     if reference_field is None and metric.needs_reference:
         raise InputError(
-            f"{metric.name} wants {metric.expected_reference} in a field of the row: --reference"
+            f"{metric.name} needs {metric.expected_reference} in a field of the row: --reference"
         )
-    answered = list(store.item_results.answers(job.id))
-    # All references before the first score: a label is known by those of the other rows.
-    references = [_parse_row_reference(job, row, metric, reference_field) for row in answered]
+    answers = list(store.item_results.answers(job.id))
+    # Parse all references before scoring: the labels of all rows are the possible labels.
+    references = {
+        row.ix: _parse_row_reference(job, row, metric, reference_field) for row in answers
+    }
     rows = [
-        ScoredRow(
-            row.ix,
-            row.row_id,
-            row.answer,
-            reference,
-            row.extras,
-            _score_row(metric, row, reference),
-        )
-        for row, reference in zip(answered, references, strict=True)
+        _scored_row(row, references[row.ix], _score_row(metric, row, references[row.ix]))
+        for row in answers
         if row.status in _FINAL_STATUSES
     ]
+    name = recorded_name or metric.name
     return JobScores(
         job,
-        f"{recorded_name or metric.name} against {reference_field}"
-        if reference_field
-        else recorded_name or metric.name,
+        f"{name} against {reference_field}" if reference_field else name,
         rows,
-        len(answered) - len(rows),
+        len(answers) - len(rows),
         store.usage.total(job.id),
         metric.summary(rows),
     )
@@ -95,39 +91,42 @@ def scores_from_verdicts(
     *,
     min_score: float,
 ) -> JobScores:
-    """The job's rows with what judges said of them, by the rows' ids.
+    """The scores that a judge gave the job's answers, by row id.
 
-    A row that was given up is worth the least that there is; one whose baseline has no answer has
-    no score.
+    A failed row gets ``min_score``. A row without a baseline answer has no score.
     """
-    answered = list(store.item_results.answers(job.id))
-    none = Score(None, unparsed_reason="the baseline has no answer")
+    answers = list(store.item_results.answers(job.id))
+    no_baseline = Score(None, unparsed_reason="the baseline has no answer")
     rows = [
-        ScoredRow(
-            row.ix,
-            row.row_id,
-            row.answer,
+        _scored_row(
+            row,
             None,
-            row.extras,
-            Score(min_score) if row.answer is None else scores.get(row.row_id, none),
+            Score(min_score) if row.answer is None else scores.get(row.row_id, no_baseline),
         )
-        for row in answered
+        for row in answers
         if row.status in _FINAL_STATUSES
     ]
-    without_end = len(answered) - len(rows)
-    account = store.usage.total(job.id)
     return JobScores(
-        job, metric, rows, without_end, account, extra_figures, is_fraction=min_score == 0
+        job,
+        metric,
+        rows,
+        len(answers) - len(rows),
+        store.usage.total(job.id),
+        extra_figures,
+        is_fraction=min_score == 0,
     )
 
 
 def scores_to_json(scores: JobScores, *, group_by: str | None, seed: int) -> dict[str, Any]:
-    """What the scores come to: the shape of ``score --json``."""
+    """The summary of the scores in the shape of ``score --json``.
+
+    Raises:
+        InputError: no row has the field ``group_by``.
+    """
     total, points = scores.usage, sum(scores.values)
-    exact = None if total.unpriced_calls else to_usd(total.cost)
-    paid = None if exact is None else float(exact)
-    counted = scores.is_fraction and paid is not None and points > 0
-    unread = Counter(
+    usd = None if total.unpriced_calls else total.cost / 1e9
+    has_price_per_point = scores.is_fraction and points > 0
+    unparsed = Counter(
         row.score.unparsed_reason for row in scores.rows if row.score.unparsed_reason is not None
     )
     return {
@@ -135,68 +134,90 @@ def scores_to_json(scores: JobScores, *, group_by: str | None, seed: int) -> dic
         "name": scores.job.name,
         "metric": scores.metric,
         **_mean_to_json(bootstrap_mean(scores.values, seed)),
-        "unread": unread.total(),
-        "unread_why": dict(unread.most_common()),
+        "unread": unparsed.total(),
+        "unread_why": dict(unparsed.most_common()),
         "failed": sum(row.answer is None for row in scores.rows),
         "open": scores.unfinished_rows,
-        "usd": paid,
-        "usd_per_point": paid / points if counted and paid is not None else None,
+        "usd": usd,
+        "usd_per_point": usd / points if has_price_per_point and usd is not None else None,
         **scores.extra_figures,
         **({"by": _means_by_group(scores, group_by, seed)} if group_by else {}),
     }
 
 
-def compare_scores(ours: JobScores, theirs: JobScores, seed: int) -> dict[str, Any]:
-    """Ours minus theirs, over the rows that have a score in both, by their ids.
+def compare_scores(scores: JobScores, other: JobScores, seed: int) -> dict[str, Any]:
+    """The mean of ``scores`` minus ``other`` over the rows that both score, matched by id.
 
     Raises:
-        InputError: there is no such row.
+        InputError: the jobs have no scored row in common.
     """
-    others = {row.row_id: row.score.value for row in theirs.rows}
+    other_values = {row.row_id: row.score.value for row in other.rows}
     pairs = [
-        (row.score.value, other)
-        for row in ours.rows
-        if row.score.value is not None and (other := others.get(row.row_id)) is not None
+        (row.score.value, value)
+        for row in scores.rows
+        if row.score.value is not None and (value := other_values.get(row.row_id)) is not None
     ]
     if not pairs:
-        raise InputError(f"{ours.job.id} and {theirs.job.id} have no scored row in common")
+        raise InputError(f"{scores.job.id} and {other.job.id} have no scored row in common")
     return {
-        "job": theirs.job.id,
-        "name": theirs.job.name,
+        "job": other.job.id,
+        "name": other.job.name,
         **_mean_to_json(paired_difference([a for a, _ in pairs], [b for _, b in pairs], seed)),
         "better": sum(a > b for a, b in pairs),
         "worse": sum(a < b for a, b in pairs),
     }
 
 
+def parse_reference_field(
+    metric: Metric, extras: Mapping[str, Any], reference_field: str, location: str
+) -> Any:  # noqa: ANN401  (each metric has its own type)
+    """The reference of a row, as the metric parses it.
+
+    Args:
+        metric: parses the reference.
+        extras: the row's fields besides id and prompt.
+        reference_field: the field with the reference.
+        location: names the row in errors.
+
+    Raises:
+        InputError: the row has no such field, or the metric cannot use its value.
+    """
+    if reference_field not in extras:
+        hint = suggestion(reference_field, extras)
+        raise InputError(f"{location}: {reference_field}: the row has no such field; {hint}")
+    value = extras[reference_field]
+    try:
+        return metric.parse_reference(value)
+    except ValueError as error:
+        why = f"{metric.name} expects {error}; found {value!r:.80}"
+        raise InputError(f"{location}: {reference_field}: {why}") from None
+
+
 def _parse_row_reference(job: Job, row: ItemAnswer, metric: Metric, field: str | None) -> Any:  # noqa: ANN401
     if field is None:
         return metric.parse_reference(None)
     if row.answer is None and field not in row.extras:
-        # A row that could not be accepted has what it has.
+        # A row that the reader rejected may lack any field.
         return None
-    place = f"{job.id}: row {row.row_id}: {field}"
-    if field not in row.extras:
-        raise InputError(f"{place}: the row has no such field; {suggestion(field, row.extras)}")
-    try:
-        return metric.parse_reference(row.extras[field])
-    except ValueError as error:
-        found = f"{row.extras[field]!r:.80}"
-        raise InputError(f"{place}: {metric.name} wants {error}; found {found}") from None
+    return parse_reference_field(metric, row.extras, field, f"{job.id}: row {row.row_id}")
 
 
 def _score_row(metric: Metric, row: ItemAnswer, reference: object) -> Score:
     return Score(0.0) if row.answer is None else metric.score(row.answer, reference)
 
 
-def _mean_to_json(found: MeanEstimate | None) -> dict[str, Any]:
-    if found is None:
+def _scored_row(row: ItemAnswer, reference: object, score: Score) -> ScoredRow:
+    return ScoredRow(row.ix, row.row_id, row.answer, reference, row.extras, score)
+
+
+def _mean_to_json(mean: MeanEstimate | None) -> dict[str, Any]:
+    if mean is None:
         return {"rows": 0, "mean": None, "low": None, "high": None}
-    return {"rows": found.n, "mean": found.value, "low": found.low, "high": found.high}
+    return mean.to_json()
 
 
 def _means_by_group(scores: JobScores, field_name: str, seed: int) -> list[Mapping[str, Any]]:
-    """The mean of each value that a field of the rows has.
+    """The mean for each value of a field of the rows.
 
     Raises:
         InputError: no row has the field.
@@ -205,17 +226,11 @@ def _means_by_group(scores: JobScores, field_name: str, seed: int) -> list[Mappi
         hint = suggestion(field_name, scores.rows[0].extras)
         raise InputError(f"--by: no row of {scores.job.id} has a field {field_name!r}; {hint}")
     groups: dict[str, list[float]] = defaultdict(list)
-    for row in _scored_only(scores.rows):
-        groups[_group_name(row.extras.get(field_name))].append(row.score.value or 0.0)
+    for row in scores.rows:
+        if row.score.value is not None:
+            value = row.extras.get(field_name)
+            groups["-" if value is None else str(value)].append(row.score.value)
     return [
         {field_name: name, **_mean_to_json(bootstrap_mean(values, seed))}
         for name, values in sorted(groups.items())
     ]
-
-
-def _scored_only(rows: Iterable[ScoredRow]) -> Iterable[ScoredRow]:
-    return (row for row in rows if row.score.value is not None)
-
-
-def _group_name(value: object) -> str:
-    return "-" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""From a point of a space to its architecture."""
+"""Builds the architecture of a point of a search space."""
 
 import hashlib
 import json
@@ -23,19 +23,19 @@ from archon_batch.search.space import Space
 Layer = tuple[Component, ...]
 
 
-#: Why a point is no architecture of its own.
-NO_GENERATOR = "no generator is left"
-UNUSED_CANDIDATES = "candidates that nothing looks at"
-UNUSED_CRITIQUES = "critiques that nothing reads"
+#: Why a point has no valid architecture.
+NO_GENERATOR = "no generator"
+UNUSED_CANDIDATES = "candidates that no component uses"
+UNUSED_CRITIQUES = "critiques that no component uses"
 
 
 class ArchitectureBuilder:
-    """Makes the architectures of one space; alike components and layers are made once."""
+    """Builds the architectures of one space; equal components and layers are the same object."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self._components: dict[tuple[object, ...], Component] = {}
-        #: By the components' own identities: to hash what they hold takes longer than all the rest.
+        #: By the ids of the components: hashing their fields would dominate the running time.
         self._layers: dict[tuple[int, ...], Layer] = {}
         self._flows: dict[tuple[int, int, int], LayerFlow] = {}
 
@@ -43,13 +43,13 @@ class ArchitectureBuilder:
         """The architecture of the point.
 
         Raises:
-            ArchitectureError: it is none: nothing looks at some of its candidates or critiques, or
-                it has more fusers than there are; ``why`` says so.
+            ArchitectureError: the point is invalid: no component uses some of its candidates or
+                critiques, or it needs more fusers than the space has; ``why`` says which.
         """
         return self._architecture(architecture_name(point), self.build_layers(point).layers)
 
     def build_layers(self, point: Point) -> "LayerStack":
-        """The layers of the point, and what they come to.
+        """The layers of the point, with their counts of candidates and calls.
 
         Raises:
             ArchitectureError: as ``build`` does.
@@ -57,46 +57,46 @@ class ArchitectureBuilder:
         chosen = point.as_data()
         review, evaluation = str(chosen["review"]), str(chosen["evaluation"])
         top_k, fusions = int(chosen.get("top_k", 1)), int(chosen["fusions"])
-        draft = LayerStack(self)
-        draft.add(self._generators(self._samples(chosen), float(chosen["temperature"])))
+        stack = LayerStack(self)
+        stack.add(self._generators(self._samples(chosen), float(chosen["temperature"])))
         for fusion in range(1, fusions + 1):
             last = fusion == fusions
-            self._add_review(draft, review, top_k)
+            self._add_review(stack, review, top_k)
             if last:
-                self._add_evaluation(draft, evaluation, ends=False)
-            draft.add(self._fusers(1 if last else int(chosen[f"width {fusion}"])))
+                self._add_evaluation(stack, evaluation, ends=False)
+            stack.add(self._fusers(1 if last else int(chosen[f"width {fusion}"])))
         if not fusions:
-            self._add_review(draft, review, top_k)
-            if draft.layers[-1][0].type == "critic":
+            self._add_review(stack, review, top_k)
+            if stack.layers[-1][0].type == "critic":
                 raise ArchitectureError("", "layers", UNUSED_CRITIQUES)
-            self._add_evaluation(draft, evaluation, ends=True)
-        if draft.candidates_out.high > 1:
+            self._add_evaluation(stack, evaluation, ends=True)
+        if stack.candidates_out.high > 1:
             raise ArchitectureError("", "layers", UNUSED_CANDIDATES)
-        return draft
+        return stack
 
     def single_model(self, model: str, samples: int = 1) -> Architecture:
-        """One model, asked once; or several times, and what most samples come to."""
-        draft = LayerStack(self)
-        draft.add(self._generators({model: samples}, self.space.axes.temperature[0]))
+        """One model called once, or ``samples`` times with a majority vote (self-consistency)."""
+        stack = LayerStack(self)
+        stack.add(self._generators({model: samples}, self.space.axes.temperature[0]))
         if samples > 1:
-            draft.add((self._component("voter", extract=self.space.roles.voter),))
-        return self._architecture(f"{model}-{samples}" if samples > 1 else model, draft.layers)
+            stack.add((self._component("voter", extract=self.space.roles.voter),))
+        return self._architecture(f"{model}-{samples}" if samples > 1 else model, stack.layers)
 
     def fuse_models(self, generators: Sequence[str], fuser: str) -> Architecture:
-        """What a fuser makes of one candidate of each generator."""
-        draft = LayerStack(self)
-        draft.add(self._generators(dict.fromkeys(generators, 1), self.space.axes.temperature[0]))
-        draft.add((self._component("fuser", model=fuser),))
-        return self._architecture(f"fused-by-{fuser}", draft.layers)
+        """A fuser over one candidate of each generator."""
+        stack = LayerStack(self)
+        stack.add(self._generators(dict.fromkeys(generators, 1), self.space.axes.temperature[0]))
+        stack.add((self._component("fuser", model=fuser),))
+        return self._architecture(f"fused-by-{fuser}", stack.layers)
 
     def all_models(self, models: Iterable[str]) -> Architecture:
-        """Each of the models, asked once."""
-        draft = LayerStack(self)
-        draft.add(self._generators(dict.fromkeys(models, 1), self.space.axes.temperature[0]))
-        return self._architecture(self.space.name, draft.layers)
+        """A layer with one generator per model."""
+        stack = LayerStack(self)
+        stack.add(self._generators(dict.fromkeys(models, 1), self.space.axes.temperature[0]))
+        return self._architecture(self.space.name, stack.layers)
 
     def shared_layer(self, components: Sequence[Component]) -> Layer:
-        """The layer of these, the same object for the same components."""
+        """The layer of these components; the same components give the same object."""
         return self._layers.setdefault(tuple(map(id, components)), tuple(components))
 
     def flow_of_layer(self, layer: Layer, arriving: CountRange) -> LayerFlow:
@@ -123,38 +123,38 @@ class ArchitectureBuilder:
         return dict.fromkeys(best, int(chosen["samples"]))
 
     def _generators(self, samples: Mapping[str, int], temperature: float) -> Layer:
-        found = tuple(
+        layer = tuple(
             self._component("generator", model=model, samples=count, temperature=temperature)
             for model, count in samples.items()
             if count
         )
-        if not found:
+        if not layer:
             raise ArchitectureError("", "layers[0]", NO_GENERATOR)
-        return found
+        return layer
 
-    def _add_review(self, draft: "LayerStack", review: str, top_k: int) -> None:
+    def _add_review(self, stack: "LayerStack", review: str, top_k: int) -> None:
         if review in ("critic", "both"):
-            draft.add((self._component("critic", model=self.space.roles.critic),))
-        arriving = draft.candidates_out.high
-        # To put one candidate in order is a call for nothing.
+            stack.add((self._component("critic", model=self.space.roles.critic),))
+        arriving = stack.candidates_out.high
+        # Ranking a single candidate would waste a call.
         if review in ("ranker", "both") and arriving > 1:
-            kept = min(top_k, arriving)
-            draft.add((self._component("ranker", model=self.space.roles.ranker, top_k=kept),))
+            top_k = min(top_k, arriving)
+            stack.add((self._component("ranker", model=self.space.roles.ranker, top_k=top_k),))
 
-    def _add_evaluation(self, draft: "LayerStack", evaluation: str, *, ends: bool) -> None:
-        roles, arriving = self.space.roles, draft.candidates_out.high
-        # One candidate is the answer, whatever is said of it, and has every vote.
+    def _add_evaluation(self, stack: "LayerStack", evaluation: str, *, ends: bool) -> None:
+        roles, arriving = self.space.roles, stack.candidates_out.high
+        # A single candidate is the answer and wins every vote.
         if arriving == 1 and (ends or evaluation == "voter"):
             return
         if evaluation == "verifier":
             keys = {"first_k": 1} if ends else {}
-            draft.add((self._component("verifier", model=roles.verifier, **keys),))
+            stack.add((self._component("verifier", model=roles.verifier, **keys),))
         elif evaluation == "unit_tests":
             keys = {"top_k": 1} if ends else {}
-            draft.add((self._component("unit_test_generator", model=roles.unit_tests),))
-            draft.add((self._component("unit_test_evaluator", model=roles.unit_tests, **keys),))
+            stack.add((self._component("unit_test_generator", model=roles.unit_tests),))
+            stack.add((self._component("unit_test_evaluator", model=roles.unit_tests, **keys),))
         elif evaluation == "voter":
-            draft.add((self._component("voter", extract=roles.voter),))
+            stack.add((self._component("voter", extract=roles.voter),))
 
     def _fusers(self, width: int) -> Layer:
         fusers = self.space.fusers[:width]
@@ -162,27 +162,26 @@ class ArchitectureBuilder:
             raise ArchitectureError("", "layers", f"more than {len(fusers)} fusers")
         return tuple(self._component("fuser", model=model) for model in fusers)
 
-    def _component(self, kind: str, **keys: Any) -> Component:  # noqa: ANN401
-        key = (kind, *keys.items())
+    def _component(self, component_type: str, **fields: Any) -> Component:  # noqa: ANN401
+        key = (component_type, *fields.items())
         if key not in self._components:
-            fields = COMPONENT_TYPES[kind].model_fields
-            defaults = {k: v for k, v in self.space.defaults.items() if k in fields}
-            self._components[key] = validate_data(
-                COMPONENT_TYPES[kind], {"type": kind, **defaults, **keys}, kind
-            )
+            model = COMPONENT_TYPES[component_type]
+            defaults = {k: v for k, v in self.space.defaults.items() if k in model.model_fields}
+            data = {"type": component_type, **defaults, **fields}
+            self._components[key] = validate_data(model, data, component_type)
         return self._components[key]
 
 
 class LayerStack:
-    """Layers one after the other, and what they come to."""
+    """Layers of an architecture under construction, with their counts of candidates and calls."""
 
     def __init__(self, builder: ArchitectureBuilder) -> None:
         self.layers: list[Layer] = []
-        #: What arrives at each of them, leaves it and is asked there.
+        #: One per layer: candidates in and out, and calls.
         self.flows: list[LayerFlow] = []
-        #: Candidates after the last of them.
+        #: Candidates after the last layer.
         self.candidates_out = CountRange(0, 0)
-        #: At the most, when every reply can be read.
+        #: Calls per row at most, without re-asks.
         self.max_calls = 0
         self._builder = builder
 
@@ -196,12 +195,12 @@ class LayerStack:
 
 
 def architecture_name(point: Point) -> str:
-    """A name for the point's architecture: a word that tells it from the others of its space."""
+    """A name for the architecture of the point, unique in its space."""
     data = json.dumps(point.values)
-    return f"found-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
+    return f"point-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
 
 
 def architecture_digest(architecture: Architecture) -> str:
-    """The SHA-256 of all that an architecture does: alike ones are one, whatever their names."""
+    """The SHA-256 of the architecture without its name, in hex."""
     data = {**architecture.to_dict(), "name": ""}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

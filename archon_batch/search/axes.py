@@ -1,11 +1,11 @@
-"""Axes: what may differ between two architectures of a space, and points, which choose on each."""
+"""Axes of a search space, and points: one value on each axis that applies."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 Value = int | float | str
 
-#: Decides one axis after those before it.
+#: Chooses the value on an axis; called in the order of the axes.
 ChooseValue = Callable[["Axis"], Value]
 
 
@@ -13,7 +13,7 @@ ChooseValue = Callable[["Axis"], Value]
 class Axis:
     name: str
     values: tuple[Value, ...]
-    #: Whether a value is nearer to the one beside it than to others.
+    #: Whether neighbouring values are similar; False for unordered categories.
     ordered: bool = True
 
 
@@ -42,14 +42,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class SearchAxes:
-    """The axes in an order in which each applies or not by the choices before it."""
+    """The axes, ordered so that the choices on earlier axes decide whether a later one applies."""
 
     axes: tuple[Axis, ...]
-    #: Whether the axis of that name applies after these choices.
+    #: Whether the axis of that name applies, given the choices on earlier axes.
     applies: Callable[[str, Mapping[str, Value]], bool]
 
     def walk(self, choose: ChooseValue) -> Point:
-        """The point whose values are chosen one after the other."""
+        """The point that results from calling ``choose`` for each axis that applies, in order."""
         chosen: dict[str, Value] = {}
         for axis in self.axes:
             if self.applies(axis.name, chosen):
@@ -57,7 +57,7 @@ class SearchAxes:
         return Point.from_data(chosen)
 
     def all_points(self) -> Iterator[Point]:
-        """Every combination, the last axis first."""
+        """Every combination of values; the last axis varies fastest."""
         return (Point.from_data(chosen) for chosen in self._completions({}, 0))
 
     def _completions(self, chosen: dict[str, Value], at: int) -> Iterator[dict[str, Value]]:
@@ -72,14 +72,14 @@ class SearchAxes:
             yield from self._completions({**chosen, axis.name: value}, at + 1)
 
     def distance_between(self, one: Point, other: Point) -> float:
-        """How far two points are from each other: from 0 to 1 on each axis, and added up.
+        """The sum over the axes of distances from 0 to 1.
 
-        On an ordered axis it is the share of the axis between them; an axis that applies to one of
-        them only counts a half.
+        On an ordered axis the distance is the share of the axis between the values. An axis that
+        applies to only one of the points counts a half.
         """
-        ours, theirs, distance = dict(one.values), dict(other.values), 0.0
+        values, other_values, distance = one.as_data(), other.as_data(), 0.0
         for axis in self.axes:
-            a, b = ours.get(axis.name), theirs.get(axis.name)
+            a, b = values.get(axis.name), other_values.get(axis.name)
             if a == b:
                 continue
             if a is None or b is None:

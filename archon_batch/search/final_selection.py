@@ -1,4 +1,4 @@
-"""The end of a search: its best on rows that it never saw, against a single model."""
+"""The end of a search: choose the winner on held-out rows and compare it with baselines."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,8 +11,8 @@ from archon_batch.search.request import SearchRequest, TrialRunner
 from archon_batch.search.trial import SearchResult, Trial, TrialLog
 from archon_batch.search.trial_jobs import RowOutcomes, SearchRow, TrialRequest, mean_calls
 
-#: Samples of self-consistency at the most.
-_MOST_SAMPLES = 100
+#: The largest number of self-consistency samples.
+_MAX_SAMPLES = 100
 
 
 class FinalSelection:
@@ -28,19 +28,17 @@ class FinalSelection:
         self._trial_log = trial_log
         self._report_progress = report_progress
         self._objective = Objective(request)
-        #: Held-out rows by which one of several finalists is chosen, and those of the report.
+        #: Held-out rows that choose among the finalists, and rows that the result is reported on.
         self._choice_rows, self._report_rows = split_held_out(request.held_out, request.finalists)
 
     def finish(self, result: SearchResult) -> SearchResult:
-        """With the winner, as rows say that the search never saw."""
-        plan = self._request
+        """Add the winner, its held-out scores and the baselines to the result."""
+        request = self._request
         result.trials = self._trial_log.trials
-        result.paid_calls, result.cached_calls = (
-            self._runner.call_counts.paid,
-            self._runner.call_counts.cached,
-        )
+        counts = self._runner.call_counts
+        result.paid_calls, result.cached_calls = counts.paid, counts.cached
         result.sequential_calls = round(
-            sum(mean_calls(t.dev) * len(plan.dev) for t in self._trial_log.trials if t.dev)
+            sum(mean_calls(t.dev) * len(request.dev) for t in self._trial_log.trials if t.dev)
         )
         done = [t for t in self._trial_log.trials if t.stage == "trial" and t.state == "done"]
         if not done or not any_row_scored(self._trial_log.trials):
@@ -49,9 +47,11 @@ class FinalSelection:
             result.pareto_front = pareto_front(
                 done, lambda t: mean_score(t.dev), lambda t: t.usd or 0.0
             )
-        best = result.pareto_front if plan.pareto and result.pareto_front else rank_trials(done)
-        result.finalists = best[: plan.finalists]
-        self._choice_rows, self._report_rows = split_held_out(plan.held_out, len(result.finalists))
+        best = result.pareto_front if request.pareto and result.pareto_front else rank_trials(done)
+        result.finalists = best[: request.finalists]
+        self._choice_rows, self._report_rows = split_held_out(
+            request.held_out, len(result.finalists)
+        )
         result.winner = self._choose_winner(result.finalists)
         self._evaluate_winner(result)
         self._run_self_consistency(result)
@@ -59,19 +59,19 @@ class FinalSelection:
         return result
 
     def _choose_winner(self, finalists: Sequence[Trial]) -> Trial:
-        """The best of the finalists on rows of their own, on which it is not reported.
+        """The finalist that is best on the choice rows.
 
-        To choose by the rows of the report would flatter whoever was lucky on them.
+        Choosing on the report rows would overestimate the winner's score.
         """
-        cases = self._choice_rows
-        if cases:
-            self._report_progress(f"{len(finalists)} finalists on {len(cases):,} rows to choose by")
-            for trial, outcomes in self._run("choice", finalists, cases):
+        rows = self._choice_rows
+        if rows:
+            self._report_progress(f"{len(finalists)} finalists on {len(rows):,} selection rows")
+            for trial, outcomes in self._run("choice", finalists, rows):
                 trial.choice = outcomes
                 self._trial_log.save(trial)
-        reached = [t for t in finalists if len(t.choice) == len(cases)]
-        # Of alike ones the one that was ahead before.
-        return max(reached or finalists, key=lambda t: self._objective.value_of(t.choice))
+        complete = [t for t in finalists if len(t.choice) == len(rows)]
+        # ``max`` resolves ties by the ranking on the dev rows.
+        return max(complete or finalists, key=lambda t: self._objective.value_of(t.choice))
 
     def _evaluate_winner(self, result: SearchResult) -> None:
         best = [t for t in (result.winner, result.best_single) if t is not None]
@@ -86,52 +86,51 @@ class FinalSelection:
             self._trial_log.save(trial)
 
     def _run(
-        self, what: str, trials: Sequence[Trial], rows: Sequence[SearchRow]
+        self, stage: str, trials: Sequence[Trial], rows: Sequence[SearchRow]
     ) -> Iterator[tuple[Trial, RowOutcomes]]:
-        wanted = [TrialRequest(f"{t.number}.{what}", t.architecture, rows) for t in trials]
-        return zip(trials, self._runner.run(wanted), strict=True)
+        requests = [TrialRequest(f"{t.number}.{stage}", t.architecture, rows) for t in trials]
+        return zip(trials, self._runner.run(requests), strict=True)
 
     def _run_self_consistency(self, result: SearchResult) -> None:
-        """Self-consistency of the best single model, at the winner's cost."""
+        """Run self-consistency of the best single model at the same cost as the winner."""
         winner, single, space = result.winner, result.best_single, self._request.space
         if winner is None or single is None or space.roles.voter is None:
             return
-        ours, theirs = winner.usd, single.usd
-        if not theirs or ours is None:
-            ours, theirs = mean_calls(winner.dev), mean_calls(single.dev)
-        samples = min(_MOST_SAMPLES, round(ours / theirs)) if theirs else 1
+        winner_cost, single_cost = winner.usd, single.usd
+        if not single_cost or winner_cost is None:
+            winner_cost, single_cost = mean_calls(winner.dev), mean_calls(single.dev)
+        samples = min(_MAX_SAMPLES, round(winner_cost / single_cost)) if single_cost else 1
         if samples < 2:  # noqa: PLR2004
             return
         architecture = ArchitectureBuilder(space).single_model(single.label, samples)
-        same = next(
+        existing = next(
             (t for t in self._trial_log.trials if _same_architecture(t.architecture, architecture)),
             None,
         )
-        result.self_consistency = same or self._trial_log.add(
+        result.self_consistency = existing or self._trial_log.add(
             "held_out", f"{single.label} x {samples}", architecture
         )
         if not result.self_consistency.held_out:
             self._run_on_held_out([result.self_consistency])
-        if same is None:
+        if existing is None:
             result.self_consistency.state = "done"
             self._trial_log.save(result.self_consistency)
 
     def expected_cost(self, result: SearchResult) -> NanoUsd:
-        """What the held-out rows are foreseen to cost, by the leaders so far."""
+        """The expected cost of the held-out rows, estimated from the best trials so far."""
         done = [t for t in self._trial_log.trials if t.stage == "trial" and t.state == "done"]
         leaders = [t.usd or 0.0 for t in rank_trials(done)[: self._request.finalists]]
-        # Any of them may win; self-consistency costs what the winner does.
-        last = 2 * max(leaders, default=0.0)
-        last += (result.best_single.usd or 0.0) if result.best_single else 0.0
-        return NanoUsd(
-            round((sum(leaders) * len(self._choice_rows) + last * len(self._report_rows)) * 1e9)
-        )
+        # Any leader may win; self-consistency costs the same as the winner.
+        report = 2 * max(leaders, default=0.0)
+        report += (result.best_single.usd or 0.0) if result.best_single else 0.0
+        usd = sum(leaders) * len(self._choice_rows) + report * len(self._report_rows)
+        return NanoUsd(round(usd * 1e9))
 
 
 def split_held_out(
     held_out: Sequence[SearchRow], finalists: int
 ) -> tuple[Sequence[SearchRow], Sequence[SearchRow]]:
-    """The rows by which one of the finalists is chosen, and the rows that it is reported on."""
+    """The rows that choose among the finalists, and the rows that the winner is reported on."""
     half = len(held_out) // 2 if finalists > 1 else 0
     return held_out[:half], held_out[half:]
 

@@ -1,4 +1,4 @@
-"""The Pareto front: what costs less than everything that is better."""
+"""The Pareto front of score and cost."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,12 +9,12 @@ T = TypeVar("T")
 def pareto_front(
     items: Sequence[T], score: Callable[[T], float], cost: Callable[[T], float]
 ) -> list[T]:
-    """Those that nothing beats in one of the two without being beaten in the other; cheapest first.
+    """The items that no other item beats in score or cost without losing in the other one.
 
-    Of several that are alike in both, the first.
+    Cheapest first; the first of several items that are equal in both.
     """
-    kept: list[T] = []
-    for one in sorted(items, key=lambda one: (cost(one), -score(one))):
-        if not kept or score(one) > score(kept[-1]):
-            kept.append(one)
-    return kept
+    best: list[T] = []
+    for item in sorted(items, key=lambda item: (cost(item), -score(item))):
+        if not best or score(item) > score(best[-1]):
+            best.append(item)
+    return best

@@ -1,4 +1,4 @@
-"""What a search is to do, and whoever runs its architectures."""
+"""The request for a search, and the interface of what runs its trials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,40 +22,40 @@ from archon_batch.search.trial_jobs import (
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What a search is to do."""
+    """What to search, and how."""
 
     space: Space
     propose: Propose
-    #: Architectures that are tried at the most.
+    #: The largest number of trials.
     trials: int
-    #: Of them, side by side.
+    #: Trials of one batch; they run side by side.
     at_once: int
     dev: Sequence[SearchRow]
     held_out: Sequence[SearchRow]
     seed: int
-    #: What a row's amount counts against its score.
+    #: Lambda: how much a unit of ``amount`` per row counts against the score.
     weight: float = 0.0
     amount: CostUnit = "usd"
-    #: Several datasets: the worst of them counts, and not their mean.
+    #: Whether the worst dataset counts instead of the mean over datasets.
     worst: bool = False
     pareto: bool = False
-    #: Trials without a better one after which it ends; None is all trials.
+    #: The search ends after this many trials without improvement; None runs all trials.
     patience: int | None = None
-    #: Architectures that are run on the held-out rows.
+    #: Architectures that run on the held-out rows.
     finalists: int = 3
-    #: Whether poor architectures are dropped after some of the rows.
+    #: Whether a trial is dropped early if it is significantly worse than the best.
     halving: bool = True
 
 
 class TrialRunner(Protocol):
-    """Whoever runs architectures on rows: jobs, or the core alone where nothing is paid."""
+    """Runs architectures on rows: as jobs, or in memory in tests."""
 
     @property
     def call_counts(self) -> CallCounts: ...
 
     @property
     def budget_left(self) -> NanoUsd | None:
-        """What is left of the budget; None is no bound."""
+        """The rest of the budget; None without a budget."""
 
     def run(
         self, requests: Sequence[TrialRequest], budget_to_keep: NanoUsd = ...
@@ -63,10 +63,10 @@ class TrialRunner(Protocol):
 
 
 def architecture_of_all_models(space: Space) -> Architecture:
-    """Every model of the roles, each asked once: whose prices and keys a search needs.
+    """An architecture with every model that the search may call, to check prices and keys.
 
     Raises:
-        ArchitectureError: the defaults do not suit a generator.
+        ArchitectureError: the defaults are invalid for a generator.
     """
     roles = space.roles
     named = [*roles.generators, *space.fusers]
@@ -77,13 +77,13 @@ def architecture_of_all_models(space: Space) -> Architecture:
 def make_row_estimator(
     space: Space, prices: Mapping[str, Price | None], dataset_size: DatasetSize
 ) -> RowEstimator | None:
-    """What a row of an architecture takes as a rule; None where the space has no limit of it."""
+    """An estimator of tokens and USD per row; None if the space limits neither."""
     if not (space.limits.tokens or space.limits.usd):
         return None
 
-    def foreseen(architecture: Architecture) -> tuple[int, float | None]:
-        taken = total_forecast(forecast(architecture, prices, dataset_size)).expected
-        tokens = (taken.prompt_tokens + taken.completion_tokens) // dataset_size.rows
-        return tokens, None if taken.cost is None else taken.cost / dataset_size.rows / 1e9
+    def estimate_row(architecture: Architecture) -> tuple[int, float | None]:
+        expected = total_forecast(forecast(architecture, prices, dataset_size)).expected
+        tokens = (expected.prompt_tokens + expected.completion_tokens) // dataset_size.rows
+        return tokens, None if expected.cost is None else expected.cost / dataset_size.rows / 1e9
 
-    return foreseen
+    return estimate_row

@@ -1,4 +1,4 @@
-"""What a search found, as plain data and as files: the winner, all trials, pictures."""
+"""The results of a search as JSON and as files: the winner, all trials, plots."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 
 def result_to_json(search_result: SearchResult, seed: int) -> dict[str, Any]:
-    """The end of a search: the shape of ``search --json``."""
+    """The result in the shape of ``search --json``."""
     winner = search_result.winner
     return {
         "ended": search_result.end_reason,
@@ -58,10 +58,10 @@ def _trial_summary(trial: Trial | None, seed: int) -> dict[str, Any] | None:
     }
 
 
-def _compare_trials(ours: Trial | None, theirs: Trial | None, seed: int) -> dict[str, Any] | None:
-    if ours is None or theirs is None:
+def _compare_trials(trial: Trial | None, other: Trial | None, seed: int) -> dict[str, Any] | None:
+    if trial is None or other is None:
         return None
-    return score_difference(ours.held_out, theirs.held_out, seed)
+    return score_difference(trial.held_out, other.held_out, seed)
 
 
 def write_results(
@@ -71,14 +71,14 @@ def write_results(
     search_json: Mapping[str, Any],
     search_result: SearchResult,
 ) -> list[str]:
-    """Write what was found into a folder; return the names of the files.
+    """Write the results into a folder; return the names of the files.
 
     Args:
-        folder: made where it is not there.
-        name: of the winner's architecture.
-        header_lines: where the winner comes from: lines for the top of its file.
-        search_json: the search as ``search show --json`` has it.
-        search_result: of which the pictures are, where matplotlib is installed.
+        folder: is created if it does not exist.
+        name: the name of the winner's architecture.
+        header_lines: comment lines for the winner's file: where it is from.
+        search_json: the output of ``search show --json``.
+        search_result: is plotted if matplotlib is installed.
 
     Raises:
         InputError: the folder cannot be written.
@@ -94,8 +94,8 @@ def write_results(
     try:
         private_files.make_private_dir(folder)
         for file, text in files.items():
-            with private_files.open_private(folder / file, "w", encoding="utf-8") as new:
-                new.write(text)
+            with private_files.open_private(folder / file, "w", encoding="utf-8") as handle:
+                handle.write(text)
         return [*files, *_draw_plots(folder, search_result)]
     except OSError as error:
         why = (error.strerror or str(error)).lower()
@@ -118,31 +118,33 @@ def _trials_csv(trials: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _draw_plots(folder: Path, search_result: SearchResult) -> list[str]:
-    """Cost against score with the front, and how the best so far grew."""
+    """Plot cost against score with the Pareto front, and the best value so far by trial."""
     tried = [
         t for t in search_result.trials if t.stage == "trial" and t.value is not None and t.dev
     ]
     if not tried:
         return []
     try:
-        # It takes a second to import, and comes with an extra.
+        # The import takes a second; an extra installs it.
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ModuleNotFoundError:
         return []
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for state, mark in (("dropped", "x"), ("done", "o")):
-        some = [t for t in tried if t.state == state]
-        left.scatter([_cost_per_row(t) for t in some], [t.value or 0.0 for t in some], marker=mark,
-                     alpha=0.6, label="dropped early" if state == "dropped" else "all dev rows")  # fmt: skip
+        trials = [t for t in tried if t.state == state]
+        label = "dropped early" if state == "dropped" else "all dev rows"
+        costs, values = [_cost_per_row(t) for t in trials], [t.value or 0.0 for t in trials]
+        left.scatter(costs, values, marker=mark, alpha=0.6, label=label)
     if search_result.pareto_front:
         line = [(_cost_per_row(t), t.value or 0.0) for t in search_result.pareto_front]
-        left.step(*zip(*line, strict=True), where="post", label="front", color="black")
+        left.step(*zip(*line, strict=True), where="post", label="Pareto front", color="black")
     if search_result.winner is not None:
-        w = search_result.winner
-        left.scatter([_cost_per_row(w)], [w.value or 0.0], marker="*", s=180, label="winner")
+        winner = search_result.winner
+        cost, value = _cost_per_row(winner), winner.value or 0.0
+        left.scatter([cost], [value], marker="*", s=180, label="winner")
     priced = all(t.usd is not None for t in tried)
-    left.set(xlabel="USD a row" if priced else "calls a row", ylabel="objective, dev rows")
+    left.set(xlabel="USD per row" if priced else "calls per row", ylabel="objective, dev rows")
     left.legend()
     best, so_far = float("-inf"), []
     for trial in tried:

@@ -1,4 +1,4 @@
-"""The course of a search: stage 0, trials from rung to rung, and the end."""
+"""Runs a search: baselines, trials with early stopping, and the final selection."""
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
@@ -20,11 +20,11 @@ from archon_batch.search.trial import SearchResult, Trial, TrialLog
 from archon_batch.search.trial_jobs import SearchRow, TrialRequest
 from archon_batch.store import TrialRecord
 
-#: Models whose candidates are put together when fusers are ranked: the paper's ten.
+#: Generators whose candidates rank the fusers: the paper's ten.
 _MAX_FUSED_MODELS = 10
-#: Trials without a single point after which nothing is expected of more.
+#: The search ends if this many trials scored 0 on every row.
 _MAX_ZERO_TRIALS = 10
-_STAGE_LABELS = {"model": "alone", "fuser": "as fusers"}
+_STAGE_LABELS = {"model": "single models", "fuser": "fusers"}
 
 
 class ArchitectureSearch:
@@ -34,51 +34,53 @@ class ArchitectureSearch:
         request: SearchRequest,
         *,
         estimate_row: RowEstimator | None = None,
-        record_trial: Callable[[TrialRecord], None] = lambda _line: None,
-        report_progress: Callable[[str], None] = lambda _words: None,
+        record_trial: Callable[[TrialRecord], None] = lambda _record: None,
+        report_progress: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self._runner = runner
         self._request = request
         self._estimate_row = estimate_row
-        #: Says on the way how far it is.
         self._report_progress = report_progress
         self._trial_log = TrialLog(record_trial, request.seed)
         self._objective = Objective(request)
         self._final_selection = FinalSelection(runner, request, self._trial_log, report_progress)
         self._points: tuple[Point, ...] = ()
-        #: Models that replied to none of their calls.
+        #: Unresponsive models whose architectures are excluded.
         self._excluded_models: frozenset[str] = frozenset()
 
     def run(self) -> SearchResult:
-        """Stage 0, the trials, and the best of them on rows that the search never saw.
+        """Run the baselines and the trials, then select the winner on held-out rows.
 
         Raises:
-            InputError: no architecture of the space is valid; or a provider's verdict stopped it.
+            InputError: the space has no valid architecture, or a job of the search is stopped.
         """
-        plan = self._request
-        found = self._enumerate_space(plan.space)
+        request = self._request
+        result = self._enumerate_space(request.space)
         singles = self._responsive_only(
-            self._run_baselines("model", self._single_models(plan.space.roles.generators))
+            self._run_baselines("model", self._single_models(request.space.roles.generators))
         )
         fusers = self._run_baselines("fuser", self._fusers(singles)) if singles else []
         if not all_complete([*singles, *fusers]):
-            found.end_reason, found.is_budget_exhausted = "the budget was used up in stage 0", True
-            return self._final_selection.finish(found)
-        space = plan.space.with_ranking(
+            result.end_reason, result.is_budget_exhausted = (
+                "the budget was used up by the baselines",
+                True,
+            )
+            return self._final_selection.finish(result)
+        space = request.space.with_ranking(
             self._unresponsive_last(
-                [t.label for t in rank_trials(singles)], plan.space.roles.generators
+                [t.label for t in rank_trials(singles)], request.space.roles.generators
             ),
-            self._unresponsive_last([t.label for t in rank_trials(fusers)], plan.space.fusers),
+            self._unresponsive_last([t.label for t in rank_trials(fusers)], request.space.fusers),
         )
         if self._estimate_row is not None:
-            # The best may be dearer than those that were named first.
-            found = self._enumerate_space(space)
+            # The best models may cost more than those named first.
+            result = self._enumerate_space(space)
         self._exclude_unresponsive_models(space)
-        found.best_single = rank_trials(singles)[0]
-        found.end_reason = self._run_trials(space, found)
-        found.is_budget_exhausted = found.end_reason.startswith("the budget")
-        found.unresponsive_models = tuple(sorted(self._runner.call_counts.unresponsive_models))
-        return self._final_selection.finish(found)
+        result.best_single = rank_trials(singles)[0]
+        result.end_reason = self._run_trials(space, result)
+        result.is_budget_exhausted = result.end_reason.startswith("the budget")
+        result.unresponsive_models = tuple(sorted(self._runner.call_counts.unresponsive_models))
+        return self._final_selection.finish(result)
 
     def _enumerate_space(self, space: Space) -> SearchResult:
         counted = enumerate_space(space, self._estimate_row)
@@ -88,37 +90,37 @@ class ArchitectureSearch:
             raise InputError(f"{space.name}: no architecture of the space is valid: {reasons}")
         return SearchResult("", False, counted.combinations, len(counted.points), counted.excluded)
 
-    # Models that reply to nothing
+    # Unresponsive models
 
     def _responsive_only(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The trials of models that replied; those of others count for nothing.
+        """The trials of responsive models; all of them if the budget ended before any reply.
 
         Raises:
             InputError: no model replied.
         """
-        heard = [
+        responsive = [
             t
             for t in trials
             if self._model_name(t.label) not in self._runner.call_counts.unresponsive_models
         ]
-        if trials and not heard and all_complete(trials):
+        if trials and not responsive and all_complete(trials):
             raise InputError(
                 f"{self._request.space.name}: no generator replied to any of its calls"
             )
-        return heard or list(trials)
+        return responsive or list(trials)
 
     def _model_name(self, name: str) -> str:
         model = self._request.space.models.get(name)
         return name if model is None else model.model
 
-    def _unresponsive_last(self, best: Sequence[str], named: Sequence[str]) -> list[str]:
-        """Those that were tried in their order, and then the others: of the silent the last."""
-        silent = self._runner.call_counts.unresponsive_models
-        ordered = [*best, *(name for name in named if name not in best)]
-        return sorted(ordered, key=lambda name: self._model_name(name) in silent)
+    def _unresponsive_last(self, ranked: Sequence[str], named: Sequence[str]) -> list[str]:
+        """Ranked models, then the rest of ``named``; unresponsive models at the end."""
+        unresponsive = self._runner.call_counts.unresponsive_models
+        ordered = [*ranked, *(name for name in named if name not in ranked)]
+        return sorted(ordered, key=lambda name: self._model_name(name) in unresponsive)
 
     def _exclude_unresponsive_models(self, space: Space) -> None:
-        """Leave out the architectures that ask a model which replies to nothing; tell of it once.
+        """Exclude architectures with an unresponsive model, and report each such model once.
 
         Raises:
             InputError: no architecture is left.
@@ -131,29 +133,27 @@ class ArchitectureSearch:
         self._points = tuple(
             p for p in self._points if not self._uses_excluded_model(builder.build(p))
         )
-        out = before - len(self._points)
+        excluded = before - len(self._points)
         for model in sorted(new):
             calls = self._runner.call_counts.by_model[model]
-            self._report_progress(
-                f"{model} replied to none of its {calls:,} calls and leaves the search"
-            )
-        self._report_progress(f"{out:,} of {before:,} architectures ask it and are left out")
+            self._report_progress(f"{model} replied to none of its {calls:,} calls and is excluded")
+        self._report_progress(f"{excluded:,} of {before:,} architectures use it and are excluded")
         for trial in self._trial_log.trials:
             if trial.stage == "trial" and self._uses_excluded_model(trial.architecture):
-                # What it scored is the merit of the others.
-                trial.state = "left"
+                # Its score is due to its other models.
+                trial.state = "excluded"
                 self._trial_log.save(trial)
         if not self._points:
             raise InputError(
-                f"{space.name}: every architecture asks {', '.join(sorted(new))}, which replied to "
-                "none of its calls; put in another model, or choices without it"
+                f"{space.name}: every architecture uses {', '.join(sorted(new))}, which replied to "
+                "none of its calls; add another model, or choices without it"
             )
 
     def _uses_excluded_model(self, architecture: Architecture) -> bool:
         models = {architecture.model(name).model for name in architecture.model_names}
         return not models.isdisjoint(self._excluded_models)
 
-    # Stage 0
+    # Baselines
 
     def _single_models(self, models: Sequence[str]) -> Iterator[tuple[str, Architecture]]:
         builder = ArchitectureBuilder(self._request.space)
@@ -164,120 +164,131 @@ class ArchitectureSearch:
         if len(space.fusers) < 2 or not all_complete(singles):  # noqa: PLR2004
             return iter(())
         best = [t.label for t in rank_trials(singles)][:_MAX_FUSED_MODELS]
-        silent = self._runner.call_counts.unresponsive_models
-        heard = [model for model in space.fusers if self._model_name(model) not in silent]
-        return ((model, builder.fuse_models(best, model)) for model in heard)
+        unresponsive = self._runner.call_counts.unresponsive_models
+        responsive = [
+            model for model in space.fusers if self._model_name(model) not in unresponsive
+        ]
+        return ((model, builder.fuse_models(best, model)) for model in responsive)
 
-    def _run_baselines(self, stage: str, wanted: Iterator[tuple[str, Architecture]]) -> list[Trial]:
-        trials = [self._trial_log.add(stage, label, architecture) for label, architecture in wanted]
+    def _run_baselines(
+        self, stage: str, baselines: Iterator[tuple[str, Architecture]]
+    ) -> list[Trial]:
+        trials = [
+            self._trial_log.add(stage, label, architecture) for label, architecture in baselines
+        ]
         if trials:
-            self._report_progress(f"stage 0: {len(trials)} models {_STAGE_LABELS[stage]}")
-        for at in range(0, len(trials), self._request.at_once):
-            batch = trials[at : at + self._request.at_once]
+            self._report_progress(f"baselines: {len(trials)} {_STAGE_LABELS[stage]}")
+        for first in range(0, len(trials), self._request.at_once):
+            batch = trials[first : first + self._request.at_once]
             self._run_missing_rows(batch, self._request.dev, NanoUsd(0))
             for trial in batch:
                 self._finish_trial(trial)
         return trials
 
-    # The search itself
+    # Trials
 
     def _run_trials(self, space: Space, result: SearchResult) -> str:
-        """Try architectures until it ends; return why it does, in words."""
-        plan, builder = self._request, ArchitectureBuilder(space)
-        shared = SharedCalls(builder)
-        tried: list[Observation] = []
-        since = 0
-        while len(tried) < plan.trials:
-            ground = SearchState(space.search_axes, self._points, plan.seed, plan.pareto, shared)
-            points = plan.propose(ground, tried, min(plan.at_once, plan.trials - len(tried)))
+        """Run trials until the search ends; return the reason in words."""
+        request, builder = self._request, ArchitectureBuilder(space)
+        shared_calls = SharedCalls(builder)
+        observations: list[Observation] = []
+        without_improvement = 0
+        while len(observations) < request.trials:
+            state = SearchState(
+                space.search_axes, self._points, request.seed, request.pareto, shared_calls
+            )
+            count = min(request.at_once, request.trials - len(observations))
+            points = request.propose(state, observations, count)
             if not points:
                 return f"all {len(self._points):,} architectures were tried"
-            keep = self._final_selection.expected_cost(result)
+            budget_to_keep = self._final_selection.expected_cost(result)
             left = self._runner.budget_left
-            if left is not None and left <= keep:
+            if left is not None and left <= budget_to_keep:
                 if not any(
                     t.state == "done" and t.stage == "trial" for t in self._trial_log.trials
                 ):
-                    return "the budget does not reach for an architecture and its held-out rows"
-                return "the budget: what is left of it is for the held-out rows"
+                    return "the budget is too small for one architecture and its held-out rows"
+                return "the budget: the rest is needed for the held-out rows"
             batch = [self._trial_log.add("trial", "", builder.build(p), p) for p in points]
-            best = max((t.value for t in tried), default=float("-inf"))
-            self._run_rungs(batch, keep)
+            best = max((one.value for one in observations), default=float("-inf"))
+            self._run_rungs(batch, budget_to_keep)
             self._exclude_unresponsive_models(space)
-            if any(trial.state == "cut" for trial in batch):
-                return "the budget: what is left of it is for the held-out rows"
-            tried += [
-                Observation(_require_point(t), t.value or 0.0, t.usd, len(t.dev) / len(plan.dev))
+            if any(trial.state == "unfinished" for trial in batch):
+                return "the budget: the rest is needed for the held-out rows"
+            observations += [
+                Observation(_require_point(t), t.value or 0.0, t.usd, len(t.dev) / len(request.dev))
                 for t in batch
             ]
-            if len(tried) >= _MAX_ZERO_TRIALS and not any_row_scored(self._trial_log.trials):
-                return f"{len(tried)} trials, and no row of any scored above 0"
-            better = any(t.value is not None and t.value > best for t in batch)
-            since = 0 if better else since + len(batch)
-            top = max(tried, key=lambda one: one.value)
+            if len(observations) >= _MAX_ZERO_TRIALS and not any_row_scored(self._trial_log.trials):
+                return f"{len(observations)} trials, and no row scored above 0"
+            improved = any(t.value is not None and t.value > best for t in batch)
+            without_improvement = 0 if improved else without_improvement + len(batch)
+            top = max(observations, key=lambda one: one.value)
             self._report_progress(
-                f"{len(tried)} of {plan.trials} trials, the best so far {top.value:.3f}"
+                f"{len(observations)} of {request.trials} trials, best so far {top.value:.3f}"
             )
-            if plan.patience is not None and since >= plan.patience:
-                return f"{since} trials without a better one"
-        return f"{len(tried)} trials"
+            if request.patience is not None and without_improvement >= request.patience:
+                return f"{without_improvement} trials without improvement"
+        return f"{len(observations)} trials"
 
-    def _run_rungs(self, batch: Sequence[Trial], keep: NanoUsd) -> None:
-        """Run a batch from rung to rung; who is worse than the best is dropped on the way."""
-        plan = self._request
-        going = list(batch)
-        for rung in rungs(len(plan.dev)) if plan.halving else (len(plan.dev),):
-            self._run_missing_rows(going, plan.dev[:rung], keep)
-            whole = [t for t in going if len(t.dev) == rung]
-            last = rung == len(plan.dev)
-            staying = [t for t in whole if not last and not self._is_worse(t, whole)]
-            for trial in going:
-                if trial not in staying:
+    def _run_rungs(self, batch: Sequence[Trial], budget_to_keep: NanoUsd) -> None:
+        """Run a batch rung by rung; drop trials that are significantly worse than the best."""
+        request = self._request
+        running = list(batch)
+        for rung in rungs(len(request.dev)) if request.halving else (len(request.dev),):
+            self._run_missing_rows(running, request.dev[:rung], budget_to_keep)
+            complete = [t for t in running if len(t.dev) == rung]
+            last = rung == len(request.dev)
+            continuing = [t for t in complete if not last and not self._is_worse(t, complete)]
+            for trial in running:
+                if trial not in continuing:
                     self._finish_trial(trial)
-            going = staying
+            running = continuing
 
-    def _is_worse(self, trial: Trial, beside: Sequence[Trial]) -> bool:
+    def _is_worse(self, trial: Trial, batch: Sequence[Trial]) -> bool:
         done = [t for t in self._trial_log.trials if t.stage == "trial" and t.state == "done"]
-        best = best_rival(trial, [*done, *beside], self._objective)
+        best = best_rival(trial, [*done, *batch], self._objective)
         seed = (self._request.seed, trial.number, len(trial.dev))
         return best is not None and is_significantly_worse(
             trial.dev, best.dev, self._objective, seed
         )
 
     def _run_missing_rows(
-        self, trials: Sequence[Trial], rows: Sequence[SearchRow], keep: NanoUsd
+        self, trials: Sequence[Trial], rows: Sequence[SearchRow], budget_to_keep: NanoUsd
     ) -> None:
-        """Run the rows of these that each trial has not seen."""
-        wanted = []
+        """Run each trial on those rows that it has not run yet."""
+        requests = []
         for trial in trials:
-            more = [case for case in rows if case.id not in trial.dev]
-            wanted.append(TrialRequest(f"{trial.number}.{len(rows)}", trial.architecture, more))
-        for trial, outcomes in zip(trials, self._runner.run(wanted, keep), strict=True):
+            missing = [row for row in rows if row.id not in trial.dev]
+            label = f"{trial.number}.{len(rows)}"
+            requests.append(TrialRequest(label, trial.architecture, missing))
+        for trial, outcomes in zip(trials, self._runner.run(requests, budget_to_keep), strict=True):
             trial.dev.update(outcomes)
 
     def _finish_trial(self, trial: Trial) -> None:
-        """Say how a trial ended, and what the algorithm is told of it."""
-        plan = self._request
-        whole = len(trial.dev) == len(plan.dev)
-        asked = rungs(len(plan.dev)) if plan.halving and trial.stage == "trial" else ()
-        trial.state = "done" if whole else "dropped" if len(trial.dev) in asked else "cut"
-        if whole:
+        """Set the final state of the trial and its value for the search algorithm."""
+        request = self._request
+        complete = len(trial.dev) == len(request.dev)
+        rung_sizes = rungs(len(request.dev)) if request.halving and trial.stage == "trial" else ()
+        if complete:
+            trial.state = "done"
             trial.value = self._objective.value_of(trial.dev)
-        elif trial.state == "dropped":
+        elif len(trial.dev) in rung_sizes:
+            trial.state = "dropped"
             trial.value = self._extrapolated_value(trial)
+        else:
+            trial.state = "unfinished"
         self._trial_log.save(trial)
 
     def _extrapolated_value(self, trial: Trial) -> float:
-        """What it would come to on all rows: as far below the best as it is on those it had."""
-        ours = self._objective.row_values(trial.dev)
+        """The value of the best trial plus the mean difference to it on the rows that both ran."""
+        values = self._objective.row_values(trial.dev)
         done = [t for t in self._trial_log.trials if t.state == "done" and t.value is not None]
         best = max(done, key=lambda t: t.value or 0.0, default=None)
         if best is None or best.value is None:
-            return fmean(ours.values())
-        theirs = self._objective.row_values(best.dev)
-        return best.value + fmean(ours[row] - theirs[row] for row in ours)
-
-    # The end
+            return fmean(values.values())
+        best_values = self._objective.row_values(best.dev)
+        return best.value + fmean(values[row] - best_values[row] for row in values)
 
 
 def _require_point(trial: Trial) -> Point:

@@ -1,4 +1,4 @@
-"""What architectures of a space ask alike, so that it is paid for once."""
+"""Requests that architectures of a space share, so that each is paid for once."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from archon_batch.search.architecture_builder import ArchitectureBuilder
 from archon_batch.search.axes import Point
 
-#: What tells a request from others on the same row: all layers above it, who asks, and how often.
+#: Identifies a request on a row: the layers above it, the component, and the sample.
 RequestKey = tuple[object, ...]
 
 
 class SharedCalls:
-    """The requests of a space's architectures, told apart without asking anybody.
+    """The requests of the space's architectures, compared without making a call.
 
-    Layers above that are alike hand down what is alike. Components that look at the question only
-    ask the same in any architecture.
+    Equal layers above a component give it equal input. Components that read only the question make
+    the same requests in every architecture.
     """
 
     def __init__(self, builder: ArchitectureBuilder) -> None:
@@ -22,22 +22,22 @@ class SharedCalls:
         self._requests_by_point: dict[Point, Counter[RequestKey]] = {}
 
     def requests(self, point: Point) -> Mapping[RequestKey, int]:
-        """The calls of a row of the point's architecture, by the request."""
+        """Calls per row of the architecture of the point, by request."""
         return self._requests_by_point.get(point) or self._count_requests(point)
 
     def unpaid_share(self, point: Point, coverage: Mapping[RequestKey, float]) -> float:
-        """The share of the point's calls that are yet to be paid for.
+        """The share of the point's calls that are not paid for yet.
 
         Args:
-            point: of which the calls are.
+            point: a valid point.
             coverage: the share of rows on which each request was made.
         """
         requests = self.requests(point)
-        fresh = sum(n * (1 - coverage.get(r, 0.0)) for r, n in requests.items())
-        return fresh / sum(requests.values())
+        unpaid = sum(n * (1 - coverage.get(r, 0.0)) for r, n in requests.items())
+        return unpaid / sum(requests.values())
 
     def request_coverage(self, tried: Iterable[tuple[Point, float]]) -> dict[RequestKey, float]:
-        """The share of rows on which each request was made, of points and the shares they saw."""
+        """The share of rows on which each request was made, from points and their shares of rows."""
         found: dict[RequestKey, float] = {}
         for point, share in tried:
             if point not in self._requests_by_point:
@@ -47,15 +47,15 @@ class SharedCalls:
         return found
 
     def _count_requests(self, point: Point) -> Counter[RequestKey]:
-        draft = self._builder.build_layers(point)
+        stack = self._builder.build_layers(point)
         above: tuple[int, ...] = ()
         found: Counter[RequestKey] = Counter()
-        for layer, flow in zip(draft.layers, draft.flows, strict=True):
+        for layer, flow in zip(stack.layers, stack.flows, strict=True):
             for component in layer:
                 calls = component.call_count(flow.candidates_in.high).high
                 if component.type == "generator":
-                    alike = component.model_copy(update={"samples": 1})
-                    found.update((repr(alike), n) for n in range(calls))
+                    one_sample = component.model_copy(update={"samples": 1})
+                    found.update((repr(one_sample), n) for n in range(calls))
                 elif component.type == "unit_test_generator":
                     found[id(component),] += calls
                 else:

@@ -1,4 +1,4 @@
-"""Rows to search by, and rows that the search never sees."""
+"""The split of the rows into dev rows and held-out rows."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ R = TypeVar("R", bound=_HasId)
 
 
 def split_rows(rows: Sequence[R], share: float, seed: int) -> tuple[list[R], list[R]]:
-    """The dev rows and the held-out rows, each in an order of the hash's.
+    """The dev rows and the held-out rows, each ordered by a hash of id and seed.
 
-    A row's place goes by its id and the seed alone, so that rows which are added move no other
-    across, but for a few at the edge.
+    A row's position depends only on its id and the seed, so adding rows moves only a few rows at
+    the edge to the other part.
 
     Args:
-        rows: with ids that differ.
-        share: of the rows that are dev rows, above 0 and below 1.
+        rows: with distinct ids.
+        share: of dev rows; above 0 and below 1.
         seed: of the hash.
     """
     order = sorted(rows, key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).digest())

@@ -1,4 +1,4 @@
-"""Trials of a search, and what they came to."""
+"""Trials of a search, and the result of a search."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ class Trial:
     label: str
     architecture: Architecture
     point: Point | None = None
-    #: running, dropped (after a rung), done, cut (by the budget), or left (a model of it is silent).
+    #: running, done, dropped (early), unfinished (no budget left), excluded (unresponsive model).
     state: str = "running"
     dev: RowOutcomes = field(default_factory=dict)
-    #: Of rows by which the winner was chosen among the finalists.
+    #: On the held-out rows that choose the winner among the finalists.
     choice: RowOutcomes = field(default_factory=dict)
-    #: Of rows that had no part in any choice.
+    #: On the held-out rows of the report.
     held_out: RowOutcomes = field(default_factory=dict)
-    #: What the algorithm is told.
+    #: The objective, as the search algorithm sees it.
     value: float | None = None
 
     @property
@@ -35,26 +35,27 @@ class Trial:
 
 @dataclass(slots=True)
 class SearchResult:
-    """What a search came to."""
+    """The result of a search."""
 
-    #: Why it ended, in words.
+    #: Why the search ended, in words.
     end_reason: str
-    #: Whether the budget ended it.
+    #: Whether the search ended because its budget was used up.
     is_budget_exhausted: bool
     combinations: int
     architecture_count: int
+    #: Number of excluded points by reason.
     excluded: Mapping[str, int]
-    #: Models that replied to none of their calls, and left the search.
+    #: Models that replied to none of their calls; the search excludes them.
     unresponsive_models: tuple[str, ...] = ()
     trials: list[Trial] = field(default_factory=list)
     winner: Trial | None = None
-    #: The best of those that were tried in full, in order.
+    #: The best of the trials that ran all dev rows, best first.
     finalists: list[Trial] = field(default_factory=list)
     best_single: Trial | None = None
-    #: Self-consistency of the best single model, at the winner's cost.
+    #: Self-consistency of the best single model, at the same cost as the winner.
     self_consistency: Trial | None = None
     pareto_front: list[Trial] = field(default_factory=list)
-    #: Calls of stage 0 and the trials: paid, found again, and those of one trial after the other.
+    #: Calls on dev rows: paid, cached, and those of all trials without sharing or early stopping.
     paid_calls: int = 0
     cached_calls: int = 0
     sequential_calls: int = 0
@@ -62,19 +63,18 @@ class SearchResult:
 
 
 class TrialLog:
-    """Every trial of a search, in the order they were asked for."""
+    """All trials of a search, in order of their numbers."""
 
     def __init__(self, record: Callable[[TrialRecord], None], seed: int) -> None:
         self.trials: list[Trial] = []
-        #: Puts a trial on record, before it runs and whenever something has come of it.
+        #: Stores a trial: before it runs, and whenever it has new results.
         self._record = record
         self._seed = seed
 
     def add(
         self, stage: str, label: str, architecture: Architecture, point: Point | None = None
     ) -> Trial:
-        n = len(self.trials)
-        trial = Trial(n, stage, label or architecture.name, architecture, point)
+        trial = Trial(len(self.trials), stage, label or architecture.name, architecture, point)
         self.trials.append(trial)
         self.save(trial)
         return trial
@@ -84,7 +84,7 @@ class TrialLog:
 
 
 def trial_to_json(trial: Trial, seed: int) -> dict[str, Any]:
-    """A trial as plain data: the shape of ``search show --json``."""
+    """The trial in the shape of ``search show --json``."""
     outcomes = trial.dev or trial.held_out
     return {
         "n": trial.number,
@@ -104,17 +104,15 @@ def trial_to_json(trial: Trial, seed: int) -> dict[str, Any]:
 
 
 def mean_score_interval(outcomes: RowOutcomes, seed: int) -> dict[str, Any] | None:
-    """The mean score with its 95 % interval."""
-    found = bootstrap_mean([o.score for o in outcomes.values()], seed)
-    if found is None:
-        return None
-    return {"rows": found.n, "mean": found.value, "low": found.low, "high": found.high}
+    """The mean score with its 95 % interval; None without rows."""
+    mean = bootstrap_mean([outcome.score for outcome in outcomes.values()], seed)
+    return None if mean is None else mean.to_json()
 
 
-def score_difference(ours: RowOutcomes, theirs: RowOutcomes, seed: int) -> dict[str, Any] | None:
-    """How much higher ours is over the rows of both, with its 95 % interval."""
-    rows = [row for row in ours if row in theirs]
-    found = paired_difference([ours[r].score for r in rows], [theirs[r].score for r in rows], seed)
-    if found is None:
-        return None
-    return {"rows": found.n, "mean": found.value, "low": found.low, "high": found.high}
+def score_difference(outcomes: RowOutcomes, other: RowOutcomes, seed: int) -> dict[str, Any] | None:
+    """The mean of ``outcomes`` minus ``other`` over their common rows, with its 95 % interval."""
+    rows = [row for row in outcomes if row in other]
+    difference = paired_difference(
+        [outcomes[row].score for row in rows], [other[row].score for row in rows], seed
+    )
+    return None if difference is None else difference.to_json()

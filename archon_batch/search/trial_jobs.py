@@ -1,4 +1,4 @@
-"""Trials: architectures run on some rows as jobs, and what came of each row."""
+"""Runs trials as jobs: an architecture on some rows, and the outcome of each row."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,26 +6,26 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
-from archon_batch.archon import Architecture, Question, suggestion
+from archon_batch.archon import Architecture, Question
 from archon_batch.errors import EngineError, InputError
 from archon_batch.evaluation.metric import Metric
-from archon_batch.evaluation.scoring import score_answers
+from archon_batch.evaluation.scoring import parse_reference_field, score_answers
 from archon_batch.jobs.submit import new_job, submit_key, with_context_windows
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import Job, NewItem, Store, UsageTotals
 
-#: Sees jobs through until none of them runs; whether it was not interrupted.
+#: Runs jobs until none is running; False if the user interrupted.
 RunJobs = Callable[[Sequence[Job]], bool]
 CostUnit = Literal["usd", "calls", "tokens"]
 
 _ZERO = NanoUsd(0)
-#: Shards that a trial's rows are spread over at least, and rows of a shard at most.
+#: The fewest shards of a trial, as far as it has rows; the most rows of a shard.
 _MIN_SHARDS, _MAX_SHARD_ROWS = 8, 16
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRow:
-    """A row of a search, and which of its datasets it is of."""
+    """A row, and which of the datasets of the search it is from."""
 
     id: str
     question: Question
@@ -35,34 +35,34 @@ class SearchRow:
 
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
-    """What came of a row; what it took is what it would have, had nothing been found."""
+    """The score and cost of a row; cached calls cost what they would have cost."""
 
     score: float
     calls: int
     tokens: int
-    #: None where a price is not known.
+    #: None if a price is unknown.
     usd: float | None
 
     def cost_in(self, unit: CostUnit) -> float:
         return {"usd": self.usd or 0.0, "calls": self.calls, "tokens": self.tokens}[unit]
 
 
-#: By the row's id.
+#: By row id.
 RowOutcomes = dict[str, RowOutcome]
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSettings:
-    """What all trials of a search have in common."""
+    """The settings that all trials of a search share."""
 
     search_id: str
     name: str
     dataset: str
     metric: Metric
-    #: Where each row's reference is; None for a metric that goes by the answer alone.
+    #: The field with each row's reference; None for a metric that needs none.
     reference_field: str | None
     prices: Mapping[str, Price | None]
-    #: For all of the search; None is no bound.
+    #: Of the whole search; None is unlimited.
     budget: NanoUsd | None = None
 
 
@@ -78,9 +78,9 @@ class CallCounts:
     """Calls of a search."""
 
     settled: int = 0
-    #: Of these, found among the completions.
+    #: Settled from the completion cache.
     cached: int = 0
-    #: By model: its calls, and those of them that got no reply.
+    #: Calls by model, and those that failed.
     by_model: Counter[str] = field(default_factory=Counter)
     failed_by_model: Counter[str] = field(default_factory=Counter)
 
@@ -90,38 +90,38 @@ class CallCounts:
 
     @property
     def unresponsive_models(self) -> frozenset[str]:
-        """The models that replied to none of their calls: of their worth nothing is known."""
+        """The models that replied to none of their calls."""
         return frozenset(
             m for m, calls in self.by_model.items() if calls == self.failed_by_model[m]
         )
 
 
 class InterruptedSearchError(EngineError):
-    """Somebody stopped it; the same command goes on."""
+    """The user interrupted the search; the same command continues it."""
 
     exit_code = 130
 
 
 @dataclass
 class JobTrialRunner:
-    """Makes the jobs of a search, or finds those it made before."""
+    """Runs trials as jobs of the search. A job that exists already is not created again."""
 
     store: Store
     settings: TrialSettings
     run_jobs: RunJobs
-    #: What the calls of the jobs came to that were asked for here.
+    #: Counts over the jobs that this process requested.
     call_counts: CallCounts = field(default_factory=CallCounts)
-    #: What each of them has paid, keeps back and may have paid.
+    #: Cost of these jobs by id, in nano-dollars: paid, held, and of unknown billing.
     _committed: dict[str, int] = field(default_factory=dict)
-    #: Jobs whose calls the tally has.
+    #: Jobs that ``call_counts`` includes.
     _counted_jobs: set[str] = field(default_factory=set)
 
     @property
     def budget_left(self) -> NanoUsd | None:
-        """What the jobs that were asked for so far have left of the budget.
+        """The budget minus the cost of the jobs requested so far.
 
-        Of a search that goes on, jobs that come later may have paid already: it is to end where it
-        would have ended, had it not been stopped.
+        Jobs that a continued search requests later may have been paid before the interruption. They
+        do not count yet, so the search takes the same decisions as without the interruption.
         """
         if self.settings.budget is None:
             return None
@@ -130,40 +130,40 @@ class JobTrialRunner:
     def run(
         self, requests: Sequence[TrialRequest], budget_to_keep: NanoUsd = _ZERO
     ) -> list[RowOutcomes]:
-        """Run them side by side; of what the budget does not reach, rows are missing.
+        """Run the trials side by side. Rows that the budget does not pay for are missing.
 
         Args:
-            requests: what is run. An architecture that was run on these rows before is found.
-            budget_to_keep: what is not to be spent of the budget, in nano-dollars.
+            requests: the trials. One that has run on the same rows before is not run again.
+            budget_to_keep: the part of the budget that must remain, in nano-dollars.
 
         Raises:
-            InputError: a provider's verdict stopped a job; or a row has no score.
-            InterruptedSearchError: somebody stopped it.
+            InputError: a job is stopped or cancelled, or the metric gives a row no score.
+            InterruptedSearchError: the user interrupted the search.
         """
-        # The best single model may be the winner too: one job, and not two.
-        made = [self._get_or_create_job(one) for one in requests]
-        jobs = list({job.id: job for job in made}.values())
+        # Two requests may be the same job, if the best single model wins.
+        requested = [self._get_or_create_job(one) for one in requests]
+        jobs = list({job.id: job for job in requested}.values())
         self.store.searches.add_jobs(self.settings.search_id, [job.id for job in jobs])
         unfinished = [job for job in jobs if job.state != "done"]
         while unfinished:
             before = len(unfinished)
             self._distribute_budget(unfinished, budget_to_keep)
             if not self.run_jobs(self._reload_jobs(unfinished)):
-                raise InterruptedSearchError("interrupted; the same command goes on")
+                raise InterruptedSearchError("interrupted; run the same command to continue")
             ended = [self.store.jobs.get(job.id) for job in unfinished]
             for job in ended:
                 if job.state in ("stopped", "cancelled"):
-                    raise InputError(f"job {job.id} is {job.state}: {job.reason or 'by you'}")
+                    raise InputError(f"job {job.id} is {job.state}: {job.reason or 'by the user'}")
             unfinished = [job for job in ended if job.state == "paused"]
-            # What the others left over may do for these.
+            # Money that other jobs left over may pay for these.
             if len(unfinished) == before:
                 break
         for job in jobs:
             self._committed[job.id] = _committed_by(self.store.jobs.get(job.id))
-        return [self._row_outcomes(job) for job in made]
+        return [self._row_outcomes(job) for job in requested]
 
     def _distribute_budget(self, jobs: Sequence[Job], budget_to_keep: NanoUsd) -> None:
-        """Give each an equal part of what is left: together they cannot spend more."""
+        """Give each job an equal share of the rest, so that together they cannot overspend."""
         for job, part in zip(jobs, self._budget_shares(len(jobs), budget_to_keep), strict=True):
             budget = None if part is None else NanoUsd(_committed_by(job) + part)
             self.store.jobs.resume(job.id, from_states=["paused", "stopped"], budget=budget)
@@ -178,48 +178,52 @@ class JobTrialRunner:
         return [self.store.jobs.get(job.id) for job in jobs]
 
     def _get_or_create_job(self, request: TrialRequest) -> Job:
-        terms, architecture = self.settings, with_context_windows(request.architecture)
-        ids = [case.id for case in request.rows]
+        settings, architecture = self.settings, with_context_windows(request.architecture)
+        ids = [row.id for row in request.rows]
         new = new_job(
-            submit_key("search", terms.search_id, {**architecture.to_dict(), "name": ""}, ids),
-            f"{terms.name}/{request.label}"[:200],
-            terms.dataset,
+            submit_key("search", settings.search_id, {**architecture.to_dict(), "name": ""}, ids),
+            f"{settings.name}/{request.label}"[:200],
+            settings.dataset,
             architecture,
             {architecture.model(n).model: None for n in architecture.model_names}
-            | {m: p for m, p in terms.prices.items() if m in _model_names(architecture)},
+            | {m: p for m, p in settings.prices.items() if m in _model_names(architecture)},
             shard_size=max(1, min(_MAX_SHARD_ROWS, -(-len(ids) // _MIN_SHARDS))),
-            # Nothing is sent before it has its part of the search's.
-            budget=None if terms.budget is None else NanoUsd(0),
+            # The job sends nothing until it gets its share of the budget.
+            budget=None if settings.budget is None else NanoUsd(0),
         )
-        items = (NewItem(c.id, c.question, c.extras) for c in request.rows)
+        items = (NewItem(row.id, row.question, row.extras) for row in request.rows)
         job, _ = self.store.jobs.get_or_create(new, items)
         return job
 
     def _row_outcomes(self, job: Job) -> RowOutcomes:
-        """What came of the rows that have an end."""
-        accounts = self.store.usage.including_cached(job.id)
-        found = score_answers(self.store, job, self.settings.metric, self.settings.reference_field)
-        self.call_counts.settled += found.usage.calls
-        # Whoever asks for a job again pays for none of it.
-        known = job.id in self._counted_jobs
-        self.call_counts.cached += found.usage.calls if known else found.usage.cached_calls
-        if not known:
-            for names, account in self.store.usage.by_group(job.id, "model"):
-                self.call_counts.by_model[names["model"]] += account.calls
-                self.call_counts.failed_by_model[names["model"]] += account.failed_calls
+        """The outcomes of the finished rows."""
+        usage = self.store.usage.including_cached(job.id)
+        scores = score_answers(self.store, job, self.settings.metric, self.settings.reference_field)
+        self.call_counts.settled += scores.usage.calls
+        # A job that is requested again costs nothing the second time.
+        counted_before = job.id in self._counted_jobs
+        self.call_counts.cached += (
+            scores.usage.calls if counted_before else scores.usage.cached_calls
+        )
+        if not counted_before:
+            for names, totals in self.store.usage.by_group(job.id, "model"):
+                self.call_counts.by_model[names["model"]] += totals.calls
+                self.call_counts.failed_by_model[names["model"]] += totals.failed_calls
         self._counted_jobs.add(job.id)
         outcomes: RowOutcomes = {}
-        for row in found.rows:
+        for row in scores.rows:
             if row.score.value is None:
                 why = row.score.unparsed_reason or "no score"
-                raise InputError(f"row {row.row_id}: {self.settings.metric.name} gives none: {why}")
+                name = self.settings.metric.name
+                raise InputError(f"row {row.row_id}: {name} gives no score: {why}")
             outcomes[row.row_id] = _make_row_outcome(
-                row.score.value, accounts.get(row.ix, UsageTotals())
+                row.score.value, usage.get(row.ix, UsageTotals())
             )
         return outcomes
 
 
 def _committed_by(job: Job) -> int:
+    """The cost of the job in nano-dollars: paid, held, and of unknown billing."""
     return job.spent + job.held + job.in_doubt
 
 
@@ -227,49 +231,41 @@ def _model_names(architecture: Architecture) -> set[str]:
     return {architecture.model(name).model for name in architecture.model_names}
 
 
-def _make_row_outcome(value: float, account: UsageTotals) -> RowOutcome:
-    tokens = account.prompt_tokens + account.completion_tokens
-    usd = None if account.unpriced_calls else account.cost / 1e9
-    return RowOutcome(value, account.calls, tokens, usd)
+def _make_row_outcome(score: float, totals: UsageTotals) -> RowOutcome:
+    tokens = totals.prompt_tokens + totals.completion_tokens
+    usd = None if totals.unpriced_calls else totals.cost / 1e9
+    return RowOutcome(score, totals.calls, tokens, usd)
 
 
 def validate_references(
     rows: Sequence[SearchRow], metric: Metric, reference_field: str | None
 ) -> None:
-    """Refuse rows whose reference is not there, or is not what the metric wants.
+    """Check that every row has a reference that the metric accepts.
 
     Args:
         rows: the rows.
-        metric: which scores them.
-        reference_field: the rows' field; None for a metric that goes by the answer alone.
+        metric: the metric of the search.
+        reference_field: the field with the reference; None for a metric that needs none.
 
     Raises:
-        InputError: the first of them, with what would do.
+        InputError: names the first row without a valid reference, and what the metric expects.
     """
-    if reference_field is None:
-        return
-    for case in rows:
-        if reference_field not in case.extras:
-            hint = suggestion(reference_field, case.extras)
-            raise InputError(f"row {case.id}: {reference_field}: the row has no such field; {hint}")
-        try:
-            metric.parse_reference(case.extras[reference_field])
-        except ValueError as error:
-            found = f"{case.extras[reference_field]!r:.80}"
-            why = f"{metric.name} wants {error}; found {found}"
-            raise InputError(f"row {case.id}: {reference_field}: {why}") from None
+    if reference_field is not None:
+        for row in rows:
+            parse_reference_field(metric, row.extras, reference_field, f"row {row.id}")
 
 
 def mean_usd(outcomes: RowOutcomes) -> float | None:
-    """USD a row; None where a price is not known or there is no row."""
+    """USD per row; None without rows or if a price is unknown."""
     known = [o.usd for o in outcomes.values() if o.usd is not None]
     return fmean(known) if known and len(known) == len(outcomes) else None
 
 
 def mean_calls(outcomes: RowOutcomes) -> float:
-    """Calls a row; 0 where there is none."""
+    """Calls per row; 0 without rows."""
     return fmean(o.calls for o in outcomes.values()) if outcomes else 0.0
 
 
 def mean_tokens(outcomes: RowOutcomes) -> float:
+    """Tokens per row; 0 without rows."""
     return fmean(o.tokens for o in outcomes.values()) if outcomes else 0.0

@@ -409,4 +409,4 @@ def test_check_counts_a_search_space(terminal: Terminal) -> None:
 
     assert ended.status == 0, ended.err
     assert "4 valid architectures of 8 combinations" in ended.out
-    assert "3 left out: candidates that nothing looks at" in ended.out
+    assert "3 left out: candidates that no component uses" in ended.out

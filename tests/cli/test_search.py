@@ -48,7 +48,7 @@ def test_of_a_space_of_one_architecture_it_is_the_winner_and_the_single_model_to
     result = told["result"]
     assert result["ended"] == "all 1 architectures were tried"
     assert result["against_single"] == {"rows": 5, "mean": 0.0, "low": 0.0, "high": 0.0}
-    # What stage 0 has paid for is paid for once, and so are the held-out rows.
+    # The calls of the baselines are paid once, and so are the held-out rows.
     assert (result["paid_calls"], result["single_file_calls"]) == (5, 10)
     assert result["held_out_calls"] == 5
     assert folder.has("found/winner.yaml")
@@ -61,7 +61,7 @@ def test_a_space_without_an_architecture_says_why(folder: Terminal) -> None:
     ended = folder.run(*command("none"))
 
     assert ended.status == 2
-    assert "small: no architecture of the space is valid: more than 1 tokens a row" in ended.err
+    assert "small: no architecture of the space is valid: more than 1 tokens per row" in ended.err
 
 
 def test_a_metric_that_is_always_zero_ends_with_the_question_why(folder: Terminal) -> None:
@@ -78,7 +78,7 @@ def test_a_budget_for_half_a_trial_ends_before_it_and_a_larger_one_goes_on(
 ) -> None:
     ended = folder.run(*command("small", "--budget", "0.00002"))
     assert ended.status == 4
-    assert "ended: the budget was used up in stage 0" in ended.out
+    assert "ended: the budget was used up by the baselines" in ended.out
 
     more = folder.json(*command("small", "--budget", "1", "--trials", "50"))
     assert more["result"]["ended"] == "all 5 architectures were tried"
@@ -92,7 +92,7 @@ def test_a_metric_is_named_with_what_stands_behind_it_as_score_names_it(folder: 
     unknown = folder.run(*command("one", metric="numbr"))
     assert (unknown.status, "no metric 'numbr'" in unknown.err) == (2, True)
     behind = folder.run(*command("one", metric="number:3"))
-    assert (behind.status, "number wants nothing behind its name" in behind.err) == (2, True)
+    assert (behind.status, "number expects no argument after its name" in behind.err) == (2, True)
 
 
 def test_a_metric_that_needs_no_reference_is_asked_of_rows_that_have_none(folder: Terminal) -> None:

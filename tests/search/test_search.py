@@ -57,7 +57,7 @@ def test_a_space_without_a_valid_architecture_is_refused_before_anything_runs() 
     space = a_space(roles=ONE, generators=1, limits={"calls": 1})
     played = Played(by_size)
 
-    with pytest.raises(InputError, match=r"no architecture .* more than 1 calls a row: 1"):
+    with pytest.raises(InputError, match=r"no architecture .* more than 1 calls per row: 1"):
         ArchitectureSearch(played, a_plan(space)).run()
 
     assert played.ran == []
@@ -68,7 +68,7 @@ def test_a_metric_that_is_always_zero_ends_early_and_without_a_winner() -> None:
 
     found = ArchitectureSearch(Played(), a_plan(space, "grid", trials=100)).run()
 
-    assert found.end_reason == "12 trials, and no row of any scored above 0"
+    assert found.end_reason == "12 trials, and no row scored above 0"
     assert found.winner is None
     assert found.finalists == []
 
@@ -110,7 +110,7 @@ def test_a_budget_for_half_a_trial_ends_in_stage_0() -> None:
 
     assert found.is_budget_exhausted
     assert found.winner is None
-    assert found.end_reason == "the budget was used up in stage 0"
+    assert found.end_reason == "the budget was used up by the baselines"
 
 
 def test_a_budget_leaves_enough_for_the_held_out_rows() -> None:
@@ -120,7 +120,7 @@ def test_a_budget_leaves_enough_for_the_held_out_rows() -> None:
     found = ArchitectureSearch(played, a_plan(space, "grid", trials=100)).run()
 
     assert found.is_budget_exhausted
-    assert found.end_reason.startswith("the budget: what is left of it")
+    assert found.end_reason.startswith("the budget: the rest is needed")
     assert found.winner is not None
     assert len(found.winner.choice) == len(found.winner.held_out) == 2
     assert played.budget_left is not None
@@ -132,7 +132,7 @@ def test_patience_ends_a_search_that_finds_nothing_better() -> None:
 
     found = ArchitectureSearch(Played(), a_plan(space, trials=100, patience=5)).run()
 
-    assert found.end_reason == "6 trials without a better one"
+    assert found.end_reason == "6 trials without improvement"
 
 
 def test_what_a_row_costs_counts_against_its_score() -> None:

@@ -81,7 +81,7 @@ def test_a_generator_that_refuses_every_call_is_in_no_trial_and_no_fuser() -> No
 
     found = search.run()
 
-    assert "scripted/one replied to none of its 15 calls and leaves the search" in said
+    assert "scripted/one replied to none of its 15 calls and is excluded" in said
     assert found.unresponsive_models == ("scripted/one",)
     assert found.best_single is not None
     assert found.best_single.label != "one"
@@ -99,7 +99,9 @@ def test_a_critic_that_refuses_every_call_takes_the_trials_with_it_out_of_the_ch
     found = search.run()
 
     assert [words for words in said if words.startswith("scripted/four replied to none of its ")]
-    assert {t.state for t in found.trials if "scripted/four" in asked(t.architecture)} == {"left"}
+    assert {t.state for t in found.trials if "scripted/four" in asked(t.architecture)} == {
+        "excluded"
+    }
     assert found.winner is not None
     assert not [t for t in found.finalists if "scripted/four" in asked(t.architecture)]
 
@@ -108,7 +110,7 @@ def test_a_critic_that_refuses_every_call_takes_the_trials_with_it_out_of_the_ch
     ("silent", "says"),
     [
         (("one", "two", "three"), "no generator replied to any of its calls"),
-        (("three",), "every architecture asks scripted/three, which replied to none of its calls"),
+        (("three",), "every architecture uses scripted/three, which replied to none of its calls"),
     ],
 )
 def test_a_search_in_which_nothing_is_left_is_refused(silent: tuple[str, ...], says: str) -> None:
@@ -149,7 +151,7 @@ def test_the_command_tells_of_it(
             ]
         )
 
-    assert "openai/m replied to none of its 3 calls and leaves the search" in ended.err
+    assert "openai/m replied to none of its 3 calls and is excluded" in ended.err
     assert "openai/m replied to none of its calls and left the search" in ended.out
     trials = terminal.json("search", "status")
     shown = terminal.json("search", "show", trials[0]["search"])

@@ -54,7 +54,7 @@ def test_what_is_left_out_as_alike_is_another_points_architecture() -> None:
         except ArchitectureError as error:
             assert error.why in found.excluded  # noqa: PT017
 
-    assert alike == len(found.points) + found.excluded["alike to another"]
+    assert alike == len(found.points) + found.excluded["duplicate"]
 
 
 def test_the_papers_space_has_as_many_architectures_as_its_axes_say() -> None:
@@ -94,7 +94,7 @@ def test_limits_of_tokens_and_money_are_asked_of_the_forecast() -> None:
     found = enumerate_space(space, lambda a: (90 + len(a.layers[0]) * 5, 0.7 * len(a.layers[0])))
 
     assert [point["generators"] for point in found.points] == [1]
-    assert found.excluded == {"more than $1 a row": 1, "more than 100 tokens a row": 1}
+    assert found.excluded == {"more than $1 per row": 1, "more than 100 tokens per row": 1}
 
 
 def test_an_axis_that_does_not_apply_is_no_part_of_a_point() -> None:

@@ -27,16 +27,16 @@ def written(tmp_path: Path, text: str) -> Path:
     ("old", "new", "why"),
     [
         ("  fusions: 0", "  fusion: 0", "6: axes.fusion: unknown key; did you mean 'fusions'?"),
-        ("  fusions: 0", "", "2: roles: nobody is fusers, and the axes have a use for it"),
-        ("[1, 2]", "[1, 3]", "5: axes.generators: 3 is more than the 2 generators of the roles"),
+        ("  fusions: 0", "", "2: roles: roles.fusers is missing, but axes.fusions uses it"),
+        ("[1, 2]", "[1, 3]", "5: axes.generators: 3 is more than the 2 models in roles.generators"),
         ("[1, 2]", "[1, 1]", "5: axes.generators: expected each value once, found a list"),
         ("[1, 2]", "[]", "5: axes.generators: expected at least one value, found a list"),
-        ("  generators: [1, 2]\n", "", "4: axes: expected generators (and samples), or mix"),
-        ("  fusions: 0", "  fusions: 0\n  review: both", "2: roles: nobody is critic"),
-        ("  fusions: 0", "  fusions: 0\n  evaluation: voter", "2: roles: nobody is voter"),
+        ("  generators: [1, 2]\n", "", "4: axes: expected generators (with samples), or mix"),
+        ("  fusions: 0", "  fusions: 0\n  review: both", "2: roles: roles.critic is missing"),
+        ("  fusions: 0", "  fusions: 0\n  evaluation: voter", "2: roles: roles.voter is missing"),
         ("roles:", "defaults: {tokens: 3}\nroles:", "2: defaults.tokens: no component has"),
         ("roles:", "defaults: {max_tokens: x}\nroles:", "max_tokens: expected a valid integer"),
-        ("  generators: [1, 2]", "  mix: {scripted/rough: 1}", "5: axes.mix: it has to name each"),
+        ("  generators: [1, 2]", "  mix: {scripted/rough: 1}", "5: axes.mix: expected exactly"),
     ],
 )
 def test_what_is_wrong_with_a_space_is_told_with_its_line(
@@ -56,7 +56,7 @@ def test_a_space_is_found_by_its_name_and_read(tmp_path: Path) -> None:
     assert file_kind(path) == "space"
     assert find_space("space", tmp_path) == path
     assert read_space(path)[0].axes.generators == (1, 2)
-    with pytest.raises(ArchitectureError, match=r"no such file; in .* are space"):
+    with pytest.raises(ArchitectureError, match=r"no such file; .* has space"):
         find_space("other", tmp_path)
 
 
