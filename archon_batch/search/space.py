@@ -78,7 +78,7 @@ class AxisOptions(BaseModel):
     @model_validator(mode="after")
     def _has_generators(self) -> "AxisOptions":
         if (self.mix is None) == (self.generators is None) or (self.mix and self.samples):
-            raise ValueError("expected generators (with samples), or mix instead of both")
+            raise ValueError("generators (with samples), or mix instead of both")
         return self
 
 
