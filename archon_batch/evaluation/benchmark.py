@@ -1,4 +1,4 @@
-"""A benchmark, step by step: rows for its jobs, cases for its judge, and what it all comes to."""
+"""The steps of a benchmark run: rows for its jobs, cases for its judge, grades and figures."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from archon_batch.evaluation.metric import Score
 from archon_batch.evaluation.statistics import MeanEstimate
 from archon_batch.store import ItemAnswer, Job, Store
 
-#: Answers of one turn by the problems' ids; None where the row was given up.
+#: Answers of one turn by problem id; None for a failed row.
 TurnAnswers = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSample:
-    """A benchmark as it is run: the problems that were drawn of those that were published."""
+    """The problems of a benchmark that a run uses: all, or a sample."""
 
     benchmark: Benchmark
     records: BenchmarkRecords
@@ -39,31 +39,31 @@ class BenchmarkSample:
 def turn_rows(
     sample: BenchmarkSample, turn: int, earlier_answers: Sequence[TurnAnswers]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a turn's job: each conversation so far, if all of it was answered."""
+    """The rows of a turn's job: each conversation whose earlier turns are all answered."""
     for problem in sample.problems:
-        said = _answers_so_far(problem, earlier_answers)
-        if turn >= len(problem.turns) or len(said) < turn:
+        answers = _answers_so_far(problem, earlier_answers)
+        if turn >= len(problem.turns) or len(answers) < turn:
             continue
-        messages = conversation(problem.turns[: turn + 1], said[:turn])
-        keeps = sample.benchmark.stores_reference and problem.reference is not None
+        messages = conversation(problem.turns[: turn + 1], answers[:turn])
+        has_reference = sample.benchmark.stores_reference and problem.reference is not None
         yield {
             "id": problem.id,
             "messages": [{"role": m.role, "content": m.content} for m in messages],
             "benchmark": sample.benchmark.name,
             **problem.groups,
-            **({"reference": problem.reference} if keeps else {}),
+            **({"reference": problem.reference} if has_reference else {}),
         }
 
 
 def read_turn_answers(store: Store, job: Job) -> TurnAnswers:
-    """The answers of a turn's job."""
+    """The answers of a turn's job by problem id."""
     return {row.row_id: row.answer for row in _finished_rows(store, job)}
 
 
 def build_judge_batch(
     sample: BenchmarkSample, answers_by_turn: Sequence[TurnAnswers]
 ) -> JudgeBatch | None:
-    """The answers that the benchmark's judge is to see; None where it has no judge."""
+    """The answers that the benchmark's judge rates; None for a benchmark without a judge."""
     scale = sample.benchmark.scale
     if scale is None:
         return None
@@ -84,37 +84,37 @@ def grade_answers(
     judge_batch: JudgeBatch | None,
     verdicts: Verdicts | None,
 ) -> Sequence[GradedTurn]:
-    """Every turn of every problem with its score, in the problems' order.
+    """Every turn of every problem with its score, in the order of the problems.
 
-    A turn that was given up, or that follows one that was, is worth the least there is.
+    A failed turn, and every turn after it, gets the benchmark's lowest score.
     """
     judged = {} if judge_batch is None or verdicts is None else judge_batch.scores(verdicts)
     is_comparison = any(problem.baseline_answer is not None for problem in sample.problems)
-    games = (
+    pairwise = (
         judge_batch.pairwise_results(verdicts) if judge_batch and verdicts and is_comparison else {}
     )
     metric = None if sample.benchmark.metric_name is None else sample.benchmark.make_metric()
-    found: list[GradedTurn] = []
+    grades: list[GradedTurn] = []
     for problem in sample.problems:
-        said = _answers_so_far(problem, answers_by_turn)
+        answers = _answers_so_far(problem, answers_by_turn)
         for turn in range(len(problem.turns)):
             name = _case_name(problem, turn)
-            if turn >= len(said):
+            if turn >= len(answers):
                 score = Score(sample.benchmark.min_score)
             elif metric is None or sample.benchmark.needs_judge(problem):
                 score = judged[name]
             else:
-                score = metric.score(said[turn], metric.parse_reference(problem.reference))
-            found.append(GradedTurn(problem, said, score, games.get(name), turn))
-    return found
+                score = metric.score(answers[turn], metric.parse_reference(problem.reference))
+            grades.append(GradedTurn(problem, answers, score, pairwise.get(name), turn))
+    return grades
 
 
 def to_json(
     sample: BenchmarkSample, turns: Sequence[GradedTurn], flagged: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What it comes to: a part of what ``bench --json`` prints."""
-    unread = Counter(
-        one.score.unparsed_reason for one in turns if one.score.unparsed_reason is not None
+    """The figures of the run: a part of the output of ``bench --json``."""
+    unparsed = Counter(
+        turn.score.unparsed_reason for turn in turns if turn.score.unparsed_reason is not None
     )
     return {
         "benchmark": sample.benchmark.name,
@@ -128,14 +128,14 @@ def to_json(
         "figures": dict(sample.benchmark.extra_figures(turns, sample.records, sample.seed)),
         "by": {
             field: {
-                name: _scaled_estimate(sample, sample.benchmark.headline(some, sample.seed))
-                for name, some in group_by_field(turns, field).items()
+                name: _scaled_estimate(sample, sample.benchmark.headline(group, sample.seed))
+                for name, group in group_by_field(turns, field).items()
             }
             for field in sample.benchmark.group_fields
         },
-        "unread": unread.total(),
-        "unread_why": dict(unread.most_common()),
-        "failed": sum(one.answer is None for one in turns),
+        "unread": unparsed.total(),
+        "unread_why": dict(unparsed.most_common()),
+        "failed": sum(turn.answer is None for turn in turns),
         "suspect": list(flagged),
     }
 
@@ -143,29 +143,29 @@ def to_json(
 def row_scores(
     store: Store, job: Job, turn: int, turns: Sequence[GradedTurn]
 ) -> Mapping[int, Score]:
-    """The scores of a turn by the places of its job's rows, as the store keeps them."""
-    scores = {one.problem.id: one.score for one in turns if one.turn == turn}
+    """The scores of a turn by row index of its job, as the store records them."""
+    scores = {graded.problem.id: graded.score for graded in turns if graded.turn == turn}
     return {row.ix: scores[row.row_id] for row in _finished_rows(store, job)}
 
 
 def to_markdown(figures: Mapping[str, Any]) -> str:
-    """The figures as a page that people read."""
+    """The figures as a Markdown page."""
     figure = figures["figure"]
     head = [("", "value", "95 % interval", "n"), (figure["name"], *_estimate_cells(figure))]
     parts = [f"# {figures['title']}: {figures['architecture']}", _table(head)]
     if figures["figures"]:
-        beside = [(name, _format_number(value)) for name, value in figures["figures"].items()]
-        parts.append(_table([("besides", "value"), *beside]))
+        extra = [(name, _format_number(value)) for name, value in figures["figures"].items()]
+        parts.append(_table([("figure", "value"), *extra]))
     for field, groups in figures["by"].items():
-        of_each = [(name, *_estimate_cells(group)) for name, group in groups.items()]
-        parts.append(_table([(field, figure["name"], "95 % interval", "n"), *of_each]))
+        by_group = [(name, *_estimate_cells(group)) for name, group in groups.items()]
+        parts.append(_table([(field, figure["name"], "95 % interval", "n"), *by_group]))
     facts = [
         (
             "problems",
             f"{figures['problems']:,} of {figures['published']:,}, seed {figures['seed']}",
         ),
-        ("unread", f"{figures['unread']:,}"),
-        ("given up", f"{figures['failed']:,}"),
+        ("unparsed", f"{figures['unread']:,}"),
+        ("failed", f"{figures['failed']:,}"),
         ("jobs", ", ".join(figures["jobs"])),
         ("paid for answers, USD", _format_number(figures["usd"])),
     ]
@@ -174,7 +174,7 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
         facts += [
             ("judge", f"{judge['name']}, job {judge['jobs'][0]}"),
             ("paid for judging, USD", _format_number(judge["usd"])),
-            ("answers that may talk to the judge", f"{len(figures['suspect']):,}"),
+            ("answers that may address the judge", f"{len(figures['suspect']):,}"),
         ]
     facts += [(f"SHA-256 of {name}", digest) for name, digest in figures["data"].items()]
     parts.append(_table([("run", ""), *facts]))
@@ -182,14 +182,14 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
 
 
 def _answers_so_far(problem: Problem, answers_by_turn: Sequence[TurnAnswers]) -> tuple[str, ...]:
-    """The answers up to the first turn that has none."""
-    said: list[str] = []
-    for of_turn in answers_by_turn[: len(problem.turns)]:
-        text = of_turn.get(problem.id)
+    """The answers before the first turn without an answer."""
+    answers: list[str] = []
+    for turn_answers in answers_by_turn[: len(problem.turns)]:
+        text = turn_answers.get(problem.id)
         if text is None:
             break
-        said.append(text)
-    return tuple(said)
+        answers.append(text)
+    return tuple(answers)
 
 
 def _case_name(problem: Problem, turn: int) -> str:
@@ -203,15 +203,16 @@ def _finished_rows(store: Store, job: Job) -> Iterator[ItemAnswer]:
 
 
 def _scaled_estimate(
-    sample: BenchmarkSample, found: MeanEstimate | None
+    sample: BenchmarkSample, mean: MeanEstimate | None
 ) -> dict[str, float | int | None]:
-    if found is None:
+    if mean is None:
         return {"value": None, "low": None, "high": None, "n": 0}
-    times = sample.benchmark.headline_factor
-    ends = (found.value, found.low, found.high)
+    factor = sample.benchmark.headline_factor
     return {
-        **dict(zip(("value", "low", "high"), (times * v for v in ends), strict=True)),
-        "n": found.n,
+        "value": factor * mean.value,
+        "low": factor * mean.low,
+        "high": factor * mean.high,
+        "n": mean.n,
     }
 
 
@@ -237,5 +238,5 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escape_cell(cell: str) -> str:
-    """A cell without what would end it."""
+    """The text without characters that would end the cell."""
     return " ".join(cell.replace("|", "\\|").split())

@@ -1,4 +1,4 @@
-"""A benchmark's published files, found below a folder and read as they are."""
+"""Finds and reads the published files of a benchmark."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFiles:
-    """What was read of them."""
+    """The records of a benchmark, and digests of its files."""
 
     records: BenchmarkRecords
     #: The SHA-256 of each file, in hex, by its name below the folder.
@@ -26,16 +26,16 @@ class BenchmarkFiles:
 def read_benchmark_files(
     path: Path, parts: Sequence[FileSet], part_files: Mapping[str, Path]
 ) -> BenchmarkFiles:
-    """The records of a benchmark's parts.
+    """Read the file sets of a benchmark.
 
     Args:
-        path: the folder they are in, or the file of the first part; the other parts are then looked
-            for beside it.
+        path: the folder of the files, or the file of the first file set; the other file sets are
+            then searched in the folder of that file.
         parts: what is looked for.
         part_files: files for parts, named one by one.
 
     Raises:
-        DatasetError: a part that is needed is not there, or a file is not what its name says.
+        DatasetError: a required file set is missing, or a file is not in the format of its name.
     """
     folder = path if path.is_dir() else path.parent
     named = dict(part_files) if path.is_dir() else {parts[0].name: path, **part_files}
@@ -62,7 +62,7 @@ def read_benchmark_files(
 
 
 def _find_files(folder: Path, part: FileSet) -> list[Path]:
-    """The files of the first pattern that fits any, or of all patterns, in the order of names."""
+    """The files of the first pattern that matches any, or of all patterns, sorted by name."""
     files: list[Path] = []
     for pattern in part.patterns:
         files += sorted(file for file in folder.glob(pattern) if file.is_file())
@@ -95,7 +95,7 @@ def _read_rows(file: Path, name: str) -> Iterator[BenchmarkRecord]:
 
 
 def _read_json(file: Path, name: str) -> Iterator[BenchmarkRecord]:
-    """A list of objects, an object of objects by their places, or one object alone."""
+    """A list of objects, an object whose values are objects, or a single object."""
     Source.from_path(file, file=name)
     found = _parse_json(file.read_bytes(), name, 0)
     if isinstance(found, dict) and found and all(isinstance(one, dict) for one in found.values()):

@@ -1,4 +1,4 @@
-"""Answers put before a judge: the rows of a job of their own, and what its verdicts are worth."""
+"""Judging the answers of a job: the rows of the judge's job, its verdicts and their scores."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,47 +16,47 @@ from archon_batch.evaluation.judge_prompt import (
 from archon_batch.evaluation.metric import Score
 from archon_batch.store import ItemAnswer, Job, Store
 
-#: The order in which the answers of a row of the judge's job stand; a rating has none.
+#: The orders of a comparison; a rating has the order None.
 _ORDERS = ("ab", "ba")
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeBatch:
-    """Cases by names of their own, mostly the ids of rows, and the scale they are judged on."""
+    """Judge cases by name (mostly the row id), and the scale of the verdicts."""
 
     scale: ScaleName
     cases: Mapping[str, JudgeCase]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows of the judge's job: one for a rating, one for each order of a comparison."""
-        for place, (name, case) in enumerate(self.cases.items()):
+        """The rows of the judge's job: one per rating, two per comparison."""
+        for index, (name, case) in enumerate(self.cases.items()):
             if case.baseline_answer is None:
-                yield {"id": str(place), "prompt": render_judge_prompt(case), "case": name}
+                yield {"id": str(index), "prompt": render_judge_prompt(case), "case": name}
                 continue
             for order in _ORDERS:
                 prompt = render_judge_prompt(case, swapped=order == "ba")
-                yield {"id": f"{place}-{order}", "prompt": prompt, "case": name, "order": order}
+                yield {"id": f"{index}-{order}", "prompt": prompt, "case": name, "order": order}
 
     def pairwise_results(self, verdicts: "Verdicts") -> dict[str, PairwiseResult]:
-        """Of comparisons: the tags of both orders, by case."""
-        found = verdicts.tags
+        """The results of the comparisons by case."""
+        tags = verdicts.tags
         return {
-            name: PairwiseResult(found.get((name, "ab")), found.get((name, "ba")), self.scale)
+            name: PairwiseResult(tags.get((name, "ab")), tags.get((name, "ba")), self.scale)
             for name in self.cases
         }
 
     def scores(self, verdicts: "Verdicts") -> dict[str, Score]:
-        """The score of each case. A verdict that cannot be read is none, and says why."""
+        """The scores by case. An unparsed verdict gives no score but a reason."""
         if any(case.baseline_answer is not None for case in self.cases.values()):
-            games = self.pairwise_results(verdicts)
+            results = self.pairwise_results(verdicts)
             return {
-                name: _pairwise_score(game, verdicts.reason_for(name))
-                for name, game in games.items()
+                name: _pairwise_score(result, verdicts.reason_for(name))
+                for name, result in results.items()
             }
         return {name: self._rating_score(name, verdicts) for name in self.cases}
 
     def flagged(self) -> list[str]:
-        """The cases with an answer that talks to the judge: somebody should look at them."""
+        """The cases with an answer that addresses the judge; a person should check them."""
         return [
             name
             for name, case in self.cases.items()
@@ -75,16 +75,16 @@ class JudgeBatch:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What a judge's job came to, by case and order."""
+    """The verdicts of a judge's job, by case and order."""
 
     tags: Mapping[tuple[str, str | None], str]
-    #: Why there is no tag.
+    #: Why there is no tag, if there is none.
     reasons: Mapping[tuple[str, str | None], str]
 
     def reason_for(self, name: str) -> str:
         """Why a case has no score; the first reason of two."""
-        found = (self.reasons.get((name, order)) for order in (None, *_ORDERS))
-        return next((why for why in found if why), "it was not judged")
+        reasons = (self.reasons.get((name, order)) for order in (None, *_ORDERS))
+        return next((reason for reason in reasons if reason), "not judged")
 
 
 def read_verdicts(store: Store, job: Job, scale: ScaleName) -> Verdicts:
@@ -92,43 +92,45 @@ def read_verdicts(store: Store, job: Job, scale: ScaleName) -> Verdicts:
     tags: dict[tuple[str, str | None], str] = {}
     reasons: dict[tuple[str, str | None], str] = {}
     for row in store.item_results.answers(job.id):
-        place = str(row.extras["case"]), row.extras.get("order")
+        key = str(row.extras["case"]), row.extras.get("order")
         if row.answer is None:
-            reasons[place] = row.reason or f"the judge's row {row.row_id} is {row.status}"
+            reasons[key] = row.reason or f"the judge's row {row.row_id} is {row.status}"
             continue
         try:
-            tags[place] = parse_tag(row.answer, scale)
+            tags[key] = parse_tag(row.answer, scale)
         except ReplyParseError as error:
-            reasons[place] = str(error)
+            reasons[key] = str(error)
     return Verdicts(tags, reasons)
 
 
 def build_judge_batch(
     store: Store, job: Job, scale: ScaleName, *, baseline: str | None, reference_field: str | None
 ) -> JudgeBatch:
-    """The answers of a job as cases, by the ids of their rows.
+    """The answers of a job as judge cases, by row id. Rows without an answer are left out.
 
     Args:
-        store: where the job is.
-        job: whose answers are judged; rows without one are left out.
+        store: has the job.
+        job: its answers are judged.
         scale: the scale of the verdicts.
         baseline: a field of the rows, or another job, with the answers to compare with; rows
-            that have none there are left out. None is to rate each answer by itself.
-        reference_field: the field with what is known to be right, or None.
+            without a baseline answer are left out. None rates each answer by itself.
+        reference_field: the rows' field with the correct answer, if any.
 
     Raises:
-        InputError: a row has no such field, or the baseline's job has no such row.
+        InputError: a row has no such field, or the baseline job lacks a row.
     """
     rows = list(store.item_results.answers(job.id))
     questions = dict(store.item_results.questions(job.id))
-    others = None if baseline is None else _baseline_answers(store, job, rows, baseline)
+    baseline_answers = None if baseline is None else _baseline_answers(store, job, rows, baseline)
     cases: dict[str, JudgeCase] = {}
     for row in rows:
-        if row.answer is None or (others is not None and others[row.row_id] is None):
+        if row.answer is None or (
+            baseline_answers is not None and baseline_answers[row.row_id] is None
+        ):
             continue
         case = JudgeCase(questions[row.ix].messages, row.answer)
-        if others is not None:
-            case = replace(case, baseline_answer=others[row.row_id])
+        if baseline_answers is not None:
+            case = replace(case, baseline_answer=baseline_answers[row.row_id])
         if reference_field is not None:
             case = replace(case, reference=_field_text(job, row, reference_field))
         cases[row.row_id] = case
@@ -136,18 +138,18 @@ def build_judge_batch(
 
 
 def judge_figures(batch: JudgeBatch, verdicts: Verdicts) -> dict[str, Any]:
-    """What is to be known of a judge's verdicts besides their mean."""
-    told: dict[str, Any] = {"suspect": batch.flagged()}
-    games = batch.pairwise_results(verdicts)
+    """Figures of the verdicts besides their mean."""
+    figures: dict[str, Any] = {"suspect": batch.flagged()}
+    results = batch.pairwise_results(verdicts).values()
     if any(case.baseline_answer is not None for case in batch.cases.values()):
-        ends = Counter(game.value for game in games.values())
-        told |= {
-            "won": ends[1.0],
-            "tied": ends[0.5],
-            "lost": ends[0.0],
-            "contradicted": sum(game.orders_disagree for game in games.values()),
+        counts = Counter(result.value for result in results)
+        figures |= {
+            "won": counts[1.0],
+            "tied": counts[0.5],
+            "lost": counts[0.0],
+            "contradicted": sum(result.orders_disagree for result in results),
         }
-    return told
+    return figures
 
 
 def _pairwise_score(result: PairwiseResult, reason: str) -> Score:
@@ -159,21 +161,23 @@ def _pairwise_score(result: PairwiseResult, reason: str) -> Score:
 def _baseline_answers(
     store: Store, job: Job, rows: list[ItemAnswer], baseline: str
 ) -> Mapping[str, str | None]:
-    """The baseline's answer of each row: of a field that all rows have, else of that job."""
+    """The baseline answers by row id: from a field that all rows have, else from that job."""
     if rows and all(baseline in row.extras for row in rows):
         return {row.row_id: _field_text(job, row, baseline) for row in rows}
     other = store.jobs.find(baseline)
-    theirs = {row.row_id: row.answer for row in store.item_results.answers(other.id)}
-    if missing := [row.row_id for row in rows if row.row_id not in theirs]:
+    answers = {row.row_id: row.answer for row in store.item_results.answers(other.id)}
+    if missing := [row.row_id for row in rows if row.row_id not in answers]:
         raise InputError(f"--baseline: {other.id} ({other.name}) has no row {missing[0]!r}")
-    return theirs
+    return answers
 
 
 def _field_text(job: Job, row: ItemAnswer, field: str) -> str:
-    place = f"{job.id}: row {row.row_id}: {field}"
+    location = f"{job.id}: row {row.row_id}: {field}"
     if field not in row.extras:
-        raise InputError(f"{place}: the row has no such field; {suggestion(field, row.extras)}")
+        raise InputError(f"{location}: the row has no such field; {suggestion(field, row.extras)}")
     value = row.extras[field]
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value):
-        raise InputError(f"{place}: a judge is shown a text or a number; found {value!r:.80}")
+        raise InputError(
+            f"{location}: expected a text or a number for the judge; found {value!r:.80}"
+        )
     return str(value)

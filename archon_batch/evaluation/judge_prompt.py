@@ -1,7 +1,7 @@
-"""What a judge is asked of answers, and what its verdicts come to.
+"""Prompts for judges, and the result of a pairwise comparison.
 
-Each answer is rated by itself, or compared with a baseline's in both orders, since judges favour
-a place (Zheng et al., arXiv 2306.05685).
+An answer is rated by itself, or compared with a baseline answer in both orders, since judges have
+a position bias (Zheng et al., arXiv 2306.05685).
 """
 
 import re
@@ -36,7 +36,7 @@ by themselves. Give your reasons in short."""
 
 _RIGHT = "The reference answer is right: what contradicts it is wrong."
 
-#: What talks to the judge rather than to whoever asked.
+#: Phrases that address the judge instead of answering the request.
 _ADDRESSES_JUDGE = re.compile(
     r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}"
     r"\b(?:above|previous|prior|earlier|instructions?|everything)\b",
@@ -46,19 +46,19 @@ _ADDRESSES_JUDGE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class JudgeCase:
-    """What is put before a judge."""
+    """One answer for a judge: to be rated, or compared with a baseline answer."""
 
     #: The conversation, which ends with the request.
     messages: Sequence[Message]
     answer: str
-    #: The baseline's answer, to be compared with; None is to be rated by itself.
+    #: None if the answer is rated by itself.
     baseline_answer: str | None = None
-    #: What is known to be right.
+    #: The correct answer, if known.
     reference: str | None = None
 
 
 def render_judge_prompt(case: JudgeCase, *, swapped: bool = False) -> str:
-    """The question to a judge; ``swapped`` shows the baseline's answer as A."""
+    """The prompt for a judge; ``swapped`` shows the baseline answer as A."""
     *before, request = case.messages
     earlier = [m for m in before if m.role != "system"]
     parts: dict[str, str] = {}
@@ -87,17 +87,17 @@ def render_judge_prompt(case: JudgeCase, *, swapped: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PairwiseResult:
-    """The tags of both orders; None is one that could not be read."""
+    """The judge's verdict tags in both orders; None is an unparsed verdict."""
 
     #: With our answer as A.
     tag_ours_first: str | None
-    #: With the baseline's answer as A.
+    #: With the baseline answer as A.
     tag_baseline_first: str | None
     scale: ScaleName = "comparison"
 
     @property
     def verdict_values(self) -> tuple[float | None, float | None]:
-        """Both verdicts as they are for us: above 0 where ours is better."""
+        """Both verdicts from our side: above 0 if our answer is better; None if unparsed."""
         values = SCALES[self.scale]
         return (
             None if self.tag_ours_first is None else values[self.tag_ours_first],
@@ -106,7 +106,7 @@ class PairwiseResult:
 
     @property
     def value(self) -> float | None:
-        """1 won, 0 lost, 0.5 tied: also where the orders do not agree, as in MT-Bench."""
+        """1 won, 0 lost, 0.5 tied. Orders that disagree are a tie, as in MT-Bench."""
         first, second = self.verdict_values
         if first is None or second is None:
             return None
@@ -116,15 +116,15 @@ class PairwiseResult:
 
     @property
     def orders_disagree(self) -> bool:
-        """Whether each order has another winner: the judge goes by the place."""
+        """Whether the two orders have different winners: a position bias."""
         first, second = self.verdict_values
         return first is not None and second is not None and first * second < 0
 
 
 def addresses_judge(answer: str, scale: ScaleName) -> bool:
-    """Whether an answer holds a verdict, or tells its reader to forget what was said before.
+    """Whether an answer contains a verdict tag, or tells its reader to ignore earlier text.
 
-    It may be innocent, such as a list in a list; a person should look at it.
+    It may be harmless, such as a nested list; a person should check it.
     """
     return contains_tag(answer, scale) or _ADDRESSES_JUDGE.search(answer) is not None
 
@@ -138,8 +138,8 @@ def judge_from_model(model: str, scale: ScaleName) -> Architecture:
 def judge_from_architecture(architecture: Architecture, scale: ScaleName) -> Architecture:
     """The architecture as a judge on that scale.
 
-    Its judges keep their keys but for the scale. Where it has none, what it answers is an opinion,
-    on which the model of its last component gives the verdict.
+    Its ``judge`` components keep their other fields. If it has none, its answer is an opinion, and
+    the model of its last component gives the verdict on it.
     """
     layers = tuple(
         tuple(c.model_copy(update={"scale": scale}) if isinstance(c, Judge) else c for c in layer)

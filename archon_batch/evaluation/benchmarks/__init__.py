@@ -1,4 +1,4 @@
-"""Benchmarks, one small file each: published records in, problems out, and what answers come to."""
+"""Benchmarks, one file each: problems from published records, and figures from answers."""
 
 from archon_batch.evaluation.benchmarks.alpaca_eval import AlpacaEval
 from archon_batch.evaluation.benchmarks.arena_hard import ArenaHard, ArenaHard2

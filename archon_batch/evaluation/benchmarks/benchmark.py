@@ -1,4 +1,4 @@
-"""What a benchmark is: published files, problems made of them, and what answers to them come to."""
+"""The interface of benchmarks: published files, problems, and figures from graded answers."""
 
 import random
 from abc import ABC, abstractmethod
@@ -14,49 +14,49 @@ from archon_batch.evaluation.metric import Metric, Score
 from archon_batch.evaluation.metrics import METRICS
 from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean
 
-#: The records of a benchmark's parts, by the parts' names.
+#: The records of a benchmark by file set.
 BenchmarkRecords = Mapping[str, Sequence[BenchmarkRecord]]
 
 
 @dataclass(frozen=True, slots=True)
 class FileSet:
-    """Files that belong together, as their publisher names them."""
+    """Published files that belong together."""
 
     name: str
-    #: Patterns below the benchmark's folder; the first one that fits a file is taken.
+    #: Patterns below the benchmark's folder; the first that matches a file is used.
     patterns: tuple[str, ...]
     required: bool = True
-    #: Take the files of all patterns, and not of the first one alone.
+    #: Whether to use the files of all patterns, not only of the first that matches.
     match_all_patterns: bool = False
-    #: Names of the columns of a CSV file that comes without a header.
+    #: Column names of a CSV file without a header.
     columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One question of a benchmark, with what is right."""
+    """One problem of a benchmark, with its reference."""
 
     id: str
-    #: What the user says, turn by turn; a later turn follows the answer to the one before.
+    #: The user messages, turn by turn; each follows the answer to the previous one.
     turns: tuple[str, ...]
-    #: What the metric or the judge goes by; of a judge with several turns, one for each.
+    #: The reference for the metric or the judge; for a judge of several turns, one per turn.
     reference: Any = None
-    #: Fields that figures are told by, such as a subject.
+    #: Fields to group figures by, such as a subject.
     groups: Mapping[str, str] = field(default_factory=dict)
-    #: The answer that is to be beaten.
+    #: The answer to compare with.
     baseline_answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GradedTurn:
-    """A problem with its answers, a turn each; None where there is none, which ends them."""
+    """One turn of a problem with its score, and the answers of all turns so far."""
 
     problem: Problem
     answers: tuple[str | None, ...]
-    #: Of a judge's comparison: the score is what its two games come to.
+    #: For a pairwise comparison, its result gives the score.
     score: Score
     pairwise: PairwiseResult | None = None
-    #: From 0: the turn that the score is of.
+    #: The turn that the score is for, from 0.
     turn: int = 0
 
     @property
@@ -66,22 +66,22 @@ class GradedTurn:
 
 class Benchmark(ABC):
     name: ClassVar[str]
-    #: The paper, and what it calls its figure.
+    #: The name in the paper.
     title: ClassVar[str]
-    #: The name of the headline figure, and what it is multiplied with to be told.
+    #: The name of the headline figure, and the factor that scales it for display.
     headline_name: ClassVar[str] = "accuracy, %"
     headline_factor: ClassVar[float] = 100.0
-    #: The first part is what PATH is when it is a file.
+    #: If PATH is a file, it is the first file set.
     file_sets: ClassVar[tuple[FileSet, ...]]
-    #: Fields of ``groups`` that figures are told by.
+    #: Fields of ``groups`` to group the headline by.
     group_fields: ClassVar[tuple[str, ...]] = ()
-    #: Whether a problem's reference goes into the job's rows; some are megabytes.
+    #: Whether the job's rows contain the reference; some are megabytes.
     stores_reference: ClassVar[bool] = True
 
-    #: The metric's name, and the judge's scale; a benchmark has one of them, or both.
+    #: The name of the metric and the scale of the judge: a benchmark has one or both.
     metric_name: ClassVar[str | None] = None
     scale: ClassVar[ScaleName | None] = None
-    #: What a row is worth that was given up.
+    #: The score of a failed row.
     min_score: ClassVar[float] = 0.0
 
     @abstractmethod
@@ -89,20 +89,20 @@ class Benchmark(ABC):
         """The problems of all records, in their order.
 
         Raises:
-            DatasetError: a record is not as it was published.
+            DatasetError: a record is not in the published format; names file, line and field.
         """
 
     def make_metric(self) -> Metric:
-        """The metric that answers are measured by which no judge sees."""
+        """The metric for answers that no judge rates."""
         return METRICS[self.metric_name or ""]()
 
     def needs_judge(self, problem: Problem) -> bool:
-        """Whether a judge is to see the answer to it."""
+        """Whether a judge rates the answers to the problem."""
         del problem
         return self.scale is not None
 
     def judge_case(self, problem: Problem, answers: Sequence[str], turn: int) -> JudgeCase:
-        """What is put before the judge."""
+        """The case for the judge: the conversation up to this turn, and its answer."""
         messages = conversation(problem.turns[: turn + 1], answers[:turn])
         return JudgeCase(
             messages,
@@ -112,41 +112,41 @@ class Benchmark(ABC):
         )
 
     def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
-        """The benchmark's own figure with its interval, before it is multiplied."""
+        """The headline figure with its interval, before scaling."""
         return bootstrap_mean([g.score.value for g in turns if g.score.value is not None], seed)
 
     def extra_figures(
         self, turns: Sequence[GradedTurn], records: BenchmarkRecords, seed: int
     ) -> Mapping[str, float | int | None]:
-        """Figures besides the headline, as they are to be told."""
+        """Figures besides the headline, by their display names."""
         del turns, records, seed
         return {}
 
 
 def conversation(turns: Sequence[str], answers: Sequence[str]) -> tuple[Message, ...]:
-    """The turns with the answers between them."""
+    """The user messages with the answers between them."""
     messages: list[Message] = []
-    for place, turn in enumerate(turns):
+    for index, turn in enumerate(turns):
         messages.append(Message("user", turn))
-        if place < len(answers):
-            messages.append(Message("assistant", answers[place]))
+        if index < len(answers):
+            messages.append(Message("assistant", answers[index]))
     return tuple(messages)
 
 
 def sample_problems(problems: Sequence[Problem], limit: int | None, seed: int) -> Sequence[Problem]:
-    """So many problems, drawn by the seed, in their order: the first ones may be of one subject."""
+    """A random sample of ``limit`` problems, in order: the first ones may share a subject."""
     if limit is None or limit >= len(problems):
         return problems
-    places = random.Random(seed).sample(range(len(problems)), limit)  # noqa: S311  (the same twice)
-    return [problems[place] for place in sorted(places)]
+    indexes = random.Random(seed).sample(range(len(problems)), limit)  # noqa: S311  (not a secret)
+    return [problems[index] for index in sorted(indexes)]
 
 
 def group_by_field(
     turns: Iterable[GradedTurn], field_name: str
 ) -> Mapping[str, Sequence[GradedTurn]]:
-    """The graded problems by a field of theirs; those without it are left out."""
+    """The turns by a field of their problems; turns without the field are left out."""
     groups: dict[str, list[GradedTurn]] = defaultdict(list)
-    for one in turns:
-        if field_name in one.problem.groups:
-            groups[one.problem.groups[field_name]].append(one)
+    for turn in turns:
+        if field_name in turn.problem.groups:
+            groups[turn.problem.groups[field_name]].append(turn)
     return dict(sorted(groups.items()))

@@ -1,4 +1,4 @@
-"""One record of a benchmark's published file, read strictly."""
+"""A record of a published file, with strict typed access to its fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from typing import Any, NoReturn
 
 from archon_batch.errors import DatasetError
 
-#: Keys that an error lists.
+#: Keys that an error message lists.
 _MAX_KEYS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRecord:
     file: str
-    #: From 1: the line, the row, or the place in a list.
+    #: The line, row or list position, from 1.
     line: int
     fields: Mapping[str, Any]
 
     def reject(self, reason: str) -> NoReturn:
-        """Say what is wrong with it, and where it stands.
+        """Raise an error with the location of the record.
 
         Raises:
             DatasetError: always.
@@ -26,10 +26,10 @@ class BenchmarkRecord:
         raise DatasetError(self.file, self.line, reason)
 
     def get_required(self, *keys: str) -> Any:  # noqa: ANN401
-        """What stands under the first of the keys that the record has; editions rename them.
+        """The value of the first key that the record has; editions use different keys.
 
         Raises:
-            DatasetError: it has none of them.
+            DatasetError: the record has none of the keys.
         """
         for key in keys:
             if self.fields.get(key) is not None:
@@ -38,49 +38,49 @@ class BenchmarkRecord:
         return self.reject(f"{' or '.join(keys)}: missing; keys found: {found}")
 
     def get_optional(self, *keys: str) -> Any:  # noqa: ANN401
-        """The same, and None where there is none."""
+        """The value of the first key that the record has, or None."""
         return next((self.fields[key] for key in keys if self.fields.get(key) is not None), None)
 
     def get_text(self, *keys: str) -> str:
-        """A text that is not empty.
+        """A non-empty text.
 
         Raises:
-            DatasetError: it is none.
+            DatasetError: the value is none.
         """
-        found = self.get_required(*keys)
-        if not isinstance(found, str) or not found.strip():
-            self.reject(f"{keys[0]}: expected text, found {found!r:.60}")
-        return found
+        value = self.get_required(*keys)
+        if not isinstance(value, str) or not value.strip():
+            self.reject(f"{keys[0]}: expected text, found {value!r:.60}")
+        return value
 
     def get_id(self, *keys: str) -> str:
-        """An id, which may be a number.
+        """An id as text; a whole number is converted.
 
         Raises:
-            DatasetError: it is neither a text nor a whole number.
+            DatasetError: the value is neither text nor a whole number.
         """
-        found = self.get_required(*keys)
-        if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
-            self.reject(f"{keys[0]}: expected text or a whole number, found {found!r:.60}")
-        return str(found).strip()
+        value = self.get_required(*keys)
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            self.reject(f"{keys[0]}: expected text or a whole number, found {value!r:.60}")
+        return str(value).strip()
 
     def get_list(self, *keys: str) -> Sequence[Any]:
-        """A list that is not empty.
+        """A non-empty list.
 
         Raises:
-            DatasetError: it is none.
+            DatasetError: the value is none.
         """
-        found = self.get_required(*keys)
-        if not isinstance(found, list) or not found:
-            self.reject(f"{keys[0]}: expected a list, found {found!r:.60}")
-        return found
+        value = self.get_required(*keys)
+        if not isinstance(value, list) or not value:
+            self.reject(f"{keys[0]}: expected a list, found {value!r:.60}")
+        return value
 
     def get_text_list(self, *keys: str) -> Sequence[str]:
-        """A list of texts.
+        """A non-empty list of texts.
 
         Raises:
-            DatasetError: it is none.
+            DatasetError: the value is none.
         """
-        found = self.get_list(*keys)
-        if not all(isinstance(text, str) for text in found):
-            self.reject(f"{keys[0]}: expected a list of texts, found {found!r:.60}")
-        return found
+        value = self.get_list(*keys)
+        if not all(isinstance(text, str) for text in value):
+            self.reject(f"{keys[0]}: expected a list of texts, found {value!r:.60}")
+        return value
