@@ -163,7 +163,7 @@ def test_a_comparison_is_judged_in_both_orders(folder: Terminal) -> None:
     )
     missing = folder.run(*command)
     assert missing.status == 2
-    assert "no baseline answer to u0; name a file of them with --baseline" in missing.err
+    assert "no baseline answer for u0; name a file of answers with --baseline" in missing.err
 
     figures = folder.json(*command, "--baseline", "data/mine.jsonl")
     assert figures["judge"]["calls"] == 12
