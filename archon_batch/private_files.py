@@ -1,4 +1,4 @@
-"""Files that their owner alone may read, whatever the umask: what is paid for is nobody else's."""
+"""Files and folders that only their owner can read, under any umask."""
 
 import os
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import IO, Any
 
 
 def open_private(path: Path, mode: str, **options: Any) -> IO[Any]:  # noqa: ANN401
-    """As ``open`` does; the file, new or replaced, can be read by its owner alone.
+    """Like ``open``, but only the owner can read the file, be it new or existing.
 
     Raises:
         OSError: it cannot be opened.
@@ -16,10 +16,10 @@ def open_private(path: Path, mode: str, **options: Any) -> IO[Any]:  # noqa: ANN
 
 
 def make_private_dir(path: Path) -> None:
-    """Make the folder where it is not there, for its owner alone.
+    """Create the folder, if it does not exist, for its owner only.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -27,7 +27,7 @@ def make_private_dir(path: Path) -> None:
 def _opener(path: str, flags: int) -> int:
     handle = os.open(path, flags, 0o600)
     if flags & (os.O_WRONLY | os.O_RDWR):
-        # One that was there has the rights that it had; another's file keeps them.
+        # An existing file has other permissions; those of another owner's file cannot be changed.
         with suppress(OSError):
             os.fchmod(handle, 0o600)
     return handle

@@ -168,7 +168,7 @@ def test_a_lone_brace_in_a_template_is_refused_before_any_row_is_read(file, temp
 
 @pytest.mark.parametrize("template", ["no key at all", "{{text}}", ""])
 def test_a_template_without_a_key_is_refused_before_any_row_is_read(file, template):
-    with pytest.raises(SettingsError, match="all rows would ask the same"):
+    with pytest.raises(SettingsError, match="all rows would have the same prompt"):
         read(file("rubbish"), ReadOptions(template=template))
 
 
@@ -196,7 +196,7 @@ BAD_ROWS = [
     ('{"prompt": []}', "prompt: expected text, found a list; a conversation goes under messages"),
     (
         '{"prompt": "a", "messages": [{}]}',
-        "has both prompt and messages; one of them is wanted",
+        "has both prompt and messages; leave one of them out",
     ),
     ('{"messages": "a"}', "messages: expected a list, found text"),
     ('{"messages": []}', "messages: the list is empty"),
@@ -223,7 +223,7 @@ BAD_ROWS = [
     ),
     (
         '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
-        "messages[1].role: the last message is to be the user's",
+        "messages[1].role: the last message must be the user's",
     ),
     ('{"id": "", "prompt": "a"}', "id: expected 1 to 200 printable characters"),
     ('{"id": "a\\nb", "prompt": "a"}', "id: expected 1 to 200 printable characters"),
@@ -437,7 +437,7 @@ def test_gzip_is_known_by_its_first_bytes(file, name):
     "content", [gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], b"\x1f\x8bx"], ids=["cut", "no-gzip"]
 )
 def test_gzip_that_is_damaged_is_no_dataset(file, content):
-    assert why(file(content)) == "FILE: the gzip data is damaged or cut off"
+    assert why(file(content)) == "FILE: the gzip data is damaged or truncated"
 
 
 def test_a_bomb_of_gzip_is_refused_at_the_first_line_that_is_too_long(file):
@@ -488,7 +488,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(file):
 
 
 def test_a_pattern_that_fits_nothing_is_no_dataset(tmp_path):
-    assert why(tmp_path / "*.jsonl") == "FILE: no file fits the pattern"
+    assert why(tmp_path / "*.jsonl") == "FILE: no file matches the pattern"
 
 
 def test_rows_of_several_files_go_by_their_file_and_line(file, tmp_path):
@@ -790,7 +790,7 @@ def test_a_table_in_utf_16_is_told_as_such(file):
 
 
 def test_a_spreadsheet_of_the_old_kind_is_told_as_such(file):
-    assert "a spreadsheet of the old kind" in why(file(b"\xd0\xcf\x11\xe0 and so on", "rows.xls"))
+    assert "an old spreadsheet (.xls)" in why(file(b"\xd0\xcf\x11\xe0 and so on", "rows.xls"))
 
 
 # What was meant
@@ -869,7 +869,7 @@ def test_a_pattern_over_the_whole_disk_is_refused_in_time(pattern, monkeypatch):
 
     said = why(pattern)
 
-    assert "the pattern leads through over 300 folders; name fewer" in said
+    assert "the pattern searches over 300 folders; make it more specific" in said
 
 
 def test_a_pattern_within_few_folders_is_followed(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 from archon_batch.cli.terminal_page import echo
 from archon_batch.errors import InputError
 from archon_batch.settings import PREFIX, belongs_to_another_program, is_known_variable, why_unknown
-from archon_batch.untrusted_text import BYTE_ORDER_MARKS, describe_utf8_error
+from archon_batch.untrusted_text import TextFileError, read_text
 
 _MAX_BYTES = 1 << 20
 
@@ -50,19 +50,10 @@ def load_env_file(path: Path) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path.name}: cannot be read: {(error.strerror or '').lower()}") from None
-    if len(data) > _MAX_BYTES:
-        raise InputError(f"{path.name}: larger than {_MAX_BYTES >> 20} MiB")
-    if not data.startswith(BYTE_ORDER_MARKS) and b"\0" in data:
-        raise InputError(f"{path.name}: holds the byte 0x00; if it is UTF-16, save it as UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path.name}:{line}: {describe_utf8_error(error)}") from None
+        return read_text(path, _MAX_BYTES)
+    except TextFileError as error:
+        file = f"{path.name}:{error.line}" if error.line else path.name
+        raise InputError(f"{file}: {error.why}") from None
 
 
 def _warn_ignored(file: str, unknown: dict[str, int]) -> None:

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from archon_batch.untrusted_text import describe_utf8_error
+from archon_batch.untrusted_text import TextFileError, read_text
 
 _MAX_BYTES = 8 << 20
 
 
 def text_or_file(value: str, folder: Path = Path()) -> str:
-    """The text itself, or what the file holds that ``@FILE`` names.
+    """The text itself, or for ``@FILE`` the content of the file.
 
     Args:
-        value: as it was written.
-        folder: from which the file is seen.
+        value: the text, or ``@FILE``.
+        folder: the folder that a relative path starts from.
 
     Raises:
         ValueError: the file cannot be read; the message says why.
@@ -21,14 +21,7 @@ def text_or_file(value: str, folder: Path = Path()) -> str:
         return value
     name = value[1:]
     try:
-        with (folder / name).open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"cannot read {name}: {why.lower()}") from None
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"{name} is larger than {_MAX_BYTES >> 20} MiB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: {describe_utf8_error(error)}") from None
+        return read_text(folder / name, _MAX_BYTES)
+    except TextFileError as error:
+        where = f"{name}:{error.line}" if error.line else name
+        raise ValueError(f"{where}: {error.why}") from None

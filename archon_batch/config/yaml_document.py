@@ -13,7 +13,7 @@ import yaml
 
 from archon_batch.archon import validate_no_secrets
 from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError, combine_errors
-from archon_batch.untrusted_text import describe_utf8_error
+from archon_batch.untrusted_text import TextFileError, read_text
 
 #: The error of each kind of file, all with (file, place, why).
 FileErrorType = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]
@@ -173,20 +173,10 @@ for _tag, _pattern, _first in (
 
 def _read_text(path: Path, error_type: FileErrorType) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise error_type(str(path), "", "no such file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise error_type(str(path), "", f"cannot be read: {reason.lower()}") from None
-    if len(data) > _MAX_BYTES:
-        raise error_type(str(path), "", f"larger than {_MAX_BYTES // 1024 // 1024} MiB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise error_type(f"{path}:{line}", "", describe_utf8_error(error)) from None
+        return read_text(path, _MAX_BYTES)
+    except TextFileError as error:
+        file = f"{path}:{error.line}" if error.line else str(path)
+        raise error_type(file, "", error.why) from None
 
 
 def _plain_value(node: yaml.Node, key_path: str, lines: dict[str, int]) -> object:

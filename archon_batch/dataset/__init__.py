@@ -1,7 +1,7 @@
-"""A dataset: rows from a file, read twice and never held, so that a million are no burden.
+"""A dataset: rows from files, streamed in constant memory.
 
-The first reading checks all of it, so that nothing is stored of a dataset that is wrong somewhere;
-the second hands out the rows.
+It is read twice: the first pass checks every row, so that an invalid dataset stores nothing; the
+second pass yields the rows.
 """
 
 import hashlib
@@ -34,29 +34,29 @@ class Dataset:
     """The rows of one file, of the files of a pattern, or of standard input."""
 
     def __init__(self, name: str, sources: Sequence[Source], options: ReadOptions) -> None:
-        #: As it was given: a path, a pattern, or ``-``.
+        #: As the user wrote it: a path, a pattern, or ``-``.
         self.name = name
-        #: The rows that ``check`` counted, and those of them that it could not accept.
+        #: All rows, and the rejected rows among them; set by ``check``.
         self.count = self.rejected = 0
         self._sources = sources
         self._options = options
         self._template = None if options.template is None else Template.parse(options.template)
-        #: Empty before ``check``.
+        #: Set by ``check``: the digest, and the hashes of ids that occur more than once.
         self._digest = ""
         self._repeated: frozenset[int] = frozenset()
-        #: Columns of which bytes that are no text were left out, after ``check``.
+        #: Parquet columns of which cells with undecodable bytes were dropped; set by ``check``.
         self.undecoded_columns: set[str] = set()
 
     @classmethod
     @contextmanager
     def open(cls, path: str | Path, options: ReadOptions = _DEFAULT_OPTIONS) -> Iterator["Dataset"]:
-        """The dataset at a path, of a pattern such as ``inbox/*.jsonl``, or of ``-``.
+        """Open a path, a pattern such as ``inbox/*.jsonl``, or ``-``.
 
-        Standard input is JSON Lines. It can be read once only, so it is kept in a temporary file.
+        Standard input is JSON Lines. It is copied into a temporary file, to be read twice.
 
         Raises:
             DatasetError: there is no such file.
-            SettingsError: the template cannot be used.
+            SettingsError: the template is invalid.
         """
         name = str(path)
         if name != "-":
@@ -70,10 +70,11 @@ class Dataset:
     @classmethod
     @contextmanager
     def from_rows(cls, name: str, rows: Iterable[Mapping[str, object]]) -> Iterator["Dataset"]:
-        """Rows that the program makes, as a dataset of that name; they wait in a temporary file.
+        """A dataset of rows from memory, which are written to a temporary file.
 
-        Raises:
-            DatasetError: there are none.
+        Args:
+            name: the dataset's name in errors.
+            rows: objects that JSON can encode.
         """
         with NamedTemporaryFile() as spool:
             spool.writelines(f"{_canonical(row)}\n".encode() for row in rows)
@@ -81,74 +82,76 @@ class Dataset:
             yield cls(name, (Source.from_path(Path(spool.name), file=name),), _DEFAULT_OPTIONS)
 
     def includes_file(self, path: Path) -> bool:
-        """Whether the path, by whatever name, is one of its files."""
+        """Whether the path leads to one of the dataset's files, also by another name."""
         return path.exists() and any(path.samefile(source.path) for source in self._sources)
 
     @property
     def digest(self) -> str:
-        """The SHA-256, in hex, of all that makes the rows; alike rows have alike digests."""
+        """The SHA-256 of all rows, in hex; equal rows give equal digests."""
         if not self._digest:
             self.check()
         return self._digest
 
     def check(self) -> int:
-        """Read everything, and return how many rows there are.
+        """Read and check everything; returns the number of rows.
 
         Raises:
-            DatasetError: a row cannot be accepted, and is not to be skipped; a file cannot be
-                read; there are no rows; or the file changed while it was read.
+            DatasetError: a row is rejected and not skipped; a file cannot be read; there are no
+                rows; or a file changed while it was read.
         """
         digest, ids, self.count, self.rejected = hashlib.sha256(), _IdHashes(), 0, 0
-        wrong = _RejectedRows()
+        rejected_rows = _RejectedRows()
         try:
             for source, row in self._checked_rows():
                 self.count += 1
                 self.rejected += row.reason is not None
                 if row.reason is not None and not self._options.skip_bad_rows:
-                    wrong.add(source.file, row.line, row.reason)
+                    rejected_rows.add(source.file, row.line, row.reason)
                     continue
                 ids.add(row.id)
                 messages = [[m.role, m.content] for m in row.question.messages]
                 digest.update(_canonical([row.id, messages, row.extras, row.reason]).encode())
         except DatasetError as error:
-            # The file ends here; what was found before is told before.
-            wrong.raise_errors(error)
+            # Reading ends here: report the rejected rows before this error.
+            rejected_rows.raise_errors(error)
             raise
-        wrong.raise_errors()
+        rejected_rows.raise_errors()
         if not self.count:
             file = self._sources[0].file if len(self._sources) == 1 else self.name
             raise DatasetError(file, 0, "no rows")
         self._repeated = ids.repeated()
         if self._repeated:
-            self.rejected = sum(row.reason is not None for _, row in self._unique_rows(wrong))
-            wrong.raise_errors()
+            self.rejected = sum(
+                row.reason is not None for _, row in self._unique_rows(rejected_rows)
+            )
+            rejected_rows.raise_errors()
         self._digest = digest.hexdigest()
         return self.count
 
     def rows(self) -> Iterator[Row]:
-        """Every row in order; what is not checked is checked first.
+        """Every row in order; runs ``check`` first if it has not run yet.
 
         Raises:
-            DatasetError: as ``check`` does; also when the file is no longer the one checked.
+            DatasetError: as ``check`` raises it; or a file changed since the check.
         """
         if not self._digest:
             self.check()
-        wrong = _RejectedRows()
-        for _, row in self._unique_rows(wrong):
-            wrong.raise_errors()
+        rejected_rows = _RejectedRows()
+        for _, row in self._unique_rows(rejected_rows):
+            rejected_rows.raise_errors()
             yield row
 
     def _unique_rows(self, rejected_rows: "_RejectedRows") -> Iterator[tuple[Source, Row]]:
-        """Every row with its source; one that has the id of an earlier row is a bad one."""
+        """Every row with its source; a row with the id of an earlier row is rejected."""
         seen: dict[str, tuple[Source, int]] = {}
         for source, row in self._checked_rows():
-            key, here = _normalized_id(row.id), (source, row.line)
-            first = seen.setdefault(key, here) if hash(key) in self._repeated else here
-            if first is here:
+            key, location = _normalized_id(row.id), (source, row.line)
+            first = seen.setdefault(key, location) if hash(key) in self._repeated else location
+            if first is location:
                 yield source, row
                 continue
-            where = "" if first[0] is source else f" of {first[0].file}"
-            why = f"id {row.id!r} is on line {first[1]}{where} too"
+            file = "" if first[0] is source else f" of {first[0].file}"
+            why = f"id {row.id!r} is on line {first[1]}{file} too"
             if not self._options.skip_bad_rows:
                 rejected_rows.add(source.file, row.line, why)
             row_id = f"line {source.id_prefix}{row.line}"
@@ -161,21 +164,21 @@ class Dataset:
             source.check_unchanged()
 
     def _all_rows(self) -> Iterator[tuple[Source, Row]]:
-        reading, template = self._options, self._template
+        options, template = self._options, self._template
         for source in self._sources:
             for line, record in source.records(self._is_used_column, self.undecoded_columns):
-                yield source, read_row(record, line, source.id_prefix, reading, template)
+                yield source, read_row(record, line, source.id_prefix, options, template)
 
     def _is_used_column(self, column: str) -> bool:
-        """Whether something asks for the column: what cannot be read there is no row."""
-        reading = self._options
+        """Whether the job uses the column: undecodable bytes in it reject the row."""
+        options = self._options
         if self._template is not None:
-            return column == reading.id_field or column in self._template.keys
-        return column in (reading.id_field, reading.prompt_field, "messages")
+            return column == options.id_field or column in self._template.keys
+        return column in (options.id_field, options.prompt_field, "messages")
 
 
 class _RejectedRows:
-    """What rows cannot be accepted: the same words once, with the lines that they are of."""
+    """The errors of rejected rows; equal messages are merged, with a list of their lines."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], list[int]] = {}
@@ -192,10 +195,13 @@ class _RejectedRows:
             self._omitted_lines[key] += 1
 
     def raise_errors(self, last: DatasetError | None = None) -> None:
-        """Refuse the rows, if there is any; ``last`` is what ended the reading.
+        """Raise the collected errors, if there are any.
+
+        Args:
+            last: the error that ended reading.
 
         Raises:
-            DatasetError: the first, with the others.
+            DatasetError: the first error, which carries the rest.
         """
         if not self._lines:
             return
@@ -204,19 +210,18 @@ class _RejectedRows:
         raise combine_errors([*errors, *([last] if last else [])], self._omitted_errors) from None
 
     def _message(self, file: str, why: str, lines: Sequence[int]) -> str:
-        first, *others = lines
-        del first
-        if not others:
+        further = lines[1:]
+        if not further:
             return why
         beyond = self._omitted_lines[file, why]
         more = f" and {beyond:,} more" if beyond else ""
-        return f"{why}; also on line{'s' if len(others) > 1 or beyond else ''} {', '.join(map(str, others))}{more}"
+        return f"{why}; also on line{'s' if len(further) > 1 or beyond else ''} {', '.join(map(str, further))}{more}"
 
 
 class _IdHashes:
-    """The ids so far, in eight bytes each: which are there twice is looked for at the end.
+    """Hashes of all ids, in eight bytes each, to find repeated ids at the end.
 
-    Different ids may have the same hash, so a hash that is there twice is a suspicion only.
+    Different ids may have equal hashes, so a repeated hash is only a candidate.
     """
 
     def __init__(self) -> None:
@@ -227,7 +232,7 @@ class _IdHashes:
         self._hashes[number & 255].append(number)
 
     def repeated(self) -> frozenset[int]:
-        """The hashes that are there more than once."""
+        """The hashes that occur more than once."""
         return frozenset(
             number
             for hashes in self._hashes
@@ -237,5 +242,5 @@ class _IdHashes:
 
 
 def _normalized_id(text: str) -> str:
-    """The id as it is compared: an accent may be written in two ways."""
+    """The id in the Unicode normal form that is compared."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)

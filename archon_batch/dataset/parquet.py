@@ -1,4 +1,4 @@
-"""Parquet: its rows as JSON has them, so that each comes back the same from the database."""
+"""Reads Parquet rows as JSON values, which the database stores without change."""
 
 import datetime as dt
 import decimal
@@ -12,35 +12,35 @@ from typing import Any, BinaryIO
 from archon_batch.dataset.row import RawRecord
 from archon_batch.errors import DatasetError
 
-#: Rows that are in memory at once.
+#: Rows in memory at once.
 _BATCH_ROWS = 256
-#: Units in a second, of those that Python's own times have no room for.
+#: Nanoseconds in a second and in a microsecond: Python's times have no nanoseconds.
 _NANO, _MICRO = 1_000_000_000, 1_000
 
 
 class _NotTextError(Exception):
-    """Bytes that are no text, in a column that nothing asks for."""
+    """Undecodable bytes, in a column that the job does not use."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellConverter:
-    """Makes values plain, column by column."""
+    """Converts the cells of a row to JSON values."""
 
     is_used: Callable[[str], bool]
-    #: The columns of which something was left out.
+    #: Receives the columns with dropped cells.
     undecoded_columns: set[str]
 
     def convert_row(self, cells: Mapping[str, object]) -> RawRecord:
-        plain: dict[str, object] = {}
+        values: dict[str, object] = {}
         try:
             for column, cell in cells.items():
                 try:
-                    plain[column] = self._convert(cell, column)
+                    values[column] = self._convert(cell, column)
                 except _NotTextError:
                     self.undecoded_columns.add(column)
         except DatasetError as error:
             return error
-        return plain
+        return values
 
     def _convert(self, value: object, column: str) -> object:
         match value:
@@ -49,7 +49,7 @@ class CellConverter:
             case float():
                 if math.isinf(value):
                     raise DatasetError("", 0, f"{column}: infinity is no JSON number")
-                # Tables write a missing number as NaN.
+                # Tables use NaN for a missing number.
                 return None if math.isnan(value) else value
             case list() | tuple():
                 return [self._convert(inner, column) for inner in value]
@@ -64,7 +64,7 @@ class CellConverter:
         raise DatasetError("", 0, f"{column}: a {type(value).__name__} cannot be written as JSON")
 
     def _decode_text(self, value: bytes, column: str) -> str:
-        """What some programs write as bytes is text all the same."""
+        """Text that a program wrote with the type bytes."""
         try:
             if b"\0" not in value:
                 return value.decode()
@@ -78,10 +78,10 @@ class CellConverter:
 def parquet_rows(
     file: str, handle: BinaryIO, converter: CellConverter
 ) -> Iterator[tuple[int, RawRecord]]:
-    """The rows, counted from 1.
+    """The rows with their numbers from 1.
 
     Raises:
-        DatasetError: it is no Parquet file, a column is there twice, or pyarrow is not installed.
+        DatasetError: it is no Parquet file, a column appears twice, or pyarrow is not installed.
     """
     try:
         pyarrow: Any = importlib.import_module("pyarrow")
@@ -92,9 +92,9 @@ def parquet_rows(
     try:
         opened = parquet.ParquetFile(handle)
         names = opened.schema_arrow.names
-        if twice := [name for name, times in Counter(names).items() if times > 1]:
-            # As one mapping, the later column would win without a word.
-            raise DatasetError(file, 0, f"the column {twice[0]!r} appears twice")
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            # In a mapping, the later column would silently replace the first.
+            raise DatasetError(file, 0, f"the column {repeated[0]!r} appears twice")
         for batch in opened.iter_batches(batch_size=_BATCH_ROWS):
             columns = [_column_values(pyarrow, column) for column in batch.columns]
             for cells in zip(*columns, strict=True):
@@ -106,7 +106,7 @@ def parquet_rows(
 
 
 def _column_values(pyarrow: Any, column: Any) -> list[object]:  # noqa: ANN401
-    """The column's values; pyarrow itself makes no nanoseconds without pandas."""
+    """The column's values; pyarrow by itself converts no nanoseconds without pandas."""
     if "[ns" not in str(column.type):
         values: list[object] = column.to_pylist()
         return values
@@ -114,29 +114,31 @@ def _column_values(pyarrow: Any, column: Any) -> list[object]:  # noqa: ANN401
 
 
 def _scalar_value(pyarrow: Any, scalar: Any) -> object:  # noqa: ANN401
-    kind = scalar.type
+    data_type = scalar.type
     if not scalar.is_valid:
         return None
-    if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
+    if pyarrow.types.is_timestamp(data_type) and data_type.unit == "ns":
         seconds, nanos = divmod(scalar.value, _NANO)
         moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
-        if kind.tz is not None:
-            moment = scalar.cast(pyarrow.timestamp("s", kind.tz), safe=False).as_py()
-        text = moment.replace(microsecond=0, tzinfo=moment.tzinfo if kind.tz else None).isoformat()
+        if data_type.tz is not None:
+            moment = scalar.cast(pyarrow.timestamp("s", data_type.tz), safe=False).as_py()
+        text = moment.replace(
+            microsecond=0, tzinfo=moment.tzinfo if data_type.tz else None
+        ).isoformat()
         return _with_nanos(text, nanos, "T")
-    if pyarrow.types.is_time64(kind) and kind.unit == "ns":
+    if pyarrow.types.is_time64(data_type) and data_type.unit == "ns":
         seconds, nanos = divmod(scalar.value, _NANO)
         hour, rest = divmod(seconds, 3600)
         return _with_nanos(dt.time(hour, *divmod(rest, 60)).isoformat(), nanos, "")
-    if pyarrow.types.is_struct(kind):
+    if pyarrow.types.is_struct(data_type):
         return {name: _scalar_value(pyarrow, scalar[name]) for name in scalar}
-    if hasattr(scalar, "values") and pyarrow.types.is_nested(kind):
+    if hasattr(scalar, "values") and pyarrow.types.is_nested(data_type):
         return [_scalar_value(pyarrow, inner) for inner in scalar.values]
     return scalar.as_py()
 
 
 def _with_nanos(text: str, nanos: int, after: str) -> str:
-    """ISO text with as many digits after its seconds as are there: none, six or nine."""
+    """ISO 8601 text with the necessary decimals of a second: none, six or nine."""
     if not nanos:
         return text
     digits = f"{nanos // _MICRO:06d}" if nanos % _MICRO == 0 else f"{nanos:09d}"

@@ -1,4 +1,4 @@
-"""A row: one record of a dataset, read strictly, as the question that it asks."""
+"""Parses one record of a dataset strictly into a row with its question."""
 
 import difflib
 import json
@@ -14,43 +14,43 @@ from archon_batch.dataset.template import Template
 from archon_batch.errors import DatasetError
 from archon_batch.untrusted_text import describe_utf8_error
 
-#: What a source hands over: a line of JSON, the cells of a row by their columns, or what is wrong.
+#: What a source yields: a line of JSON, the cells of a row by column, or an error.
 RawRecord = bytes | Mapping[str, object] | DatasetError
 
 _ROLES = ("system", "user", "assistant")
 _MAX_ID_LENGTH = 200
-#: A program that reads JSON by calling itself survives this; Python's own ends near 1,000.
+#: Nesting that recursive JSON parsers survive; Python's own fails near 1,000.
 _MAX_DEPTH = 64
-#: Keys that an error lists at most, and characters of each.
+#: Keys that an error lists, and characters of each.
 _MAX_KEYS, _MAX_KEY_LENGTH = 12, 40
 
-#: How alike two names have to be for one to be a slip of the other.
+#: Similarity of two names from which on one may be a typing error of the other.
 _MIN_SIMILARITY = 0.75
-#: What datasets call the prompt.
+#: Common names of the prompt in datasets.
 _COMMON_PROMPT_FIELDS = ("question", "instruction", "problem", "query", "input", "text")
 
-#: What the last line of a file ends with that was cut inside a word, a number or an escape.
+#: The end of a line that is cut off inside a literal, a number or an escape.
 _CUT_OFF_END = re.compile(r"-|tr?u?|fa?l?s?|nu?l?|(?:\.|[eE][+-]?)|u[0-9a-fA-F]{0,3}")
 
-#: A line without such an escape cannot hold what ``_UNSTORABLE`` looks for.
+#: Only a line with such an escape can contain what ``_UNSTORABLE`` matches.
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-#: What a database refuses: Postgres NUL, both of them half a surrogate pair.
+#: What databases reject: NUL (PostgreSQL), and lone surrogates (PostgreSQL and SQLite).
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How the rows of a dataset are to be understood."""
+    """How to read the rows of a dataset."""
 
     #: The key of the prompt.
     prompt_field: str = "prompt"
-    #: The key of the id. Rows may do without an ``id``, but not without another that is named here.
+    #: The key of the id. Rows may lack ``id``, but not another key that is named here.
     id_field: str = "id"
-    #: Makes the prompt from the row's keys; a prompt or messages of its own are then extras.
+    #: Builds the prompt from the row's keys; its own prompt or messages are then extras.
     template: str | None = None
-    #: Rows to read; None reads all.
+    #: Number of rows to read; None reads all.
     limit: int | None = None
-    #: Give a row that cannot be accepted a reason, where it would else end the reading.
+    #: Keep an invalid row with a ``reason``; otherwise it is an error of the dataset.
     skip_bad_rows: bool = False
 
 
@@ -58,28 +58,28 @@ class ReadOptions:
 class Row:
     id: str
     question: Question
-    #: The other keys, in their order; those of a template are among them. Of a row that could not
-    #: be accepted, all keys, if they could be read.
+    #: The other keys in order, with those of a template. For a rejected row all keys, if they could
+    #: be parsed.
     extras: Mapping[str, object]
     #: From 1: the line of a text file, the row of a Parquet file.
     line: int
-    #: Why it could not be accepted; its question then has no messages. None when it was.
+    #: Why the row is rejected, and its question has no messages; None for a valid row.
     reason: str | None = None
 
 
 def read_row(
     record: RawRecord, line: int, id_prefix: str, options: ReadOptions, template: Template | None
 ) -> Row:
-    """The row that a record holds, or the reason why there is none.
+    """Parse a record; an invalid one gives a row with a ``reason``.
 
     Args:
-        record: what stands in the file.
-        line: where it stands.
-        id_prefix: what comes before the line's number to make an id where there is none.
-        options: which keys mean what.
-        template: the reading's own, parsed.
+        record: of the file.
+        line: its number.
+        id_prefix: stands before the line number in the id of a row without one.
+        options: the keys to use.
+        template: the parsed template of the options.
     """
-    # A row that cannot be read must not take the id of one that can.
+    # The id of an unparsable row must not equal the id of any other row.
     row_id, fields = f"line {id_prefix}{line}", dict[str, object]()
     try:
         fields = _parse_fields(record)
@@ -88,13 +88,13 @@ def read_row(
         messages = _messages(extras, options.prompt_field, template)
     except DatasetError as error:
         return Row(row_id, Question(row_id, ()), fields, line, error.why)
-    # A template may want the id, so it leaves last.
+    # Last, since a template may use the id.
     extras.pop(options.id_field, None)
     return Row(row_id, Question(row_id, messages), extras, line)
 
 
 def _reject(why: str) -> NoReturn:
-    """File and line are known further out."""
+    """Raise an error without file and line, which the caller adds."""
     raise DatasetError("", 0, why)
 
 
@@ -114,10 +114,10 @@ def _parse_fields(record: RawRecord) -> dict[str, object]:
 def _parse_json_line(line: bytes) -> dict[str, object]:
     try:
         if b"\0" in line:
-            _reject("holds the byte 0x00; is it UTF-16, or no text at all?")
-        found = _DECODER.decode(line.decode())
+            _reject("has the byte 0x00; is it UTF-16, or no text at all?")
+        value = _DECODER.decode(line.decode())
         if line.count(b"[") + line.count(b"{") > _MAX_DEPTH:
-            _reject_deep(found)
+            _reject_deep(value)
     except UnicodeDecodeError as error:
         if error.start and error.reason == "unexpected end of data":
             _reject(_CUT_OFF)
@@ -127,20 +127,20 @@ def _parse_json_line(line: bytes) -> dict[str, object]:
     except RecursionError:
         _reject(f"nested deeper than {_MAX_DEPTH}")
     except ValueError:
-        # The one other thing that the decoder cannot do is a whole number of over 4,300 digits.
+        # The only other ValueError of the decoder: an integer of over 4,300 digits.
         _reject("a number is too long")
-    if not isinstance(found, dict):
-        _reject(f'expected an object such as {{"prompt": ...}}, found {_describe_value(found)}')
-    return found
+    if not isinstance(value, dict):
+        _reject(f'expected an object such as {{"prompt": ...}}, found {_describe_value(value)}')
+    return value
 
 
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        times = Counter(key for key, _ in pairs)
-        twice = next(key for key in times if times[key] > 1)
-        _reject(f"the key {_printable_key(twice)} appears twice")
-    return found
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        repeated = next(key for key in counts if counts[key] > 1)
+        _reject(f"the key {_printable_key(repeated)} appears twice")
+    return fields
 
 
 def _parse_float(text: str) -> float:
@@ -174,8 +174,8 @@ def _describe_json_error(error: json.JSONDecodeError) -> str:
     rest = error.doc[error.pos :].rstrip()
     if not rest or error.msg.startswith("Unterminated string") or _CUT_OFF_END.fullmatch(rest):
         return _CUT_OFF
-    what = error.msg[0].lower() + error.msg[1:].rstrip(": ").removesuffix(" at")
-    return f"not JSON at column {error.colno}: {what}"
+    problem = error.msg[0].lower() + error.msg[1:].rstrip(": ").removesuffix(" at")
+    return f"not JSON at column {error.colno}: {problem}"
 
 
 def _reject_deep(value: object) -> None:
@@ -195,14 +195,14 @@ def _reject_deep(value: object) -> None:
 
 def _reject_unstorable(value: object, path: str) -> None:
     if isinstance(value, str):
-        if found := _UNSTORABLE.search(value):
-            what = "U+0000" if found[0] == "\0" else "an unpaired surrogate"
-            _reject(f"{path}: {what} at character {found.start() + 1}")
+        if match := _UNSTORABLE.search(value):
+            character = "U+0000" if match[0] == "\0" else "an unpaired surrogate"
+            _reject(f"{path}: {character} at character {match.start() + 1}")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            at = f"{path}.{_printable_key(key)}" if path else _printable_key(key)
-            _reject_unstorable(key, f"the key {at}")
-            _reject_unstorable(inner, at)
+            inner_path = f"{path}.{_printable_key(key)}" if path else _printable_key(key)
+            _reject_unstorable(key, f"the key {inner_path}")
+            _reject_unstorable(inner, inner_path)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _reject_unstorable(inner, f"{path}[{index}]")
@@ -212,8 +212,8 @@ def _row_id(fields: Mapping[str, object], default_id: str, key: str) -> str:
     value = fields.get(key)
     if value is None:
         if key != "id":
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=_MIN_SIMILARITY)
-            hint = "".join(f" (try --id-field {_printable_key(name)})" for name in near)
+            similar = difflib.get_close_matches(key, fields, n=1, cutoff=_MIN_SIMILARITY)
+            hint = "".join(f" (try --id-field {_printable_key(name)})" for name in similar)
             _reject(f"{key}: missing; {_list_keys(fields)}{hint}")
         value = default_id
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -227,27 +227,26 @@ def _row_id(fields: Mapping[str, object], default_id: str, key: str) -> str:
 def _messages(
     fields: dict[str, object], key: str, template: Template | None
 ) -> tuple[Message, ...]:
-    """What the row asks; the key that it is taken from leaves the fields."""
+    """The messages of the row; their key is removed from the fields."""
     if template is not None:
         return (Message("user", _require_text(template.fill(fields), "template")),)
     has_messages = key != "messages" and fields.get("messages") is not None
     if fields.get(key) is not None:
         if has_messages:
-            _reject(f"has both {key} and messages; one of them is wanted")
+            _reject(f"has both {key} and messages; leave one of them out")
         return (Message("user", _require_text(fields.pop(key), key)),)
     if has_messages:
         return _conversation(fields.pop("messages"))
     if key in fields:
         _reject(f"{key}: expected text, found null")
     texts = [name for name, value in fields.items() if isinstance(value, str)]
-    # One that is neither like it nor called as prompts are may be the gold answer, or an id.
-    near = difflib.get_close_matches(key, texts, n=1, cutoff=_MIN_SIMILARITY)
-    likely = (
-        [name for name in _COMMON_PROMPT_FIELDS if name in texts]
-        if key == ReadOptions().prompt_field
-        else []
+    # Suggest no other text field: it may be the gold answer, or an id.
+    similar = difflib.get_close_matches(key, texts, n=1, cutoff=_MIN_SIMILARITY)
+    candidates = _COMMON_PROMPT_FIELDS if key == ReadOptions().prompt_field else ()
+    common = [name for name in candidates if name in texts]
+    hint = "".join(
+        f" (try --prompt-field {_printable_key(name)})" for name in [*similar, *common][:1]
     )
-    hint = "".join(f" (try --prompt-field {_printable_key(name)})" for name in [*near, *likely][:1])
     _reject(f"{key}: missing; {_list_keys(fields)}{hint}")
 
 
@@ -260,7 +259,7 @@ def _conversation(value: object) -> tuple[Message, ...]:
         _parse_message(entry, f"messages[{index}]") for index, entry in enumerate(value)
     )
     if messages[-1].role != "user":
-        _reject(f"messages[{len(messages) - 1}].role: the last message is to be the user's")
+        _reject(f"messages[{len(messages) - 1}].role: the last message must be the user's")
     return messages
 
 
@@ -269,8 +268,8 @@ def _parse_message(entry: object, path: str) -> Message:
         _reject(f"{path}: expected an object with role and content, found {_describe_value(entry)}")
     role = entry.get("role")
     if role not in _ROLES:
-        found = _printable_key(role) if isinstance(role, str) else _describe_value(role)
-        _reject(f"{path}.role: expected one of {', '.join(_ROLES)}, found {found}")
+        shown = _printable_key(role) if isinstance(role, str) else _describe_value(role)
+        _reject(f"{path}.role: expected one of {', '.join(_ROLES)}, found {shown}")
     for key, inner in entry.items():
         if key not in ("role", "content") and inner is not None:
             _reject(f"{path}.{_printable_key(key)}: a message has role and content only")
@@ -299,7 +298,7 @@ def _list_keys(fields: Mapping[str, object]) -> str:
 
 
 def _printable_key(key: str) -> str:
-    """A key as an error may print it: control characters could write on the terminal."""
+    """A key without control characters, which could control the terminal."""
     short = key if len(key) <= _MAX_KEY_LENGTH else f"{key[:_MAX_KEY_LENGTH]}..."
     return short if short and short.isprintable() else ascii(short)
 

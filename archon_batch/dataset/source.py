@@ -1,4 +1,4 @@
-"""A source: one file of a dataset, and the records in it, one at a time."""
+"""A source: one file of a dataset, whose records are streamed."""
 
 import csv
 import glob
@@ -24,24 +24,24 @@ from archon_batch.untrusted_text import describe_utf8_error
 if TYPE_CHECKING:
     from io import BufferedReader
 
-#: Bytes of a line, characters of a cell. What is longer is refused without being read whole.
+#: Bytes of a line, and characters of a cell. A longer one is rejected without being read whole.
 MAX_LINE = 8 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-#: What else a file may be by its first bytes, and what would do.
+#: Unsupported formats by their first bytes, and what to do instead.
 _UNSUPPORTED_FORMATS = {
-    b"\xd0\xcf\x11\xe0": "a spreadsheet of the old kind; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls); save it as CSV",
     b"PK\x03\x04": "a zip archive (or a spreadsheet); unpack it, or save it as CSV",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; gzip is read, or the file unpacked",
-    b"BZh": "compressed with bzip2; gzip is read, or the file unpacked",
-    b"\xfd7zXZ": "compressed with xz; gzip is read, or the file unpacked",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; use gzip, or decompress it",
+    b"BZh": "compressed with bzip2; use gzip, or decompress it",
+    b"\xfd7zXZ": "compressed with xz; use gzip, or decompress it",
     b"PAR1": "a Parquet file, whose name must end in .parquet",
-    _GZIP: "compressed twice; unpack it once",
+    _GZIP: "compressed twice; decompress it once",
 }
-#: Folders that a pattern may lead through, and the seconds that it may take.
+#: Folders that a pattern may search, and the seconds that it may take.
 _MAX_FOLDERS, _MAX_SEARCH_SECONDS = 10_000, 10.0
-#: What divides cells, in words.
+#: The delimiters of cells, and their names.
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _QUOTED_CELL, _SEP_LINE = re.compile(r'"(?:[^"]|"")*"?'), re.compile(r"(?i)sep=([,;\t|])")
 
@@ -50,29 +50,29 @@ RecordIterator = Iterator[tuple[int, RawRecord]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    #: What errors call it.
+    #: Its name in errors.
     file: str
     path: Path
-    #: What the ids of rows without one begin with: nothing, or the file's name among several.
+    #: Prefix of generated ids: empty, or the file's name if there are several files.
     id_prefix: str
-    #: The file as it was when it was named: its size, when it was written, and which it is.
+    #: Size, modification time and inode of the file when it was opened.
     fingerprint: tuple[int, int, int]
 
     @classmethod
     def from_path(cls, path: Path, *, file: str | None = None, id_prefix: str = "") -> "Source":
-        """The file as it is now.
+        """The file in its present state.
 
         Raises:
-            DatasetError: it is not there, or not a file.
+            DatasetError: it does not exist, or is no regular file.
         """
         name = str(path) if file is None else file
         return cls(name, path, id_prefix, _fingerprint(name, path))
 
     def check_unchanged(self) -> None:
-        """Check that the file is the one that was named.
+        """Check that the file has not changed.
 
         Raises:
-            DatasetError: it was written to, or another was put in its place.
+            DatasetError: it was modified or replaced.
         """
         if _fingerprint(self.file, self.path) != self.fingerprint:
             raise DatasetError(self.file, 0, "changed while it was being read")
@@ -82,36 +82,36 @@ class Source:
         is_used: Callable[[str], bool] = lambda _column: True,
         undecoded_columns: set[str] | None = None,
     ) -> RecordIterator:
-        """Every record with its line.
+        """Every record with its line number.
 
         Args:
-            is_used: whether a column is needed. Of others, bytes that are no text are left out.
-            undecoded_columns: takes the names of the columns of which something was left out.
+            is_used: whether a column is used; in unused columns, undecodable cells are dropped.
+            undecoded_columns: receives the names of columns with dropped cells.
 
         Raises:
-            DatasetError: the file cannot be read, or not as what its suffix says.
+            DatasetError: the file cannot be read, or its content does not fit its suffix.
         """
         try:
             with _open_decompressed(self.path) as handle:
                 suffix = Path(self.path.name.lower().removesuffix(".gz")).suffix
                 if suffix == ".parquet":
-                    plain = CellConverter(
+                    converter = CellConverter(
                         is_used, set() if undecoded_columns is None else undecoded_columns
                     )
-                    yield from parquet_rows(self.file, handle, plain)
+                    yield from parquet_rows(self.file, handle, converter)
                     return
                 _reject_binary(self.file, handle)
                 yield from (_read_csv if suffix in (".csv", ".tsv") else _read_jsonl)(
                     self.file, handle
                 )
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise DatasetError(self.file, 0, "the gzip data is damaged or cut off") from None
+            raise DatasetError(self.file, 0, "the gzip data is damaged or truncated") from None
         except OSError as error:
             raise DatasetError(self.file, 0, _describe_os_error(error)) from error
 
 
 def find_sources(path_or_pattern: str) -> tuple[Source, ...]:
-    """The file of that name, or the files that a pattern such as ``inbox/*.jsonl`` stands for.
+    """The file of that path, or the files that match a pattern such as ``inbox/*.jsonl``.
 
     Raises:
         DatasetError: there is none.
@@ -120,10 +120,11 @@ def find_sources(path_or_pattern: str) -> tuple[Source, ...]:
         return (Source.from_path(Path(path_or_pattern)),)
     paths = sorted(path for path in map(Path, _expand_pattern(path_or_pattern)) if path.is_file())
     if not paths:
-        raise DatasetError(path_or_pattern, 0, "no file fits the pattern")
+        raise DatasetError(path_or_pattern, 0, "no file matches the pattern")
     if len(paths) == 1:
         return (Source.from_path(paths[0]),)
-    # Two files have the same lines, and the ids must not depend on the folder one stands in.
+    # Lines repeat between files, so prefix ids with the file; relative to the common folder, so that
+    # they do not depend on the working directory.
     root = os.path.commonpath([path.absolute().parent for path in paths])
     return tuple(
         Source.from_path(path, id_prefix=f"{path.absolute().relative_to(root).as_posix()}:")
@@ -132,26 +133,26 @@ def find_sources(path_or_pattern: str) -> tuple[Source, ...]:
 
 
 def _expand_pattern(pattern: str) -> Iterator[str]:
-    """What fits the pattern.
+    """The paths that match the pattern.
 
     Raises:
-        DatasetError: it leads over the whole disk, of which glob itself would tell nothing.
+        DatasetError: the search covers too many folders; glob itself has no limit.
     """
-    began = time.monotonic()
-    plain, magic, rest = _split_pattern(pattern)
-    deepest = None if "**" in magic + rest else rest.count("/")
-    for seen, (folder, inner, _) in enumerate(os.walk(plain or "."), 1):
-        if seen > _MAX_FOLDERS or time.monotonic() - began > _MAX_SEARCH_SECONDS:
-            why = f"the pattern leads through over {seen - 1:,} folders; name fewer"
+    started = time.monotonic()
+    root, magic, rest = _split_pattern(pattern)
+    max_depth = None if "**" in magic + rest else rest.count("/")
+    for searched, (folder, subfolders, _) in enumerate(os.walk(root or "."), 1):
+        if searched > _MAX_FOLDERS or time.monotonic() - started > _MAX_SEARCH_SECONDS:
+            why = f"the pattern searches over {searched - 1:,} folders; make it more specific"
             raise DatasetError(pattern, 0, why)
-        below = os.path.relpath(folder, plain or ".")
-        if deepest is not None and (0 if below == "." else below.count("/") + 1) >= deepest:
-            inner.clear()
+        below = os.path.relpath(folder, root or ".")
+        if max_depth is not None and (0 if below == "." else below.count("/") + 1) >= max_depth:
+            subfolders.clear()
     yield from glob.iglob(pattern, recursive=True)  # noqa: PTH207  (the pattern may be absolute)
 
 
 def _split_pattern(pattern: str) -> tuple[str, str, str]:
-    """The folder before the first part that stands for several, that part, and the rest."""
+    """The folder before the first part with a wildcard, that part, and the rest."""
     parts = pattern.split("/")
     first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
     before = "/".join(parts[:first]) + "/" if first else ""
@@ -160,16 +161,16 @@ def _split_pattern(pattern: str) -> tuple[str, str, str]:
 
 def _fingerprint(file: str, path: Path) -> tuple[int, int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise DatasetError(file, 0, _describe_os_error(error)) from None
     except ValueError:
         raise DatasetError(file, 0, "no such file") from None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise DatasetError(file, 0, "is a folder; name a file, or a pattern such as inbox/*.jsonl")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise DatasetError(file, 0, "is not a regular file; use - to read from a pipe")
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _describe_os_error(error: OSError) -> str:
@@ -180,25 +181,25 @@ def _describe_os_error(error: OSError) -> str:
 
 @contextmanager
 def _open_decompressed(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of the file, unpacked when its first two say that it is gzip."""
+    """The bytes of the file, decompressed if its first two bytes are those of gzip."""
     with path.open("rb") as handle:
         if handle.peek(2)[:2] == _GZIP:
-            with gzip.open(handle) as unpacked:
-                yield cast("BinaryIO", unpacked)
+            with gzip.open(handle) as decompressed:
+                yield cast("BinaryIO", decompressed)
         else:
             yield handle
 
 
 def _reject_binary(file: str, handle: BinaryIO) -> None:
-    """Say what the file is, where its first line would be told to be no text."""
-    first = cast("BufferedReader", handle).peek(8)
-    for magic, what in _UNSUPPORTED_FORMATS.items():
-        if first.startswith(magic):
-            raise DatasetError(file, 0, f"this is {what}")
+    """Name an unsupported format, where otherwise the first line would be invalid text."""
+    start = cast("BufferedReader", handle).peek(8)
+    for magic, description in _UNSUPPORTED_FORMATS.items():
+        if start.startswith(magic):
+            raise DatasetError(file, 0, f"this is {description}")
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Each line with its number; one that is too long is cut just beyond ``LONGEST``."""
+    """Each line with its number; a longer one is cut off just beyond ``MAX_LINE``."""
     for number in count(1):
         line = handle.readline(MAX_LINE + 1)
         if not line:
@@ -227,19 +228,19 @@ def _line_too_long() -> DatasetError:
 
 
 def _read_csv(file: str, handle: BinaryIO) -> RecordIterator:
-    """The rows below the header. Broken quoting is the file's fault: what follows cannot be told."""
-    # The limit is the csv module's, and so the process's; by default it is 128 KiB.
+    """The rows below the header. Broken quoting ends the file, as the next row cannot be found."""
+    # A global limit of the csv module, by default 128 KiB.
     csv.field_size_limit(MAX_LINE)
     lines = _decode_lines(file, handle)
-    head, divided = _detect_delimiter(file, lines)
-    reader = csv.reader(chain(head, lines), delimiter=divided, strict=True)
+    head, delimiter = _detect_delimiter(file, lines)
+    reader = csv.reader(chain(head, lines), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
         line = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            # The module's advice is about how a file is opened in Python.
+            # Drop the module's advice, which is about Python's open().
             raise DatasetError(file, line, f"not CSV: {str(error).partition(' - ')[0]}") from None
         if cells is None:
             return
@@ -247,8 +248,8 @@ def _read_csv(file: str, handle: BinaryIO) -> RecordIterator:
             continue
         if not header:
             header = cells
-            if twice := [cell for cell, times in Counter(header).items() if times > 1]:
-                raise DatasetError(file, line, f"the column {twice[0]!r} appears twice")
+            if repeated := [cell for cell, count in Counter(header).items() if count > 1]:
+                raise DatasetError(file, line, f"the column {repeated[0]!r} appears twice")
         elif len(cells) == len(header):
             yield line, dict(zip(header, cells, strict=True))
         else:
@@ -257,27 +258,28 @@ def _read_csv(file: str, handle: BinaryIO) -> RecordIterator:
 
 
 def _detect_delimiter(file: str, lines: Iterator[str]) -> tuple[list[str], str]:
-    """The lines up to the header, and what divides its cells: spreadsheets go by the country.
+    """The lines up to the header, and its delimiter, which spreadsheets choose by country.
 
-    The line ``sep=;``, which some write for others, is left empty.
+    A line ``sep=;``, which some programs write, is replaced by an empty one.
 
     Raises:
-        DatasetError: the header may be divided in more than one way.
+        DatasetError: the header has several delimiters.
     """
     head: list[str] = []
     for line in lines:
         head.append(line)
-        if said := _SEP_LINE.fullmatch(line.strip()):
+        if match := _SEP_LINE.fullmatch(line.strip()):
             head[-1] = "\n"
-            return head, said[1]
+            return head, match[1]
         if line.strip():
             break
-    there = [sign for sign in _DELIMITERS if sign in _QUOTED_CELL.sub("", head[-1] if head else "")]
-    if len(there) > 1:
-        names = " and by ".join(_DELIMITERS[sign] for sign in there)
+    header = _QUOTED_CELL.sub("", head[-1] if head else "")
+    delimiters = [delimiter for delimiter in _DELIMITERS if delimiter in header]
+    if len(delimiters) > 1:
+        names = " and by ".join(_DELIMITERS[delimiter] for delimiter in delimiters)
         why = f"the header is divided by {names}; put a name that has one of them in quotes"
         raise DatasetError(file, len(head), why)
-    return head, there[0] if there else ","
+    return head, delimiters[0] if delimiters else ","
 
 
 def _decode_lines(file: str, handle: BinaryIO) -> Iterator[str]:

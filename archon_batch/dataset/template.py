@@ -1,4 +1,4 @@
-"""A template: the text of a prompt with places for the keys of a row."""
+"""A prompt template with placeholders for the keys of a row."""
 
 import json
 import re
@@ -15,10 +15,10 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 class Template:
     """``{key}`` stands for the row's value, ``{{`` and ``}}`` for braces.
 
-    This is not ``str.format``: a key is looked up as it is written, and nothing inside it is run.
+    Unlike in ``str.format``, a key is looked up literally, without attributes or format specs.
     """
 
-    #: Text and, after it, the key whose value follows; the last has none.
+    #: Pieces of text, each with the key whose value follows; the last piece has no key.
     parts: tuple[tuple[str, str | None], ...]
 
     @property
@@ -27,50 +27,50 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> "Template":
-        """Read a template.
+        """Parse a template.
 
         Raises:
-            SettingsError: a brace stands alone, or there is no key.
+            SettingsError: it has a single brace, or no key.
         """
         parts: list[tuple[str, str | None]] = []
         before, at = "", 0
         for piece in _TOKEN.finditer(text):
             before += text[at : piece.start()]
             at = piece.end()
-            found, key = piece[0], piece[1]
+            token, key = piece[0], piece[1]
             if key is not None:
                 parts.append((before, key))
                 before = ""
-            elif len(found) == 2:  # noqa: PLR2004  (a doubled brace)
-                before += found[0]
+            elif len(token) == 2:  # noqa: PLR2004  (a doubled brace)
+                before += token[0]
             else:
                 raise SettingsError(
                     "template",
-                    f"a lone {found} at character {piece.start() + 1}; "
-                    f"write {found * 2} for a brace, {{key}} for a value",
+                    f"a lone {token} at character {piece.start() + 1}; "
+                    f"write {token * 2} for a brace, {{key}} for a value",
                 )
         if not parts:
-            why = "no {key} in it, so that all rows would ask the same"
+            why = "no {key} in it, so that all rows would have the same prompt"
             raise SettingsError("template", why)
         return cls((*parts, (before + text[at:], None)))
 
     def fill(self, fields: Mapping[str, object]) -> str:
-        """The text with the row's values; what is not text is put in as JSON.
+        """The text with the row's values; a value that is no text is written as JSON.
 
         Raises:
-            DatasetError: the row has no such key; file and line are left open.
+            DatasetError: the row lacks a key; file and line are empty.
         """
-        made: list[str] = []
+        pieces: list[str] = []
         for before, key in self.parts:
-            made.append(before)
+            pieces.append(before)
             if key is not None:
                 if key not in fields:
                     raise DatasetError(
                         "", 0, f"template: the row has no {key!r}; {suggestion(key, fields)}"
                     )
                 value = fields[key]
-                made.append(value if isinstance(value, str) else _as_json(value))
-        return "".join(made)
+                pieces.append(value if isinstance(value, str) else _as_json(value))
+        return "".join(pieces)
 
 
 def _as_json(value: object) -> str:

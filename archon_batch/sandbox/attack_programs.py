@@ -64,13 +64,13 @@ def attack():
         names |= {v.partition(b"=")[0].decode() for v in text.split(bytes(1)) if v}
     return "through" if names - {"PYTHONHASHSEED", "PWD", "LC_CTYPE"} else "held"
 """,
-        "looks for the processes of others": """\
+        "lists the processes of other users": """\
 import os
 def attack():
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return "through" if len(pids) > 4 or max(pids) > 40 else "held"
 """,
-        "kills whatever it can": """\
+        "kills every process that it can": """\
 import os
 def attack():
     os.kill(-1, 9)

@@ -366,8 +366,8 @@ def test_a16_without_a_key_bound_to_that_host_none_is_sent(
         ("A20 an index", "{prompt[0]}", "template: the row has no 'prompt[0]'"),
         ("A20 a place without a name", "{}", "template: the row has no ''"),
         ("A20 a colour", "{\x1b[31m}", r"template: the row has no '\x1b[31m'"),
-        ("A20 a file that is gone", "@gone.txt", "--template: cannot read gone.txt: no such file"),
-        ("A20 a folder", "@.", "--template: cannot read .: is a directory"),
+        ("A20 a file that is gone", "@gone.txt", "--template: gone.txt: no such file"),
+        ("A20 a folder", "@.", "--template: .: cannot be read: is a directory"),
         ("A20 not UTF-8", "@latin.txt", "--template: latin.txt: not UTF-8 at byte 1 (0xe9)"),
     ),
 )

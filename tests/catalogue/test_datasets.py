@@ -29,8 +29,8 @@ def _second(row: object) -> bytes:
         ("D2 no byte", "", "rows.jsonl: no rows"),
         ("D2 blank lines only", "\n \n\t\n", "rows.jsonl: no rows"),
         ("D2 comments only", "# one\n# two\n", "rows.jsonl:1: not JSON at column 1"),
-        ("D4 UTF-16", ROWS.encode("utf-16"), "rows.jsonl:1: holds the byte 0x00; is it UTF-16"),
-        ("D4 UTF-32", ROWS.encode("utf-32-be"), "rows.jsonl:1: holds the byte 0x00; is it UTF-16"),
+        ("D4 UTF-16", ROWS.encode("utf-16"), "rows.jsonl:1: has the byte 0x00; is it UTF-16"),
+        ("D4 UTF-32", ROWS.encode("utf-32-be"), "rows.jsonl:1: has the byte 0x00; is it UTF-16"),
         (
             "D4 Latin-1",
             _second('{"prompt": "é"}'.encode("latin-1")),
@@ -96,7 +96,7 @@ def _second(row: object) -> bytes:
         (
             "D17 no turn of the user's",
             _second({"messages": [{"role": "system", "content": "a"}]}),
-            "2: messages[0].role: the last message is to be the user's",
+            "2: messages[0].role: the last message must be the user's",
         ),
         ("D17 an empty list", _second({"messages": []}), "2: messages: the list is empty"),
         (
@@ -167,7 +167,7 @@ def test_it_is_refused_with_its_line(desk: Desk, content: bytes | str, says: str
         ("D1 a link to itself", "loop", "loop: cannot be read: too many levels of symbolic links"),
         ("D1 a name too long", "x" * 300, "cannot be read: file name too long"),
         ("D1 a name with a title", "\x1b]0;rows", r"\x1b]0;rows: no such file"),
-        ("D1 a pattern for nothing", "../../etc/*.jsonl", "no file fits the pattern"),
+        ("D1 a pattern for nothing", "../../etc/*.jsonl", "no file matches the pattern"),
     ),
 )
 def test_a_place_without_a_dataset_is_refused(desk: Desk, place: str, says: str) -> None:

@@ -132,10 +132,10 @@ def test_all_that_is_wrong_with_a_job_or_a_pool_is_told_at_once(
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        ('"@gone.txt"', "job.yaml:3: template: cannot read gone.txt: no such file"),
-        ('"@latin.txt"', "job.yaml:3: template: latin.txt: not UTF-8 at byte 1 (0xe9)"),
-        ("no key", "no {key} in it, so that all rows would ask the same"),
-        ('"@plain.txt"', "no {key} in it, so that all rows would ask the same"),
+        ('"@gone.txt"', "job.yaml:3: template: gone.txt: no such file"),
+        ('"@latin.txt"', "job.yaml:3: template: latin.txt:1: not UTF-8 at byte 1 (0xe9)"),
+        ("no key", "no {key} in it, so that all rows would have the same prompt"),
+        ('"@plain.txt"', "no {key} in it, so that all rows would have the same prompt"),
         ('"{"', "a lone { at character 1"),
     ],
 )

@@ -186,7 +186,7 @@ REFUSED = [
     (("--metric", "number", "--reference", "topic"), "number expects a number"),
     (("--metric", "number:3", "--reference", "gold"), "no argument after its name"),
     (("--metric", "regex:(", "--reference", "gold"), "regex expects a regular expression"),
-    (("--metric", "json:@none.json"), "cannot read none.json"),
+    (("--metric", "json:@none.json"), "none.json: no such file"),
     (("--metric", "json:[]"), "json expects a JSON schema"),
     ((*EXACT, "--judge", "good.yaml"), "are of judge-single, judge-pairwise"),
     (("--metric", "judge-single"), "--judge: judge-single wants a model"),

@@ -214,7 +214,7 @@ def test_a_prompt_beyond_the_window_is_too_long(served):
     [(a_call(grammar="root ::= oops("), "grammar"), (a_call("half of a pair: \ud800"), "messages")],
 )
 def test_what_the_server_cannot_read_is_a_bad_call(served, call, what):
-    with pytest.raises(BadCallError, match=f"cannot read the {what}"):
+    with pytest.raises(BadCallError, match=f"cannot parse the {what}"):
         ask(call, served)
 
 
@@ -318,7 +318,7 @@ def test_a_stranger_that_takes_over_the_port_is_known_by_its_name(tmp_path):
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(json.dumps({"url": url, "alias": "0123456789abcdef"}).encode())
             file.flush()
-            with pytest.raises(ProviderDownError, match="another listens in its place"):
+            with pytest.raises(ProviderDownError, match="another process uses its port"):
                 ask(a_call(), tmp_path)
         stranger.shutdown()
 

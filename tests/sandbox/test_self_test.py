@@ -22,7 +22,7 @@ HARMLESS = (
     "lists the folders of users",
     "starts a shell",
     "reads the environment of every process",
-    "looks for the processes of others",
+    "lists the processes of other users",
     "makes a process with a user of its own",
     "reads what the machine does",
     "opens a pair of sockets",
