@@ -66,7 +66,8 @@ def read_text(path: Path, max_bytes: int) -> str:
     if len(data) > max_bytes:
         raise TextFileError(0, f"larger than {max_bytes >> 20} MiB")
     if not data.startswith(tuple(_ENCODINGS_BY_MARK)) and b"\0" in data:
-        raise TextFileError(0, "has the byte 0x00; if it is UTF-16, save it as UTF-8")
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise TextFileError(line, "has the byte 0x00; if it is UTF-16, save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

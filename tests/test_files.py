@@ -126,7 +126,7 @@ def test_a_document_is_plain_data_without_the_surprises_of_yaml(file, text, expe
         ("- " * 3000 + "a", "math.yaml:1:129: nested deeper than 64"),
         ("a: 1e999", "math.yaml:1:4: too large a number"),
         ("a: \x07", "math.yaml:1: U+0007 is not allowed"),
-        ("a:\n- '\x00'", "math.yaml:2: U+0000 is not allowed"),
+        ("a:\n- '\x00'", "math.yaml:2: has the byte 0x00; if it is UTF-16, save it as UTF-8"),
         ('a: "\\0"', "math.yaml:1:4: U+0000 and unpaired surrogates are not allowed"),
         ('a: "\\ud800"', "math.yaml:1:4: U+0000 and unpaired surrogates are not allowed"),
         ('a: "\\UFFFFFFFF"', "math.yaml: not YAML: an escape or a directive is out of range"),

@@ -145,7 +145,7 @@ def _second(row: object) -> bytes:
         ("D28 zip", b"PK\x03\x04 and so on", "rows.jsonl: this is a zip archive"),
         ("D28 zstd", b"\x28\xb5\x2f\xfd and so on", "rows.jsonl: this is compressed with zstd"),
         ("D28 a Parquet file", b"PAR1 and so on", "this is a Parquet file, whose name must end"),
-        ("D28 damaged gzip", gzip.compress(ROWS.encode() * 99)[:-9], "damaged or cut off"),
+        ("D28 damaged gzip", gzip.compress(ROWS.encode() * 99)[:-9], "damaged or truncated"),
     ),
 )
 def test_it_is_refused_with_its_line(desk: Desk, content: bytes | str, says: str) -> None:

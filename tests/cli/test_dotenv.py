@@ -125,7 +125,7 @@ def test_a_misspelt_setting_of_the_environment_is_told(terminal, monkeypatch):
     ("data", "says"),
     [
         ("OPENAI_API_KEY=canary".encode("utf-16"), ".env:1: not UTF-8 at byte 1 (0xff): it is UTF-16"),
-        ("OPENAI_API_KEY=canary".encode("utf-16-le"), ".env: has the byte 0x00; if it is UTF-16"),
+        ("OPENAI_API_KEY=canary".encode("utf-16-le"), ".env:1: has the byte 0x00; if it is UTF-16"),
         ("OPENAI_API_KEY=canary".encode("utf-32"), ".env:1: not UTF-8 at byte 1 (0xff): it is UTF-32"),
         ("A_API_KEY=1\n# caf\u00e9".encode("latin-1"), ".env:2: not UTF-8 at byte 18 (0xe9)"),
         (b"A=" + b"x" * (1 << 20), ".env: larger than 1 MiB"),
