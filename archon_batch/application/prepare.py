@@ -158,7 +158,7 @@ def prepare_inputs(
     with Dataset.open(request.dataset, request.read_options) as dataset:
         dataset.check()
         if dataset.rejected:
-            report(Warned(f"{dataset.rejected} rows cannot be accepted and count as given up"))
+            report(Warned(f"{dataset.rejected} rows are invalid and count as failed"))
         if dataset.undecoded_columns:
             names = ", ".join(sorted(dataset.undecoded_columns))
             report(Warned(f"{dataset.name}: bytes that are no text are left out: {names}"))

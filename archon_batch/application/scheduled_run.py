@@ -126,8 +126,8 @@ def _final_state(store: Store, job: Job | None, error: Exception | None) -> tupl
         return job.state, why or job.reason or f"the job is {job.state}"
     if why is not None:
         return "export_failed", why
-    given_up = store.usage.progress(job.id).failed
-    return "done", f"{given_up} rows given up" if given_up else None
+    failed = store.usage.progress(job.id).failed
+    return "done", f"{failed} rows failed" if failed else None
 
 
 def _error_text(error: Exception) -> str:

@@ -317,7 +317,7 @@ def test_a_night_with_rows_given_up_is_exported_and_told(stage: Nights) -> None:
         stage.deliver("2026-01-31")
         stage.submit("2026-01-31", status=1)
 
-    assert [(t["STATE"], t["REASON"]) for t in stage.told] == [("done", "2 rows given up")]
+    assert [(t["STATE"], t["REASON"]) for t in stage.told] == [("done", "2 rows failed")]
     assert stage.exported("2026-01-31")
 
 
