@@ -1,4 +1,4 @@
-"""What a job would find among the completions: calls that it need not pay for."""
+"""Which of a job's calls the completion cache would answer for free."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from archon_batch.jobs.forecast import DatasetSize, Forecast, forecast
 from archon_batch.money import Price
 from archon_batch.store import Store
 
-#: Rows that are looked up together.
+#: Rows looked up with one query.
 _BATCH_ROWS = 200
 
 
 @dataclass(slots=True)
 class CachePreview:
-    """The rows that each layer is still to be paid for."""
+    """The uncached rows of each layer, as sizes for a forecast."""
 
-    #: Those of which nothing in the layer is found, and those of which something is missing.
+    #: By layer: rows without any cached call in it, and rows with at least one uncached call.
     fully_uncached: list[DatasetSize]
     partly_uncached: list[DatasetSize]
     cached_calls: int = 0
-    #: Rows of which nothing is missing.
+    #: Rows whose calls are all cached.
     cached_rows: int = 0
 
 
@@ -34,29 +34,26 @@ class _PreviewRow:
 def preview_cache(
     store: Store | None, architecture: Architecture, questions: Iterable[Question]
 ) -> CachePreview:
-    """Plan the rows with the completions for their replies, as far as these reach.
-
-    Without a store nothing is found.
-    """
+    """Plan the rows with cached replies until a call is missing; without a store all are missing."""
     depths = range(len(architecture.layers))
-    found = CachePreview([DatasetSize() for _ in depths], [DatasetSize() for _ in depths])
+    preview = CachePreview([DatasetSize() for _ in depths], [DatasetSize() for _ in depths])
     for batch in _batches(questions):
         waiting = [_PreviewRow(question) for question in batch]
         while waiting:
-            waiting = _look_up_calls(store, architecture, waiting, found)
-    return found
+            waiting = _look_up_calls(store, architecture, waiting, preview)
+    return preview
 
 
 def forecast_uncached(
     architecture: Architecture, prices: Mapping[str, Price | None], preview: CachePreview
 ) -> list[Forecast]:
-    """The forecast of each layer for the rows that are still to be paid for."""
+    """The forecast of each layer for its uncached rows."""
     layers = []
-    for depth, (least, most) in enumerate(
+    for depth, (fully, partly) in enumerate(
         zip(preview.fully_uncached, preview.partly_uncached, strict=True)
     ):
-        whole = forecast(architecture, prices, most)[depth]
-        low = forecast(architecture, prices, least)[depth].low
+        whole = forecast(architecture, prices, partly)[depth]
+        low = forecast(architecture, prices, fully)[depth].low
         layers.append(Forecast(low, whole.expected, whole.high))
     return layers
 
@@ -64,34 +61,34 @@ def forecast_uncached(
 def _look_up_calls(
     store: Store | None, architecture: Architecture, rows: list[_PreviewRow], preview: CachePreview
 ) -> list[_PreviewRow]:
-    """Look up what the rows ask now; return those whose calls are all found."""
-    asked = [(row, plan_item(architecture, row.question, row.replies)) for row in rows]
-    asking = [(row, step.calls) for row, step in asked if isinstance(step, CallsNeeded)]
-    preview.cached_rows += len(asked) - len(asking)
-    wanted = [call.fingerprint for _, calls in asking for call in calls]
-    kept = store.completion_cache.lookup(wanted) if store and wanted else {}
-    going = []
-    for row, calls in asking:
+    """Look up the calls that the rows need now; return the rows whose calls are all cached."""
+    steps = [(row, plan_item(architecture, row.question, row.replies)) for row in rows]
+    unfinished = [(row, step.calls) for row, step in steps if isinstance(step, CallsNeeded)]
+    preview.cached_rows += len(steps) - len(unfinished)
+    fingerprints = [call.fingerprint for _, calls in unfinished for call in calls]
+    cached = store.completion_cache.lookup(fingerprints) if store and fingerprints else {}
+    fully_cached = []
+    for row, calls in unfinished:
         replies = {
             call.key: Reply(
-                kept[call.fingerprint].text, finish_reason=kept[call.fingerprint].finish
+                cached[call.fingerprint].text, finish_reason=cached[call.fingerprint].finish
             )
             for call in calls
-            if call.fingerprint in kept
+            if call.fingerprint in cached
         }
         preview.cached_calls += len(replies)
         row.replies |= replies
         if len(replies) == len(calls):
-            going.append(row)
+            fully_cached.append(row)
             continue
         depth = calls[0].key.layer
         begun = any(key.layer == depth for key in row.replies)
-        load = DatasetSize.from_questions([row.question])
+        size = DatasetSize.from_questions([row.question])
         for later in range(depth, len(architecture.layers)):
-            preview.partly_uncached[later] += load
+            preview.partly_uncached[later] += size
             if later > depth or not begun:
-                preview.fully_uncached[later] += load
-    return going
+                preview.fully_uncached[later] += size
+    return fully_cached
 
 
 def _batches(questions: Iterable[Question]) -> Iterator[list[Question]]:

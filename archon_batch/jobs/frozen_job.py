@@ -1,4 +1,4 @@
-"""A job as placing and planning its calls need it."""
+"""A job as planning and executing its calls need it: all that was frozen at submission."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,19 +13,19 @@ class FrozenJob:
     id: str
     name: str
     architecture: Architecture
-    #: By the model's own name; None is unpriced.
+    #: By the model's own name, not its alias; None is unpriced.
     prices: Mapping[str, Price | None]
-    #: Whether completions that were paid for before are taken.
+    #: Whether replies in the completion cache are used.
     use_cache: bool
-    #: What its models were seen to count beyond what they were asked for, when it came here.
+    #: What its models billed beyond the request, as of when the job was loaded.
     overbilling: Mapping[str, Overbilling] = field(default_factory=dict)
 
 
 def load_frozen_job(job: Job, component_types: Mapping[str, type[Component]]) -> FrozenJob:
-    """The job from what it froze when it was made.
+    """Read the job's frozen architecture, prices and options.
 
     Raises:
-        ArchitectureError: a component it was made with is not installed here.
+        ArchitectureError: a component of its architecture is not installed here.
     """
     architecture = read_architecture(dict(job.architecture), component_types)
     return FrozenJob(

@@ -1,4 +1,4 @@
-"""A step of a shard: plan its open items, put ends on record, and say which calls are missing."""
+"""One step of a shard: plan its open items, record final answers, and list the missing calls."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -17,10 +17,10 @@ from archon_batch.archon import (
 from archon_batch.jobs.frozen_job import FrozenJob
 from archon_batch.store import Store
 
-#: Calls that travel together in one message at least, if there are so many.
+#: Minimum calls of a message, if the shard has that many.
 BATCH_SIZE = 32
 
-#: Calls by the items they belong to, as a message carries them: keys, never prompts.
+#: The keys of calls, by the index of their item, as a message carries them: never prompts.
 BatchKeys = list[tuple[int, list[str]]]
 #: The planners of unfinished items, by job and item.
 Planners = MutableMapping[tuple[str, int], ItemPlanner]
@@ -28,24 +28,24 @@ Planners = MutableMapping[tuple[str, int], ItemPlanner]
 
 @dataclass(frozen=True, slots=True)
 class CallBatch:
-    """A batch on its way to a queue, with what a person may want to know of it."""
+    """The calls of one message, with its queue and the figures for its label."""
 
     queue: str
     keys: BatchKeys
-    #: Calls by model.
+    #: Number of calls by model.
     models: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The calls that a shard is missing, in batches; none when all its items have ended."""
+    """The missing calls of a shard in batches; no batch when all its items are final."""
 
     call_batches: Sequence[CallBatch]
     ended_count: int
 
     @property
     def batch_keys(self) -> list[BatchKeys]:
-        return [parcel.keys for parcel in self.call_batches]
+        return [batch.keys for batch in self.call_batches]
 
 
 def advance_shard(
@@ -57,14 +57,19 @@ def advance_shard(
     batch_size: int = BATCH_SIZE,
     planners: Planners | None = None,
 ) -> Round:
-    """Plan every open item of the shard, and put on record those that have come to an end.
+    """Plan every open item of the shard, and record the items that are final.
 
-    Batches hold calls of one queue, as ``queue_for`` has them, and ``batch_size`` calls at least if
-    there are so many. With ``planners`` an item goes on from where its last plan ended.
+    Args:
+        store: the job's database.
+        job: the job.
+        shard: the index of the shard.
+        queue_for: the queue for calls of a model; a batch holds calls of one queue.
+        batch_size: minimum calls of a batch, if the shard has that many.
+        planners: planners of earlier steps, which continue; the step updates it.
     """
     planners = {} if planners is None else planners
-    ends: list[tuple[int, Answer | Failed]] = []
-    asked: dict[str, BatchKeys] = {}
+    final: list[tuple[int, Answer | Failed]] = []
+    keys_by_queue: dict[str, BatchKeys] = {}
     models: dict[tuple[int, str], str] = {}
     for item in store.items.open_in_shard(job.id, shard):
         # Remove the planner while it is in use: another thread may plan the same shard.
@@ -73,34 +78,33 @@ def advance_shard(
         step = planner.next_step(item.replies)
         if not isinstance(step, CallsNeeded):
             planner.close()
-            ends.append((item.ix, step))
+            final.append((item.ix, step))
             continue
         planners[job.id, item.ix] = planner
         keys: dict[str, list[str]] = {}
         for call in step.calls:
             keys.setdefault(queue_for(call.model), []).append(str(call.key))
             models[item.ix, str(call.key)] = call.model.model
-        for queue, some in keys.items():
-            asked.setdefault(queue, []).append((item.ix, some))
-    store.items.finish(job.id, ends)
-    parcels = [
-        CallBatch(queue, some, dict(Counter(models[ix, key] for ix, k in some for key in k)))
-        for queue, all_of_it in asked.items()
-        for some in _split_into_batches(all_of_it, batch_size)
+        for queue, item_keys in keys.items():
+            keys_by_queue.setdefault(queue, []).append((item.ix, item_keys))
+    store.items.finish(job.id, final)
+    batches = [
+        CallBatch(queue, batch, dict(Counter(models[ix, key] for ix, ks in batch for key in ks)))
+        for queue, queue_keys in keys_by_queue.items()
+        for batch in _split_into_batches(queue_keys, batch_size)
     ]
-    return Round(parcels, len(ends))
+    return Round(batches, len(final))
 
 
 def finish_job_if_done(store: Store, job_id: str) -> bool:
-    """Whether no item of the job is open; the job is then done, also if it was halted."""
+    """Mark the job done if no item is open, also a halted job; return whether no item is open."""
     return not store.items.has_open(job_id) and store.jobs.mark_done_if_complete(job_id)
 
 
 def missing_calls(store: Store, job: FrozenJob, batch: BatchKeys) -> list[tuple[int, Call]]:
-    """The calls of the batch that have no reply yet, with their items.
+    """The calls of the batch that have no reply yet, with the index of their item.
 
-    They are planned again, since the message names them only; what has been settled in the
-    meantime is not asked for any more.
+    The message has only their keys, so the items are planned again.
     """
     wanted = {ix: {CallKey.parse(key) for key in keys} for ix, keys in batch}
     calls: list[tuple[int, Call]] = []
@@ -111,11 +115,11 @@ def missing_calls(store: Store, job: FrozenJob, batch: BatchKeys) -> list[tuple[
     return calls
 
 
-def _split_into_batches(asked: BatchKeys, size: int) -> list[BatchKeys]:
-    """Whole items, until there are enough calls for a message."""
+def _split_into_batches(item_keys: BatchKeys, size: int) -> list[BatchKeys]:
+    """Batches of whole items, with at least ``size`` calls each except the last."""
     batches: list[BatchKeys] = []
     count = size
-    for ix, keys in asked:
+    for ix, keys in item_keys:
         if count >= size:
             batches.append([])
             count = 0

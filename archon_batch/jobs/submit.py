@@ -1,4 +1,4 @@
-"""A submission: refuse what cannot run, then make the job, or find the one it made before."""
+"""Checks a submission, and stores its job or finds the job of an equal submission."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from archon_batch.providers import (
 )
 from archon_batch.store import Job, NewItem, NewJob, Store
 
-#: Items in a shard at most: a message and its join then cost little beside the calls.
+#: Maximum items of a shard: enough for its messages to cost little compared with its calls.
 MAX_SHARD_ROWS = 64
-#: Shards that a job is cut into at least, if it has the rows: those of a shard wait for their
-#: slowest, and at the end of a job nobody else fills the time.
+#: Minimum shards of a job, if it has the rows: the items of a shard wait for the slowest of them,
+#: and at the end of a job no other shard fills that time.
 _MIN_SHARDS = 64
-#: Items under way at once: with five calls a row they hold some forty times as many calls as are in
-#: flight, so that a slow shard leaves nobody idle; and shards, each of which takes a thread.
+#: Maximum items in progress at once, and maximum shards, each of which takes a thread. With five
+#: calls a row, 512 items have many more calls than are in flight, so a slow shard idles no slot.
 _MAX_CONCURRENT_ROWS, _MAX_CONCURRENT_SHARDS = 512, 32
 
 
@@ -37,29 +37,29 @@ class Submission:
     prices: dict[str, Price | None]
     name: str | None = None
     budget: NanoUsd | None = None
-    #: Items in a shard; by the number of rows when None.
+    #: Items of a shard; None: by the number of rows.
     shard_size: int | None = None
-    #: Whether completions that were paid for before are taken.
+    #: Whether replies in the completion cache are used.
     reuse: bool = True
-    #: high, normal or low: whose messages workers fetch first.
+    #: high, normal or low: workers fetch messages of a higher priority first.
     priority: str = "normal"
 
 
 def default_shard_size(rows: int) -> int:
-    """How many items of a job of so many rows travel together."""
+    """Items of a shard for a job of that many rows."""
     return max(1, min(MAX_SHARD_ROWS, rows // _MIN_SHARDS))
 
 
 def concurrent_shards(shard_size: int) -> int:
-    """How many shards of so many items are under way at once."""
+    """Maximum shards in progress at once."""
     return max(1, min(_MAX_CONCURRENT_SHARDS, _MAX_CONCURRENT_ROWS // shard_size))
 
 
 def model_prices(architecture: Architecture, *, allow_unpriced: bool) -> dict[str, Price | None]:
-    """The price of every model that is called, by the model's own name.
+    """The price of every model that is called, by the model's own name, not its alias.
 
     Raises:
-        ArchitectureError: nobody knows a model, or its price.
+        ArchitectureError: a model or its price is unknown; all such models are named.
     """
     prices: dict[str, Price | None] = {}
     wrong: dict[str, ArchitectureError] = {}
@@ -86,17 +86,17 @@ def model_prices(architecture: Architecture, *, allow_unpriced: bool) -> dict[st
 
 
 def _alias_suggestion(name: str, architecture: Architecture) -> str | None:
-    """What to say of a name that is no alias and no model's, where an alias is like it."""
+    """Suggests a similar alias for a name that is neither an alias nor a model."""
     if name in architecture.models or "/" in name or not architecture.models:
         return None
     return f"no alias under models is called so; {suggestion(name, architecture.models)}"
 
 
 def with_context_windows(architecture: Architecture) -> Architecture:
-    """The architecture with every context window that is known, its own or litellm's list's.
+    """The architecture with every known context window: its own, or that of litellm's list.
 
     Raises:
-        ArchitectureError: a reply may be as long as the window, so that no prompt would fit.
+        ArchitectureError: max_tokens fills a context window, so no prompt would fit.
     """
     windows: dict[str, int] = {}
     for depth, place, component in architecture.model_components:
@@ -115,7 +115,7 @@ def with_context_windows(architecture: Architecture) -> Architecture:
 
 
 def max_tokens_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]:
-    """The places where a reply may be longer than the model is known to give."""
+    """Places where max_tokens exceeds the model's known maximum, and why."""
     for depth, place, component in architecture.model_components:
         most = token_limits_of(architecture.model(component.model)).max_output
         if most is not None and component.max_tokens > most:
@@ -124,32 +124,32 @@ def max_tokens_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]
 
 
 def missing_key_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]:
-    """The places where an address has no key, with the variable that would hold it."""
+    """Places of models whose address has no key, with the variable that would hold the key."""
     for depth, place, component in architecture.model_components:
         if why := missing_key_warning(architecture.model(component.model).api_base):
             yield f"layers[{depth}][{place}].model", why
 
 
 def require_api_keys(architecture: Architecture) -> None:
-    """Refuse what this process could not call.
+    """Check that this process has the keys of all models.
 
     Raises:
-        SettingsError: keys are missing in the environment, all of them named.
+        SettingsError: keys are missing; all of them are named.
     """
     models = {architecture.model(name) for name in architecture.model_names}
-    lacking = {variable: m.model for m in models for variable in missing_variables(m)}
-    if lacking:
+    missing = {variable: m.model for m in models for variable in missing_variables(m)}
+    if missing:
         needed = ", ".join(
-            f"{variable} (for {model})" for variable, model in sorted(lacking.items())
+            f"{variable} (for {model})" for variable, model in sorted(missing.items())
         )
         raise SettingsError("keys", f"not set: {needed}; set them in the environment or in .env")
 
 
 def validate_budget(submission: Submission) -> None:
-    """Refuse a budget that cannot pay for the smallest row even if every reply is short.
+    """Check that the budget pays for the smallest row if every reply is short.
 
     Raises:
-        InputError: it cannot; the message has both figures.
+        InputError: it does not, or a model has no price; the message has both figures.
     """
     questions = (row.question for row in submission.dataset.rows() if row.reason is None)
     rows = (DatasetSize.from_questions([question]) for question in questions)
@@ -167,12 +167,12 @@ def validate_budget(submission: Submission) -> None:
 
 
 def submit(store: Store, submission: Submission) -> tuple[Job, bool]:
-    """Make the job, or find the one that the same submission made; say whether it is new.
+    """Store the job, or find the job of an equal submission; return it, and whether it is new.
 
-    Nothing is sent: what is on the wire is in the database before.
+    Nothing is sent.
 
     Raises:
-        InputError: the name belongs to a job of another dataset or architecture.
+        InputError: a job of another dataset or architecture has the name.
     """
     name = submission.name
     key = submit_key(submission.dataset.digest, submission.architecture.to_dict(), name)

@@ -1,4 +1,4 @@
-"""The verification: books that were tampered with do not pass."""
+"""Verification: a ledger that was tampered with does not pass."""
 
 import pytest
 import sqlalchemy as sa
@@ -10,19 +10,19 @@ from archon_batch.money import Price
 from archon_batch.settings import Settings
 from tests.builders import a_finish, a_job, a_question, a_start, an_architecture, in_doubt
 
-#: What is done to the books, and the check that no longer holds.
+#: A change to the database, and the check that then fails.
 TAMPERED = [
     ("UPDATE jobs SET spent = spent + 1", "money spent"),
     ("UPDATE attempts SET cost = cost + 1 WHERE key = '0.0.0.0'", "money spent"),
     ("UPDATE jobs SET reserved = 1", "money in flight"),
     ("UPDATE jobs SET in_doubt = 1", "money in doubt"),
     ("UPDATE jobs SET budget = 0", "within the budget"),
-    ("UPDATE jobs SET rows = rows + 1", "every row has one outcome or is open"),
-    ("UPDATE items SET answer = NULL", "outcomes are whole"),
-    ("UPDATE items SET status = 'lost'", "outcomes are whole"),
-    ("UPDATE items SET status = 'open', answer = NULL, ended_at = NULL", "a job that is done"),
-    ("UPDATE attempts SET outcome = 'rate_limit'", "every reply was found or paid for"),
-    ("DELETE FROM attempts WHERE key = '2.0.0.0'", "every reply was found or paid for"),
+    ("UPDATE jobs SET rows = rows + 1", "every row is open or has one final state"),
+    ("UPDATE items SET answer = NULL", "every row fits its state"),
+    ("UPDATE items SET status = 'lost'", "every row fits its state"),
+    ("UPDATE items SET status = 'open', answer = NULL, ended_at = NULL", "a done or cancelled job"),
+    ("UPDATE attempts SET outcome = 'rate_limit'", "every reply is cached or paid for"),
+    ("DELETE FROM attempts WHERE key = '2.0.0.0'", "every reply is cached or paid for"),
     ("DELETE FROM calls WHERE key = '1.0.0.0'", "no answer was lost"),
     ("UPDATE items SET answer = 'something else'", "answers follow from their replies"),
 ]
@@ -40,7 +40,7 @@ def here(tmp_path):
 
 
 def a_done_job(here):
-    """A job that is done, with its books in order."""
+    """A done job with a correct ledger."""
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker", "fuser")
     prices = {"scripted/plausible": Price(1_000_000, 1_000_000)}
     one = [a_question()]
@@ -57,7 +57,7 @@ def wrong(here, job):
     return [check.name for check in checks(here, job) if not check.ok]
 
 
-def test_books_in_order_pass(any_url):
+def test_a_correct_ledger_passes(any_url):
     here = Runtime(Settings(database_url=any_url))
     done = a_done_job(here)
     found = {check.name: check.detail for check in checks(here, done)}
@@ -65,12 +65,12 @@ def test_books_in_order_pass(any_url):
     here.close()
 
     assert bad == []
-    assert found["every row has one outcome or is open"] == "1 answered"
-    assert found["answers follow from their replies"] == "1 row worked out again"
+    assert found["every row is open or has one final state"] == "1 answered"
+    assert found["answers follow from their replies"] == "1 row recomputed"
 
 
 @pytest.mark.parametrize(("statement", "what"), TAMPERED, ids=range(len(TAMPERED)))
-def test_books_that_were_tampered_with_do_not_pass(here, statement, what):
+def test_a_ledger_that_was_tampered_with_does_not_pass(here, statement, what):
     done = a_done_job(here)
 
     with here.store.database.write_transaction() as connection:
@@ -79,8 +79,8 @@ def test_books_that_were_tampered_with_do_not_pass(here, statement, what):
     assert any(name.startswith(what) for name in wrong(here, done))
 
 
-def again(here, **changed):
-    """Put a second attempt on record for each call of the first layer, on the bill as the first."""
+def pay_again(here, **changed):
+    """Insert a second billed attempt for each call of the first layer."""
     kept = [
         "job_id", "ix", "key", "layer", "component", "kind", "model", "fingerprint", "owner",
         "state", "outcome", "why", "reserve", "estimated", "counts", "begun_at", "expires_at",
@@ -95,14 +95,14 @@ def again(here, **changed):
         )
 
 
-def test_a_call_that_was_paid_for_again_although_it_had_its_answer_is_seen(here):
+def test_a_call_that_was_paid_again_after_its_answer_is_found(here):
     done = a_done_job(here)
 
-    again(here)
+    pay_again(here)
 
-    assert wrong(here, done) == ["no call is paid twice without a reason"]
+    assert wrong(here, done) == ["no call was paid twice without a reason"]
     found = {check.name: check.detail for check in checks(here, done)}
-    assert found["no call is paid twice without a reason"].startswith("2 calls")
+    assert found["no call was paid twice without a reason"].startswith("2 calls")
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_a_call_that_was_paid_for_again_although_it_had_its_answer_is_seen(here)
 def test_a_call_that_was_paid_twice_for_a_reason_passes(here, explained):
     done = a_done_job(here)
 
-    again(here)
+    pay_again(here)
     with here.store.database.write_transaction() as connection:
         connection.execute(sa.text(explained))
 
-    assert "no call is paid twice without a reason" not in wrong(here, done)
+    assert "no call was paid twice without a reason" not in wrong(here, done)
 
 
 def test_a_late_answer_is_why_its_call_is_paid_twice(here):
@@ -137,26 +137,26 @@ def test_a_late_answer_is_why_its_call_is_paid_twice(here):
 
     found = {check.name: check for check in checks(here, job)}
 
-    assert found["no call is paid twice without a reason"].ok
-    assert found["no call is paid twice without a reason"].detail.endswith("came late: 1")
+    assert found["no call was paid twice without a reason"].ok
+    assert found["no call was paid twice without a reason"].detail.endswith("came late: 1")
 
 
-def test_an_end_that_the_ledger_could_not_take_in_whole_is_told(here):
+def test_a_quarantined_result_is_reported(here):
     done = a_done_job(here)
     here.store.spool.quarantine.write([a_finish(a_start(done))])
 
-    assert wrong(here, done) == ["no end is kept aside"]
-    assert [fault for fault in here.store.problems() if "aside" in fault]
+    assert wrong(here, done) == ["no result is quarantined"]
+    assert [problem for problem in here.store.problems() if "aside" in problem]
 
 
-def test_a_cancelled_job_with_an_open_row_is_seen(here):
+def test_an_open_row_of_a_cancelled_job_is_found(here):
     job = a_job(here.store)
     here.store.jobs.change_state(job.id, "cancelled", from_states=["running"])
 
-    assert wrong(here, job) == ["a job that is done or cancelled has no open row"]
+    assert wrong(here, job) == ["a done or cancelled job has no open row"]
 
 
-def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
+def test_overbilling_is_reported_and_fails_no_check(here):
     done = a_done_job(here)
     more = (
         "UPDATE attempts SET cost = reserve + 70 WHERE key = '0.0.0.0'",
@@ -171,15 +171,15 @@ def test_a_bill_above_what_was_asked_for_is_told_and_is_no_broken_book(here):
 
     assert found.ok
     assert found.detail.startswith(
-        "over the budget by 0.00000007 USD, since the provider billed more"
+        "over the budget by 0.00000007 USD: the provider billed more than the request allowed"
     )
-    assert found.detail.endswith(": 1 reply")
+    assert found.detail.endswith(" for 1 reply")
     with here.store.database.write_transaction() as connection:
         connection.execute(sa.text("UPDATE jobs SET budget = budget - 1"))
     assert "within the budget" in wrong(here, done)
 
 
-def test_an_attempt_that_was_sent_twice_is_seen(here):
+def test_a_call_that_was_sent_twice_at_once_is_found(here):
     done = a_done_job(here)
 
     with here.store.database.write_transaction() as connection:
@@ -192,16 +192,16 @@ def test_an_attempt_that_was_sent_twice_is_seen(here):
             )
             connection.execute(sa.text(copied))
 
-    assert wrong(here, done) == ["no call is sent twice at once"]
+    assert wrong(here, done) == ["no call was sent twice at once"]
 
 
-def test_a_job_under_way_passes(here):
+def test_a_running_job_passes(here):
     job = a_job(here.store)
 
     assert wrong(here, job) == []
 
 
-def test_rows_that_were_given_up_and_replies_that_were_found_pass(here):
+def test_failed_rows_and_cached_replies_pass(here):
     rough = an_architecture("generator", defaults={"model": "scripted/rough"})
     rows = [a_question(f"What is {n}?", row=f"row-{n}") for n in range(40)]
 
