@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The environment is made anew when the lock or the project's own description changes.
 READY := .venv/.ready
 
-.PHONY: demo test setup check docs format lock
+.PHONY: demo test quick setup check docs format lock
 
 demo: $(READY)  ## a dozen questions through layers of calls, on a real model in this process
 	$(BIN)/archon-batch submit jobs/samples/questions.jsonl --arch quickstart -o answers.jsonl --force
@@ -14,6 +14,9 @@ demo: $(READY)  ## a dozen questions through layers of calls, on a real model in
 
 test: $(READY)  ## every test that this machine can run
 	$(BIN)/pytest -q -n auto --dist worksteal
+
+quick: $(READY)  ## the tests that need no server and no other process
+	$(BIN)/pytest -q -n auto --dist worksteal -m "not slow" --hypothesis-profile quick
 
 setup: $(READY)
 

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,19 @@ from archon_batch.store import Store
 _SERVER = "host=127.0.0.1 user=postgres dbname=postgres connect_timeout=3"
 _REDIS = "redis://127.0.0.1:6379"
 
-# A busy machine is not a finding.
-hypothesis.settings.register_profile("here", deadline=None)
-hypothesis.settings.load_profile("here")
+# A busy machine is not a finding. pytest --hypothesis-profile chooses another.
+hypothesis.settings.register_profile("full", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
+hypothesis.settings.load_profile("full")
+
+# Every process of a run would compile everything anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+#: What makes a test slow: its folder, a server that it needs, and a fixture that starts a program.
+_SLOW_FOLDERS = ("acceptance", "sandbox")
+_SLOW_MARKS = {"postgres", "redis", "slow"}
+_SLOW_FIXTURES = {"postgres_url", "redis_url", "rabbit_url", "look", "sandbox"}
 
 #: What the program, its providers and their clients read.
 _READ = re.compile(r"^(ARCHON_BATCH|AWS|AZURE)_|_API_(KEY|BASE|TOKEN)$|_BASE_URL$|^HF_TOKEN$")
@@ -32,6 +43,36 @@ _READ = re.compile(r"^(ARCHON_BATCH|AWS|AZURE)_|_API_(KEY|BASE|TOKEN)$|_BASE_URL
 # Before any test module is imported, since the engine reads its settings when it is.
 for _name in [name for name in os.environ if _READ.search(name)]:
     del os.environ[_name]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Twice the cores where slow tests run, since half of their time is waiting."""
+    return (os.cpu_count() or 1) * (1 if "not slow" in config.option.markexpr else 2)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and have each worker of pytest-xdist begin with its share of them."""
+    slow: list[pytest.Item] = []
+    quick: list[pytest.Item] = []
+    for item in items:
+        (slow if _is_slow(item) else quick).append(item)
+    for item in slow:
+        item.add_marker(pytest.mark.slow)
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    size = -(-len(quick) // workers)
+    items[:] = [
+        item
+        for worker in range(workers)
+        for item in (*slow[worker::workers], *quick[worker * size : (worker + 1) * size])
+    ]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return (
+        item.nodeid.split("/")[1] in _SLOW_FOLDERS
+        or any(mark.name in _SLOW_MARKS for mark in item.iter_markers())
+        or not _SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")
