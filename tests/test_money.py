@@ -217,7 +217,7 @@ def test_what_may_do_is_tried_again_within_its_bounds(error, tried, in_doubt, ve
     assert decide(error("m", "no"), AttemptHistory(tried, in_doubt), 1.0) == verdict
 
 
-def test_the_bounds_are_these():
+def test_thresholds_and_bounds():
     assert (MAX_ATTEMPTS, MAX_IN_DOUBT, MAX_RATE_LIMITED) == (6, 2, 100)
 
 

@@ -1,4 +1,4 @@
-"""Pacing: breaker, width and retries together, in a process whose clock and dice are a test's."""
+"""Circuit breaker, adaptive concurrency and retries together, with a simulated clock and seeded randomness."""
 
 import random
 from collections.abc import Callable
@@ -12,64 +12,68 @@ from archon_batch.errors import RateLimitError
 from archon_batch.money import AttemptHistory, Retry, decide
 from archon_batch.rate_limits import AdaptiveConcurrency
 
-#: Whether a request is answered at this moment, with so many in flight; else the seconds that the
-#: provider asks for, and None when it asks for none.
+#: From the time and the calls in flight: whether a request is answered, and the Retry-After in
+#: seconds, or None, if it is not.
 Provider = Callable[[float, int], tuple[bool, float | None]]
 
 
 @dataclass
-class Night:
-    """A process with so many calls to make, and what comes of them."""
+class Simulation:
+    """Simulates a process with a number of calls, and counts the outcomes."""
 
     provider: Provider
     calls: int
-    room: int
-    #: Seconds that a refusal takes; an answer takes about half a second.
+    capacity: int
+    #: Seconds that a rejection takes; an answer takes about half a second.
     refusal: float = 0.01
 
     now: float = 0.0
     answered: int = 0
-    given_up: int = 0
-    refused: int = 0
+    failed: int = 0
+    rejected: int = 0
     #: The most requests for one call.
     most: int = 0
     _breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    _width: AdaptiveConcurrency = field(default_factory=AdaptiveConcurrency)
-    #: When each request ends, its call, when it was sent, and how it was met.
-    _out: list[tuple[float, int, float, tuple[bool, float | None]]] = field(default_factory=list)
+    _concurrency: AdaptiveConcurrency = field(default_factory=AdaptiveConcurrency)
+    #: End, call, start and outcome of each request in flight.
+    _in_flight: list[tuple[float, int, float, tuple[bool, float | None]]] = field(
+        default_factory=list
+    )
 
-    def run(self) -> "Night":
-        dice = random.Random(1)  # noqa: S311
+    def run(self) -> "Simulation":
+        rng = random.Random(1)  # noqa: S311
         waiting = [(0.0, call) for call in range(self.calls)]
         tried = [0] * self.calls
-        while self.answered + self.given_up < self.calls:
-            while waiting and waiting[0][0] <= self.now and self._goes():
+        while self.answered + self.failed < self.calls:
+            while waiting and waiting[0][0] <= self.now and self._may_send():
                 _, call = heappop(waiting)
-                met = self.provider(self.now, len(self._out) + 1)
-                takes = dice.lognormvariate(-0.7, 0.4) if met[0] else self.refusal
-                heappush(self._out, (self.now + takes, call, self.now, met))
+                response = self.provider(self.now, len(self._in_flight) + 1)
+                takes = rng.lognormvariate(-0.7, 0.4) if response[0] else self.refusal
+                heappush(self._in_flight, (self.now + takes, call, self.now, response))
             self._sleep(waiting)
-            while self._out and self._out[0][0] <= self.now:
-                _, call, sent, met = heappop(self._out)
-                if met[0]:
+            while self._in_flight and self._in_flight[0][0] <= self.now:
+                _, call, sent, response = heappop(self._in_flight)
+                if response[0]:
                     self.answered += 1
                     self._breaker = self._breaker.succeeded()
-                    self._width = self._width.succeeded(len(self._out), self.room)
+                    self._concurrency = self._concurrency.succeeded(
+                        len(self._in_flight), self.capacity
+                    )
                     continue
                 tried[call] += 1
-                self._push(call, sent, met[1], tried[call], dice, waiting)
-        self.refused, self.most = sum(tried), max(tried) + 1
+                self._reject(call, sent, response[1], tried[call], rng, waiting)
+        self.rejected, self.most = sum(tried), max(tried) + 1
         return self
 
     @property
     def rate(self) -> float:
         return self.answered / self.now
 
-    def _goes(self) -> bool:
-        out = len(self._out)
+    def _may_send(self) -> bool:
+        out = len(self._in_flight)
         if (
-            out >= self.room
-            or not self._width.allows(out)
+            out >= self.capacity
+            or not self._concurrency.allows(out)
             or self._breaker.seconds_to_wait(self.now)
         ):
             return False
@@ -78,89 +82,89 @@ class Night:
         return True
 
     def _sleep(self, waiting: list[tuple[float, int]]) -> None:
-        """Until a call comes back, or another may go."""
-        wakes = [self._out[0][0]] if self._out else []
+        """Advance the clock until a call ends, or another may be sent."""
+        wakes = [self._in_flight[0][0]] if self._in_flight else []
         if waiting:
             ready = max(waiting[0][0], self.now + self._breaker.seconds_to_wait(self.now))
             wakes += [ready] if ready > self.now else []
         self.now = min(wakes)
 
-    def _push(
+    def _reject(
         self,
         call: int,
         sent: float,
-        asked: float | None,
+        retry_after: float | None,
         tried: int,
-        dice: random.Random,
+        rng: random.Random,
         waiting: list[tuple[float, int]],
     ) -> None:
-        error, out = RateLimitError("m", "no", asked), len(self._out)
-        self._width = self._width.throttled(out + 1, sent, self.now)
-        self._breaker = self._breaker.failed(error, self.now, dice.random(), out)
-        away = self._breaker.down_for(self.now)
-        verdict = decide(error, AttemptHistory(tried, rate_limited=tried), dice.random(), away)
+        error, out = RateLimitError("m", "no", retry_after), len(self._in_flight)
+        self._concurrency = self._concurrency.throttled(out + 1, sent, self.now)
+        self._breaker = self._breaker.failed(error, self.now, rng.random(), out)
+        down_for = self._breaker.down_for(self.now)
+        verdict = decide(error, AttemptHistory(tried, rate_limited=tried), rng.random(), down_for)
         if isinstance(verdict, Retry):
             heappush(waiting, (self.now + verdict.seconds, call))
         else:
-            self.given_up += 1
+            self.failed += 1
 
 
-def by_chance(share: float, asked: float | None = None) -> Provider:
-    dice = random.Random(2)  # noqa: S311
-    return lambda _now, _out: (dice.random() >= share, asked)
+def by_chance(share: float, retry_after: float | None = None) -> Provider:
+    rng = random.Random(2)  # noqa: S311
+    return lambda _now, _in_flight: (rng.random() >= share, retry_after)
 
 
 def a_window(calls: int, seconds: float) -> Provider:
-    """So many calls in each window, and how long the rest of it is."""
+    """Accepts a number of calls in each window; Retry-After is the rest of the window."""
     used: dict[int, int] = {}
 
-    def meet(now: float, _out: int) -> tuple[bool, float | None]:
+    def respond(now: float, _in_flight: int) -> tuple[bool, float | None]:
         window = int(now // seconds)
         used[window] = used.get(window, 0) + 1
         return used[window] <= calls, (window + 1) * seconds - now
 
-    return meet
+    return respond
 
 
-@pytest.mark.parametrize("room", [4, 64, 256])
+@pytest.mark.parametrize("capacity", [4, 64, 256])
 @pytest.mark.parametrize(("share", "least"), [(0.005, 0.97), (0.05, 0.9), (0.1, 0.8)])
-def test_a_few_refusals_with_a_retry_after_slow_a_job_by_no_more_than_their_share(
-    room, share, least
+def test_a_few_rejections_with_retry_after_slow_a_job_by_no_more_than_their_share(
+    capacity, share, least
 ):
-    calls = 1000 + 30 * room
+    calls = 1000 + 30 * capacity
 
-    without = Night(by_chance(0.0), calls, room).run()
-    with_some = Night(by_chance(share, 1.0), calls, room).run()
+    without = Simulation(by_chance(0.0), calls, capacity).run()
+    with_some = Simulation(by_chance(share, 1.0), calls, capacity).run()
 
     assert with_some.rate >= least * without.rate
 
 
-@pytest.mark.parametrize("asked", [None, 1.0])
+@pytest.mark.parametrize("retry_after", [None, 1.0])
 @pytest.mark.parametrize(("share", "seconds"), [(0.5, 400), (0.7, 900)])
-def test_however_many_are_refused_at_random_every_call_is_answered(asked, share, seconds):
-    night = Night(by_chance(share, asked), 300, 64).run()
+def test_every_call_is_answered_however_many_are_rejected_at_random(retry_after, share, seconds):
+    simulation = Simulation(by_chance(share, retry_after), 300, 64).run()
 
-    assert (night.answered, night.given_up) == (300, 0)
-    assert night.now < seconds
-    # Of a share, that many requests a call on average; and nobody is asked a hundred times.
-    assert night.refused <= 1.3 * 300 * share / (1 - share)
-    assert night.most <= 30
-
-
-@pytest.mark.parametrize("room", [8, 64])
-def test_ten_calls_a_minute_are_had_with_few_refusals(room):
-    night = Night(a_window(10, 60), 60, room).run()
-
-    assert (night.answered, night.given_up) == (60, 0)
-    assert night.now < 310
-    # Those of the first burst, and then as many in each minute as it takes to know.
-    assert night.refused <= 60 + 5 * 12
+    assert (simulation.answered, simulation.failed) == (300, 0)
+    assert simulation.now < seconds
+    # The expected number of requests per call; and no call is sent a hundred times.
+    assert simulation.rejected <= 1.3 * 300 * share / (1 - share)
+    assert simulation.most <= 30
 
 
-def test_a_model_that_has_a_rate_gets_it_and_little_more():
+@pytest.mark.parametrize("capacity", [8, 64])
+def test_a_limit_of_ten_calls_a_minute_costs_few_rejections(capacity):
+    simulation = Simulation(a_window(10, 60), 60, capacity).run()
+
+    assert (simulation.answered, simulation.failed) == (60, 0)
+    assert simulation.now < 310
+    # The first burst, and then as many in each minute as it takes to detect the limit.
+    assert simulation.rejected <= 60 + 5 * 12
+
+
+def test_a_model_with_a_rate_limit_gets_its_rate_and_little_more():
     tokens, last = 20.0, 0.0
 
-    def meet(now: float, _out: int) -> tuple[bool, float | None]:
+    def respond(now: float, _in_flight: int) -> tuple[bool, float | None]:
         nonlocal tokens, last
         tokens, last = min(20.0, tokens + 20 * (now - last)), now
         if tokens < 1:
@@ -168,22 +172,22 @@ def test_a_model_that_has_a_rate_gets_it_and_little_more():
         tokens -= 1
         return True, None
 
-    night = Night(meet, 4000, 64).run()
+    simulation = Simulation(respond, 4000, 64).run()
 
-    assert night.rate >= 0.95 * 20
-    assert night.refused <= 0.12 * 4000
-
-
-def test_a_model_that_takes_so_many_at_once_gets_about_as_many():
-    night = Night(lambda _now, out: (out <= 8, None), 2000, 64).run()
-
-    assert night.refused <= 0.25 * 2000
-    assert night.rate >= 0.75 * 8 / 0.54
+    assert simulation.rate >= 0.95 * 20
+    assert simulation.rejected <= 0.12 * 4000
 
 
-def test_a_model_that_answers_nobody_ends_its_calls_in_a_quarter_of_an_hour():
-    night = Night(by_chance(1.0), 64, 64).run()
+def test_a_model_with_a_concurrency_limit_gets_about_as_many_calls():
+    simulation = Simulation(lambda _now, out: (out <= 8, None), 2000, 64).run()
 
-    assert night.given_up == 64
-    assert 900 <= night.now < 1100
-    assert night.refused < 64 * 6
+    assert simulation.rejected <= 0.25 * 2000
+    assert simulation.rate >= 0.75 * 8 / 0.54
+
+
+def test_a_model_that_answers_no_call_fails_them_in_a_quarter_of_an_hour():
+    simulation = Simulation(by_chance(1.0), 64, 64).run()
+
+    assert simulation.failed == 64
+    assert 900 <= simulation.now < 1100
+    assert simulation.rejected < 64 * 6

@@ -1,4 +1,4 @@
-"""Waits: each in the program has an upper bound in its own line, or a reason here why it ends."""
+"""Every wait in the program has an upper bound in its own line, or a reason here why it ends."""
 
 import ast
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from pathlib import Path
 import archon_batch
 
 ROOT = Path(archon_batch.__file__).parent
-#: What waits, unless it is a string's ``join`` or a ``poll`` that looks and returns.
+#: Methods that wait, except ``str.join`` and a ``poll`` without a timeout.
 _WAITING = {"sleep", "wait", "wait_for", "timeout", "join", "poll", "result", "communicate"}
 
-#: Waits whose bound is not in their own line, and what ends them.
+#: Waits without a bound in their line, and what ends them.
 REASONS = {
     ("calls/executor.py", "asyncio.timeout(self._timeout + _GRACE / 2)"): "the setting has a range",
     ("providers/openai_compatible.py", "asyncio.timeout(self._timeout)"): "the setting has a range",
@@ -57,7 +57,7 @@ REASONS = {
 
 
 def _is_bound(value: ast.expr) -> bool:
-    """A number, a constant by its name, or the least of several things with one of these."""
+    """A number, a constant, or the minimum of several values with one of these."""
     match value:
         case ast.Constant(value=int() | float()):
             return True

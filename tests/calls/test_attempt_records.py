@@ -1,4 +1,4 @@
-"""What an attempt's end is on the ledger."""
+"""The record of an attempt's result."""
 
 from dataclasses import replace
 
@@ -10,55 +10,55 @@ from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd, Price
 from archon_batch.store import AttemptRequest, CallId, current_process_id, now
 
-#: A nano-dollar a token.
+#: One nano-dollar per token.
 PRICE = Price(1_000_000, 1_000_000)
 
 
 FOUR = Reply("four")
 
 
-def ended(usage: Usage, price: Price | None = PRICE, reply: Reply = FOUR):
+def result_of(usage: Usage, price: Price | None = PRICE, reply: Reply = FOUR):
     call = CallId("job", 0, CallKey(0, 0, 0, 0))
-    reserve = NanoUsd(100) if price else None
-    start = AttemptRequest(
+    hold = NanoUsd(100) if price else None
+    request = AttemptRequest(
         call,
         "generator",
         "m",
         "f",
-        reserve,
+        hold,
         60.0,
         use_cache=True,
         owner=current_process_id(),
         begun_at=now(),
     )
-    return success_result(start, 1, replace(reply, usage=usage), price)
+    return success_result(request, 1, replace(reply, usage=usage), price)
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(10, None), Usage(None, 5)])
-def test_a_reply_without_a_whole_report_costs_the_most_it_can_and_is_an_estimate(usage):
-    finish = ended(usage)
+def test_a_reply_with_incomplete_usage_costs_the_maximum_and_is_an_estimate(usage):
+    result = result_of(usage)
 
-    assert (finish.cost, finish.estimated, finish.billing) == (100, True, Billing.BILLED)
-    assert finish.reply is not None
-    assert finish.reply.text == "four"
+    assert (result.cost, result.estimated, result.billing) == (100, True, Billing.BILLED)
+    assert result.reply is not None
+    assert result.reply.text == "four"
 
 
-def test_what_the_provider_charged_counts_before_the_list():
-    assert ended(Usage(10, 5)).cost == 15
-    assert ended(Usage(10, 5, provider_cost_nano=7)).cost == 7
-    assert ended(Usage(provider_cost_nano=0)).cost == 0
-    finish = ended(Usage(10, 5, provider_cost_nano=7), None)
-    assert (finish.cost, finish.estimated) == (7, False)
+def test_the_cost_that_the_provider_reports_overrides_the_price_list():
+    assert result_of(Usage(10, 5)).cost == 15
+    assert result_of(Usage(10, 5, provider_cost_nano=7)).cost == 7
+    assert result_of(Usage(provider_cost_nano=0)).cost == 0
+    result = result_of(Usage(10, 5, provider_cost_nano=7), None)
+    assert (result.cost, result.estimated) == (7, False)
 
 
 def test_an_unpriced_reply_has_no_cost():
-    finish = ended(Usage(10, 5), None)
+    result = result_of(Usage(10, 5), None)
 
-    assert (finish.cost, finish.estimated) == (None, False)
+    assert (result.cost, result.estimated) == (None, False)
 
 
-def test_a_reply_without_a_text_is_billed_under_its_own_reason():
-    finish = ended(Usage(10, 5), reply=Reply(None, "refused: it says: no"))
+def test_a_reply_without_text_is_billed_with_its_reason_as_the_outcome():
+    result = result_of(Usage(10, 5), reply=Reply(None, "refused: it says: no"))
 
-    assert (finish.outcome, finish.detail) == ("refused", "it says: no")
-    assert (finish.billing, finish.cost) == (Billing.BILLED, 15)
+    assert (result.outcome, result.detail) == ("refused", "it says: no")
+    assert (result.billing, result.cost) == (Billing.BILLED, 15)

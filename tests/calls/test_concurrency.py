@@ -1,4 +1,4 @@
-"""Slots: the deepest of those that wait goes next, and none is lost."""
+"""The call semaphore: the highest layer goes next, and no slot is lost."""
 
 import asyncio
 
@@ -10,37 +10,37 @@ from archon_batch.calls.concurrency import CallSemaphore
 from archon_batch.jobs.submit import MAX_SHARD_ROWS, concurrent_shards, default_shard_size
 
 
-def order(count: int, depths: list[int], *, cancelled: frozenset[int] = frozenset()) -> list[int]:
-    """Who gets a slot, one after another, while the first holds all of them and then one."""
+def order(count: int, layers: list[int], *, cancelled: frozenset[int] = frozenset()) -> list[int]:
+    """The order in which waiters get a slot, after all semaphore were taken and released."""
 
     async def run() -> list[int]:
-        slots, went = CallSemaphore(count), []
+        semaphore, order_of_grants = CallSemaphore(count), []
         for _ in range(count):
-            await slots.acquire(0)
+            await semaphore.acquire(0)
 
         async def one(number: int) -> None:
-            await slots.acquire(depths[number])
-            went.append(number)
+            await semaphore.acquire(layers[number])
+            order_of_grants.append(number)
             await asyncio.sleep(0)
-            slots.release()
+            semaphore.release()
 
-        tasks = [asyncio.create_task(one(number)) for number in range(len(depths))]
+        tasks = [asyncio.create_task(one(number)) for number in range(len(layers))]
         await asyncio.sleep(0)
         for number in cancelled:
             tasks[number].cancel()
         for _ in range(count):
-            slots.release()
+            semaphore.release()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # All of them are free again.
+        # All semaphore are free again.
         async with asyncio.timeout(1):
             for _ in range(count):
-                await slots.acquire(0)
-        return went
+                await semaphore.acquire(0)
+        return order_of_grants
 
     return asyncio.run(run())
 
 
-def test_of_those_that_wait_the_deepest_goes_first_and_then_who_came_first():
+def test_the_highest_layer_goes_first_and_then_first_come_first_served():
     assert order(1, [0, 2, 1, 2, 0]) == [1, 3, 2, 0, 4]
 
 
@@ -49,23 +49,23 @@ def test_of_those_that_wait_the_deepest_goes_first_and_then_who_came_first():
     st.lists(st.integers(0, 3), max_size=12),
     st.data(),
 )
-def test_everyone_who_is_not_cancelled_gets_a_slot_once(count, depths, data):
-    some = st.sampled_from(range(len(depths))) if depths else st.nothing()
-    cancelled = data.draw(st.frozensets(some, max_size=len(depths)))
+def test_every_waiter_that_is_not_cancelled_gets_one_slot(count, layers, data):
+    some = st.sampled_from(range(len(layers))) if layers else st.nothing()
+    cancelled = data.draw(st.frozensets(some, max_size=len(layers)))
 
-    went = order(count, depths, cancelled=cancelled)
+    order_of_grants = order(count, layers, cancelled=cancelled)
 
-    assert sorted(went) == [n for n in range(len(depths)) if n not in cancelled]
+    assert sorted(order_of_grants) == [n for n in range(len(layers)) if n not in cancelled]
 
 
-def test_a_slot_that_was_given_to_one_who_is_cancelled_goes_to_the_next():
+def test_a_slot_granted_to_a_cancelled_waiter_goes_to_the_next():
     async def run() -> None:
-        slots = CallSemaphore(1)
-        await slots.acquire(0)
-        first = asyncio.create_task(slots.acquire(0))
-        second = asyncio.create_task(slots.acquire(0))
+        semaphore = CallSemaphore(1)
+        await semaphore.acquire(0)
+        first = asyncio.create_task(semaphore.acquire(0))
+        second = asyncio.create_task(semaphore.acquire(0))
         await asyncio.sleep(0)
-        slots.release()
+        semaphore.release()
         first.cancel()
         async with asyncio.timeout(1):
             await second
@@ -82,5 +82,5 @@ def test_a_small_job_has_small_shards_and_enough_of_them(rows, shard, width):
     assert -(-rows // shard) >= min(rows, 64)
 
 
-def test_shards_that_were_asked_for_have_no_more_rows_under_way_than_others():
+def test_larger_shards_do_not_raise_the_number_of_rows_in_progress():
     assert [concurrent_shards(shard) for shard in (MAX_SHARD_ROWS, 100, 1_000)] == [8, 5, 1]

@@ -1,4 +1,4 @@
-"""The placer: one request an attempt, settled once, tried again here and nowhere else."""
+"""The executor: one request an attempt, settled once, and retried only here."""
 
 import asyncio
 import selectors
@@ -36,14 +36,14 @@ from archon_batch.store import Admitted, tables
 from archon_batch.store.admission import MAX_PROCESS_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
 
-#: A nano-dollar a token.
+#: One nano-dollar per token.
 PRICE = Price(1_000_000, 1_000_000)
 
 FOUR = Reply("four", usage=Usage(10, 5), finish_reason="stop")
 
 
 class Script:
-    """A provider that ends calls as it is told, the last way for all that come after."""
+    """A provider with scripted outcomes; the last one is repeated."""
 
     def __init__(self, *ends: Reply | Exception, gather: int = 0):
         self.ends = list(ends) or [FOUR]
@@ -51,7 +51,7 @@ class Script:
         self.in_flight = 0
         self.peak = 0
         self.sent = asyncio.Event()
-        #: Answers nobody before so many are in flight at once.
+        #: Answers only once this many calls were in flight together.
         self.gathered = asyncio.Event()
         self.gather = gather
 
@@ -65,7 +65,7 @@ class Script:
         if self.in_flight >= self.gather:
             self.gathered.set()
         await self.gathered.wait()
-        # Whoever may come in as well comes in now.
+        # Let all other calls that may be sent be sent now.
         for _ in range(20):
             await asyncio.sleep(0)
         self.in_flight -= 1
@@ -77,17 +77,17 @@ class Script:
         """Nothing is open."""
 
 
-def placed(store, job, calls: Sequence[Call], script, *, ixs=None, width=8, timeout=30.0):
-    """How the handling of each call ended, all of them placed at once."""
+def executed(store, job, calls: Sequence[Call], script, *, ixs=None, width=8, timeout=30.0):
+    """The status of each call, all of them executed at once."""
 
-    async def place():
-        placer = CallExecutor(store, script, max_in_flight=width, timeout=timeout)
-        where = ixs or [0] * len(calls)
+    async def run():
+        executor = CallExecutor(store, script, max_in_flight=width, timeout=timeout)
+        indexes = ixs or [0] * len(calls)
         return await asyncio.gather(
-            *(placer.execute(job, ix, call) for ix, call in zip(where, calls, strict=True))
+            *(executor.execute(job, ix, call) for ix, call in zip(indexes, calls, strict=True))
         )
 
-    return asyncio.run(place())
+    return asyncio.run(run())
 
 
 def a_priced_job(store, **knobs):
@@ -96,7 +96,7 @@ def a_priced_job(store, **knobs):
 
 
 def a_limited_job(store, **limits: int):
-    """A job with a model beside the usual one, and that model, of which there may be so much."""
+    """A job with a second, limited model, and that model."""
     few = Model(model="scripted/few", **limits)  # type: ignore[arg-type]  # none of them is a name
     architecture = an_architecture(
         {"type": "generator", "samples": 9},
@@ -107,7 +107,7 @@ def a_limited_job(store, **limits: int):
     return a_running_job(store, architecture=architecture, prices=prices), few
 
 
-def line(store, job, slot=0, ix=0):
+def call_record(store, job, slot=0, ix=0):
     return next(c for c in store.item_results.calls(job.id, ix) if c.key == f"0.0.{slot}.0")
 
 
@@ -116,79 +116,82 @@ def money(store, job):
     return found.spent, found.held, found.in_doubt
 
 
-def test_an_answer_is_one_request_and_one_attempt_on_record(store):
+def test_an_answered_call_is_one_request_and_one_stored_attempt(store):
     job, script = a_priced_job(store), Script()
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
     assert script.attempts == [f"{job.id}/0/0.0.0.0/1"]
-    call = line(store, job)
+    call = call_record(store, job)
     assert (call.text, call.kind, call.model) == ("four", "generator", MODEL)
     (attempt,) = call.attempts
     assert (attempt.state, attempt.cost, attempt.prompt_tokens) == ("billed", 15, 10)
     assert money(store, job) == (15, 0, 0)
 
 
-def test_the_attempt_is_on_record_with_its_highest_price_while_it_is_sent(store):
+def test_the_attempt_is_stored_with_its_maximum_cost_while_it_is_sent(store):
     job, call = a_priced_job(store), a_call()
     seen = []
 
-    class Looking(Script):
+    class Observing(Script):
         async def complete(self, call: Call, attempt_id: str) -> Reply:
-            seen.append((money(store, job), line(store, job).attempts[0].state))
+            seen.append((money(store, job), call_record(store, job).attempts[0].state))
             return await super().complete(call, attempt_id)
 
-    placed(store, job, [call], Looking())
+    executed(store, job, [call], Observing())
 
     assert seen == [((0, PRICE.max_cost(call), 0), "sending")]
 
 
 def test_a_settled_call_is_not_sent_again(store):
     job, script = a_priced_job(store), Script()
-    placed(store, job, [a_call()], script)
+    executed(store, job, [a_call()], script)
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
 
 
-def test_a_request_that_was_paid_for_is_found_again(store):
+def test_a_request_that_was_paid_before_is_a_cache_hit(store):
     job, other, script = a_priced_job(store), a_priced_job(store, name="other"), Script()
-    placed(store, job, [a_call()], script)
+    executed(store, job, [a_call()], script)
 
-    ends = placed(store, other, [a_call(slot=3)], script)
+    ends = executed(store, other, [a_call(slot=3)], script)
 
     assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
-    assert (line(store, other, 3).text, line(store, other, 3).cache_saved) == ("four", 15)
+    assert (call_record(store, other, 3).text, call_record(store, other, 3).cache_saved) == (
+        "four",
+        15,
+    )
 
 
-def test_a_job_that_wants_no_completions_pays_for_its_own(store):
+def test_a_job_without_the_cache_pays_for_its_own_calls(store):
     job, other = a_priced_job(store), a_priced_job(store, name="other", reuse=False)
     script = Script()
-    placed(store, job, [a_call()], script)
+    executed(store, job, [a_call()], script)
 
-    placed(store, other, [a_call(), a_call()], script, ixs=[0, 1])
+    executed(store, other, [a_call(), a_call()], script, ixs=[0, 1])
 
     assert len(script.attempts) == 3
 
 
-def test_what_may_do_is_tried_again_and_both_attempts_are_on_record(store):
+def test_a_rate_limited_call_is_retried_and_both_attempts_are_stored(store):
     job = a_priced_job(store)
-    script = Script(RateLimitError(MODEL, "patience", 0.01), FOUR)
+    script = Script(RateLimitError(MODEL, "slow down", 0.01), FOUR)
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
     assert script.attempts == [f"{job.id}/0/0.0.0.0/{n}" for n in (1, 2)]
-    call = line(store, job)
+    call = call_record(store, job)
     assert [(a.state, a.outcome, a.cost) for a in call.attempts] == [
         ("not_billed", "rate_limit", 0),
         ("billed", "ok", 15),
     ]
-    assert (call.text, call.attempts[0].detail) == ("four", "patience")
+    assert (call.text, call.attempts[0].detail) == ("four", "slow down")
     first, second = call.attempts
     assert first.ended_at is not None
     assert second.begun_at - first.ended_at >= timedelta(seconds=0.45)
@@ -196,14 +199,14 @@ def test_what_may_do_is_tried_again_and_both_attempts_are_on_record(store):
 
 
 @pytest.mark.parametrize("error", [RefusedError, BadCallError, PromptTooLongError])
-def test_what_would_end_alike_settles_its_call_with_a_failure(store, error):
+def test_an_error_that_a_retry_would_repeat_settles_its_call_with_a_failure(store, error):
     job, script = a_priced_job(store), Script(error(MODEL, "no"))
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 1
-    call = line(store, job)
+    call = call_record(store, job)
     assert (call.text, call.failure) == (None, f"{call.attempts[0].outcome}: no")
     assert call.attempts[0].state == "not_billed"
     assert money(store, job) == (0, 0, 0)
@@ -211,16 +214,16 @@ def test_what_would_end_alike_settles_its_call_with_a_failure(store, error):
 
 
 @pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])
-def test_what_every_call_would_end_with_stops_the_job_and_leaves_the_call_open(store, error):
+def test_an_error_that_every_call_would_get_stops_the_job_and_leaves_the_call_open(store, error):
     job, script = a_priced_job(store), Script(error(MODEL, "who are you?"))
 
-    ends = placed(store, job, [a_call(slot=slot) for slot in range(3)], script, width=1)
+    ends = executed(store, job, [a_call(slot=slot) for slot in range(3)], script, width=1)
 
     assert ends == [CallStatus.OPEN] * 3
     assert len(script.attempts) == 1
     stopped = store.jobs.get(job.id)
     assert (stopped.state, stopped.reason) == ("stopped", f"{MODEL}: who are you?")
-    assert line(store, job).failure is None
+    assert call_record(store, job).failure is None
     assert store.items.open_in_shard(job.id, 0)[0].replies == {}
 
 
@@ -228,18 +231,18 @@ def test_two_calls_that_stop_a_job_at_once_stop_it_once(store):
     job = a_priced_job(store)
     script = Script(CredentialsError(MODEL, "first"), QuotaError(MODEL, "second"), gather=2)
 
-    placed(store, job, [a_call(slot=slot, sample=slot) for slot in range(2)], script)
+    executed(store, job, [a_call(slot=slot, sample=slot) for slot in range(2)], script)
 
     assert store.jobs.get(job.id).reason in (f"{MODEL}: first", f"{MODEL}: second")
     assert store.jobs.get(job.id).state == "stopped"
 
 
-def test_a_budget_that_is_reached_pauses_the_job(store):
+def test_an_exhausted_budget_pauses_the_job(store):
     call = a_call()
     job = a_priced_job(store, budget=PRICE.max_cost(call) + 14)
     script = Script()
 
-    ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
+    ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
 
     assert ends == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     assert len(script.attempts) == 1
@@ -252,25 +255,25 @@ def test_a_call_waits_while_calls_in_flight_hold_what_is_left_of_the_budget(stor
     job = a_priced_job(store, budget=PRICE.max_cost(call) + 15)
     script = Script()
 
-    ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(2)], script)
+    ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(2)], script)
 
     assert ends == [CallStatus.SETTLED, CallStatus.SETTLED]
     assert (script.peak, money(store, job)) == (1, (30, 0, 0))
 
 
-#: Of calls that allow 100 tokens at most.
+#: The reply bills 5,000 tokens where the call allows 256.
 LONG = replace(FOUR, usage=Usage(10, 5_000))
 
 
-def test_what_a_model_was_seen_to_count_is_kept_back_from_then_on(store):
+def test_the_hold_covers_overbilling_once_it_was_seen(store):
     call = a_call()
     job = a_priced_job(store, budget=12_000)
     script = Script(LONG)
 
     with capture_logs() as logs:
-        ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=1)
+        ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=1)
 
-    # The first was let out for a hundredth; of the others, those that the budget covers.
+    # The first call's hold was a hundredth of its cost; then only what the budget covers is sent.
     assert PRICE.max_cost(call) < 1_000
     assert ends == [CallStatus.SETTLED] * 2 + [CallStatus.OPEN] * 7
     assert money(store, job) == (2 * 5_010, 0, 0)
@@ -281,23 +284,23 @@ def test_what_a_model_was_seen_to_count_is_kept_back_from_then_on(store):
     assert views.job_status(store, paused)["exceeding"] == [excess]
 
 
-def test_what_a_model_was_seen_to_count_is_known_to_the_next_process(store):
+def test_overbilling_is_known_to_the_next_process(store):
     job, script = a_priced_job(store, budget=10_000), Script(LONG)
-    placed(store, job, [a_call()], script)
+    executed(store, job, [a_call()], script)
 
     again = load_frozen_job(store.jobs.get(job.id), component_types())
-    ends = placed(store, again, [a_call(slot=1, sample=1)], script)
+    ends = executed(store, again, [a_call(slot=1, sample=1)], script)
 
     assert ends == [CallStatus.OPEN]
     assert len(script.attempts) == 1
     assert money(store, job) == (5_010, 0, 0)
 
 
-def test_tokens_that_no_prompt_of_that_length_has_are_kept_back_too(store):
+def test_the_hold_covers_overbilled_prompt_tokens_too(store):
     hidden = replace(FOUR, usage=Usage(3_000, 5))
     job, script = a_priced_job(store, budget=5_000), Script(hidden)
 
-    ends = placed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
+    ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
 
     assert ends == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     reason = store.jobs.get(job.id).reason or ""
@@ -305,108 +308,108 @@ def test_tokens_that_no_prompt_of_that_length_has_are_kept_back_too(store):
     assert "max_tokens" not in reason
 
 
-def test_nothing_begins_when_the_process_is_about_to_stop(store):
+def test_no_attempt_begins_when_the_process_is_about_to_stop(store):
     job, script = a_priced_job(store), Script()
 
-    async def place():
-        placer = CallExecutor(store, script, max_in_flight=8, timeout=30)
-        placer.stopping.set()
-        return await placer.execute(job, 0, a_call())
+    async def run():
+        executor = CallExecutor(store, script, max_in_flight=8, timeout=30)
+        executor.stopping.set()
+        return await executor.execute(job, 0, a_call())
 
-    assert asyncio.run(place()) is CallStatus.OPEN
+    assert asyncio.run(run()) is CallStatus.OPEN
     assert script.attempts == []
     assert store.item_results.calls(job.id, 0) == []
 
 
-def test_what_is_in_flight_lands_when_the_process_is_about_to_stop(store):
+def test_calls_in_flight_finish_when_the_process_is_about_to_stop(store):
     job, script = a_priced_job(store), Script(gather=2)
 
-    async def place():
-        placer = CallExecutor(store, script, max_in_flight=1, timeout=30)
-        places = asyncio.gather(
-            *(placer.execute(job, 0, a_call(slot=s, sample=s)) for s in range(3))
+    async def run():
+        executor = CallExecutor(store, script, max_in_flight=1, timeout=30)
+        executing = asyncio.gather(
+            *(executor.execute(job, 0, a_call(slot=s, sample=s)) for s in range(3))
         )
         await script.sent.wait()
-        placer.stopping.set()
+        executor.stopping.set()
         script.gathered.set()
-        return await places
+        return await executing
 
-    assert asyncio.run(place()) == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
+    assert asyncio.run(run()) == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     assert len(script.attempts) == 1
-    assert line(store, job).text == "four"
+    assert call_record(store, job).text == "four"
 
 
-def test_a_wait_before_another_attempt_ends_when_the_process_is_about_to_stop(store):
-    job, script = a_priced_job(store), Script(RateLimitError(MODEL, "patience", 600))
+def test_a_backoff_ends_when_the_process_is_about_to_stop(store):
+    job, script = a_priced_job(store), Script(RateLimitError(MODEL, "slow down", 600))
 
-    async def place():
-        placer = CallExecutor(store, script, max_in_flight=1, timeout=30)
-        ending = asyncio.create_task(placer.execute(job, 0, a_call()))
+    async def run():
+        executor = CallExecutor(store, script, max_in_flight=1, timeout=30)
+        execution = asyncio.create_task(executor.execute(job, 0, a_call()))
         await script.sent.wait()
-        placer.stopping.set()
-        return await asyncio.wait_for(ending, 10)
+        executor.stopping.set()
+        return await asyncio.wait_for(execution, 10)
 
-    assert asyncio.run(place()) is CallStatus.OPEN
+    assert asyncio.run(run()) is CallStatus.OPEN
     assert len(script.attempts) == 1
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_no_more_calls_are_in_flight_than_the_process_may_have(store, width):
+def test_the_calls_in_flight_keep_to_the_limit_of_the_process(store, width):
     job, script = a_priced_job(store), Script(gather=width)
 
-    placed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=width)
+    executed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=width)
 
     assert (script.peak, len(script.attempts)) == (width, 9)
 
 
-def test_a_model_that_may_have_more_has_no_more_than_the_process(store):
+def test_a_higher_limit_of_a_model_does_not_exceed_that_of_the_process(store):
     (job, many), script = a_limited_job(store, max_in_flight=7), Script(gather=2)
 
-    placed(store, job, [a_call(slot=s, sample=s, model=many) for s in range(7)], script, width=2)
+    executed(store, job, [a_call(slot=s, sample=s, model=many) for s in range(7)], script, width=2)
 
     assert (script.peak, len(script.attempts)) == (2, 7)
 
 
-def test_no_more_calls_are_in_flight_than_their_model_may_have(store):
+def test_the_calls_in_flight_keep_to_the_limit_of_their_model(store):
     (job, few), script = a_limited_job(store, max_in_flight=2), Script(gather=4)
     calls = [a_call(slot=s, sample=s, model=few) for s in range(5)]
     others = [a_call(slot=s, sample=s) for s in range(5, 7)]
-    of_few: list[int] = []
+    limited_in_flight: list[int] = []
 
     class Counting(Script):
         async def complete(self, call: Call, attempt_id: str) -> Reply:
-            of_few.append(call.model == few)
+            limited_in_flight.append(call.model == few)
             reply = await script.complete(call, attempt_id)
-            of_few.remove(call.model == few)
-            peaks.append(sum(of_few))
+            limited_in_flight.remove(call.model == few)
+            peaks.append(sum(limited_in_flight))
             return reply
 
     peaks: list[int] = []
 
-    ends = placed(store, job, [*calls, *others], Counting())
+    ends = executed(store, job, [*calls, *others], Counting())
 
     assert ends == [CallStatus.SETTLED] * 7
     assert script.peak == 4
     assert max(peaks) <= 2
 
 
-def test_who_waits_for_a_model_holds_no_place_that_others_could_use(store):
+def test_a_call_that_waits_for_its_model_takes_no_slot(store):
     (job, few), script = a_limited_job(store, max_in_flight=1), Script(gather=2)
     calls = [*(a_call(slot=s, sample=s, model=few) for s in range(3)), a_call(slot=3, sample=3)]
 
-    ends = placed(store, job, calls, script, width=2)
+    ends = executed(store, job, calls, script, width=2)
 
     assert ends == [CallStatus.SETTLED] * 4
     assert script.peak == 2
 
 
-def test_an_unexpected_end_is_in_doubt_and_not_lost(store):
+def test_an_attempt_with_an_unexpected_error_is_in_doubt(store):
     job, script = a_priced_job(store), Script(ValueError("a bug"), FOUR)
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
-    call = line(store, job)
+    call = call_record(store, job)
     assert [(a.state, a.outcome, a.cost) for a in call.attempts] == [
         ("in_doubt", "broken_reply", None),
         ("billed", "ok", 15),
@@ -415,39 +418,39 @@ def test_an_unexpected_end_is_in_doubt_and_not_lost(store):
     assert money(store, job) == (15, 0, PRICE.max_cost(a_call()))
 
 
-def test_a_call_has_so_many_attempts_in_doubt_and_no_more(store):
+def test_a_call_has_two_attempts_in_doubt_at_most(store):
     job, script = a_priced_job(store), Script(CallTimeoutError(MODEL, "slow"))
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
     assert len(script.attempts) == 2
-    assert line(store, job).failure == "call_timeout, 2 attempts in doubt: slow"
+    assert call_record(store, job).failure == "call_timeout, 2 attempts in doubt: slow"
     assert money(store, job) == (0, 0, 2 * PRICE.max_cost(a_call()))
 
 
-def test_a_call_whose_process_died_as_often_as_it_may_is_not_sent_again(store):
+def test_a_call_over_which_too_many_processes_died_is_not_sent_again(store):
     job, script = a_priced_job(store), Script()
     for n in range(1, MAX_PROCESS_DEATHS + 1):
         start = a_start(
             job, expires_after=-1, owner="elsewhere:1:1", fingerprint=a_call().fingerprint
         )
-        begun = store.attempt_writer.admit(start).result(30)
-        assert isinstance(begun, Admitted)
-        assert begun.counted_attempts == n
+        admission = store.attempt_writer.admit(start).result(30)
+        assert isinstance(admission, Admitted)
+        assert admission.counted_attempts == n
         store.recover()
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.SETTLED]
     assert script.attempts == []
-    assert line(store, job).failure == "poison: 3 processes died over it"
+    assert call_record(store, job).failure == "poison: 3 processes died over it"
 
 
-def test_two_places_of_the_same_call_at_once_send_it_once(store):
+def test_the_same_call_executed_twice_at_once_is_sent_once(store):
     job, script = a_priced_job(store), Script()
 
-    ends = placed(store, job, [a_call(), a_call()], script)
+    ends = executed(store, job, [a_call(), a_call()], script)
 
     assert ends == [CallStatus.SETTLED, CallStatus.SETTLED]
     assert len(script.attempts) == 1
@@ -456,20 +459,20 @@ def test_two_places_of_the_same_call_at_once_send_it_once(store):
 def test_two_calls_with_the_same_request_at_once_send_it_once(store):
     job, script = a_priced_job(store), Script()
 
-    ends = placed(store, job, [a_call(), a_call()], script, ixs=[0, 1])
+    ends = executed(store, job, [a_call(), a_call()], script, ixs=[0, 1])
 
     assert ends == [CallStatus.SETTLED, CallStatus.SETTLED]
     assert len(script.attempts) == 1
-    assert sum(line(store, job, ix=ix).cached for ix in (0, 1)) == 1
+    assert sum(call_record(store, job, ix=ix).cached for ix in (0, 1)) == 1
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(prompt_tokens=10), Usage(completion_tokens=5)])
-def test_a_reply_without_its_tokens_costs_the_most_it_could(store, usage):
+def test_a_reply_without_token_counts_costs_the_maximum(store, usage):
     job, script = a_priced_job(store), Script(replace(FOUR, usage=usage))
 
-    placed(store, job, [a_call()], script)
+    executed(store, job, [a_call()], script)
 
-    (attempt,) = line(store, job).attempts
+    (attempt,) = call_record(store, job).attempts
     assert attempt.cost == PRICE.max_cost(a_call())
     with store.database.read_transaction() as connection:
         assert connection.scalars(sa.select(tables.attempts.c.estimated)).all() == [True]
@@ -479,9 +482,9 @@ def test_a_reply_without_its_tokens_costs_the_most_it_could(store, usage):
 def test_a_model_without_a_price_is_billed_without_a_cost(store):
     job = a_running_job(store, prices={MODEL: None})
 
-    placed(store, job, [a_call()], Script())
+    executed(store, job, [a_call()], Script())
 
-    (attempt,) = line(store, job).attempts
+    (attempt,) = call_record(store, job).attempts
     assert (attempt.state, attempt.cost) == ("billed", None)
     assert money(store, job) == (0, 0, 0)
     assert store.usage.total(job.id).unpriced_calls == 1
@@ -490,75 +493,75 @@ def test_a_model_without_a_price_is_billed_without_a_cost(store):
 def test_a_blank_reply_settles_its_call_and_is_paid(store):
     job, script = a_priced_job(store), Script(replace(FOUR, text=""))
 
-    placed(store, job, [a_call()], script)
+    executed(store, job, [a_call()], script)
 
-    assert (line(store, job).text, line(store, job).failure) == ("", None)
+    assert (call_record(store, job).text, call_record(store, job).failure) == ("", None)
     assert money(store, job) == (15, 0, 0)
 
 
 @pytest.mark.parametrize("halted", ["paused", "stopped", "cancelled"])
-def test_the_calls_of_a_job_that_does_not_run_stay_open(store, halted):
+def test_the_calls_of_a_halted_job_stay_open(store, halted):
     job, script = a_priced_job(store), Script()
     store.jobs.change_state(job.id, halted, from_states=["running"])
 
-    ends = placed(store, job, [a_call()], script)
+    ends = executed(store, job, [a_call()], script)
 
     assert ends == [CallStatus.OPEN]
     assert script.attempts == []
 
 
-def test_an_answer_is_put_on_record_though_nobody_waits_for_it_any_more(store):
+def test_a_reply_is_stored_even_if_the_waiting_task_was_cancelled(store):
     job = a_priced_job(store)
-    placing: list[asyncio.Task[CallStatus]] = []
+    executing: list[asyncio.Task[CallStatus]] = []
 
-    class Leaving(Script):
+    class Cancelling(Script):
         async def complete(self, call: Call, attempt_id: str) -> Reply:
             reply = await super().complete(call, attempt_id)
-            # Whoever placed the call goes away just when its answer has come.
-            asyncio.get_running_loop().call_soon(placing[0].cancel)
+            # The executing task is cancelled just when the reply has arrived.
+            asyncio.get_running_loop().call_soon(executing[0].cancel)
             return reply
 
-    async def place():
-        placer = CallExecutor(store, Leaving(), max_in_flight=1, timeout=30)
-        placing.append(asyncio.create_task(placer.execute(job, 0, a_call())))
-        await asyncio.wait(placing)
-        return placing[0].cancelled()
+    async def run():
+        executor = CallExecutor(store, Cancelling(), max_in_flight=1, timeout=30)
+        executing.append(asyncio.create_task(executor.execute(job, 0, a_call())))
+        await asyncio.wait(executing)
+        return executing[0].cancelled()
 
-    assert asyncio.run(place())
-    # What the clerk is handed after it is answered after it.
+    assert asyncio.run(run())
+    # The writer works in order: this entry is committed after the reply.
     store.attempt_writer.admit(a_start(job, slot=9)).result(30)
-    assert line(store, job).text == "four"
+    assert call_record(store, job).text == "four"
 
 
-def test_a_call_that_is_given_up_while_it_begins_stops_no_other(store):
+def test_a_call_cancelled_during_admission_does_not_block_other_calls(store):
     job, script = a_priced_job(store), Script()
 
-    async def place():
-        placer = CallExecutor(store, script, max_in_flight=8, timeout=30)
+    async def run():
+        executor = CallExecutor(store, script, max_in_flight=8, timeout=30)
         with store.database.write_transaction():
-            placing = asyncio.create_task(placer.execute(job, 0, a_call()))
+            executing = asyncio.create_task(executor.execute(job, 0, a_call()))
             for _ in range(20):
                 await asyncio.sleep(0)
-            placing.cancel()
-            await asyncio.wait([placing])
-        return await asyncio.wait_for(placer.execute(job, 0, a_call(slot=1, sample=1)), 3)
+            executing.cancel()
+            await asyncio.wait([executing])
+        return await asyncio.wait_for(executor.execute(job, 0, a_call(slot=1, sample=1)), 3)
 
-    assert asyncio.run(place()) is CallStatus.SETTLED
+    assert asyncio.run(run()) is CallStatus.SETTLED
 
 
-def test_an_answer_that_takes_too_long_is_in_doubt(store):
+def test_a_call_that_times_out_is_in_doubt(store):
     job = a_priced_job(store)
     script = Script(FOUR, gather=99)
 
-    async def place():
-        placer = CallExecutor(store, script, max_in_flight=1, timeout=-30)
-        placing = asyncio.create_task(placer.execute(job, 0, a_call()))
+    async def run():
+        executor = CallExecutor(store, script, max_in_flight=1, timeout=-30)
+        executing = asyncio.create_task(executor.execute(job, 0, a_call()))
         await script.sent.wait()
-        placer.stopping.set()
-        return await placing
+        executor.stopping.set()
+        return await executing
 
-    assert asyncio.run(place()) is CallStatus.OPEN
-    (attempt,) = line(store, job).attempts
+    assert asyncio.run(run()) is CallStatus.OPEN
+    (attempt,) = call_record(store, job).attempts
     assert (attempt.state, attempt.outcome) == ("in_doubt", "call_timeout")
 
 
@@ -566,13 +569,13 @@ def test_every_item_has_calls_of_its_own(store):
     job = a_priced_job(store, questions=[a_question(row="a"), a_question("How deep?", row="b")])
     script = Script()
 
-    placed(store, job, [a_call(), a_call("How deep?")], script, ixs=[0, 1])
+    executed(store, job, [a_call(), a_call("How deep?")], script, ixs=[0, 1])
 
     assert sorted(script.attempts) == [f"{job.id}/{ix}/0.0.0.0/1" for ix in (0, 1)]
-    assert line(store, job, ix=1).text == "four"
+    assert call_record(store, job, ix=1).text == "four"
 
 
-#: How much faster time goes for the loop than for the database beside it.
+#: How much faster time passes for the loop than for the database.
 _PACE = 200
 
 
@@ -582,7 +585,7 @@ class _Hasty(selectors.DefaultSelector):
 
 
 class Fast(asyncio.SelectorEventLoop):
-    """A loop on which minutes pass in a second."""
+    """A loop on which minutes pass within a second."""
 
     def __init__(self) -> None:
         super().__init__(_Hasty())
@@ -596,26 +599,26 @@ def fast(work: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(work)
 
 
-def passed() -> float:
+def loop_now() -> float:
     return asyncio.get_running_loop().time()
 
 
 class Outage:
-    """A provider one of whose models is away for so many seconds from the first request on."""
+    """A provider with one model that is down for some seconds from the first request on."""
 
     def __init__(self, seconds: float, error: ProviderError | None = None, *, most: int = 0):
         self.seconds = seconds
         self.error = error or ProviderDownError(MODEL, "away")
         self.began: float | None = None
-        #: When each request came, and what for.
+        #: Time, model and whether it was rejected, for each request.
         self.requests: list[tuple[float, str, bool]] = []
-        #: Set when it has refused so many.
+        #: Set when it has rejected ``most`` requests.
         self.enough, self.most = asyncio.Event(), most
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
         del attempt_id
-        self.began = passed() if self.began is None else self.began
-        at = passed() - self.began
+        self.began = loop_now() if self.began is None else self.began
+        at = loop_now() - self.began
         is_down = call.model.model == MODEL and at < self.seconds
         self.requests.append((at, call.model.model, is_down))
         await asyncio.sleep(0.2)
@@ -634,13 +637,13 @@ class Outage:
 
 
 def through(store, job, calls: Sequence[Call], provider, *, width=8) -> list[CallStatus]:
-    """How the handling of each call ended, as time flies."""
+    """The status of each call, on the fast loop."""
 
-    async def place():
-        placer = CallExecutor(store, provider, max_in_flight=width, timeout=6000)
-        return await asyncio.gather(*(placer.execute(job, 0, call) for call in calls))
+    async def run():
+        executor = CallExecutor(store, provider, max_in_flight=width, timeout=6000)
+        return await asyncio.gather(*(executor.execute(job, 0, call) for call in calls))
 
-    ends: list[CallStatus] = fast(place())
+    ends: list[CallStatus] = fast(run())
     return ends
 
 
@@ -660,17 +663,17 @@ def test_an_outage_of_minutes_costs_a_few_requests_and_fails_no_call(store):
 
     assert ends == [CallStatus.SETTLED] * 60
     assert failures(store, job) == []
-    # Those in flight when it began, and a probe for each wait.
+    # Calls in flight when it began, and one probe for each wait.
     assert provider.refused <= 8 + 5 + 12
-    told = [log for log in logs if log["event"] in ("circuit_opened", "circuit_closed")]
-    assert [log["event"] for log in told] == ["circuit_opened"] * (len(told) - 1) + [
+    logged = [log for log in logs if log["event"] in ("circuit_opened", "circuit_closed")]
+    assert [log["event"] for log in logged] == ["circuit_opened"] * (len(logged) - 1) + [
         "circuit_closed"
     ]
-    assert set(told[0]) == {"event", "log_level", "model", "seconds", "reason", "why"}
-    assert (told[0]["model"], told[0]["reason"]) == (MODEL, "provider_down")
+    assert set(logged[0]) == {"event", "log_level", "model", "seconds", "reason", "why"}
+    assert (logged[0]["model"], logged[0]["reason"]) == (MODEL, "provider_down")
 
 
-def test_an_outage_behind_a_proxy_fails_no_call_and_is_all_in_doubt(store):
+def test_an_outage_behind_a_proxy_fails_no_call_and_puts_its_attempts_in_doubt(store):
     job = a_priced_job(store)
     provider = Outage(300, ProviderFailedError(MODEL, "502"))
 
@@ -679,7 +682,7 @@ def test_an_outage_behind_a_proxy_fails_no_call_and_is_all_in_doubt(store):
     assert ends == [CallStatus.SETTLED] * 60
     assert failures(store, job) == []
     assert provider.refused <= 8 + 5 + 12
-    # Whatever of it was served, the ledger has it.
+    # The provider may have served them, so the ledger counts all of them.
     attempts = [a for c in store.item_results.calls(job.id, 0) for a in c.attempts]
     assert sum(a.state == "in_doubt" for a in attempts) == provider.refused
 
@@ -698,17 +701,17 @@ def test_a_call_that_alone_makes_its_server_fail_is_tried_twice(store):
     assert failures(store, job) == ["provider_failed, 2 attempts in doubt: 500"]
 
 
-def test_a_call_by_itself_outlives_an_outage_though_it_makes_every_probe(store):
+def test_a_single_call_survives_an_outage_although_it_is_every_probe(store):
     job, provider = a_priced_job(store), Outage(400)
 
     ends = through(store, job, some_calls(1), provider)
 
     assert ends == [CallStatus.SETTLED]
     assert provider.refused > MAX_ATTEMPTS
-    assert line(store, job).text == "four"
+    assert call_record(store, job).text == "four"
 
 
-def test_calls_of_a_model_that_is_away_for_good_fail_when_their_time_is_over(store):
+def test_calls_of_a_model_that_stays_down_fail_after_the_longest_outage(store):
     job, provider = a_priced_job(store), Outage(1e9)
 
     ends = through(store, job, some_calls(12), provider)
@@ -720,11 +723,11 @@ def test_calls_of_a_model_that_is_away_for_good_fail_when_their_time_is_over(sto
     assert all("no call answered for " in f and f.endswith(" min: away") for f in failed)
     last = provider.requests[-1][0]
     assert MAX_OUTAGE <= last < MAX_OUTAGE + 2 * MAX_BACKOFF
-    # Each has a last attempt of its own.
+    # Each call has a last attempt.
     assert provider.refused < 8 + 5 + 25 + 12
 
 
-def test_calls_of_other_models_are_not_held_back_by_one_that_is_parked(store):
+def test_an_open_circuit_does_not_hold_up_calls_of_other_models(store):
     other = "scripted/rough"
     architecture = an_architecture({"type": "generator", "samples": 9})
     job = a_running_job(store, architecture=architecture, prices={MODEL: PRICE, other: PRICE})
@@ -739,13 +742,13 @@ def test_calls_of_other_models_are_not_held_back_by_one_that_is_parked(store):
     assert max(others) < 150
 
 
-def test_the_same_model_elsewhere_is_another(store):
+def test_the_same_model_at_another_address_has_its_own_circuit(store):
     here, there = (Model(model=MODEL, api_base=f"http://{host}/v1") for host in "ab")
 
     class Half(Outage):
         async def complete(self, call: Call, attempt_id: str) -> Reply:
             if call.model == there:
-                where.append(passed())
+                where.append(loop_now())
                 return FOUR
             return await super().complete(call, attempt_id)
 
@@ -762,7 +765,7 @@ def test_the_same_model_elsewhere_is_another(store):
 
 
 class Busy(Outage):
-    """Turns so many requests away, all of them or those for the first call."""
+    """Rejects the first requests, all of them or only those of the first call."""
 
     def __init__(self, error: RateLimitError, times: int, *, of_first: bool = False):
         super().__init__(0, error)
@@ -771,15 +774,15 @@ class Busy(Outage):
     async def complete(self, call: Call, attempt_id: str) -> Reply:
         del attempt_id
         is_down = self.refused < self.times and (call.key.request_index == 0 or not self.of_first)
-        self.requests.append((passed(), call.model.model, is_down))
+        self.requests.append((loop_now(), call.model.model, is_down))
         await asyncio.sleep(0.2)
         if is_down:
             raise self.error
         return FOUR
 
 
-def test_the_patience_that_all_calls_are_asked_for_is_the_models(store):
-    refusal = RateLimitError(MODEL, "patience", 100)
+def test_a_retry_after_for_all_calls_holds_for_the_model(store):
+    refusal = RateLimitError(MODEL, "slow down", 100)
     job, provider = a_priced_job(store), Busy(refusal, FAILURE_THRESHOLD)
 
     ends = through(store, job, some_calls(30), provider, width=1)
@@ -790,7 +793,7 @@ def test_the_patience_that_all_calls_are_asked_for_is_the_models(store):
     assert when[FAILURE_THRESHOLD] - when[FAILURE_THRESHOLD - 1] >= 100
 
 
-def test_a_call_that_is_turned_away_while_others_pass_is_tried_until_it_is_answered(store):
+def test_a_call_that_alone_is_rate_limited_is_retried_until_it_is_answered(store):
     job = a_priced_job(store)
     provider = Busy(RateLimitError(MODEL, "busy"), MAX_ATTEMPTS + 3, of_first=True)
 
@@ -798,11 +801,11 @@ def test_a_call_that_is_turned_away_while_others_pass_is_tried_until_it_is_answe
 
     assert ends == [CallStatus.SETTLED] * 20
     assert failures(store, job) == []
-    outcomes = Counter(a.outcome for a in line(store, job).attempts)
+    outcomes = Counter(a.outcome for a in call_record(store, job).attempts)
     assert outcomes == {"rate_limit": MAX_ATTEMPTS + 3, "ok": 1}
 
 
-def test_a_limit_of_a_day_stops_the_job_with_its_rows_open_after_a_few_refusals(store):
+def test_a_daily_limit_stops_the_job_after_a_few_rejections_with_its_rows_open(store):
     refusal = RateLimitError(MODEL, "free-models-per-day", 21_600)
     refusal.long_wait_reason = "its limit lasts until noon"
     job, provider = a_priced_job(store), Outage(1e9, refusal)
@@ -820,27 +823,27 @@ def test_a_limit_of_a_day_stops_the_job_with_its_rows_open_after_a_few_refusals(
 
 
 @pytest.mark.parametrize("width", [1, 8])
-def test_parked_calls_end_at_once_when_the_process_is_about_to_stop(store, width):
+def test_calls_behind_an_open_circuit_end_at_once_when_the_process_is_about_to_stop(store, width):
     job, provider = (
         a_priced_job(store),
-        Outage(1e9, RateLimitError(MODEL, "patience", 600), most=max(width, FAILURE_THRESHOLD)),
+        Outage(1e9, RateLimitError(MODEL, "slow down", 600), most=max(width, FAILURE_THRESHOLD)),
     )
 
-    async def place():
-        placer = CallExecutor(store, provider, max_in_flight=width, timeout=30)
-        placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(50)))
+    async def run():
+        executor = CallExecutor(store, provider, max_in_flight=width, timeout=30)
+        executing = asyncio.gather(*(executor.execute(job, 0, call) for call in some_calls(50)))
         await provider.enough.wait()
         await asyncio.sleep(0.5)
-        placer.stopping.set()
-        return await asyncio.wait_for(placing, 10)
+        executor.stopping.set()
+        return await asyncio.wait_for(executing, 10)
 
-    assert asyncio.run(place()) == [CallStatus.OPEN] * 50
+    assert asyncio.run(run()) == [CallStatus.OPEN] * 50
     assert len(provider.requests) == max(width, FAILURE_THRESHOLD)
 
 
-def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):
+def test_a_probe_with_nothing_to_send_lets_the_next_call_probe(store):
     job, provider = a_priced_job(store), Outage(20)
-    # Each of them comes twice: who is second finds its call settled, or busy.
+    # Each call is executed twice: the second finds it settled, or in flight.
     calls = [call for call in some_calls(15) for _ in range(2)]
 
     ends = through(store, job, calls, provider)
@@ -849,18 +852,18 @@ def test_a_probe_that_has_nothing_to_send_leaves_its_place_to_the_next(store):
     assert max(at for at, _, _ in provider.requests) < MAX_BACKOFF
 
 
-def test_the_calls_of_a_job_that_is_cancelled_while_parked_stay_open(store):
+def test_the_calls_of_a_job_cancelled_behind_an_open_circuit_stay_open(store):
     job, provider = a_priced_job(store), Outage(1e9, most=FAILURE_THRESHOLD)
 
-    async def place():
-        placer = CallExecutor(store, provider, max_in_flight=8, timeout=6000)
-        placing = asyncio.gather(*(placer.execute(job, 0, call) for call in some_calls(40)))
+    async def run():
+        executor = CallExecutor(store, provider, max_in_flight=8, timeout=6000)
+        executing = asyncio.gather(*(executor.execute(job, 0, call) for call in some_calls(40)))
         await provider.enough.wait()
         store.jobs.change_state(job.id, "cancelled", from_states=["running"])
-        ends = await placing
-        return ends, passed() - (provider.began or 0)
+        ends = await executing
+        return ends, loop_now() - (provider.began or 0)
 
-    ends, seconds = fast(place())
+    ends, seconds = fast(run())
 
     assert ends == [CallStatus.OPEN] * 40
     assert seconds < MAX_OUTAGE

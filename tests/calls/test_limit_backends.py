@@ -1,4 +1,4 @@
-"""Meters: Redis and both databases give out what the arithmetic says, to several at once."""
+"""Limit backends: Redis and both databases grant what the pure function grants, to many at once."""
 
 import multiprocessing
 import time
@@ -40,7 +40,7 @@ _ALL = [
 
 @pytest.fixture(params=_ALL)
 def addresses(request: pytest.FixtureRequest, tmp_path) -> tuple[str, str]:
-    """A database, and a Redis where there is one."""
+    """The address of a database, and of a Redis or an empty string."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_url")), ""
     redis = str(request.getfixturevalue("redis_url")) if request.param == "redis" else ""
@@ -48,87 +48,92 @@ def addresses(request: pytest.FixtureRequest, tmp_path) -> tuple[str, str]:
 
 
 @pytest.fixture
-def meter(addresses: tuple[str, str]) -> Iterator[LimitBackend]:
+def backend(addresses: tuple[str, str]) -> Iterator[LimitBackend]:
     store = Store.open(addresses[0])
-    opened = open_limit_backend(store, *addresses[1:])
-    # Of a Redis that was emptied nothing is known, and nothing goes at first.
-    opened.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
-    _rest(opened)
-    yield opened
-    opened.close()
+    backend = open_limit_backend(store, *addresses[1:])
+    # An empty Redis grants nothing at first.
+    backend.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
+    _wait_for_cold_start(backend)
+    yield backend
+    backend.close()
     store.close()
 
 
-def _rest(opened: LimitBackend) -> None:
-    if isinstance(opened, RedisLimitBackend):
+def _wait_for_cold_start(backend: LimitBackend) -> None:
+    if isinstance(backend, RedisLimitBackend):
         time.sleep(COLD_START_DELAY)
 
 
-def _ask(
+def _request_repeatedly(
     addresses: tuple[str, str], name: str, seconds: float, out: "multiprocessing.Queue[list[float]]"
 ) -> None:
     store = Store.open(addresses[0])
-    opened = open_limit_backend(store, *addresses[1:])
-    moments, end = [], time.monotonic() + seconds
+    backend = open_limit_backend(store, *addresses[1:])
+    send_times, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
-        granted = opened.request_permits(KEY, RateLimits(rpm=6000), LimitRequest(name, 0, [0] * 64))
-        moments += [time.time() + wait for wait in granted.send_delays]
+        granted = backend.request_permits(
+            KEY, RateLimits(rpm=6000), LimitRequest(name, 0, [0] * 64)
+        )
+        send_times += [time.time() + wait for wait in granted.send_delays]
         time.sleep(0.05)
-    opened.close()
+    backend.close()
     store.close()
-    out.put(moments)
+    out.put(send_times)
 
 
 @pytest.mark.timeout(60)
-def test_three_processes_together_get_the_rate_and_no_more(addresses, meter) -> None:
-    meter.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
+def test_three_processes_together_get_the_rate_and_no_more(addresses, backend) -> None:
+    backend.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
     spawn = multiprocessing.get_context("spawn")
     out: multiprocessing.Queue[list[float]] = spawn.Queue()
-    asking = [spawn.Process(target=_ask, args=(addresses, f"p{n}", 4.0, out)) for n in range(3)]
-    for process in asking:
+    processes = [
+        spawn.Process(target=_request_repeatedly, args=(addresses, f"p{n}", 4.0, out))
+        for n in range(3)
+    ]
+    for process in processes:
         process.start()
-    moments = sorted(moment for _ in asking for moment in out.get(timeout=30))
-    for process in asking:
+    send_times = sorted(send_time for _ in processes for send_time in out.get(timeout=30))
+    for process in processes:
         process.join()
 
-    # A tenth of a second is for the clocks' reading; the pace itself is the server's.
-    steps = len(moments) / (moments[-1] - moments[0])
+    # 0.1 s is tolerance for reading clocks; the pace itself is the server's.
+    steps = len(send_times) / (send_times[-1] - send_times[0])
     assert steps <= 100.0
-    assert most_within(moments, 2.0) <= 210
-    # While all three ask.
-    middle = [m for m in moments if moments[0] + 1 <= m < moments[0] + 3]
+    assert most_within(send_times, 2.0) <= 210
+    # While all three send requests.
+    middle = [m for m in send_times if send_times[0] + 1 <= m < send_times[0] + 3]
     assert len(middle) >= 0.95 * 200
 
 
-def test_places_are_counted_over_processes(meter) -> None:
+def test_calls_in_flight_are_counted_over_processes(backend) -> None:
     limits = RateLimits(max_in_flight=3)
 
-    first = meter.request_permits(KEY, limits, LimitRequest("a", 0, [0] * 2))
-    second = meter.request_permits(KEY, limits, LimitRequest("b", 0, [0] * 2))
-    given_back = meter.request_permits(KEY, limits, LimitRequest("a", 0))
-    third = meter.request_permits(KEY, limits, LimitRequest("b", 1, [0]))
+    first = backend.request_permits(KEY, limits, LimitRequest("a", 0, [0] * 2))
+    second = backend.request_permits(KEY, limits, LimitRequest("b", 0, [0] * 2))
+    given_back = backend.request_permits(KEY, limits, LimitRequest("a", 0))
+    third = backend.request_permits(KEY, limits, LimitRequest("b", 1, [0]))
 
     granted = [len(g.send_delays) for g in (first, second, given_back, third)]
     assert granted == [2, 1, 0, 1]
     assert given_back.contested
-    seen, now = meter.read_state(KEY)
-    (holder,) = [h for name, h in seen.clients.items() if name == "b"]
-    assert (holder.in_flight, holder.waiting, holder.expires_at > now) == (2, False, True)
+    seen, now = backend.read_state(KEY)
+    (client,) = [h for name, h in seen.clients.items() if name == "b"]
+    assert (client.in_flight, client.waiting, client.expires_at > now) == (2, False, True)
 
 
-def test_a_width_and_a_parking_are_seen_by_others(meter) -> None:
-    meter.request_permits(
+def test_an_adaptive_limit_and_an_open_circuit_are_visible_to_other_processes(backend) -> None:
+    backend.request_permits(
         KEY, RateLimits(), LimitRequest("a", 1, adaptive_limit=7, circuit_open_for=30.0)
     )
 
-    seen, now = meter.read_state(KEY)
+    seen, now = backend.read_state(KEY)
 
     assert seen.clients["a"].adaptive_limit == 7
     assert seen.clients["a"].circuit_open_until - now == pytest.approx(30.0, abs=5)
 
 
-def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
-    meter, addresses, monkeypatch
+def test_a_state_written_by_a_clock_a_day_ahead_is_usable_at_once(
+    backend, addresses, monkeypatch
 ) -> None:
     limits = RateLimits(rpm=60)
     if addresses[1]:
@@ -139,24 +144,24 @@ def test_a_meter_that_was_asked_by_a_clock_a_day_ahead_is_of_use_at_once(
     else:
         clock = Database.epoch_seconds
         monkeypatch.setattr(Database, "epoch_seconds", lambda *a: clock(*a) + 86_400)
-        meter.request_permits(KEY, limits, LimitRequest("b", 1, [0], cooldown=60.0))
+        backend.request_permits(KEY, limits, LimitRequest("b", 1, [0], cooldown=60.0))
         monkeypatch.undo()
 
-    granted = meter.request_permits(KEY, limits, LimitRequest("a", 0, [0]))
+    granted = backend.request_permits(KEY, limits, LimitRequest("a", 0, [0]))
 
-    # What the provider wanted is all that there is to wait for.
+    # Only the provider's cooldown is left to wait for.
     assert granted.send_delays == ()
     assert granted.ask_again_in == pytest.approx(60, abs=10)
 
 
-def test_two_models_do_not_share(meter) -> None:
-    meter.request_permits(KEY, RateLimits(max_in_flight=1), LimitRequest("a", 0, [0]))
+def test_two_models_do_not_share_a_limit(backend) -> None:
+    backend.request_permits(KEY, RateLimits(max_in_flight=1), LimitRequest("a", 0, [0]))
 
     other = ModelKey(KEY.model)
-    meter.request_permits(other, RateLimits(), LimitRequest("b", 0))
-    _rest(meter)
+    backend.request_permits(other, RateLimits(), LimitRequest("b", 0))
+    _wait_for_cold_start(backend)
 
-    assert meter.request_permits(
+    assert backend.request_permits(
         other, RateLimits(max_in_flight=1), LimitRequest("b", 0, [0])
     ).send_delays
 
@@ -178,68 +183,72 @@ _STEPS = st.lists(
 @pytest.mark.redis
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rpm=_LIMIT, tpm=_LIMIT, most=st.none() | st.integers(1, 9), steps=_STEPS)
-def test_the_script_and_the_arithmetic_are_one(redis_url, rpm, tpm, most, steps) -> None:
+def test_the_lua_script_and_the_python_function_grant_the_same(
+    redis_url, rpm, tpm, most, steps
+) -> None:
     Redis.from_url(redis_url).flushdb()
-    limits, theirs = RateLimits(rpm, tpm, most), RedisLimitBackend(redis_url, "here")
-    # A meter that is known, and whose beginning is long ago.
-    theirs._redis.hset("archon-batch:limits:here:m ", mapping={"requests": "0", "tokens": "0"})
-    ours = SharedLimitState()
-    for name, held, costs, back, rest, width in steps:
-        wish = LimitRequest(name, held, costs, back, rest, width)
-        found = theirs.request_permits(ModelKey("m"), limits, wish)
-        _, now = theirs.read_state(ModelKey("m"))
-        ours, expected = grant_permits(ours, limits, wish, now)
-        if _near_the_edge(expected, found):
+    limits, redis = RateLimits(rpm, tpm, most), RedisLimitBackend(redis_url, "here")
+    # A stored state that is long past its cold start.
+    redis._redis.hset("archon-batch:limits:here:m ", mapping={"requests": "0", "tokens": "0"})
+    expected_state = SharedLimitState()
+    for name, in_flight, costs, refund, cooldown, adaptive_limit in steps:
+        request = LimitRequest(name, in_flight, costs, refund, cooldown, adaptive_limit)
+        granted = redis.request_permits(ModelKey("m"), limits, request)
+        _, now = redis.read_state(ModelKey("m"))
+        expected_state, expected = grant_permits(expected_state, limits, request, now)
+        if _near_the_edge(expected, granted):
             return
-        assert len(found.send_delays) == len(expected.send_delays)
-        assert found.send_delays == pytest.approx(expected.send_delays, abs=0.05)
-        assert found.ask_again_in == pytest.approx(expected.ask_again_in, abs=0.05)
-        assert found.contested == expected.contested
-        known, _ = theirs.read_state(ModelKey("m"))
+        assert len(granted.send_delays) == len(expected.send_delays)
+        assert granted.send_delays == pytest.approx(expected.send_delays, abs=0.05)
+        assert granted.ask_again_in == pytest.approx(expected.ask_again_in, abs=0.05)
+        assert granted.contested == expected.contested
+        known, _ = redis.read_state(ModelKey("m"))
         assert {
             n: (h.in_flight, h.waiting, h.adaptive_limit) for n, h in known.clients.items()
-        } == {n: (h.in_flight, h.waiting, h.adaptive_limit) for n, h in ours.clients.items()}
-    theirs.close()
+        } == {
+            n: (h.in_flight, h.waiting, h.adaptive_limit) for n, h in expected_state.clients.items()
+        }
+    redis.close()
 
 
 def _near_the_edge(one: LimitGrant, other: LimitGrant) -> bool:
-    """Whether a millisecond between the two looks at the clock decides about a moment."""
+    """Whether a millisecond between the two clock readings decides about a send time."""
     lasts = [g.send_delays[-1] for g in (one, other) if g.send_delays]
     waits = [g.ask_again_in for g in (one, other) if g.ask_again_in]
     return any(last > GRANT_HORIZON - 0.05 for last in lasts) or any(wait < 0.05 for wait in waits)
 
 
 @pytest.mark.redis
-def test_a_redis_that_is_emptied_gives_nothing_before_all_moments_of_before_are_over(
+def test_an_emptied_redis_grants_nothing_until_all_earlier_send_times_have_passed(
     redis_url,
 ) -> None:
-    meter = RedisLimitBackend(redis_url, "here")
-    meter.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
+    backend = RedisLimitBackend(redis_url, "here")
+    backend.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
     time.sleep(COLD_START_DELAY)
-    given_out = meter.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    given_out = backend.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
     at = time.monotonic()
 
     Redis.from_url(redis_url).flushdb()
-    again = meter.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    again = backend.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
 
     assert given_out.send_delays
     assert again.send_delays == ()
     time.sleep(again.ask_again_in)
-    later = meter.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
+    later = backend.request_permits(KEY, RateLimits(rpm=600), LimitRequest("a", 0, [0] * 99))
     assert time.monotonic() + later.send_delays[0] - at > given_out.send_delays[-1] + 0.1
-    meter.close()
+    backend.close()
 
 
-def test_a_redis_that_is_away_is_told_without_its_password() -> None:
-    meter = RedisLimitBackend("redis://:secret@127.0.0.1:1/0", "here")
+def test_the_error_of_an_unreachable_redis_does_not_quote_its_password() -> None:
+    backend = RedisLimitBackend("redis://:secret@127.0.0.1:1/0", "here")
 
     with pytest.raises(StoreUnavailableError) as caught:
-        meter.request_permits(KEY, RateLimits(), LimitRequest("a", 0))
+        backend.request_permits(KEY, RateLimits(), LimitRequest("a", 0))
 
     assert "secret" not in str(caught.value)
 
 
-def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None:
+def test_an_operator_s_limits_override_those_of_jobs(any_store) -> None:
     any_store.rate_limits.set_operator_limits(KEY, RateLimits(rpm=10))
     any_store.rate_limits.set_operator_limits(KEY, RateLimits(tpm=20))
     DatabaseLimitBackend(any_store).request_permits(
@@ -260,7 +269,7 @@ def test_what_an_operator_sets_holds_instead_of_what_jobs_ask(any_store) -> None
         ("rediss://127.0.0.1:1/0", "amqp://guest@127.0.0.1//", True),
     ],
 )
-def test_they_are_in_redis_if_the_broker_or_the_result_backend_is_one(
+def test_the_backend_is_redis_if_the_broker_or_the_result_url_is_a_redis(
     store, result, broker, in_redis
 ) -> None:
     assert isinstance(

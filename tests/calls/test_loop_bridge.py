@@ -1,4 +1,4 @@
-"""The tray: answers of other threads reach the loop's futures."""
+"""The loop bridge: results of other threads reach the loop's futures."""
 
 import asyncio
 import threading
@@ -8,46 +8,46 @@ import pytest
 from archon_batch.calls.loop_bridge import LoopBridge
 
 
-def test_each_future_gets_its_answer_or_its_error():
-    async def work():
-        tray = LoopBridge()
-        slips = [tray.create_future() for _ in range(50)]
+def test_each_future_gets_its_result_or_its_error():
+    async def run():
+        bridge = LoopBridge()
+        futures = [bridge.create_future() for _ in range(50)]
 
-        def answer():
-            for n, slip in enumerate(slips):
-                assert slip.set_running_or_notify_cancel()
+        def complete():
+            for n, future in enumerate(futures):
+                assert future.set_running_or_notify_cancel()
                 if n:
-                    slip.set_result(n)
+                    future.set_result(n)
                 else:
-                    slip.set_exception(KeyError("none"))
+                    future.set_exception(KeyError("none"))
 
-        threading.Thread(target=answer).start()
-        return await asyncio.gather(*(slip.future for slip in slips), return_exceptions=True)
+        threading.Thread(target=complete).start()
+        return await asyncio.gather(*(future.future for future in futures), return_exceptions=True)
 
-    first, *others = asyncio.run(work())
+    first, *others = asyncio.run(run())
 
     assert isinstance(first, KeyError)
     assert others == list(range(1, 50))
 
 
-def test_who_no_longer_waits_is_left_alone():
-    async def work():
-        tray = LoopBridge()
-        gone, waits = tray.create_future(), tray.create_future()
-        gone.future.cancel()
-        assert not gone.set_running_or_notify_cancel()
-        gone.set_result(1)
-        waits.set_result(2)
-        return await waits.future
+def test_a_cancelled_future_is_left_alone():
+    async def run():
+        bridge = LoopBridge()
+        cancelled, waiting = bridge.create_future(), bridge.create_future()
+        cancelled.future.cancel()
+        assert not cancelled.set_running_or_notify_cancel()
+        cancelled.set_result(1)
+        waiting.set_result(2)
+        return await waiting.future
 
-    assert asyncio.run(work()) == 2
+    assert asyncio.run(run()) == 2
 
 
 @pytest.mark.filterwarnings("error")
-def test_an_answer_after_the_loop_has_closed_is_nobody_s():
-    async def work():
+def test_a_result_after_the_loop_has_closed_is_dropped():
+    async def run():
         return LoopBridge().create_future()
 
-    slip = asyncio.run(work())
+    future = asyncio.run(run())
 
-    slip.set_result(1)
+    future.set_result(1)

@@ -114,7 +114,7 @@ def test_rows_that_were_given_up_are_told_of_and_can_be_tried_again(night: Termi
     assert before["attempts"] < after["attempts"] <= before["attempts"] + 2 * before["failed"]
 
 
-def test_a_budget_that_is_reached_pauses_the_job(night: Terminal) -> None:
+def test_an_exhausted_budget_pauses_the_job(night: Terminal) -> None:
     ended = night.run(
         "submit", "rows.jsonl", "--arch", "good.yaml", "--name", "small", "--budget", "0.05"
     )

@@ -1,4 +1,4 @@
-"""Messages that are none of ours, in every way that we could think of, and one that is."""
+"""Malformed messages of every kind that we could think of, and a valid one."""
 
 import base64
 import json
@@ -6,24 +6,24 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-TURN = ["abcdef012345", 0, "0123456789abcdef"]
-EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-GONE = object()
+CURSOR = ["abcdef012345", 0, "0123456789abcdef"]
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+MISSING = object()
 _ODD: tuple[Any, ...] = (None, 5, [], "text", {})
 
 
-def honest(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]:
-    """The message of a turn that is over, as Redis has it; ``headers__eta=...`` changes a part."""
+def valid_message(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]:
+    """A valid message in Redis's format, with an old token; ``headers__eta=...`` changes a part."""
     one = str(uuid.uuid4())
-    args = [*TURN, [[0, ["0.0.0.0"]]]] if task.endswith("place") else TURN
+    args = [*CURSOR, [[0, ["0.0.0.0"]]]] if task.endswith("place") else CURSOR
     message: dict[str, Any] = {
-        "body": [args, {}, dict(EMBEDDED)],
+        "body": [args, {}, dict(EMBED)],
         "content-encoding": "utf-8",
         "content-type": "application/json",
         "headers": {
             "lang": "py", "task": task, "id": one, "shadow": None, "eta": None, "expires": None,
             "group": None, "group_index": None, "retries": 0, "timelimit": [None, None],
-            "root_id": one, "parent_id": None, "argsrepr": "n", "kwargsrepr": "join",
+            "root_id": one, "parent_id": None, "argsrepr": "n", "kwargsrepr": "planning",
             "origin": "gen1@here", "ignore_result": None, "replaced_task_nesting": 0,
             "stamped_headers": None, "stamps": {},
         },
@@ -34,14 +34,14 @@ def honest(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]
         },
     }  # fmt: skip
     for path, value in changes.items():
-        *way, last = path.replace("content_", "content-").split("__")
-        place = message
-        for step in way:
-            place = place[step]
-        if value is GONE:
-            del place[last]
+        *path_parts, last = path.replace("content_", "content-").split("__")
+        parent = message
+        for part in path_parts:
+            parent = parent[part]
+        if value is MISSING:
+            del parent[last]
         else:
-            place[last] = value
+            parent[last] = value
     if isinstance(message.get("body"), list):
         body = json.dumps(message["body"]).encode()
         message["body"] = base64.b64encode(body).decode()
@@ -49,44 +49,44 @@ def honest(task: str = "archon_batch.advance", **changes: Any) -> dict[str, Any]
 
 
 def bodies() -> Iterator[tuple[str, Any]]:
-    """Bodies in the place of the three parts that one has."""
+    """Bodies that differ from our three parts."""
     for name, args in {
-        "no args": [], "too many": [*TURN, 1, 2], "a mapping": {"job": 1}, "none": None,
-        "numbers": [1, 2, 3], "a line below 0": [TURN[0], -1, TURN[2]],
-        "a line beyond all": [TURN[0], 1 << 70, TURN[2]], "NUL in the job": ["a\0b", 0, TURN[2]],
-        "a word that is none": [TURN[0], 0, "x" * 16], "a long job": ["a" * 5000, 0, TURN[2]],
-        "truth for a line": [TURN[0], True, TURN[2]],
+        "no args": [], "too many": [*CURSOR, 1, 2], "a mapping": {"job": 1}, "none": None,
+        "numbers": [1, 2, 3], "a negative cursor": [CURSOR[0], -1, CURSOR[2]],
+        "a huge cursor": [CURSOR[0], 1 << 70, CURSOR[2]], "NUL in the job": ["a\0b", 0, CURSOR[2]],
+        "an invalid token": [CURSOR[0], 0, "x" * 16], "a long job": ["a" * 5000, 0, CURSOR[2]],
+        "a boolean cursor": [CURSOR[0], True, CURSOR[2]],
     }.items():  # fmt: skip
-        yield f"args: {name}", [args, {}, EMBEDDED]
-    yield "kwargs that no task has", [TURN, {"x": 1}, EMBEDDED]
-    yield "kwargs: a list", [TURN, [], EMBEDDED]
-    yield "nothing embedded", [TURN, {}]
-    yield "embedded: a text", [TURN, {}, "chord"]
-    yield "callbacks", [TURN, {}, EMBEDDED | {"callbacks": [{"task": "celery.chain"}]}]
-    yield "errbacks", [TURN, {}, EMBEDDED | {"errbacks": [5]}]
-    yield "chain", [TURN, {}, EMBEDDED | {"chain": [{"task": "x"}]}]
+        yield f"args: {name}", [args, {}, EMBED]
+    yield "kwargs that no task has", [CURSOR, {"x": 1}, EMBED]
+    yield "kwargs: a list", [CURSOR, [], EMBED]
+    yield "no embed", [CURSOR, {}]
+    yield "embed: a text", [CURSOR, {}, "chord"]
+    yield "callbacks", [CURSOR, {}, EMBED | {"callbacks": [{"task": "celery.chain"}]}]
+    yield "errbacks", [CURSOR, {}, EMBED | {"errbacks": [5]}]
+    yield "chain", [CURSOR, {}, EMBED | {"chain": [{"task": "x"}]}]
     for name, chord in {
-        "a number": 7, "empty": {}, "another task": {"task": "x", "args": TURN, "options": {}},
-        "no options": {"task": "archon_batch.advance", "args": TURN},
+        "a number": 7, "empty": {}, "another task": {"task": "x", "args": CURSOR, "options": {}},
+        "no options": {"task": "archon_batch.advance", "args": CURSOR},
         "options that nest": {
-            "task": "archon_batch.advance", "args": TURN,
+            "task": "archon_batch.advance", "args": CURSOR,
             "options": {"link": [{"task": "archon_batch.place"}]},
         },
-        "args of another": {"task": "archon_batch.advance", "args": [1], "options": {}},
+        "args of another task": {"task": "archon_batch.advance", "args": [1], "options": {}},
     }.items():  # fmt: skip
-        yield f"chord: {name}", [TURN, {}, EMBEDDED | {"chord": chord}]
+        yield f"chord: {name}", [CURSOR, {}, EMBED | {"chord": chord}]
     yield "a number", 5
     yield "a text", "text"
     yield (
         "a mapping",
-        {"args": TURN, "kwargs": {}, "task": "archon_batch.advance", "id": "x"},
+        {"args": CURSOR, "kwargs": {}, "task": "archon_batch.advance", "id": "x"},
     )
     yield "nothing", None
     yield "a type of kombu's", {"__type__": "uuid", "__value__": 5}
 
 
 def texts() -> Iterator[tuple[str, bytes]]:
-    """Bodies that are no JSON, or too much of it."""
+    """Bodies that are not JSON, or too large."""
     yield "no JSON", b"{not json"
     yield "no UTF-8", b"\xff\xfe\x00"
     yield "empty", b""
@@ -98,7 +98,7 @@ def texts() -> Iterator[tuple[str, bytes]]:
 
 def headers() -> Iterator[tuple[str, dict[str, Any]]]:
     for name in ("task", "id"):
-        yield f"no {name}", {f"headers__{name}": GONE}
+        yield f"no {name}", {f"headers__{name}": MISSING}
         for value in (*_ODD[:3], {}, ""):
             yield f"{name}: {value!r}", {f"headers__{name}": value}
     yield "another task", {"headers__task": "celery.backend_cleanup"}
@@ -137,13 +137,13 @@ def headers() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def properties() -> Iterator[tuple[str, dict[str, Any]]]:
-    """What only a broker without properties of its own can have wrong."""
+    """Properties that only a broker without native ones can get wrong."""
     for name in ("properties", "headers", "body", "content_type", "content_encoding"):
-        yield f"no {name}", {name: GONE}
+        yield f"no {name}", {name: MISSING}
         for value in _ODD[:4]:
             yield f"{name}: {value!r}", {name: value}
     for name in ("delivery_tag", "delivery_info", "body_encoding"):
-        yield f"no {name}", {f"properties__{name}": GONE}
+        yield f"no {name}", {f"properties__{name}": MISSING}
         for value in (*_ODD, "\x00", "hex"):
             if name != "delivery_tag" or not isinstance(value, str):
                 yield f"{name}: {value!r}", {f"properties__{name}": value}
@@ -162,15 +162,15 @@ def contents() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def items() -> Iterator[tuple[str, bytes]]:
-    """Every kind, as bytes of a list in Redis."""
+    """Every kind, as items of a Redis list."""
     for name, made in (*headers(), *properties(), *contents()):
-        yield name, json.dumps(honest(**made)).encode()
+        yield name, json.dumps(valid_message(**made)).encode()
     for name, body in bodies():
         encoded = base64.b64encode(json.dumps(body).encode()).decode()
-        yield f"body: {name}", json.dumps(honest() | {"body": encoded}).encode()
+        yield f"body: {name}", json.dumps(valid_message() | {"body": encoded}).encode()
     for name, text in texts():
         encoded = base64.b64encode(text).decode()
-        yield f"body: {name}", json.dumps(honest() | {"body": encoded}).encode()
+        yield f"body: {name}", json.dumps(valid_message() | {"body": encoded}).encode()
         yield f"item: {name}", text
     for kind in ("datetime", "uuid", "decimal", "bytes", "nonesuch"):
         typed = {"__type__": kind, "__value__": {"hex": 5}}

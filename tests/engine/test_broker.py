@@ -1,4 +1,4 @@
-"""What a broker refuses is told with what would do, and never with a password or a message."""
+"""Errors of a broker come with a remedy, and never with a password or the text of a message."""
 
 import errno
 import shutil
@@ -14,7 +14,7 @@ from tests.acceptance.servers import RedisServer, absent, serving
 pytestmark = pytest.mark.redis
 
 
-def refused(url, **more):
+def broker_error(url, **more):
     """What comes of declaring a queue there and sending a message."""
     with Connection(url, **more) as connection:
         try:
@@ -24,29 +24,39 @@ def refused(url, **more):
                 connection.Producer(channel).publish({"secret": "prompt"}, routing_key="joins")
         except Exception as error:  # noqa: BLE001
             return broker.to_broker_error(error, connection.as_uri())
-    pytest.fail("it was not refused")
+    pytest.fail("the broker accepted it")
 
 
-#: What Redis is told, by whom it is reached, what is raised, and what would do.
+#: Commands that break Redis, the login, the error that is raised, and its hint.
 FAULTS = {
     "full": (["config set maxmemory 1mb"], "", BrokerBusyError, "raise maxmemory"),
     "read-only": (["replicaof 127.0.0.1 1"], "", BrokerBusyError, "put the primary"),
-    "no right": (["acl setuser default -@write"], "", BrokerError, "give its user the permissions"),
+    "no permission": (
+        ["acl setuser default -@write"],
+        "",
+        BrokerError,
+        "give its user the permissions",
+    ),
     "no password": (["config set requirepass word"], "", BrokerError, "correct user and password"),
-    "a wrong one": (["config set requirepass word"], ":other@", BrokerError, "correct user and"),
+    "a wrong password": (
+        ["config set requirepass word"],
+        ":other@",
+        BrokerError,
+        "correct user and",
+    ),
     "too many": (["config set maxclients 1"], "", BrokerBusyError, "raise maxclients"),
     "no such database": ([], "", BrokerError, "correct the database's number"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_redis_that_refuses_is_told_with_what_would_do(fault):
-    told, login, kind, hint = FAULTS[fault]
+def test_an_error_of_redis_comes_with_its_remedy(fault):
+    commands, login, kind, hint = FAULTS[fault]
     with serving(server := RedisServer()), server.client as client:
-        for line in told:
-            client.execute_command(*line.split())
+        for command in commands:
+            client.execute_command(*command.split())
         url = f"redis://{login}127.0.0.1:{server.port}/{99 if 'database' in fault else 0}"
-        error = refused(url)
+        error = broker_error(url)
 
     assert type(error) is kind
     assert hint in str(error)
@@ -55,7 +65,7 @@ def test_a_redis_that_refuses_is_told_with_what_would_do(fault):
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "hint"),
+    ("message", "kind", "hint"),
     [
         ("LOADING Redis is loading the dataset in memory", BrokerBusyError, "it is starting"),
         ("MISCONF Redis is configured to save RDB snapshots", BrokerBusyError, "make room"),
@@ -82,22 +92,22 @@ def test_a_redis_that_refuses_is_told_with_what_would_do(fault):
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", BrokerError, "not trusted"),
     ],
 )
-def test_what_cannot_be_played_is_known_by_its_words(said, kind, hint):
-    error = broker.to_broker_error(ValueError(said), "redis://:**@broker:6379/0")
+def test_errors_that_cannot_be_provoked_are_recognised_by_their_message(message, kind, hint):
+    error = broker.to_broker_error(ValueError(message), "redis://:**@broker:6379/0")
 
     assert type(error) is kind
     assert hint in str(error)
 
 
-def test_few_open_files_are_not_blamed_on_the_broker():
+def test_too_many_open_files_are_not_blamed_on_the_broker():
     error = broker.to_broker_error(OSError(errno.EMFILE, "Too many open files"), "redis://broker/0")
 
     assert "raise ulimit -n" in str(error)
 
 
-def test_a_broker_that_is_not_there_is_away():
-    assert type(refused("redis://127.0.0.1:1/0")) is BrokerUnavailableError
-    assert type(refused("amqp://guest:guest@127.0.0.1:1//")) is BrokerUnavailableError
+def test_a_missing_broker_is_unavailable():
+    assert type(broker_error("redis://127.0.0.1:1/0")) is BrokerUnavailableError
+    assert type(broker_error("amqp://guest:guest@127.0.0.1:1//")) is BrokerUnavailableError
 
 
 @pytest.mark.parametrize(
@@ -107,19 +117,19 @@ def test_a_broker_that_is_not_there_is_away():
         ("guest:guest", "nowhere", "add the virtual host"),
     ],
 )
-def test_a_rabbitmq_that_refuses_is_told_with_what_would_do(login, host, hint):
+def test_an_error_of_rabbitmq_comes_with_its_remedy(login, host, hint):
     control = shutil.which("rabbitmqctl") or absent("no RabbitMQ on this machine")
     if subprocess.run([control, "-q", "status"], capture_output=True, check=False).returncode:
         absent("RabbitMQ does not run here")
 
-    error = refused(f"amqp://{login}@127.0.0.1:5672/{host}")
+    error = broker_error(f"amqp://{login}@127.0.0.1:5672/{host}")
 
     assert type(error) is BrokerError
     assert hint in str(error)
     assert "word" not in str(error).replace("password", "")
 
 
-def test_what_passes_is_waited_for_and_what_stays_is_not(monkeypatch):
+def test_a_transient_error_is_waited_for_and_a_permanent_one_is_not(monkeypatch):
     monkeypatch.setattr(broker, "_RETRY_INTERVAL", 0.0)
     tries = []
 

@@ -1,4 +1,4 @@
-"""The consumer comes back from a broken connection, whatever kombu makes of closing it."""
+"""The consumer reconnects after a broken connection, even if kombu fails to close it."""
 
 from itertools import pairwise
 
@@ -27,28 +27,28 @@ def test_a_connection_that_cannot_be_closed_does_not_end_the_worker(monkeypatch)
     assert closed == [lost]
 
 
-def test_a_broker_that_is_away_is_looked_for_every_few_seconds(monkeypatch):
-    slept, looks = [0.0], []
+def test_an_unreachable_broker_is_tried_every_few_seconds(monkeypatch):
+    slept, tries = [0.0], []
     consumer = Consumer.__new__(Consumer)
     consumer.app, consumer.first_connection_attempt = app, True
     consumer.broker_connection_retry_attempt = 0
     connection = app.connection_for_read("redis://127.0.0.1:9/0")
 
-    def away():
-        looks.append(sum(slept))
-        if len(looks) == 20:
+    def refuse_connection():
+        tries.append(sum(slept))
+        if len(tries) == 20:
             raise KeyboardInterrupt
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(connection, "_connection_factory", away)
+    monkeypatch.setattr(connection, "_connection_factory", refuse_connection)
     monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
     with pytest.raises(KeyboardInterrupt):
         consumer.ensure_connected(connection)
 
-    assert max(b - a for a, b in pairwise(looks)) == 5
+    assert max(b - a for a, b in pairwise(tries)) == 5
 
 
-def test_a_broker_that_refuses_is_told_of_and_given_a_moment(monkeypatch):
+def test_a_refusal_of_the_broker_is_logged_and_followed_by_a_pause(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr("archon_batch.engine.consumer.time.sleep", slept.append)
     consumer = Consumer.__new__(Consumer)
@@ -62,5 +62,5 @@ def test_a_broker_that_refuses_is_told_of_and_given_a_moment(monkeypatch):
     assert "word@" not in logs[0]["why"]
 
 
-def test_what_a_channel_refuses_is_tried_again():
+def test_channel_errors_are_retried():
     assert app.conf.broker_channel_error_retry

@@ -1,4 +1,4 @@
-"""The engine inside one process comes to the ends that the interpreter comes to."""
+"""The in-process engine gets the same results as the interpreter."""
 
 import asyncio
 import threading
@@ -36,7 +36,7 @@ from tests.builders import (
 QUESTIONS = [a_question(f"What is {n} x {n}?", row=f"row-{n}") for n in range(12)]
 FEW = QUESTIONS[:4]
 
-#: What answers each of 67 architectures, 201 in all.
+#: Models for 67 architectures each, 201 in all.
 MODELS = {
     "plausible": ["scripted/plausible"],
     "rough": ["scripted/rough"],
@@ -49,7 +49,7 @@ def until(true: Callable[[], bool], seconds: float = 40) -> None:
     end = time.monotonic() + seconds
     pause = threading.Event()
     while not true():
-        assert time.monotonic() < end, "it did not come to that"
+        assert time.monotonic() < end, "it did not become true in time"
         pause.wait(0.02)
 
 
@@ -65,7 +65,7 @@ def is_done(store, jobs):
 
 
 @pytest.mark.parametrize("models", MODELS.values(), ids=MODELS)
-def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here, models):
+def test_every_item_gets_the_same_result_as_from_the_interpreter(here, models):
     rows = FEW[:2]
     architectures = [a_random_architecture(seed, models) for seed in range(67)]
     jobs = [
@@ -84,20 +84,20 @@ def test_every_item_comes_to_the_end_that_the_interpreter_comes_to(here, models)
         assert here.store.jobs.get(job.id).held == 0
 
 
-def test_the_shards_of_a_line_follow_one_another(here):
+def test_a_cursor_moves_from_shard_to_shard(here):
     architecture = an_architecture("generator", "fuser")
     job = a_job(here.store, architecture=architecture, questions=QUESTIONS, shard=1, width=2)
 
     with in_process_workers(here):
-        lines = start_job(here.store, job)
+        cursors = start_job(here.store, job)
         until(is_done(here.store, [job]))
 
-    assert lines == 2
+    assert cursors == 2
     assert here.store.usage.progress(job.id).answered == 12
 
 
 class Broken(Component):
-    """Breaks as soon as its first candidate is there."""
+    """Raises as soon as its first candidate exists."""
 
     type: Literal["broken"]
 
@@ -112,7 +112,7 @@ class Broken(Component):
         return CountRange(candidates, candidates)
 
 
-def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch):
+def test_a_component_that_raises_stops_the_job_with_its_location(here, monkeypatch):
     monkeypatch.setattr(here, "_kinds", {**COMPONENT_TYPES, "broken": Broken})
     layers = [{"type": "generator", "model": "scripted/plausible"}], [{"type": "broken"}]
     architecture = read_architecture({"layers": list(layers)}, here._kinds, "tested")
@@ -127,41 +127,41 @@ def test_a_component_that_breaks_stops_the_job_and_says_which(here, monkeypatch)
     assert here.store.usage.progress(job.id).open == len(FEW)
 
 
-def test_a_job_with_nothing_left_is_done_at_once(here):
+def test_a_job_without_open_rows_is_done_at_once(here):
     job = a_job(here.store, questions=0)
 
-    lines = start_job(here.store, job)
+    cursors = start_job(here.store, job)
 
-    assert lines == 0
+    assert cursors == 0
     assert here.store.jobs.get(job.id).state == "done"
 
 
 class Holding(ScriptedProvider):
-    """Answers so many calls, and holds the others until it is let go."""
+    """Answers some calls, and holds all later ones until released."""
 
     def __init__(self, calls: int):
         self.left = calls
-        self.reached, self.let_go = threading.Event(), threading.Event()
+        self.reached, self.released = threading.Event(), threading.Event()
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
         self.left -= 1
         if self.left < 0:
             self.reached.set()
-            await asyncio.to_thread(self.let_go.wait, 30)
+            await asyncio.to_thread(self.released.wait, 30)
         return await super().complete(call, attempt_id)
 
 
-def test_a_job_that_was_interrupted_goes_on_and_pays_for_nothing_twice(tmp_path):
+def test_an_interrupted_job_continues_and_pays_nothing_twice(tmp_path):
     where = Settings(database_url=f"sqlite:///{tmp_path}/store.db")
-    gateway = Holding(10)
-    first = Runtime(where, gateway)
+    provider = Holding(10)
+    first = Runtime(where, provider)
     architecture = an_architecture("generator", "critic", "fuser")
     job = a_job(first.store, architecture=architecture, questions=QUESTIONS, shard=1, width=1)
     with in_process_workers(first):
         start_job(first.store, job)
-        gateway.reached.wait(30)
+        provider.reached.wait(30)
         first.stop()
-        gateway.let_go.set()
+        provider.released.set()
     paid = first.store.usage.total(job.id).attempts
     first.close()
 
@@ -175,7 +175,7 @@ def test_a_job_that_was_interrupted_goes_on_and_pays_for_nothing_twice(tmp_path)
     again.close()
 
 
-def test_starting_a_job_twice_asks_for_nothing_twice(here):
+def test_starting_a_job_twice_sends_no_call_twice(here):
     architecture = an_architecture({"type": "generator", "samples": 3}, "fuser")
     job = a_job(here.store, architecture=architecture, questions=QUESTIONS, shard=4)
 
@@ -187,7 +187,7 @@ def test_starting_a_job_twice_asks_for_nothing_twice(here):
     assert here.store.usage.total(job.id).attempts == 12 * 4
 
 
-def test_a_job_that_is_paused_begins_no_further_round(here):
+def test_a_paused_job_starts_no_round(here):
     job = a_job(here.store, architecture=an_architecture("generator"), questions=QUESTIONS)
     here.store.jobs.change_state(job.id, "paused", from_states=["running"])
     other = a_job(here.store, name="other", architecture=an_architecture("generator"))
@@ -201,7 +201,7 @@ def test_a_job_that_is_paused_begins_no_further_round(here):
     assert here.store.jobs.get(job.id).state == "paused"
 
 
-def test_a_model_that_is_not_there_stops_its_job(here):
+def test_an_unknown_model_stops_its_job(here):
     architecture = an_architecture({"type": "generator", "model": "scripted/nobody"})
     job = a_job(here.store, architecture=architecture, questions=QUESTIONS)
 
@@ -215,15 +215,15 @@ def test_a_model_that_is_not_there_stops_its_job(here):
     assert here.store.usage.progress(job.id).open == 12
 
 
-@pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["no key"])], "no batch"])
-def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
+@pytest.mark.parametrize("batch", [[], [(0, ["0.0.0.0"])], [(0, ["not a key"])], "not a list"])
+def test_a_batch_that_cannot_be_executed_is_left_to_its_continuation(here, batch):
     runtime.install(here)
     job = a_job(here.store, architecture=an_architecture("critic"))
 
-    (turn,) = here.store.shard_cursors.start(job.id, 1, "broker", "joins")
+    (position,) = here.store.shard_cursors.start(job.id, 1, "broker", "joins")
 
     placed = [
-        tasks.execute_task(job.id, turn.cursor, turn.token, batch),
+        tasks.execute_task(job.id, position.cursor, position.token, batch),
         tasks.execute_task("nowhere", 0, "", batch),
     ]
 
@@ -232,7 +232,7 @@ def test_a_batch_that_cannot_be_placed_is_left_to_its_join(here, batch):
     assert here.store.usage.total(job.id).attempts == 0
 
 
-def test_outside_of_its_body_no_process_is_installed(here):
+def test_the_runtime_is_installed_only_inside_the_body(here):
     with in_process_workers(here):
         assert runtime.current(settings) is here
 

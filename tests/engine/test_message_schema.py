@@ -1,4 +1,4 @@
-"""What is no message of ours is refused, and ends nothing."""
+"""Malformed messages are refused, and end no worker."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ ONE = "models: {m: {model: scripted/plausible}}\nlayers: [{type: generator, mode
 
 
 class Received:
-    """A message as kombu hands it on, of any transport."""
+    """A message as kombu passes it on, from any transport."""
 
     def __init__(self, raw):
         self.body = base64.b64decode(raw["body"])
@@ -35,46 +35,46 @@ class Received:
         self.errors = []
 
 
-def whole(item):
-    """What is wrong with it, for its transport or for its task."""
+def problem(item):
+    """The problem that the transport or the task finds, or None."""
     return message_schema.redis_item_error(item) or message_schema.task_message_error(
         Received(json.loads(item))
     )
 
 
 @pytest.mark.parametrize("task", ["archon_batch.advance", "archon_batch.place"])
-def test_a_message_of_ours_is_taken(task):
-    assert whole(json.dumps(forged.honest(task)).encode()) is None
+def test_our_own_messages_are_accepted(task):
+    assert problem(json.dumps(forged.valid_message(task)).encode()) is None
 
 
 @pytest.mark.parametrize(
     ("name", "item"), list(forged.items()), ids=lambda it: it if isinstance(it, str) else ""
 )
-def test_what_is_none_is_refused_with_what_is_wrong(name, item):
-    assert whole(item), name
+def test_every_malformed_message_is_refused_with_a_reason(name, item):
+    assert problem(item), name
 
 
 def on_redis(url, queue):
-    """Every kind into the list, and to the workers' mailbox; return how many are to be refused."""
-    found = [item for _, item in forged.items()]
+    """Send every kind to the queue and to the workers' remote control; return how many."""
+    forged_items = [item for _, item in forged.items()]
     with Redis.from_url(url) as server:
-        for item in found:
+        for item in forged_items:
             server.lpush(queue, item)
         number, installation = url.rpartition("/")[2], queue.partition("@")[2]
-        for item in found:
+        for item in forged_items:
             server.publish(f"/{number}.celery@{installation}.pidbox", item)
-    return len(found)
+    return len(forged_items)
 
 
 def on_rabbitmq(url, queue):
-    """Every kind that AMQP can carry; return how many."""
+    """Send every kind that AMQP can carry; return how many."""
     count = 0
     with Connection(url) as connection:
         channel: Any = connection.channel()
-        made = [forged.honest(**one) for _, one in (*forged.headers(), *forged.contents())]
+        made = [forged.valid_message(**one) for _, one in (*forged.headers(), *forged.contents())]
         encoded = [json.dumps(body).encode() for _, body in forged.bodies()]
         made += [
-            forged.honest() | {"body": base64.b64encode(text).decode()}
+            forged.valid_message() | {"body": base64.b64encode(text).decode()}
             for text in (*encoded, *(text for _, text in forged.texts()))
         ]
         for one in made:
@@ -96,12 +96,14 @@ def on_rabbitmq(url, queue):
     [("redis_url", on_redis), ("rabbit_url", on_rabbitmq)],
     ids=["redis", "rabbitmq"],
 )
-def test_a_worker_that_is_sent_every_kind_lives_and_does_its_job(tmp_path, request, broker, forge):
+def test_a_worker_survives_every_malformed_message_and_does_its_job(
+    tmp_path, request, broker, forge
+):
     url = request.getfixturevalue(broker)
     stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=url)
     stage.dataset(ROWS)
-    stage.write("night.yaml", ONE)
-    job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
+    stage.write("labels.yaml", ONE)
+    job = stage.run("submit", "rows.jsonl", "--arch", "labels.yaml").strip()
     store = Store.open(f"sqlite:///{tmp_path}/archon-batch.db")
     count = forge(url, f"joins@{store.installation.id}")
     store.close()
@@ -116,7 +118,7 @@ def test_a_worker_that_is_sent_every_kind_lives_and_does_its_job(tmp_path, reque
         until(lambda: log.read_text().count("message_refused") >= count, 150)
         stage.run("status", job, "--follow")
         again = stage.run(
-            "submit", "rows.jsonl", "--arch", "night.yaml", "--no-cache", "--name", "x", "--follow"
+            "submit", "rows.jsonl", "--arch", "labels.yaml", "--no-cache", "--name", "x", "--follow"
         )
         lives = worker.poll() is None
     finally:

@@ -1,4 +1,4 @@
-"""Calls in flight are as many as files may be open, and that is said."""
+"""Calls in flight fit the limit of open files, and a lower number is logged."""
 
 import resource
 import subprocess
@@ -13,7 +13,7 @@ from archon_batch.engine import open_files
 
 @pytest.fixture
 def limits(monkeypatch):
-    """A limit of files that is changed as the system's is, and nothing else."""
+    """A fake limit of open files."""
     held = [1024, 4096]
 
     def change(_kind, pair):
@@ -39,9 +39,7 @@ def limits(monkeypatch):
         (3, 3, 2, 3),
     ],
 )
-def test_the_limit_is_raised_as_far_as_it_may_be_and_the_calls_fit(
-    limits, limit, most, fit, raised
-):
+def test_the_limit_is_raised_as_far_as_allowed_and_the_calls_fit(limits, limit, most, fit, raised):
     limits[:] = [limit, most]
 
     with capture_logs() as logs:
@@ -51,7 +49,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be_and_the_calls_fit(
     assert [log["in_flight"] for log in logs] == ([] if fit == 128 else [fit])
 
 
-def test_too_many_open_files_are_told_as_such(monkeypatch, capsys):
+def test_too_many_open_files_are_reported_as_such(monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(24, "Too many open files")
 
@@ -76,7 +74,7 @@ print(len(set(sys.modules) - before))
 """
 
 
-def test_what_the_end_of_a_command_needs_is_imported_before_it():
+def test_the_imports_of_a_command_s_end_are_preloaded():
     def imported(*arguments):
         line = [sys.executable, "-c", END, *arguments]
         ended = subprocess.run(line, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What a worker counts for Prometheus."""
+"""The Prometheus metrics of a worker."""
 
 import asyncio
 import socket
@@ -17,13 +17,13 @@ PRICE = Price(input=150_000_000, output=600_000_000)
 
 
 class Scripted:
-    """A gateway that does what it is told, and sees what is counted meanwhile."""
+    """A provider with scripted outcomes that records the metrics while a call is in flight."""
 
-    def __init__(self, gauges, *answers):
-        self.gauges, self.answers, self.seen = gauges, list(answers), []
+    def __init__(self, metrics, *answers):
+        self.metrics, self.answers, self.seen = metrics, list(answers), []
 
     async def complete(self, call, _attempt):
-        self.seen.append(value(self.gauges, "calls_in_flight", model=call.model.model))
+        self.seen.append(value(self.metrics, "calls_in_flight", model=call.model.model))
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
@@ -33,78 +33,80 @@ class Scripted:
         pass
 
 
-def value(gauges, name, **labels):
-    return gauges.registry.get_sample_value(f"archon_batch_{name}", labels)
+def value(metrics, name, **labels):
+    return metrics.registry.get_sample_value(f"archon_batch_{name}", labels)
 
 
 @pytest.fixture
-def gauges():
+def metrics():
     return PrometheusMetrics()
 
 
-def place(gauges, call, *answers, price=PRICE):
-    gateway = Scripted(gauges, *answers)
-    counted = MeteredProvider(gateway, gauges, lambda job, _: price if job == "job" else None)
+def complete(metrics, call, *answers, price=PRICE):
+    provider = Scripted(metrics, *answers)
+    metered = MeteredProvider(provider, metrics, lambda job, _: price if job == "job" else None)
     for answer in answers:
         try:
-            asyncio.run(counted.complete(call, "job/3/0.0.0.0/1"))
+            asyncio.run(metered.complete(call, "job/3/0.0.0.0/1"))
         except BaseException as error:
             if error is not answer:
                 raise
-    return gateway.seen
+    return provider.seen
 
 
-def test_answers_are_counted_with_their_tokens_and_their_price(gauges):
+def test_answers_are_counted_with_their_tokens_and_their_cost(metrics):
     call = a_call()
     model = call.model.model
 
-    seen = place(gauges, call, *[Reply("four", usage=Usage(1000, 200))] * 2)
+    seen = complete(metrics, call, *[Reply("four", usage=Usage(1000, 200))] * 2)
 
     assert seen == [1, 1]
-    assert value(gauges, "calls_in_flight", model=model) == 0
-    assert value(gauges, "calls_total", model=model, outcome="ok") == 2
-    assert value(gauges, "tokens_total", model=model, kind="prompt") == 2000
-    assert value(gauges, "tokens_total", model=model, kind="completion") == 400
-    assert value(gauges, "usd_total", model=model) == pytest.approx(2 * 0.00027)
+    assert value(metrics, "calls_in_flight", model=model) == 0
+    assert value(metrics, "calls_total", model=model, outcome="ok") == 2
+    assert value(metrics, "tokens_total", model=model, kind="prompt") == 2000
+    assert value(metrics, "tokens_total", model=model, kind="completion") == 400
+    assert value(metrics, "usd_total", model=model) == pytest.approx(2 * 0.00027)
 
 
-def test_what_went_wrong_is_counted_by_its_reason(gauges):
+def test_errors_are_counted_by_reason(metrics):
     call = a_call()
     model = call.model.model
 
-    place(gauges, call, RateLimitError(model, "slow down"), RuntimeError("?"),
+    complete(metrics, call, RateLimitError(model, "slow down"), RuntimeError("?"),
           asyncio.CancelledError())  # fmt: skip
 
     for outcome in ("rate_limit", "broken_reply", "call_timeout"):
-        assert value(gauges, "calls_total", model=model, outcome=outcome) == 1
-    assert value(gauges, "usd_total", model=model) is None
-    assert value(gauges, "calls_in_flight", model=model) == 0
+        assert value(metrics, "calls_total", model=model, outcome=outcome) == 1
+    assert value(metrics, "usd_total", model=model) is None
+    assert value(metrics, "calls_in_flight", model=model) == 0
 
 
-def test_an_answer_without_usage_costs_the_most_and_one_without_a_price_nothing(gauges):
+def test_an_answer_without_usage_costs_the_maximum_and_one_without_a_price_nothing(metrics):
     call = a_call()
     model = call.model.model
 
-    place(gauges, call, Reply("four"), price=None)
-    unpriced = value(gauges, "usd_total", model=model)
-    place(gauges, call, Reply("four"))
+    complete(metrics, call, Reply("four"), price=None)
+    unpriced = value(metrics, "usd_total", model=model)
+    complete(metrics, call, Reply("four"))
 
     assert unpriced is None
-    assert value(gauges, "usd_total", model=model) == pytest.approx(PRICE.max_cost(call) / 10**9)
+    assert value(metrics, "usd_total", model=model) == pytest.approx(PRICE.max_cost(call) / 10**9)
 
 
-def test_a_reply_without_a_text_is_counted_by_its_reason_and_by_what_was_charged(gauges):
+def test_a_reply_without_text_is_counted_by_its_reason_and_its_reported_cost(metrics):
     call = a_call()
     model = call.model.model
 
-    place(gauges, call, Reply(None, "refused: no", usage=Usage(1000, 200, provider_cost_nano=500)))
+    complete(
+        metrics, call, Reply(None, "refused: no", usage=Usage(1000, 200, provider_cost_nano=500))
+    )
 
-    assert value(gauges, "calls_total", model=model, outcome="refused") == 1
-    assert value(gauges, "usd_total", model=model) == pytest.approx(500 / 10**9)
+    assert value(metrics, "calls_total", model=model, outcome="refused") == 1
+    assert value(metrics, "usd_total", model=model) == pytest.approx(500 / 10**9)
 
 
-def test_a_port_that_is_another_s_is_told_and_no_error(gauges, monkeypatch):
-    monkeypatch.setattr(module, "current_metrics", lambda: gauges)
+def test_an_occupied_port_is_logged_and_raises_nothing(metrics, monkeypatch):
+    monkeypatch.setattr(module, "current_metrics", lambda: metrics)
     with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as logs:
         port = taken.getsockname()[1]
         module.serve_metrics("127.0.0.1", port, ["calls"])

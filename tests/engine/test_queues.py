@@ -1,4 +1,4 @@
-"""Which queue a call goes to, and what a person reads of a batch."""
+"""The queue of a call, and the labels of a batch."""
 
 import pytest
 
@@ -12,7 +12,7 @@ MINI = Model(model="openai/gpt-4o-mini")
 
 
 @pytest.mark.parametrize(
-    ("drained", "queue"),
+    ("consumed", "queue"),
     [
         (set(), "calls"),
         ({"calls", "calls.anthropic", "calls.openai/gpt-4o"}, "calls"),
@@ -20,11 +20,11 @@ MINI = Model(model="openai/gpt-4o-mini")
         ({"calls.openai", "calls.openai/gpt-4o-mini"}, "calls.openai/gpt-4o-mini"),
     ],
 )
-def test_calls_go_to_a_queue_of_their_own_only_where_somebody_drains_it(drained, queue):
-    assert calls_queue_for(MINI, drained) == queue
+def test_calls_go_to_a_specific_queue_only_if_a_worker_consumes_it(consumed, queue):
+    assert calls_queue_for(MINI, consumed) == queue
 
 
-def test_a_batch_holds_calls_of_one_queue_and_says_of_which_models(store):
+def test_a_batch_holds_calls_of_one_queue_and_counts_their_models(store):
     architecture = an_architecture(
         [
             {"type": "generator", "model": "scripted/plausible", "samples": 3},
@@ -33,10 +33,10 @@ def test_a_batch_holds_calls_of_one_queue_and_says_of_which_models(store):
     )
     job = a_running_job(store, architecture=architecture, questions=2)
 
-    apart = advance_shard(store, job, 0, lambda model: f"calls.{model.model}").call_batches
+    separate = advance_shard(store, job, 0, lambda model: f"calls.{model.model}").call_batches
     together = advance_shard(store, job, 0).call_batches
 
-    assert apart == [
+    assert separate == [
         CallBatch(
             "calls.scripted/plausible",
             [(ix, ["0.0.0.0", "0.0.1.0", "0.0.2.0"]) for ix in range(2)],
@@ -58,7 +58,7 @@ class Job:
 
 
 @pytest.mark.parametrize(
-    ("batch", "models", "title"),
+    ("batch", "models", "label"),
     [
         ([(0, ["1.0.0.0"])], {"openai/gpt-4o-mini": 1}, "row 1, layer 1, gpt-4o-mini x 1"),
         (
@@ -68,14 +68,14 @@ class Job:
         ),
     ],
 )
-def test_a_batch_is_named_after_job_rows_layer_and_models(batch, models, title):
+def test_a_batch_is_labelled_with_job_rows_layer_and_models(batch, models, label):
     assert chords.label_batch(Job(), CallBatch("calls", batch, models)) == {
         "argsrepr": "labels",
-        "kwargsrepr": title,
+        "kwargsrepr": label,
     }
 
 
-def test_a_join_is_named_after_job_and_shard():
+def test_a_shard_step_is_labelled_with_job_and_shard():
     assert chords.label_shard_step(Job(), 3) == {
         "argsrepr": "labels",
         "kwargsrepr": "shard 3, planning",

@@ -1,4 +1,4 @@
-"""The engine over a real Redis and several processes comes to the interpreter's ends."""
+"""Workers over a real Redis get the same results as the interpreter."""
 
 import os
 import signal
@@ -32,11 +32,11 @@ ARCHITECTURES = {
 START = """
 import sys
 from archon_batch.engine.app import settings
-from archon_batch.engine.start_job import start
+from archon_batch.engine.start_job import start_job
 from archon_batch.store import Store
 store = Store.open(settings.database_url)
 for name in sys.argv[1:]:
-    start(store, store.jobs.find(name))
+    start_job(store, store.jobs.find(name))
 store.close()
 """
 
@@ -52,7 +52,7 @@ def environment(redis_url, tmp_path):
 
 @contextmanager
 def workers(environment, **queues):
-    """One worker for each, as ``queue=threads``; killed if they are still there at the end."""
+    """One worker for each ``queue=threads``; all are killed at the end."""
     celery = [sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker"]
     started = [
         Popen(
@@ -77,13 +77,11 @@ def until(true, seconds=40):
     end = time.monotonic() + seconds
     pause = threading.Event()
     while not true():
-        assert time.monotonic() < end, "it did not come to that"
+        assert time.monotonic() < end, "it did not become true in time"
         pause.wait(0.05)
 
 
-def test_workers_of_two_queues_bring_every_item_to_its_end_and_stop_when_told_to(
-    environment, redis_url
-):
+def test_workers_of_two_queues_finish_every_item_and_stop_on_sigterm(environment, redis_url):
     store = Store.open(environment["ARCHON_BATCH_DATABASE_URL"])
     jobs = [
         a_job(store, name=name, architecture=architecture, questions=QUESTIONS, shard=5)
@@ -106,6 +104,6 @@ def test_workers_of_two_queues_bring_every_item_to_its_end_and_stop_when_told_to
         assert store.jobs.get(job.id).held == 0
     store.close()
     with Redis.from_url(redis_url) as server:
-        # Chords are counted in the database, and messages are gone when they are done.
+        # Chords are counted in the database, and finished messages are removed.
         known = (b"_kombu.binding", b"archon-batch:limits:", b"chosen by a test")
         assert [key for key in server.scan_iter() if not key.startswith(known)] == []

@@ -1,4 +1,4 @@
-"""The schedule of beat, and whoever is told of a night that fails."""
+"""The scheduler of job files, and the failure hook of a scheduled run."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from archon_batch.engine import failure_hook
-from archon_batch.engine import scheduler as beat
+from archon_batch.engine import scheduler as scheduler_module
 from archon_batch.engine.app import app, settings
 from archon_batch.engine.scheduled_runs import ScheduledRunProcesses
 from archon_batch.errors import InputError
@@ -35,12 +35,12 @@ when: "0 2 * * *"
 FACTS = {"file": "jobs/labels.yaml", "state": "failed", "reason": "no such file", "job": ""}
 
 
-def _moment(text: str) -> datetime:
+def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("when", "moment", "due"),
+    ("when", "at", "due"),
     [
         ("0 2 * * *", "2026-01-31T02:00:00", "2026-01-31T02:00:00"),
         ("0 2 * * *", "2026-01-31T01:59:59", "2026-01-30T02:00:00"),
@@ -51,8 +51,8 @@ def _moment(text: str) -> datetime:
         ("0 12 29 2 *", "2026-12-31T00:00:00", "2024-02-29T12:00:00"),
     ],
 )
-def test_the_latest_due_moment_is_the_one_before_now(when: str, moment: str, due: str) -> None:
-    assert beat.last_due(beat.to_crontab(when), _moment(moment)) == _moment(due)
+def test_the_latest_due_time_is_the_last_one_before_now(when: str, at: str, due: str) -> None:
+    assert scheduler_module.last_due(scheduler_module.to_crontab(when), _utc(at)) == _utc(due)
 
 
 @given(
@@ -61,16 +61,16 @@ def test_the_latest_due_moment_is_the_one_before_now(when: str, moment: str, due
     st.sampled_from(["*", "3", "22-4", "*/5"]),
     st.sampled_from(["*", "sun", "mon-fri"]),
 )
-@example(_moment("2024-03-01T00:00:00"), 0, "22-4", "sun")
-def test_no_due_moment_lies_between_the_latest_and_now(
-    moment: datetime, minute: int, hour: str, weekday: str
+@example(_utc("2024-03-01T00:00:00"), 0, "22-4", "sun")
+def test_no_due_time_lies_between_the_latest_and_now(
+    at: datetime, minute: int, hour: str, weekday: str
 ) -> None:
-    cron = beat.to_crontab(f"{minute} {hour} * * {weekday}")
+    cron = scheduler_module.to_crontab(f"{minute} {hour} * * {weekday}")
 
-    due = beat.last_due(cron, moment)
+    due = scheduler_module.last_due(cron, at)
 
-    # Counted down by the minute: no arithmetic of Celery's.
-    step = moment.replace(second=0, microsecond=0)
+    # Count down minute by minute, without Celery.
+    step = at.replace(second=0, microsecond=0)
     while not (
         step.minute in cron.minute  # type: ignore[attr-defined]
         and step.hour in cron.hour  # type: ignore[attr-defined]
@@ -87,18 +87,20 @@ def _url(folder: Path) -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one job file, and a database beside it."""
-    monkeypatch.setattr(beat, "settings", replace(settings, database_url=_url(tmp_path)))
+    monkeypatch.setattr(
+        scheduler_module, "settings", replace(settings, database_url=_url(tmp_path))
+    )
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "labels.yaml").write_text(JOB, encoding="utf-8")
     return tmp_path / "jobs"
 
 
 @pytest.fixture
-def scheduler(folder: Path) -> Iterator[Callable[[], beat.JobFileScheduler]]:
-    made: list[beat.JobFileScheduler] = []
+def scheduler(folder: Path) -> Iterator[Callable[[], scheduler_module.JobFileScheduler]]:
+    made: list[scheduler_module.JobFileScheduler] = []
 
-    def make() -> beat.JobFileScheduler:
-        made.append(beat.JobFileScheduler(app, schedule_filename=str(folder)))
+    def make() -> scheduler_module.JobFileScheduler:
+        made.append(scheduler_module.JobFileScheduler(app, schedule_filename=str(folder)))
         return made[-1]
 
     yield make
@@ -106,11 +108,11 @@ def scheduler(folder: Path) -> Iterator[Callable[[], beat.JobFileScheduler]]:
         one.close()
 
 
-Make = Callable[[], beat.JobFileScheduler]
+Make = Callable[[], scheduler_module.JobFileScheduler]
 
 
-def _kept(folder: Path, days: int) -> None:
-    """Have a night of so many days ago on record, done."""
+def _store_done_run(folder: Path, days: int) -> None:
+    """Store a run that was done so many days ago."""
     store = Store.open(_url(folder.parent))
     file, day = str(folder / "labels.yaml"), (now() - timedelta(days=days)).date()
     store.scheduled_runs.start(file, day, "labels")
@@ -118,58 +120,58 @@ def _kept(folder: Path, days: int) -> None:
     store.close()
 
 
-def _due(made: beat.JobFileScheduler) -> bool:
+def _due(made: scheduler_module.JobFileScheduler) -> bool:
     (entry,) = made.schedule.values()
     assert isinstance(entry, ScheduleEntry)
     return bool(entry.is_due()[0])
 
 
-def test_a_new_file_has_missed_no_night(scheduler: Make) -> None:
+def test_a_new_job_file_has_missed_no_run(scheduler: Make) -> None:
     assert not _due(scheduler())
 
 
-def test_a_night_that_was_missed_is_due_at_the_start(folder: Path, scheduler: Make) -> None:
-    _kept(folder, days=5)
+def test_a_missed_run_is_due_at_the_start(folder: Path, scheduler: Make) -> None:
+    _store_done_run(folder, days=5)
 
     assert _due(scheduler())
 
 
-def test_a_night_that_is_on_record_is_not_due_at_the_start(folder: Path, scheduler: Make) -> None:
-    _kept(folder, days=0)
+def test_a_stored_run_is_not_due_at_the_start(folder: Path, scheduler: Make) -> None:
+    _store_done_run(folder, days=0)
 
     assert not _due(scheduler())
 
 
-def test_a_night_that_starts_after_midnight_is_that_of_the_day_before(
+def test_a_run_started_after_midnight_belongs_to_the_day_it_was_due(
     folder: Path, scheduler: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "labels.yaml").write_text(JOB.replace("0 2", "30 23"), encoding="utf-8")
     made = scheduler()
-    begun: list[tuple[str, date]] = []
-    monkeypatch.setattr(made._runs, "start", lambda file, day: begun.append((file, day)))
-    monkeypatch.setattr(beat, "now", lambda: _moment("2026-02-01T00:10:00"))
+    calls: list[tuple[str, date]] = []
+    monkeypatch.setattr(made._runs, "start", lambda file, day: calls.append((file, day)))
+    monkeypatch.setattr(scheduler_module, "now", lambda: _utc("2026-02-01T00:10:00"))
 
     made.apply_entry(*made.schedule.values())
 
-    assert begun == [(str(folder / "labels.yaml"), date(2026, 1, 31))]
+    assert calls == [(str(folder / "labels.yaml"), date(2026, 1, 31))]
 
 
-def test_a_night_that_is_done_or_attended_is_not_started_again(folder: Path) -> None:
-    _kept(folder, days=0)
+def test_a_run_that_is_done_or_active_is_not_started_again(folder: Path) -> None:
+    _store_done_run(folder, days=0)
     store = Store.open(_url(folder.parent))
     file, today = str(folder / "labels.yaml"), now().date()
     tomorrow = today + timedelta(days=1)
     store.scheduled_runs.start(file, tomorrow, "labels")
-    nights = ScheduledRunProcesses(store)
+    processes = ScheduledRunProcesses(store)
 
-    started = [nights.start(file, day) for day in (today, tomorrow)]
+    started = [processes.start(file, day) for day in (today, tomorrow)]
 
-    nights.stop()
+    processes.stop()
     store.close()
     assert started == [False, False]
 
 
-def test_only_job_files_with_an_hour_are_scheduled(folder: Path, scheduler: Make) -> None:
+def test_only_job_files_with_a_schedule_are_scheduled(folder: Path, scheduler: Make) -> None:
     (folder / "by_hand.yaml").write_text(JOB.replace('when: "0 2 * * *"\n', ""), encoding="utf-8")
     (folder / "pool.yaml").write_text("queues: [calls]\n", encoding="utf-8")
     (folder / "notes.txt").write_text("dataset", encoding="utf-8")
@@ -178,7 +180,7 @@ def test_only_job_files_with_an_hour_are_scheduled(folder: Path, scheduler: Make
     assert list(scheduler().schedule) == [str(folder / "labels.yaml")]
 
 
-def test_beat_refuses_to_start_with_files_that_are_wrong(folder: Path, scheduler: Make) -> None:
+def test_the_scheduler_does_not_start_with_wrong_files(folder: Path, scheduler: Make) -> None:
     (folder / "a.yaml").write_text(JOB.replace("0 2", "0 99"), encoding="utf-8")
     (folder / "b.yaml").write_text("datset: x\n", encoding="utf-8")
 
@@ -187,7 +189,7 @@ def test_beat_refuses_to_start_with_files_that_are_wrong(folder: Path, scheduler
         scheduler()
 
 
-def test_files_that_come_change_and_go_are_noticed(folder: Path, scheduler: Make) -> None:
+def test_new_changed_and_removed_files_are_noticed(folder: Path, scheduler: Make) -> None:
     made = scheduler()
     (folder / "labels.yaml").write_text(JOB.replace("0 2", "30 12"), encoding="utf-8")
     (folder / "new.yaml").write_text(JOB, encoding="utf-8")
@@ -202,7 +204,7 @@ def test_files_that_come_change_and_go_are_noticed(folder: Path, scheduler: Make
     assert [Path(name).name for name in made.schedule] == ["new.yaml"]
 
 
-def test_a_file_that_goes_wrong_keeps_its_hour_and_is_told_once(
+def test_a_file_that_becomes_invalid_keeps_its_schedule_and_is_logged_once(
     folder: Path, scheduler: Make
 ) -> None:
     made = scheduler()
@@ -218,13 +220,13 @@ def test_a_file_that_goes_wrong_keeps_its_hour_and_is_told_once(
 
 
 class _Hook(BaseHTTPRequestHandler):
-    """Takes what is posted, and answers by the path."""
+    """Records what is posted, and answers with the status in the path."""
 
-    taken: list[tuple[str, Any]]
+    posted: list[tuple[str, Any]]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.taken.append((self.path, body))
+        self.posted.append((self.path, body))
         status = int(self.path.lstrip("/"))
         self.send_response(status)
         if status in (302, 307):
@@ -233,46 +235,46 @@ class _Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    taken: list[tuple[str, Any]] = []
-    server = HTTPServer(("127.0.0.1", 0), type("Hook", (_Hook,), {"taken": taken}))
+    posted: list[tuple[str, Any]] = []
+    server = HTTPServer(("127.0.0.1", 0), type("Hook", (_Hook,), {"posted": posted}))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", taken
+    yield f"http://127.0.0.1:{server.server_port}", posted
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 def test_a_url_gets_the_facts_as_json(hook: tuple[str, list[tuple[str, Any]]]) -> None:
-    url, taken = hook
+    url, posted = hook
 
     with capture_logs() as events:
         failure_hook.notify(f"{url}/204", FACTS)
 
-    assert taken == [("/204", FACTS)]
+    assert posted == [("/204", FACTS)]
     assert [e["event"] for e in events] == ["failure_hook_notified"]
 
 
 @pytest.mark.parametrize("status", [307, 302, 500])
-def test_a_redirect_is_not_followed_and_no_failure_to_tell_is_raised(
+def test_a_redirect_or_an_error_status_is_logged_and_raises_nothing(
     hook: tuple[str, list[tuple[str, Any]]], status: int
 ) -> None:
-    url, taken = hook
+    url, posted = hook
 
     with capture_logs() as events:
         failure_hook.notify(f"{url}/{status}", FACTS)
 
-    assert [path for path, _ in taken] == [f"/{status}"]
+    assert [path for path, _ in posted] == [f"/{status}"]
     assert [e["event"] for e in events] == ["on_failure_failed"]
     assert url not in str(events)
 
 
-def test_a_url_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket  # noqa: PLC0415
 
     monkeypatch.setattr(failure_hook, "_REQUEST_TIMEOUT", 0.2)

@@ -1,4 +1,4 @@
-"""A terminal or a session that goes away: calls in flight land, as on SIGTERM."""
+"""SIGHUP of a closing terminal or session: calls in flight finish, as on SIGTERM."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ models: {{m: {{model: openai/stand-in, api_base: "{url}", price: {{input: {input
 layers: [{{type: generator, model: m}}]
 """
 
-#: A command whose session has its terminal.
+#: Runs a command as the leader of its terminal's session.
 LEADER = """\
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -33,37 +33,37 @@ def stage(tmp_path):
 
 
 def in_a_terminal(stage, *arguments):
-    """A command that leads the session of a terminal of its own, and the terminal's other end."""
-    ours, theirs = os.openpty()
+    """A command that leads the session of a new terminal, and the terminal's other end."""
+    controller, terminal = os.openpty()
     command = Popen(
         [sys.executable, "-c", LEADER, *arguments], cwd=stage.folder, env=stage.environment,
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
     )  # fmt: skip
-    os.close(theirs)
-    return command, ours
+    os.close(terminal)
+    return command, controller
 
 
-def test_calls_land_when_the_terminal_of_their_command_goes(stage):
+def test_calls_in_flight_finish_when_the_command_s_terminal_closes(stage):
     with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)
         command, terminal = in_a_terminal(
-            stage, "submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night",
+            stage, "submit", "rows.jsonl", "--arch", "night.yaml", "--name", "labels",
             "--shard", "1", "--processes", "2",
         )  # fmt: skip
         until(lambda: provider.request_count >= 6)
         os.close(terminal)
         status = command.wait(60)
-        found = stage.json("status", "night")
+        found = stage.json("status", "labels")
 
     assert status == 130
     assert found["attempts_in_doubt"] == 0
     assert 6 <= found["answered"] == provider.request_count < 24
-    assert stage.nano_usd("night") == provider.bill
+    assert stage.nano_usd("labels") == provider.bill
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("celery", [True, False], ids=["plain celery", "a pool"])
-def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url, celery):
+def test_calls_in_flight_finish_when_a_worker_gets_sighup_twice(stage, redis_url, celery):
     stage.environment |= {"ARCHON_BATCH_BROKER_URL": redis_url}
     pool = stage.write("pool.yaml", "queues: [calls, joins]\nconcurrency: 8\n")
     started = (
@@ -74,7 +74,7 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
     )  # fmt: skip
     with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)
-        stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
+        stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "labels")
         with (stage.folder / "worker.log").open("w") as log:
             worker = Popen(
                 [sys.executable, "-m", *started], cwd=stage.folder, env=stage.environment,
@@ -84,21 +84,21 @@ def test_calls_land_when_a_worker_is_hung_up_on_more_than_once(stage, redis_url,
         for _ in range(2):
             worker.send_signal(signal.SIGHUP)
         status = worker.wait(60)
-        found = stage.json("status", "night")
+        found = stage.json("status", "labels")
 
     assert status == 0, (stage.folder / "worker.log").read_text()
     assert found["attempts_in_doubt"] == 0
     assert 6 <= found["calls"] == provider.request_count < 24
 
 
-def test_what_nohup_has_ignored_stays_ignored(monkeypatch):
+def test_sighup_ignored_by_nohup_stays_ignored(monkeypatch):
     monkeypatch.setattr(stop_signals, "_IGNORED", True)
     heard = []
 
-    undo = stop_signals.handle_sighup(lambda *_: heard.append("hung up"))
+    restore = stop_signals.handle_sighup(lambda *_: heard.append("hung up"))
     try:
         os.kill(os.getpid(), signal.SIGHUP)
     finally:
-        undo()
+        restore()
 
     assert heard == []

@@ -1,4 +1,4 @@
-"""Messages whose turn is over, and messages of somebody else's."""
+"""Messages with an old token, and messages of another installation."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from archon_batch.engine.runtime import Runtime
 from archon_batch.settings import Settings
 from tests.builders import a_job
 
-TURN = (0, "0123456789abcdef")
+CURSOR = (0, "0123456789abcdef")
 
 
 @pytest.fixture
@@ -28,22 +28,22 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("task", "more"), [(tasks.advance_task, []), (tasks.execute_task, [[[0, ["0.0.0.0"]]]])]
 )
-def test_a_message_of_an_unknown_job_is_told_and_handed_back_a_few_times(task, more):
+def test_a_message_of_an_unknown_job_is_logged_and_returned_a_few_times(task, more):
     with capture_logs() as logs:
-        task.apply(args=("abcdef012345", *TURN, *more))
+        task.apply(args=("abcdef012345", *CURSOR, *more))
 
-    told = [log for log in logs if log["event"] == "message_of_unknown_job"]
-    assert [log["returned"] for log in told] == [True] * 5 + [False]
-    assert {log["log_level"] for log in told} == {"warning"}
+    logged = [log for log in logs if log["event"] == "message_of_unknown_job"]
+    assert [log["returned"] for log in logged] == [True] * 5 + [False]
+    assert {log["log_level"] for log in logged} == {"warning"}
 
 
 @pytest.mark.parametrize(
     ("task", "more"), [(tasks.advance_task, []), (tasks.execute_task, [[[0, ["0.0.0.0"]]]])]
 )
-def test_a_message_whose_turn_is_over_does_nothing(here, task, more):
+def test_a_message_with_an_old_token_does_nothing(here, task, more):
     job = a_job(here.store)
 
     with capture_logs() as logs:
-        assert task.apply(args=(job.id, *TURN, *more)).state == "SUCCESS"
+        assert task.apply(args=(job.id, *CURSOR, *more)).state == "SUCCESS"
 
     assert [log["event"] for log in logs] == ["message_stale"]

@@ -1,4 +1,4 @@
-"""The sweeper sends for what stands still, and for nothing that somebody has."""
+"""The watchdog resends lost messages, and none that is waiting or in progress."""
 
 import threading
 import time
@@ -34,24 +34,24 @@ def a_small_job(here, **changes):
 
 
 def aged(here, table, column, seconds=30):
-    """Let what is in the table have happened so much earlier."""
+    """Move a column of times back by so many seconds."""
     own: sa.ColumnClause[float] = sa.column(column)
     with here.store.database.write_transaction() as connection:
         connection.execute(sa.update(sa.table(table, own)).values({own: own - seconds}))
 
 
 def lost(here, job):
-    """The job's lines, as they are when their messages are lost."""
-    turns = here.store.shard_cursors.start(job.id, 4, carrier(), queues.PLANNING)
+    """The job's cursors, without their messages."""
+    position = here.store.shard_cursors.start(job.id, 4, carrier(), queues.PLANNING)
     aged(here, "lines", "moved")
-    return turns
+    return position
 
 
 def sent():
     return queue_lengths(queues.ALL)[queues.PLANNING]
 
 
-def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
+def test_a_job_whose_messages_were_lost_finishes(here):
     job = a_small_job(here, questions=6, shard=1)
     lost(here, job)
     pause = threading.Event()
@@ -66,7 +66,7 @@ def test_a_job_whose_messages_were_lost_comes_to_its_end(here):
     assert here.store.usage.progress(job.id).answered == 6
 
 
-def test_what_was_sent_for_is_not_sent_for_again_while_it_waits(here):
+def test_a_resent_message_is_not_resent_while_it_waits(here):
     lost(here, a_small_job(here, questions=3, shard=1))
 
     here.watchdog.run_once()
@@ -77,7 +77,7 @@ def test_what_was_sent_for_is_not_sent_for_again_while_it_waits(here):
     assert (first, sent()) == (3, 3)
 
 
-def test_after_long_it_is_sent_for_whatever_waits(here):
+def test_after_a_long_time_a_message_is_resent_although_messages_wait(here):
     lost(here, a_small_job(here))
     here.watchdog.run_once()
 
@@ -87,7 +87,7 @@ def test_after_long_it_is_sent_for_whatever_waits(here):
     assert sent() == 2
 
 
-def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetched(here):
+def test_a_message_lost_among_many_is_resent_when_later_ones_are_fetched(here):
     lost(here, a_small_job(here, name="unlucky"))
     aged(here, "lines", "sent")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
@@ -106,12 +106,12 @@ def test_a_message_that_is_lost_among_many_is_sent_for_when_later_ones_are_fetch
     assert (before, sent()) == (3, 4)
 
 
-def test_a_line_that_somebody_works_on_is_left_alone(here):
-    (turn,) = lost(here, a_small_job(here))
+def test_a_cursor_in_progress_is_left_alone(here):
+    (position,) = lost(here, a_small_job(here))
 
     with (
-        here.keep_alive(turn.job_id, turn.cursor, turn.token),
-        here.keep_alive(turn.job_id, turn.cursor, turn.token),
+        here.keep_alive(position.job_id, position.cursor, position.token),
+        here.keep_alive(position.job_id, position.cursor, position.token),
     ):
         here.watchdog.run_once()
         aged(here, "lines", "moved")
@@ -123,7 +123,7 @@ def test_a_line_that_somebody_works_on_is_left_alone(here):
     assert (during, sent()) == (0, 1)
 
 
-def test_the_lines_of_another_command_are_its_own(here):
+def test_cursors_of_another_command_are_left_alone(here):
     job = a_small_job(here)
     here.store.shard_cursors.start(job.id, 4, ELSEWHERE, queues.PLANNING)
     aged(here, "lines", "moved")
@@ -133,7 +133,7 @@ def test_the_lines_of_another_command_are_its_own(here):
     assert sent() == 0
 
 
-def test_one_at_a_time_leads(here):
+def test_one_process_at_a_time_leads(here):
     lost(here, a_small_job(here))
     assert here.store.leases.acquire(f"watchdog of {carrier()}", ELSEWHERE, 60)
 
@@ -145,7 +145,7 @@ def test_one_at_a_time_leads(here):
     assert (before, sent()) == (0, 1)
 
 
-def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatch):
+def test_a_leader_that_cannot_reach_the_broker_lets_another_process_lead(here, monkeypatch):
     lost(here, a_small_job(here))
 
     def cut_off(_names):
@@ -155,14 +155,14 @@ def test_who_cannot_reach_the_broker_leaves_the_lead_to_another(here, monkeypatc
         patch.setattr(watchdog, "queue_lengths", cut_off)
         with pytest.raises(BrokerError):
             here.watchdog.run_once()
-    # Its next look may be sooner than another's.
+    # Its next run may be sooner than another process's.
     here.watchdog.run_once()
 
     assert sent() == 0
     assert here.store.leases.acquire(f"watchdog of {carrier()}", ELSEWHERE, 60)
 
 
-def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(here):
+def test_a_process_counts_as_dead_only_if_it_could_have_renewed_its_lease(here):
     job = a_small_job(here)
     here.store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     begun = here.store.attempt_writer.admit(a_start(job, owner=ELSEWHERE)).result(30)
@@ -170,7 +170,7 @@ def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(her
 
     here.watchdog.run_once()
     early = here.store.jobs.get(job.id).held
-    # For as long as a lease runs this process has reached the database.
+    # This process has renewed its lease without a gap for longer than a lease lasts.
     here.watchdog._renewing_since -= 60
     here.watchdog.run_once()
 
@@ -180,7 +180,7 @@ def test_a_process_counts_as_dead_only_when_it_could_have_said_that_it_lives(her
     assert here.store.jobs.get(job.id).in_doubt == early
 
 
-def test_a_process_that_was_frozen_judges_nobody(here):
+def test_a_process_that_was_frozen_declares_no_process_dead(here):
     here.watchdog._renewing_since -= 600
     here.watchdog._renewed_at -= 300
 
@@ -203,32 +203,32 @@ def test_a_process_that_ends_leaves_no_lease(tmp_path):
     assert left == {current_process_id()}
 
 
-def test_what_started_twice_plans_no_shard_twice(here):
+def test_a_job_started_twice_plans_no_shard_twice(here):
     job = a_small_job(here, questions=3, shard=1)
     start_job(here.store, job)
     start_job(here.store, job)
 
-    # The first three messages find that their turn is over.
+    # The first three messages have old tokens.
     assert sent() == 6
     assert len(here.store.shard_cursors.stalled(carrier(), -60)) == 3
 
 
-def test_a_process_that_its_broker_keeps_waiting_goes_on_to_live(tmp_path, monkeypatch):
+def test_a_process_blocked_by_its_broker_keeps_its_lease(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "_WATCHDOG_INTERVAL", 0.01)
-    kept, lived = threading.Event(), threading.Semaphore(0)
-    monkeypatch.setattr(watchdog.Watchdog, "run_once", lambda _self: kept.wait(30))
-    monkeypatch.setattr(watchdog.Watchdog, "heartbeat", lambda _self: lived.release())
+    blocked, renewed = threading.Event(), threading.Semaphore(0)
+    monkeypatch.setattr(watchdog.Watchdog, "run_once", lambda _self: blocked.wait(30))
+    monkeypatch.setattr(watchdog.Watchdog, "heartbeat", lambda _self: renewed.release())
 
     opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     try:
-        # At its start, and while the look is at it.
-        assert [lived.acquire(timeout=30) for _ in range(4)] == [True] * 4
+        # At its start, and while the run is blocked.
+        assert [renewed.acquire(timeout=30) for _ in range(4)] == [True] * 4
     finally:
-        kept.set()
+        blocked.set()
         opened.close()
 
 
-def test_a_job_has_as_many_lines_as_the_processes_that_live_can_work_on(here, monkeypatch):
+def test_a_job_has_as_many_cursors_as_the_living_processes_can_work_on(here, monkeypatch):
     monkeypatch.setattr(here.watchdog, "_carrier", "broker")
     job = a_small_job(here, questions=9, shard=1, width=2)
     here.store.shard_cursors.start(job.id, job.concurrent_shards, "broker", queues.PLANNING)

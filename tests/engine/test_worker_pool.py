@@ -1,4 +1,4 @@
-"""The processes of a pool, as they are started, and what comes of their deaths and of orders."""
+"""The processes of a pool: how they start, die and stop."""
 
 import os
 import signal
@@ -16,20 +16,20 @@ from tests.acceptance.servers import RedisServer, serving
 from tests.acceptance.stage import Stage, until
 
 
-def test_a_pool_s_process_is_a_plain_celery_worker():
+def test_a_pool_process_is_a_plain_celery_worker():
     line = worker_pool.worker_command(
-        PoolFile(queues=("calls", "calls.openai"), concurrency=8), "night-1"
+        PoolFile(queues=("calls", "calls.openai"), concurrency=8), "labels-1"
     )
 
     assert line[1:6] == ["-m", "celery", "-A", "archon_batch.engine.app", "worker"]
-    told = dict(zip(line[6:-1:2], line[7::2], strict=False))
-    assert told["--queues"] == "calls,calls.openai"
-    assert (told["--pool"], told["--concurrency"]) == ("threads", "8")
-    assert told["--hostname"] == "night-1@%h"
+    options = dict(zip(line[6:-1:2], line[7::2], strict=False))
+    assert options["--queues"] == "calls,calls.openai"
+    assert (options["--pool"], options["--concurrency"]) == ("threads", "8")
+    assert options["--hostname"] == "labels-1@%h"
 
 
 @pytest.mark.parametrize(
-    ("environment", "port", "told"),
+    ("environment", "port", "address"),
     [
         (None, None, None),
         (None, 9464, "127.0.0.1:9466"),
@@ -37,14 +37,14 @@ def test_a_pool_s_process_is_a_plain_celery_worker():
         (("0.0.0.0", 9000), 9464, "0.0.0.0:9466"),
     ],
 )
-def test_each_process_has_a_port_of_its_own_for_its_metrics(monkeypatch, environment, port, told):
+def test_each_process_has_its_own_metrics_port(monkeypatch, environment, port, address):
     monkeypatch.setattr(worker_pool, "settings", Settings(metrics_address=environment))
     pool = PoolFile(queues=("calls",), processes=3, metrics_port=port)
 
-    assert worker_pool.worker_environment(pool, 2).get("ARCHON_BATCH_METRICS") == told
+    assert worker_pool.worker_environment(pool, 2).get("ARCHON_BATCH_METRICS") == address
 
 
-def test_a_pool_s_width_is_its_processes(monkeypatch):
+def test_a_pool_s_max_in_flight_overrides_the_setting(monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_MAX_IN_FLIGHT", "7")
 
     own = worker_pool.worker_environment(PoolFile(queues=("calls",), max_in_flight=9), 0)
@@ -54,7 +54,7 @@ def test_a_pool_s_width_is_its_processes(monkeypatch):
     assert other["ARCHON_BATCH_MAX_IN_FLIGHT"] == "7"
 
 
-#: Writes down its name and its session; the first of them dies, the others do not go when asked.
+#: Records its process id and its session; the first one dies, later ones ignore SIGTERM.
 WORKS = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: print("asked", file=open("asked", "a"), flush=True))
@@ -70,7 +70,7 @@ sys.exit(7)
 
 @pytest.fixture
 def signals():
-    """What this process does when it is signalled, put back at the end."""
+    """Restores this process's signal handlers at the end."""
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -78,40 +78,38 @@ def signals():
 
 
 @pytest.mark.usefixtures("signals")
-def test_what_dies_is_started_again_and_a_second_order_kills_what_does_not_end(
-    tmp_path, monkeypatch
-):
+def test_a_dead_worker_is_restarted_and_a_second_signal_kills_workers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(worker_pool, "_RESTART_DELAY", 0.0)
     monkeypatch.setattr(worker_pool, "worker_command", lambda *_: [sys.executable, "-c", WORKS])
-    pool = worker_pool._WorkerPool(PoolFile(queues=("calls",)), "night")
+    pool = worker_pool._WorkerPool(PoolFile(queues=("calls",)), "labels")
 
     def begun():
         file = tmp_path / "begun"
         return file.read_text().splitlines() if file.exists() else []
 
-    def orders():
+    def stop_twice():
         until(lambda: len(begun()) == 2)
         os.kill(os.getpid(), signal.SIGTERM)
         until((tmp_path / "asked").exists)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    told = threading.Thread(target=orders)
-    told.start()
+    signalling = threading.Thread(target=stop_twice)
+    signalling.start()
     with capture_logs() as logs:
         status = pool.run()
-    told.join()
+    signalling.join()
 
     assert [(log["event"], log["worker"], log["status"]) for log in logs] == [
-        ("worker_died", "night-1", 7)
+        ("worker_died", "labels-1", 7)
     ]
-    # Of a session of its own: neither Ctrl-C nor the end of the pool's own process reaches it.
+    # In its own session: neither Ctrl-C nor the end of the pool's process reaches it.
     assert [line.split()[0] for line in begun()] == [line.split()[1] for line in begun()]
     assert status == signal.SIGKILL
 
 
 @pytest.mark.redis
-def test_a_broker_that_refuses_its_login_ends_the_pool_at_once(tmp_path):
+def test_a_refused_login_ends_the_pool_at_once(tmp_path):
     with serving(server := RedisServer()):
         server.client.config_set("requirepass", "word")
         stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=server.url)
@@ -130,6 +128,6 @@ def test_plain_celery_reads_no_env_file(tmp_path):
     reads = "from archon_batch.engine.app import settings; print(settings.max_in_flight)"
     line = [sys.executable, "-c", reads]
 
-    told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
-    assert int(told) == Settings().max_in_flight != 7
+    assert int(printed) == Settings().max_in_flight != 7
