@@ -15,6 +15,7 @@ from archon_batch.jobs.forecast import DatasetSize
 from archon_batch.jobs.submit import model_prices
 from archon_batch.money import NanoUsd
 from archon_batch.search.algorithms import ALGORITHMS
+from archon_batch.search.bayes import check_optuna_installed
 from archon_batch.search.enumerate_space import RowEstimator
 from archon_batch.search.request import (
     SearchRequest,
@@ -94,6 +95,8 @@ class PreparedSearch:
         digests = [dataset.digest for dataset in datasets]
         identity = json.dumps([asked, digests], sort_keys=True)
         search = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        if options.algorithm == "bayes":
+            check_optuna_installed()
         plan = SearchRequest(
             space, ALGORITHMS[options.algorithm], dev=dev, held_out=held_out,
             halving=not more.pop("no_halving"), **more,

@@ -9,6 +9,7 @@ known which requests the architectures share, it moves to the nearest point that
 import heapq
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from archon_batch.errors import InputError
@@ -34,19 +35,17 @@ def propose_bayes(
     The points of one batch are proposed one by one, each as if those before had scored worst.
 
     Raises:
-        InputError: Optuna is not installed.
+        ModuleNotFoundError: Optuna is not installed; ``check_optuna_installed`` says so early.
     """
+    # The import takes seconds.
+    import optuna  # noqa: PLC0415
+
     startup = min(_MAX_STARTUP, _STARTUP_BY_AXIS * len(state.axes.axes))
     if len(observations) < startup:
         random_points = untried_points(state.shuffled_points(), observations, count)
         return _propose_untried(
             state, observations, count, lambda proposed: random_points[len(proposed)]
         )
-    try:
-        # The import takes seconds.
-        import optuna  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise InputError("--algorithm bayes needs: pip install archon-batch[search]") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         directions=["maximize", "minimize"] if state.pareto else ["maximize"],
@@ -71,6 +70,16 @@ def propose_bayes(
         return point
 
     return _propose_untried(state, observations, count, propose_next)
+
+
+def check_optuna_installed() -> None:
+    """Check that the algorithm can run, before the search pays for its first call.
+
+    Raises:
+        InputError: Optuna is not installed.
+    """
+    if find_spec("optuna") is None:
+        raise InputError("--algorithm bayes needs: pip install archon-batch[search]")
 
 
 def _propose_untried(

@@ -1,5 +1,7 @@
 import pytest
 
+from archon_batch.errors import InputError
+from archon_batch.search import bayes
 from archon_batch.search.algorithms import ALGORITHMS
 from archon_batch.search.axes import Point
 from archon_batch.search.enumerate_space import enumerate_space
@@ -88,3 +90,10 @@ def test_bayes_takes_a_front_of_score_and_cost() -> None:
 
     assert len(set(found)) == 2
     assert not {one.point for one in tried} & set(found)
+
+
+def test_without_optuna_the_error_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr(bayes, "find_spec", lambda _name: None)
+
+    with pytest.raises(InputError, match=r"pip install archon-batch\[search\]"):
+        bayes.check_optuna_installed()

@@ -1,10 +1,10 @@
 """AlpacaEval 2.0: 805 instructions, compared with the answers of GPT-4 Turbo.
 
-Beside the plain win rate, the mean preference, stands the length-controlled one of Dubois et al.
-(arXiv 2404.04475): what a logistic regression expects where both answers are of one length. Theirs
-knows how hard each instruction is, and is held to sense by the answers of a model that was told to
-be short, and long; both are in the published ``df_gamed.csv``. Without that file there is no such
-rate: a regression that knows the lengths alone is far from the published figures.
+The figures are the win rate (the mean preference) and the length-controlled win rate of Dubois et
+al. (arXiv 2404.04475): the win rate that a logistic regression predicts for answers of equal length.
+Their regression also uses the difficulty of each instruction and is regularised by the answers of a
+model asked to be short and long; the published ``df_gamed.csv`` has both. Without that file we
+report no length-controlled rate: a regression on lengths alone is far from the published figures.
 """
 
 import math
@@ -25,7 +25,7 @@ from archon_batch.evaluation.benchmarks.benchmark import (
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 from archon_batch.evaluation.logistic_regression import fit_logistic_regression, predict_probability
 
-#: What a case of the two published models counts for beside one of ours: 0.2 for both.
+#: The weight of a gamed case relative to one of ours; the two published models sum to 0.2.
 _GAMED_WEIGHT = 0.1
 _TIE = 0.5
 
@@ -53,8 +53,8 @@ class AlpacaEval(Benchmark):
         del seed
         outputs = outputs_by_instruction(records["baseline"])
         return [
-            _make_problem(place, record, outputs)
-            for place, record in enumerate(records["instructions"])
+            _make_problem(index, record, outputs)
+            for index, record in enumerate(records["instructions"])
         ]
 
     def extra_figures(
@@ -62,15 +62,15 @@ class AlpacaEval(Benchmark):
     ) -> Mapping[str, float | int | None]:
         del seed
         gamed = list(_parse_gamed_cases(records["gamed"]))
-        hard = {str(case.index): case.difficulty for case in gamed}
+        difficulties = {str(case.index): case.difficulty for case in gamed}
         cases = [
             PreferenceCase(
-                one.score.value,
-                len(one.problem.baseline_answer or "") - len(one.answer or ""),
-                hard.get(one.problem.id, 0.0),
+                turn.score.value,
+                len(turn.problem.baseline_answer or "") - len(turn.answer or ""),
+                difficulties.get(turn.problem.id, 0.0),
             )
-            for one in turns
-            if one.score.value is not None
+            for turn in turns
+            if turn.score.value is not None
         ]
         controlled = length_controlled_win_rate(cases, gamed) if gamed else None
         return {
@@ -81,11 +81,11 @@ class AlpacaEval(Benchmark):
 
 @dataclass(frozen=True, slots=True)
 class PreferenceCase:
-    #: From 0, the baseline is better, to 1.
+    #: From 0 (the baseline is better) to 1 (our answer is better).
     preference: float
-    #: Characters of the baseline's answer beyond ours.
+    #: Characters of the baseline answer minus ours.
     length_difference: float
-    #: How hard the instruction is, as it was published.
+    #: The published difficulty of the instruction.
     difficulty: float = 0.0
 
 
@@ -100,9 +100,9 @@ class GamedCase:
 
 
 def leaderboard_figures(preferences: Sequence[float]) -> Mapping[str, float | int | None]:
-    """The figures of the published leaderboard, of preferences from 0 to 1.
+    """The figures of the published leaderboard from preferences from 0 to 1.
 
-    Its discrete rate takes each preference for a whole win, a loss, or half of one.
+    The discrete win rate counts each preference as a win, a loss or a tie.
     """
     if not preferences:
         return {}
@@ -121,34 +121,35 @@ def leaderboard_figures(preferences: Sequence[float]) -> Mapping[str, float | in
 def length_controlled_win_rate(
     cases: Sequence[PreferenceCase], gamed: Sequence[GamedCase] = ()
 ) -> float | None:
-    """The win rate in percent, were all answers as long as the baseline's; None of too few cases.
+    """The win rate in percent at equal lengths; None with fewer than two cases.
 
-    Comparable with published rates only with the ``gamed`` cases.
-
-    The published formula: the hyperbolic tangent of the difference of the lengths, in standard
-    deviations; the instruction's difficulty; a constant, which the gamed cases do not share.
+    Comparable with published rates only with the ``gamed`` cases. The features of the published
+    formula: tanh of the length difference in standard deviations, the difficulty of the
+    instruction, and a constant, which the gamed cases do not share.
     """
     if len(cases) < 2:  # noqa: PLR2004
         return None
-    spread = stdev([case.length_difference for case in cases]) or 1.0
-    rows = [[math.tanh(case.length_difference / spread), case.difficulty, 1.0] for case in cases]
+    deviation = stdev([case.length_difference for case in cases]) or 1.0
+    rows = [[math.tanh(case.length_difference / deviation), case.difficulty, 1.0] for case in cases]
     rows += [[math.tanh(case.length_difference), case.difficulty, 0.0] for case in gamed]
     outcomes = [case.preference for case in cases] + [case.preference for case in gamed]
     weights = [1.0] * len(cases) + [_GAMED_WEIGHT] * len(gamed)
-    found = fit_logistic_regression(rows, outcomes, weights)
-    return 100 * fmean(predict_probability(found, [0.0, case.difficulty, 1.0]) for case in cases)
+    coefficients = fit_logistic_regression(rows, outcomes, weights)
+    return 100 * fmean(
+        predict_probability(coefficients, [0.0, case.difficulty, 1.0]) for case in cases
+    )
 
 
-def _make_problem(place: int, record: BenchmarkRecord, outputs: Mapping[str, str]) -> Problem:
+def _make_problem(index: int, record: BenchmarkRecord, outputs: Mapping[str, str]) -> Problem:
     instruction = record.get_text("instruction")
     if instruction not in outputs:
         record.reject(
-            "instruction: no baseline answer to it; name the published outputs of a model with "
-            "--baseline (model_outputs.json), or put alpaca_eval_gpt4_baseline.json beside"
+            "instruction: no baseline answer for it; name a model's published outputs with "
+            "--baseline (model_outputs.json), or add alpaca_eval_gpt4_baseline.json"
         )
     dataset = record.get_optional("dataset")
     groups = {"dataset": str(dataset)} if dataset is not None else {}
-    return Problem(str(place), (instruction,), None, groups, outputs[instruction])
+    return Problem(str(index), (instruction,), None, groups, outputs[instruction])
 
 
 def _parse_gamed_cases(records: Sequence[BenchmarkRecord]) -> Iterator[GamedCase]:
@@ -158,7 +159,7 @@ def _parse_gamed_cases(records: Sequence[BenchmarkRecord]) -> Iterator[GamedCase
             for key in ("index", "preference", "std_delta_len", "instruction_difficulty")
         ]
         try:
-            place, preference, longer, difficulty = map(float, cells)
+            index, preference, length_difference, difficulty = map(float, cells)
         except (TypeError, ValueError):
             record.reject(f"expected numbers, found {cells!r:.80}")
-        yield GamedCase(int(place), preference, longer, difficulty)
+        yield GamedCase(int(index), preference, length_difference, difficulty)

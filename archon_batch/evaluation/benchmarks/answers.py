@@ -1,4 +1,4 @@
-"""Published answers of a model: the baseline that a benchmark compares with."""
+"""Published answers of baseline models."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,16 +8,16 @@ from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 def answers_by_model_and_question(
     records: Iterable[BenchmarkRecord],
 ) -> Mapping[tuple[str, str], str]:
-    """Arena-Hard's answers, by model and question; both editions of its format."""
-    found: dict[tuple[str, str], str] = {}
+    """Arena-Hard's answers by model and question id, in the format of either edition."""
+    answers: dict[tuple[str, str], str] = {}
     for record in records:
         model = record.get_id("model", "model_id")
-        found[model, record.get_id("uid", "question_id")] = _last_message_text(record)
-    return found
+        answers[model, record.get_id("uid", "question_id")] = _last_message_text(record)
+    return answers
 
 
 def outputs_by_instruction(records: Iterable[BenchmarkRecord]) -> Mapping[str, str]:
-    """AlpacaEval's outputs, by the instruction as it stands: they have no ids."""
+    """AlpacaEval's outputs by instruction; they have no ids."""
     return {record.get_text("instruction"): record.get_text("output") for record in records}
 
 

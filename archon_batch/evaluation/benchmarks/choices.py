@@ -1,4 +1,4 @@
-"""Multiple choice: the options with letters."""
+"""Prompts for multiple-choice questions."""
 
 import string
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ LETTERS = string.ascii_uppercase[:10]
 def multiple_choice_prompt(
     question: str, options: Sequence[str], context: str | None = None
 ) -> str:
-    """The question with its options, A and so on.
+    """The question with its options, lettered from A.
 
     Raises:
-        ValueError: there are fewer than two options, or more than letters.
+        ValueError: there are fewer than two options, or more options than letters.
     """
     if not 2 <= len(options) <= len(LETTERS):  # noqa: PLR2004
         raise ValueError(f"expected 2 to {len(LETTERS)} options, found {len(options)}")
     listed = "\n".join(
-        f"{mark}. {option.strip()}" for mark, option in zip(LETTERS, options, strict=False)
+        f"{letter}. {option.strip()}" for letter, option in zip(LETTERS, options, strict=False)
     )
     return "\n\n".join((*([context.strip()] if context else []), question.strip(), listed, _TASK))

@@ -1,7 +1,7 @@
 """CodeContests: competitive programming (Li et al., arXiv 2203.07814); 165 test problems, executed.
 
-A program is right when it passes all public, private and generated tests. Problems that show
-images are left out, as Archon does (arXiv 2409.15254): 140 of the 165 are left.
+A program is correct if it passes all public, private and generated tests. Problems with images are
+left out, as in the Archon paper (arXiv 2409.15254): 140 of the 165 remain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def _make_problem(record: BenchmarkRecord) -> Problem:
 
 
 def _inputs_and_outputs(record: BenchmarkRecord, key: str) -> Mapping[str, list[str]]:
-    """The inputs and outputs of a group of tests, which may be empty or missing."""
+    """The inputs and outputs of a group of tests; the group may be empty or missing."""
     group = record.get_optional(key) or {"input": [], "output": []}
     sides = [group.get(side) for side in ("input", "output")] if isinstance(group, dict) else []
     texts = [

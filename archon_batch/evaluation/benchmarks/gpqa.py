@@ -1,7 +1,7 @@
-"""GPQA: science questions that a search does not answer (Rein et al., arXiv 2311.12022).
+"""GPQA: science questions that a web search does not answer (Rein et al., arXiv 2311.12022).
 
-Its file has the right answer first, so the options are shuffled: by the seed and the question, so
-that a part of the file has them in the same places as all of it. Diamond has 198 questions.
+The file lists the correct answer first, so the options are shuffled, by the seed and the question
+id: a subset of the file gets the same order as the whole. Diamond has 198 questions.
 """
 
 import random
@@ -38,10 +38,10 @@ def _make_problem(record: BenchmarkRecord, seed: int) -> Problem:
     right = record.get_text("Correct Answer")
     options = [right, *(record.get_text(key) for key in _WRONG)]
     order = list(range(len(options)))
-    random.Random(f"{seed} {name}").shuffle(order)  # noqa: S311  (not a secret: the same twice)
+    random.Random(f"{seed} {name}").shuffle(order)  # noqa: S311  (not a secret)
     return Problem(
         name,
-        (multiple_choice_prompt(record.get_text("Question"), [options[place] for place in order]),),
+        (multiple_choice_prompt(record.get_text("Question"), [options[index] for index in order]),),
         LETTERS[order.index(0)],
         {"domain": record.get_text("High-level domain")},
     )

@@ -27,9 +27,9 @@ class Gsm8k(Benchmark):
         del seed
         return [
             Problem(
-                str(place),
+                str(index),
                 (f"{record.get_text('question')}\n\n{_TASK}",),
                 record.get_text("answer"),
             )
-            for place, record in enumerate(records["problems"])
+            for index, record in enumerate(records["problems"])
         ]

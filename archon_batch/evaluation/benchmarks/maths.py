@@ -1,6 +1,6 @@
 """MATH: competition mathematics (Hendrycks et al., arXiv 2103.03874); 5,000 test problems.
 
-MATH-500 is the part of it that Lightman et al. (arXiv 2305.20050) test on.
+MATH-500 is the subset that Lightman et al. (arXiv 2305.20050) test on.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class MathBenchmark(Benchmark):
 
     def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        return [_make_problem(place, record) for place, record in enumerate(records["problems"])]
+        return [_make_problem(index, record) for index, record in enumerate(records["problems"])]
 
 
 class Math500(MathBenchmark):
@@ -43,23 +43,23 @@ class Math500(MathBenchmark):
     )
 
 
-def _make_problem(place: int, record: BenchmarkRecord) -> Problem:
+def _make_problem(index: int, record: BenchmarkRecord) -> Problem:
     answer = record.get_optional("answer") or extract_boxed(record.get_text("solution"))
     if not isinstance(answer, str):
-        record.reject("solution: nothing is in a \\boxed{}, and there is no answer")
+        record.reject("solution: no \\boxed{} in it, and no field answer")
     level = str(record.get_required("level")).removeprefix("Level ")
     subject = record.get_text("subject", "type")
     return Problem(
-        _problem_id(place, record),
+        _problem_id(index, record),
         (f"{record.get_text('problem')}\n\n{_TASK}",),
         answer,
         {"subject": subject, "level": level},
     )
 
 
-def _problem_id(place: int, record: BenchmarkRecord) -> str:
-    """The published id; of a problem in a file of its own, the file's name."""
+def _problem_id(index: int, record: BenchmarkRecord) -> str:
+    """The published id, else the name of the problem's own file, else its position."""
     if record.get_optional("unique_id") is not None:
         return record.get_id("unique_id")
     path = PurePosixPath(record.file)
-    return "/".join(path.parts[-2:]) if path.suffix == ".json" else str(place)
+    return "/".join(path.parts[-2:]) if path.suffix == ".json" else str(index)

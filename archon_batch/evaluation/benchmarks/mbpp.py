@@ -1,7 +1,6 @@
 """MBPP: small Python programs by crowd workers (Austin et al., arXiv 2108.07732), executed.
 
-The test problems are those with ids from 11 to 510; the model is shown their tests, as in the
-paper.
+The test problems have ids 11 to 510. The prompt shows their tests, as in the paper.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """MixEval: questions of many benchmarks, as users ask them (Ni et al., arXiv 2406.06565).
 
-Two parts: multiple choice, read by our ``choice`` where theirs asks a model for the letter; and free
-form, graded by a judge from 0.0 to 1.0. The figure is the mean of the two parts.
+It has two parts: multiple choice, scored by our metric ``choice`` (the published program asks a model
+for the letter), and free form, graded by a judge from 0.0 to 1.0. The figure is the mean of the parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,20 +41,23 @@ class MixEval(Benchmark):
     def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
         free = [
-            _make_free_form_problem(place, record) for place, record in enumerate(records[_FREE])
+            _make_free_form_problem(index, record) for index, record in enumerate(records[_FREE])
         ]
         return free + [
-            _make_choice_problem(place, record) for place, record in enumerate(records[_CHOICE])
+            _make_choice_problem(index, record) for index, record in enumerate(records[_CHOICE])
         ]
 
     def needs_judge(self, problem: Problem) -> bool:
         return problem.groups["part"] == _FREE
 
     def judge_case(self, problem: Problem, answers: Sequence[str], turn: int) -> JudgeCase:
-        known = "\n".join(f"- {text}" for text in problem.reference)
-        several = len(problem.reference) > 1
-        shown = f"Any one of these:\n{known}" if several else problem.reference[0]
-        return replace(super().judge_case(problem, answers, turn), reference=shown)
+        answers_text = "\n".join(f"- {text}" for text in problem.reference)
+        reference = (
+            f"Any one of these:\n{answers_text}"
+            if len(problem.reference) > 1
+            else problem.reference[0]
+        )
+        return replace(super().judge_case(problem, answers, turn), reference=reference)
 
     def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
         parts = [
@@ -73,7 +76,7 @@ class MixEval(Benchmark):
         ]
         if not parts:
             return None
-        # The parts are drawn independently, so the squares of their half-widths add up.
+        # The parts are independent samples, so the squares of their half-widths add up.
         middle = fmean(part.value for part in parts)
         down = sum((part.value - part.low) ** 2 for part in parts) ** 0.5 / len(parts)
         up = sum((part.high - part.value) ** 2 for part in parts) ** 0.5 / len(parts)
@@ -89,20 +92,20 @@ class MixEvalHard(MixEval):
     )
 
 
-def _make_free_form_problem(place: int, record: BenchmarkRecord) -> Problem:
+def _make_free_form_problem(index: int, record: BenchmarkRecord) -> Problem:
     context = record.get_optional("context")
     parts = [str(context).strip()] if context else []
     prompt = "\n\n".join((*parts, record.get_text("prompt").strip(), _TASK))
-    # The same answer stands twice where two people gave it.
-    known = list(dict.fromkeys(record.get_text_list("target")))
-    return Problem(f"{_FREE}/{place}", (prompt,), known, _groups(record, _FREE))
+    # Two people may have given the same answer.
+    answers = list(dict.fromkeys(record.get_text_list("target")))
+    return Problem(f"{_FREE}/{index}", (prompt,), answers, _groups(record, _FREE))
 
 
-def _make_choice_problem(place: int, record: BenchmarkRecord) -> Problem:
+def _make_choice_problem(index: int, record: BenchmarkRecord) -> Problem:
     options, target = record.get_text_list("options"), record.get_list("target")
     right = target[0]
     if isinstance(right, bool) or not isinstance(right, int) or not 0 <= right < len(options):
-        record.reject(f"target: expected the place of an option, found {target!r:.60}")
+        record.reject(f"target: expected the index of an option, found {target!r:.60}")
     context = record.get_optional("context")
     try:
         prompt = multiple_choice_prompt(
@@ -110,7 +113,7 @@ def _make_choice_problem(place: int, record: BenchmarkRecord) -> Problem:
         )
     except ValueError as error:
         record.reject(f"options: {error}")
-    return Problem(f"{_CHOICE}/{place}", (prompt,), LETTERS[right], _groups(record, _CHOICE))
+    return Problem(f"{_CHOICE}/{index}", (prompt,), LETTERS[right], _groups(record, _CHOICE))
 
 
 def _groups(record: BenchmarkRecord, part: str) -> Mapping[str, str]:

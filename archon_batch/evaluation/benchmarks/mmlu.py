@@ -31,18 +31,20 @@ class Mmlu(Benchmark):
 
     def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        return [_make_problem(place, record) for place, record in enumerate(records["questions"])]
+        return [_make_problem(index, record) for index, record in enumerate(records["questions"])]
 
 
-def _make_problem(place: int, record: BenchmarkRecord) -> Problem:
+def _make_problem(index: int, record: BenchmarkRecord) -> Problem:
     is_csv = "choices" not in record.fields
     options = (
-        [record.get_text(mark) for mark in "ABCD"] if is_csv else record.get_text_list("choices")
+        [record.get_text(letter) for letter in "ABCD"]
+        if is_csv
+        else record.get_text_list("choices")
     )
     answer = record.get_required("answer")
     right = LETTERS.find(answer) if isinstance(answer, str) and len(answer) == 1 else answer
     if isinstance(right, bool) or not isinstance(right, int) or not 0 <= right < len(options):
-        record.reject(f"answer: expected the letter or the place of an option, found {answer!r}")
+        record.reject(f"answer: expected the letter or the index of an option, found {answer!r}")
     subject = (
         PurePosixPath(record.file).name.removesuffix(".csv").removesuffix("_test")
         if is_csv
@@ -54,7 +56,7 @@ def _make_problem(place: int, record: BenchmarkRecord) -> Problem:
     except ValueError as error:
         record.reject(f"choices: {error}")
     return Problem(
-        f"{subject}/{record.line}" if is_csv else str(place),
+        f"{subject}/{record.line}" if is_csv else str(index),
         (prompt,),
         LETTERS[right],
         {"subject": subject},

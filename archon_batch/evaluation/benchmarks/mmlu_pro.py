@@ -28,7 +28,7 @@ class MmluPro(Benchmark):
 
 
 def _make_problem(record: BenchmarkRecord) -> Problem:
-    # The lists of some editions are filled up to ten.
+    # Some editions pad the list to ten options.
     options = [option for option in record.get_text_list("options") if option.strip() != "N/A"]
     answer = record.get_text("answer").strip()
     if len(answer) != 1 or answer not in LETTERS[: len(options)]:

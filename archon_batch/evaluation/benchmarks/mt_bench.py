@@ -1,7 +1,7 @@
 """MT-Bench: 80 conversations of two turns, rated from 1 to 10 (Zheng et al., arXiv 2306.05685).
 
-Each turn is rated by itself; a category that has right answers is rated beside the published
-reference. The figure is the mean of all ratings, as FastChat has it.
+The judge rates each turn by itself; categories with correct answers are rated with the published
+reference. The figure is the mean of all ratings, as in FastChat.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from archon_batch.evaluation.benchmarks.benchmark import (
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 from archon_batch.evaluation.judge_prompt import JudgeCase
 
-#: Categories that are not judged without a reference.
+#: Categories that the judge rates with a reference.
 _REFERENCE_CATEGORIES = ("math", "reasoning", "coding")
 _TURNS = 2
 
@@ -43,19 +43,19 @@ class MtBench(Benchmark):
 
     def problems(self, records: BenchmarkRecords, seed: int) -> Sequence[Problem]:
         del seed
-        known = {
+        references = {
             record.get_id("question_id"): _reference_turns(record)
             for record in records["references"]
         }
-        return [_make_problem(record, known) for record in records["questions"]]
+        return [_make_problem(record, references) for record in records["questions"]]
 
     def judge_case(self, problem: Problem, answers: Sequence[str], turn: int) -> JudgeCase:
         messages = conversation(problem.turns[: turn + 1], answers[:turn])
-        known = problem.reference
+        references = problem.reference
         return JudgeCase(
             messages,
             answers[turn],
-            reference=None if known is None else _reference_up_to_turn(known, turn),
+            reference=None if references is None else _reference_up_to_turn(references, turn),
         )
 
     def extra_figures(
@@ -63,29 +63,31 @@ class MtBench(Benchmark):
     ) -> Mapping[str, float | int | None]:
         del records, seed
         return {
-            f"turn {turn + 1}": _average([g.score.value for g in turns if g.turn == turn])
+            f"turn {turn + 1}": _average(
+                [graded.score.value for graded in turns if graded.turn == turn]
+            )
             for turn in range(_TURNS)
         }
 
 
-def _make_problem(record: BenchmarkRecord, known: Mapping[str, Sequence[str]]) -> Problem:
+def _make_problem(record: BenchmarkRecord, references: Mapping[str, Sequence[str]]) -> Problem:
     name, category = record.get_id("question_id"), record.get_text("category")
     turns = record.get_text_list("turns")
-    if category in _REFERENCE_CATEGORIES and len(known.get(name, ())) < len(turns):
+    if category in _REFERENCE_CATEGORIES and len(references.get(name, ())) < len(turns):
         record.reject(
-            f"question_id: no reference answer to {name}, which {category} is judged by; "
+            f"question_id: no reference answer for {name}, which {category} needs; "
             "it is in reference_answer/gpt-4.jsonl"
         )
     return Problem(
         name,
         tuple(turns),
-        list(known[name]) if category in _REFERENCE_CATEGORIES else None,
+        list(references[name]) if category in _REFERENCE_CATEGORIES else None,
         {"category": category},
     )
 
 
 def _reference_turns(record: BenchmarkRecord) -> Sequence[str]:
-    """The turns of the one published answer."""
+    """The turns of the published answer."""
     first = record.get_list("choices")[0]
     turns = first.get("turns") if isinstance(first, dict) else None
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
@@ -93,14 +95,14 @@ def _reference_turns(record: BenchmarkRecord) -> Sequence[str]:
     return turns
 
 
-def _reference_up_to_turn(known: Sequence[str], turn: int) -> str:
-    """What is right of the turn that is judged, after what was right before."""
+def _reference_up_to_turn(references: Sequence[str], turn: int) -> str:
+    """The references of the earlier turns and of this one."""
     if turn == 0:
-        return known[0]
-    before = [f"To the request before: {text}" for text in known[:turn]]
-    return "\n\n".join((*before, f"To this request: {known[turn]}"))
+        return references[0]
+    before = [f"To the request before: {text}" for text in references[:turn]]
+    return "\n\n".join((*before, f"To this request: {references[turn]}"))
 
 
 def _average(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return sum(found) / len(found) if found else None
+    parsed = [value for value in values if value is not None]
+    return sum(parsed) / len(parsed) if parsed else None

@@ -1,4 +1,4 @@
-"""The metrics, one file a kind; a package registers its own as ``archon_batch.metrics``."""
+"""The built-in metrics by name."""
 
 from archon_batch.evaluation.metric import Metric
 from archon_batch.evaluation.metrics.choice import ChoiceMetric

@@ -1,4 +1,4 @@
-"""The letter of a multiple choice."""
+"""The letter of a multiple-choice answer."""
 
 from typing import ClassVar
 
@@ -9,20 +9,18 @@ _LETTERS = "ABCDEFGHIJ"
 
 
 class ChoiceMetric(Metric):
-    """The letter that the answer points at, A to J, against the reference's.
+    """Compares the letter that the answer chooses, A to J, with the reference.
 
-    A reference that is a whole number is the place of the right choice, from 0, as in MMLU
-    (Hendrycks et al., arXiv 2009.03300).
+    A whole number as reference is the index of the correct option, from 0, as in MMLU (Hendrycks et
+    al., arXiv 2009.03300).
     """
 
     name: ClassVar[str] = "choice"
-    expected_reference: ClassVar[str] = (
-        "a letter from A to J, or the choice's place as a number from 0"
-    )
+    expected_reference: ClassVar[str] = "a letter from A to J, or the index of the option from 0"
 
     def parse_reference(self, reference: object) -> str:
         if isinstance(reference, float) and reference.is_integer():
-            # As a column of numbers with a gap has them.
+            # A column of numbers with a gap holds floats.
             reference = int(reference)
         if isinstance(reference, int) and not isinstance(reference, bool):
             reference = _LETTERS[reference] if 0 <= reference < len(_LETTERS) else ""
@@ -34,5 +32,5 @@ class ChoiceMetric(Metric):
     def score(self, answer: str, reference: str) -> Score:
         found = extract_letter(answer)
         if found is None:
-            return unparsed_score("the answer points at no letter")
+            return unparsed_score("the answer chooses no letter")
         return binary_score(found, is_correct=found == reference)

@@ -1,4 +1,4 @@
-"""Programs: right when they pass the reference's tests, which are run in a sandbox."""
+"""Programs, which must pass the tests of the reference in a sandbox."""
 
 import json
 import re
@@ -19,12 +19,12 @@ from archon_batch.evaluation.metric import Metric, Score, ScoredRow, binary_scor
 from archon_batch.evaluation.statistics import pass_at_k
 from archon_batch.sandbox import Sandbox, SandboxTest, SandboxTestResult
 
-#: Samples of a problem that pass@k is told for.
+#: The values of k for which pass@k is reported.
 _KS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 class ProgramRunner(Protocol):
-    """Whoever runs a program: the sandbox, or a stand-in."""
+    """Runs programs: the sandbox, or a fake in tests."""
 
     def run_tests(
         self, programs: Sequence[str], tests: Sequence[SandboxTest]
@@ -37,40 +37,37 @@ class ProgramRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProgramTests:
-    """What a program has to do."""
+    """The tests of a program."""
 
     tests: tuple[SandboxTest, ...] = ()
-    #: What it is given on standard input, and what it has to print.
+    #: Standard input and expected standard output.
     io_cases: tuple[tuple[str, str], ...] = ()
-    #: What stands before a program that is the body of a function, and the function's name.
+    #: The code before a function body, and the name of the function.
     prompt: str = ""
     entry_point: str = ""
-    #: What the tests call: the program has to define some of it.
+    #: Names that the tests call; the program must define at least one.
     required_names: frozenset[str] = frozenset()
 
     def candidate_programs(self, code: str) -> list[str]:
-        """What to run of the code: the first of these that is Python."""
+        """Variants of the program; the first valid Python is run."""
         if not self.prompt:
             return [code]
         head = rf"^(?:async )?(?:def|class) {re.escape(self.entry_point)}\b"
         if re.search(head, code, re.MULTILINE):
-            # The imports and helpers of the prompt count; its own function is overwritten.
+            # Keep the imports and helpers of the prompt; the code overwrites its function.
             return [f"{self.prompt}\n    pass\n\n{code}\n", code]
-        # An answer is stored without the white space before its first line.
+        # A stored answer lacks the white space before its first line.
         indented = "\n".join(f"    {line}" for line in code.split("\n"))
         return [f"{self.prompt}{body}\n" for body in (code, f"    {code}", indented)]
 
 
 class CodeMetric(Metric):
-    """Every test of the reference is passed. Only plain values are compared, outside the program.
+    """1 if the program passes every test. Only plain values are compared, outside the program.
 
-    The code is what defines the names that the tests call. ``code:SECONDS`` is what a test may take of
-    the clock, else three. The references are those of HumanEval (Chen
-    et al., arXiv 2107.03374), MBPP (Austin et al., arXiv 2108.07732) and CodeContests (Li et al.,
-    arXiv 2203.07814), by their own keys.
-
-    Raises:
-        SettingsError: by the first score, when there is no sandbox on this machine.
+    The program is the code that defines the names that the tests call. ``code:SECONDS`` limits the
+    wall time of a test (default: three seconds). References have the keys of HumanEval (Chen et al.,
+    arXiv 2107.03374), MBPP (Austin et al., arXiv 2108.07732) or CodeContests (Li et al., arXiv
+    2203.07814). Without a sandbox on this machine, ``score`` raises SettingsError.
     """
 
     name: ClassVar[str] = "code"
@@ -122,7 +119,7 @@ class CodeMetric(Metric):
         return binary_score(f"{passed} tests passed", is_correct=True)
 
     def summary(self, rows: Sequence[ScoredRow]) -> Mapping[str, Any]:
-        """pass@k without bias, where a problem has several rows: those of the same reference."""
+        """Unbiased pass@k if problems have several rows; rows of a problem share the reference."""
         of_each: dict[object, list[float]] = defaultdict(list)
         for row in rows:
             of_each[row.reference].append(row.score.value or 0.0)

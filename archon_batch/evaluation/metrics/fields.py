@@ -1,4 +1,4 @@
-"""An answer in JSON, field by field."""
+"""Answers in JSON, compared field by field."""
 
 import importlib
 import json
@@ -14,18 +14,18 @@ from archon_batch.archon import (
 )
 from archon_batch.evaluation.metric import Metric, Score, unparsed_score
 
-#: Characters that are told of an object, or of what is wrong with it.
+#: Characters of an object or of a schema error that a score stores.
 _MAX_SHOWN_CHARS = 500
-#: Fences that are looked into.
+#: Code fences that are searched, from the last.
 _MAX_FENCES = 10
 
 
 class JsonMetric(Metric):
-    """The share of the reference's fields that the answer's JSON object has alike.
+    """The share of the reference's fields that the answer's JSON object has with equal values.
 
-    Texts are compared as ``normalized`` does, numbers as numbers; of lists order counts. Fields
-    that the reference does not have are no matter. With ``json:SCHEMA`` an object that breaks the
-    schema is worth nothing, and without a reference one that keeps it is worth 1.
+    Texts are compared like ``normalized`` does, numbers by value, lists in order. Other fields are
+    ignored. With ``json:SCHEMA`` an object that violates the schema scores 0; without a reference a
+    valid object scores 1.
     """
 
     name: ClassVar[str] = "json"
@@ -56,25 +56,25 @@ class JsonMetric(Metric):
         if found is None:
             return unparsed_score("there is no JSON object in the answer")
         try:
-            broken = next(self._schema.iter_errors(found), None) if self._schema else None
+            violation = next(self._schema.iter_errors(found), None) if self._schema else None
         except PatternError as error:
             return unparsed_score(str(error))
-        if broken:
-            return Score(0.0, f"{broken.json_path}: {broken.message}"[:_MAX_SHOWN_CHARS])
+        if violation:
+            return Score(0.0, f"{violation.json_path}: {violation.message}"[:_MAX_SHOWN_CHARS])
         if not reference:
             return Score(1.0, json.dumps(found, ensure_ascii=False)[:_MAX_SHOWN_CHARS])
-        alike = sum(name in found and _equal(found[name], of) for name, of in reference.items())
-        told = json.dumps({name: found.get(name) for name in reference}, ensure_ascii=False)
-        return Score(alike / len(reference), told)
+        equal = sum(name in found and _equal(found[name], of) for name, of in reference.items())
+        compared = json.dumps({name: found.get(name) for name in reference}, ensure_ascii=False)
+        return Score(equal / len(reference), compared)
 
 
 def _validator(text: str) -> Any:  # noqa: ANN401
-    """What checks objects by the JSON schema that the text is; it fetches nothing.
+    """A validator for the JSON schema in the text; it fetches nothing.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no JSON schema.
     """
-    # It takes a tenth of a second to import.
+    # The import takes a tenth of a second.
     jsonschema: Any = importlib.import_module("jsonschema")
     registry: Any = importlib.import_module("referencing").Registry()
     try:
@@ -92,7 +92,7 @@ def _validator(text: str) -> Any:  # noqa: ANN401
 
 
 def _timed_pattern_check(jsonschema: Any) -> Any:  # noqa: ANN401
-    """A schema's patterns are its user's: their searches end in time."""
+    """Checks ``pattern`` with a time limit, since the user wrote the pattern."""
 
     def checked(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:  # noqa: ANN401
         if (
@@ -117,18 +117,18 @@ def _timed_pattern_properties_check(
 
 
 def _find_object(answer: str) -> Mapping[str, Any] | None:
-    """The object that the answer is, or the last one in a fence, or the only one there is."""
+    """The answer as an object, else the last object in a code fence, else the only object."""
     first, last = answer.find("{"), answer.rfind("}")
     for text in (answer, *_fenced_blocks(answer), answer[first : last + 1]):
         if (found := _parse_object(text)) is not None:
             return found
-    # By its text: of two that differ neither is known to be meant.
-    among = {
+    # Keyed by text: of two different objects neither is known to be the answer.
+    objects = {
         text: found
         for text in find_json_values(answer)
         if (found := _parse_object(text)) is not None
     }
-    return next(iter(among.values())) if len(among) == 1 else None
+    return next(iter(objects.values())) if len(objects) == 1 else None
 
 
 def _parse_object(text: str) -> Mapping[str, Any] | None:
@@ -140,7 +140,7 @@ def _parse_object(text: str) -> Mapping[str, Any] | None:
 
 
 def _fenced_blocks(answer: str) -> Iterator[str]:
-    """What the answer's last fences hold, the last first."""
+    """The contents of the last code fences, last first."""
     parts = answer.split("```")[-2 * _MAX_FENCES - 1 :]
     for inside in reversed(parts[1::2] if len(parts) % 2 else parts[0::2]):
         yield inside.strip().removeprefix("json")

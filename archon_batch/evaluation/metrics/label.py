@@ -1,4 +1,4 @@
-"""Labels: accuracy, F1 of each class, and which are taken for which."""
+"""Labels: accuracy, macro F1 and the confusion matrix."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from archon_batch.archon import extract_number, normalize_text
 from archon_batch.evaluation.metric import Metric, Score, ScoredRow, binary_score, unparsed_score
 from archon_batch.evaluation.metrics.words import whole_word_pattern
 
-#: What stands for an answer without a label in the confusion matrix.
+#: The column of the confusion matrix for answers without a label.
 NO_LABEL = "(none)"
 
 
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[-+\u2212]?\d{1,30}(?:\.\d{1,30})?")
 
 
 class LabelMetric(Metric):
-    """The answer is one of the labels that the references name, or names just one of them."""
+    """1 if the answer is, or names, the row's label. The labels are those of all references."""
 
     name: ClassVar[str] = "label"
     expected_reference: ClassVar[str] = "a label"
@@ -36,11 +36,13 @@ class LabelMetric(Metric):
         return label
 
     def score(self, answer: str, reference: str) -> Score:
-        said = _normalized_label(answer)
-        if said in self._labels:
-            return binary_score(said, is_correct=said == reference)
-        named = [label for label, pattern in self._labels.items() if pattern.search(said or "")]
-        # "very negative" names "negative" too, and means the longer.
+        answer_label = _normalized_label(answer)
+        if answer_label in self._labels:
+            return binary_score(answer_label, is_correct=answer_label == reference)
+        named = [
+            label for label, pattern in self._labels.items() if pattern.search(answer_label or "")
+        ]
+        # "very negative" contains "negative"; the longer label counts.
         most = [a for a in named if not any(a != b and self._labels[a].search(b) for b in named)]
         if len(most) != 1:
             return unparsed_score(
@@ -49,7 +51,7 @@ class LabelMetric(Metric):
         return binary_score(most[0], is_correct=most[0] == reference)
 
     def summary(self, rows: Sequence[ScoredRow]) -> Mapping[str, Any]:
-        """Macro F1 over the references' labels, and the matrix by reference and answer."""
+        """Macro F1 over the labels of the references, and the confusion matrix."""
         known = [row for row in rows if row.reference is not None]
         matrix = Counter((row.reference, row.score.extracted or NO_LABEL) for row in known)
         labels = sorted({str(row.reference) for row in known})
@@ -58,19 +60,34 @@ class LabelMetric(Metric):
             if labels
             else None,
             "confusion": {
-                label: {said: n for (of, said), n in sorted(matrix.items()) if of == label}
+                label: {
+                    answer_label: n
+                    for (label_of_row, answer_label), n in sorted(matrix.items())
+                    if label_of_row == label
+                }
                 for label in labels
             },
         }
 
 
 def _normalized_label(text: str) -> str | None:
-    """The label as it is compared: 1.0 and 1 are one, as a column of numbers may have either."""
-    said = normalize_text(text)
-    return (extract_number(said) or said) if said and _NUMBER.fullmatch(said) else said
+    """The label for comparison; 1.0 and 1 are the same, since a column may hold either."""
+    answer_label = normalize_text(text)
+    return (
+        (extract_number(answer_label) or answer_label)
+        if answer_label and _NUMBER.fullmatch(answer_label)
+        else answer_label
+    )
 
 
 def _f1(matrix: Mapping[tuple[Any, str], int], label: str) -> float:
-    both = sum(n for (of, said), n in matrix.items() if of == said == label)
-    either = sum(n * ((of == label) + (said == label)) for (of, said), n in matrix.items())
+    both = sum(
+        n
+        for (label_of_row, answer_label), n in matrix.items()
+        if label_of_row == answer_label == label
+    )
+    either = sum(
+        n * ((label_of_row == label) + (answer_label == label))
+        for (label_of_row, answer_label), n in matrix.items()
+    )
     return 2 * both / either if either else 0.0

@@ -1,4 +1,4 @@
-"""Mathematics: equal as values, by math-verify, in a child that may take as long as it likes."""
+"""Mathematical equality by math-verify, in a child process with a time limit."""
 
 import atexit
 import json
@@ -14,19 +14,19 @@ from archon_batch.archon import extract_boxed, extract_expression
 from archon_batch.errors import InputError
 from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
 
-#: Seconds for one comparison. Powers of powers would keep sympy busy for good.
+#: Seconds per comparison: sympy may never finish a power of powers.
 _COMPARISON_TIMEOUT = 10.0
-#: Seconds until the child is there: it imports sympy.
+#: Seconds for the child process to start: it imports sympy.
 _STARTUP_TIMEOUT = 120.0
-#: Characters of an answer that are compared: what is longer is no final answer.
+#: A longer expression is no final answer.
 _MAX_EXPRESSION_CHARS = 2_000
 
 
 class MathMetric(Metric):
-    r"""Equal as values: ``\frac{1}{2}`` is ``0.5``, sets and intervals are themselves in any order.
+    r"""1 if the values are equal: ``\frac{1}{2}`` and ``0.5``, or a set in any order.
 
-    The answer is what is boxed, a JSON field of that name, or the expression that the answer is said
-    to be; it is compared as a whole or not at all.
+    The expression is in a box, in the JSON field ``answer``, or follows the words that announce it.
+    It is parsed as a whole or not at all.
     """
 
     name: ClassVar[str] = "math"
@@ -38,24 +38,26 @@ class MathMetric(Metric):
         text = str(reference).strip()
         if not text or len(text) > _MAX_EXPRESSION_CHARS:
             raise ValueError(self.expected_reference)
-        # A whole solution has its answer in a box.
+        # The reference may be a whole solution with its answer in a box.
         return _boxed((extract_expression(text) if extract_boxed(text) else None) or text)
 
     def score(self, answer: str, reference: str) -> Score:
         if not answer.strip():
             return unparsed_score("the answer is empty")
-        said = extract_expression(answer)
-        if said is None:
-            return unparsed_score("it says no expression that is its answer, or was cut off before")
-        if len(said) > _MAX_EXPRESSION_CHARS:
+        found = extract_expression(answer)
+        if found is None:
+            return unparsed_score(
+                "the answer names no final expression, or was truncated before it"
+            )
+        if len(found) > _MAX_EXPRESSION_CHARS:
             return unparsed_score(
                 f"an expression of more than {_MAX_EXPRESSION_CHARS:,} characters"
             )
-        verdict = _comparison_process().compare({"answer": _boxed(said), "reference": reference})
+        verdict = _comparison_process().compare({"answer": _boxed(found), "reference": reference})
         if verdict is None:
             return unparsed_score(f"no verdict in {_COMPARISON_TIMEOUT:.0f} s")
         if verdict["read"] is None:
-            return unparsed_score("its expression cannot be parsed as a whole")
+            return unparsed_score("the expression cannot be parsed as a whole")
         return binary_score(verdict["read"], is_correct=verdict["right"])
 
 
@@ -64,19 +66,18 @@ def _boxed(expression: str) -> str:
 
 
 class _ComparisonProcess:
-    """The process that compares: started when it is first needed, and again when it died."""
+    """The child process; it starts on first use and restarts after it died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
     def compare(self, question: dict[str, str]) -> Any:  # noqa: ANN401
-        """What the child says; None of one that took too long, or died of it."""
+        """The verdict of the child; None if it timed out or died."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._stop()
                 self._process = _start_process()
-            # Pipes they are: Popen was told so.
             into, out = _require_pipe(self._process.stdin), _require_pipe(self._process.stdout)
             with suppress(BrokenPipeError):
                 into.write(json.dumps(question) + "\n")
@@ -100,14 +101,14 @@ class _ComparisonProcess:
 
 @cache
 def _comparison_process() -> _ComparisonProcess:
-    """One for all metrics of this process: it takes seconds to start."""
+    """The one child of this process, since it takes seconds to start."""
     child = _ComparisonProcess()
     atexit.register(child.close)
     return child
 
 
 def _start_process() -> subprocess.Popen[str]:
-    # It ends when its standard input does: with this process, at the latest.
+    # The child exits when its standard input closes: with this process, at the latest.
     process = subprocess.Popen(
         [sys.executable, "-m", "archon_batch.evaluation.metrics.maths_child"],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The child that compares: a question a line, an answer a line, until its input ends."""
+"""The child process of the metric ``math``: one JSON question and one verdict per line."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ import resource
 import sys
 from typing import Any
 
-#: Bytes of memory: an expression that takes more is not worth it.
+#: Bytes of memory for one process.
 _MEMORY_LIMIT = 2 << 30
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     except ImportError:
         return 1
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
-    # It warns of every comparison that its own clock does not watch; the parent watches.
+    # math-verify warns about each comparison without a timeout; the parent has the timeout.
     logging.disable()
     print("ready", flush=True)
     for line in sys.stdin:
@@ -26,18 +26,18 @@ def main() -> int:
 
 
 def _compare(math_verify: Any, answer: str, reference: str) -> dict[str, Any]:  # noqa: ANN401
-    said = _parse(math_verify, answer)
-    if not said:
+    found = _parse(math_verify, answer)
+    if not found:
         return {"read": None, "right": False}
-    is_right = math_verify.verify(_parse(math_verify, reference), said, timeout_seconds=None)
-    # A text alone is what could not be parsed; it is right if it is the reference's own.
-    is_parsed = not all(isinstance(one, str) for one in said)
-    read = str(said[-1])[:200] if is_right or is_parsed else None
+    is_right = math_verify.verify(_parse(math_verify, reference), found, timeout_seconds=None)
+    # A plain string is an unparsed expression; it is right if it equals the reference.
+    is_parsed = not all(isinstance(one, str) for one in found)
+    read = str(found[-1])[:200] if is_right or is_parsed else None
     return {"read": read, "right": bool(is_right)}
 
 
 def _parse(math_verify: Any, text: str) -> list[Any]:  # noqa: ANN401
-    """The one expression in the box: without others of the text where it cannot be parsed."""
+    """The expression in the box, and no other expression of the text."""
     latex = math_verify.LatexExtractionConfig(boxed_match_priority=0)
     config, mode = [latex], "first_match"
     return list(math_verify.parse(text, config, extraction_mode=mode, parsing_timeout=None))

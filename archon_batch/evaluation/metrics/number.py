@@ -1,4 +1,4 @@
-"""The number that an answer comes to, against the reference's."""
+"""The final number of an answer."""
 
 from fractions import Fraction
 from typing import ClassVar
@@ -8,9 +8,9 @@ from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed
 
 
 class NumberMetric(Metric):
-    r"""Equal as numbers: ``1,000.0`` is ``1000`` and ``1/2`` is ``0.5``.
+    r"""1 if the numbers are equal: ``1,000.0`` and ``1000``, or ``1/2`` and ``0.5``.
 
-    A reference may have its number after ``####``, as in GSM8K (Cobbe et al., arXiv 2110.14168).
+    In a reference the number may follow ``####``, as in GSM8K (Cobbe et al., arXiv 2110.14168).
     """
 
     name: ClassVar[str] = "number"

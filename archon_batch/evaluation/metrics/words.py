@@ -1,4 +1,4 @@
-"""The answer's words against the reference's."""
+"""Text comparison: exact, normalized, contained, or by a regular expression."""
 
 import re
 from typing import ClassVar
@@ -14,10 +14,10 @@ from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed
 
 
 class ExactMetric(Metric):
-    """The same characters, but for white space at both ends."""
+    """1 if the texts are equal except for white space at both ends."""
 
     name: ClassVar[str] = "exact"
-    expected_reference: ClassVar[str] = "a text, a number, or a list of those of which one will do"
+    expected_reference: ClassVar[str] = "a text, a number, or a list of accepted ones"
 
     def parse_reference(self, reference: object) -> tuple[str, ...]:
         return accepted_texts(reference, self.expected_reference)
@@ -28,7 +28,7 @@ class ExactMetric(Metric):
 
 
 class NormalizedMetric(ExactMetric):
-    """The same words: case, spacing, the spelling of accents and marks at the ends are no matter."""
+    """1 if the texts are equal except for case, spacing, accents and punctuation at the ends."""
 
     name: ClassVar[str] = "normalized"
 
@@ -40,7 +40,7 @@ class NormalizedMetric(ExactMetric):
 
 
 class ContainsMetric(NormalizedMetric):
-    """One of the references stands in the answer, as whole words; compared as ``normalized`` does."""
+    """1 if the answer contains a reference as whole words, compared like ``normalized``."""
 
     name: ClassVar[str] = "contains"
 
@@ -60,10 +60,10 @@ class ContainsMetric(NormalizedMetric):
 
 
 class RegexMetric(Metric):
-    """The reference is a regular expression, found anywhere in the answer.
+    """1 if the reference, a regular expression, matches anywhere in the answer.
 
-    ``regex:PATTERN`` takes the pattern from the command line, and compares what it matches last
-    with the reference.
+    ``regex:PATTERN`` takes the pattern from the command line and compares its last match with the
+    reference.
     """
 
     name: ClassVar[str] = "regex"
@@ -91,7 +91,7 @@ class RegexMetric(Metric):
 
 
 class RegexCaptureMetric(ExactMetric):
-    """What a pattern matches last, its first group if it has one, compared as ``normalized`` does."""
+    """Compares the last match of a pattern, or its first group, like ``normalized`` does."""
 
     name: ClassVar[str] = "regex"
 
@@ -118,7 +118,7 @@ def compile_user_pattern(pattern: str, expected: str) -> TimedPattern:
 
 
 def accepted_texts(reference: object, expected: str) -> tuple[str, ...]:
-    """One text or several, of which one will do."""
+    """The accepted texts: one or several."""
     several = reference if isinstance(reference, list) else [reference]
     good = [r for r in several if isinstance(r, str | int | float) and not isinstance(r, bool)]
     found = tuple(form for text in good for form in _spellings(text))
@@ -128,14 +128,14 @@ def accepted_texts(reference: object, expected: str) -> tuple[str, ...]:
 
 
 def _spellings(text: str | float) -> tuple[str, ...]:
-    """A whole number in a column of decimals is written without them too."""
+    """A whole number in a column of floats is also accepted without decimals."""
     if isinstance(text, float) and text.is_integer():
         return str(text), str(int(text))
     return (str(text).strip(),)
 
 
 def whole_word_pattern(text: str) -> re.Pattern[str]:
-    """The text as whole words, and as whole numbers: 1 stands in "1.0", not in "1.5" or "-1"."""
+    """Matches whole words and whole numbers: 1 matches in "1.0", not in "1.5" or "-1"."""
     before = r"(?<![\w\u2212-])(?<!\d[.,])" if text[0].isdigit() else r"(?<!\w)"
     after = r"(?!\w)"
     if text[-1].isdigit():

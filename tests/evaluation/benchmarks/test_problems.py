@@ -159,7 +159,7 @@ def test_mt_bench_judges_what_has_right_answers_by_the_reference_of_the_turn() -
     assert (first.answer, first.reference) == ("first", "1")
     assert [m.content for m in second.messages] == ["One?", "first", "Two?"]
     assert second.reference == "To the request before: 1\n\nTo this request: 2"
-    with pytest.raises(DatasetError, match="no reference answer to 101"):
+    with pytest.raises(DatasetError, match="no reference answer for 101"):
         problems("mt-bench", questions=records(question))
     (free,) = problems("mt-bench", questions=records({**question, "category": "writing"}))
     assert benchmark.judge_case(free, ("first",), 0).reference is None
@@ -221,7 +221,7 @@ def test_alpaca_eval_finds_the_baseline_by_the_instruction() -> None:
         "Done.",
         {"dataset": "vicuna"},
     )
-    with pytest.raises(DatasetError, match="no baseline answer to it"):
+    with pytest.raises(DatasetError, match="no baseline answer for it"):
         problems("alpaca-eval", instructions=records(row))
 
 
