@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
@@ -48,6 +49,12 @@ from archon_batch.store import (
 )
 
 MODEL = "scripted/plausible"
+
+
+def examples(factor: float) -> settings:
+    """So many times the examples of the profile that a run has chosen."""
+    assert settings.default is not None
+    return settings(max_examples=round(factor * settings.default.max_examples))
 
 
 def a_component(kind: str, /, **knobs: Any) -> Component:

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
@@ -20,7 +20,7 @@ from archon_batch.archon import (
     run_item,
     validate_architecture,
 )
-from tests.builders import a_question, an_architecture, answers, architectures
+from tests.builders import a_question, an_architecture, answers, architectures, examples
 
 QUESTION = a_question()
 
@@ -48,7 +48,7 @@ def among(count, bounds):
     return bounds.low <= count <= bounds.high
 
 
-@settings(max_examples=500)
+@examples(5)
 @given(architecture=architectures(), seed=st.integers())
 def test_a_run_asks_and_leaves_what_was_foretold(architecture, seed):
     end, replies = run_item(architecture, QUESTION, answers(seed, failures=False, rubbish=False))
@@ -63,7 +63,7 @@ def test_a_run_asks_and_leaves_what_was_foretold(architecture, seed):
     assert among(len(replies), count_calls(architecture))
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(architecture=architectures(), seed=st.integers(), failures=st.booleans())
 def test_a_run_never_asks_more_than_the_most_whatever_the_replies_are(architecture, seed, failures):
     _, replies = run_item(architecture, QUESTION, answers(seed, failures=failures))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
@@ -41,6 +41,7 @@ from tests.builders import (
     an_architecture,
     answers,
     architectures,
+    examples,
 )
 
 QUESTION = a_question()
@@ -506,7 +507,7 @@ def rambling(seed):
     return longer
 
 
-@settings(max_examples=300)
+@examples(3)
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
 def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, random):
     answer = rambling(seed)
@@ -522,7 +523,7 @@ def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, 
     assert replies == settled
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
 def test_a_course_says_at_each_step_what_a_plan_says(architecture, seed, random):
     answer, other = rambling(seed), rambling(seed + 1)

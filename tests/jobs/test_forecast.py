@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import (
@@ -30,7 +30,7 @@ from archon_batch.archon import (
 from archon_batch.errors import ArchitectureError
 from archon_batch.jobs.forecast import DatasetSize, Estimate, Forecast, forecast, total_forecast
 from archon_batch.money import Price
-from tests.builders import MODEL, a_question, an_architecture, architectures
+from tests.builders import MODEL, a_question, an_architecture, architectures, examples
 
 PRICE = Price(150_000, 600_000)
 PRICES = dict.fromkeys([MODEL, "scripted/small", "scripted/large"], PRICE)
@@ -363,7 +363,7 @@ def holds(architecture: Architecture, question: Question, provider: Provider) ->
         assert spent.cost <= layer.high.cost
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(
     architecture=architectures(),
     question=QUESTIONS,
@@ -383,7 +383,7 @@ def test_a_row_never_takes_more_than_was_foreseen(architecture, question, provid
     holds(replace(architecture, context_windows=windows), question, provider)
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(
     architecture=architectures(),
     question=QUESTIONS,
