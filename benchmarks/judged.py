@@ -17,7 +17,7 @@ from typing import Any
 from archon_batch.evaluation.benchmarks import BENCHMARKS
 from archon_batch.evaluation.benchmarks.alpaca_eval import leaderboard_figures
 from archon_batch.evaluation.benchmarks.benchmark import GradedTurn, Problem
-from archon_batch.evaluation.metric import Score
+from archon_batch.scores import Score
 
 
 def main(folder: Path) -> int:

@@ -36,9 +36,9 @@ from archon_batch.errors import SettingsError
 from archon_batch.evaluation.benchmarks.ifeval import InstructionsMetric
 from archon_batch.evaluation.benchmarks.instructions import _CHECKS, loose_variants
 from archon_batch.evaluation.judge_prompt import JudgeCase, addresses_judge, render_judge_prompt
-from archon_batch.evaluation.metric import Score
 from archon_batch.evaluation.metrics import METRICS
 from archon_batch.html_report.agreement import row_agreement
+from archon_batch.scores import Score
 
 #: Characters of a text; in CI a megabyte.
 SIZE = 1_000_000 if os.environ.get("CI") else 250_000

@@ -23,7 +23,8 @@ from archon_batch.errors import (
     TransientError,
     UnknownModelError,
 )
-from archon_batch.money import (
+from archon_batch.money import Overbilling, Price, to_nano, to_usd
+from archon_batch.retry_policy import (
     MAX_ATTEMPTS,
     MAX_BACKOFF,
     MAX_IN_DOUBT,
@@ -33,13 +34,9 @@ from archon_batch.money import (
     MAX_RETRY_AFTER,
     AttemptHistory,
     GiveUp,
-    Overbilling,
-    Price,
     Retry,
     StopJob,
     decide,
-    to_nano,
-    to_usd,
 )
 from tests.builders import a_call
 

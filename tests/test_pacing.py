@@ -9,8 +9,8 @@ import pytest
 
 from archon_batch.calls.circuit_breaker import CircuitBreaker
 from archon_batch.errors import RateLimitError
-from archon_batch.money import AttemptHistory, Retry, decide
 from archon_batch.rate_limits import AdaptiveConcurrency
+from archon_batch.retry_policy import AttemptHistory, Retry, decide
 
 #: From the time and the calls in flight: whether a request is answered, and the Retry-After in
 #: seconds, or None, if it is not.

@@ -3,7 +3,8 @@
 from archon_batch.archon import Call, Reply, Usage
 from archon_batch.errors import Billing, ProviderError
 from archon_batch.jobs.frozen_job import FrozenJob
-from archon_batch.money import GiveUp, NanoUsd, Overbilling, Price, Retry, StopJob
+from archon_batch.money import NanoUsd, Overbilling, Price
+from archon_batch.retry_policy import GiveUp, Retry, StopJob
 from archon_batch.store import AttemptRequest, AttemptResult, CallId, current_process_id, now
 
 

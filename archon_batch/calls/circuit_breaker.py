@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from archon_batch.errors import ProviderError, RateLimitError, TransientError
-from archon_batch.money import FIRST_BACKOFF, MAX_BACKOFF, MAX_OUTAGE, MAX_RETRY_AFTER
+from archon_batch.retry_policy import FIRST_BACKOFF, MAX_BACKOFF, MAX_OUTAGE, MAX_RETRY_AFTER
 
 #: Consecutive failures, of any calls, that open the circuit.
 FAILURE_THRESHOLD = 5

@@ -27,16 +27,16 @@ from archon_batch.errors import (
     UnreachableError,
 )
 from archon_batch.jobs.frozen_job import FrozenJob
-from archon_batch.money import (
+from archon_batch.money import Overbilling
+from archon_batch.providers import Provider
+from archon_batch.retry_policy import (
     MAX_RETRY_AFTER,
     AttemptHistory,
     GiveUp,
-    Overbilling,
     Retry,
     StopJob,
     decide,
 )
-from archon_batch.providers import Provider
 from archon_batch.store import (
     Admission,
     Admitted,

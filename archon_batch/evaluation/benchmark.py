@@ -14,8 +14,8 @@ from archon_batch.evaluation.benchmarks.benchmark import (
     group_by_field,
 )
 from archon_batch.evaluation.judge_cases import JudgeBatch, Verdicts
-from archon_batch.evaluation.metric import Score
 from archon_batch.evaluation.statistics import MeanEstimate
+from archon_batch.scores import Score
 from archon_batch.store import ItemAnswer, Job, Store
 
 #: Answers of one turn by problem id; None for a failed row.

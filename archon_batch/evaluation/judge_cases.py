@@ -13,7 +13,7 @@ from archon_batch.evaluation.judge_prompt import (
     addresses_judge,
     render_judge_prompt,
 )
-from archon_batch.evaluation.metric import Score
+from archon_batch.scores import Score
 from archon_batch.store import ItemAnswer, Job, Store
 
 #: The orders of a comparison; a rating has the order None.

@@ -5,15 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    #: Mostly from 0 to 1; None if there is no score.
-    value: float | None
-    #: The part of the answer that was compared, such as the number.
-    extracted: str | None = None
-    #: Why nothing could be extracted.
-    unparsed_reason: str | None = None
+from archon_batch.scores import Score
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation.metric import Metric, Score, ScoredRow
+from archon_batch.evaluation.metric import Metric, ScoredRow
 from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean, paired_difference
+from archon_batch.scores import Score
 from archon_batch.store import ItemAnswer, Job, Store, UsageTotals
 
 #: Statuses of finished rows, which get a score.

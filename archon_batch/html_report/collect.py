@@ -10,7 +10,6 @@ from typing import Any
 
 from archon_batch.archon import suggestion
 from archon_batch.errors import InputError
-from archon_batch.evaluation.metric import Score
 from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean
 from archon_batch.html_report.agreement import (
     AnswerReader,
@@ -22,6 +21,7 @@ from archon_batch.html_report.call_tree import call_tree
 from archon_batch.html_report.duration_histogram import DurationHistogram
 from archon_batch.html_report.extremes import ExtremeRows, RankedRow
 from archon_batch.jobs import views
+from archon_batch.scores import Score
 from archon_batch.store import AttemptOutcomeCount, ItemResult, Job, Store
 
 #: Rows that are read together.

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from archon_batch.errors import TransientError
-from archon_batch.money import MAX_OUTAGE
 from archon_batch.providers.durations import (
     DURATION,
     NUMBER,
@@ -23,6 +22,7 @@ from archon_batch.providers.durations import (
     seconds_until,
 )
 from archon_batch.providers.response_headers import remaining_limits
+from archon_batch.retry_policy import MAX_OUTAGE
 
 #: Characters of a refusal that are searched for a wait.
 _MAX_MESSAGE = 1 << 14

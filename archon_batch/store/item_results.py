@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from archon_batch.archon import CallKey, Message, Question, Reply
 from archon_batch.errors import JobNotFoundError
-from archon_batch.evaluation.metric import Score
+from archon_batch.scores import Score
 from archon_batch.store import tables
 from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database

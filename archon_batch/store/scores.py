@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from archon_batch.evaluation.metric import Score
+from archon_batch.scores import Score
 from archon_batch.store import tables
 from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database

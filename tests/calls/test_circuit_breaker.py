@@ -22,7 +22,7 @@ from archon_batch.errors import (
     RefusedError,
     UnreachableError,
 )
-from archon_batch.money import MAX_BACKOFF, MAX_OUTAGE, MAX_RETRY_AFTER
+from archon_batch.retry_policy import MAX_BACKOFF, MAX_OUTAGE, MAX_RETRY_AFTER
 
 DOWN = ProviderDownError("m", "down")
 #: Errors, and the consecutive failures that open the circuit.

@@ -31,7 +31,8 @@ from archon_batch.errors import (
 )
 from archon_batch.jobs import views
 from archon_batch.jobs.frozen_job import load_frozen_job
-from archon_batch.money import MAX_ATTEMPTS, MAX_BACKOFF, MAX_OUTAGE, Price
+from archon_batch.money import Price
+from archon_batch.retry_policy import MAX_ATTEMPTS, MAX_BACKOFF, MAX_OUTAGE
 from archon_batch.store import Admitted, tables
 from archon_batch.store.admission import MAX_PROCESS_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture

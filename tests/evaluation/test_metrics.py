@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_batch.evaluation.metric import Score, ScoredRow
+from archon_batch.evaluation.metric import ScoredRow
 from archon_batch.evaluation.metrics import METRICS
+from archon_batch.scores import Score
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

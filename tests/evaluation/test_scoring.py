@@ -4,9 +4,9 @@ import pytest
 
 from archon_batch.archon import Answer, Failed
 from archon_batch.errors import InputError
-from archon_batch.evaluation.metric import Score
 from archon_batch.evaluation.metrics import METRICS
 from archon_batch.evaluation.scoring import compare_scores, score_answers, scores_to_json
+from archon_batch.scores import Score
 from archon_batch.store import NewItem, NewJob
 from tests.builders import MODEL, a_job, a_question, an_architecture
 

@@ -4,9 +4,9 @@ import pytest
 
 from archon_batch import html_report
 from archon_batch.archon import Question, Reply
-from archon_batch.evaluation.metric import Score
 from archon_batch.html_report import collect
 from archon_batch.html_report.collect import collect_report_data
+from archon_batch.scores import Score
 from tests.builders import a_question
 from tests.html_report.jobs import a_played_job
 

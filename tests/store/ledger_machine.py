@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from archon_batch.archon import Answer, Call, CallKey, Failed, Reply, Usage
 from archon_batch.calls.attempt_records import failure_result, success_result
 from archon_batch.jobs.shard_step import finish_job_if_done
-from archon_batch.money import AttemptHistory, NanoUsd, Price, decide
+from archon_batch.money import NanoUsd, Price
+from archon_batch.retry_policy import AttemptHistory, decide
 from archon_batch.store import (
     Admission,
     Admitted,

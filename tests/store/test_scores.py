@@ -1,7 +1,7 @@
 """Scores beside the answers they are of."""
 
 from archon_batch.archon import Answer, Failed
-from archon_batch.evaluation.metric import Score
+from archon_batch.scores import Score
 from tests.builders import a_job
 
 NUMBER = "number against gold"

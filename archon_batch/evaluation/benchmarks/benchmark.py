@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from archon_batch.archon import Message, ScaleName
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 from archon_batch.evaluation.judge_prompt import JudgeCase, PairwiseResult
-from archon_batch.evaluation.metric import Metric, Score
+from archon_batch.evaluation.metric import Metric
 from archon_batch.evaluation.metrics import METRICS
 from archon_batch.evaluation.statistics import MeanEstimate, bootstrap_mean
+from archon_batch.scores import Score
 
 #: The records of a benchmark by file set.
 BenchmarkRecords = Mapping[str, Sequence[BenchmarkRecord]]

@@ -18,7 +18,8 @@ from archon_batch.evaluation.benchmarks.benchmark import (
 from archon_batch.evaluation.benchmarks.instructions import follows_instruction, loose_variants
 from archon_batch.evaluation.benchmarks.language import load_langdetect
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
-from archon_batch.evaluation.metric import Metric, Score
+from archon_batch.evaluation.metric import Metric
+from archon_batch.scores import Score
 
 
 class InstructionsMetric(Metric):

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from archon_batch.archon import extract_letter
-from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
+from archon_batch.evaluation.metric import Metric, binary_score, unparsed_score
+from archon_batch.scores import Score
 
 _LETTERS = "ABCDEFGHIJ"
 

@@ -15,9 +15,10 @@ from archon_batch.archon import (
     called_names,
     extract_program,
 )
-from archon_batch.evaluation.metric import Metric, Score, ScoredRow, binary_score, unparsed_score
+from archon_batch.evaluation.metric import Metric, ScoredRow, binary_score, unparsed_score
 from archon_batch.evaluation.statistics import pass_at_k
 from archon_batch.sandbox import Sandbox, SandboxTest, SandboxTestResult
+from archon_batch.scores import Score
 
 #: The values of k for which pass@k is reported.
 _KS = (1, 2, 5, 10, 20, 50, 100, 200)

@@ -12,7 +12,8 @@ from archon_batch.archon import (
     find_json_values,
     normalize_text,
 )
-from archon_batch.evaluation.metric import Metric, Score, unparsed_score
+from archon_batch.evaluation.metric import Metric, unparsed_score
+from archon_batch.scores import Score
 
 #: Characters of an object or of a schema error that a score stores.
 _MAX_SHOWN_CHARS = 500

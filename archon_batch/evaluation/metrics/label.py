@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from archon_batch.archon import extract_number, normalize_text
-from archon_batch.evaluation.metric import Metric, Score, ScoredRow, binary_score, unparsed_score
+from archon_batch.evaluation.metric import Metric, ScoredRow, binary_score, unparsed_score
 from archon_batch.evaluation.metrics.words import whole_word_pattern
+from archon_batch.scores import Score
 
 #: The column of the confusion matrix for answers without a label.
 NO_LABEL = "(none)"

@@ -12,7 +12,8 @@ from typing import IO, Any, ClassVar
 
 from archon_batch.archon import extract_boxed, extract_expression
 from archon_batch.errors import InputError
-from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
+from archon_batch.evaluation.metric import Metric, binary_score, unparsed_score
+from archon_batch.scores import Score
 
 #: Seconds per comparison: sympy may never finish a power of powers.
 _COMPARISON_TIMEOUT = 10.0

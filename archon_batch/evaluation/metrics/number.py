@@ -4,7 +4,8 @@ from fractions import Fraction
 from typing import ClassVar
 
 from archon_batch.archon import extract_number
-from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
+from archon_batch.evaluation.metric import Metric, binary_score, unparsed_score
+from archon_batch.scores import Score
 
 
 class NumberMetric(Metric):

@@ -10,7 +10,8 @@ from archon_batch.archon import (
     extract_match,
     normalize_text,
 )
-from archon_batch.evaluation.metric import Metric, Score, binary_score, unparsed_score
+from archon_batch.evaluation.metric import Metric, binary_score, unparsed_score
+from archon_batch.scores import Score
 
 
 class ExactMetric(Metric):

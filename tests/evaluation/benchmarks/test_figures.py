@@ -17,8 +17,8 @@ from archon_batch.evaluation.benchmarks.benchmark import GradedTurn, Problem
 from archon_batch.evaluation.benchmarks.record import BenchmarkRecord
 from archon_batch.evaluation.judge_prompt import PairwiseResult
 from archon_batch.evaluation.logistic_regression import fit_logistic_regression, predict_probability
-from archon_batch.evaluation.metric import Score
 from archon_batch.evaluation.statistics import MeanEstimate
+from archon_batch.scores import Score
 
 
 def graded(value: float | None, turn: int = 0, **groups: str) -> GradedTurn:
