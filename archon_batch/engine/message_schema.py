@@ -22,12 +22,12 @@ _RESERVED_HEADERS = {
 }
 
 
-def _within_a_day(moment: str) -> str:
+def _within_a_day(time: str) -> str:
     """A time within a day: Celery's retries are seconds away."""
-    at = datetime.fromisoformat(moment)
+    at = datetime.fromisoformat(time)
     if at.tzinfo is None or at - datetime.now(UTC) > timedelta(days=1):
         raise ValueError("no time within a day")
-    return moment
+    return time
 
 
 _Job = Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")]

@@ -74,12 +74,12 @@ def test_a_slot_granted_to_a_cancelled_waiter_goes_to_the_next():
 
 
 @pytest.mark.parametrize(
-    ("rows", "shard", "width"),
+    ("rows", "shard_size", "shards"),
     [(1, 1, 32), (127, 1, 32), (400, 6, 32), (1_024, 16, 32), (4_096, 64, 8), (10**6, 64, 8)],
 )
-def test_a_small_job_has_small_shards_and_enough_of_them(rows, shard, width):
-    assert (default_shard_size(rows), concurrent_shards(shard)) == (shard, width)
-    assert -(-rows // shard) >= min(rows, 64)
+def test_a_small_job_has_small_shards_and_enough_of_them(rows, shard_size, shards):
+    assert (default_shard_size(rows), concurrent_shards(shard_size)) == (shard_size, shards)
+    assert -(-rows // shard_size) >= min(rows, 64)
 
 
 def test_larger_shards_do_not_raise_the_number_of_rows_in_progress():

@@ -78,11 +78,11 @@ class Script:
         """Nothing is open."""
 
 
-def executed(store, job, calls: Sequence[Call], script, *, ixs=None, width=8, timeout=30.0):
+def executed(store, job, calls: Sequence[Call], script, *, ixs=None, max_in_flight=8, timeout=30.0):
     """The status of each call, all of them executed at once."""
 
     async def run():
-        executor = CallExecutor(store, script, max_in_flight=width, timeout=timeout)
+        executor = CallExecutor(store, script, max_in_flight=max_in_flight, timeout=timeout)
         indexes = ixs or [0] * len(calls)
         return await asyncio.gather(
             *(executor.execute(job, ix, call) for ix, call in zip(indexes, calls, strict=True))
@@ -218,7 +218,7 @@ def test_an_error_that_a_retry_would_repeat_settles_its_call_with_a_failure(stor
 def test_an_error_that_every_call_would_get_stops_the_job_and_leaves_the_call_open(store, error):
     job, script = a_priced_job(store), Script(error(MODEL, "who are you?"))
 
-    ends = executed(store, job, [a_call(slot=slot) for slot in range(3)], script, width=1)
+    ends = executed(store, job, [a_call(slot=slot) for slot in range(3)], script, max_in_flight=1)
 
     assert ends == [CallStatus.OPEN] * 3
     assert len(script.attempts) == 1
@@ -243,7 +243,9 @@ def test_an_exhausted_budget_pauses_the_job(store):
     job = a_priced_job(store, budget=PRICE.max_cost(call) + 14)
     script = Script()
 
-    ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
+    ends = executed(
+        store, job, [a_call(slot=s, sample=s) for s in range(3)], script, max_in_flight=1
+    )
 
     assert ends == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     assert len(script.attempts) == 1
@@ -272,7 +274,9 @@ def test_the_hold_covers_overbilling_once_it_was_seen(store):
     script = Script(LONG)
 
     with capture_logs() as logs:
-        ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=1)
+        ends = executed(
+            store, job, [a_call(slot=s, sample=s) for s in range(9)], script, max_in_flight=1
+        )
 
     # The first call's hold was a hundredth of its cost; then only what the budget covers is sent.
     assert PRICE.max_cost(call) < 1_000
@@ -301,7 +305,9 @@ def test_the_hold_covers_overbilled_prompt_tokens_too(store):
     hidden = replace(FOUR, usage=Usage(3_000, 5))
     job, script = a_priced_job(store, budget=5_000), Script(hidden)
 
-    ends = executed(store, job, [a_call(slot=s, sample=s) for s in range(3)], script, width=1)
+    ends = executed(
+        store, job, [a_call(slot=s, sample=s) for s in range(3)], script, max_in_flight=1
+    )
 
     assert ends == [CallStatus.SETTLED, CallStatus.OPEN, CallStatus.OPEN]
     reason = store.jobs.get(job.id).reason or ""
@@ -354,19 +360,31 @@ def test_a_backoff_ends_when_the_process_is_about_to_stop(store):
     assert len(script.attempts) == 1
 
 
-@pytest.mark.parametrize("width", [1, 3])
-def test_the_calls_in_flight_keep_to_the_limit_of_the_process(store, width):
-    job, script = a_priced_job(store), Script(gather=width)
+@pytest.mark.parametrize("max_in_flight", [1, 3])
+def test_the_calls_in_flight_keep_to_the_limit_of_the_process(store, max_in_flight):
+    job, script = a_priced_job(store), Script(gather=max_in_flight)
 
-    executed(store, job, [a_call(slot=s, sample=s) for s in range(9)], script, width=width)
+    executed(
+        store,
+        job,
+        [a_call(slot=s, sample=s) for s in range(9)],
+        script,
+        max_in_flight=max_in_flight,
+    )
 
-    assert (script.peak, len(script.attempts)) == (width, 9)
+    assert (script.peak, len(script.attempts)) == (max_in_flight, 9)
 
 
 def test_a_higher_limit_of_a_model_does_not_exceed_that_of_the_process(store):
     (job, many), script = a_limited_job(store, max_in_flight=7), Script(gather=2)
 
-    executed(store, job, [a_call(slot=s, sample=s, model=many) for s in range(7)], script, width=2)
+    executed(
+        store,
+        job,
+        [a_call(slot=s, sample=s, model=many) for s in range(7)],
+        script,
+        max_in_flight=2,
+    )
 
     assert (script.peak, len(script.attempts)) == (2, 7)
 
@@ -398,7 +416,7 @@ def test_a_call_that_waits_for_its_model_takes_no_slot(store):
     (job, few), script = a_limited_job(store, max_in_flight=1), Script(gather=2)
     calls = [*(a_call(slot=s, sample=s, model=few) for s in range(3)), a_call(slot=3, sample=3)]
 
-    ends = executed(store, job, calls, script, width=2)
+    ends = executed(store, job, calls, script, max_in_flight=2)
 
     assert ends == [CallStatus.SETTLED] * 4
     assert script.peak == 2
@@ -637,11 +655,11 @@ class Outage:
         return sum(down for _, _, down in self.requests)
 
 
-def through(store, job, calls: Sequence[Call], provider, *, width=8) -> list[CallStatus]:
+def through(store, job, calls: Sequence[Call], provider, *, max_in_flight=8) -> list[CallStatus]:
     """The status of each call, on the fast loop."""
 
     async def run():
-        executor = CallExecutor(store, provider, max_in_flight=width, timeout=6000)
+        executor = CallExecutor(store, provider, max_in_flight=max_in_flight, timeout=6000)
         return await asyncio.gather(*(executor.execute(job, 0, call) for call in calls))
 
     ends: list[CallStatus] = fast(run())
@@ -735,7 +753,7 @@ def test_an_open_circuit_does_not_hold_up_calls_of_other_models(store):
     provider = Outage(300)
     calls = [*some_calls(20), *some_calls(20, other, first=20)]
 
-    ends = through(store, job, calls, provider, width=2)
+    ends = through(store, job, calls, provider, max_in_flight=2)
 
     assert ends == [CallStatus.SETTLED] * 40
     others = [at for at, model, _ in provider.requests if model == other]
@@ -757,7 +775,11 @@ def test_the_same_model_at_another_address_has_its_own_circuit(store):
     job, provider = a_priced_job(store), Half(200)
 
     ends = through(
-        store, job, [*some_calls(9, here), *some_calls(9, there, first=9)], provider, width=3
+        store,
+        job,
+        [*some_calls(9, here), *some_calls(9, there, first=9)],
+        provider,
+        max_in_flight=3,
     )
 
     assert ends == [CallStatus.SETTLED] * 18
@@ -786,7 +808,7 @@ def test_a_retry_after_for_all_calls_holds_for_the_model(store):
     refusal = RateLimitError(MODEL, "slow down", 100)
     job, provider = a_priced_job(store), Busy(refusal, FAILURE_THRESHOLD)
 
-    ends = through(store, job, some_calls(30), provider, width=1)
+    ends = through(store, job, some_calls(30), provider, max_in_flight=1)
 
     assert ends == [CallStatus.SETTLED] * 30
     assert failures(store, job) == []
@@ -798,7 +820,7 @@ def test_a_call_that_alone_is_rate_limited_is_retried_until_it_is_answered(store
     job = a_priced_job(store)
     provider = Busy(RateLimitError(MODEL, "busy"), MAX_ATTEMPTS + 3, of_first=True)
 
-    ends = through(store, job, some_calls(20), provider, width=4)
+    ends = through(store, job, some_calls(20), provider, max_in_flight=4)
 
     assert ends == [CallStatus.SETTLED] * 20
     assert failures(store, job) == []
@@ -811,7 +833,7 @@ def test_a_daily_limit_stops_the_job_after_a_few_rejections_with_its_rows_open(s
     refusal.long_wait_reason = "its limit lasts until noon"
     job, provider = a_priced_job(store), Outage(1e9, refusal)
 
-    ends = through(store, job, some_calls(60), provider, width=4)
+    ends = through(store, job, some_calls(60), provider, max_in_flight=4)
 
     assert ends == [CallStatus.OPEN] * 60
     assert failures(store, job) == []
@@ -823,15 +845,19 @@ def test_a_daily_limit_stops_the_job_after_a_few_rejections_with_its_rows_open(s
     assert len(provider.requests) <= FAILURE_THRESHOLD + 4
 
 
-@pytest.mark.parametrize("width", [1, 8])
-def test_calls_behind_an_open_circuit_end_at_once_when_the_process_is_about_to_stop(store, width):
+@pytest.mark.parametrize("max_in_flight", [1, 8])
+def test_calls_behind_an_open_circuit_end_at_once_when_the_process_is_about_to_stop(
+    store, max_in_flight
+):
     job, provider = (
         a_priced_job(store),
-        Outage(1e9, RateLimitError(MODEL, "slow down", 600), most=max(width, FAILURE_THRESHOLD)),
+        Outage(
+            1e9, RateLimitError(MODEL, "slow down", 600), most=max(max_in_flight, FAILURE_THRESHOLD)
+        ),
     )
 
     async def run():
-        executor = CallExecutor(store, provider, max_in_flight=width, timeout=30)
+        executor = CallExecutor(store, provider, max_in_flight=max_in_flight, timeout=30)
         executing = asyncio.gather(*(executor.execute(job, 0, call) for call in some_calls(50)))
         await provider.enough.wait()
         await asyncio.sleep(0.5)
@@ -839,7 +865,7 @@ def test_calls_behind_an_open_circuit_end_at_once_when_the_process_is_about_to_s
         return await asyncio.wait_for(executing, 10)
 
     assert asyncio.run(run()) == [CallStatus.OPEN] * 50
-    assert len(provider.requests) == max(width, FAILURE_THRESHOLD)
+    assert len(provider.requests) == max(max_in_flight, FAILURE_THRESHOLD)
 
 
 def test_a_probe_with_nothing_to_send_lets_the_next_call_probe(store):

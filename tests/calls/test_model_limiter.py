@@ -64,11 +64,15 @@ def calls(count: int, first: int = 0):
     return [a_call(slot=slot, sample=slot) for slot in range(first, first + count)]
 
 
-def executed(store: Store, job, wanted, *providers: Provider, width: int = 64, meanwhile=None):
+def executed(
+    store: Store, job, wanted, *providers: Provider, max_in_flight: int = 64, meanwhile=None
+):
     """The status of each call, spread over one executor for each provider."""
 
     async def run():
-        executors = [CallExecutor(store, p, max_in_flight=width, timeout=30) for p in providers]
+        executors = [
+            CallExecutor(store, p, max_in_flight=max_in_flight, timeout=30) for p in providers
+        ]
         work = [
             executors[n % len(executors)].execute(job, 0, call) for n, call in enumerate(wanted)
         ]
@@ -140,7 +144,7 @@ def test_limits_set_while_calls_wait_hold_for_them(store, monkeypatch):
         until(lambda: max(provider.in_flight) == 5)
         store.rate_limits.set_operator_limits(KEY, RateLimits(max_in_flight=1))
 
-    executed(store, job, calls(30), provider, width=5, meanwhile=narrow)
+    executed(store, job, calls(30), provider, max_in_flight=5, meanwhile=narrow)
 
     assert max(provider.in_flight[-8:]) == 1
 
@@ -256,7 +260,7 @@ def test_a_throttling_provider_gets_fewer_calls_in_flight_and_then_more_again(st
     provider = Provider(*refusals, seconds=0.05)
 
     with capture_logs() as logs:
-        ends = executed(store, job, calls(90), provider, width=16)
+        ends = executed(store, job, calls(90), provider, max_in_flight=16)
 
     assert set(ends) == {CallStatus.SETTLED}
     assert provider.in_flight[16] == 16
@@ -271,7 +275,7 @@ def test_a_provider_without_remaining_quota_gets_no_calls_until_its_reset(store)
     left = RemainingLimits(requests=0, requests_reset=1.5)
     job, provider = a_limited_job(store), Provider(remaining=left, seconds=0.01)
 
-    executed(store, job, calls(2), provider, width=1)
+    executed(store, job, calls(2), provider, max_in_flight=1)
 
     first, second = provider.arrived
     assert 1.4 <= second - first < 4

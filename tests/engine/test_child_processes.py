@@ -8,8 +8,8 @@ from archon_batch.store import Job
 from tests.builders import a_job, an_architecture
 
 
-def job_with_rows(store, rows: int, width: int = 9, **changes) -> Job:
-    job = a_job(store, questions=rows, width=width, **changes)
+def job_with_rows(store, rows: int, shards: int = 9, **changes) -> Job:
+    job = a_job(store, questions=rows, width=shards, **changes)
     assert job.rows == rows
     return job
 
