@@ -261,15 +261,22 @@ class StoreReplacedError(StoreUnavailableError):
 
 
 class SchemaError(StoreError):
-    def __init__(self, found: str, expected: str) -> None:
+    """The database has the schema of another version of the program."""
+
+    def __init__(self, found: str, expected: str, *, is_upgradable: bool) -> None:
         super().__init__(found, expected)
-        self.found, self.expected = found, expected
+        self.found, self.expected, self.is_upgradable = found, expected, is_upgradable
 
     def __str__(self) -> str:
-        found = f"the database is at schema {self.found}, this program needs {self.expected}"
+        found = f"the database has schema {self.found}, this program needs {self.expected}"
+        if self.is_upgradable:
+            return f"{found}; run: archon-batch db upgrade"
         if self.found > self.expected:
             return f"{found}: a newer archon-batch made it; install that version"
-        return f"{found}; run: archon-batch db upgrade"
+        return (
+            f"{found}, and it is too old to be upgraded: finish its jobs with the archon-batch "
+            "that made it, then set ARCHON_BATCH_DATABASE_URL to a new database"
+        )
 
 
 class JobNotFoundError(ArchonBatchError):

@@ -76,8 +76,8 @@ def decide(
         return StopJob(str(error))
     if not isinstance(error, TransientError):
         return GiveUp(f"{error.reason}: {error.why}")
-    if error.lasting and down_for is not None:
-        return StopJob(f"{error}; {error.lasting}")
+    if error.long_wait_reason and down_for is not None:
+        return StopJob(f"{error}; {error.long_wait_reason}")
     if down_for is not None and down_for >= MAX_OUTAGE:
         return GiveUp(f"{error.reason}, no call answered for {down_for / 60:.0f} min: {error.why}")
     # During an outage, probes do not use up the attempts of the call.
@@ -92,5 +92,5 @@ def decide(
     answers_other_calls = down_for is None and isinstance(error, RateLimitError)
     longest = MAX_RATE_LIMIT_BACKOFF if answers_other_calls else MAX_BACKOFF
     backoff = min(longest, FIRST_BACKOFF * 2 ** min(history.attempts - 1, MAX_ATTEMPTS))
-    retry_after = 0.0 if error.lasting else min(MAX_RETRY_AFTER, error.retry_after or 0.0)
+    retry_after = 0.0 if error.long_wait_reason else min(MAX_RETRY_AFTER, error.retry_after or 0.0)
     return Retry(max(backoff * (0.5 + jitter / 2), retry_after))

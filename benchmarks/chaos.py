@@ -28,7 +28,7 @@ from typing import Any, TextIO
 import sqlalchemy as sa
 
 from archon_batch.money import to_usd
-from archon_batch.store import Job, Store, tables
+from archon_batch.store import Job, Store, schema
 from tests.acceptance.stage import PRICES, Stage
 from tests.fork_server import Popen
 from tests.provider import ProviderServer
@@ -172,8 +172,10 @@ class TableReader:
 
     def has_answered(self, pid: int) -> bool:
         """Whether the process has put an answer on record."""
-        table = tables.attempts.c
-        query = sa.select(table.n).where(table.owner.contains(f":{pid}:"), table.outcome == "ok")
+        table = schema.attempts.c
+        query = sa.select(table.attempt_number).where(
+            table.owner.contains(f":{pid}:"), table.outcome == "ok"
+        )
         with self.store.database.read_transaction() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
@@ -277,8 +279,8 @@ def _poll() -> Iterator[None]:
 
 def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: float) -> ChaosResult:
     """Compare the ledger with the provider's journal, and both with what was promised."""
-    items, calls = ledger.rows(tables.items), ledger.rows(tables.calls)
-    attempts = {_attempt_id(a): a for a in ledger.rows(tables.attempts)}
+    items, calls = ledger.rows(schema.items), ledger.rows(schema.calls)
+    attempts = {_attempt_id(a): a for a in ledger.rows(schema.attempts)}
     paid = {str(entry.client_request_id): entry.nanousd for entry in provider.entries}
     by_call: dict[tuple[int, str], list[Record]] = defaultdict(list)
     for attempt in attempts.values():
@@ -309,7 +311,7 @@ def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: fl
         bill=provider.bill,
         ledger=sum(a.cost or 0 for a in attempts.values()),
         bill_in_doubt=sum(paid.get(name, 0) for name in in_doubt),
-        in_doubt=sum(attempts[name].reserve for name in in_doubt),
+        in_doubt=sum(attempts[name].hold for name in in_doubt),
         seconds=round(seconds, 1),
     )
     settled = {(call.ix, call.key) for call in calls}
@@ -323,7 +325,7 @@ def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: fl
 
 
 def _attempt_id(attempt: Record) -> str:
-    return f"{attempt.job_id}/{attempt.ix}/{attempt.key}/{attempt.n}"
+    return f"{attempt.job_id}/{attempt.ix}/{attempt.key}/{attempt.attempt_number}"
 
 
 def _row_problems(items: Iterable[Record]) -> Iterator[str]:
@@ -342,7 +344,7 @@ def _entry_problems(provider: ProviderServer, attempts: Mapping[str, Record]) ->
         if attempt is None:
             yield f"{entry.client_request_id} was sent and is not on the ledger"
             continue
-        costs = {"billed": attempt.cost, "in_doubt": attempt.reserve}.get(attempt.state, 0)
+        costs = {"billed": attempt.cost, "in_doubt": attempt.hold}.get(attempt.state, 0)
         least = costs if attempt.state == "billed" else 0
         if not least <= entry.nanousd <= costs:
             yield f"{_attempt_id(attempt)} is {attempt.state} with {costs}; its bill is {entry.nanousd}"

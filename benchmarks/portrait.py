@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from archon_batch import html_report
 from archon_batch.archon import Message, Question, read_architecture
-from archon_batch.store import Job, NewItem, NewJob, Store, now, tables
+from archon_batch.store import Job, NewItem, NewJob, Store, now, schema
 
 _LAYERS: list[list[dict[str, Any]]] = [
     [{"type": "generator", "samples": 3}, {"type": "generator", "model": "rough", "samples": 2}],
@@ -96,11 +96,11 @@ def _settle(store: Store, job: Job, part: range) -> None:
                 "completion_tokens": 250, "counts": True, "begun_at": at, "expires_at": at,
                 "ended_at": at + timedelta(milliseconds=300 + 9 * luck),
             })  # fmt: skip
-    items = tables.items
+    items = schema.items
     ends = [{"of_ix": ix, "answer": f"So it is {2 * ix}."} for ix in part]
     with store.database.write_transaction() as connection:
-        connection.execute(sa.insert(tables.calls), calls)
-        connection.execute(sa.insert(tables.attempts), attempts)
+        connection.execute(sa.insert(schema.calls), calls)
+        connection.execute(sa.insert(schema.attempts), attempts)
         connection.execute(
             sa.update(items)
             .where(items.c.job_id == job.id, items.c.ix == sa.bindparam("of_ix"))

@@ -43,7 +43,7 @@ from archon_batch.jobs.frozen_job import load_frozen_job
 from archon_batch.jobs.verify import verify_job
 from archon_batch.money import Price
 from archon_batch.providers import ScriptedProvider
-from archon_batch.store import Job, Store, tables
+from archon_batch.store import Job, Store, schema
 
 #: What commands import when they need it, and a fork is to find here.
 _NEEDED = (
@@ -266,7 +266,7 @@ def _outcomes(url: str) -> str:
     """How many attempts ended in which way, as JSON."""
     store = Store.open(url)
     with store.database.read_transaction() as connection:
-        found = connection.execute(sa.select(tables.attempts.c.state, tables.attempts.c.outcome))
+        found = connection.execute(sa.select(schema.attempts.c.state, schema.attempts.c.outcome))
         counts = Counter(f"{row.state} {row.outcome}" for row in found)
     store.close()
     return json.dumps(counts)
@@ -291,8 +291,8 @@ def _ledger_problems(store: Store, job: Job) -> Iterator[str]:
 
 def _bill_problems(store: Store, bill: Path) -> Iterator[str]:
     with store.database.read_transaction() as connection:
-        rows = connection.execute(sa.select(tables.attempts)).all()
-    attempts = {f"{row.job_id}/{row.ix}/{row.key}/{row.n}": row for row in rows}
+        rows = connection.execute(sa.select(schema.attempts)).all()
+    attempts = {f"{row.job_id}/{row.ix}/{row.key}/{row.attempt_number}": row for row in rows}
     seen: set[str] = set()
     for line in bill.read_text().splitlines() if bill.exists() else ():
         entry = json.loads(line)
@@ -305,7 +305,7 @@ def _bill_problems(store: Store, bill: Path) -> Iterator[str]:
             yield f"{name} was sent, and is not on record"
         elif row.state == "billed" and row.cost != cost:
             yield f"{name} is booked at {row.cost}, and cost {cost}"
-        elif row.state in ("sending", "in_doubt") and row.reserve < cost:
+        elif row.state in ("sending", "in_doubt") and row.hold < cost:
             yield f"{name} may have cost more than is kept back"
         elif row.state not in ("billed", "sending", "in_doubt"):
             yield f"{name} is {row.state}, and was paid for"

@@ -71,7 +71,7 @@ def _look_up_calls(
     for row, calls in unfinished:
         replies = {
             call.key: Reply(
-                cached[call.fingerprint].text, finish_reason=cached[call.fingerprint].finish
+                cached[call.fingerprint].text, finish_reason=cached[call.fingerprint].finish_reason
             )
             for call in calls
             if call.fingerprint in cached

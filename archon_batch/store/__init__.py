@@ -1,4 +1,4 @@
-"""The database: jobs, items, replies and the ledger. No table leaves this room."""
+"""The database: jobs, items, replies and the ledger. No SQL leaves this package."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,13 @@ from archon_batch.store.attempts import (
 from archon_batch.store.audit import LedgerAudit, LedgerCheck
 from archon_batch.store.call_metrics import AttemptOutcomeCount, CallMetrics
 from archon_batch.store.completion_cache import CacheStats, CompletionCache
-from archon_batch.store.database import Database, create_engine, database_exists, migrate
+from archon_batch.store.database import (
+    Database,
+    create_engine,
+    database_exists,
+    migrate,
+    retry_while_unavailable,
+)
 from archon_batch.store.high_water_mark import HighWaterMark, RecordedTotals
 from archon_batch.store.installation import Installation
 from archon_batch.store.item_results import (
@@ -36,7 +42,6 @@ from archon_batch.store.item_results import (
 from archon_batch.store.items import Items, OpenItem
 from archon_batch.store.jobs import Job, Jobs, NewItem, NewJob
 from archon_batch.store.leases import Leases
-from archon_batch.store.patience import retry_while_unavailable
 from archon_batch.store.process_identity import current_process_id, is_dead
 from archon_batch.store.rate_limits import ConfiguredRateLimits, ModelKey, ModelRateLimits
 from archon_batch.store.scheduled_runs import ScheduledRun, ScheduledRuns
@@ -46,14 +51,14 @@ from archon_batch.store.settlement import recover as _recover
 from archon_batch.store.shard_cursors import CursorPosition, ShardCursors, StalledCursor
 from archon_batch.store.spool import Spool
 from archon_batch.store.spool_replay import replay_spool
-from archon_batch.store.timestamps import now
+from archon_batch.store.sql_values import now
 from archon_batch.store.usage_totals import GroupBy, Progress, UsageQueries, UsageTotals
 from archon_batch.store.workers import Worker, Workers
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The front door: one a process, good for all its threads."""
+    """The database of a process; all its threads may use it."""
 
     database: Database
     jobs: Jobs
@@ -77,20 +82,23 @@ class Store:
 
     @classmethod
     def open(cls, url: str, spool: Path | None = None) -> "Store":
-        """Connect, and make the tables when the database is new.
+        """Connect, and create the tables in an empty database.
 
-        ``spool`` is the folder for ends of attempts that the database is not there to take, and for
-        what was seen on record.
+        Args:
+            url: the address of the database.
+            spool: the folder for results that the database cannot take, and for the high-water mark.
 
         Raises:
-            SettingsError: the address is not one.
-            SchemaError: the tables are of another version of the program.
-            StoreError: the database cannot be reached.
+            SettingsError: the address is invalid.
+            SchemaError: the tables belong to another version of the program.
+            StoreError: the database is unavailable.
         """
         database = Database.open(url)
-        kept = None if spool is None else Spool.for_database(spool, database.canonical_address)
+        own_spool = None if spool is None else Spool.for_database(spool, database.canonical_address)
         installation = Installation(database)
-        witness = None if kept is None else HighWaterMark(kept.folder, database, installation)
+        high_water_mark = (
+            None if own_spool is None else HighWaterMark(own_spool.folder, database, installation)
+        )
         return cls(
             database,
             Jobs(database),
@@ -108,30 +116,30 @@ class Store:
             ShardCursors(database),
             Leases(database),
             installation,
-            AttemptWriter(database, kept, witness),
-            kept,
-            witness,
+            AttemptWriter(database, own_spool, high_water_mark),
+            own_spool,
+            high_water_mark,
         )
 
     @staticmethod
     def exists(url: str) -> bool:
-        """Whether there may be something in the database: to look must not make a file."""
+        """Whether the database may exist, without creating a SQLite file."""
         return database_exists(url)
 
     @property
     def address(self) -> str:
-        """The database's address, without its password."""
-        # A password may also stand behind the question mark.
+        """The address of the database, without its password."""
+        # The query string may contain a password too.
         return self.database.engine.url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The database's file; a server has none."""
+        """The file of a SQLite database, else None."""
         url = self.database.engine.url
         return Path(url.database or "") if self.database.is_sqlite else None
 
     def problems(self) -> list[str]:
-        """What is wrong with the database, or waits in the spool for a person, in words."""
+        """Problems of the database, the spool and the high-water mark, for people."""
         return [
             *self.database.problems(),
             *(self.spool.problems() if self.spool else ()),
@@ -139,38 +147,47 @@ class Store:
         ]
 
     def count_quarantined(self, job_id: str) -> int:
-        """How many ends of the job's attempts the ledger could not take in whole."""
-        kept = self.spool.quarantine.read_all() if self.spool else ()
-        return sum(finish.request.call.job_id == job_id for _, some in kept for finish in some)
+        """The number of the job's results that the ledger could not store in full."""
+        files = self.spool.quarantine.read_all() if self.spool else ()
+        return sum(
+            result.request.call.job_id == job_id for _, results in files for result in results
+        )
 
     def recover(self, *, include_expired_leases: bool = False) -> int:
-        """Take in what was spooled; put attempts in doubt that no living process will settle.
+        """Replay the spool, and mark attempts in doubt that no living process will settle.
 
-        A process is dead when the kernel that counts it says so, or, with ``include_expired_leases``, when its
-        lease has lapsed: to be asked for only by who knows that the database was there to renew
-        it. Clocks of other machines are not compared: each process judges the age of its own
-        attempts, and of the rest it counts only where a process has no lease.
+        A process judges the age of its own attempts, because clocks of other machines differ. An
+        attempt of another process is lost if its kernel says that the process is dead, or if the
+        process has no lease and the attempt has expired.
 
-        Return how many were put in doubt.
+        Args:
+            include_expired_leases: also treat processes as dead whose lease has expired. Use it only
+                if the database was available to renew leases.
+
+        Returns:
+            The number of attempts marked in doubt.
 
         Raises:
-            StoreGoneError: the database knows less than this machine saw on record.
+            StoreReplacedError: the database has fewer attempts than this machine saw in it.
         """
         if self.high_water_mark:
             self.high_water_mark.check()
         if self.spool:
             replay_spool(self.database, self.spool)
         at = now()
-        # Asked for after the attempts are known: a process has its lease before its first.
-        leases, gone = cache(self.leases.all), cache(is_dead)
+        # ``is_lost`` reads the leases after the attempts: a process acquires its lease before its
+        # first attempt.
+        leases, is_process_dead = cache(self.leases.all), cache(is_dead)
 
         def is_lost(owner: str, expires: datetime) -> bool:
             if owner == current_process_id():
                 return expires < at
-            if gone(owner):
+            if is_process_dead(owner):
                 return True
-            lives = leases().get(owner)
-            return expires < at if lives is None else include_expired_leases and not lives
+            has_lease = leases().get(owner)
+            if has_lease is None:
+                return expires < at
+            return include_expired_leases and not has_lease
 
         with self.database.write_transaction() as connection:
             return _recover(connection, is_lost, at)
@@ -183,10 +200,10 @@ class Store:
 
 
 def upgrade(url: str) -> None:
-    """Bring the tables at ``url`` to what this program needs.
+    """Migrate the tables at ``url`` to the schema of this program.
 
     Raises:
-        SchemaError: they are of a newer version of the program.
+        SchemaError: the tables are newer than this program, or too old to be migrated.
     """
     engine = create_engine(url)
     try:

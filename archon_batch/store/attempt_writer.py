@@ -1,8 +1,9 @@
-"""The clerk: the one writer of attempts in a process, who commits together what comes together."""
+"""The attempt writer: one thread per process that writes all attempts, with group commit."""
 
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,27 +22,26 @@ from archon_batch.store.attempts import (
     AttemptResult,
     lock_jobs,
 )
-from archon_batch.store.database import Database
+from archon_batch.store.database import Database, retry_while_unavailable
 from archon_batch.store.fallback_settlement import settle_reduced
 from archon_batch.store.high_water_mark import HighWaterMark
-from archon_batch.store.patience import retry_while_unavailable
 from archon_batch.store.settlement import settle
 from archon_batch.store.spool import Spool
 from archon_batch.store.spool_replay import quarantine_orphans
 
 _log = structlog.get_logger()
 
-#: Entries that share a commit at most: what a crash before it can take along is then small.
+#: Entries per commit at most: a crash before the commit loses them.
 _MAX_BATCH = 256
-#: Seconds that entries wait for others to share their commit, once they come in numbers: a call
-#: waits twice for it, and its disk and its database are asked a tenth as often.
+#: Seconds to wait for more entries before a commit, if the last batch had more than a few. A call
+#: waits twice for it, and the disk and the database do a tenth of the commits.
 _GATHER_SECONDS, _FEW_ENTRIES = 0.01, 4
-#: Seconds before ends are tried again that neither database nor spool takes.
+#: Seconds before the next try to store results that neither the database nor the spool accepts.
 _RETRY_INTERVAL = 1.0
 
 
 class FutureLike(Protocol):
-    """Whoever waits for the commit: a future, or what passes for one."""
+    """What receives the outcome of a commit."""
 
     def set_running_or_notify_cancel(self) -> bool: ...
     def set_result(self, result: Any, /) -> None: ...  # noqa: ANN401
@@ -51,14 +51,14 @@ class FutureLike(Protocol):
 @dataclass(slots=True)
 class _AdmitEntry:
     request: AttemptRequest
-    #: Whoever ``Waits``.
+    #: A ``FutureLike``.
     future: Any = field(default_factory=Future)
 
 
 @dataclass(slots=True)
 class _SettleEntry:
     result: AttemptResult
-    #: Whoever ``Waits``.
+    #: A ``FutureLike``.
     future: Any = field(default_factory=Future)
 
 
@@ -66,12 +66,11 @@ _QueueEntry = _AdmitEntry | _SettleEntry
 
 
 class AttemptWriter:
-    """Takes beginnings and ends of attempts from any thread, and answers after the commit.
+    """Accepts requests and results from any thread and completes their futures after the commit.
 
-    A beginning that was answered is on the disk, so it may be sent; an end that was answered is
-    paid for once and for all. Entries that arrive while a commit is under way share the next one.
-    Ends that the database is not there to take go into the spool; of those that it refuses, as
-    much is put on record as it takes.
+    An admitted request is on disk, so it may be sent; a settled result is stored for good. Entries
+    that arrive during a commit share the next one. Results go to the spool while the database is
+    unavailable; if the database rejects a result, as much of it as possible is stored.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class AttemptWriter:
         self._closing = False
         #: Whether the last batch had more than a few entries.
         self._is_loaded = False
-        #: Never set: to wait on it is to let others come.
+        #: Never set; waiting on it is a sleep.
         self._never_set = threading.Event()
         self._entries: queue.SimpleQueue[_QueueEntry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="attempt-writer", daemon=True)
@@ -103,16 +102,16 @@ class AttemptWriter:
         return future
 
     def enqueue_request(self, future: FutureLike, request: AttemptRequest) -> None:
-        """As ``begin``, for one who brings what is to be answered."""
+        """Queue the request; its ``Admission`` completes the future."""
         self._entries.put(_AdmitEntry(request, future))
 
     def enqueue_result(self, future: FutureLike, result: AttemptResult) -> None:
-        # Whoever waits for it may go away; the answer is put on record all the same.
+        """Queue the result, which is stored even if the waiting task is cancelled."""
         future.set_running_or_notify_cancel()
         self._entries.put(_SettleEntry(result, future))
 
     def close(self) -> None:
-        """Commit what has been handed in, and stop."""
+        """Commit the queued entries and stop the thread."""
         self._closing = True
         self._entries.put(None)
         self._thread.join()
@@ -120,24 +119,24 @@ class AttemptWriter:
     def _run(self) -> None:
         try:
             while True:
-                batch, last = self._next_batch()
+                batch, is_last = self._next_batch()
                 if batch:
                     self._commit(batch)
-                if last:
+                if is_last:
                     return
         except BaseException as error:  # noqa: BLE001
-            # Without a clerk every call would wait for ever. Of a dead process it is known what to do.
+            # Exit: without the writer every call would hang, and recovery handles a dead process.
             _log.critical("attempt_writer_died", error=type(error).__name__)
             os._exit(1)
 
     def _next_batch(self) -> tuple[list[_QueueEntry], bool]:
-        """What waits now, at least one entry; and whether the clerk is to stop after it."""
+        """Wait for an entry and take all queued ones; say whether the writer stops after them."""
         batch: list[_QueueEntry] = []
         entry = self._entries.get()
         if self._is_loaded and not self._closing:
             self._never_set.wait(_GATHER_SECONDS)
         while entry is not None:
-            # A beginning that nobody waits for any more is not begun.
+            # Skip a request whose caller has been cancelled.
             if isinstance(entry, _SettleEntry) or entry.future.set_running_or_notify_cancel():
                 batch.append(entry)
             if len(batch) == _MAX_BATCH:
@@ -150,122 +149,136 @@ class AttemptWriter:
         return batch, entry is None
 
     def _commit(self, batch: list[_QueueEntry]) -> None:
-        """Commit the batch, with patience, and tell those who wait."""
-        starts = [entry for entry in batch if isinstance(entry, _AdmitEntry)]
-        ends = [entry for entry in batch if isinstance(entry, _SettleEntry)]
+        """Commit the batch, with retries, and complete its futures."""
+        to_admit = [entry for entry in batch if isinstance(entry, _AdmitEntry)]
+        to_settle = [entry for entry in batch if isinstance(entry, _SettleEntry)]
+        tries = count()
         try:
-            tries = count()
-            verdicts, strays = retry_while_unavailable(
+            admissions, orphans = retry_while_unavailable(
                 lambda: self._commit_and_count(
-                    [e.request for e in starts], [e.result for e in ends], again=next(tries) > 0
+                    [entry.request for entry in to_admit],
+                    [entry.result for entry in to_settle],
+                    is_retry=next(tries) > 0,
                 )
             )
-        except BaseException as error:  # noqa: BLE001  (whoever waits must hear of it)
-            self._handle_failure(starts, ends, error)
+        except BaseException as error:  # noqa: BLE001  (the waiting callers must get it)
+            self._handle_failure(to_admit, to_settle, error)
             return
-        quarantine_orphans(self._spool, strays)
-        for start, verdict in zip(starts, verdicts, strict=True):
-            start.future.set_result(verdict)
-        for end in ends:
-            end.future.set_result(None)
+        quarantine_orphans(self._spool, orphans)
+        for entry, admission in zip(to_admit, admissions, strict=True):
+            entry.future.set_result(admission)
+        _complete(to_settle)
 
     def _handle_failure(
-        self, starts: list[_AdmitEntry], ends: list[_SettleEntry], error: BaseException
+        self,
+        to_admit: Sequence[_AdmitEntry],
+        to_settle: Sequence[_SettleEntry],
+        error: BaseException,
     ) -> None:
-        batch: list[_QueueEntry] = [*starts, *ends]
+        batch: list[_QueueEntry] = [*to_admit, *to_settle]
         if len(batch) > 1 and not isinstance(error, StoreUnavailableError):
-            # One of them cannot be done; the others are no worse for it.
+            # One entry is rejected; the other ones can be committed.
             for entry in batch:
                 self._commit([entry])
             return
-        for start in starts:
-            start.future.set_exception(error)
-        if ends and isinstance(error, StoreUnavailableError):
-            self._spool_results(ends, error)
-        elif ends and isinstance(error, Exception):
-            self._settle_reduced(ends[0], error)
+        _fail(to_admit, error)
+        if to_settle and isinstance(error, StoreUnavailableError):
+            self._spool_results(to_settle, error)
+        elif to_settle and isinstance(error, Exception):
+            self._settle_reduced(to_settle[0], error)
         else:
-            for end in ends:
-                end.future.set_exception(error)
+            _fail(to_settle, error)
 
-    def _settle_reduced(self, end: _SettleEntry, refused: Exception) -> None:
-        """Put on record what can be of an end that was refused; what cannot is kept."""
+    def _settle_reduced(self, entry: _SettleEntry, rejection: Exception) -> None:
+        """Store as much as possible of a rejected result, and quarantine it if its text is lost."""
         try:
-            if not settle_reduced(self._database, end.result, refused) and self._spool:
-                self._spool.quarantine.write([end.result])
+            is_complete = settle_reduced(self._database, entry.result, rejection)
+            if not is_complete and self._spool:
+                self._spool.quarantine.write([entry.result])
         except (StoreUnavailableError, OSError) as error:
-            self._spool_results([end], error)
-        except Exception as error:  # noqa: BLE001  (whoever waits must hear of it)
-            # Not of the end alone: it is taken in when the database takes any.
+            self._spool_results([entry], error)
+        except Exception as error:  # noqa: BLE001  (the waiting caller must get it)
+            # The database rejects every form of it: spool it until the database works again.
             with suppress(OSError):
                 if self._spool:
-                    self._spool.write([end.result])
-            end.future.set_exception(error)
+                    self._spool.write([entry.result])
+            entry.future.set_exception(error)
         else:
-            end.future.set_result(None)
+            entry.future.set_result(None)
 
-    def _spool_results(self, ends: list[_SettleEntry], away: Exception) -> None:
-        """Put the ends into the spool, or wait until there is any place for them."""
+    def _spool_results(self, entries: Sequence[_SettleEntry], unavailable: Exception) -> None:
+        """Write the results to the spool; if that fails, try database and spool in turn."""
         spool = self._spool
         if spool is None:
-            for end in ends:
-                end.future.set_exception(away)
+            _fail(entries, unavailable)
             return
+        results = [entry.result for entry in entries]
         while True:
             try:
-                spool.write([end.result for end in ends])
+                spool.write(results)
             except OSError as error:
-                _log.error("spool_failed", ends=len(ends), why=str(error))
+                _log.error("spool_failed", results=len(results), why=str(error))
             else:
-                _log.warning("results_spooled", ends=len(ends), folder=str(spool.folder))
+                _log.warning("results_spooled", results=len(results), folder=str(spool.folder))
                 break
             try:
-                retry_while_unavailable(
-                    partial(self._commit_and_count, [], [end.result for end in ends], again=True)
-                )
+                retry_while_unavailable(partial(self._commit_and_count, [], results, is_retry=True))
                 break
             except StoreUnavailableError as error:
                 if self._closing:
-                    for end in ends:
-                        end.future.set_exception(error)
+                    _fail(entries, error)
                     return
                 self._never_set.wait(_RETRY_INTERVAL)
-        for end in ends:
-            end.future.set_result(None)
+        _complete(entries)
 
     def _commit_and_count(
-        self, starts: list[AttemptRequest], ends: list[AttemptResult], *, again: bool
+        self,
+        requests: Sequence[AttemptRequest],
+        results: Sequence[AttemptResult],
+        *,
+        is_retry: bool,
     ) -> tuple[list[Admission], list[AttemptResult]]:
-        """Commit all, and have the witness count what has begun."""
+        """Commit, and count the admitted attempts in the high-water mark."""
         if self._high_water_mark is None:
-            return self._commit_transaction(starts, ends)
+            return self._commit_transaction(requests, results)
         with self._high_water_mark.commit_lock:
             self._check_high_water_mark()
-            verdicts, strays = self._commit_transaction(starts, ends)
-            # Again, only the confirmation may have been lost, and what is on record been counted.
-            if not again:
-                begun = zip(starts, verdicts, strict=True)
+            admissions, orphans = self._commit_transaction(requests, results)
+            # Before a retry, the commit may have succeeded and been counted.
+            if not is_retry:
+                decided = zip(requests, admissions, strict=True)
                 self._high_water_mark.count_attempts(
-                    s for s, verdict in begun if isinstance(verdict, Admitted)
+                    request for request, admission in decided if isinstance(admission, Admitted)
                 )
-            # It may have been another connection, made without a word since the one before was cut.
+            # The commit may have used a new connection, to a database that was replaced.
             self._check_high_water_mark()
-        return verdicts, strays
+        return admissions, orphans
 
     def _commit_transaction(
-        self, starts: list[AttemptRequest], ends: list[AttemptResult]
+        self, requests: Sequence[AttemptRequest], results: Sequence[AttemptResult]
     ) -> tuple[list[Admission], list[AttemptResult]]:
-        """The verdicts, and the ends of no attempt on record.
+        """Return the admissions, and the results without a recorded attempt.
 
-        Both are safe to do again, also when only the confirmation of a commit was lost.
+        It can be repeated, even if only the confirmation of the commit was lost.
         """
-        jobs = {work.call.job_id for work in starts} | {work.request.call.job_id for work in ends}
+        job_ids = {request.call.job_id for request in requests}
+        job_ids |= {result.request.call.job_id for result in results}
         with self._database.write_transaction() as connection:
-            lock_jobs(connection, jobs)
-            # Ends first: the money that they free may let a beginning through.
-            strays = settle(connection, ends) if ends else []
-            return admit(connection, starts) if starts else [], strays
+            lock_jobs(connection, job_ids)
+            # Results first: the money that they release may admit a request.
+            orphans = settle(connection, results) if results else []
+            return admit(connection, requests) if requests else [], orphans
 
     def _check_high_water_mark(self) -> None:
         if self._high_water_mark and self._high_water_mark.needs_check:
             self._high_water_mark.check()
+
+
+def _complete(entries: Sequence[_SettleEntry]) -> None:
+    for entry in entries:
+        entry.future.set_result(None)
+
+
+def _fail(entries: Sequence[_QueueEntry], error: BaseException) -> None:
+    for entry in entries:
+        entry.future.set_exception(error)

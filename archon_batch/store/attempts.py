@@ -1,4 +1,4 @@
-"""An attempt's beginning and end as values, and the parts of the database that both move."""
+"""Attempts as values, and the statements that admission and settlement share."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -7,23 +7,21 @@ from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite as lite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.compiled_sql import ResultRow, execute_many, fetch_rows
 
-#: The outcome of an attempt whose process died, and of one that a rate limit turned away.
+#: The outcome of an attempt whose process died, and of one that a rate limit rejected.
 WORKER_DIED, RATE_LIMIT = "worker_died", "rate_limit"
 
-#: The money of a job that moves.
-_MONEY_COLUMNS = ("spent", "reserved", "in_doubt")
-#: The columns that name a call.
-CALL_KEY_COLUMNS = (tables.attempts.c.job_id, tables.attempts.c.ix, tables.attempts.c.key)
+_MONEY_COLUMNS = ("spent", "held", "in_doubt")
+#: The columns that identify a call.
+CALL_KEY_COLUMNS = (schema.attempts.c.job_id, schema.attempts.c.ix, schema.attempts.c.key)
 
 
 @dataclass(frozen=True)
@@ -39,17 +37,17 @@ class CallId:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRequest:
-    """An attempt that wants to begin."""
+    """A request to begin an attempt."""
 
     call: CallId
     kind: str
     model: str
     fingerprint: str
-    #: The most it can cost; None when the model has no price.
+    #: The most it can cost; None if the model has no price.
     hold: NanoUsd | None
-    #: Seconds after which it is certainly over.
+    #: Seconds after which the attempt is certainly over.
     expires_after: float
-    #: Whether a completion that was paid for before may be taken.
+    #: Whether a cached completion may be used.
     use_cache: bool
     owner: str
     begun_at: datetime
@@ -57,50 +55,50 @@ class AttemptRequest:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The attempt is on record and may be sent."""
+    """The attempt is recorded and may be sent."""
 
     attempt_number: int
-    #: How many attempts count against the call's bound, with this one.
+    #: Attempts that count towards the call's maximum, including this one.
     counted_attempts: int
-    #: How many of those before are in doubt.
+    #: Earlier counted attempts that are in doubt.
     in_doubt: int
-    #: How many of those before a rate limit turned away.
+    #: Earlier counted attempts that a rate limit rejected.
     rate_limited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadySettled:
-    """The call has its reply from before."""
+    """The call already has a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """A completion of the same request was found, and has become the call's reply."""
+    """A cached completion of the same request has become the call's reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoisonPill:
-    """Process after process died over the call; it has become a failure."""
+    """Several processes died while executing the call; it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateInFlight:
-    """Wait: the same request is on the wire."""
+    """Wait: the same request is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetWait:
-    """Wait: what is left of the budget is kept back for calls in flight, which may cost less."""
+    """Wait: calls in flight hold the rest of the budget, and may cost less than they hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobNotRunning:
-    """The job is not running: nothing is begun."""
+    """The job is not running."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetExhausted:
-    """The budget does not cover one more call, and nothing in flight will change that."""
+    """The budget does not cover another call, and no call in flight will change that."""
 
 
 Admission = (
@@ -122,76 +120,82 @@ class AttemptResult:
     request: AttemptRequest
     attempt_number: int
     billing: Billing
-    #: ok, or the reason there is no answer.
+    #: ok, or the reason why there is no answer.
     outcome: str
     detail: str | None
     usage: Usage
     cost: NanoUsd | None
     estimated: bool
-    #: What settles the call; None when it stays open, for another attempt or another day.
+    #: The reply that settles the call; None if the call stays open.
     reply: Reply | None
     ended_at: datetime
 
 
 def lock_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, ResultRow]:
-    """Take the right to change attempts and money of these jobs, in one order of jobs.
+    """Lock the jobs, in sorted order, and return their state and money.
 
-    Whoever changes either has it first: two who take rows of Postgres each in their own order
-    wait for each other. It lets in what only refers to the jobs. Return what the budgets say.
+    Every change of attempts or money needs this lock first: two transactions that lock Postgres
+    rows in different orders deadlock. Rows that only refer to a job can still be inserted.
     """
-    found = (fetch_rows(connection, _lock_job_query, id=job) for job in sorted(job_ids))
-    return {row.id: row for rows in found for row in rows}
+    rows = (fetch_rows(connection, _lock_job_query, id=job_id) for job_id in sorted(job_ids))
+    return {job.id: job for jobs in rows for job in jobs}
 
 
 def _lock_job_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    table = tables.jobs
-    columns = (
-        table.c.id, table.c.state, table.c.budget,
-        table.c.spent, table.c.reserved, table.c.in_doubt,
-    )  # fmt: skip
-    query = sa.select(*columns).where(table.c.id == sa.bindparam("id"))
-    # Not the lock that shuts out whoever refers to them: two that both refer to a job already, by
-    # what they have inserted, could never have it.
-    return query.with_for_update(key_share=True)
+    c = schema.jobs.c
+    query = sa.select(c.id, c.state, c.budget, c.spent, c.held, c.in_doubt)
+    # FOR UPDATE would conflict with foreign keys: two transactions that have each inserted a row
+    # referring to the job could never lock it.
+    return query.where(c.id == sa.bindparam("id")).with_for_update(key_share=True)
 
 
-def add_money(connection: Connection, money: Mapping[str, Mapping[str, int]]) -> None:
-    """Change the money of jobs by so much, in SQL and in one order of jobs."""
-    nothing = dict.fromkeys(_MONEY_COLUMNS, 0)
-    moved = [
-        {"of_job": job, **nothing, **amounts}
-        for job, amounts in sorted(money.items())
-        if any(amounts.values())
+def add_money(connection: Connection, amounts: Mapping[str, Mapping[str, int]]) -> None:
+    """Add the amounts to the money columns of jobs, by job and column, in sorted order."""
+    zeros = dict.fromkeys(_MONEY_COLUMNS, 0)
+    rows = [
+        {"of_job": job_id, **zeros, **changes}
+        for job_id, changes in sorted(amounts.items())
+        if any(changes.values())
     ]
-    execute_many(connection, _add_money_update, moved)
+    execute_many(connection, _add_money_update, rows)
 
 
 def _add_money_update(_sqlite: bool) -> sa.Update:
-    c = tables.jobs.c
+    c = schema.jobs.c
     changes = {name: c[name] + sa.bindparam(name, type_=c[name].type) for name in _MONEY_COLUMNS}
-    return sa.update(tables.jobs).where(c.id == sa.bindparam("of_job")).values(changes)
+    return sa.update(schema.jobs).where(c.id == sa.bindparam("of_job")).values(changes)
 
 
-def insert_ignore(table: sa.Table, *, sqlite: bool) -> Any:  # noqa: ANN401
-    """An insert that leaves a row that is there as it is."""
-    insert = lite.insert if sqlite else postgresql.insert
+def insert_ignore(table: sa.Table, *, is_sqlite: bool) -> Any:  # noqa: ANN401
+    """An insert that leaves an existing row unchanged."""
+    insert = sqlite.insert if is_sqlite else postgresql.insert
     columns = {column.name: sa.bindparam(column.name, type_=column.type) for column in table.c}
     return insert(table).values(columns).on_conflict_do_nothing()
 
 
-def insert_reply(sqlite: bool) -> Any:  # noqa: ANN401
-    """The insert of a call that is settled; the first reply stays."""
-    return insert_ignore(tables.calls, sqlite=sqlite)
+def insert_reply(is_sqlite: bool) -> Any:  # noqa: ANN401
+    """The insert of a settled call; the first reply is kept."""
+    return insert_ignore(schema.calls, is_sqlite=is_sqlite)
 
 
-def settled_call_row(request: AttemptRequest, settled_at: datetime, **reply: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The columns of a call that has its reply, with what there is of one."""
-    nothing = {"text": None, "failure": None, "finish": None, "cached": False, "saved": None}
-    return {**call_columns(request), **nothing, **reply, "settled_at": settled_at}
+def settled_call_row(
+    request: AttemptRequest,
+    settled_at: datetime,
+    **reply: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """The columns of a settled call; columns missing from ``reply`` are empty."""
+    empty = {
+        "text": None,
+        "failure": None,
+        "finish_reason": None,
+        "cached": False,
+        "cache_saved": None,
+    }
+    return {**call_columns(request), **empty, **reply, "settled_at": settled_at}
 
 
 def call_columns(request: AttemptRequest) -> dict[str, Any]:
-    """The columns that a call and its attempts have in common."""
+    """The columns that a call and its attempts share."""
     return {
         "job_id": request.call.job_id,
         "ix": request.call.ix,

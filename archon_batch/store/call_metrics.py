@@ -1,4 +1,4 @@
-"""What can be measured of a job besides money: how long calls took, how attempts ended, who agreed."""
+"""Metrics of a job besides money: durations, outcomes, and the texts of the first layer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from archon_batch.archon import CallKey
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.database import Database
-from archon_batch.store.timestamps import as_utc
+from archon_batch.store.sql_values import as_utc
 
-#: Items whose attempts are read at once.
+#: Items whose attempts are read by one query.
 _ITEMS_PER_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcomeCount:
-    """Attempts of one component that ended alike."""
+    """The number of attempts of one component with one outcome."""
 
     layer: int
     component: int
     model: str
-    #: ok, or why there was no answer; None while it is in flight.
+    #: ok, or why there was no answer; None while in flight.
     outcome: str | None
     attempts: int
-    #: Those of them that were not the first of their call.
+    #: Attempts that were not the first of their call.
     retries: int
 
 
@@ -33,8 +33,8 @@ class CallMetrics:
         self._database = database
 
     def durations(self, job_id: str) -> Iterator[tuple[tuple[int, int, str], float]]:
-        """How long each attempt took that got an answer, with its layer, component and model."""
-        c = tables.attempts.c
+        """The seconds of each answered attempt, with its layer, component and model."""
+        c = schema.attempts.c
         query = sa.select(c.layer, c.component, c.model, c.begun_at, c.ended_at).where(
             c.job_id == job_id, c.outcome == "ok", c.ended_at.is_not(None)
         )
@@ -45,18 +45,18 @@ class CallMetrics:
             with self._database.read_transaction() as connection:
                 rows = connection.execute(part).all()
             for row in rows:
-                took = (as_utc(row.ended_at) - as_utc(row.begun_at)).total_seconds()
-                yield (row.layer, row.component, row.model), took
+                seconds = (as_utc(row.ended_at) - as_utc(row.begun_at)).total_seconds()
+                yield (row.layer, row.component, row.model), seconds
 
     def outcome_counts(self, job_id: str) -> list[AttemptOutcomeCount]:
-        """How the attempts ended, by component."""
-        c = tables.attempts.c
+        """The number of attempts by component and outcome."""
+        c = schema.attempts.c
         columns = (c.layer, c.component, c.model, c.outcome)
         query = (
             sa.select(
                 *columns,
                 sa.func.count().label("attempts"),
-                sa.func.sum(sa.case((c.n > 1, 1), else_=0)).label("retries"),
+                sa.func.sum(sa.case((c.attempt_number > 1, 1), else_=0)).label("retries"),
             )
             .where(c.job_id == job_id)
             .group_by(*columns)
@@ -73,31 +73,32 @@ class CallMetrics:
     def first_layer_texts(
         self, job_id: str, first: int, last: int, stride: int = 1
     ) -> Mapping[int, Sequence[tuple[str, str]]]:
-        """What the first layer's generators said, as model and text, by the rows first to last.
+        """The replies of the first layer's generators, as model and text, by row.
 
-        Of those only each ``stride``-th of the job's. Of a slot that was asked again, what it said
-        last; nothing of one that has no text.
+        Covers every ``stride``-th row of the job, from ``first`` to ``last``. A re-ask replaces the
+        earlier reply; replies without text are left out.
         """
-        c = tables.calls.c
+        c = schema.calls.c
         query = sa.select(c.ix, c.key, c.layer, c.model, c.text).where(
             c.job_id == job_id,
             c.ix.between(first, last),
             c.ix % stride == 0,
             c.kind == "generator",
         )
-        slots: dict[int, dict[tuple[int, ...], tuple[CallKey, str, str | None]]] = {}
+        #: By row and request (layer, component, index): the reply of the last re-ask.
+        rows: dict[int, dict[tuple[int, ...], tuple[CallKey, str, str | None]]] = {}
         with self._database.read_transaction() as connection:
             for row in connection.execute(query):
                 key = CallKey.parse(row.key)
-                of_row = slots.setdefault(row.ix, {})
-                before = of_row.get(key[:3])
-                if before is None or before[0] < key:
-                    of_row[key[:3]] = (key, row.model, row.text)
+                replies = rows.setdefault(row.ix, {})
+                earlier = replies.get(key[:3])
+                if earlier is None or earlier[0] < key:
+                    replies[key[:3]] = (key, row.model, row.text)
         return {
             ix: [
                 (model, text)
-                for (layer, *_), (_, model, text) in sorted(of_row.items())
-                if layer == min(of_row)[0] and text is not None
+                for (layer, *_), (_, model, text) in sorted(replies.items())
+                if layer == min(replies)[0] and text is not None
             ]
-            for ix, of_row in slots.items()
+            for ix, replies in rows.items()
         }

@@ -1,7 +1,7 @@
-"""Statements that are compiled once an engine, and then run by the driver itself.
+"""Statements that are compiled once per engine and then run by the driver itself.
 
-What SQLAlchemy works out for each execution of a statement is most of what the ledger of a call
-would cost. What the driver raises leaves as it is; ``Database`` translates both.
+SQLAlchemy's work for each execution of a statement would be most of the ledger's cost per call. The
+driver's exceptions pass through; ``Database`` translates them.
 """
 
 from collections import namedtuple
@@ -19,9 +19,9 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine
 
-#: Makes a statement; on SQLite, or not.
+#: Makes a statement; the argument says whether it is for SQLite.
 StatementBuilder = Callable[[bool], sa.Executable]
-#: A row of a query, whose columns are its attributes.
+#: A row of a result, with its columns as attributes.
 ResultRow = Any
 
 _STATEMENT_CACHE: "WeakKeyDictionary[Engine, dict[StatementBuilder, _CompiledStatement]]" = (
@@ -32,9 +32,9 @@ _STATEMENT_CACHE: "WeakKeyDictionary[Engine, dict[StatementBuilder, _CompiledSta
 @dataclass(slots=True)
 class _CompiledStatement:
     sql: str
-    #: A row's parameters as the driver takes them, by place or by name.
+    #: Turns a row's parameters into what the driver takes: a sequence or a mapping.
     to_parameters: Callable[[Mapping[str, Any]], Any]
-    #: Makes a record of columns; known once the driver has said their names.
+    #: Makes a result row from columns; set once the driver has named the columns.
     row_type: Callable[..., ResultRow] | None = None
 
     @classmethod
@@ -42,24 +42,26 @@ class _CompiledStatement:
         compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         names = tuple(compiled.positiontup or compiled.binds)
         if not compiled.positiontup:
-            # Postgres's driver takes all values as they are, and of a row just those it needs.
+            # Postgres's driver takes named parameters, accepts times, and ignores other keys.
             return cls(str(compiled), lambda row: row)
-        moments = [
-            n for n, name in enumerate(names) if isinstance(compiled.binds[name].type, sa.DateTime)
+        times = [
+            position
+            for position, name in enumerate(names)
+            if isinstance(compiled.binds[name].type, sa.DateTime)
         ]
         pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
-        def values(row: Mapping[str, Any]) -> Sequence[Any]:
-            picked = list(pick(row))
-            for n in moments:
-                picked[n] = _sqlite_timestamp(picked[n])
-            return picked
+        def with_times_as_text(row: Mapping[str, Any]) -> Sequence[Any]:
+            values = list(pick(row))
+            for position in times:
+                values[position] = _sqlite_timestamp(values[position])
+            return values
 
-        return cls(str(compiled), values if moments else pick)
+        return cls(str(compiled), with_times_as_text if times else pick)
 
 
 def execute_sql(connection: Connection, sql: str) -> None:
-    """Have the driver run a statement without parameters or rows."""
+    """Run a statement without parameters and without a result."""
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(sql)
 
@@ -67,7 +69,7 @@ def execute_sql(connection: Connection, sql: str) -> None:
 def execute_many(
     connection: Connection, build: StatementBuilder, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Run the statement once for each row of its parameters."""
+    """Run the statement once for each row of parameters."""
     if rows:
         compiled = _get_compiled(connection, build)
         with closing(connection.connection.cursor()) as cursor:
@@ -77,7 +79,7 @@ def execute_many(
 def fetch_rows(
     connection: Connection, build: StatementBuilder, **values: object
 ) -> Sequence[ResultRow]:
-    """The rows of a query, as the driver has them: in SQLite moments are text."""
+    """Run a query and return its rows as the driver has them: SQLite's times are text."""
     compiled = _get_compiled(connection, build)
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(compiled.sql, compiled.to_parameters(values))
@@ -90,7 +92,7 @@ def fetch_rows(
 
 
 def json_param(values: Iterable[tuple[object, ...]]) -> str:
-    """A parameter for ``among``: one, however many there are; what is there twice counts once."""
+    """Encode a list of tuples, without duplicates, as one parameter for ``where_in``."""
     return orjson.dumps(list(dict.fromkeys(values))).decode()
 
 
@@ -99,45 +101,48 @@ def where_in(
     columns: Sequence[sa.ColumnElement[Any]],
     name: str,
     *,
-    sqlite: bool,
+    is_sqlite: bool,
 ) -> sa.Select[*tuple[Any, ...]]:
-    """The query for a list, which is one parameter: each of it has what the columns are to be.
+    """Restrict the query to rows whose columns equal a tuple of the JSON parameter ``name``.
 
-    It is joined, since SQLite looks up ``(a, b) IN (SELECT ...)`` by the first of them only.
+    It is a join, because SQLite uses only the first column of ``(a, b) IN (SELECT ...)`` for its
+    index lookup.
     """
     text = sa.bindparam(name, type_=sa.Text)
-    if sqlite:
+    if is_sqlite:
         each = sa.func.json_each(text).table_valued("value", name="given")
-        form = part = "json_extract(given.value, '$[{}]')"
+        as_text = as_integer = "json_extract(given.value, '$[{}]')"
     else:
         given = sa.func.json_array_elements(sa.cast(text, sa.JSON))
         each = given.table_valued("value", name="given")
-        form, part = "given.value->>{}", "CAST(given.value->>{} AS INTEGER)"
+        as_text, as_integer = "given.value->>{}", "CAST(given.value->>{} AS INTEGER)"
     return query.select_from(each).where(
         *(
             column
-            == sa.literal_column((part if isinstance(column.type, sa.Integer) else form).format(n))
-            for n, column in enumerate(columns)
+            == sa.literal_column(
+                (as_integer if isinstance(column.type, sa.Integer) else as_text).format(position)
+            )
+            for position, column in enumerate(columns)
         )
     )
 
 
 def _get_compiled(connection: Connection, build: StatementBuilder) -> _CompiledStatement:
-    known = _STATEMENT_CACHE.setdefault(connection.engine, {})
-    found = known.get(build)
-    if found is None:
+    statements = _STATEMENT_CACHE.setdefault(connection.engine, {})
+    compiled = statements.get(build)
+    if compiled is None:
         dialect = connection.dialect
-        found = known[build] = _CompiledStatement.from_statement(
+        compiled = statements[build] = _CompiledStatement.from_statement(
             build(dialect.name == "sqlite"), dialect
         )
-    return found
+    return compiled
 
 
 def _make_row_type(names: Sequence[str]) -> Callable[..., ResultRow]:
-    return namedtuple("ResultRow", names, rename=True)  # noqa: PYI024  (of types nothing is known)
+    return namedtuple("ResultRow", names, rename=True)  # noqa: PYI024  (the types are unknown)
 
 
 @lru_cache(maxsize=256)
-def _sqlite_timestamp(moment: datetime | None) -> str | None:
-    """As SQLAlchemy writes moments in SQLite, which has no type for them."""
-    return None if moment is None else moment.replace(tzinfo=None).isoformat(" ", "microseconds")
+def _sqlite_timestamp(time: datetime | None) -> str | None:
+    """Format a time as SQLAlchemy does for SQLite, which has no type for it."""
+    return None if time is None else time.replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -1,4 +1,4 @@
-"""Completions: replies that were paid for, kept under the hash of their request."""
+"""The completion cache: paid-for replies under the fingerprint of their request."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.database import Database
-from archon_batch.store.timestamps import as_utc
+from archon_batch.store.sql_values import as_utc
 
-#: Fingerprints in one question: fewer than the variables that SQLite takes.
+#: Fingerprints per query: SQLite limits the number of variables.
 _LOOKUP_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What is kept of one model."""
+    """The cached completions of one model."""
 
     model: str
     completions: int
     #: Characters of their texts.
     characters: int
-    #: What they cost when they were paid for, in nano-dollars; unpriced ones left out.
+    #: Nano-dollars that they cost when they were paid for, without unpriced ones.
     cost: int
     oldest: datetime
     newest: datetime
 
 
 class CachedCompletion(NamedTuple):
-    """What a kept reply holds for a forecast: its tokens and its cost, where these are known."""
+    """A cached reply."""
 
     text: str
-    finish: str | None
+    finish_reason: str | None
 
 
 class CompletionCache:
@@ -41,16 +41,16 @@ class CompletionCache:
         self._database = database
 
     def stats(self) -> list[CacheStats]:
-        """What is kept, by model."""
-        c = tables.completions.c
+        """Statistics by model."""
+        c = schema.completions.c
         query = (
             sa.select(
                 c.model,
                 sa.func.count(),
                 sa.func.sum(sa.func.length(c.text)),
                 sa.func.coalesce(sa.func.sum(c.cost), 0),
-                sa.func.min(c.made_at),
-                sa.func.max(c.made_at),
+                sa.func.min(c.created_at),
+                sa.func.max(c.created_at),
             )
             .group_by(c.model)
             .order_by(c.model)
@@ -62,26 +62,26 @@ class CompletionCache:
             ]
 
     def purge(self, before: datetime, model: str | None = None) -> int:
-        """Forget the completions made before a moment; return how many.
+        """Delete the completions made before a time; return how many.
 
-        Jobs keep their replies: only what would be found by others is gone.
+        Jobs keep their replies.
         """
-        table = tables.completions
-        condition = table.c.made_at < before
+        table = schema.completions
+        condition = table.c.created_at < before
         if model is not None:
             condition &= table.c.model == model
         with self._database.write_transaction() as connection:
             return connection.execute(sa.delete(table).where(condition)).rowcount
 
     def lookup(self, fingerprints: Iterable[str]) -> dict[str, CachedCompletion]:
-        """Those of the requests whose replies are kept."""
-        table = tables.completions
-        wanted = list(dict.fromkeys(fingerprints))
-        found: dict[str, CachedCompletion] = {}
-        query = sa.select(table.c.fingerprint, table.c.text, table.c.finish)
+        """The cached completions of these requests, by fingerprint."""
+        table = schema.completions
+        unique = list(dict.fromkeys(fingerprints))
+        completions: dict[str, CachedCompletion] = {}
+        query = sa.select(table.c.fingerprint, table.c.text, table.c.finish_reason)
         with self._database.read_transaction() as connection:
-            for at in range(0, len(wanted), _LOOKUP_CHUNK):
-                some = table.c.fingerprint.in_(wanted[at : at + _LOOKUP_CHUNK])
-                for row in connection.execute(query.where(some)):
-                    found[row.fingerprint] = CachedCompletion(row.text, row.finish)
-        return found
+            for at in range(0, len(unique), _LOOKUP_CHUNK):
+                chunk = table.c.fingerprint.in_(unique[at : at + _LOOKUP_CHUNK])
+                for row in connection.execute(query.where(chunk)):
+                    completions[row.fingerprint] = CachedCompletion(row.text, row.finish_reason)
+        return completions

@@ -1,4 +1,4 @@
-"""What a driver's error means for what was asked: by Postgres's SQLSTATE, by SQLite's result code.
+"""What a driver's error means: by Postgres's SQLSTATE, or by SQLite's result code.
 
 Sources: PostgreSQL's appendix "PostgreSQL Error Codes"; "Result and Error Codes" of sqlite.org.
 """
@@ -10,44 +10,46 @@ from typing import Any
 
 
 class DatabaseErrorKind(Enum):
-    #: The database, or the connection, is not there now: to wait and ask again may do.
+    #: The database or the connection is unavailable now: wait and try again.
     UNAVAILABLE = auto()
-    #: It was another's turn: to ask again may do.
+    #: Another transaction interfered: try again.
     RETRY = auto()
-    #: This connection does not serve it any more: to ask again over a new one may do.
+    #: The server no longer serves this connection: try again over a new one.
     RECONNECT = auto()
-    #: Nothing does before somebody has mended the database, its rights or its address.
+    #: Somebody must repair the database, its permissions or its address first.
     MISCONFIGURED = auto()
-    #: What was asked is refused, and would be again.
+    #: The statement is rejected, and would be rejected again.
     REJECTED = auto()
 
 
-#: By the code itself, or by its class, its first two characters.
+#: By the whole code, or by its class (the first two characters).
 SQLSTATE_KINDS: Mapping[str, DatabaseErrorKind] = {
-    "08": DatabaseErrorKind.UNAVAILABLE,  # connection exception; what poolers say of a server that they do not reach
+    # Connection exception; poolers use it for a server that they cannot reach.
+    "08": DatabaseErrorKind.UNAVAILABLE,
     # "cached plan must not change result type": the tables were altered under a prepared statement.
     "0A000": DatabaseErrorKind.RECONNECT,
     "0A": DatabaseErrorKind.REJECTED,  # feature not supported
     "25006": DatabaseErrorKind.RECONNECT,  # read-only: after a failover this is a standby
     "25P03": DatabaseErrorKind.RETRY,  # idle in transaction for too long: this process was frozen
     "25P04": DatabaseErrorKind.RETRY,  # transaction timeout
-    # What a pooler makes of prepared statements when it gives each transaction another server.
+    # Prepared statements behind a pooler that gives each transaction another server.
     "26": DatabaseErrorKind.RECONNECT,  # no such prepared statement
-    "42P05": DatabaseErrorKind.RECONNECT,  # such a prepared statement is there already
+    "42P05": DatabaseErrorKind.RECONNECT,  # the prepared statement exists already
     "28": DatabaseErrorKind.MISCONFIGURED,  # authorization
     "3D": DatabaseErrorKind.MISCONFIGURED,  # no such database
     "3F": DatabaseErrorKind.MISCONFIGURED,  # no such schema
     "40002": DatabaseErrorKind.REJECTED,  # an integrity constraint at the commit
     "40": DatabaseErrorKind.RETRY,  # serialization failure, deadlock, unknown completion
-    "42": DatabaseErrorKind.MISCONFIGURED,  # no right, no such table or column: the tables are not this program's
+    # No permission, no such table or column: the tables are not this program's.
+    "42": DatabaseErrorKind.MISCONFIGURED,
     "53": DatabaseErrorKind.UNAVAILABLE,  # disk full, out of memory, too many connections
     "54": DatabaseErrorKind.REJECTED,  # too large, too complex
     "55006": DatabaseErrorKind.RETRY,  # object in use
     "55P03": DatabaseErrorKind.RETRY,  # lock not available
-    "57014": DatabaseErrorKind.RETRY,  # cancelled, by somebody or by a statement timeout
+    "57014": DatabaseErrorKind.RETRY,  # cancelled by somebody or by a statement timeout
     "57P04": DatabaseErrorKind.MISCONFIGURED,  # the database was dropped
     "57": DatabaseErrorKind.UNAVAILABLE,  # shutdown, crash, start-up, idle session timeout
-    "58": DatabaseErrorKind.UNAVAILABLE,  # the system under the server: its disk, its files
+    "58": DatabaseErrorKind.UNAVAILABLE,  # the operating system of the server: disk, files
     "72": DatabaseErrorKind.RETRY,  # snapshot too old
     "F0": DatabaseErrorKind.MISCONFIGURED,  # configuration file
     "XX": DatabaseErrorKind.MISCONFIGURED,  # corrupted data or index, internal error
@@ -70,15 +72,15 @@ SQLITE_RESULT_KINDS: Mapping[int, DatabaseErrorKind] = {
 }
 
 
-def classify_database_error(error: Any, driver: Any) -> DatabaseErrorKind:  # noqa: ANN401  (of a driver that may be absent)
-    """What an error of the driver means.
+def classify_database_error(error: Any, driver: Any) -> DatabaseErrorKind:  # noqa: ANN401  (the driver may not be installed)
+    """Classify a driver's error.
 
-    Of a connection that never came about, or broke, Postgres's driver has no code.
+    Postgres's driver has no code for a connection that failed or broke.
     """
-    lost = isinstance(error, driver.OperationalError | driver.InterfaceError)
-    unknown = DatabaseErrorKind.UNAVAILABLE if lost else DatabaseErrorKind.REJECTED
-    code = getattr(error, "sqlstate", None)
-    if code is not None:
-        return SQLSTATE_KINDS.get(code) or SQLSTATE_KINDS.get(code[:2]) or unknown
+    is_connection_error = isinstance(error, driver.OperationalError | driver.InterfaceError)
+    default = DatabaseErrorKind.UNAVAILABLE if is_connection_error else DatabaseErrorKind.REJECTED
+    sqlstate = getattr(error, "sqlstate", None)
+    if sqlstate is not None:
+        return SQLSTATE_KINDS.get(sqlstate) or SQLSTATE_KINDS.get(sqlstate[:2]) or default
     result = getattr(error, "sqlite_errorcode", None)
-    return unknown if result is None else SQLITE_RESULT_KINDS.get(result & 0xFF, unknown)
+    return default if result is None else SQLITE_RESULT_KINDS.get(result & 0xFF, default)

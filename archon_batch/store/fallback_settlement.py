@@ -1,7 +1,7 @@
-"""The last resort: an end that the database refuses is put on record without its details.
+"""Fallback settlement: settles a rejected result without the details that may be the reason.
 
-An attempt that stays open is paid for again. So its end gives up one thing after another that may
-be what is refused, and never its money.
+An attempt that stays open would be paid for again. Detail after detail is dropped, but never the
+money.
 """
 
 from collections.abc import Iterator
@@ -13,62 +13,61 @@ import structlog
 from archon_batch.archon import Reply, Usage
 from archon_batch.errors import StoreUnavailableError
 from archon_batch.store.attempts import AttemptResult, lock_jobs
-from archon_batch.store.database import Database
-from archon_batch.store.patience import retry_while_unavailable
+from archon_batch.store.database import Database, retry_while_unavailable
 from archon_batch.store.settlement import settle
 
 _log = structlog.get_logger()
 
 _NO_TEXT = (
-    "the database refused the answer, which is paid for; see result_stored_in_part in the log"
+    "the database rejected the answer, which is paid for; see result_stored_in_part in the log"
 )
 
 
 def settle_reduced(database: Database, result: AttemptResult, error: Exception) -> bool:
-    """Put on record what can be of an end that was refused; return whether its text is there too.
+    """Settle as much as possible of a rejected result; return whether its text is stored.
 
     Raises:
-        StoreAwayError: the database is away.
-        Exception: the ``error``, when the end is refused without any detail too.
+        StoreUnavailableError: the database is unavailable.
+        Exception: ``error``, if the result is rejected even without any detail.
     """
-    for without, less in _reductions(result):
+    for dropped, reduced in _reductions(result):
         try:
-            retry_while_unavailable(partial(_settle, database, less))
+            retry_while_unavailable(partial(_settle, database, reduced))
         except StoreUnavailableError:
             raise
-        except Exception:  # noqa: BLE001, S112  (the next has less that may be refused)
+        except Exception:  # noqa: BLE001, S112  (the next reduction drops more)
             continue
         _log.error(
             "result_stored_in_part",
-            attempt=attempt_label(result), without=without, why=f"{type(error).__name__}: {error}",
+            attempt=attempt_label(result), without=dropped, why=f"{type(error).__name__}: {error}",
         )  # fmt: skip
-        return without != "text"
+        return dropped != "text"
     raise error
 
 
 def attempt_label(result: AttemptResult) -> str:
-    """The attempt, as the provider was told of it."""
+    """The id under which the attempt was sent to the provider."""
     return "/".join(map(str, (*result.request.call.as_tuple, result.attempt_number)))
 
 
-def _reductions(finish: AttemptResult) -> Iterator[tuple[str, AttemptResult]]:
-    """The end with less and less of it, by what it is without."""
-    less = replace(finish, usage=Usage(), detail=None)
-    yield "usage", less
-    if finish.reply is None:
+def _reductions(result: AttemptResult) -> Iterator[tuple[str, AttemptResult]]:
+    """The result with fewer and fewer details, each with the name of what was dropped last."""
+    reduced = replace(result, usage=Usage(), detail=None)
+    yield "usage", reduced
+    if result.reply is None:
         return
-    bare = Reply(finish.reply.text, finish.reply.failure)
-    yield "finish", replace(less, reply=bare)
-    plain = Reply(_ascii_escaped(bare.text), _ascii_escaped(bare.failure))
-    yield "letters", replace(less, reply=plain)
-    yield "text", replace(less, reply=Reply(None, failure=_NO_TEXT))
+    bare = Reply(result.reply.text, result.reply.failure)
+    yield "finish_reason", replace(reduced, reply=bare)
+    ascii_only = Reply(_ascii_escaped(bare.text), _ascii_escaped(bare.failure))
+    yield "characters", replace(reduced, reply=ascii_only)
+    yield "text", replace(reduced, reply=Reply(None, failure=_NO_TEXT))
 
 
 def _ascii_escaped(text: str | None) -> str | None:
     return None if text is None else text.encode("ascii", "backslashreplace").decode()
 
 
-def _settle(database: Database, finish: AttemptResult) -> None:
+def _settle(database: Database, result: AttemptResult) -> None:
     with database.write_transaction() as connection:
-        lock_jobs(connection, [finish.request.call.job_id])
-        settle(connection, [finish])
+        lock_jobs(connection, [result.request.call.job_id])
+        settle(connection, [result])

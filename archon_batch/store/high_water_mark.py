@@ -1,8 +1,8 @@
-"""The witness: what this machine has seen on record, in a file beside the spool.
+"""The high-water mark: how much this machine has seen recorded, in a file beside the spool.
 
-A database that was replaced by yesterday's copy, or restored from a backup, does not know what was
-paid for since, and all of it would be paid for again. A job's attempts on record only grow: where
-there are fewer than were seen, the database is an older one.
+An older copy of the database, or a restored backup, does not know what was paid for since, and all
+of it would be paid for again. The number of a job's attempts only grows: a database with fewer
+attempts than were seen is older.
 """
 
 import fcntl
@@ -24,15 +24,15 @@ import structlog
 from archon_batch import private_files
 from archon_batch.errors import StoreError
 from archon_batch.money import to_usd
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.attempts import AttemptRequest
 from archon_batch.store.database import Database
 from archon_batch.store.installation import Installation
-from archon_batch.store.timestamps import now
+from archon_batch.store.sql_values import now
 
-#: Seconds between writings: what a kill may leave unwritten.
+#: Seconds between two writes of the file: a kill loses no more than that.
 _WRITE_INTERVAL = 1.0
-#: Jobs that are remembered, the latest.
+#: The file keeps this many of the latest jobs.
 _MAX_JOBS = 1_000
 
 _log = structlog.get_logger()
@@ -40,7 +40,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class RecordedTotals:
-    """What was on record: of one job, or of several."""
+    """The attempts and the money recorded for one job, or for several."""
 
     attempts: int = 0
     #: Nano-dollars that were settled.
@@ -63,48 +63,47 @@ class RecordedTotals:
 
 
 class HighWaterMark:
-    """One a process; the file is shared by all processes of this machine."""
+    """One per process; all processes of the machine share the file."""
 
     def __init__(self, folder: Path, database: Database, installation: Installation) -> None:
         self._folder = folder
         self._database = database
         self._installation = installation
         self._lock = threading.Lock()
-        #: Held by the clerk from a commit until it has been counted, and while the database is
-        #: read: what is read before it is counted would be counted twice.
+        #: Held by the attempt writer from a commit until its attempts are counted, and during a
+        #: check: attempts read before they are counted would be counted twice.
         self.commit_lock = threading.RLock()
-        #: Of jobs that this process has begun attempts of.
+        #: For jobs whose attempts this process has begun.
         self._own_totals: dict[str, RecordedTotals] = {}
         self._written_at = -_WRITE_INTERVAL
-        #: Whether it has been told that nothing can be written.
+        #: Whether a failed write has been logged.
         self._write_failed = False
-        #: Whether all that this machine has seen was held against the database.
+        #: Whether everything that this machine has seen was compared with the database.
         self._fully_checked = False
-        #: Whether the database may be another one than before, as after every new connection.
+        #: Whether the database may have been replaced, as after every new connection.
         self.needs_check = True
         sa.event.listen(database.engine, "connect", self._on_connect)
 
     def count_attempts(self, requests: Iterable[AttemptRequest]) -> None:
-        """These attempts are on record."""
-        # What costs nothing is no loss.
-        counts = Counter(start.call.job_id for start in requests if start.hold != 0)
+        """Count attempts that were recorded just now."""
+        # Losing a free attempt costs nothing.
+        counts = Counter(request.call.job_id for request in requests if request.hold != 0)
         if not counts:
             return
         with self._lock:
-            due = not counts.keys() <= self._own_totals.keys()
-            for job, count in counts.items():
-                self._own_totals[job] = self._own_totals.get(
-                    job, RecordedTotals()
-                ) + RecordedTotals(count)
-            if due or time.monotonic() - self._written_at >= _WRITE_INTERVAL:
+            has_new_job = not counts.keys() <= self._own_totals.keys()
+            for job_id, count in counts.items():
+                before = self._own_totals.get(job_id, RecordedTotals())
+                self._own_totals[job_id] = before + RecordedTotals(count)
+            if has_new_job or time.monotonic() - self._written_at >= _WRITE_INTERVAL:
                 self._write_file()
 
     def check(self) -> None:
-        """Hold what was seen against the database: at first all of it, then this process's jobs.
+        """Compare the mark with the database: all of it first, later this process's jobs only.
 
         Raises:
-            StoreGoneError: the database knows less than was seen.
-            StoreError: it cannot be reached.
+            StoreReplacedError: the database has fewer attempts than were seen.
+            StoreError: the database is unavailable.
         """
         with self.commit_lock:
             self._check_locked()
@@ -115,35 +114,34 @@ class HighWaterMark:
         if not self._fully_checked:
             seen = self._all_totals() | seen
             self._warn_if_replaced()
-        found = self._read_database(seen)
-        lost = _missing_totals(seen, found)
+        recorded = self._read_database(seen)
+        missing = _missing_totals(seen, recorded)
         with self._lock:
-            if lost is None:
-                more = {
-                    job: found[job].max_with(mine)
-                    for job, mine in self._own_totals.items()
-                    if job in found
+            if missing is None:
+                self._own_totals |= {
+                    job_id: recorded[job_id].max_with(own)
+                    for job_id, own in self._own_totals.items()
+                    if job_id in recorded
                 }
-                self._own_totals |= more
             self._write_file()
-        if lost is not None:
-            raise self._database.mark_gone(self._error_message(lost))
+        if missing is not None:
+            raise self._database.mark_replaced(self._error_message(missing))
         self._fully_checked, self.needs_check = True, False
 
     def missing(self) -> RecordedTotals | None:
-        """What the database does not know of what was seen; None when it knows everything."""
+        """What this machine has seen and the database does not have; None if it has everything."""
         seen = self._all_totals()
         return _missing_totals(seen, self._read_database(seen))
 
     def accept(self) -> RecordedTotals | None:
-        """Take the database as it is; return what it does not know."""
+        """Set the mark to the state of the database; return what the database does not have."""
         with self._file_lock():
             seen = self._all_totals()
-            found = self._read_database(seen)
-            self._replace_file(found)
+            recorded = self._read_database(seen)
+            self._replace_file(recorded)
             for path in self._other_files():
                 path.unlink(missing_ok=True)
-        return _missing_totals(seen, found)
+        return _missing_totals(seen, recorded)
 
     def problems(self) -> Iterator[str]:
         if (missing := self.missing()) is not None:
@@ -153,73 +151,76 @@ class HighWaterMark:
         self.needs_check = True
 
     def close(self) -> None:
-        """Write down what is not written yet."""
+        """Write what is not written yet."""
         with self._lock:
             if self._own_totals:
                 self._write_file()
 
     def _path(self) -> Path:
-        return self._folder / f"{self._installation.id}.witness"
+        return self._folder / f"{self._installation.id}.high-water-mark"
 
-    def _error_message(self, lost: RecordedTotals) -> str:
+    def _error_message(self, missing: RecordedTotals) -> str:
         path = self._path()
         at = datetime.fromtimestamp(path.stat().st_mtime, now().tzinfo) if path.exists() else now()
         return (
-            f"database: {self._database.canonical_address}: it does not know {lost} of those that this machine "
-            f"saw on record until {at:%Y-%m-%d %H:%M} UTC: an older copy, or a backup, stands in "
-            "its place; put the newer one back, or run archon-batch db accept, after which they "
-            "are paid for again"
+            f"database: {self._database.canonical_address}: it does not know {missing} that this "
+            f"machine saw there until {at:%Y-%m-%d %H:%M} UTC: it is an older copy, or a restored "
+            "backup; put the newer one back, or run archon-batch db accept, after which they are "
+            "paid for again"
         )
 
     def _other_files(self) -> list[Path]:
-        """Of databases with another id at this address: before it, or copies made without one."""
-        return [path for path in self._folder.glob("*.witness") if path != self._path()]
+        """The files of databases with another id at this address: earlier ones, or their copies."""
+        return [path for path in self._folder.glob("*.high-water-mark") if path != self._path()]
 
     def _all_totals(self) -> dict[str, RecordedTotals]:
-        """All that this machine saw of the jobs that are, or were, in this database."""
+        """Everything this machine has seen of jobs that are, or were, in this database."""
         others: dict[str, RecordedTotals] = {}
         for path in self._other_files():
             others |= self._read_file(path)
-        # A job of another database is no loss; one that both have was copied.
+        # A job of another database is no loss; a job in both was copied.
         shared = self._read_database(others)
-        return {job: others[job] for job in shared} | self._read_file(self._path())
+        return {job_id: others[job_id] for job_id in shared} | self._read_file(self._path())
 
     def _warn_if_replaced(self) -> None:
-        """Tell once that another database stood at this address."""
+        """Log once that another database stood at this address."""
         if self._path().exists():
             return
         for path in self._other_files():
             if total := sum(self._read_file(path).values(), RecordedTotals()).attempts:
                 _log.warning(
                     "database_replaced", database=self._database.canonical_address, attempts=total,
-                    would_do="what the one before it knew is paid for again: put that one back",
+                    would_do="put the previous one back, or its attempts are paid for again",
                 )  # fmt: skip
         self._write_file()
 
-    def _read_database(self, jobs: Collection[str]) -> dict[str, RecordedTotals]:
-        if not jobs:
+    def _read_database(self, job_ids: Collection[str]) -> dict[str, RecordedTotals]:
+        if not job_ids:
             return {}
-        j, s = tables.jobs.c, tables.usage_totals.c
-        attempts = sa.select(sa.func.coalesce(sa.func.sum(s.attempts), 0)).where(s.job_id == j.id)
-        query = sa.select(j.id, j.spent, attempts.scalar_subquery()).where(j.id.in_(sorted(jobs)))
+        j, t = schema.jobs.c, schema.usage_totals.c
+        attempts = sa.select(sa.func.coalesce(sa.func.sum(t.attempts), 0)).where(t.job_id == j.id)
+        query = sa.select(j.id, j.spent, attempts.scalar_subquery()).where(
+            j.id.in_(sorted(job_ids))
+        )
         with self._database.read_transaction() as connection:
             return {
-                row[0]: RecordedTotals(int(row[2]), row[1]) for row in connection.execute(query)
+                job_id: RecordedTotals(int(count), spent)
+                for job_id, spent, count in connection.execute(query)
             }
 
     def _write_file(self) -> None:
         self._written_at = time.monotonic()
         try:
             with self._file_lock():
-                known = self._read_file(self._path())
-                # The latest last, since those are kept.
+                stored = self._read_file(self._path())
+                # The latest jobs last, because the file keeps the last ones.
                 latest = {
-                    job: seen.max_with(known.pop(job, RecordedTotals()))
-                    for job, seen in self._own_totals.items()
+                    job_id: own.max_with(stored.pop(job_id, RecordedTotals()))
+                    for job_id, own in self._own_totals.items()
                 }
-                self._replace_file(known | latest)
+                self._replace_file(stored | latest)
         except (OSError, StoreError) as error:
-            # Calls go on: it is what they did before there was a witness.
+            # Calls continue: without the mark an older database is only noticed later.
             if not self._write_failed:
                 _log.warning("high_water_mark_failed", why=str(error))
             self._write_failed = True
@@ -227,8 +228,8 @@ class HighWaterMark:
     def _read_file(self, path: Path) -> dict[str, RecordedTotals]:
         try:
             return {
-                job: RecordedTotals(*map(int, seen))
-                for job, seen in json.loads(path.read_bytes()).items()
+                job_id: RecordedTotals(*map(int, totals))
+                for job_id, totals in json.loads(path.read_bytes()).items()
             }
         except FileNotFoundError:
             return {}
@@ -236,13 +237,13 @@ class HighWaterMark:
             _log.warning("high_water_mark_unreadable", file=str(path), why=type(error).__name__)
             return {}
 
-    def _replace_file(self, known: Mapping[str, RecordedTotals]) -> None:
-        """Have the file say this, whole at every moment. A loss of power may undo it."""
-        kept = dict(list(known.items())[-_MAX_JOBS:])
+    def _replace_file(self, totals: Mapping[str, RecordedTotals]) -> None:
+        """Replace the file atomically. A power loss may undo it."""
+        kept = dict(list(totals.items())[-_MAX_JOBS:])
         draft = self._folder / f"{secrets.token_hex(8)}.draft"
         try:
             with private_files.open_private(draft, "x") as file:
-                json.dump({job: (seen.attempts, seen.spent) for job, seen in kept.items()}, file)
+                json.dump({job_id: (one.attempts, one.spent) for job_id, one in kept.items()}, file)
             draft.replace(self._path())
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -250,7 +251,7 @@ class HighWaterMark:
 
     @contextmanager
     def _file_lock(self) -> Iterator[None]:
-        """Be the one process that writes."""
+        """Exclude other processes that write the file."""
         private_files.make_private_dir(self._folder)
         handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -261,12 +262,13 @@ class HighWaterMark:
 
 
 def _missing_totals(
-    seen: Mapping[str, RecordedTotals], found: Mapping[str, RecordedTotals]
+    seen: Mapping[str, RecordedTotals], recorded: Mapping[str, RecordedTotals]
 ) -> RecordedTotals | None:
-    """What of that was seen is not found; None when it is all there."""
-    less = [
-        known.excess_over(found.get(job, RecordedTotals()))
-        for job, known in seen.items()
-        if known.attempts > found.get(job, RecordedTotals()).attempts
+    """What was seen and is not recorded; None if everything is recorded."""
+    nothing = RecordedTotals()
+    missing = [
+        totals.excess_over(recorded.get(job_id, nothing))
+        for job_id, totals in seen.items()
+        if totals.attempts > recorded.get(job_id, nothing).attempts
     ]
-    return sum(less, RecordedTotals()) if less else None
+    return sum(missing, nothing) if missing else None

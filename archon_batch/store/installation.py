@@ -1,11 +1,11 @@
-"""Which installation a database is: what a broker holds for it carries its id."""
+"""The id of the installation that a database belongs to; names on the broker contain it."""
 
 import uuid
 from functools import cached_property
 
 import sqlalchemy as sa
 
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.database import Database
 
 
@@ -15,21 +15,20 @@ class Installation:
 
     @cached_property
     def id(self) -> str:
-        """Drawn when it is first asked for, and kept with the tables; a copy of them has the same.
+        """Created when it is first read, and stored; a copy of the database has the same id.
 
         Raises:
-            StoreError: the database cannot be reached.
+            StoreError: the database is unavailable.
         """
-        query = sa.select(tables.installation.c.id)
         with self._database.read_transaction() as connection:
-            found = connection.scalar(query)
-        return str(found or self._create_id())
+            stored = connection.scalar(sa.select(schema.installation.c.id))
+        return str(stored or self._create_id())
 
     def _create_id(self) -> str:
         with self._database.write_transaction() as connection:
             self._database.advisory_lock(connection, "installation")
-            found = connection.scalar(sa.select(tables.installation.c.id))
-            if found is None:
-                found = uuid.uuid4().hex[:12]
-                connection.execute(sa.insert(tables.installation), {"id": found})
-        return str(found)
+            stored = connection.scalar(sa.select(schema.installation.c.id))
+            if stored is None:
+                stored = uuid.uuid4().hex[:12]
+                connection.execute(sa.insert(schema.installation), {"id": stored})
+        return str(stored)

@@ -1,4 +1,4 @@
-"""Items as people and exports see them: the end, the account, and every call on the way."""
+"""Results of items, for people and exports: the answer, the usage, and every call."""
 
 import json
 from collections import defaultdict
@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from archon_batch.archon import CallKey, Message, Question, Reply
 from archon_batch.errors import JobNotFoundError
 from archon_batch.scores import Score
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database
 from archon_batch.store.scores import RowScores
-from archon_batch.store.timestamps import as_utc
+from archon_batch.store.sql_values import as_utc
 from archon_batch.store.usage_totals import UsageQueries, UsageTotals
 
-#: Rows that are read at once when a job is exported.
+#: Rows per query when all items of a job are read.
 _ROWS_PER_READ = 500
 
 
@@ -30,7 +30,7 @@ class AttemptRecord:
     outcome: str | None
     detail: str | None
     cost: int | None
-    #: The cost is the highest possible, since the provider did not report the tokens.
+    #: The cost is the highest possible, because the provider did not report the tokens.
     estimated: bool
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -45,7 +45,7 @@ class CallRecord:
     model: str
     text: str | None
     failure: str | None
-    #: The provider's word for why the text ends: ``stop``, ``length``, ...
+    #: Why the text ends, as the provider says: ``stop``, ``length``, ...
     finish_reason: str | None
     cached: bool
     cache_saved: int | None
@@ -54,20 +54,20 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class ItemAnswer:
-    """An item's answer, if it has one, and what came with its row."""
+    """An item's answer, if it has one, and the other keys of its row."""
 
     ix: int
     row_id: str
     status: str
     answer: str | None
-    #: Why it has none.
+    #: Why it has no answer.
     reason: str | None
     extras: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """An item as an export shows it."""
+    """An item as exports show it."""
 
     ix: int
     row_id: str
@@ -76,7 +76,7 @@ class ItemResult:
     reason: str | None
     warnings: Sequence[Mapping[str, Any]]
     extras: Mapping[str, Any]
-    #: From its first attempt to its end; None when nothing was sent for it.
+    #: From its first attempt to its result; None if nothing was sent for it.
     seconds: float | None
     usage: UsageTotals = field(default_factory=UsageTotals)
     #: By metric.
@@ -90,13 +90,13 @@ class ItemResults:
         self._scores = RowScores(database)
 
     def all(self, job_id: str) -> Iterator[ItemResult]:
-        """Every item with its account, in the dataset's order, a part at a time."""
-        for rows in self._chunks(job_id, sa.select(tables.items)):
+        """Iterate over every item with its usage and scores, in the dataset's order."""
+        for rows in self._chunks(job_id, sa.select(schema.items)):
             yield from self._results(job_id, rows)
 
     def answers(self, job_id: str) -> Iterator[ItemAnswer]:
-        """Every item's answer, in the dataset's order, a part at a time."""
-        table = tables.items
+        """Iterate over every item's answer, in the dataset's order."""
+        table = schema.items
         query = sa.select(
             table.c.ix,
             table.c.row_id,
@@ -117,52 +117,54 @@ class ItemResults:
                 )
 
     def questions(self, job_id: str) -> Iterator[tuple[int, Question]]:
-        """What every item asks, in the dataset's order, a part at a time."""
-        table = tables.items
+        """Iterate over the index and the question of every item, in the dataset's order."""
+        table = schema.items
         for rows in self._chunks(job_id, sa.select(table.c.ix, table.c.row_id, table.c.messages)):
             for row in rows:
                 yield row.ix, _question(row)
 
     def get(self, job_id: str, row_id: str) -> ItemResult:
-        """The item of that row.
+        """The item of the row.
 
         Raises:
             JobNotFoundError: the job has no such row.
         """
-        table = tables.items
+        table = schema.items
         query = sa.select(table).where(table.c.job_id == job_id, table.c.row_id == row_id)
         with self._database.read_transaction() as connection:
             row = connection.execute(query).first()
         if row is None:
             raise JobNotFoundError(job_id, f"it has no row {row_id!r}")
-        (ending,) = self._results(job_id, [row])
-        return ending
+        (item,) = self._results(job_id, [row])
+        return item
 
     def question_and_replies(
         self, job_id: str, ix: int
     ) -> tuple[Question, Mapping[CallKey, Reply]]:
-        """What the item asks, and its replies, wherever it stands.
+        """The item's question and its replies so far.
 
-        A row that could not be accepted asks nothing: its question has no messages.
+        The question of a rejected row has no messages.
         """
-        items, calls = tables.items, tables.calls
-        asked = sa.select(items.c.row_id, items.c.messages).where(
+        items, calls = schema.items, schema.calls
+        question = sa.select(items.c.row_id, items.c.messages).where(
             items.c.job_id == job_id, items.c.ix == ix
         )
-        settled = sa.select(calls.c.key, calls.c.text, calls.c.failure, calls.c.finish).where(
-            calls.c.job_id == job_id, calls.c.ix == ix
-        )
+        settled = sa.select(
+            calls.c.key, calls.c.text, calls.c.failure, calls.c.finish_reason
+        ).where(calls.c.job_id == job_id, calls.c.ix == ix)
         with self._database.read_transaction() as connection:
-            item = connection.execute(asked).one()
+            item = connection.execute(question).one()
             replies = {
-                CallKey.parse(row.key): Reply(row.text, row.failure, finish_reason=row.finish)
+                CallKey.parse(row.key): Reply(
+                    row.text, row.failure, finish_reason=row.finish_reason
+                )
                 for row in connection.execute(settled)
             }
         return _question(item), replies
 
     def calls(self, job_id: str, ix: int) -> list[CallRecord]:
-        """Every call of an item with its attempts, in the order they were asked."""
-        calls, attempts = tables.calls, tables.attempts
+        """Every call of an item with its attempts, in the order of their keys."""
+        calls, attempts = schema.calls, schema.attempts
         with self._database.read_transaction() as connection:
             settled = {
                 row.key: row
@@ -170,31 +172,31 @@ class ItemResults:
                     sa.select(calls).where(calls.c.job_id == job_id, calls.c.ix == ix)
                 )
             }
-            tried: dict[str, list[ResultRow]] = {key: [] for key in settled}
+            attempts_by_key: dict[str, list[ResultRow]] = {key: [] for key in settled}
             query = sa.select(attempts).where(attempts.c.job_id == job_id, attempts.c.ix == ix)
-            for row in connection.execute(query.order_by(attempts.c.n)):
-                tried.setdefault(row.key, []).append(row)
-        lines = []
-        for key in sorted(tried, key=lambda k: [int(part) for part in k.split(".")]):
+            for row in connection.execute(query.order_by(attempts.c.attempt_number)):
+                attempts_by_key.setdefault(row.key, []).append(row)
+        records = []
+        for key in sorted(attempts_by_key, key=lambda k: [int(part) for part in k.split(".")]):
             call = settled.get(key)
-            named = call or tried[key][0]
-            lines.append(
+            described = call or attempts_by_key[key][0]
+            records.append(
                 CallRecord(
                     key=key,
-                    kind=named.kind,
-                    model=named.model,
+                    kind=described.kind,
+                    model=described.model,
                     text=call.text if call else None,
                     failure=call.failure if call else None,
-                    finish_reason=call.finish if call else None,
+                    finish_reason=call.finish_reason if call else None,
                     cached=bool(call and call.cached),
-                    cache_saved=call.saved if call else None,
-                    attempts=tuple(_attempt_record(row) for row in tried[key]),
+                    cache_saved=call.cache_saved if call else None,
+                    attempts=tuple(_attempt_record(row) for row in attempts_by_key[key]),
                 )
             )
-        return lines
+        return records
 
     def _chunks(self, job_id: str, query: sa.Select[Any]) -> Iterator[Sequence[ResultRow]]:
-        table, at = tables.items, 0
+        table, at = schema.items, 0
         while True:
             part = query.where(table.c.job_id == job_id, table.c.ix >= at)
             with self._database.read_transaction() as connection:
@@ -206,7 +208,7 @@ class ItemResults:
 
     def _results(self, job_id: str, rows: Sequence[ResultRow]) -> Iterator[ItemResult]:
         first, last = rows[0].ix, rows[-1].ix
-        attempts, calls = tables.attempts, tables.calls
+        attempts, calls = schema.attempts, schema.calls
         groups = self._usage.grouped_by(
             ("ix",),
             sa.and_(attempts.c.job_id == job_id, attempts.c.ix.between(first, last)),
@@ -218,10 +220,10 @@ class ItemResults:
             .group_by(attempts.c.ix)
         )
         with self._database.read_transaction() as connection:
-            begun = {row.ix: row[1] for row in connection.execute(query)}
+            began_at = {row.ix: row[1] for row in connection.execute(query)}
         scores: dict[int, dict[str, Score]] = defaultdict(dict)
-        for scored in self._scores.between(job_id, first, last):
-            scores[scored.ix][scored.metric] = scored.score
+        for row_score in self._scores.between(job_id, first, last):
+            scores[row_score.ix][row_score.metric] = row_score.score
         for row in rows:
             yield ItemResult(
                 ix=row.ix,
@@ -229,9 +231,9 @@ class ItemResults:
                 status=row.status,
                 answer=row.answer,
                 reason=row.reason,
-                warnings=json.loads(row.notes) if row.notes else (),
+                warnings=json.loads(row.warnings) if row.warnings else (),
                 extras=json.loads(row.extras),
-                seconds=_seconds(begun.get(row.ix), row.ended_at),
+                seconds=_seconds(began_at.get(row.ix), row.ended_at),
                 usage=groups.get((row.ix,), UsageTotals()),
                 scores=scores[row.ix],
             )
@@ -244,10 +246,10 @@ def _question(row: ResultRow) -> Question:
 
 def _attempt_record(row: ResultRow) -> AttemptRecord:
     return AttemptRecord(
-        attempt_number=row.n,
+        attempt_number=row.attempt_number,
         state=row.state,
         outcome=row.outcome,
-        detail=row.why,
+        detail=row.detail,
         cost=row.cost,
         estimated=row.estimated,
         prompt_tokens=row.prompt_tokens,

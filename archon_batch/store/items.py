@@ -1,4 +1,4 @@
-"""Items in the database: what is open, the replies so far, and the ends."""
+"""Items: the open ones with their replies, their results, and opening them again."""
 
 import json
 from collections import defaultdict
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from archon_batch.archon import Answer, CallKey, Failed, Message, Question, Reply
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.attempts import lock_jobs
 from archon_batch.store.compiled_sql import (
     StatementBuilder,
@@ -22,12 +22,12 @@ from archon_batch.store.compiled_sql import (
 )
 from archon_batch.store.database import Database
 from archon_batch.store.failure_reasons import matches_reason
-from archon_batch.store.timestamps import now
+from archon_batch.store.sql_values import now
 
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
-    """An item under way: its question and all that is on record of it."""
+    """An item without a result: its question and its replies so far."""
 
     ix: int
     question: Question
@@ -39,11 +39,11 @@ class Items:
         self._database = database
 
     def open_in_shard(self, job_id: str, shard: int) -> list[OpenItem]:
-        """The shard's items that have no end yet, in the dataset's order."""
+        """The open items of the shard, in the dataset's order."""
         return self._load_open(job_id, _open_in_shard_query, {"job": job_id, "shard": shard})
 
     def open_by_index(self, job_id: str, ixs: Iterable[int]) -> list[OpenItem]:
-        """Those of the items that have no end yet, in the dataset's order."""
+        """The open ones of these items, in the dataset's order."""
         return self._load_open(
             job_id, _open_by_index_query, {"items": json_param((job_id, ix) for ix in ixs)}
         )
@@ -56,44 +56,45 @@ class Items:
             replies: dict[int, dict[CallKey, Reply]] = defaultdict(dict)
             if rows:
                 items = json_param((job, row.ix) for row in rows)
-                for ix, key, text, failure, finish in fetch_rows(
+                for ix, key, text, failure, finish_reason in fetch_rows(
                     connection, _replies_query, items=items
                 ):
-                    replies[ix][CallKey.parse(key)] = Reply(text, failure, finish_reason=finish)
+                    replies[ix][CallKey.parse(key)] = Reply(
+                        text, failure, finish_reason=finish_reason
+                    )
         return [
             OpenItem(row.ix, _question(row.row_id, row.messages), replies[row.ix]) for row in rows
         ]
 
     def finish(self, job_id: str, results: Sequence[tuple[int, Answer | Failed]]) -> None:
-        """Put ends on record. An item that has one keeps it."""
+        """Record final states. An item that is already final is left unchanged."""
         if not results:
             return
         at = now()
-        dropped = [
+        unused = [
             {"of_job": job_id, "of_ix": ix, "of_key": str(key)}
-            for ix, end in results
-            if isinstance(end, Answer)
-            for key in end.unused_calls
+            for ix, result in results
+            if isinstance(result, Answer)
+            for key in result.unused_calls
         ]
         with self._database.write_transaction() as connection:
-            if dropped:
+            if unused:
                 lock_jobs(connection, [job_id])
-            about = {"of_job": job_id, "ended_at": at}
-            execute_many(
-                connection,
-                _finish_item_update,
-                [{**about, "of_ix": ix, **_result_columns(end)} for ix, end in results],
-            )
-            execute_many(connection, _mark_unused_update, dropped)
+            rows = [
+                {"of_job": job_id, "of_ix": ix, "ended_at": at, **_result_columns(result)}
+                for ix, result in results
+            ]
+            execute_many(connection, _finish_item_update, rows)
+            execute_many(connection, _mark_unused_update, unused)
 
     def has_open(self, job_id: str) -> bool:
-        """Whether any item of the job has no end yet."""
+        """Whether any item of the job is open."""
         with self._database.read_transaction() as connection:
             return bool(fetch_rows(connection, _any_open_query, job=job_id))
 
     def started_shards(self, job_id: str) -> list[int]:
-        """The shards with open items that have a reply."""
-        items, calls = tables.items, tables.calls
+        """The shards that have an open item with a reply."""
+        items, calls = schema.items, schema.calls
         joined = sa.and_(calls.c.job_id == items.c.job_id, calls.c.ix == items.c.ix)
         query = (
             sa.select(items.c.shard)
@@ -106,11 +107,11 @@ class Items:
             return list(connection.scalars(query))
 
     def cancel_job(self, job_id: str) -> bool:
-        """End the job with all that is open of it; what was paid for stays on record.
+        """Cancel the job and its open items; replies and attempts are kept.
 
-        Return whether there was anything to end.
+        Return whether anything was cancelled.
         """
-        table = tables.items
+        table = schema.items
         with self._database.write_transaction() as connection:
             state = lock_jobs(connection, [job_id])[job_id].state
             if state == "done":
@@ -125,8 +126,8 @@ class Items:
             return state != "cancelled" or left.rowcount > 0
 
     def failure_counts(self, job_id: str) -> list[tuple[str, str | None, int]]:
-        """How many items ended without an answer, by status and reason, the most first."""
-        c = tables.items.c
+        """The number of items without an answer, by status and reason, the most frequent first."""
+        c = schema.items.c
         query = (
             sa.select(c.status, c.reason, sa.func.count())
             .where(c.job_id == job_id, c.status.in_(["failed", "cancelled"]))
@@ -145,29 +146,32 @@ class Items:
         layers: Iterable[int] = (),
         row_ids: Iterable[str] = (),
     ) -> int:
-        """Open items again that ended so, and forget their failed calls; return how many.
+        """Open items again that have one of the statuses; return how many.
 
-        The job runs again, if there are any.
+        Their failed calls and their scores are deleted, and if there are any, the job runs again.
+        Other replies are kept, so only what failed is paid for again; attempts are kept too, but no
+        longer count towards the maximum.
 
-        Of those, only items that fit all of ``reasons`` (a part of the item's own, whatever its
-        case, or how the last attempt of a failed call ended), all of ``layers`` (where the item
-        was given up) and all of ``row_ids``.
-
-        Replies stay, so only what failed is paid for again; the attempts stay on the ledger, and
-        the bound of attempts begins anew. Their scores go.
+        Args:
+            job_id: the job.
+            statuses: failed or cancelled, or both.
+            reasons: texts that must all match: a part of the item's reason, in any case, or the last
+                outcome of a failed call.
+            layers: the layers at which the item must have failed.
+            row_ids: the ids that the row must have.
         """
-        items, attempts, scores = tables.items, tables.attempts, tables.scores
+        items, attempts, scores = schema.items, schema.attempts, schema.scores
         with self._database.write_transaction() as connection:
             state = lock_jobs(connection, [job_id])[job_id].state
-            # A program may have been killed when to end a job took two commits.
-            ended = state in ("done", "cancelled")
-            left = len(fetch_rows(connection, _open_items_query, job=job_id)) if ended else 0
+            # Earlier versions ended a job in two commits, and may have been killed in between.
+            is_final = state in ("done", "cancelled")
+            left = len(fetch_rows(connection, _open_items_query, job=job_id)) if is_final else 0
             ixs = list(
                 connection.scalars(
                     sa.select(items.c.ix).where(
                         items.c.job_id == job_id,
                         items.c.status.in_(list(statuses)),
-                        # A row that could not be accepted has nothing to ask.
+                        # A rejected row has no messages.
                         items.c.messages != "[]",
                         *(matches_reason(reason) for reason in reasons),
                         *(items.c.reason.startswith(_layer_prefix(layer)) for layer in layers),
@@ -180,7 +184,7 @@ class Items:
                 connection.execute(
                     sa.update(attempts)
                     .where(attempts.c.job_id == job_id, attempts.c.ix.in_(some))
-                    .values(counts=False, dropped=False)
+                    .values(counted=False, unused=False)
                 )
                 connection.execute(
                     sa.delete(scores).where(scores.c.job_id == job_id, scores.c.ix.in_(some))
@@ -188,7 +192,7 @@ class Items:
                 connection.execute(
                     sa.update(items)
                     .where(items.c.job_id == job_id, items.c.ix.in_(some))
-                    .values(status="open", answer=None, reason=None, notes=None, ended_at=None)
+                    .values(status="open", answer=None, reason=None, warnings=None, ended_at=None)
                 )
             if (ixs or left) and state != "running":
                 _set_job_state(connection, job_id, "running", None)
@@ -196,37 +200,37 @@ class Items:
 
 
 def _set_job_state(connection: Connection, job_id: str, state: str, at: datetime | None) -> None:
-    job = sa.update(tables.jobs).where(tables.jobs.c.id == job_id)
+    job = sa.update(schema.jobs).where(schema.jobs.c.id == job_id)
     connection.execute(job.values(state=state, reason=None, ended_at=at))
 
 
 def _select_open_items() -> sa.Select[*tuple[Any, ...]]:
-    # Not in order: SQLite would read the whole job to have it.
-    c = tables.items.c
+    # Without ORDER BY, for which SQLite would read the whole job.
+    c = schema.items.c
     query = sa.select(c.ix, c.row_id, c.messages)
     return query.where(c.status == sa.literal_column("'open'"))
 
 
 def _open_in_shard_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    c = tables.items.c
+    c = schema.items.c
     return _select_open_items().where(
         c.job_id == sa.bindparam("job"), c.shard == sa.bindparam("shard")
     )
 
 
-def _open_by_index_query(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    c = tables.items.c
-    return where_in(_select_open_items(), [c.job_id, c.ix], "items", sqlite=sqlite)
+def _open_by_index_query(is_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = schema.items.c
+    return where_in(_select_open_items(), [c.job_id, c.ix], "items", is_sqlite=is_sqlite)
 
 
-def _replies_query(sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    c = tables.calls.c
-    query = sa.select(c.ix, c.key, c.text, c.failure, c.finish)
-    return where_in(query, [c.job_id, c.ix], "items", sqlite=sqlite)
+def _replies_query(is_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
+    c = schema.calls.c
+    query = sa.select(c.ix, c.key, c.text, c.failure, c.finish_reason)
+    return where_in(query, [c.job_id, c.ix], "items", is_sqlite=is_sqlite)
 
 
 def _open_items_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    return _select_open_items().where(tables.items.c.job_id == sa.bindparam("job"))
+    return _select_open_items().where(schema.items.c.job_id == sa.bindparam("job"))
 
 
 def _any_open_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
@@ -234,10 +238,10 @@ def _any_open_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _finish_item_update(_sqlite: bool) -> sa.Update:
-    c = tables.items.c
-    names = ("status", "answer", "reason", "notes", "ended_at")
+    c = schema.items.c
+    names = ("status", "answer", "reason", "warnings", "ended_at")
     return (
-        sa.update(tables.items)
+        sa.update(schema.items)
         .where(
             c.job_id == sa.bindparam("of_job"),
             c.ix == sa.bindparam("of_ix"),
@@ -248,45 +252,44 @@ def _finish_item_update(_sqlite: bool) -> sa.Update:
 
 
 def _mark_unused_update(_sqlite: bool) -> sa.Update:
-    """Marks a call's attempts, if the item ended with an answer."""
-    items, attempts = tables.items.c, tables.attempts.c
+    """Mark a call's attempts as unused, if the item has been answered."""
+    items, attempts = schema.items.c, schema.attempts.c
     answered = sa.exists().where(
         items.job_id == attempts.job_id,
         items.ix == attempts.ix,
         items.status == sa.literal_column("'answered'"),
     )
     return (
-        sa.update(tables.attempts)
+        sa.update(schema.attempts)
         .where(
             attempts.job_id == sa.bindparam("of_job"),
             attempts.ix == sa.bindparam("of_ix"),
             attempts.key == sa.bindparam("of_key"),
             answered,
         )
-        .values(dropped=sa.true())
+        .values(unused=sa.true())
     )
 
 
 def _delete_failed_replies(connection: Connection, job_id: str, ixs: Sequence[int]) -> None:
-    """Delete the replies that say nothing, and all of the layers after the first of them.
+    """Delete failed and blank replies, and all replies of the layers after the first of them.
 
-    Those layers were asked about other candidates than the item will have; a request that turns
-    out the same finds its completion again.
+    Those layers saw other candidates than the item will have. An unchanged request is a cache hit.
     """
-    table = tables.calls
+    table = schema.calls
     of_items = (table.c.job_id == job_id, table.c.ix.in_(ixs))
-    first: dict[int, int] = {}
+    first_layer: dict[int, int] = {}
     empty: list[tuple[int, str]] = []
     columns = (table.c.ix, table.c.key, table.c.layer, table.c.text, table.c.failure)
     for row in connection.execute(sa.select(*columns).where(*of_items)):
         if row.failure is not None or not (row.text or "").strip():
             empty.append((row.ix, row.key))
-            first[row.ix] = min(row.layer, first.get(row.ix, row.layer))
+            first_layer[row.ix] = min(row.layer, first_layer.get(row.ix, row.layer))
     for ix, key in empty:
         connection.execute(
             sa.delete(table).where(table.c.job_id == job_id, table.c.ix == ix, table.c.key == key)
         )
-    for ix, layer in first.items():
+    for ix, layer in first_layer.items():
         connection.execute(
             sa.delete(table).where(
                 table.c.job_id == job_id, table.c.ix == ix, table.c.layer > layer
@@ -295,7 +298,7 @@ def _delete_failed_replies(connection: Connection, job_id: str, ixs: Sequence[in
 
 
 def _layer_prefix(layer: int) -> str:
-    """How the reason of an item begins that was given up there."""
+    """The beginning of the reason of an item that failed at the layer."""
     return f"layer {layer}: "
 
 
@@ -306,10 +309,10 @@ def _question(row_id: str, messages: str) -> Question:
 def _result_columns(end: Answer | Failed) -> dict[str, object]:
     notes = json.dumps([asdict(note) for note in end.warnings]) if end.warnings else None
     if isinstance(end, Answer):
-        return {"status": "answered", "answer": end.text, "reason": None, "notes": notes}
+        return {"status": "answered", "answer": end.text, "reason": None, "warnings": notes}
     return {
         "status": "failed",
         "answer": None,
         "reason": f"{_layer_prefix(end.layer)}{end.why}",
-        "notes": notes,
+        "warnings": notes,
     }

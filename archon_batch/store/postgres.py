@@ -1,8 +1,8 @@
-"""A connection to Postgres: what it is asked for, and what every session of it is set to.
+"""Postgres: how connections are opened, and the settings of each session.
 
 Behind a pooler that gives each transaction another session of the server (PgBouncer's pool_mode =
-transaction), nothing that is set or prepared outlasts a transaction. Such a one is told by the
-number of the server's process, which it makes up.
+transaction), settings and prepared statements do not outlast a transaction. Such a pooler is
+recognised by the process id that it invents for the server.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,10 @@ from sqlalchemy.engine import URL, Connection, Engine
 from archon_batch.errors import SettingsError, StoreError
 from archon_batch.store.compiled_sql import execute_sql
 
-#: Seconds that a transaction may lie idle before the server ends it: a process that is frozen
-#: inside one must not keep its locks from the others.
+#: Seconds before the server ends an idle transaction: a frozen process must not keep its locks.
 _IDLE_TIMEOUT = 15
 
-#: How a connection is noticed to be cut when nothing comes: libpq's words, in seconds, the last in
-#: milliseconds.
+#: How a broken connection is detected: libpq's parameters, in seconds, the last in milliseconds.
 _KEEPALIVE = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -29,8 +27,8 @@ _KEEPALIVE = {
     "tcp_user_timeout": 25_000,
 }
 
-#: What a session, or one transaction, is set to. A commit that we were told of survives a crash
-#: of the server: a paid answer is behind it. All but ``off`` do that.
+#: Settings of a session, or of one transaction. A reported commit must survive a crash of the
+#: server, because it may hold a paid answer: every value of synchronous_commit but ``off`` does.
 _SETTINGS = (
     f"SELECT set_config('idle_in_transaction_session_timeout', '{_IDLE_TIMEOUT}s', {{0}}), "
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
@@ -38,12 +36,12 @@ _SETTINGS = (
 )
 _OF_SESSION, _OF_TRANSACTION = (_SETTINGS.format(local) for local in ("false", "true"))
 
-#: Engines whose sessions are a pooler's, as far as is known.
+#: Engines known to connect to a pooler.
 _POOLED_ENGINES: WeakSet[Engine] = WeakSet()
 
 
 def create_postgres_engine(url: URL, variable: str) -> Engine:
-    """An engine for the address; it connects when it is first used.
+    """Create an engine for the address; it connects on first use.
 
     Raises:
         SettingsError: the address, which is the ``variable``'s, has a word that cannot be.
@@ -56,7 +54,7 @@ def create_postgres_engine(url: URL, variable: str) -> Engine:
         pool_size=8,
         max_overflow=24,
         hide_parameters=True,
-        # Whatever the database's own level is: rows are locked before they are read.
+        # Independent of the database's default: rows are locked before they are read.
         isolation_level="READ COMMITTED",
         connect_args={
             **{name: value for name, value in _KEEPALIVE.items() if name not in url.query},
@@ -66,7 +64,7 @@ def create_postgres_engine(url: URL, variable: str) -> Engine:
     )
 
     @sa.event.listens_for(engine, "connect")
-    def _settle(connection: Any, _record: Any) -> None:  # noqa: ANN401
+    def _configure(connection: Any, _record: Any) -> None:  # noqa: ANN401
         try:
             _configure_session(engine, connection)
         except BaseException:
@@ -77,30 +75,30 @@ def create_postgres_engine(url: URL, variable: str) -> Engine:
 
 
 def configure_transaction(connection: Connection) -> None:
-    """Set what a session of a pooler's has to be set to, for the transaction that begins."""
+    """Behind a pooler, apply the session settings to the transaction that begins."""
     if connection.engine in _POOLED_ENGINES:
         execute_sql(connection, _OF_TRANSACTION)
 
 
 def server_problems(connection: Connection) -> list[str]:
-    """What is wrong with how the server is set up."""
-    found = connection.exec_driver_sql(
+    """Settings of the server that prevent writing, or that risk losing commits."""
+    settings = connection.exec_driver_sql(
         "SELECT current_setting('transaction_read_only'), current_setting('fsync'), "
         "current_setting('full_page_writes')"
     )
-    read_only, fsync, whole = found.one()
-    told = []
+    read_only, fsync, full_page_writes = settings.one()
+    problems = []
     if read_only == "on":
-        told.append("the database is read-only: name the server that takes writes")
-    if "off" in (fsync, whole):
-        told.append(
+        problems.append("the database is read-only: use the address of the primary server")
+    if "off" in (fsync, full_page_writes):
+        problems.append(
             "the server runs with fsync or full_page_writes off: a crash loses what was paid for"
         )
-    return told
+    return problems
 
 
-def discard_connections(engine: Engine, error: Any) -> None:  # noqa: ANN401  (of a driver that may be absent)
-    """Have every connection made anew, since the server does not serve by those that there are."""
+def discard_connections(engine: Engine, error: Any) -> None:  # noqa: ANN401  (the driver may not be installed)
+    """Discard all connections, because the server no longer serves them."""
     if getattr(error, "sqlstate", None) in ("26000", "42P05"):
         _POOLED_ENGINES.add(engine)
     engine.dispose()
@@ -122,7 +120,7 @@ def _configure_session(engine: Engine, connection: Any) -> None:  # noqa: ANN401
 
 
 def _prepare_threshold(url: URL, variable: str) -> Mapping[str, int | None]:
-    """After how many times a statement is prepared, if the address says so; ``none`` is never."""
+    """The driver's prepare_threshold, if the address sets it; ``none`` disables preparing."""
     word = url.query.get("prepare_threshold")
     if word is None:
         return {}

@@ -1,4 +1,4 @@
-"""Which process an attempt belongs to, and whether that process is dead."""
+"""Process identities: which process owns an attempt, and whether that process is dead."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
-#: Characters of a machine's name; the column has room for the rest.
+#: Characters of the host name, so that the identity fits its column.
 _MAX_HOST_NAME = 40
-#: Of an address that ``uuid.getnode`` made up, since it found none.
+#: This bit marks an address that ``uuid.getnode`` made up because it found none.
 _RANDOM_NODE = 1 << 40
 
 
 @cache
 def current_process_id() -> str:
-    """The name of this process, which no other has: ``host:pid:start:kernel:random``.
+    """A unique identity of this process: ``host:pid:start:kernel:random``.
 
-    One with the same pid, later, has another start; one with the same host name, pid and start in
-    another container, or on another machine, has another kernel.
+    A later process with the same pid differs in its start; one with the same host name, pid and
+    start in another container, or on another machine, differs in its kernel.
     """
     own = f"{_host_name()}:{os.getpid()}:{_process_stat('self')[1]}"
     return f"{own}:{_kernel_id()}:{secrets.token_hex(4)}"
@@ -32,27 +32,27 @@ os.register_at_fork(after_in_child=current_process_id.cache_clear)
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the process is surely gone, as only the kernel that counts its pids can tell.
+    """Whether the process has certainly ended; only its own kernel can tell.
 
-    Of a process of another machine or container, and of one that an earlier version of this program
-    put on record (``host:pid:start``), nothing is known here: its lease decides.
+    For a process of another machine or container, and for identities of earlier versions
+    (``host:pid:start``), the answer is False: the lease decides.
     """
     if not is_local(owner):
         return False
     _, pid, start, _, _ = owner.rsplit(":", 4)
     try:
-        # Unlike /proc, it answers for processes that are hidden from this user.
+        # Unlike /proc, this also works for processes that are hidden from this user.
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         pass
-    state, began = _process_stat(pid)
-    return state == "Z" or ("" not in (began, start) and began != start)
+    state, actual_start = _process_stat(pid)
+    return state == "Z" or ("" not in (actual_start, start) and actual_start != start)
 
 
 def is_local(owner: str) -> bool:
-    """Whether the process is, or was, one that this kernel counts beside this one."""
+    """Whether the process runs, or ran, under this kernel and in this pid namespace."""
     parts = owner.rsplit(":", 4)
     return (
         len(parts) == 5  # noqa: PLR2004
@@ -67,21 +67,21 @@ def _host_name() -> str:
 
 @cache
 def _kernel_id() -> str:
-    """A hash of what counts the pids that are seen here; empty where nothing tells.
+    """A hash that identifies the kernel and the pid namespace; empty if unknown.
 
-    Two containers have one boot id, and two machines may have one namespace's number; the start of
-    a process is counted from the boot that its time namespace has.
+    Containers share a boot id, and two machines may use the same namespace number; the start of a
+    process is relative to the boot time of its time namespace.
     """
     try:
-        told = [(_PROC / "sys/kernel/random/boot_id").read_text(), _namespace("pid")]
+        parts = [(_PROC / "sys/kernel/random/boot_id").read_text(), _namespace("pid")]
     except OSError:
         if sys.platform == "linux" or uuid.getnode() & _RANDOM_NODE:
             return ""
-        # Elsewhere a machine has no containers, and its network card tells it from others.
+        # Other systems have no containers, and the network card identifies the machine.
         return f"{uuid.getnode():x}"
-    with suppress(OSError):  # a kernel older than these
-        told.append(_namespace("time"))
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    with suppress(OSError):  # an older kernel has no time namespaces
+        parts.append(_namespace("time"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _namespace(kind: str) -> str:
@@ -89,14 +89,14 @@ def _namespace(kind: str) -> str:
 
 
 def _process_stat(pid: str) -> tuple[str, str]:
-    """The state of a process, and its start in the kernel's ticks; empty where nothing tells."""
+    """The state of a process and its start in kernel ticks; both empty if unknown."""
     try:
-        # A /proc of another namespace shows other processes under our numbers.
+        # The /proc of another namespace shows other processes under our pids.
         if pid != "self" and (_PROC / "self").readlink() != Path(str(os.getpid())):
             return "", ""
         stat = (_PROC / pid / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "", ""
-    # The name, in brackets, may hold anything; the start is the twentieth field after it.
+    # The name, in brackets, may contain anything; the start is the twentieth field after it.
     state, *fields = stat.rpartition(")")[2].split()
     return state, fields[18]

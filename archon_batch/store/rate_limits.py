@@ -1,8 +1,8 @@
-"""Limits in the database: what the running jobs ask for, what an operator set, what is used."""
+"""Rate limits in the database: those of jobs and operators, and the state that processes share."""
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,26 +17,26 @@ from archon_batch.rate_limits import (
     SharedLimitState,
     grant_permits,
 )
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database
 
 
 class ModelKey(NamedTuple):
-    """A model where it is called: limits are of both."""
+    """A model at an address: rate limits apply to the two together."""
 
     model: str
-    #: Empty is the provider's own address.
+    #: Empty for the provider's own address.
     api_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredRateLimits:
-    """The limits of a model."""
+    """The configured rate limits of a model."""
 
-    #: The lowest of the running jobs.
+    #: The lowest limits of the running jobs.
     job_limits: RateLimits
-    #: What an operator set instead.
+    #: Limits that an operator set; they take precedence.
     operator_limits: RateLimits
 
     @property
@@ -47,33 +47,30 @@ class ConfiguredRateLimits:
 class ModelRateLimits:
     def __init__(self, database: Database) -> None:
         self._database = database
-        #: A job's architecture never changes, so it is read once.
+        #: Cached, because a job's architecture never changes.
         self._limits_of_job = lru_cache(maxsize=256)(self._read_job_limits)
 
     def all(self) -> dict[ModelKey, ConfiguredRateLimits]:
-        """Every model of a running job or with an operator's limits."""
-        j, own = tables.jobs.c, tables.rate_limits.c
+        """The limits of each model that a running job uses or an operator has limited."""
+        jobs, c = schema.jobs.c, schema.rate_limits.c
         with self._database.read_transaction() as connection:
-            running = connection.execute(sa.select(j.id).where(j.state == "running")).scalars()
-            asked = [
-                pair for job_id in running.all() for pair in self._limits_of_job(job_id).items()
-            ]
+            running = connection.scalars(sa.select(jobs.id).where(jobs.state == "running")).all()
+            by_jobs = _merged(
+                item for job_id in running for item in self._limits_of_job(job_id).items()
+            )
             rows = connection.execute(
-                sa.select(own.model, own.api_base, own.rpm, own.tpm, own.max_in_flight)
+                sa.select(c.model, c.api_base, c.rpm, c.tpm, c.max_in_flight)
             ).all()
-        found: dict[ModelKey, RateLimits] = {}
-        for key, limits in asked:
-            found[key] = found.get(key, RateLimits()).minimum(limits)
-        set_by_hand = {ModelKey(row[0], row[1]): RateLimits(*row[2:]) for row in rows}
-        keys = [*found, *(key for key, limits in set_by_hand.items() if limits)]
-        none = RateLimits()
+        by_operator = {ModelKey(row[0], row[1]): RateLimits(*row[2:]) for row in rows}
+        keys = {*by_jobs, *(key for key, limits in by_operator.items() if limits)}
+        unlimited = RateLimits()
         return {
-            k: ConfiguredRateLimits(found.get(k, none), set_by_hand.get(k, none))
-            for k in sorted(set(keys))
+            key: ConfiguredRateLimits(by_jobs.get(key, unlimited), by_operator.get(key, unlimited))
+            for key in sorted(keys)
         }
 
     def set_operator_limits(self, key: ModelKey, limits: RateLimits) -> None:
-        """Set an operator's limits, all of them; those that are None are the jobs' again."""
+        """Set all limits of an operator; a limit of None leaves it to the jobs again."""
         with self._database.write_transaction() as connection:
             self._lock_row(connection, key)
             connection.execute(_limits_update(key).values(**asdict(limits)))
@@ -81,84 +78,84 @@ class ModelRateLimits:
     def request_permits(
         self, key: ModelKey, limits: RateLimits, request: LimitRequest
     ) -> LimitGrant:
-        """Give out what there is of a model, in one transaction."""
+        """Grant permits of the model, in one transaction."""
         with self._database.write_transaction() as connection:
-            meter = _state_from_row(self._lock_row(connection, key))
-            after, granted = grant_permits(
-                meter, limits, request, self._database.epoch_seconds(connection)
-            )
-            connection.execute(_limits_update(key).values(meter=_state_to_json(after)))
-        return granted
+            before = _state_from_row(self._lock_row(connection, key))
+            now = self._database.epoch_seconds(connection)
+            after, grant = grant_permits(before, limits, request, now)
+            connection.execute(_limits_update(key).values(state=_state_to_json(after)))
+        return grant
 
     def read_state(self, key: ModelKey) -> tuple[SharedLimitState, float]:
-        """What is on record of a model, and the moment by the same clock."""
+        """The shared state of the model, and the current time by the same clock."""
         with self._database.read_transaction() as connection:
             row = connection.execute(_limits_query(key)).first()
-            return (
-                SharedLimitState() if row is None else _state_from_row(row)
-            ), self._database.epoch_seconds(connection)
+            state = SharedLimitState() if row is None else _state_from_row(row)
+            return state, self._database.epoch_seconds(connection)
 
     def _lock_row(self, connection: Connection, key: ModelKey) -> ResultRow:
-        """The model's row, which is made if there is none, and is this transaction's."""
+        """Lock the model's row, after creating it if necessary."""
         query = _limits_query(key).with_for_update()
         row = connection.execute(query).first()
         if row is None:
             self._database.advisory_lock(connection, f"limits {key}")
             if connection.execute(_limits_query(key)).first() is None:
-                connection.execute(sa.insert(tables.rate_limits), key._asdict() | {"meter": "{}"})
+                connection.execute(sa.insert(schema.rate_limits), key._asdict() | {"state": "{}"})
             row = connection.execute(query).one()
         return row
 
     def _read_job_limits(self, job_id: str) -> Mapping[ModelKey, RateLimits]:
-        j = tables.jobs.c
+        c = schema.jobs.c
         with self._database.read_transaction() as connection:
-            query = sa.select(j.architecture).where(j.id == job_id)
+            query = sa.select(c.architecture).where(c.id == job_id)
             text = connection.execute(query).scalar_one()
         return limits_from_models(json.loads(text).get("models", {}).values())
 
 
 def limits_from_models(models: Iterable[Mapping[str, Any]]) -> dict[ModelKey, RateLimits]:
-    """The lowest limits of each model that a job's frozen architecture names."""
-    found: dict[ModelKey, RateLimits] = {}
-    for one in models:
-        key = ModelKey(one["model"], one.get("api_base") or "")
-        limits = RateLimits(one.get("rpm"), one.get("tpm"), one.get("max_in_flight"))
-        found[key] = found.get(key, RateLimits()).minimum(limits)
-    return found
+    """The lowest limits of each model of a job's frozen architecture."""
+    return _merged(
+        (
+            ModelKey(model["model"], model.get("api_base") or ""),
+            RateLimits(model.get("rpm"), model.get("tpm"), model.get("max_in_flight")),
+        )
+        for model in models
+    )
+
+
+def _merged(limits: Iterable[tuple[ModelKey, RateLimits]]) -> dict[ModelKey, RateLimits]:
+    lowest: dict[ModelKey, RateLimits] = {}
+    for key, one in limits:
+        lowest[key] = lowest.get(key, RateLimits()).minimum(one)
+    return lowest
 
 
 def _limits_query(key: ModelKey) -> sa.Select[ResultRow]:
-    own = tables.rate_limits.c
-    return sa.select(tables.rate_limits).where(own.model == key.model, own.api_base == key.api_base)
+    c = schema.rate_limits.c
+    return sa.select(schema.rate_limits).where(c.model == key.model, c.api_base == key.api_base)
 
 
 def _limits_update(key: ModelKey) -> sa.Update:
-    own = tables.rate_limits.c
-    return sa.update(tables.rate_limits).where(own.model == key.model, own.api_base == key.api_base)
+    c = schema.rate_limits.c
+    return sa.update(schema.rate_limits).where(c.model == key.model, c.api_base == key.api_base)
 
 
 def _state_from_row(row: ResultRow) -> SharedLimitState:
-    said = json.loads(row.meter)
-    holders = {name: LimitClient(*fields) for name, fields in said.get("holders", {}).items()}
+    data = json.loads(row.state)
     return SharedLimitState(
-        said.get("requests", 0.0), said.get("tokens", 0.0), holders, said.get("at", 0.0)
+        next_request_at=data.get("requests", 0.0),
+        next_tokens_at=data.get("tokens", 0.0),
+        clients={id_: LimitClient(*fields) for id_, fields in data.get("holders", {}).items()},
+        updated_at=data.get("at", 0.0),
     )
 
 
 def _state_to_json(state: SharedLimitState) -> str:
-    holders = {
-        name: [
-            one.in_flight,
-            one.waiting,
-            one.expires_at,
-            one.adaptive_limit,
-            one.circuit_open_until,
-        ]
-        for name, one in state.clients.items()
-    }
-    moments = {
-        "requests": state.next_request_at,
-        "tokens": state.next_tokens_at,
-        "at": state.updated_at,
-    }
-    return json.dumps({**moments, "holders": holders})
+    return json.dumps(
+        {
+            "requests": state.next_request_at,
+            "tokens": state.next_tokens_at,
+            "holders": {id_: astuple(client) for id_, client in state.clients.items()},
+            "at": state.updated_at,
+        }
+    )

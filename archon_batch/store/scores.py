@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from archon_batch.scores import Score
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.compiled_sql import ResultRow
 from archon_batch.store.database import Database
-from archon_batch.store.text_values import storable
+from archon_batch.store.sql_values import storable
 
-#: Rows that are inserted by one statement.
+#: Rows per insert statement.
 _ROWS_PER_INSERT = 1_000
 
 
@@ -27,16 +27,16 @@ class RowScores:
         self._database = database
 
     def replace(self, job_id: str, metric: str, scores: Mapping[int, Score]) -> None:
-        """Put the job's scores under a metric on record, by row; those before are replaced."""
-        table = tables.scores
+        """Replace the job's scores under a metric, given by row."""
+        table = schema.scores
         rows = [
             {
                 "job_id": job_id,
                 "metric": metric,
                 "ix": ix,
                 "value": score.value,
-                "read": storable(score.extracted),
-                "unread": storable(score.unparsed_reason),
+                "extracted": storable(score.extracted),
+                "unparsed_reason": storable(score.unparsed_reason),
             }
             for ix, score in scores.items()
         ]
@@ -49,23 +49,23 @@ class RowScores:
                 connection.execute(sa.insert(table), rows[at : at + _ROWS_PER_INSERT])
 
     def metric_names(self, job_id: str) -> list[str]:
-        """The metrics that the job has scores under."""
-        table = tables.scores
+        """The metrics for which the job has scores."""
+        table = schema.scores
         query = sa.select(table.c.metric).where(table.c.job_id == job_id).distinct()
         with self._database.read_transaction() as connection:
             return sorted(connection.scalars(query))
 
     def by_row(self, job_id: str, metric: str) -> dict[int, Score]:
         """The job's scores under a metric, by row, in the dataset's order."""
-        table = tables.scores
+        table = schema.scores
         query = sa.select(table).where(table.c.job_id == job_id, table.c.metric == metric)
         with self._database.read_transaction() as connection:
             rows = connection.execute(query.order_by(table.c.ix)).all()
         return {row.ix: _score(row) for row in rows}
 
     def between(self, job_id: str, first: int, last: int) -> Sequence[RowScore]:
-        """All scores of the rows from first to last."""
-        table = tables.scores
+        """The scores of the rows from ``first`` to ``last``, under every metric."""
+        table = schema.scores
         query = sa.select(table).where(table.c.job_id == job_id, table.c.ix.between(first, last))
         with self._database.read_transaction() as connection:
             rows: Iterable[ResultRow] = connection.execute(
@@ -75,4 +75,4 @@ class RowScores:
 
 
 def _score(row: ResultRow) -> Score:
-    return Score(row.value, row.read, row.unread)
+    return Score(row.value, row.extracted, row.unparsed_reason)

@@ -1,7 +1,7 @@
-"""Lines: each takes a job's shards on, one after another, and knows which message may move it.
+"""Shard cursors: each takes a job's shards one after another, moved by messages.
 
-A message carries the line's turn. Whoever moves the line changes the turn, so that a message that
-comes twice, or late, finds another turn and does nothing.
+A message carries the cursor's fencing token. Each step of the cursor changes the token, so that a
+duplicate or late message finds a newer token and does nothing.
 """
 
 import uuid
@@ -12,19 +12,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.attempts import lock_jobs
 from archon_batch.store.compiled_sql import fetch_rows
 from archon_batch.store.database import Database
 from archon_batch.store.process_identity import is_dead
 
-#: Seconds by which messages of one line may be in a queue before those of a line on record earlier.
+#: Seconds: messages sent within this time may be queued in another order than recorded.
 _OVERTAKEN_AFTER = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class CursorPosition:
-    """A line of a job, where it stands, and the word that a message must have to move it."""
+    """The position of a job's cursor, and the token that a message needs to move it."""
 
     job_id: str
     cursor: int
@@ -34,13 +34,13 @@ class CursorPosition:
 
 @dataclass(frozen=True, slots=True)
 class StalledCursor:
-    """A line that has not moved for a while, with the queues in which its messages may wait."""
+    """A cursor without recent progress, and the queues that may hold its messages."""
 
     position: CursorPosition
     queues: tuple[str, ...]
-    #: Seconds since it last moved.
+    #: Seconds since its last progress.
     idle_seconds: float
-    #: Whether messages have been fetched that were sent later to the same queue.
+    #: Whether a worker has taken a message that was sent later to the same queue.
     overtaken: bool
 
 
@@ -49,57 +49,54 @@ class ShardCursors:
         self._database = database
 
     def start(self, job_id: str, count: int, carrier: str, queue: str) -> list[CursorPosition]:
-        """Begin the job's lines at its first open shards; lines of before are over.
+        """Delete the job's cursors and create new ones at its first open shards.
 
-        ``carrier`` is who carries the messages: lines of one carrier are looked after by its own.
+        ``carrier`` is who carries the messages (``broker``, or a process); the watchdog of a carrier
+        looks after its cursors only.
         """
         with self._database.write_transaction(durable=False) as connection:
             lock_jobs(connection, [job_id])
-            own = tables.shard_cursors.c
-            first = sa.select(own.line).where(own.job_id == job_id).order_by(own.line)
-            connection.execute(first.with_for_update()).all()
-            connection.execute(sa.delete(tables.shard_cursors).where(own.job_id == job_id))
+            c = schema.shard_cursors.c
+            # Lock the rows in order: processes may be reporting progress on them.
+            rows = sa.select(c.cursor).where(c.job_id == job_id).order_by(c.cursor)
+            connection.execute(rows.with_for_update()).all()
+            connection.execute(sa.delete(schema.shard_cursors).where(c.job_id == job_id))
             return self._create(connection, job_id, range(count), carrier, queue)
 
     def add(self, job_id: str, count: int, carrier: str, queue: str) -> list[CursorPosition]:
-        """Add so many lines, as far as there are shards for them."""
+        """Add up to ``count`` cursors, as far as there are free shards."""
+        c = schema.shard_cursors.c
         with self._database.write_transaction(durable=False) as connection:
             lock_jobs(connection, [job_id])
-            query = sa.select(sa.func.max(tables.shard_cursors.c.line)).where(
-                tables.shard_cursors.c.job_id == job_id
-            )
-            last = connection.execute(query).scalar()
+            last = connection.scalar(sa.select(sa.func.max(c.cursor)).where(c.job_id == job_id))
             first = 0 if last is None else last + 1
             return self._create(connection, job_id, range(first, first + count), carrier, queue)
 
     def release_dead(self, job_id: str) -> int:
-        """End the lines whose carrier is a dead process of this machine; return how many."""
-        own = tables.shard_cursors.c
+        """Delete the cursors whose carrier is a dead process of this machine; return how many."""
+        c = schema.shard_cursors.c
         with self._database.write_transaction(durable=False) as connection:
             lock_jobs(connection, [job_id])
-            query = sa.select(own.via).where(own.job_id == job_id, own.via.contains(":"))
-            dead = [via for via in set(connection.scalars(query)) if is_dead(via)]
-            gone = sa.delete(tables.shard_cursors).where(own.job_id == job_id, own.via.in_(dead))
-            return connection.execute(gone).rowcount
+            query = sa.select(c.carrier).where(c.job_id == job_id, c.carrier.contains(":"))
+            dead = [carrier for carrier in set(connection.scalars(query)) if is_dead(carrier)]
+            delete = sa.delete(schema.shard_cursors).where(c.job_id == job_id, c.carrier.in_(dead))
+            return connection.execute(delete).rowcount
 
     def scale_up(self, job_id: str, count: int, carrier: str, queue: str) -> list[CursorPosition]:
-        """Add lines until there are ``count``, as far as there are shards for them."""
+        """Add cursors up to ``count`` in total, as far as there are free shards."""
+        c = schema.shard_cursors.c
         with self._database.write_transaction(durable=False) as connection:
             lock_jobs(connection, [job_id])
-            query = sa.select(tables.shard_cursors.c.line).where(
-                tables.shard_cursors.c.job_id == job_id
-            )
-            taken = set(connection.scalars(query))
-            free = [n for n in range(count + len(taken)) if n not in taken]
-            return self._create(
-                connection, job_id, free[: max(0, count - len(taken))], carrier, queue
-            )
+            used = set(connection.scalars(sa.select(c.cursor).where(c.job_id == job_id)))
+            free = [number for number in range(count + len(used)) if number not in used]
+            missing = max(0, count - len(used))
+            return self._create(connection, job_id, free[:missing], carrier, queue)
 
     def current_shard(self, job_id: str, cursor: int, token: str) -> int | None:
-        """Where the line stands; None when it has moved on since the word was given."""
+        """The cursor's shard; None if the token is outdated."""
         with self._database.read_transaction() as connection:
             for row in fetch_rows(
-                connection, _current_shard_query, job=job_id, line=cursor, word=token
+                connection, _current_shard_query, job=job_id, cursor=cursor, token=token
             ):
                 return int(row.shard)
         return None
@@ -107,100 +104,116 @@ class ShardCursors:
     def start_round(
         self, position: CursorPosition, batches: int, queues: Collection[str]
     ) -> CursorPosition | None:
-        """The line's next turn, which waits for so many batches; None when it has moved on."""
+        """Start a round of ``batches`` batches; return None if the token is outdated."""
         with self._database.write_transaction(durable=False) as connection:
-            return self._advance(
-                connection, position, position.shard, batches, " ".join(sorted(queues))
-            )
+            names = " ".join(sorted(queues))
+            return self._advance(connection, position, position.shard, batches, names)
 
     def batch_done(self, job_id: str, cursor: int, token: str) -> bool:
-        """Count a batch of the turn as done; return whether it was the last."""
+        """Count a batch of the round as done; return whether it was the last one."""
         with self._database.write_transaction(durable=False) as connection:
             at = self._database.epoch_seconds(connection)
-            left = fetch_rows(
-                connection, _batch_done_update, job=job_id, line=cursor, word=token, at=at
+            rows = fetch_rows(
+                connection, _batch_done_update, job=job_id, cursor=cursor, token=token, at=at
             )
-        return any(row.waiting <= 0 for row in left)
+        return any(row.pending_batches <= 0 for row in rows)
 
     def next_shard(self, position: CursorPosition, queue: str) -> CursorPosition | None:
-        """Take the job's next open shard that no line has; the line ends when there is none."""
+        """Move to the job's next free open shard.
+
+        Return None if there is none, which deletes the cursor, or if the token is outdated.
+        """
         with self._database.write_transaction(durable=False) as connection:
             lock_jobs(connection, [position.job_id])
-            following = _free_shards(connection, position.job_id, 1)
-            if following:
-                return self._advance(connection, position, following[0], 0, queue)
-            here = {"job": position.job_id, "line": position.cursor, "word": position.token}
-            connection.execute(sa.delete(tables.shard_cursors).where(*_position_matches()), here)
+            shards = _free_shards(connection, position.job_id, 1)
+            if shards:
+                return self._advance(connection, position, shards[0], 0, queue)
+            connection.execute(
+                sa.delete(schema.shard_cursors).where(*_position_matches()),
+                {"job": position.job_id, "cursor": position.cursor, "token": position.token},
+            )
             return None
 
     def heartbeat(self, cursors: Collection[tuple[str, int, str]], *, resent: bool = False) -> None:
-        """Somebody works on these turns, or sends for them ``resent``: that counts as a move."""
+        """Record progress of cursors (job id, number, token), or that messages were ``resent``."""
         if not cursors:
             return
-        own = tables.shard_cursors.c
+        c = schema.shard_cursors.c
         with self._database.write_transaction(durable=False) as connection:
-            which = sa.tuple_(own.job_id, own.line, own.turn).in_(sorted(cursors))
-            # In one order: two processes may work on the same lines.
-            first = sa.select(own.line).where(which).order_by(own.job_id, own.line)
-            connection.execute(first.with_for_update()).all()
+            matches = sa.tuple_(c.job_id, c.cursor, c.token).in_(sorted(cursors))
+            # Lock the rows in order: two processes may report the same cursors.
+            rows = sa.select(c.cursor).where(matches).order_by(c.job_id, c.cursor)
+            connection.execute(rows.with_for_update()).all()
             at = self._database.epoch_seconds(connection)
-            changes = {"moved": at, "sent": at} if resent else {"moved": at}
-            connection.execute(sa.update(tables.shard_cursors).where(which).values(changes))
+            changes = {"progress_at": at, "sent_at": at} if resent else {"progress_at": at}
+            connection.execute(sa.update(schema.shard_cursors).where(matches).values(changes))
 
     def stalled(self, carrier: str, seconds: float) -> list[StalledCursor]:
-        """The carrier's lines of running jobs that have not moved for so many seconds."""
-        own, jobs = tables.shard_cursors.c, tables.jobs.c
+        """The carrier's cursors of running jobs without progress for so many seconds."""
+        c, jobs = schema.shard_cursors.c, schema.jobs.c
         with self._database.read_transaction() as connection:
             at = self._database.epoch_seconds(connection)
-            # What moved in the future moved by a clock that was ahead: nobody knows when.
-            is_still = sa.or_(own.moved < at - seconds, own.moved > at + seconds)
+            # Progress in the future was recorded by a clock that was ahead: its time is unknown.
+            is_stalled = sa.or_(c.progress_at < at - seconds, c.progress_at > at + seconds)
             query = (
-                sa.select(tables.shard_cursors, _overtaken().label("passed"))
-                .join(tables.jobs, jobs.id == own.job_id)
-                .where(jobs.state == "running", own.via == carrier, is_still)
-                .order_by(own.job_id, own.line)
+                sa.select(schema.shard_cursors, _overtaken().label("overtaken"))
+                .join(schema.jobs, jobs.id == c.job_id)
+                .where(jobs.state == "running", c.carrier == carrier, is_stalled)
+                .order_by(c.job_id, c.cursor)
             )
             return [
                 StalledCursor(
-                    CursorPosition(row.job_id, row.line, row.turn, row.shard),
+                    CursorPosition(row.job_id, row.cursor, row.token, row.shard),
                     tuple(row.queues.split()),
-                    at - row.moved,
-                    bool(row.passed),
+                    at - row.progress_at,
+                    bool(row.overtaken),
                 )
                 for row in connection.execute(query)
             ]
 
     def counts_by_job(self, carrier: str) -> dict[str, int]:
-        """How many lines each running job of the carrier has."""
-        own, jobs = tables.shard_cursors.c, tables.jobs.c
+        """The number of cursors of each running job of the carrier."""
+        c, jobs = schema.shard_cursors.c, schema.jobs.c
         query = (
-            sa.select(own.job_id, sa.func.count())
-            .join(tables.jobs, jobs.id == own.job_id)
-            .where(jobs.state == "running", own.via == carrier)
-            .group_by(own.job_id)
+            sa.select(c.job_id, sa.func.count())
+            .join(schema.jobs, jobs.id == c.job_id)
+            .where(jobs.state == "running", c.carrier == carrier)
+            .group_by(c.job_id)
         )
         with self._database.read_transaction() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def _create(
-        self, connection: Connection, job_id: str, numbers: Sequence[int], carrier: str, queue: str
+        self,
+        connection: Connection,
+        job_id: str,
+        numbers: Sequence[int],
+        carrier: str,
+        queue: str,
     ) -> list[CursorPosition]:
         shards = _free_shards(connection, job_id, len(numbers))
-        turns = [
-            CursorPosition(job_id, line, _new_token(), shard)
-            for line, shard in zip(numbers, shards, strict=False)
+        positions = [
+            CursorPosition(job_id, number, _new_token(), shard)
+            for number, shard in zip(numbers, shards, strict=False)
         ]
-        if turns:
+        if positions:
             at = self._database.epoch_seconds(connection)
-            row = {"via": carrier, "waiting": 0, "queues": queue, "moved": at, "sent": at}
-            connection.execute(
-                sa.insert(tables.shard_cursors),
-                [
-                    {"job_id": t.job_id, "line": t.cursor, "turn": t.token, "shard": t.shard, **row}
-                    for t in turns
-                ],
-            )
-        return turns
+            rows = [
+                {
+                    "job_id": position.job_id,
+                    "cursor": position.cursor,
+                    "token": position.token,
+                    "shard": position.shard,
+                    "pending_batches": 0,
+                    "queues": queue,
+                    "carrier": carrier,
+                    "progress_at": at,
+                    "sent_at": at,
+                }
+                for position in positions
+            ]
+            connection.execute(sa.insert(schema.shard_cursors), rows)
+        return positions
 
     def _advance(
         self,
@@ -215,11 +228,11 @@ class ShardCursors:
             connection,
             _advance_update,
             job=position.job_id,
-            line=position.cursor,
-            word=position.token,
-            next=following.token,
+            cursor=position.cursor,
+            token=position.token,
+            new_token=following.token,
             shard=shard,
-            waiting=pending_batches,
+            pending_batches=pending_batches,
             queues=queues,
             at=self._database.epoch_seconds(connection),
         )
@@ -231,66 +244,64 @@ def _new_token() -> str:
 
 
 def _position_matches() -> list[sa.ColumnElement[bool]]:
-    """The line, if the word is still its turn's."""
-    own = tables.shard_cursors.c
-    names = {"job": own.job_id, "line": own.line, "word": own.turn}
+    """The row of a cursor, provided that the token is current."""
+    c = schema.shard_cursors.c
+    names = {"job": c.job_id, "cursor": c.cursor, "token": c.token}
     return [column == sa.bindparam(name, type_=column.type) for name, column in names.items()]
 
 
 def _current_shard_query(_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
-    return sa.select(tables.shard_cursors.c.shard).where(*_position_matches())
+    return sa.select(schema.shard_cursors.c.shard).where(*_position_matches())
 
 
 def _batch_done_update(_sqlite: bool) -> Any:  # noqa: ANN401
-    own = tables.shard_cursors.c
+    c = schema.shard_cursors.c
     values = {
-        "waiting": own.waiting - sa.literal_column("1"),
-        "moved": sa.bindparam("at", type_=own.moved.type),
+        "pending_batches": c.pending_batches - sa.literal_column("1"),
+        "progress_at": sa.bindparam("at", type_=c.progress_at.type),
     }
-    return (
-        sa.update(tables.shard_cursors)
-        .where(*_position_matches())
-        .values(values)
-        .returning(own.waiting)
-    )
+    update = sa.update(schema.shard_cursors).where(*_position_matches())
+    return update.values(values).returning(c.pending_batches)
 
 
 def _advance_update(_sqlite: bool) -> Any:  # noqa: ANN401
-    own = tables.shard_cursors.c
-    given = {"turn": "next", "shard": "shard", "waiting": "waiting", "queues": "queues"}
-    values = {
-        name: sa.bindparam(bind, type_=own[name].type)
-        for name, bind in {**given, "moved": "at", "sent": "at"}.items()
+    c = schema.shard_cursors.c
+    parameters = {
+        "token": "new_token",
+        "shard": "shard",
+        "pending_batches": "pending_batches",
+        "queues": "queues",
+        "progress_at": "at",
+        "sent_at": "at",
     }
-    return (
-        sa.update(tables.shard_cursors)
-        .where(*_position_matches())
-        .values(values)
-        .returning(own.line)
-    )
+    values = {
+        column: sa.bindparam(name, type_=c[column].type) for column, name in parameters.items()
+    }
+    update = sa.update(schema.shard_cursors).where(*_position_matches())
+    return update.values(values).returning(c.cursor)
 
 
 def _overtaken() -> sa.ColumnElement[bool]:
-    """Whether somebody works on what was sent later, to the line's one queue and as urgently.
+    """Whether a worker has taken a later message of the same queue and priority.
 
-    A queue is served in order. Of a line whose messages wait in several nothing can be said.
+    Queues are FIFO. With messages in several queues we cannot tell whether one was overtaken.
     """
-    own, jobs = tables.shard_cursors.c, tables.jobs.c
-    later, of = tables.shard_cursors.alias(), tables.jobs.alias()
-    return own.queues.not_like("% %") & sa.exists().where(
-        later.c.via == own.via,
-        later.c.queues == own.queues,
-        later.c.sent > own.sent + _OVERTAKEN_AFTER,
-        later.c.moved > later.c.sent,
-        of.c.id == later.c.job_id,
-        of.c.priority == jobs.priority,
+    c, jobs = schema.shard_cursors.c, schema.jobs.c
+    later, later_job = schema.shard_cursors.alias(), schema.jobs.alias()
+    return c.queues.not_like("% %") & sa.exists().where(
+        later.c.carrier == c.carrier,
+        later.c.queues == c.queues,
+        later.c.sent_at > c.sent_at + _OVERTAKEN_AFTER,
+        later.c.progress_at > later.c.sent_at,
+        later_job.c.id == later.c.job_id,
+        later_job.c.priority == jobs.priority,
     )
 
 
 def _free_shards(connection: Connection, job_id: str, count: int) -> list[int]:
-    """The first shards with open items that no line of the job has; the job must be locked."""
-    items, lines = tables.items.c, tables.shard_cursors.c
-    taken = sa.select(lines.shard).where(lines.job_id == job_id)
+    """The first shards with open items that no cursor of the job has; the job must be locked."""
+    items, cursors = schema.items.c, schema.shard_cursors.c
+    taken = sa.select(cursors.shard).where(cursors.job_id == job_id)
     query = (
         sa.select(items.shard)
         .where(items.job_id == job_id, items.status == "open", items.shard.not_in(taken))

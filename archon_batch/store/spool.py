@@ -1,7 +1,7 @@
-"""The spool: ends of attempts that the database was not there to take, as files on this machine.
+"""The spool: results of attempts as files on this machine, while the database is unavailable.
 
-An answer that has reached us is paid for. While the database is away it is kept here, whole and on
-the disk, and taken in when the database is back.
+An answer that has arrived is paid for. The spool keeps it, complete and on disk, until the database
+is back and the results are replayed.
 """
 
 import hashlib
@@ -30,32 +30,32 @@ class Spool:
     folder: Path
 
     @classmethod
-    def for_database(cls, root: Path, database: str) -> "Spool":
-        """The part of a spool that is for the database of that name."""
-        return cls(root / hashlib.sha256(database.encode()).hexdigest()[:16])
+    def for_database(cls, root: Path, address: str) -> "Spool":
+        """The spool of one database, in a folder of its own under ``root``."""
+        return cls(root / hashlib.sha256(address.encode()).hexdigest()[:16])
 
     @property
     def quarantine(self) -> "Spool":
-        """Where ends are that nothing on record takes: for a person to look at."""
-        return Spool(self.folder / "aside")
+        """Results that the database cannot take in full; a person has to look at them."""
+        return Spool(self.folder / "quarantine")
 
     def write(self, results: Sequence[AttemptResult], name: str | None = None) -> None:
-        """Write the ends down; when this returns, they survive a loss of power.
+        """Write the results to a file, so that they survive a power loss.
 
-        What has the ``name`` already is replaced, so that it is safe to do again.
+        An existing file with this ``name`` is replaced, so that the call can be repeated.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: the file cannot be written.
         """
         private_files.make_private_dir(self.folder)
-        word = secrets.token_hex(8)
-        draft, whole = self.folder / f"{word}.draft", self.folder / f"{name or word}.json"
+        random = secrets.token_hex(8)
+        draft, final = self.folder / f"{random}.draft", self.folder / f"{name or random}.json"
         try:
             with private_files.open_private(draft, "x", encoding="ascii") as file:
-                json.dump([_result_to_json(finish) for finish in results], file)
+                json.dump([_result_to_json(result) for result in results], file)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.rename(whole)
+            draft.rename(final)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
@@ -66,61 +66,65 @@ class Spool:
             os.close(folder)
 
     def read_all(self) -> Iterator[tuple[Path, list[AttemptResult]]]:
-        """The files with what is in them; one that cannot be read is put aside and told of."""
+        """Every file with its results. An unreadable file is renamed and logged."""
         for path in sorted(self.folder.glob("*.json")):
             try:
-                finishes = [_result_from_json(plain) for plain in json.loads(path.read_bytes())]
+                results = [_result_from_json(data) for data in json.loads(path.read_bytes())]
             except FileNotFoundError:
-                continue  # another process has taken it in
+                continue  # another process has replayed it
             except (ValueError, KeyError, TypeError):
-                path.rename(path.with_suffix(".unreadable"))
-                _log.error("spooled_results_unreadable", file=str(path.with_suffix(".unreadable")))
+                unreadable = path.with_suffix(".unreadable")
+                path.rename(unreadable)
+                _log.error("spooled_results_unreadable", file=str(unreadable))
                 continue
-            yield path, finishes
+            yield path, results
 
     def problems(self) -> Iterator[str]:
-        """What nobody but a person can do something about."""
-        for folder, glob, what in (
-            (self.quarantine.folder, "*.json", "with ends that the ledger could not take in whole"),
+        """Files that a person has to look at."""
+        for folder, pattern, what in (
+            (
+                self.quarantine.folder,
+                "*.json",
+                "with results that the ledger could not store in full",
+            ),
             (self.folder, "*.unreadable", "that cannot be read"),
         ):
-            if files := len(list(folder.glob(glob))):
+            if files := len(list(folder.glob(pattern))):
                 yield f"{folder} has {files} file{'s' * (files > 1)} {what}"
 
 
-def _result_to_json(finish: AttemptResult) -> dict[str, Any]:
-    start = finish.request
+def _result_to_json(result: AttemptResult) -> dict[str, Any]:
+    request = result.request
     return {
-        **asdict(finish),
+        **asdict(result),
         "request": {
-            **asdict(start),
-            "call": [start.call.job_id, start.call.ix, str(start.call.key)],
-            "begun_at": start.begun_at.isoformat(),
+            **asdict(request),
+            "call": [request.call.job_id, request.call.ix, str(request.call.key)],
+            "begun_at": request.begun_at.isoformat(),
         },
-        "billing": finish.billing.value,
-        "ended_at": finish.ended_at.isoformat(),
+        "billing": result.billing.value,
+        "ended_at": result.ended_at.isoformat(),
     }
 
 
-def _result_from_json(plain: dict[str, Any]) -> AttemptResult:
-    start = plain["request"]
-    job, ix, key = start["call"]
-    reply = plain["reply"]
+def _result_from_json(data: dict[str, Any]) -> AttemptResult:
+    request, reply = data["request"], data["reply"]
+    job_id, ix, key = request["call"]
     return AttemptResult(
         request=AttemptRequest(
             **{
-                **start,
-                "call": CallId(job, ix, CallKey.parse(key)),
-                "begun_at": datetime.fromisoformat(start["begun_at"]),
+                **request,
+                "call": CallId(job_id, ix, CallKey.parse(key)),
+                "begun_at": datetime.fromisoformat(request["begun_at"]),
             }
         ),
-        attempt_number=plain["attempt_number"],
-        billing=Billing(plain["billing"]),
-        outcome=plain["outcome"],
-        detail=plain["detail"],
-        usage=Usage(**plain["usage"]),
-        cost=None if plain["cost"] is None else NanoUsd(plain["cost"]),
-        estimated=plain["estimated"],
+        attempt_number=data["attempt_number"],
+        billing=Billing(data["billing"]),
+        outcome=data["outcome"],
+        detail=data["detail"],
+        usage=Usage(**data["usage"]),
+        cost=None if data["cost"] is None else NanoUsd(data["cost"]),
+        estimated=data["estimated"],
         reply=None if reply is None else Reply(**{**reply, "usage": Usage(**reply["usage"])}),
-        ended_at=datetime.fromisoformat(plain["ended_at"]),
+        ended_at=datetime.fromisoformat(data["ended_at"]),
     )

@@ -1,4 +1,4 @@
-"""The intake: ends that were spooled come on record, and none of them holds up the others."""
+"""Replays spooled results into the database; a rejected result does not delay the others."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,28 +15,28 @@ _log = structlog.get_logger()
 
 
 def replay_spool(database: Database, spool: Spool) -> None:
-    """Put on record what is in the spool; what the database refuses as a whole stays there.
+    """Settle the spooled results; a result that the database rejects in any form stays spooled.
 
     Raises:
-        StoreAwayError: the database is away.
+        StoreUnavailableError: the database is unavailable.
     """
-    for path, finishes in spool.read_all():
+    for path, results in spool.read_all():
         try:
             try:
-                strays = _settle(database, finishes)
+                orphans = _settle(database, results)
             except StoreUnavailableError:
                 raise
-            except Exception:  # noqa: BLE001  (one of them is refused; the others are no worse for it)
-                left = list(_settle_one_by_one(database, finishes))
-                if left:
-                    spool.quarantine.write(left, path.stem)
+            except Exception:  # noqa: BLE001  (one result is rejected: settle each by itself)
+                incomplete = list(_settle_one_by_one(database, results))
+                if incomplete:
+                    spool.quarantine.write(incomplete, path.stem)
             else:
-                if strays and not quarantine_orphans(spool, strays, path.stem):
+                if orphans and not quarantine_orphans(spool, orphans, path.stem):
                     continue
             path.unlink(missing_ok=True)
         except StoreUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001  (nor are the other files)
+        except Exception as error:  # noqa: BLE001  (continue with the next file)
             why = f"{type(error).__name__}: {error}"
             _log.error("spooled_results_rejected", file=str(path), why=why)
 
@@ -44,40 +44,39 @@ def replay_spool(database: Database, spool: Spool) -> None:
 def quarantine_orphans(
     spool: Spool | None, orphans: Sequence[AttemptResult], name: str | None = None
 ) -> bool:
-    """Tell of ends whose attempts are not on record, and keep them for a person to look at.
-
-    Return whether they are kept.
-    """
-    for stray in orphans:
-        _log.warning("result_without_attempt", attempt=attempt_label(stray), outcome=stray.outcome)
+    """Log results without a recorded attempt and quarantine them; return whether they are kept."""
+    for orphan in orphans:
+        _log.warning(
+            "result_without_attempt", attempt=attempt_label(orphan), outcome=orphan.outcome
+        )
     if not orphans or spool is None:
         return False
     try:
         spool.quarantine.write(orphans, name)
     except OSError as error:
-        _log.error("spool_failed", ends=len(orphans), why=str(error))
+        _log.error("spool_failed", results=len(orphans), why=str(error))
         return False
     return True
 
 
 def _settle_one_by_one(
-    database: Database, finishes: Sequence[AttemptResult]
+    database: Database, results: Sequence[AttemptResult]
 ) -> Iterator[AttemptResult]:
-    """Put each on record as far as it is taken; those that a part is missing of, or all."""
-    for finish in finishes:
+    """Settle each result as completely as possible; yield those that are not stored in full."""
+    for result in results:
         try:
-            strays = _settle(database, [finish])
+            orphans = _settle(database, [result])
         except StoreUnavailableError:
             raise
-        except Exception as refused:  # noqa: BLE001  (it is told when it is stored in part)
-            if not settle_reduced(database, finish, refused):
-                yield finish
+        except Exception as error:  # noqa: BLE001  (settle_reduced logs it)
+            if not settle_reduced(database, result, error):
+                yield result
         else:
-            quarantine_orphans(None, strays)
-            yield from strays
+            quarantine_orphans(None, orphans)
+            yield from orphans
 
 
-def _settle(database: Database, finishes: Sequence[AttemptResult]) -> list[AttemptResult]:
+def _settle(database: Database, results: Sequence[AttemptResult]) -> list[AttemptResult]:
     with database.write_transaction() as connection:
-        lock_jobs(connection, {finish.request.call.job_id for finish in finishes})
-        return settle(connection, finishes)
+        lock_jobs(connection, {result.request.call.job_id for result in results})
+        return settle(connection, results)

@@ -1,7 +1,7 @@
-"""The file of a SQLite database: whether what was opened is what stands there.
+"""The file of a SQLite database: detects that it was deleted, moved or replaced.
 
-A file that is deleted, moved or replaced stays as it is for whoever has it open: commits go into it,
-and are gone with the process.
+A process that has a deleted, moved or replaced file open can still write it: the commits succeed and
+are lost when the process ends.
 """
 
 import os
@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from archon_batch.errors import StoreReplacedError
 
-#: The file, what is committed and not yet in it, and where that is looked up.
+#: The database, its write-ahead log, and the index of that log.
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -26,49 +26,49 @@ class SqliteFile:
         self._connections = 0
 
         @sa.event.listens_for(engine, "do_connect")
-        def _before(*_: Any) -> None:  # noqa: ANN401
-            # SQLite would make an empty file, or open another one beside that of before.
+        def _before_connect(*_: Any) -> None:  # noqa: ANN401
+            # SQLite would create an empty file, or open a different one.
             self.check_unchanged()
 
         @sa.event.listens_for(engine, "close")
-        def _closed(*_: Any) -> None:  # noqa: ANN401
+        def _on_close(*_: Any) -> None:  # noqa: ANN401
             self._connections -= 1
             if not self._connections:
-                # SQLite removes them after the last connection, and makes new ones for the next.
+                # SQLite deletes both logs with the last connection and creates them with the next.
                 for part in _SUFFIXES[1:]:
                     self._seen.pop(part, None)
                     self._paths.pop(part, None)
 
         @sa.event.listens_for(engine, "connect")
-        def _after(_connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
+        def _after_connect(_connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
             self._connections += 1
-            # SQLite puts the other two beside what a link leads to.
+            # If the path is a link, SQLite puts the logs beside its target.
             real = os.path.realpath(self._path)
             self._paths |= {part: real + part for part in _SUFFIXES[1:]}
             self.check_unchanged()
 
     def check_unchanged(self) -> None:
-        """Three looks into a folder: some microseconds.
+        """Compare device and inode of the three files, which takes microseconds.
 
         Raises:
-            StoreGoneError: what was opened does not stand there any more.
+            StoreReplacedError: another file, or none, is at the path.
         """
         for part, path in self._paths.items():
             found, seen = _identity(path), self._seen.get(part)
             if seen is None and found is not None:
-                # SQLite makes them one after the other.
+                # SQLite creates the files one after the other.
                 self._seen[part] = found
             elif found != seen:
-                what = "is not there any more" if found is None else "is another file now"
+                what = "is gone" if found is None else "is another file now"
                 raise StoreReplacedError(
-                    f"database: {self._path}{part} {what}: it was deleted, moved or replaced in the "
-                    "middle of this; put the one that was there back, then resume"
+                    f"database: {self._path}{part} {what}: it was deleted, moved or replaced "
+                    "while it was open; put the original back, then resume"
                 )
 
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116  (a third of the time)
+        found = os.stat(path)  # noqa: PTH116  (pathlib takes three times as long)
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""Accounts: what a job has done and cost, added up from its entries."""
+"""Usage totals: the calls, attempts, tokens and costs of a job, and the progress of its items."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.database import Database
 
 GroupBy = Literal["layer", "component", "model"]
@@ -21,7 +21,7 @@ _GROUP_COLUMNS: Mapping[GroupBy, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many items stand where."""
+    """The number of items by status."""
 
     open: int = 0
     answered: int = 0
@@ -31,27 +31,30 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """What calls came to. Tokens and money count every attempt, also those without an answer."""
+    """Totals. Tokens and costs include every attempt, also those without an answer."""
 
     calls: int = 0
-    #: Calls whose reply was found among the completions.
+    #: Calls answered by the completion cache.
     cached_calls: int = 0
     attempts: int = 0
     failed_calls: int = 0
-    #: Replies that were billed without a price being known.
+    #: Billed attempts without a known price.
     unpriced_calls: int = 0
-    #: Attempts that may be on the bill although no answer came.
+    #: Attempts that may have been billed although no answer came.
     in_doubt: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    #: Nano-dollars: settled, possibly billed, paid for attempts that settled no call, paid for
-    #: asking again what could not be read, paid for candidates of which nothing is in an answer,
-    #: and not paid because the reply was found.
+    #: Nano-dollars that were settled.
     cost: int = 0
+    #: Nano-dollars that attempts in doubt may have cost.
     in_doubt_cost: int = 0
+    #: The part of ``cost`` for attempts without an answer.
     failed_cost: int = 0
+    #: The part of ``cost`` for re-asks after unparsed replies.
     reask_cost: int = 0
+    #: The part of ``cost`` for candidates that no answer uses.
     unused_cost: int = 0
+    #: Nano-dollars saved by the completion cache.
     cache_saved: int = 0
 
     def __add__(self, other: "UsageTotals") -> "UsageTotals":
@@ -65,45 +68,29 @@ class UsageQueries:
         self._database = database
 
     def progress(self, job_id: str) -> Progress:
-        table = tables.items
-        query = (
-            sa.select(table.c.status, sa.func.count())
-            .where(table.c.job_id == job_id)
-            .group_by(table.c.status)
-        )
+        c = schema.items.c
+        query = sa.select(c.status, sa.func.count()).where(c.job_id == job_id).group_by(c.status)
         with self._database.read_transaction() as connection:
             return Progress(**{row.status: row[1] for row in connection.execute(query)})
 
     def total(self, job_id: str) -> UsageTotals:
-        return sum((account for _, account in self.by_group(job_id, "model")), UsageTotals())
+        return sum((totals for _, totals in self.by_group(job_id, "model")), UsageTotals())
 
     def by_group(
         self, job_id: str, group_by: GroupBy
     ) -> list[tuple[Mapping[str, Any], UsageTotals]]:
-        """The account of each layer, component or model: what names it, and its figures.
+        """The totals of each layer, component or model, with the columns that identify it.
 
-        From the running sums, so that it takes no longer for a million entries than for one.
+        They come from the table that triggers maintain, so the time does not grow with the job.
         """
-        names, c = _GROUP_COLUMNS[group_by], tables.usage_totals.c
+        names, c = _GROUP_COLUMNS[group_by], schema.usage_totals.c
         columns = [c[name] for name in names]
-        figures = [
-            sa.func.sum(
-                c[
-                    {
-                        "failed_cost": "lost_cost",
-                        "reask_cost": "again_cost",
-                        "unused_cost": "dropped_cost",
-                        "cache_saved": "saved",
-                    }.get(f.name, f.name)
-                ]
-            ).label(f.name)
-            for f in fields(UsageTotals)
-        ]
+        totals = [sa.func.sum(c[f.name]).label(f.name) for f in fields(UsageTotals)]
         query = (
-            sa.select(*columns, *figures)
+            sa.select(*columns, *totals)
             .where(c.job_id == job_id)
             .group_by(*columns)
-            # What had entries once, and has none now.
+            # Skip groups whose entries were all deleted.
             .having(sa.func.sum(c.attempts + c.calls) > 0)
         )
         with self._database.read_transaction() as connection:
@@ -116,49 +103,50 @@ class UsageQueries:
     def recomputed(
         self, job_id: str, group_by: GroupBy
     ) -> list[tuple[Mapping[str, Any], UsageTotals]]:
-        """The same, added up from every entry."""
+        """The same as ``by_group``, computed from every call and attempt."""
         names = _GROUP_COLUMNS[group_by]
         groups = self.grouped_by(
-            names, tables.attempts.c.job_id == job_id, tables.calls.c.job_id == job_id
+            names, schema.attempts.c.job_id == job_id, schema.calls.c.job_id == job_id
         )
         return [
-            (dict(zip(names, key, strict=True)), account) for key, account in sorted(groups.items())
+            (dict(zip(names, key, strict=True)), totals) for key, totals in sorted(groups.items())
         ]
 
     def including_cached(self, job_id: str) -> dict[int, UsageTotals]:
-        """The account of each item as if its found replies had been paid for by this job."""
-        calls, kept = tables.calls, tables.completions
+        """The totals of each item, as if the job had paid for its cache hits."""
+        calls, completions = schema.calls, schema.completions
         groups = self.grouped_by(
-            ("ix",), tables.attempts.c.job_id == job_id, tables.calls.c.job_id == job_id
+            ("ix",), schema.attempts.c.job_id == job_id, schema.calls.c.job_id == job_id
         )
+        is_unpriced = sa.case((calls.c.cache_saved.is_(None), 1), else_=0)
         query = (
             sa.select(
                 calls.c.ix,
-                sa.func.sum(calls.c.saved).label("cost"),
-                sa.func.sum(sa.case((calls.c.saved.is_(None), 1), else_=0)).label("unpriced_calls"),
-                sa.func.sum(kept.c.prompt_tokens).label("prompt_tokens"),
-                sa.func.sum(kept.c.completion_tokens).label("completion_tokens"),
+                sa.func.sum(calls.c.cache_saved).label("cost"),
+                sa.func.sum(is_unpriced).label("unpriced_calls"),
+                sa.func.sum(completions.c.prompt_tokens).label("prompt_tokens"),
+                sa.func.sum(completions.c.completion_tokens).label("completion_tokens"),
             )
-            .outerjoin(kept, kept.c.fingerprint == calls.c.fingerprint)
+            .outerjoin(completions, completions.c.fingerprint == calls.c.fingerprint)
             .where(calls.c.job_id == job_id, calls.c.cached)
             .group_by(calls.c.ix)
         )
-        full = {ix: account for (ix,), account in groups.items()}
+        by_item = {ix: totals for (ix,), totals in groups.items()}
         with self._database.read_transaction() as connection:
             for row in connection.execute(query).mappings():
-                found = UsageTotals(**{k: int(v or 0) for k, v in row.items() if k != "ix"})
-                full[row["ix"]] += found
-        return full
+                cached = {name: int(value or 0) for name, value in row.items() if name != "ix"}
+                by_item[row["ix"]] += UsageTotals(**cached)
+        return by_item
 
     def warning_counts(self, job_id: str) -> dict[tuple[int, int, str], int]:
-        """How often what did not go as asked, by layer, component and kind of note."""
-        table = tables.items
+        """The number of warnings by layer, component and kind."""
+        c = schema.items.c
+        query = sa.select(c.warnings).where(c.job_id == job_id, c.warnings.is_not(None))
         counts: dict[tuple[int, int, str], int] = {}
-        query = sa.select(table.c.notes).where(table.c.job_id == job_id, table.c.notes.is_not(None))
         with self._database.read_transaction() as connection:
             for text in connection.scalars(query):
-                for note in json.loads(text):
-                    key = (note["layer"], note["component"], note["kind"])
+                for warning in json.loads(text):
+                    key = (warning["layer"], warning["component"], warning["kind"])
                     counts[key] = counts.get(key, 0) + 1
         return counts
 
@@ -168,49 +156,47 @@ class UsageQueries:
         attempt_condition: sa.ColumnElement[bool],
         call_condition: sa.ColumnElement[bool],
     ) -> dict[tuple[Any, ...], UsageTotals]:
-        """Accounts by the columns of those names, which calls and attempts both have."""
-        attempts, calls = tables.attempts, tables.calls
+        """Totals by columns that calls and attempts share, from the rows that match."""
         groups: dict[tuple[Any, ...], UsageTotals] = {}
         with self._database.read_transaction() as connection:
             for table, sums, condition in (
-                (attempts, _attempt_sums(), attempt_condition),
-                (calls, _call_sums(), call_condition),
+                (schema.attempts, _attempt_sums(), attempt_condition),
+                (schema.calls, _call_sums(), call_condition),
             ):
                 columns = [table.c[name] for name in names]
                 query = sa.select(*columns, *sums).where(condition).group_by(*columns)
                 for row in connection.execute(query).mappings():
-                    figures = {k: int(v or 0) for k, v in row.items() if k not in names}
+                    totals = {k: int(v or 0) for k, v in row.items() if k not in names}
                     key = tuple(row[name] for name in names)
-                    groups[key] = groups.get(key, UsageTotals()) + UsageTotals(**figures)
+                    groups[key] = groups.get(key, UsageTotals()) + UsageTotals(**totals)
         return groups
 
 
 def _attempt_sums() -> list[sa.ColumnElement[Any]]:
-    c = tables.attempts.c
-    billed, lost = c.state == "billed", c.outcome != "ok"
-    # The last number of a call's key counts how often its slot was asked before.
-    again = ~c.key.endswith(".0")
+    c = schema.attempts.c
+    # The last number of a call's key counts its re-asks.
+    is_reask = ~c.key.endswith(".0")
+    is_unpriced = sa.and_(c.state == "billed", c.cost.is_(None))
+    is_in_doubt = c.state == "in_doubt"
     return [
         sa.func.count().label("attempts"),
-        sa.func.sum(sa.case((sa.and_(billed, c.cost.is_(None)), 1), else_=0)).label(
-            "unpriced_calls"
-        ),
-        sa.func.sum(sa.case((c.state == "in_doubt", 1), else_=0)).label("in_doubt"),
+        sa.func.sum(sa.case((is_unpriced, 1), else_=0)).label("unpriced_calls"),
+        sa.func.sum(sa.case((is_in_doubt, 1), else_=0)).label("in_doubt"),
         sa.func.sum(c.prompt_tokens).label("prompt_tokens"),
         sa.func.sum(c.completion_tokens).label("completion_tokens"),
         sa.func.sum(c.cost).label("cost"),
-        sa.func.sum(sa.case((c.state == "in_doubt", c.reserve), else_=0)).label("in_doubt_cost"),
-        sa.func.sum(sa.case((lost, c.cost), else_=0)).label("failed_cost"),
-        sa.func.sum(sa.case((again, c.cost), else_=0)).label("reask_cost"),
-        sa.func.sum(sa.case((c.dropped, c.cost), else_=0)).label("unused_cost"),
+        sa.func.sum(sa.case((is_in_doubt, c.hold), else_=0)).label("in_doubt_cost"),
+        sa.func.sum(sa.case((c.outcome != "ok", c.cost), else_=0)).label("failed_cost"),
+        sa.func.sum(sa.case((is_reask, c.cost), else_=0)).label("reask_cost"),
+        sa.func.sum(sa.case((c.unused, c.cost), else_=0)).label("unused_cost"),
     ]
 
 
 def _call_sums() -> list[sa.ColumnElement[Any]]:
-    c = tables.calls.c
+    c = schema.calls.c
     return [
         sa.func.count().label("calls"),
         sa.func.sum(sa.case((c.cached, 1), else_=0)).label("cached_calls"),
         sa.func.sum(sa.case((c.failure.is_not(None), 1), else_=0)).label("failed_calls"),
-        sa.func.sum(c.saved).label("cache_saved"),
+        sa.func.sum(c.cache_saved).label("cache_saved"),
     ]

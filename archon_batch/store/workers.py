@@ -1,4 +1,4 @@
-"""Workers on record: who drains which queues, so that no message goes where nobody fetches it."""
+"""The worker registry: which queues have a consumer."""
 
 import json
 from collections.abc import Collection
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from archon_batch.store import tables
+from archon_batch.store import schema
 from archon_batch.store.database import Database
 
-#: Seconds after which a worker that has said nothing is not counted on.
+#: Seconds after its last heartbeat when a worker is considered dead.
 HEARTBEAT_TIMEOUT = 30.0
-#: Seconds after which it is forgotten.
+#: Seconds after its last heartbeat when a worker is deleted.
 _FORGOTTEN_AFTER = 86_400.0
 
 
@@ -19,7 +19,6 @@ _FORGOTTEN_AFTER = 86_400.0
 class Worker:
     name: str
     queues: tuple[str, ...]
-    #: Seconds since it was last heard of.
     seconds_since_heartbeat: float
 
     @property
@@ -32,29 +31,35 @@ class Workers:
         self._database = database
 
     def register(self, name: str, queues: Collection[str]) -> None:
-        """Put on record that the worker lives and drains the queues, for ``SILENT`` seconds."""
-        w = tables.workers.c
+        """Record a heartbeat of the worker, and the queues that it consumes."""
+        c = schema.workers.c
         with self._database.write_transaction() as connection:
-            seen = self._database.epoch_seconds(connection)
-            said = {"queues": json.dumps(sorted(queues)), "seen": seen}
-            again = sa.update(tables.workers).where(w.name == name).values(**said)
-            if connection.execute(again).rowcount == 0:
-                connection.execute(sa.insert(tables.workers), {"name": name, **said})
-            connection.execute(sa.delete(tables.workers).where(w.seen < seen - _FORGOTTEN_AFTER))
+            now = self._database.epoch_seconds(connection)
+            values = {"queues": json.dumps(sorted(queues)), "heartbeat_at": now}
+            update = sa.update(schema.workers).where(c.name == name).values(**values)
+            if connection.execute(update).rowcount == 0:
+                connection.execute(sa.insert(schema.workers), {"name": name, **values})
+            expired = c.heartbeat_at < now - _FORGOTTEN_AFTER
+            connection.execute(sa.delete(schema.workers).where(expired))
 
     def deregister(self, name: str) -> None:
-        """Take note that the worker drains nothing any more."""
+        """Record that the worker has stopped consuming."""
         with self._database.write_transaction() as connection:
-            connection.execute(sa.delete(tables.workers).where(tables.workers.c.name == name))
+            connection.execute(sa.delete(schema.workers).where(schema.workers.c.name == name))
 
     def all(self) -> list[Worker]:
-        """Those that were heard of within a day, by name."""
+        """The workers with a heartbeat within a day, by name."""
         with self._database.read_transaction() as connection:
-            rows = connection.execute(sa.select(tables.workers).order_by(tables.workers.c.name))
-            found, now = rows.all(), self._database.epoch_seconds(connection)
-        # What was said in the future was said by a clock that was ahead, as long ago as that.
-        return [Worker(r.name, tuple(json.loads(r.queues)), abs(now - r.seen)) for r in found]
+            rows = connection.execute(sa.select(schema.workers).order_by(schema.workers.c.name))
+            workers, now = rows.all(), self._database.epoch_seconds(connection)
+        # A heartbeat in the future came from a clock that was ahead; count its distance as age.
+        return [
+            Worker(row.name, tuple(json.loads(row.queues)), abs(now - row.heartbeat_at))
+            for row in workers
+        ]
 
     def consumed_queues(self) -> frozenset[str]:
-        """The queues that some living worker drains."""
-        return frozenset(q for worker in self.all() if worker.is_alive for q in worker.queues)
+        """The queues that some living worker consumes."""
+        return frozenset(
+            queue for worker in self.all() if worker.is_alive for queue in worker.queues
+        )

@@ -260,19 +260,19 @@ def _install(points: _Points, latency: float) -> None:
 
     commits = _Commits(reach)
     commits.within(database, "upgrade", "the tables")
-    commits.within(Installation, "_drawn", "the installation's id")
-    commits.within(Jobs, "add", "the job and its rows")
-    commits.within(Jobs, "move", lambda _jobs, _id, state: f"the job's move to {state}")
-    commits.within(Jobs, "conclude", "the job's move to done")
-    commits.within(Items, "end", "a row's end")
-    commits.within(ShardCursors, "begin", "the lines")
-    for name in ("round", "arrived", "go_on", "held"):
-        commits.within(ShardCursors, name, "a line's turn")
-    for name in ("take", "give_back", "forget"):
+    commits.within(Installation, "_create_id", "the installation's id")
+    commits.within(Jobs, "get_or_create", "the job and its rows")
+    commits.within(Jobs, "change_state", lambda _jobs, _id, state: f"the job's move to {state}")
+    commits.within(Jobs, "mark_done_if_complete", "the job's move to done")
+    commits.within(Items, "finish", "a row's end")
+    commits.within(ShardCursors, "start", "the shard cursors")
+    for name in ("start_round", "batch_done", "next_shard", "heartbeat"):
+        commits.within(ShardCursors, name, "a cursor's step")
+    for name in ("acquire", "release", "delete_expired"):
         commits.within(Leases, name, "a lease")
     commits.after(store, "_recover", "a recovery")
-    commits.after(attempt_writer, "begin", "a beginning")
-    commits.after(attempt_writer, "settle", "an end")
+    commits.after(attempt_writer, "admit", "an admission")
+    commits.after(attempt_writer, "settle", "a settlement")
 
     around(Dataset, "check", "the dataset is read")
     around(runtime.Runtime, "__init__", "the process is made")

@@ -217,9 +217,9 @@ def _refuse_quotations(whys: Sequence[str | None]) -> None:
 
 
 _WHYS = (
-    "SELECT why FROM attempts UNION ALL SELECT failure FROM calls "
+    "SELECT detail FROM attempts UNION ALL SELECT failure FROM calls "
     "UNION ALL SELECT reason FROM items UNION ALL SELECT reason FROM jobs "
-    "UNION ALL SELECT CAST(notes AS TEXT) FROM items"
+    "UNION ALL SELECT CAST(warnings AS TEXT) FROM items"
 )
 
 

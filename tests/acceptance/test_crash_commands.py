@@ -57,7 +57,7 @@ class Command:
     #: What leads on if the command, done again, says that there is nothing to do.
     out: Sequence[str] | None = None
     #: The last point that is its own: from there on it is a run like any other.
-    until: str = "after the commit of the lines"
+    until: str = "after the commit of the shard cursors"
     #: Points that are died at, at most.
     most: int = 16
     #: What it comes to, as the database says it.
@@ -93,17 +93,17 @@ COMMANDS = {
     "limits": Command(
         line=("limits", "scripted/plausible", "--rpm", "600", "--max-in-flight", "3"),
         before=[STORED],
-        comes_to=(STANDS, "SELECT model, rpm, tpm, max_in_flight FROM limits"),
+        comes_to=(STANDS, "SELECT model, rpm, tpm, max_in_flight FROM rate_limits"),
     ),
     "score": Command(
         line=("score", "night", "--metric", "contains", "--reference", "gold"),
         before=[DONE],
-        comes_to=(STANDS, "SELECT metric, ix, value, read FROM scores ORDER BY ix"),
+        comes_to=(STANDS, "SELECT metric, ix, value, extracted FROM scores ORDER BY ix"),
     ),
     "a night": Command(
         line=("submit", "--job", "night.yaml", "--date", "2026-11-30", "--follow"),
         until="before the exit",
-        comes_to=(STANDS, ROWS, "SELECT day, state, reason, job_id FROM nights"),
+        comes_to=(STANDS, ROWS, "SELECT day, state, reason, job_id FROM scheduled_runs"),
     ),
     "a pilot": Command(
         line=("plan", "rows.jsonl", "--arch", "small.yaml", "--pilot", "2", "--budget", "0.01"),
@@ -147,8 +147,8 @@ def sound(night: Night) -> None:
     for job in night.ask("SELECT * FROM jobs"):
         own = [a for a in attempts.values() if a["job_id"] == job["id"]]
         assert job["spent"] == sum(a["cost"] or 0 for a in own)
-        for money, state in (("reserved", "sending"), ("in_doubt", "in_doubt")):
-            kept = sum(a["reserve"] for a in own if a["state"] == state)
+        for money, state in (("held", "sending"), ("in_doubt", "in_doubt")):
+            kept = sum(a["hold"] for a in own if a["state"] == state)
             assert job[money] == kept, f"{money} is not the sum of its attempts"
         (left,) = night.ask(
             f"SELECT count(*) FROM items WHERE job_id = '{job['id']}' AND status = 'open'"  # noqa: S608

@@ -54,14 +54,14 @@ STEPS = {
     "the process is made",
     "the commit of a lease",
     "the commit of a recovery",
-    "the commit of the lines",
-    "the commit of a line's turn",
+    "the commit of the shard cursors",
+    "the commit of a cursor's step",
     "a worker is started",
     "a shard's message",
     "a round's messages",
     "a batch is planned",
-    "the commit of a beginning",
-    "the commit of an end",
+    "the commit of an admission",
+    "the commit of a settlement",
     "the commit of a row's end",
     "the next shard's message",
     "the commit of the job's move to done",
@@ -184,7 +184,7 @@ class Night:
     def attempts(self) -> dict[str, sqlite3.Row]:
         """The ledger's entries by what the provider was told of each."""
         rows = self.ask(
-            "SELECT job_id || '/' || ix || '/' || key || '/' || n AS id, * FROM attempts"
+            "SELECT job_id || '/' || ix || '/' || key || '/' || attempt_number AS id, * FROM attempts"
         )
         return {row["id"]: row for row in rows}
 
@@ -200,10 +200,10 @@ def check_always(night: Night, whole: Night) -> None:
     assert {entry for entry, _ in bill} <= set(attempts), "sent, and not on record"
     assert len(bill) == len(dict(bill)), "one attempt, and two requests"
     for job in night.ask("SELECT * FROM jobs"):
-        assert job["spent"] + job["reserved"] + job["in_doubt"] <= job["budget"] == BUDGET
+        assert job["spent"] + job["held"] + job["in_doubt"] <= job["budget"] == BUDGET
         assert job["spent"] == sum(a["cost"] or 0 for a in attempts.values())
-        for money, state in (("reserved", "sending"), ("in_doubt", "in_doubt")):
-            kept = sum(a["reserve"] for a in attempts.values() if a["state"] == state)
+        for money, state in (("held", "sending"), ("in_doubt", "in_doubt")):
+            kept = sum(a["hold"] for a in attempts.values() if a["state"] == state)
             assert job[money] == kept, f"{money} is not the sum of its attempts"
         assert night.ask("SELECT count(*) FROM items")[0][0] == job["rows"] == night.job.rows
 

@@ -244,7 +244,7 @@ def _aged(stage: Nights) -> None:
     import sqlite3  # noqa: PLC0415
 
     with sqlite3.connect(stage.folder / "archon-batch.db") as database:
-        database.execute("UPDATE nights SET ended_at = '2026-01-31 02:00:00.000000'")
+        database.execute("UPDATE scheduled_runs SET ended_at = '2026-01-31 02:00:00.000000'")
     database.close()
 
 

@@ -33,7 +33,7 @@ from archon_batch.jobs import views
 from archon_batch.jobs.frozen_job import load_frozen_job
 from archon_batch.money import Price
 from archon_batch.retry_policy import MAX_ATTEMPTS, MAX_BACKOFF, MAX_OUTAGE
-from archon_batch.store import Admitted, tables
+from archon_batch.store import Admitted, schema
 from archon_batch.store.admission import MAX_PROCESS_DEATHS
 from tests.builders import MODEL, a_call, a_question, a_running_job, a_start, an_architecture
 
@@ -494,7 +494,7 @@ def test_a_reply_without_token_counts_costs_the_maximum(store, usage):
     (attempt,) = call_record(store, job).attempts
     assert attempt.cost == PRICE.max_cost(a_call())
     with store.database.read_transaction() as connection:
-        assert connection.scalars(sa.select(tables.attempts.c.estimated)).all() == [True]
+        assert connection.scalars(sa.select(schema.attempts.c.estimated)).all() == [True]
     assert money(store, job) == (PRICE.max_cost(a_call()), 0, 0)
 
 

@@ -99,10 +99,11 @@ def test_c12_an_empty_address_is_none(desk: Desk, monkeypatch: pytest.MonkeyPatc
     ("version", "says"),
     entries(
         (
-            "C13 an older schema",
-            "0001",
-            "at schema 0001, this program needs {head}; run: archon-batch db upgrade",
+            "C13 the schema before",
+            "0012",
+            "has schema 0012, this program needs {head}; run: archon-batch db upgrade",
         ),
+        ("C13 an older schema", "0011", "it is too old to be upgraded: finish its jobs with the"),
         ("C13 a newer schema", "9999", "needs {head}: a newer archon-batch made it; install that"),
         ("C13 a schema of another program", "f00d", "a newer archon-batch made it; install that"),
     ),
@@ -115,7 +116,7 @@ def test_a_database_of_another_version_is_left_as_it_is(
     _schema(desk, version)
     before = (desk.folder / DATABASE).read_bytes()
     sent = desk.provider.request_count
-    newer = () if version == "0001" else (("db", "upgrade"),)
+    newer = () if version == "0012" else (("db", "upgrade"),)
 
     for command in (*COMMANDS, *newer):
         ended = desk.run(*command)

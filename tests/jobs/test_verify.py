@@ -14,7 +14,7 @@ from tests.builders import a_finish, a_job, a_question, a_start, an_architecture
 TAMPERED = [
     ("UPDATE jobs SET spent = spent + 1", "money spent"),
     ("UPDATE attempts SET cost = cost + 1 WHERE key = '0.0.0.0'", "money spent"),
-    ("UPDATE jobs SET reserved = 1", "money in flight"),
+    ("UPDATE jobs SET held = 1", "money in flight"),
     ("UPDATE jobs SET in_doubt = 1", "money in doubt"),
     ("UPDATE jobs SET budget = 0", "within the budget"),
     ("UPDATE jobs SET rows = rows + 1", "every row is open or has one final state"),
@@ -83,14 +83,14 @@ def pay_again(here, **changed):
     """Insert a second billed attempt for each call of the first layer."""
     kept = [
         "job_id", "ix", "key", "layer", "component", "kind", "model", "fingerprint", "owner",
-        "state", "outcome", "why", "reserve", "estimated", "counts", "begun_at", "expires_at",
+        "state", "outcome", "detail", "hold", "estimated", "counted", "begun_at", "expires_at",
     ]  # fmt: skip
     values = ", ".join(changed.get(name, name) for name in kept)
     with here.store.database.write_transaction() as connection:
         connection.execute(
             sa.text(
-                f"INSERT INTO attempts ({', '.join(kept)}, n, cost) "  # noqa: S608
-                f"SELECT {values}, n + 1, 0 FROM attempts WHERE layer = 0"
+                f"INSERT INTO attempts ({', '.join(kept)}, attempt_number, cost) "  # noqa: S608
+                f"SELECT {values}, attempt_number + 1, 0 FROM attempts WHERE layer = 0"
             )
         )
 
@@ -108,10 +108,10 @@ def test_a_call_that_was_paid_again_after_its_answer_is_found(here):
 @pytest.mark.parametrize(
     "explained",
     [
-        "UPDATE attempts SET counts = false WHERE n = 1",
-        "UPDATE attempts SET why = 'late: it was in doubt' WHERE n = 1",
-        "UPDATE attempts SET outcome = 'broken_reply' WHERE n = 1 AND layer = 0",
-        "UPDATE attempts SET state = 'not_billed' WHERE n = 2",
+        "UPDATE attempts SET counted = false WHERE attempt_number = 1",
+        "UPDATE attempts SET detail = 'late: it was in doubt' WHERE attempt_number = 1",
+        "UPDATE attempts SET outcome = 'broken_reply' WHERE attempt_number = 1 AND layer = 0",
+        "UPDATE attempts SET state = 'not_billed' WHERE attempt_number = 2",
     ],
     ids=["a retry", "a late answer", "no answer", "not billed"],
 )
@@ -159,7 +159,7 @@ def test_an_open_row_of_a_cancelled_job_is_found(here):
 def test_overbilling_is_reported_and_fails_no_check(here):
     done = a_done_job(here)
     more = (
-        "UPDATE attempts SET cost = reserve + 70 WHERE key = '0.0.0.0'",
+        "UPDATE attempts SET cost = hold + 70 WHERE key = '0.0.0.0'",
         "UPDATE jobs SET spent = (SELECT SUM(cost) FROM attempts)",
         "UPDATE jobs SET budget = spent - 70",
     )
@@ -187,8 +187,8 @@ def test_a_call_that_was_sent_twice_at_once_is_found(here):
         columns = "ix, key, layer, component, kind, model, fingerprint, owner, begun_at, expires_at"
         for n in (8, 9):
             copied = (
-                f"INSERT INTO attempts (job_id, n, state, reserve, estimated, counts, {columns}) "  # noqa: S608
-                f"SELECT job_id, {n}, 'sending', 0, 0, 1, {columns} FROM attempts LIMIT 1"
+                f"INSERT INTO attempts (job_id, attempt_number, state, hold, estimated, counted, unused, {columns}) "  # noqa: S608
+                f"SELECT job_id, {n}, 'sending', 0, 0, 1, 0, {columns} FROM attempts LIMIT 1"
             )
             connection.execute(sa.text(copied))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from archon_batch.store import AttemptRequest, GroupBy, Store, tables
+from archon_batch.store import AttemptRequest, GroupBy, Store, schema
 from archon_batch.store.compiled_sql import ResultRow
 from tests.store.ledger_books import Books
 
@@ -31,7 +31,7 @@ class Seen:
             jobs, items, calls, attempts, completions = (
                 connection.execute(sa.select(table)).all()
                 for table in (
-                    tables.jobs, tables.items, tables.calls, tables.attempts, tables.completions
+                    schema.jobs, schema.items, schema.calls, schema.attempts, schema.completions
                 )
             )  # fmt: skip
         return cls(

@@ -345,8 +345,8 @@ ENDS = [
         "    execute_many(connection, insert_reply, calls)",
         """
     for call in calls:
-        ended_at = [tables.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
-        connection.execute_many(sa.delete(tables.calls).where(*ended_at))
+        ended_at = [schema.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
+        connection.execute_many(sa.delete(schema.calls).where(*ended_at))
         execute_many(connection, insert_reply, [call])
         """,
     ),
@@ -411,19 +411,19 @@ JOBS_AND_ITEMS = [
         jobs.Jobs.get_or_create,
         "known or new.submit_key[:12]",
         "known or new.submit_key[:12]; "
-        "connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(budget=new.budget))",
+        "connection.execute(_where_job(job_id, sa.update(schema.jobs)).values(budget=new.budget))",
     ),
     Bug(
         "a second submission sets the job going",
         jobs.Jobs.get_or_create,
         "known or new.submit_key[:12]",
         "known or new.submit_key[:12]; "
-        'connection.execute(_where_job(job_id, sa.update(tables.jobs)).values(state="running"))',
+        'connection.execute(_where_job(job_id, sa.update(schema.jobs)).values(state="running"))',
     ),
     Bug(
         "a job moves from any state",
         jobs.Jobs.change_state,
-        ".where(tables.jobs.c.state.in_(list(from_states)))",
+        ".where(schema.jobs.c.state.in_(list(from_states)))",
         "",
     ),
     Bug(
@@ -467,7 +467,7 @@ JOBS_AND_ITEMS = [
         "a retry forgets what was spent",
         items.Items.reopen,
         "return len(ixs)",
-        "connection.execute(sa.update(tables.jobs).values(spent=0)); return len(ixs)",
+        "connection.execute(sa.update(schema.jobs).values(spent=0)); return len(ixs)",
     ),
     Bug(
         "a retry keeps the failures",

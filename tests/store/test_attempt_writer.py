@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from archon_batch.archon import CallKey
 from archon_batch.errors import StoreUnavailableError
-from archon_batch.store import Admitted, AlreadySettled, CallId, Store, now, tables
+from archon_batch.store import Admitted, AlreadySettled, CallId, Store, now, schema
 from tests.builders import a_finish, a_job, a_start
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ def busy(store, job):
     """The database is another's while the body runs: the clerk waits with what it has in hand."""
     with store.database.write_transaction() as connection:
         connection.execute(
-            sa.select(tables.jobs).where(tables.jobs.c.id == job.id).with_for_update()
+            sa.select(schema.jobs).where(schema.jobs.c.id == job.id).with_for_update()
         ).all()
         yield
 
@@ -75,7 +75,7 @@ def test_an_end_frees_its_money_for_a_beginning_of_the_same_commit(any_store):
     any_store.attempt_writer.admit(start).result(30)
 
     with busy(any_store, job):
-        in_hand = any_store.attempt_writer.admit(a_start(job, slot=1, reserve=None))
+        in_hand = any_store.attempt_writer.admit(a_start(job, slot=1, hold=None))
         while not any_store.attempt_writer._entries.empty():
             pass
         beginning = any_store.attempt_writer.admit(a_start(job, slot=2))
@@ -232,7 +232,7 @@ def test_moments_come_back_as_they_were_written(any_store):
     job = a_job(any_store)
     at = now()
 
-    any_store.attempt_writer.admit(a_start(job, at=at)).result(30)
+    any_store.attempt_writer.admit(a_start(job, begun_at=at)).result(30)
 
     (line,) = any_store.item_results.calls(job.id, 0)
     assert line.attempts[0].begun_at == at

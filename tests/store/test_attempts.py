@@ -31,7 +31,7 @@ from archon_batch.store import (
     PoisonPill,
     Store,
     now,
-    tables,
+    schema,
 )
 from archon_batch.store.admission import MAX_PROCESS_DEATHS, admit
 from archon_batch.store.settlement import settle
@@ -126,10 +126,10 @@ def test_the_database_itself_refuses_a_second_open_attempt(any_store):
     begun(any_store, a_start(job))
 
     with any_store.database.read_transaction() as connection:
-        row = dict(connection.execute(sa.select(tables.attempts)).mappings().one())
+        row = dict(connection.execute(sa.select(schema.attempts)).mappings().one())
 
     with pytest.raises(StoreError), any_store.database.write_transaction() as connection:
-        connection.execute(sa.insert(tables.attempts), [row | {"n": 2}])
+        connection.execute(sa.insert(schema.attempts), [row | {"n": 2}])
 
     assert states(any_store, job) == ["sending"]
 
@@ -147,7 +147,7 @@ def test_the_same_call_twice_in_one_commit_is_sent_once(any_store):
 
 def test_the_same_call_twice_in_one_commit_is_sent_once_without_reuse(any_store):
     job = a_job(any_store)
-    start = a_start(job, reuse=False)
+    start = a_start(job, use_cache=False)
 
     verdicts = together(
         any_store, start, replace(start, begun_at=start.begun_at + timedelta(seconds=1))
@@ -163,7 +163,7 @@ def test_the_same_request_on_the_wire_makes_another_call_wait(
 ):
     job, other = a_job(any_store), a_job(any_store, name="other")
     starts = (
-        a_start(job, ix=0, fingerprint="f" * 64, reuse=reuse_of_the_first),
+        a_start(job, ix=0, fingerprint="f" * 64, use_cache=reuse_of_the_first),
         a_start(job, ix=1, fingerprint="f" * 64),
         a_start(other, ix=0, fingerprint="f" * 64),
     )
@@ -179,7 +179,7 @@ def test_without_reuse_the_same_request_is_sent_for_every_call(any_store):
     verdicts = begun(
         any_store,
         a_start(job, ix=0, fingerprint="f" * 64),
-        a_start(job, ix=1, fingerprint="f" * 64, reuse=False),
+        a_start(job, ix=1, fingerprint="f" * 64, use_cache=False),
     )
 
     assert verdicts == [Admitted(1, 1, 0), Admitted(1, 1, 0)]
@@ -395,7 +395,7 @@ def test_the_first_reply_stays_and_the_second_is_paid_all_the_same(any_store):
 @pytest.mark.parametrize("in_one_commit", [True, False])
 def test_the_budget_covers_all_that_begins(any_store, budget, reserves, verdicts, in_one_commit):
     job = a_job(any_store, budget=budget)
-    starts = [a_start(job, slot=slot, reserve=reserve) for slot, reserve in enumerate(reserves)]
+    starts = [a_start(job, slot=slot, hold=reserve) for slot, reserve in enumerate(reserves)]
 
     found = together(any_store, *starts) if in_one_commit else [begun(any_store, s) for s in starts]
 
@@ -406,12 +406,12 @@ def test_the_budget_covers_all_that_begins(any_store, budget, reserves, verdicts
 def test_what_is_left_of_the_budget_counts_all_that_was_or_may_be_paid(any_store, short):
     job = a_job(any_store, budget=60 + 70 + 80 + 90 - short)
     spent, doubted, flying = (
-        a_start(job, slot=slot, reserve=reserve) for slot, reserve in enumerate((60, 70, 80))
+        a_start(job, slot=slot, hold=reserve) for slot, reserve in enumerate((60, 70, 80))
     )
     begun(any_store, spent, doubted, flying)
     settled(any_store, a_finish(spent, cost=NanoUsd(60)), in_doubt(doubted))
 
-    verdict = begun(any_store, a_start(job, slot=3, reserve=90))
+    verdict = begun(any_store, a_start(job, slot=3, hold=90))
 
     assert verdict == (BudgetWait() if short else Admitted(1, 1, 0))
     assert money(any_store, job) == (60, 80 if short else 170, 70)
@@ -460,7 +460,7 @@ def test_money_of_several_jobs_moves_in_one_commit(any_store):
 
 def test_a_reply_without_a_price_is_billed_without_a_cost(any_store):
     job = a_job(any_store, budget=5)
-    start = a_start(job, reserve=None)
+    start = a_start(job, hold=None)
     begun(any_store, start)
 
     settled(any_store, a_finish(start, cost=None))
@@ -528,7 +528,7 @@ def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
 )
 def test_an_attempt_that_nobody_will_settle_is_put_in_doubt(any_store, owner, lasts, lost):
     job = a_job(any_store)
-    begun(any_store, a_start(job, slot=0, owner=owner, lasts=lasts), a_start(job, slot=1))
+    begun(any_store, a_start(job, slot=0, owner=owner, expires_after=lasts), a_start(job, slot=1))
 
     count = any_store.recover()
 
@@ -592,7 +592,7 @@ def test_a_living_attempt_is_left_alone_in_any_time_zone_of_the_server(postgres_
     store.close()
     store = Store.open(postgres_url)
     job = a_job(store)
-    begun(store, a_start(job, slot=0, lasts=60), a_start(job, slot=1, lasts=-1))
+    begun(store, a_start(job, slot=0, expires_after=60), a_start(job, slot=1, expires_after=-1))
 
     store.recover()
 
@@ -628,7 +628,7 @@ def test_any_text_of_a_failure_is_stored(any_store):
             start,
             billing=Billing.NOT_BILLED,
             outcome="refused",
-            why=ROUGH,
+            detail=ROUGH,
             cost=NanoUsd(0),
             reply=Reply(None, failure=f"refused: {ROUGH}"),
         )
@@ -741,7 +741,7 @@ class Ledger(RuleBasedStateMachine):
         starts = [
             a_start(
                 self.job, ix, slot,
-                reserve=reserve, reuse=reuse, owner=owner, fingerprint=f"{ix % 2}/{slot}",
+                hold=reserve, use_cache=reuse, owner=owner, fingerprint=f"{ix % 2}/{slot}",
             )
             for ix, slot in wanted
         ]  # fmt: skip
@@ -835,7 +835,7 @@ class Ledger(RuleBasedStateMachine):
         with self.store.database.read_transaction() as connection:
             job, tried, replied = (
                 connection.execute(sa.select(table)).all()
-                for table in (tables.jobs, tables.attempts, tables.calls)
+                for table in (schema.jobs, schema.attempts, schema.calls)
             )
         ((spent, reserved, doubt),) = [(j.spent, j.reserved, j.in_doubt) for j in job]
         # The job is what its attempts add up to, and within its budget.

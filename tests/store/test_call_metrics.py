@@ -18,7 +18,7 @@ def settled(store, job, ix, key, text, *, seconds=1.5, finish=None, **changes):
     end = (
         finish(start, begun.n)
         if finish
-        else a_finish(start, begun.n, text, at=start.begun_at + timedelta(seconds=seconds))
+        else a_finish(start, begun.n, text, ended_at=start.begun_at + timedelta(seconds=seconds))
     )
     store.attempt_writer.settle(end).result(30)
 

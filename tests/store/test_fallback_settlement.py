@@ -39,12 +39,12 @@ def books(store, job):
 @given(usage=USAGES, cost=COUNTS, reply=REPLIES, why=st.none() | TEXTS)
 def test_no_end_that_a_gateway_can_make_is_refused(any_store, usage, cost, reply, why):
     job = a_job(any_store)
-    start = a_start(job, slot=next(SLOTS), reuse=False)
+    start = a_start(job, slot=next(SLOTS), use_cache=False)
     any_store.attempt_writer.admit(start).result(30)
 
     with capture_logs() as logs:
         end = any_store.attempt_writer.settle(
-            a_finish(start, usage=usage, cost=cost, reply=reply, why=why)
+            a_finish(start, usage=usage, cost=cost, reply=reply, detail=why)
         )
         assert end.exception(30) is None
 
@@ -77,7 +77,7 @@ def test_counts_of_more_than_32_bits_are_kept(any_store, count):
 @pytest.mark.parametrize("cost", [-1, 1 << 62, 1 << 70, float("nan"), 0.5, True])
 def test_a_cost_that_cannot_be_is_the_most_that_was_kept_back(any_store, cost):
     job = a_job(any_store)
-    start = a_start(job, reserve=100)
+    start = a_start(job, hold=100)
     any_store.attempt_writer.admit(start).result(30)
 
     any_store.attempt_writer.settle(a_finish(start, cost=cost)).result(30)

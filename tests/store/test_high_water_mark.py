@@ -259,7 +259,7 @@ def test_what_costs_nothing_is_no_loss(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         job = a_job(store)
-        store.attempt_writer.admit(a_start(job, reserve=0)).result(30)
+        store.attempt_writer.admit(a_start(job, hold=0)).result(30)
         store.recover()
 
     assert "{}" in next(spool.rglob("*.witness")).read_text()
@@ -296,7 +296,7 @@ def test_a_server_that_was_restored_from_a_backup_is_noticed(postgres_url, tmp_p
     with engine.connect() as other:
         for table in ("calls", "attempts", "sums"):
             other.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
-        other.exec_driver_sql("UPDATE jobs SET reserved = 0")
+        other.exec_driver_sql("UPDATE jobs SET held = 0")
         other.commit()
         other.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

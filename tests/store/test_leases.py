@@ -15,7 +15,9 @@ ELSEWHERE = "elsewhere:1:1"
 
 def aged(store, seconds):
     with store.database.write_transaction() as connection:
-        connection.execute(sa.text("UPDATE leases SET until = until - :ago"), {"ago": seconds})
+        connection.execute(
+            sa.text("UPDATE leases SET expires_at = expires_at - :ago"), {"ago": seconds}
+        )
 
 
 def test_a_lease_is_held_by_one(any_store):
@@ -63,7 +65,7 @@ def test_leases_are_forgotten_long_after_they_lapsed(any_store):
 
 def lost(store, owner, lasts=60.0, **how):
     job = a_job(store)
-    store.attempt_writer.admit(a_start(job, owner=owner, lasts=lasts)).result(30)
+    store.attempt_writer.admit(a_start(job, owner=owner, expires_after=lasts)).result(30)
     return store.recover(**how) == 1
 
 
@@ -79,7 +81,7 @@ def test_an_attempt_is_lost_with_the_lease_of_its_process_if_who_looks_can_tell(
     aged(any_store, 30)
 
     assert not lost(any_store, ELSEWHERE, lapsed=False)
-    assert any_store.recover(lapsed=True) == 1
+    assert any_store.recover(include_expired_leases=True) == 1
 
 
 def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store, monkeypatch):
@@ -89,7 +91,7 @@ def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store,
 
     monkeypatch.setattr(front, "now", lambda: now() + timedelta(hours=2))
 
-    assert any_store.recover(lapsed=True) == 0
+    assert any_store.recover(include_expired_leases=True) == 0
 
 
 @pytest.mark.postgres

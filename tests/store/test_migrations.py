@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 
 from archon_batch.archon import Answer
 from archon_batch.errors import SchemaError
-from archon_batch.store import Store, migrations, tables
+from archon_batch.store import Store, migrations
 from archon_batch.store.database import create_engine
 from tests.builders import a_finish, a_job, a_start
 

@@ -135,11 +135,13 @@ def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_
     with running(SENDS, url, within=APART) as (n, name):
         # The same host name; and here its number is another process's, or nobody's.
         assert name.split(":")[0] == current_process_id().split(":")[0]
-        while_it_lives = [any_store.recover(lapsed=lapsed) for lapsed in (False, True)]
+        while_it_lives = [
+            any_store.recover(include_expired_leases=lapsed) for lapsed in (False, True)
+        ]
     gone = any_store.recover()
     with any_store.database.write_transaction() as connection:
-        connection.execute(sa.text("UPDATE leases SET until = until - 30"))
-    lapsed = any_store.recover(lapsed=True)
+        connection.execute(sa.text("UPDATE leases SET expires_at = expires_at - 30"))
+    lapsed = any_store.recover(include_expired_leases=True)
 
     assert n == "1"
     assert (while_it_lives, gone, lapsed) == ([0, 0], 0, 1)

@@ -30,7 +30,7 @@ def test_a_night_is_open_and_attended_once_it_is_begun(
 def test_a_night_of_a_process_that_died_is_abandoned(any_store: Store) -> None:
     with any_store.database.write_transaction() as connection:
         dead = a_dead_process()
-        connection.exec_driver_sql(f"UPDATE nights SET owner = '{dead}'")  # noqa: S608
+        connection.exec_driver_sql(f"UPDATE scheduled_runs SET owner = '{dead}'")  # noqa: S608
 
     (night,) = any_store.scheduled_runs.unfinished()
 

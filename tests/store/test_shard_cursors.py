@@ -22,7 +22,9 @@ def at(store, turn):
 def aged(store, seconds):
     """Let the lines have moved so much earlier, and their messages been sent."""
     with store.database.write_transaction() as connection:
-        earlier = sa.text("UPDATE lines SET moved = moved - :ago, sent = sent - :ago")
+        earlier = sa.text(
+            "UPDATE shard_cursors SET progress_at = progress_at - :ago, sent_at = sent_at - :ago"
+        )
         connection.execute(earlier, {"ago": seconds})
 
 
@@ -192,7 +194,7 @@ def test_of_messages_in_several_queues_nobody_knows_whether_they_were_passed(any
         any_store.shard_cursors.start_round(turn, 2, {"calls", "calls.openai"}) for turn in lines
     ]
     aged(any_store, 30)
-    any_store.shard_cursors.heartbeat({(job.id, turns[1].line, turns[1].word)}, again=True)
+    any_store.shard_cursors.heartbeat({(job.id, turns[1].line, turns[1].word)}, resent=True)
     any_store.shard_cursors.heartbeat({(job.id, turns[1].line, turns[1].word)})
 
     assert passed(any_store) == set()
@@ -202,13 +204,15 @@ def test_what_is_sent_again_is_passed_by_nothing_from_before(any_store):
     job = a_job(any_store, questions=2, shard=1)
     one, two = begun(any_store, job)
     aged(any_store, 60)
-    any_store.shard_cursors.heartbeat({(two.job, two.line, two.word)}, again=True)
+    any_store.shard_cursors.heartbeat({(two.job, two.line, two.word)}, resent=True)
     any_store.shard_cursors.heartbeat({(two.job, two.line, two.word)})
     before = passed(any_store)
 
-    any_store.shard_cursors.heartbeat({(one.job, one.line, one.word)}, again=True)
+    any_store.shard_cursors.heartbeat({(one.job, one.line, one.word)}, resent=True)
     with any_store.database.write_transaction() as connection:
-        connection.execute(sa.text("UPDATE lines SET moved = moved - 30 WHERE line = 0"))
+        connection.execute(
+            sa.text("UPDATE shard_cursors SET progress_at = progress_at - 30 WHERE cursor = 0")
+        )
 
     assert before == {(one.job, one.line)}
     assert passed(any_store) == set()

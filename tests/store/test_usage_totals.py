@@ -57,7 +57,7 @@ def job(any_store):
         a_finish(broken, outcome="broken_reply", usage=Usage(1, 1), cost=NanoUsd(9), reply=None),
     )
 
-    free = begin(any_store, start(job, 1, 0, 0, 1, fingerprint="free", kind="ranker", reserve=None))
+    free = begin(any_store, start(job, 1, 0, 0, 1, fingerprint="free", kind="ranker", hold=None))
     settle(any_store, a_finish(free, usage=Usage(3, 3), cost=None))
 
     unread = begin(any_store, start(job, 1, 0, 10, 10, fingerprint="unread", kind="ranker"))

@@ -5,7 +5,7 @@ from archon_batch.store import Store
 
 def _ages(store: Store, seconds: float) -> None:
     with store.database.write_transaction() as connection:
-        connection.exec_driver_sql(f"UPDATE workers SET seen = seen - {seconds}")  # noqa: S608
+        connection.exec_driver_sql(f"UPDATE workers SET heartbeat_at = heartbeat_at - {seconds}")  # noqa: S608
 
 
 def test_the_queues_of_living_workers_are_drained(any_store: Store) -> None:
