@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 #: What one row of either table adds to each total; ``{0}`` is the row.
@@ -34,7 +35,7 @@ def create_triggers(connection: Connection) -> None:
     create = _sqlite_triggers if connection.dialect.name == "sqlite" else _postgres_triggers
     for table, totals in _TOTALS.items():
         for statement in create(table, totals):
-            connection.exec_driver_sql(statement)
+            connection.execute(sa.text(statement))
 
 
 def _statements(totals: dict[str, str]) -> dict[str, list[str]]:
