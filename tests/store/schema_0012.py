@@ -1,5 +1,7 @@
 """The schema before the migration to standard names, as a database of that time has it."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -176,7 +178,7 @@ trials
     stage string16
     told text
 """
-_TYPES: dict[str, sa.types.TypeEngine[object]] = {
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
     "integer": sa.Integer(),
     "bigint": sa.BigInteger(),
@@ -205,7 +207,7 @@ _NAMES = {
 }
 
 
-def _column(line: str) -> sa.Column[object]:
+def _column(line: str) -> sa.Column[Any]:
     name, kind, *marks = line.split()
     size = kind.removeprefix("string")
     kind_of = _TYPES.get(kind) or sa.String(int(size))
@@ -218,7 +220,7 @@ def _column(line: str) -> sa.Column[object]:
 
 def metadata() -> sa.MetaData:
     tables = sa.MetaData()
-    name, columns = "", list[sa.Column[object]]()
+    name, columns = "", list[sa.Column[Any]]()
     for line in [*_TABLES.strip().splitlines(), "end"]:
         if line.startswith(" "):
             columns.append(_column(line))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from archon_batch import money
+from archon_batch import money, retry_policy
 from archon_batch.calls import attempt_records
 from archon_batch.store import (
     admission,
@@ -67,19 +67,19 @@ BEGINNINGS = [
     Bug(
         "what a batch keeps back itself is forgotten",
         admission._decide,
-        "_fits_budget(job_id, facts.held[job_id.id], start.hold)",
-        "_fits_budget(job_id, 0, start.hold)",
+        "_fits_budget(job, snapshot.held[job.id], request.hold)",
+        "_fits_budget(job, 0, request.hold)",
     ),
     Bug(
         "a budget that this batch has filled is taken for reached",
         admission._decide,
-        "job_id.held + facts.held[job_id.id]",
-        "job_id.held",
+        "job.held + snapshot.held[job.id]",
+        "job.held",
     ),
     Bug(
         "a budget that is tight is taken for reached",
         admission._decide,
-        "BudgetWait() if job_id.held + facts.held[job_id.id] else BudgetExhausted()",
+        "BudgetWait() if job.held + snapshot.held[job.id] else BudgetExhausted()",
         "BudgetExhausted()",
     ),
     Bug(
@@ -91,40 +91,40 @@ BEGINNINGS = [
     Bug(
         "the last of the budget is never spent",
         admission._fits_budget,
-        "(reserve or 0) <= job.budget",
-        "(reserve or 0) < job.budget",
+        "(hold or 0) <= job.budget",
+        "(hold or 0) < job.budget",
     ),
     Bug(
         "the budget covers one call more",
         admission._fits_budget,
-        " and committed + (reserve or 0) <= job.budget",
+        " and committed + (hold or 0) <= job.budget",
         "",
     ),
     Bug("what is spent is not counted", admission._fits_budget, "job.spent + ", ""),
-    Bug("what is in flight is not counted", admission._fits_budget, "job.reserved + ", ""),
+    Bug("what is in flight is not counted", admission._fits_budget, "job.held + ", ""),
     Bug("what is in doubt is not counted", admission._fits_budget, "job.in_doubt + ", ""),
     Bug(
         "an attempt on the wire is not seen",
         admission._decide,
-        'any(a.state == "sending" for a in before)',
+        'any(a.state == "sending" for a in previous)',
         "False",
     ),
     Bug(
         "a call twice in a batch is begun twice",
         admission._decide,
-        "start.call.as_tuple in facts.admitted",
+        "call in snapshot.admitted",
         "False",
     ),
     Bug(
         "a request on the wire is not seen",
         admission._decide,
-        " or (start.use_cache and start.fingerprint in facts.requests_in_flight)",
+        " or (request.use_cache and request.fingerprint in snapshot.requests_in_flight)",
         "",
     ),
     Bug(
         "a request twice in a batch is begun twice",
         admission.admit,
-        "facts.requests_in_flight.add(start.fingerprint)",
+        "snapshot.requests_in_flight.add(request.fingerprint)",
         "pass",
     ),
     Bug(
@@ -136,19 +136,19 @@ BEGINNINGS = [
     Bug(
         "a job that shares no replies waits for others",
         admission._decide,
-        "(start.use_cache and start.fingerprint in facts.requests_in_flight)",
-        "(start.fingerprint in facts.requests_in_flight)",
+        "(request.use_cache and request.fingerprint in snapshot.requests_in_flight)",
+        "(request.fingerprint in snapshot.requests_in_flight)",
     ),
     Bug(
         "a job that shares no replies takes another's",
         admission._decide,
-        "start.use_cache and start.fingerprint in facts.cached",
-        "start.fingerprint in facts.cached",
+        "request.use_cache and request.fingerprint in snapshot.cached",
+        "request.fingerprint in snapshot.cached",
     ),
     Bug(
         "completions are never found",
         admission._decide,
-        "start.use_cache and start.fingerprint in facts.cached",
+        "request.use_cache and request.fingerprint in snapshot.cached",
         "False",
     ),
     Bug(
@@ -160,55 +160,55 @@ BEGINNINGS = [
     Bug(
         "a completion found saves nothing",
         admission._cached_call_row,
-        "saved=found.cost",
-        "saved=None",
+        "cache_saved=completion.cost",
+        "cache_saved=None",
     ),
     Bug(
         "a completion found saves the highest price",
         admission._cached_call_row,
-        "saved=found.cost",
-        "saved=start.reserve",
+        "cache_saved=completion.cost",
+        "cache_saved=request.hold",
     ),
     Bug(
         "a paused job begins",
         admission._decide,
-        'job_id.state != "running"',
-        'job_id.state not in ("running", "paused")',
+        'job.state != "running"',
+        'job.state not in ("running", "paused")',
     ),
     Bug(
         "a cancelled job begins",
         admission._decide,
-        'job_id.state != "running"',
-        'job_id.state in ("paused", "stopped", "done")',
+        'job.state != "running"',
+        'job.state in ("paused", "stopped", "done")',
     ),
     Bug(
         "a settled call is begun again",
         admission._decide,
-        "start.call.as_tuple in facts.settled",
+        "call in snapshot.settled",
         "False",
     ),
     Bug(
         "a lost confirmation is not recognised",
         admission._decide,
-        "if _is_own_retry(facts, start):",
+        "if _is_own_retry(snapshot, request):",
         "if False:",
     ),
     Bug(
         "any attempt of this process is taken for the same",
         admission._is_own_retry,
-        " and parse_timestamp(a.begun_at) == start.begun_at",
+        "\n        and parse_timestamp(a.begun_at) == request.begun_at",
         "",
     ),
     Bug(
         "an attempt of another process is taken for the same",
         admission._is_own_retry,
-        " and a.owner == start.owner",
+        "\n        and a.owner == request.owner",
         "",
     ),
     Bug(
         "an attempt that ended is taken for the same",
         admission._is_own_retry,
-        'a.state == "sending" and ',
+        'a.state == "sending"\n        and ',
         "",
     ),
     Bug(
@@ -217,24 +217,26 @@ BEGINNINGS = [
         ">= MAX_PROCESS_DEATHS",
         "> MAX_PROCESS_DEATHS",
     ),
-    Bug("nobody minds that processes die", admission._deaths, "a.counts and ", "False and "),
-    Bug("deaths count for good", admission._deaths, "a.counts and ", ""),
+    Bug(
+        "nobody minds that processes die", admission._process_deaths, "a.counted and ", "False and "
+    ),
+    Bug("deaths count for good", admission._process_deaths, "a.counted and ", ""),
     Bug(
         "poison is not put on record",
         admission.admit,
-        "copies.append(_poison_pill_row(start))",
+        "calls.append(_poison_pill_row(request))",
         "pass",
     ),
     Bug(
         "attempts before a retry are counted",
         admission._admitted,
-        "if a.counts and a.n < n",
-        "if a.n < n",
+        "if a.counted and a.attempt_number < attempt_number",
+        "if a.attempt_number < attempt_number",
     ),
     Bug(
         "attempts are numbered anew after a retry",
         admission._admitted,
-        "return Admitted(n,",
+        "return Admitted(attempt_number,",
         "return Admitted(len(counted) + 1,",
     ),
     Bug(
@@ -243,11 +245,11 @@ BEGINNINGS = [
         'sum(a.state == "in_doubt" for a in counted)',
         "0",
     ),
-    Bug("nothing is kept back", admission._attempt_row, '"hold": start.hold or 0', '"hold": 0'),
+    Bug("nothing is kept back", admission._attempt_row, '"hold": request.hold or 0', '"hold": 0'),
     Bug(
         "what is kept back is not taken from the job",
         admission.admit,
-        '{"held": amount}',
+        '{"held": hold}',
         '{"held": 0}',
     ),
 ]
@@ -263,8 +265,8 @@ ENDS = [
     Bug(
         "a late answer leaves its doubt",
         settlement.settle,
-        '"reserved" if before.state == "sending" else "in_doubt"',
-        '"reserved"',
+        '"held" if before.state == "sending" else "in_doubt"',
+        '"held"',
     ),
     Bug(
         "a late answer is thrown away",
@@ -281,62 +283,62 @@ ENDS = [
     Bug(
         "an answer that comes twice in a batch is paid twice",
         settlement.settle,
-        "states[attempt] = before._replace(state=finish.billing.value)",
+        "states[attempt] = before._replace(state=result.billing.value)",
         "pass",
     ),
     Bug(
         "an answer that shares a batch with its doubt is lost",
         settlement.settle,
-        "states[attempt] = before._replace(state=finish.billing.value)",
+        "states[attempt] = before._replace(state=result.billing.value)",
         "del states[attempt]",
     ),
-    Bug("what was answered is not paid", settlement.settle, "+= finish.cost or 0", "+= 0"),
+    Bug("what was answered is not paid", settlement.settle, "+= result.cost or 0", "+= 0"),
     Bug(
         "an answer costs the most it can",
         settlement.settle,
-        "+= finish.cost or 0",
-        "+= before.hold if finish.cost else 0",
+        "+= result.cost or 0",
+        "+= before.hold if result.cost else 0",
     ),
     Bug(
         "an end in doubt frees its money",
         settlement.settle,
-        'moved["in_doubt"] += before.hold',
+        'change["in_doubt"] += before.hold',
         "pass",
     ),
     Bug(
         "an answer from before a retry settles the call",
         settlement.settle,
-        "if before.counts:",
+        "if before.counted:",
         "if True:",
     ),
     Bug(
         "a blank answer is a completion",
         settlement.settle,
-        "if finish.reply.text and finish.reply.text.strip():",
-        "if finish.reply.text is not None:",
+        "if result.reply.text and result.reply.text.strip():",
+        "if result.reply.text is not None:",
     ),
     Bug(
         "a completion is stored under another request",
         settlement._completion_row,
-        "finish_reason.request.fingerprint",
-        "finish_reason.request.fingerprint[::-1]",
+        "result.request.fingerprint",
+        "result.request.fingerprint[::-1]",
     ),
     Bug(
         "a completion is stored under its call",
         settlement._completion_row,
-        "finish_reason.request.fingerprint",
-        "str(finish_reason.request.call.key)",
+        "result.request.fingerprint",
+        "str(result.request.call.key)",
     ),
     Bug(
         "a completion forgets what it cost",
         settlement._completion_row,
-        '"cost": finish_reason.cost',
+        '"cost": result.cost',
         '"cost": 0',
     ),
     Bug(
         "completions are not kept",
         settlement.settle,
-        "completions.append(_completion_row(finish, finish.reply))",
+        "completions.append(_completion_row(result, result.reply))",
         "pass",
     ),
     Bug(
@@ -345,18 +347,18 @@ ENDS = [
         "    execute_many(connection, insert_reply, calls)",
         """
     for call in calls:
-        ended_at = [schema.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
-        connection.execute_many(sa.delete(schema.calls).where(*ended_at))
+        where = [schema.calls.c[name] == call[name] for name in ("job_id", "ix", "key")]
+        connection.execute(sa.delete(schema.calls).where(*where))
         execute_many(connection, insert_reply, [call])
         """,
     ),
     Bug(
         "an end without a price is put down as 0",
         settlement._result_row,
-        '"cost": finish.cost',
-        '"cost": finish.cost or 0',
+        '"cost": result.cost',
+        '"cost": result.cost or 0',
     ),
-    Bug("an end forgets its tokens", settlement._result_row, "finish.usage.completion_tokens", "0"),
+    Bug("an end forgets its tokens", settlement._result_row, "result.usage.completion_tokens", "0"),
     Bug(
         "a job has but the money of its last change",
         attempts._add_money_update,
@@ -366,9 +368,9 @@ ENDS = [
     Bug(
         "a beginning is judged before the ends of its commit",
         attempt_writer.AttemptWriter._commit_transaction,
-        "strays = settle(connection, ends) if ends else []",
-        "begun = admit(connection, starts) if starts else []\n"
-        "        return begun, settle(connection, ends) if ends else []",
+        "orphans = settle(connection, results) if results else []",
+        "admissions = admit(connection, requests) if requests else []\n"
+        "        return admissions, settle(connection, results) if results else []",
     ),
 ]
 
@@ -377,13 +379,13 @@ LOSSES = [
     Bug(
         "what a dead process may have spent is forgotten",
         settlement.recover,
-        'money[row.job_id]["in_doubt"] += row.reserve',
+        'money[row.job_id]["in_doubt"] += row.hold',
         "pass",
     ),
     Bug(
         "what a dead process kept back stays kept back",
         settlement.recover,
-        'money[row.job_id]["reserved"] -= row.reserve',
+        'money[row.job_id]["held"] -= row.hold',
         "pass",
     ),
     Bug(
@@ -399,8 +401,8 @@ LOSSES = [
     Bug(
         "of a call that was lost twice all attempts are put in doubt",
         settlement.recover,
-        "sa.update(table).where(attempt, sending)",
-        "sa.update(table).where(sa.tuple_(*CALL_KEY_COLUMNS) == (row.job_id, row.ix, row.key))",
+        "sa.update(schema.attempts).where(attempt, sending)",
+        "sa.update(schema.attempts).where(sa.tuple_(*CALL_KEY_COLUMNS) == (row.job_id, row.ix, row.key))",
     ),
 ]
 
@@ -409,15 +411,15 @@ JOBS_AND_ITEMS = [
     Bug(
         "a second submission changes the budget",
         jobs.Jobs.get_or_create,
-        "known or new.submit_key[:12]",
-        "known or new.submit_key[:12]; "
+        "existing or new.submit_key[:12]",
+        "existing or new.submit_key[:12]; "
         "connection.execute(_where_job(job_id, sa.update(schema.jobs)).values(budget=new.budget))",
     ),
     Bug(
         "a second submission sets the job going",
         jobs.Jobs.get_or_create,
-        "known or new.submit_key[:12]",
-        "known or new.submit_key[:12]; "
+        "existing or new.submit_key[:12]",
+        "existing or new.submit_key[:12]; "
         'connection.execute(_where_job(job_id, sa.update(schema.jobs)).values(state="running"))',
     ),
     Bug(
@@ -459,8 +461,8 @@ JOBS_AND_ITEMS = [
     Bug(
         "a retry forgets attempts",
         items.Items.reopen,
-        ".values(counts=False, dropped=False)",
-        ".values(counts=False, dropped=False)); connection.execute(\n"
+        ".values(counted=False, unused=False)",
+        ".values(counted=False, unused=False)); connection.execute(\n"
         "sa.delete(attempts).where(attempts.c.ix.in_(some))",
     ),
     Bug(
@@ -490,7 +492,7 @@ JOBS_AND_ITEMS = [
     Bug(
         "a retry keeps what was asked about other candidates",
         items._delete_failed_replies,
-        "for ix, layer in first.items():",
+        "for ix, layer in first_layer.items():",
         "for ix, layer in ():",
     ),
     Bug(
@@ -502,8 +504,8 @@ JOBS_AND_ITEMS = [
     Bug(
         "a retry leaves the bound of attempts",
         items.Items.reopen,
-        ".values(counts=False, dropped=False)",
-        ".values(counts=True, dropped=False)",
+        ".values(counted=False, unused=False)",
+        ".values(counted=True, unused=False)",
     ),
     Bug(
         "a retry lifts the bound of attempts of other rows",
@@ -515,29 +517,29 @@ JOBS_AND_ITEMS = [
 
 #: Of prices, of retries, and of what an end means for the bill.
 RULES = [
-    Bug("a call is tried once more", money.decide, ">= MAX_ATTEMPTS", "> MAX_ATTEMPTS"),
+    Bug("a call is tried once more", retry_policy.decide, ">= MAX_ATTEMPTS", "> MAX_ATTEMPTS"),
     Bug(
         "a refusal uses up an attempt",
-        money.decide,
+        retry_policy.decide,
         "history.attempts - history.rate_limited",
         "history.attempts",
     ),
     Bug("refusals are forgotten", admission._admitted, "== RATE_LIMIT", '== "never"'),
     Bug(
         "a call is doubted once more",
-        money.decide,
+        retry_policy.decide,
         "else MAX_IN_DOUBT)",
         "else MAX_IN_DOUBT + 1)",
     ),
     Bug(
         "what fails for good is tried again",
-        money.decide,
+        retry_policy.decide,
         'return GiveUp(f"{error.reason}: {error.why}")',
         "return Retry(FIRST_BACKOFF)",
     ),
     Bug(
         "a call fails with its job",
-        money.decide,
+        retry_policy.decide,
         "return StopJob(str(error))",
         "return GiveUp(str(error))",
     ),
@@ -557,7 +559,7 @@ RULES = [
     Bug(
         "what was read from a cache costs what it costs afresh",
         money.Price.cost,
-        "self.input if self.cached_tokens is None else self.cached_tokens",
+        "self.input if self.cached is None else self.cached",
         "self.input",
     ),
     Bug(
@@ -575,7 +577,7 @@ RULES = [
     Bug(
         "no prompt is kept back for",
         money.Price.max_cost,
-        "self._total(prompt_tokens * ",
+        "self._total(prompt * ",
         "self._total(0 * ",
     ),
     Bug(
@@ -621,19 +623,19 @@ ACCOUNTS = [
     Bug(
         "all that was kept back is told to be in doubt",
         usage_totals._attempt_sums,
-        'sa.case((c.state == "in_doubt", c.reserve), else_=0)',
-        "c.reserve",
+        "sa.case((is_in_doubt, c.hold), else_=0)",
+        "c.hold",
     ),
     Bug(
         "only answers are told as attempts",
         usage_totals._attempt_sums,
         'sa.func.count().label("attempts")',
-        'sa.func.sum(sa.case((billed, 1), else_=0)).label("attempts")',
+        'sa.func.sum(sa.case((c.state == "billed", 1), else_=0)).label("attempts")',
     ),
     Bug(
         "what is told to be saved is what was found",
         usage_totals._call_sums,
-        "sa.func.sum(c.saved)",
+        "sa.func.sum(c.cache_saved)",
         "sa.func.sum(sa.case((c.cached, 1), else_=0))",
     ),
     Bug(

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from archon_batch.errors import StoreError, StoreUnavailableError
-from archon_batch.store import AlreadySettled, Store, patience, retry_while_unavailable, upgrade
+from archon_batch.store import AlreadySettled, Store, database, retry_while_unavailable, upgrade
 from archon_batch.store.database import create_engine
 from archon_batch.store.error_codes import SQLSTATE_KINDS, DatabaseErrorKind
 from tests.builders import a_finish, a_job, a_start
@@ -174,7 +174,7 @@ def altered(url, setting):
 def test_an_answer_outlives_a_database_that_is_read_only(
     postgres_url, tmp_path, monkeypatch, patient
 ):
-    monkeypatch.setattr(patience, "MAX_UNAVAILABLE_SECONDS", 60.0 if patient else 0.5)
+    monkeypatch.setattr(database, "MAX_UNAVAILABLE_SECONDS", 60.0 if patient else 0.5)
     store = Store.open(postgres_url, tmp_path)
     job = a_job(store)
     start = a_start(job)

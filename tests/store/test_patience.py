@@ -3,11 +3,11 @@
 import pytest
 
 from archon_batch.errors import StoreError, StoreUnavailableError
-from archon_batch.store import patience, retry_while_unavailable
+from archon_batch.store import database, retry_while_unavailable
 
 
 def test_what_fails_while_the_database_is_away_is_done_again(monkeypatch):
-    monkeypatch.setattr(patience, "_RETRY_INTERVAL", 0.001)
+    monkeypatch.setattr(database, "_RETRY_INTERVAL", 0.001)
     tries: list[int] = []
 
     def work() -> str:
@@ -21,8 +21,8 @@ def test_what_fails_while_the_database_is_away_is_done_again(monkeypatch):
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), StoreError("broken")])
 def test_what_fails_for_long_or_for_another_reason_fails(monkeypatch, error):
-    monkeypatch.setattr(patience, "MAX_UNAVAILABLE_SECONDS", 0.05)
-    monkeypatch.setattr(patience, "_RETRY_INTERVAL", 0.001)
+    monkeypatch.setattr(database, "MAX_UNAVAILABLE_SECONDS", 0.05)
+    monkeypatch.setattr(database, "_RETRY_INTERVAL", 0.001)
     tries = []
 
     def work() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing, StoreUnavailableError
-from archon_batch.store import Admitted, AttemptRequest, AttemptResult, CallId, Store, now, patience
+from archon_batch.store import Admitted, AttemptRequest, AttemptResult, CallId, Store, database, now
 from archon_batch.store.spool import Spool
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
@@ -106,7 +106,7 @@ class Away:
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(patience, "MAX_UNAVAILABLE_SECONDS", 0.3)
+    monkeypatch.setattr(database, "MAX_UNAVAILABLE_SECONDS", 0.3)
 
 
 @pytest.mark.postgres
