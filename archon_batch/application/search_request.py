@@ -1,7 +1,5 @@
-"""What a search is asked for, from the command line, and all of it read and checked."""
+"""Reads and checks everything that a search names, before anything is stored or sent."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -12,7 +10,7 @@ from archon_batch.dataset import Dataset
 from archon_batch.errors import ArchitectureError, InputError
 from archon_batch.evaluation.metric_plugins import parse_metric
 from archon_batch.jobs.forecast import DatasetSize
-from archon_batch.jobs.submit import model_prices
+from archon_batch.jobs.submit import model_prices, submit_key
 from archon_batch.money import NanoUsd
 from archon_batch.search.algorithms import ALGORITHMS
 from archon_batch.search.bayes import check_optuna_installed
@@ -25,63 +23,81 @@ from archon_batch.search.request import (
 from archon_batch.search.search_state import AlgorithmName
 from archon_batch.search.space_file import find_space, read_space
 from archon_batch.search.split import split_rows
-from archon_batch.search.trial_jobs import SearchRow, TrialSettings, validate_references
+from archon_batch.search.trial_jobs import CostUnit, SearchRow, TrialSettings, validate_references
 
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
+    """A search as the user asks for it: names of files, and numbers."""
+
     datasets: tuple[str, ...]
+    #: The path or name of a search space.
     space: str
+    #: ``NAME[:ARG]``, as ``score`` takes it.
     metric: str
-    reference: str | None
-    algorithm: AlgorithmName
-    budget: NanoUsd | None
-    name: str | None
-    request_options: dict[str, Any]
+    #: The rows' field with the reference; None: ``answer`` if the metric needs one.
+    reference: str | None = None
+    algorithm: AlgorithmName = "bayes"
+    #: For all of the search, in nano-dollars.
+    budget: NanoUsd | None = None
+    name: str | None = None
+    trials: int = 100
+    at_once: int = 4
+    #: The share of the rows that the search uses; the other rows are held out.
+    dev: float = 0.2
+    #: Maximum held-out rows.
+    held_out: int | None = None
+    seed: int = 0
+    #: Lambda: how much a unit of ``amount`` per row counts against the score.
+    weight: float = 0.0
+    amount: CostUnit = "usd"
+    pareto: bool = False
+    worst: bool = False
+    patience: int | None = None
+    finalists: int = 3
+    halving: bool = True
+    allow_unpriced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSearch:
-    """What was asked for, read and checked."""
+    """A search whose files are read and checked."""
 
     id: str
     name: str
+    #: All that makes two searches the same one, as plain data.
     parameters: dict[str, Any]
     request: SearchRequest
     terms: TrialSettings
+    #: An architecture with every model of the space.
     all_models: Architecture
     forecast: RowEstimator | None
 
     @classmethod
-    def from_options(
-        cls, options: SearchOptions, datasets: Sequence[Dataset], *, allow_unpriced: bool
-    ) -> "PreparedSearch":
-        """Read and check all that is named, before anything is stored.
+    def from_options(cls, options: SearchOptions, datasets: Sequence[Dataset]) -> "PreparedSearch":
+        """Read and check the space, the metric and the rows of the open ``datasets``.
 
         Raises:
-            InputError: something is wrong.
+            InputError: something is missing or invalid.
         """
-        more = dict(options.request_options)
-        path = find_space(options.space)
-        space, document = read_space(path)
+        space, document = read_space(find_space(options.space))
         metric = parse_metric(options.metric)
         reference = options.reference or ("answer" if metric.needs_reference else None)
-        everyone = architecture_of_all_models(space)
+        all_models = architecture_of_all_models(space)
         with document.locate_errors(ArchitectureError):
-            prices = model_prices(everyone, allow_unpriced=allow_unpriced)
+            prices = model_prices(all_models, allow_unpriced=options.allow_unpriced)
         if options.budget is not None and None in prices.values():
             raise InputError("--budget: it cannot hold, since a model has no price; give it one")
-        by_usd = more["pareto"] or (more["weight"] and more["amount"] == "usd")
-        if by_usd and None in prices.values():
+        uses_usd = options.pareto or (options.weight and options.amount == "usd")
+        if uses_usd and None in prices.values():
             raise InputError(
-                "--lambda and --pareto go by USD, and a model has no price; give it one"
+                "--lambda and --pareto need USD, and a model has no price; give it one"
             )
-        dev, held_out = _split_datasets(datasets, more.pop("dev"), more["seed"])
+        dev, held_out = _split_datasets(datasets, options.dev, options.seed)
         validate_references([*dev, *held_out], metric, reference)
-        most = more.pop("held_out")
-        held_out = held_out[:most]
-        # What makes two searches one; how long it may go on is no part of it.
-        asked = {
+        held_out = held_out[: options.held_out]
+        # Limits such as the number of trials are no part of a search's identity.
+        parameters = {
             "datasets": list(options.datasets),
             "space": space.model_dump(mode="json", exclude_none=True),
             "metric": options.metric,
@@ -89,30 +105,43 @@ class PreparedSearch:
             "algorithm": options.algorithm,
             "dev_rows": len(dev),
             "held_out_rows": len(held_out),
-            **{k: more[k] for k in ("seed", "at_once", "weight", "amount", "pareto", "worst")},
-            "halving": not more["no_halving"],
+            "seed": options.seed,
+            "at_once": options.at_once,
+            "weight": options.weight,
+            "amount": options.amount,
+            "pareto": options.pareto,
+            "worst": options.worst,
+            "halving": options.halving,
         }
-        digests = [dataset.digest for dataset in datasets]
-        identity = json.dumps([asked, digests], sort_keys=True)
-        search = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        key = submit_key(parameters, [dataset.digest for dataset in datasets])[:12]
+        name = options.name or f"search-{space.name}-{key[:6]}"
+        dataset_names = ", ".join(options.datasets)
         if options.algorithm == "bayes":
             check_optuna_installed()
-        plan = SearchRequest(
-            space, ALGORITHMS[options.algorithm], dev=dev, held_out=held_out,
-            halving=not more.pop("no_halving"), **more,
-        )  # fmt: skip
-        name = options.name or f"search-{space.name}-{search[:6]}"
-        dataset = ", ".join(options.datasets)
-        terms = TrialSettings(search, name, dataset, metric, reference, prices, options.budget)
         return cls(
-            search,
+            key,
             name,
-            asked,
-            plan,
-            terms,
-            everyone,
+            parameters,
+            SearchRequest(
+                space,
+                ALGORITHMS[options.algorithm],
+                trials=options.trials,
+                at_once=options.at_once,
+                dev=dev,
+                held_out=held_out,
+                seed=options.seed,
+                weight=options.weight,
+                amount=options.amount,
+                worst=options.worst,
+                pareto=options.pareto,
+                patience=options.patience,
+                finalists=options.finalists,
+                halving=options.halving,
+            ),
+            TrialSettings(key, name, dataset_names, metric, reference, prices, options.budget),
+            all_models,
             make_row_estimator(
-                space, prices, DatasetSize.from_questions(case.question for case in dev)
+                space, prices, DatasetSize.from_questions(row.question for row in dev)
             ),
         )
 
@@ -120,25 +149,26 @@ class PreparedSearch:
 def _split_datasets(
     datasets: Sequence[Dataset], dev_share: float, seed: int
 ) -> tuple[list[SearchRow], list[SearchRow]]:
-    """Dev and held-out rows of all datasets, in turns."""
-    devs, others = [], []
-    for origin, dataset in enumerate(datasets):
+    """Dev and held-out rows; rows of several datasets alternate."""
+    dev_parts, held_out_parts = [], []
+    for index, dataset in enumerate(datasets):
         dataset.check()
-        few = f"{origin}/" if len(datasets) > 1 else ""
-        cases = [
-            SearchRow(f"{few}{row.id}", row.question, row.extras, origin)
+        prefix = f"{index}/" if len(datasets) > 1 else ""
+        rows = [
+            SearchRow(f"{prefix}{row.id}", row.question, row.extras, index)
             for row in dataset.rows()
             if row.reason is None
         ]
-        if len(cases) < 2:  # noqa: PLR2004
+        if len(rows) < 2:  # noqa: PLR2004
             raise InputError(
-                f"{dataset.name}: a search needs rows to look by, and rows to hold out"
+                f"{dataset.name}: a search needs at least two valid rows: one to search by, one to "
+                "hold out"
             )
-        dev, held_out = split_rows(cases, dev_share, seed)
-        devs.append(dev)
-        others.append(held_out)
-    return _interleave(devs), _interleave(others)
+        dev, held_out = split_rows(rows, dev_share, seed)
+        dev_parts.append(dev)
+        held_out_parts.append(held_out)
+    return _interleave(dev_parts), _interleave(held_out_parts)
 
 
 def _interleave(parts: Sequence[Sequence[SearchRow]]) -> list[SearchRow]:
-    return [case for case in chain.from_iterable(zip_longest(*parts)) if case is not None]
+    return [row for row in chain.from_iterable(zip_longest(*parts)) if row is not None]

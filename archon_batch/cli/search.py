@@ -117,11 +117,20 @@ def run(
     """
     settings = options.load_settings()
     given = SearchOptions(
-        datasets, space, metric, reference, cast("AlgorithmName", algorithm), budget, name, more
+        datasets,
+        space,
+        metric,
+        reference,
+        cast("AlgorithmName", algorithm),
+        budget,
+        name,
+        allow_unpriced=allow_unpriced,
+        halving=not more.pop("no_halving"),
+        **more,
     )
     with ExitStack() as stack:
         rows = [stack.enter_context(Dataset.open(one, reading)) for one in datasets]
-        order = PreparedSearch.from_options(given, rows, allow_unpriced=allow_unpriced)
+        order = PreparedSearch.from_options(given, rows)
     with EventPrinter() as report, interruptible():
         if settings.in_process:
             validate_provider_access(settings, order.all_models, report)

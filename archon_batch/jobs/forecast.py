@@ -1,8 +1,8 @@
-"""What a job will take: calls, tokens and money by layer, before anything is sent.
+"""Forecast of a job's calls, tokens and cost by layer, before anything is sent.
 
-The components of each layer are run with made-up replies, short, usual and as long as they may be.
-A prompt grows with its row by a fixed number of copies, so a made-up row tells what any row takes,
-and a dataset is foreseen from its totals.
+The components of each layer run on a simulated row, with replies that are short, typical, and as
+long as possible. A prompt contains the row's text a fixed number of times, so one simulated row
+gives the figures of every row, and the totals of a dataset give its forecast.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -29,40 +29,40 @@ from archon_batch.archon import (
 )
 from archon_batch.money import Price
 
-#: Bytes of English text that a token stands for, where there is much of it and where little.
+#: Bytes of English text for each token: at most, and typically.
 _MAX_BYTES_PER_TOKEN, _TYPICAL_BYTES_PER_TOKEN = 6, 4
-#: Bytes for what a provider wraps around a message.
+#: Bytes of a provider's format for each message.
 _MESSAGE_OVERHEAD_BYTES = 16
-#: Bytes that say why a reply is asked for again.
+#: Bytes of the reason that a re-ask adds to its prompt.
 _REASK_REASON_BYTES = 400
-#: Tokens of a usual reply that is free in its length.
+#: Tokens of a typical reply without a fixed format.
 _TYPICAL_REPLY_TOKENS = 300
-#: What a candidate may grow by when another model's tokenizer counts it, at the most.
+#: Maximum growth of a candidate in tokens when another model's tokenizer counts it.
 _TOKENIZER_FACTOR = 2
-#: The messages of a made-up row: characters that are in no prompt, to be counted there.
+#: The messages of the simulated row: characters that no prompt contains, so they can be counted.
 _QUERY_MARKER, _HISTORY_MARKER, _SYSTEM_MARKER = "\1", "\2", "\3"
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSize:
-    """Of a dataset: its rows, and the bytes of their last messages and of the turns before."""
+    """The size of a dataset: rows, and bytes of their last messages and of the messages before."""
 
     rows: int = 0
     query_bytes: int = 0
     history_bytes: int = 0
-    #: The part of ``earlier`` that is system messages, which components show apart.
+    #: The part of ``history_bytes`` in system messages, which components place separately.
     system_bytes: int = 0
 
     @classmethod
     def from_questions(cls, questions: Iterable[Question]) -> "DatasetSize":
-        rows = query = earlier = system = 0
+        rows = query = history = system = 0
         for question in questions:
             rows += 1
             query += _message_bytes(question.messages[-1:])
-            earlier += _message_bytes(question.messages[:-1])
+            history += _message_bytes(question.messages[:-1])
             system += _message_bytes(m for m in question.messages[:-1] if m.role == "system")
-        return cls(rows, query, earlier, system)
+        return cls(rows, query, history, system)
 
     def __add__(self, other: "DatasetSize") -> "DatasetSize":
         return DatasetSize(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -70,7 +70,7 @@ class DatasetSize:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Figures of one kind; money is in nano-dollars and None when a model has no price."""
+    """Figures of one scenario; the cost is in nano-dollars, and None if a model has no price."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -88,10 +88,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A layer, or everything: at least, as a rule, and at most, whatever the verdicts are.
+    """Bounds and expectation for a layer, or for all layers, whichever candidates verdicts select.
 
-    ``high`` has every reply at its full length, and asked for as often as it may be; attempts that
-    fail on the way are not foreseen. For ``low`` no call fails and every prompt fits its window.
+    In ``high`` every reply has its full length and is re-asked as often as allowed; failed attempts
+    are not included. In ``low`` no call fails and every prompt fits its context window.
     """
 
     low: Estimate = Estimate()
@@ -104,7 +104,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _ForecastCall:
-    """What a row asks, with a made-up reply."""
+    """A call of the simulated row, with its reply."""
 
     depth: int
     component: ModelComponent
@@ -114,18 +114,18 @@ class _ForecastCall:
 
 @dataclass(frozen=True, slots=True)
 class _Scenario:
-    """How long replies are, how often they are asked for, and what a prompt's bytes come to."""
+    """How long replies are, how often they are re-asked, and how bytes of a prompt become tokens."""
 
-    #: The word is in no other reply of the row.
+    #: From the component, the format and a word that no other reply of the row contains.
     reply: Callable[[ModelComponent, ReplyFormat | None, str], str]
     completion_tokens: Callable[[ModelComponent, str], int]
-    #: What goes on, from what there was before a layer, what there is after it when nothing is
-    #: left out, and how many may be left; None goes by what the replies choose.
+    #: The state after a layer, from the state before it, the state if every candidate stays, and
+    #: how many may stay. None: the replies select.
     next_state: Callable[[State, State, CountRange], State] | None
-    #: Whether everything is asked for as often as it may be.
+    #: Whether every call is re-asked as often as allowed.
     uses_all_retries: bool
     bytes_per_token: int
-    #: Whether components say the most of their own that they may say beside a row's messages.
+    #: Whether components add the longest text of their own to a row's messages.
     longest_prompts: bool
 
 
@@ -150,60 +150,60 @@ def _estimate_layers(
     scenario: _Scenario,
 ) -> list[Estimate]:
     estimates = [Estimate() for _ in architecture.layers]
-    bare, instructed = (
+    plain_calls, system_calls = (
         _simulate_row(architecture, scenario, _sample_question(system=s)) for s in (False, True)
     )
-    for without, asked in zip(bare, instructed, strict=True):
-        query, earlier, system = (
-            _count_marker(asked.messages, mark)
-            for mark in (_QUERY_MARKER, _HISTORY_MARKER, _SYSTEM_MARKER)
+    for plain, call in zip(plain_calls, system_calls, strict=True):
+        query, history, system = (
+            _count_marker(call.messages, marker)
+            for marker in (_QUERY_MARKER, _HISTORY_MARKER, _SYSTEM_MARKER)
         )
-        bare_own = _message_bytes(without.messages) - (_MESSAGE_OVERHEAD_BYTES + 1) * (
-            query + earlier
+        plain_own = _message_bytes(plain.messages) - (_MESSAGE_OVERHEAD_BYTES + 1) * (
+            query + history
         )
-        other_own = _message_bytes(asked.messages) - (_MESSAGE_OVERHEAD_BYTES + 1) * (
-            query + earlier + system
+        system_own = _message_bytes(call.messages) - (_MESSAGE_OVERHEAD_BYTES + 1) * (
+            query + history + system
         )
-        own = bare_own
+        own = plain_own
         if size.system_bytes:
-            # A row brings a system message, or the component its own; beside a row's it says more.
-            own = (max if scenario.longest_prompts else min)(bare_own, other_own)
+            # With a system message in the row, a component may add more or less of its own text.
+            own = (max if scenario.longest_prompts else min)(plain_own, system_own)
         prompt = (
             size.rows * own
             + size.query_bytes * query
-            + (size.history_bytes - size.system_bytes) * earlier
+            + (size.history_bytes - size.system_bytes) * history
             + size.system_bytes * system
         )
-        times = 1 + asked.component.retries * scenario.uses_all_retries
-        reasons = (times - 1) * size.rows * _REASK_REASON_BYTES
-        tokens = -(-(times * prompt + reasons) // scenario.bytes_per_token)
-        completion = times * size.rows * scenario.completion_tokens(asked.component, asked.reply)
-        model = architecture.model(asked.component.model)
+        attempts = 1 + call.component.retries * scenario.uses_all_retries
+        reasons = (attempts - 1) * size.rows * _REASK_REASON_BYTES
+        tokens = -(-(attempts * prompt + reasons) // scenario.bytes_per_token)
+        completion = attempts * size.rows * scenario.completion_tokens(call.component, call.reply)
+        model = architecture.model(call.component.model)
         if model.model == SANDBOX_MODEL:
-            # It reads and writes no tokens.
+            # Running code uses no tokens.
             tokens = completion = 0
         price = prices[model.model]
         cost = price.cost(Usage(tokens, completion)) if price else None
-        estimates[asked.depth] += Estimate(times * size.rows, tokens, completion, cost)
+        estimates[call.depth] += Estimate(attempts * size.rows, tokens, completion, cost)
     return estimates
 
 
 def _simulate_row(
     architecture: Architecture, scenario: _Scenario, question: Question
 ) -> Iterator[_ForecastCall]:
-    """All that a row asks, layer by layer; a made-up row has no window to fit."""
+    """All calls of a simulated row, layer by layer, without limits of context windows."""
     state = State()
     for depth, (layer, flow) in enumerate(
         zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
-        given: list[Contribution] = []
-        for place, component in enumerate(layer):
-            scene = Context(question, state, f"{depth}.{place}")
-            contribution = yield from _simulate_component(component, scene, scenario, depth)
+        contributions: list[Contribution] = []
+        for index, component in enumerate(layer):
+            context = Context(question, state, f"{depth}.{index}")
+            contribution = yield from _simulate_component(component, context, scenario, depth)
             if scenario.next_state is not None and component.selects:
                 contribution = replace(contribution, candidates=state.candidates)
-            given.append(contribution)
-        after = state.apply(given)
+            contributions.append(contribution)
+        after = state.apply(contributions)
         state = (
             after
             if scenario.next_state is None
@@ -214,12 +214,12 @@ def _simulate_row(
 
 
 def _simulate_component(
-    component: Component, scene: Context, scenario: _Scenario, depth: int
+    component: Component, context: Context, scenario: _Scenario, depth: int
 ) -> Generator[_ForecastCall, None, Contribution]:
-    """What one component asks, and what comes of it."""
-    # Whoever asks has a model: the guard sees to it.
-    asking = cast("ModelComponent", component)
-    steps = run_component(component, scene)
+    """Yield the calls of one component, and return its contribution."""
+    # `run_component` checks that only a component with a model makes requests.
+    model_component = cast("ModelComponent", component)
+    steps = run_component(component, context)
     replies: list[Reply] | None = None
     while True:
         try:
@@ -229,15 +229,16 @@ def _simulate_component(
             return contribution
         replies = []
         for request in requests:
-            word = f"{scene.position}.{request.index}".translate(_LETTERS)
-            text = scenario.reply(asking, request.reply_format, word)
+            word = f"{context.position}.{request.index}".translate(_LETTERS)
+            text = scenario.reply(model_component, request.reply_format, word)
             replies.append(Reply(text))
-            yield _ForecastCall(depth, asking, request.messages, text)
+            yield _ForecastCall(depth, model_component, request.messages, text)
 
 
 def _sample_question(*, system: bool) -> Question:
-    told = (Message("system", _SYSTEM_MARKER),) if system else ()
-    return Question("", (*told, Message("user", _HISTORY_MARKER), Message("user", _QUERY_MARKER)))
+    system_messages = (Message("system", _SYSTEM_MARKER),) if system else ()
+    turns = (Message("user", _HISTORY_MARKER), Message("user", _QUERY_MARKER))
+    return Question("", (*system_messages, *turns))
 
 
 def _count_marker(messages: Iterable[Message], marker: str) -> int:
@@ -254,29 +255,28 @@ def _message_bytes(messages: Iterable[Message]) -> int:
 def _sized_reply(
     form: ReplyFormat | None, size: int, *, worst: bool = False, word: str = ""
 ) -> str:
-    """A reply of so many characters that its reader accepts; longer only if the form is."""
+    """A valid reply of ``size`` characters; longer only if the format requires it."""
     return (
         form.padded_example(size, costliest=worst, marker=word) if form else word.ljust(size, "x")
     )
 
 
 def _longest_reply(form: ReplyFormat | None, max_tokens: int, word: str) -> str:
-    # A byte is taken for a token, so this is a candidate that is counted twice over. The example
-    # comes on top: alike parts of several replies may count once.
+    # This scenario counts a byte as a token, so the factor covers another tokenizer. The example is
+    # added because equal parts of several replies may be shown once.
     size = max_tokens * _TOKENIZER_FACTOR + (len(form.example) if form else 0)
     return _sized_reply(form, size, worst=True, word=word)
 
 
-def _longest_state(before: State, after: State, leaves: CountRange) -> State:
-    """As many candidates as there may be, the longest, with the longest critiques and unit tests.
+def _longest_state(before: State, after: State, remaining: CountRange) -> State:
+    """The most and longest candidates that may stay, with the longest critiques and unit tests.
 
-    So no verdicts leave more to be shown. Tests stay when those that are to replace them cannot
-    be read.
+    No verdicts leave a longer state. The tests of before stay if the new ones cannot be parsed.
     """
     tests = max(before.unit_tests, after.unit_tests, key=lambda some: sum(map(len, some)))
     texts = sorted((c.text for c in after.candidates), key=len, reverse=True)
     critiques = sorted((c.critique or "" for c in after.candidates), key=len, reverse=True)
-    pairs = list(zip(texts, critiques, strict=True))[: leaves.high]
+    pairs = list(zip(texts, critiques, strict=True))[: remaining.high]
     longest = tuple(Candidate(str(n), t, critique=c or None) for n, (t, c) in enumerate(pairs))
     return replace(after, candidates=longest, unit_tests=tests)
 
@@ -290,8 +290,8 @@ _LOW = _Scenario(
     completion_tokens=lambda component, reply: _reply_tokens(
         component, reply, _MAX_BYTES_PER_TOKEN
     ),
-    next_state=lambda _before, after, leaves: replace(
-        after, candidates=after.candidates[: leaves.low]
+    next_state=lambda _before, after, remaining: replace(
+        after, candidates=after.candidates[: remaining.low]
     ),
     uses_all_retries=False,
     bytes_per_token=_MAX_BYTES_PER_TOKEN,

@@ -1,24 +1,22 @@
-"""What a dataset will take, judged by some of its rows that were run: a pilot.
+"""Estimates what a dataset takes from a pilot: a sample of its rows that was run.
 
-Each figure is foreseen by the ratio estimator. A forecast knows how long a row's prompts are and
-what is asked of it; how long replies are, and how often they are asked for again, it can only
-guess. So the pilot says how much more or less its rows took than was foreseen of them, and the
-rest is taken to need as much more or less:
+A forecast knows the length of a row's prompts and its calls, but can only guess the length of
+replies and the number of re-asks. The pilot measures by which ratio its rows differ from their
+forecast, and the ratio estimator applies that ratio to the forecast of the remaining rows:
 
-    ratio = sum(taken) / sum(foreseen)        rest = ratio * foreseen of the rest
+    ratio = sum(actual) / sum(forecast)        remaining = ratio * forecast of the remaining rows
 
-For rows of one size this is their mean times the rows. The ratio estimator: W. G. Cochran, Sampling
-Techniques, 3rd ed. (1977), chapter 6. What it may be off by, for ``n`` rows of a pilot and ``m`` of
-the rest, is the error of the ratio and that of the rows themselves, as in R. M. Royall, Biometrika
-57 (1970), 377-387:
+For rows of one size this is the mean times the number of rows (W. G. Cochran, Sampling Techniques,
+3rd ed. (1977), chapter 6). With ``n`` sampled and ``m`` remaining rows, the variance has the error
+of the ratio and that of the remaining rows (R. M. Royall, Biometrika 57 (1970), 377-387):
 
-    variance = s**2 * (rest foreseen**2 / (n * mean foreseen**2) + m)
-    s**2 = sum((taken - ratio * foreseen)**2) / (n - 1)
+    variance = s**2 * (remaining forecast**2 / (n * mean forecast**2) + m)
+    s**2 = sum((actual - ratio * forecast)**2) / (n - 1)
 
-For rows of one size that is ``N**2 * s**2 / n * (1 - n / N)`` (Cochran, chapter 2), in which the
-last factor is the finite population correction. The interval is that of Student's t with ``n - 1``
-degrees of freedom, and reaches no further than what the rest takes at the most. It knows nothing of
-what no row of the pilot showed.
+For rows of one size that is ``N**2 * s**2 / n * (1 - n / N)`` (Cochran, chapter 2); the last factor
+is the finite population correction. The interval uses Student's t with ``n - 1`` degrees of
+freedom, cut at the high forecast of the remaining rows. It cannot cover an effect that no sampled
+row showed.
 """
 
 import hashlib
@@ -30,27 +28,27 @@ from typing import Any
 
 from archon_batch.jobs.forecast import Estimate, Forecast
 
-#: The part of such intervals that has the true figure.
+#: The share of such intervals that contains the true figure.
 CONFIDENCE_LEVEL = 0.9
-#: The normal distribution's quantile with as much on either side together.
+#: The two-sided quantile of the normal distribution at that level.
 _NORMAL_QUANTILE = 1.6448536269514722
-#: Student's t of the same, for the degrees of freedom from 1 at which the expansion is not exact.
+#: The same of Student's t for 1, 2, ... degrees of freedom, where the expansion is inexact.
 _STUDENT_QUANTILES = (6.313752, 2.919986, 2.353363, 2.131847, 2.015048, 1.943180)
 
 
 @dataclass(frozen=True, slots=True)
 class SampledRow:
-    """A row of a pilot: what was foreseen of it, and what it took."""
+    """A row of a pilot: its forecast, and what it took."""
 
     estimated: Estimate
     actual: Estimate
 
 
 def sample_positions(rows: int, sample_size: int) -> list[int]:
-    """Which of so many rows a pilot of so many runs: always the same.
+    """The positions of a pilot's rows among ``rows``, always the same.
 
-    Each is from its own part of the dataset, so that they are spread evenly. Where in its part
-    follows from a hash: every tenth row may be of a kind of its own.
+    Each row is from its own part of the dataset, so the sample is spread evenly. A hash selects the
+    row in its part, since a fixed step could hit a pattern of the dataset.
     """
     parts = min(rows, sample_size)
     bounds = [part * rows // parts for part in range(parts + 1)]
@@ -58,9 +56,15 @@ def sample_positions(rows: int, sample_size: int) -> list[int]:
 
 
 def extrapolate(sample: Sequence[SampledRow], remaining: Forecast, remaining_rows: int) -> Forecast:
-    """What ``remaining_rows`` more will take, of which ``remaining`` is foreseen: expected, and an interval.
+    """The corrected forecast of ``remaining_rows`` rows: the expectation, and its interval.
 
-    Money is None when something has no price. A pilot of one row has no interval.
+    Args:
+        sample: the pilot's rows.
+        remaining: the forecast of the remaining rows.
+        remaining_rows: their number.
+
+    Returns:
+        The cost is None if something has no price. With one sampled row the interval is a point.
     """
     figures = [
         _extrapolate_figure(
@@ -80,22 +84,22 @@ def _extrapolate_figure(
     maximum: int | None,
     remaining_rows: int,
 ) -> tuple[Any, Any, Any]:
-    """The figure of the rest at least, as expected, and at most."""
+    """Low, expected and high of one figure for the remaining rows."""
     known = [(x, y) for x, y in sample if x is not None and y is not None]
     if remaining is None or maximum is None or len(known) < len(sample):
         return None, None, None
-    n, foreseen, taken = len(known), sum(x for x, _ in known), sum(y for _, y in known)
-    if not foreseen:
-        # Nothing was foreseen since it is free.
+    n, estimated, actual = len(known), sum(x for x, _ in known), sum(y for _, y in known)
+    if not estimated:
+        # The forecast is 0 only for something free.
         return 0, 0, 0
-    ratio = taken / foreseen
+    ratio = actual / estimated
     expected = round(ratio * remaining)
     if n == 1:
         return expected, expected, expected
     spread = sum((y - ratio * x) ** 2 for x, y in known) / (n - 1)
-    variance = spread * ((remaining * n / foreseen) ** 2 / n + remaining_rows)
-    off = _student_quantile(n - 1) * math.sqrt(variance)
-    low, high = math.floor(ratio * remaining - off), math.ceil(ratio * remaining + off)
+    variance = spread * ((remaining * n / estimated) ** 2 / n + remaining_rows)
+    margin = _student_quantile(n - 1) * math.sqrt(variance)
+    low, high = math.floor(ratio * remaining - margin), math.ceil(ratio * remaining + margin)
     return max(0, low), expected, max(expected, min(high, maximum))
 
 
