@@ -1,6 +1,8 @@
 """Submitting as a library would: events instead of output, and no import that is not needed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,13 @@ ARCHITECTURE = {
     "defaults": {"model": "scripted/plausible"},
     "layers": [{"type": "generator", "samples": 2}, {"type": "ranker"}, {"type": "fuser"}],
 }
+#: Packages that a submission never needs; the sandbox only for an architecture that runs code.
+UNUSED = (
+    "archon_batch.evaluation",
+    "archon_batch.html_report",
+    "archon_batch.sandbox",
+    "archon_batch.search",
+)
 
 
 @pytest.fixture
@@ -73,3 +82,20 @@ def test_a_cancelled_job_is_reported_and_refused(settings: Settings) -> None:
         submit_dataset(settings, request, SubmitOptions(), reported.append)
 
     assert [type(event) for event in reported] == [events.JobFound]
+
+
+def test_a_submission_imports_no_evaluation_search_report_or_sandbox(settings: Settings) -> None:
+    del settings
+    code = (
+        "import sys\n"
+        "from archon_batch.cli import main\n"
+        "try:\n"
+        "    main(['submit', 'rows.jsonl', '--arch', 'small.json', '-o', 'answers.jsonl'])\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        f"print([name for name in sys.modules if name.startswith({UNUSED!r})])\n"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert ended.stdout.splitlines()[-1] == "[]"
