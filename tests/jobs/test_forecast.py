@@ -559,7 +559,9 @@ class Echo(Sieve):
 def test_a_component_that_cannot_work_is_named_before_anything_is_sent():
     architecture = Architecture("tested", {}, ((Echo(type="sieve"),),))
 
-    with pytest.raises(ArchitectureError, match=r"layers\[0\]\[0\]: the component sieve makes requests"):
+    with pytest.raises(
+        ArchitectureError, match=r"layers\[0\]\[0\]: the component sieve makes requests"
+    ):
         forecast(architecture, PRICES, ROW)
 
 
