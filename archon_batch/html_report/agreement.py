@@ -1,4 +1,4 @@
-"""Whether the candidates of a row say the same, read as a voter would read them."""
+"""Agreement of the candidates of a row, extracted like a voter does."""
 
 import re
 from collections import Counter
@@ -18,17 +18,17 @@ from archon_batch.archon import (
 
 AnswerReader = Callable[[str], str | None]
 
-#: What a metric compares, as a voter would read it.
+#: The extractor that corresponds to a metric.
 _EXTRACTOR_BY_METRIC = {"number": "number", "math": "boxed", "choice": "letter"}
-#: How it is told what was compared.
+#: What each extractor compares, for the page.
 _EXTRACTOR_LABELS = {
-    "number": "the number that each gives as its answer",
-    "letter": "the letter that each chooses",
-    "boxed": "what each puts in a box",
-    "text": "their whole texts, word for word",
+    "number": "the number of each answer",
+    "letter": "the letter of each answer",
+    "boxed": "the boxed expression of each answer",
+    "text": "whole texts",
 }
 
-#: Bands of shares, the lowest of each and its name.
+#: Bands of agreement: the lowest share and the name.
 _BAND_LIMITS = (
     (1.0, "all agree"),
     (0.8, "80-99 % agree"),
@@ -43,17 +43,17 @@ BANDS = (*(name for _, name in _BAND_LIMITS), _NO_AGREEMENT)
 
 @dataclass(frozen=True, slots=True)
 class RowAgreement:
-    """What the candidates of one row said."""
+    """How far the candidates of one row agree."""
 
-    #: Candidates, and those of them that say what most of them say.
+    #: Number of candidates, and size of the largest group with the same value.
     candidates: int
     largest_group: int
-    #: By model: candidates, and those of them that say what the row's answer says.
+    #: By model: number of candidates, and of those with the same value as the row's answer.
     by_model: Mapping[str, tuple[int, int]]
 
     @property
     def share(self) -> float | None:
-        """How many of all candidates agree; None of fewer than two."""
+        """The share of the largest group; None with fewer than two candidates."""
         return self.largest_group / self.candidates if self.candidates > 1 else None
 
     @property
@@ -66,16 +66,16 @@ class RowAgreement:
 
 
 def choose_reader(architecture: Mapping[str, Any], metric: str | None) -> tuple[AnswerReader, str]:
-    """How candidates are read, and that in words.
+    """The extractor for candidates and its description.
 
-    As the architecture's voter does it, else as the metric does, else word for word.
+    Like the architecture's voter, else like the metric, else whole texts.
     """
     voters = [c for layer in architecture["layers"] for c in layer if c["type"] == "voter"]
     for voter in voters:
         if voter.get("pattern") is not None:
             return partial(
                 _match_or_none, compile_pattern(voter["pattern"])
-            ), "what the voter's pattern finds"
+            ), "the match of the voter's pattern"
         if voter.get("extract") in EXTRACTORS:
             return EXTRACTORS[voter["extract"]], _EXTRACTOR_LABELS[voter["extract"]]
     kind = re.match(r"\w*", metric or "")
@@ -86,22 +86,22 @@ def choose_reader(architecture: Mapping[str, Any], metric: str | None) -> tuple[
 def row_agreement(
     candidates: Sequence[tuple[str, str]], answer: str | None, read: AnswerReader
 ) -> RowAgreement:
-    """What the candidates said, each as its model and its text.
+    """The agreement of candidates, given as pairs of model and text.
 
-    One that cannot be read agrees with no other.
+    A candidate without an extracted value agrees with none.
     """
-    readings = [(model, read(strip_reasoning(text) or "")) for model, text in candidates]
-    counts = Counter(reading for _, reading in readings if reading is not None)
+    values = [(model, read(strip_reasoning(text) or "")) for model, text in candidates]
+    counts = Counter(value for _, value in values if value is not None)
     final = None if answer is None else read(answer)
     models: dict[str, tuple[int, int]] = {}
-    for model, reading in readings:
-        made, alike = models.get(model, (0, 0))
-        models[model] = made + 1, alike + (reading is not None and reading == final)
-    return RowAgreement(len(readings), max(counts.values(), default=min(1, len(readings))), models)
+    for model, value in values:
+        count, matching = models.get(model, (0, 0))
+        models[model] = count + 1, matching + (value is not None and value == final)
+    return RowAgreement(len(values), max(counts.values(), default=min(1, len(values))), models)
 
 
 def _match_or_none(pattern: TimedPattern, text: str) -> str | None:
-    """As the voter does: a pattern that takes too long finds nothing."""
+    """The match; None if the pattern takes too long, as in the voter."""
     try:
         return extract_match(pattern, text)
     except PatternError:

@@ -1,32 +1,32 @@
-"""A row's tree of calls as a page can hold it: whatever a row has, it comes to some size."""
+"""The call tree of a row, truncated to a bounded size."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-#: Characters of a text, calls of a component and of a row, candidates of a layer.
+#: The most characters of a text, calls of a component and of a row, candidates of a layer.
 MAX_TEXT_CHARS, MAX_CALLS, MAX_ROW_CALLS, MAX_CANDIDATES = 2_000, 12, 120, 24
-#: Characters of the first words of a text.
+#: Characters of a preview.
 _MAX_PREVIEW_CHARS = 160
 
 JsonObject = Mapping[str, Any]
 
 
 def call_tree(row: JsonObject) -> JsonObject:
-    """What ``show --json`` has of a row, with all texts and lists cut to what is shown of them.
+    """The output of ``show --json`` for a row, with truncated texts and lists.
 
-    A text becomes its shown part as ``text`` and the number of characters left out as ``more``.
+    A text becomes an object: ``text`` is the part to show, ``more`` the number of omitted characters.
     """
     *earlier, query = row["messages"] or [{"content": ""}]
     calls = {call["call"]: call for call in row["calls_made"]}
     left = MAX_ROW_CALLS
     layers = []
-    told: set[str] = set()
+    shown: set[str] = set()
     before: JsonObject = {"candidates": (), "unit_tests": ()}
     for layer in row["layers"]:
         components = []
         for component in layer["components"]:
             keys = component["calls"][: min(MAX_CALLS, left)]
-            told.update(component["calls"])
+            shown.update(component["calls"])
             left -= len(keys)
             components.append({
                 **component,
@@ -44,8 +44,8 @@ def call_tree(row: JsonObject) -> JsonObject:
             "more": max(0, len(candidates) - MAX_CANDIDATES),
         })  # fmt: skip
         before = layer
-    rest = [call for key, call in calls.items() if key not in told]
-    kept = rest[: min(MAX_CALLS, max(0, left))]
+    other_calls = [call for key, call in calls.items() if key not in shown]
+    shown_calls = other_calls[: min(MAX_CALLS, max(0, left))]
     return {
         "id": row["id"],
         "status": row["status"],
@@ -60,15 +60,15 @@ def call_tree(row: JsonObject) -> JsonObject:
         "notes": len(row["notes"]),
         "layers": layers,
         "untold": row["untold"],
-        "rest": [_render_call(call, calls) for call in kept],
-        "more_rest": len(rest) - len(kept),
+        "other_calls": [_render_call(call, calls) for call in shown_calls],
+        "more_other_calls": len(other_calls) - len(shown_calls),
         "missing": len(row["missing"]),
         "fields": dict(_row_fields(row["row"])),
     }
 
 
 def _changed(layer: JsonObject, before: JsonObject, key: str) -> Sequence[Any]:
-    """What the layer left of it, unless it left all as it was."""
+    """The layer's list under that key; empty if the layer left it unchanged."""
     left: Sequence[Any] = layer[key] or ()
     return () if left == before[key] else left
 
@@ -109,6 +109,6 @@ def _render_candidate(candidate: JsonObject) -> JsonObject:
 
 
 def _row_fields(row: JsonObject) -> Iterator[tuple[str, str]]:
-    """The row's other keys, the first few of them, each in a line."""
+    """The first few other fields of the row, each truncated to one line."""
     for name, value in list(row.items())[:MAX_CALLS]:
         yield name[:_MAX_PREVIEW_CHARS], str(value)[:_MAX_PREVIEW_CHARS]

@@ -1,4 +1,4 @@
-"""The portrait's charts: matplotlib draws them, and the page's own colours fill them."""
+"""Charts as SVG: matplotlib draws them in the colours of the page."""
 
 import io
 import warnings
@@ -12,28 +12,28 @@ from matplotlib.figure import Figure
 
 from archon_batch.html_report.svg_theme import INK, LINE, MUTED, SERIES, apply_theme
 
-#: Points across, which are about the pixels of a telephone: words are as large as the page's.
+#: Width in points, about the pixels of a phone: labels get the font size of the page.
 _WIDTH = 360
-#: Points of a bar with the words above it.
+#: Height in points of a bar with its label.
 _ROW = 42
 _FONT = 13
-#: Letters that have room beside the figure.
+#: Characters of a label that fit next to the value.
 _MAX_LABEL_CHARS = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of parts, each in the colour of its series."""
+    """A stacked bar; each part has the colour of its series."""
 
     label: str
     parts: Sequence[float]
-    #: The figure at its end, in words.
+    #: The text at the end of the bar.
     value_label: str
 
 
 @dataclass(frozen=True, slots=True)
 class RangeBar:
-    """What lies between two values, with the middle of it."""
+    """A range with a marked middle value."""
 
     label: str
     low: float
@@ -43,7 +43,7 @@ class RangeBar:
 
 
 def bar_chart(chart_id: str, title: str, entries: Sequence[Bar]) -> str:
-    """Bars under one another, on one scale from 0. ``chart_id`` is the chart's own on its page."""
+    """A horizontal bar chart from 0. ``chart_id`` must be unique on the page."""
     figure, axes = _canvas(len(entries))
     most = max((sum(entry.parts) for entry in entries), default=0) or 1
     axes.set_xlim(0, most)
@@ -66,17 +66,17 @@ def range_chart(
     ticks: Sequence[tuple[float, str]],
     log: bool = False,
 ) -> str:
-    """Spans under one another over an axis that runs between two ends, with marks on it."""
+    """A horizontal chart of ranges over an axis between two ends, with tick labels."""
     figure, axes = _canvas(len(entries) + 0.6)
     if log:
         axes.set_xscale("log")
     axes.set_xlim(*ends)
     bottom = len(entries) + 0.1
-    for at, words in ticks:
+    for at, text in ticks:
         axes.plot([at, at], [0.42, bottom], color=LINE, linewidth=1)
-        # At the ends the words stay on the paper.
+        # Labels at the ends must not leave the drawing.
         anchor = "left" if at == ends[0] else "right" if at == ends[1] else "center"
-        axes.text(at, bottom + 0.06, words, color=MUTED, ha=anchor, va="top", fontsize=11.5)
+        axes.text(at, bottom + 0.06, text, color=MUTED, ha=anchor, va="top", fontsize=11.5)
     for row, entry in enumerate(entries):
         _add_labels(axes, row, entry.label, entry.value_label, ends[1], ends[0])
         axes.plot(
@@ -105,16 +105,16 @@ def _canvas(rows: float) -> tuple[Figure, Axes]:
 def _add_labels(
     axes: Axes, row: int, label: str, value_label: str, right: float, left: float = 0
 ) -> None:
-    # A model's name may have dollars in it, and is no formula.
+    # A model's name may contain dollar signs and is no formula.
     style: dict[str, Any] = {"va": "bottom", "fontsize": _FONT, "parse_math": False}
     axes.text(left, row + 0.4, _shorten_label(label), color=MUTED, ha="left", **style)
     axes.text(right, row + 0.4, value_label, color=INK, ha="right", **style)
 
 
 def _shorten_label(label: str) -> str:
-    """What a chart can hold of a name that is anybody's."""
+    """The label, printable and short enough for the chart."""
     shown = label if label.isprintable() else ascii(label)
-    # Of a long name of a model the end says more than the beginning.
+    # The end of a long model name is more specific than its beginning.
     return shown if len(shown) <= _MAX_LABEL_CHARS else f"\u2026{shown[1 - _MAX_LABEL_CHARS :]}"
 
 
@@ -124,7 +124,7 @@ def _render_svg(figure: Figure, chart_id: str, title: str) -> str:
         mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart_id}),
         warnings.catch_warnings(),
     ):
-        # The reader's fonts write the words; ours need not have their letters.
+        # The reader's browser renders the text; our fonts need not have its glyphs.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(file, format="svg", metadata={"Date": None})
     return apply_theme(file.getvalue(), title)

@@ -1,4 +1,4 @@
-"""The figures of a job's portrait: gathered in two passes over the job, in bounded memory."""
+"""Collects the data of the report in two passes over the job, in bounded memory."""
 
 import math
 from array import array
@@ -24,9 +24,9 @@ from archon_batch.jobs import views
 from archon_batch.scores import Score
 from archon_batch.store import AttemptOutcomeCount, ItemResult, Job, Store
 
-#: Rows that are read together.
+#: Rows per read.
 _CHUNK = 500
-#: Rows whose candidates are compared at the most: to read a text takes longer than all the rest.
+#: The most rows whose candidates are compared: extracting values is the slowest part.
 _MAX_COMPARED_ROWS = 10_000
 
 
@@ -35,7 +35,7 @@ class MetricScores:
     """The scores of a job under one metric."""
 
     values: "array[float]" = field(default_factory=lambda: array("d"))
-    #: Answers in which there was nothing to compare; by the metric they are wrong, or unscored.
+    #: Answers without anything to compare; depending on the metric they score 0 or nothing.
     unparsed: int = 0
     unscored: int = 0
 
@@ -53,35 +53,35 @@ class MetricScores:
 
 @dataclass(slots=True)
 class AgreementTotals:
-    """How far candidates said the same, over all rows that have two or more."""
+    """The agreement of candidates over all rows with two or more."""
 
-    #: How they were compared, in words.
+    #: What was compared, in words.
     label: str
-    #: Each so many-th row is looked at.
+    #: Every how many rows one is compared.
     stride: int = 1
-    #: Rows by band; rows with a score, and the sum of the scores.
+    #: By band: rows, rows with a score, and the sum of these scores.
     rows_by_band: Counter[str] = field(default_factory=Counter)
     scored_by_band: Counter[str] = field(default_factory=Counter)
     score_sum_by_band: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    #: Candidates by model, and those that say what their row's answer says.
+    #: By model: candidates, and those that agree with their row's answer.
     candidates_by_model: Counter[str] = field(default_factory=Counter)
     matching_by_model: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: RowAgreement, value: float | None) -> None:
-        for model, (made, alike) in found.by_model.items():
-            self.candidates_by_model[model] += made
-            self.matching_by_model[model] += alike
-        if found.share is None:
+    def add(self, agreement: RowAgreement, score: float | None) -> None:
+        for model, (candidates, matching) in agreement.by_model.items():
+            self.candidates_by_model[model] += candidates
+            self.matching_by_model[model] += matching
+        if agreement.share is None:
             return
-        self.rows_by_band[found.band] += 1
-        if value is not None:
-            self.scored_by_band[found.band] += 1
-            self.score_sum_by_band[found.band] += value
+        self.rows_by_band[agreement.band] += 1
+        if score is not None:
+            self.scored_by_band[agreement.band] += 1
+            self.score_sum_by_band[agreement.band] += score
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregates:
-    """What is counted in one pass over the rows."""
+    """The results of one pass over the rows."""
 
     #: By metric.
     metric_scores: Mapping[str, MetricScores]
@@ -91,19 +91,19 @@ class Aggregates:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    #: As ``status --json`` has it.
+    #: The output of ``status --json``.
     status: Mapping[str, Any]
-    #: As ``cost --by component --json`` has it.
+    #: The output of ``cost --by component --json``.
     components: Sequence[Mapping[str, Any]]
-    #: The architecture's layers, each its components as they are written.
+    #: The architecture's layers: lists of components, as in the file.
     layers: Sequence[Sequence[Mapping[str, Any]]]
     models: Mapping[str, str]
     aggregates: Aggregates
-    #: The metric that rows are put in order by.
+    #: The metric that orders the rows.
     metric: str | None
     durations: Mapping[tuple[int, int, str], DurationHistogram]
     attempt_outcomes: Sequence[AttemptOutcomeCount]
-    #: How rows ended without an answer: status, reason and number.
+    #: Rows without an answer: status, reason and count.
     failure_reasons: Sequence[tuple[str, str | None, int]]
     worst: Sequence[Mapping[str, Any]]
     best: Sequence[Mapping[str, Any]]
@@ -112,13 +112,13 @@ class ReportData:
 def collect_report_data(
     store: Store, job: Job, *, extreme_rows: int, metric: str | None
 ) -> ReportData:
-    """All that the portrait tells.
+    """All data of the report.
 
     Args:
-        store: where the job is.
-        job: it may be under way.
-        extreme_rows: how many of the best rows, and of the worst, are told in full.
-        metric: what to put the rows in order by; None is the first that there are scores of.
+        store: has the job.
+        job: may be running.
+        extreme_rows: how many of the best and of the worst rows to show in full.
+        metric: the metric that orders the rows; None is the first with scores.
 
     Raises:
         InputError: the job has no scores under that metric.
@@ -157,11 +157,11 @@ def _aggregate(
     extreme_rows: int,
     metric: str | None,
 ) -> Aggregates:
-    read, told = choose_reader(job.architecture, metric)
+    read, label = choose_reader(job.architecture, metric)
     stride = math.ceil(job.rows / _MAX_COMPARED_ROWS) or 1
     tally = Aggregates(
         {name: MetricScores() for name in metrics},
-        AgreementTotals(told, stride),
+        AgreementTotals(label, stride),
         ExtremeRows(extreme_rows),
     )
     for rows in _in_chunks(store.item_results.all(job.id)):
@@ -180,7 +180,7 @@ def _aggregate(
             if row.ix % stride == 0:
                 found = row_agreement(drafts.get(row.ix, ()), row.answer, read)
                 tally.agreement.add(found, value)
-            # A row of which nothing tells whether it is good stands in no order.
+            # A row without a score or anything else to order it by is left out.
             if value is not None or (metric is None and (found or row.answer is None)):
                 tally.extremes.add(RankedRow(row, value, found))
     return tally
@@ -192,7 +192,7 @@ def _row_details(store: Store, job: Job, pick: RankedRow, read: AnswerReader) ->
     return {
         **call_tree(views.item_details(store, job, row)),
         "score": pick.score,
-        "said": row_agreement(drafts, row.answer, read),
+        "agreement": row_agreement(drafts, row.answer, read),
     }
 
 

@@ -1,4 +1,4 @@
-"""The best and the worst of many rows, found in one pass and little room."""
+"""The best and the worst of many rows, in one pass and constant memory."""
 
 import heapq
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from archon_batch.store import ItemResult
 @dataclass(frozen=True, slots=True)
 class RankedRow:
     item: ItemResult
-    #: None where there is no score.
+    #: None without a score.
     score: float | None
-    #: None where nobody has looked.
+    #: None if the candidates were not compared.
     agreement: RowAgreement | None
 
     @property
     def sort_key(self) -> tuple[float, ...]:
-        """Low is bad: by score, whether it has an answer, notes, cost, and place.
+        """Sort key, worst first: score, answered, warnings, cost, position.
 
-        Without a score the agreement of its candidates stands in the place of one.
+        Without a score the agreement of the candidates replaces it.
         """
         answered = self.item.status == "answered"
         share = self.agreement.share if self.agreement else None
@@ -29,7 +29,7 @@ class RankedRow:
 
 
 class ExtremeRows:
-    """Keeps so many of the worst rows and as many of the best."""
+    """The worst rows and the best rows, ``limit`` of each."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -39,21 +39,23 @@ class ExtremeRows:
 
     def add(self, row: RankedRow) -> None:
         self.row_count += 1
-        # The top of a heap is what goes first: of the worst the best, and the other way round.
-        # No two ranks are alike, since no two rows have one place.
+        # Each heap drops its top: the best of the worst rows, the worst of the best rows.
+        # Sort keys are distinct, since positions are.
         _push_bounded(self._worst, (tuple(-part for part in row.sort_key), row), 2 * self._limit)
         _push_bounded(self._best, (row.sort_key, row), self._limit)
 
     @property
     def worst(self) -> Sequence[RankedRow]:
-        """The worst first; all rows where they are no more than both lists would hold."""
-        ordered = [pick for _, pick in sorted(self._worst, key=lambda kept: kept[0], reverse=True)]
+        """Worst first; all rows if both lists together can hold them."""
+        ordered = [
+            pick for _, pick in sorted(self._worst, key=lambda entry: entry[0], reverse=True)
+        ]
         return ordered if self.all_shown else ordered[: self._limit]
 
     @property
     def best(self) -> Sequence[RankedRow]:
-        """The best first; none where all rows are among the worst."""
-        ordered = [pick for _, pick in sorted(self._best, key=lambda kept: kept[0], reverse=True)]
+        """Best first; empty if the worst rows are all rows."""
+        ordered = [pick for _, pick in sorted(self._best, key=lambda entry: entry[0], reverse=True)]
         return [] if self.all_shown else ordered
 
     @property

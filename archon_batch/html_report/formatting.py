@@ -1,14 +1,14 @@
-"""Figures in words, as a page has them."""
+"""Formats numbers for the report."""
 
 import math
 
-#: USD below which an amount is told in more digits.
+#: USD below which an amount gets more digits.
 _DOLLAR, _CENT = 1.0, 0.01
 _MINUTE, _HOUR = 60, 3600
 
 
 def format_usd(usd: float | None, unpriced: int = 0) -> str:
-    """An amount of USD; what calls without a price come to is not in it, and is said."""
+    """An amount in USD; mentions calls without a price, which it does not include."""
     if usd is None:
         return "unpriced"
     if usd >= _DOLLAR:
@@ -16,7 +16,7 @@ def format_usd(usd: float | None, unpriced: int = 0) -> str:
     elif usd >= _CENT or not usd:
         text = f"${usd:.4f}" if usd else "$0"
     else:
-        # Four digits that say something, down to the nano-dollar.
+        # Four significant digits, down to the nano-dollar.
         text = f"${usd:.{min(9, 3 - math.floor(math.log10(usd)))}f}".rstrip("0").rstrip(".")
     return f"{text} + {unpriced:,} unpriced" if unpriced else text
 
@@ -35,11 +35,11 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_percent(part: float, whole: float) -> str:
-    """A part in per cent; a small part is not nothing, and nearly all is not all."""
+    """A share in per cent; a small share is not shown as 0 %, nor an incomplete one as 100 %."""
     if not whole or not part:
         return "0 %" if whole else "-"
     percent = 100 * part / whole
-    if percent < 0.1:  # noqa: PLR2004  (what has one digit after the point)
+    if percent < 0.1:  # noqa: PLR2004  (one decimal)
         return "< 0.1 %"
     if part < whole and percent > 99.9:  # noqa: PLR2004
         return "> 99.9 %"

@@ -1,4 +1,4 @@
-"""The page itself: a template filled in, with its one style and the policy that allows no more."""
+"""Renders the report: the template with one stylesheet and a content security policy."""
 
 import base64
 import hashlib
@@ -20,10 +20,10 @@ _HERE = Path(__file__).parent
 
 
 def render_page(data: ReportData) -> str:
-    """The portrait as HTML that needs nothing else: no script, no network, no other file.
+    """The report as HTML without scripts, network or other files.
 
-    What models and datasets say is escaped and visible wherever it stands; a policy in the page forbids
-    everything but the one style, by its hash.
+    Text of models and datasets is escaped everywhere, including control characters. The content
+    security policy allows only the one stylesheet, by its hash.
     """
     style = (_HERE / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -52,31 +52,31 @@ def render_page(data: ReportData) -> str:
         took=_job_duration(data),
         seconds=_merge_histograms(data.durations.values()),
         flow=sections.architecture_layers(data),
-        marked=list(sections.metric_sections(data.aggregates.metric_scores)),
+        metrics=list(sections.metric_sections(data.aggregates.metric_scores)),
         metric=data.metric,
         agreement=sections.agreement_section(data.aggregates.agreement),
         costs=sections.cost_section(data),
         tokens=sections.token_chart(data),
         latencies=sections.latency_section(data),
-        troubles=sections.problems_section(data),
+        problems=sections.problems_section(data),
         worst=data.worst,
         best=data.best,
         version=version("archon-batch"),
         made_at=f"{now():%Y-%m-%d %H:%M} UTC",
     )
-    # The macros above the page leave empty lines.
+    # The macros at the top of the template leave empty lines.
     return text.lstrip()
 
 
 def _escape_control(value: object) -> object:
-    """What is text is made visible, so that none of it turns the letters after it."""
+    """Escape control characters of text, such as those that reverse the writing direction."""
     return (
         escape_control(value) if isinstance(value, str) and not isinstance(value, Markup) else value
     )
 
 
 def _trusted_svg(svg: str) -> Markup:
-    # Every word in it went through an XML writer.
+    # An XML writer escaped all its text.
     return Markup(svg)  # noqa: S704
 
 

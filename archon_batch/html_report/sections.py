@@ -1,4 +1,4 @@
-"""The charts of a portrait, and the tables beside them: figures as they are set on the page."""
+"""The sections of the report: charts, and the data of their tables."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from archon_batch.html_report.formatting import (
 )
 from archon_batch.html_report.svg_theme import SERIES
 
-#: Models, components or reasons that have a line of their own.
+#: The most models, components or reasons in a table.
 MAX_LINES = 24
-#: Marks of the axis of durations: seconds and words.
+#: Ticks of the duration axis: seconds and label.
 _TICKS = (
     (0.001, "1 ms"), (0.01, "10 ms"), (0.1, "0.1 s"), (1, "1 s"), (10, "10 s"), (60, "1 min"),
     (600, "10 min"), (3600, "1 h"), (36_000, "10 h"),
@@ -31,23 +31,23 @@ _TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 def metric_sections(scores_by_metric: Mapping[str, MetricScores]) -> Iterator[Mapping[str, Any]]:
-    """Each metric's mean with its interval, as words and as a chart."""
-    for number, (metric, of_metric) in enumerate(list(scores_by_metric.items())[:MAX_LINES]):
-        mean = of_metric.mean
+    """The mean of each metric with its interval, as text and as a chart."""
+    for number, (metric, scores) in enumerate(list(scores_by_metric.items())[:MAX_LINES]):
+        mean = scores.mean
         chart = None
         if mean is not None:
-            least, most = min(of_metric.values), max(of_metric.values)
+            least, most = min(scores.values), max(scores.values)
             ends = (0.0, 1.0) if least >= 0 and most <= 1 else (least, most)
             ticks = [(end, format_score(end)) for end in ends]
-            told = f"{format_score(mean.value)} ({format_score(mean.low)} to {format_score(mean.high)})"
-            span = RangeBar(metric, mean.low, mean.value, mean.high, told)
-            title = f"{metric}: {told}"
+            label = f"{format_score(mean.value)} ({format_score(mean.low)} to {format_score(mean.high)})"
+            span = RangeBar(metric, mean.low, mean.value, mean.high, label)
+            title = f"{metric}: {label}"
             chart = range_chart(f"mean{number}", title, [span], ends=ends, ticks=ticks)
-        yield {"metric": metric, "mean": mean, "marks": of_metric, "chart": chart}
+        yield {"metric": metric, "mean": mean, "scores": scores, "chart": chart}
 
 
 def agreement_section(totals: AgreementTotals) -> Mapping[str, Any] | None:
-    """The bands of agreement and the models; None where no row has two candidates."""
+    """The bands of agreement and the models; None if no row has two candidates."""
     rows = totals.rows_by_band.total()
     if not rows:
         return None
@@ -66,7 +66,7 @@ def agreement_section(totals: AgreementTotals) -> Mapping[str, Any] | None:
         if totals.scored_by_band[name]
     }
     return {
-        "told": totals.label,
+        "label": totals.label,
         "stride": totals.stride,
         "chart": bar_chart("agreement", "Rows by how many of their candidates agree", entries),
         "bands": [(name, totals.rows_by_band[name], scored.get(name)) for name in names],
@@ -79,7 +79,7 @@ def agreement_section(totals: AgreementTotals) -> Mapping[str, Any] | None:
 
 
 def sum_by(groups: Sequence[Mapping[str, Any]], key: str) -> list[Mapping[str, Any]]:
-    """The accounts of components as those of their layers or models; dollars are sums."""
+    """Sum the totals of components by layer or by model."""
     total: defaultdict[Any, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for group in groups:
         if group[key] is not None:
@@ -92,19 +92,19 @@ def sum_by(groups: Sequence[Mapping[str, Any]], key: str) -> list[Mapping[str, A
 
 
 def cost_section(data: ReportData) -> Mapping[str, Any]:
-    """What was paid by layer and model: a bar a layer, a colour a model."""
+    """Cost by layer and model: one bar per layer, one colour per model."""
     by_model = sorted(sum_by(data.components, "model"), key=lambda m: -m["usd"])
     by_layer = sum_by(data.components, "layer")
-    room = len(SERIES) - 1
+    last = len(SERIES) - 1
     series = [m["model"] for m in by_model if m["usd"] > 0]
-    # The last colour is for all who have none of their own.
-    named = series if len(series) <= len(SERIES) else series[:room]
+    # The last colour is for all models without a colour of their own.
+    named = series if len(series) <= len(SERIES) else series[:last]
     entries = []
     for layer in by_layer:
         parts: Counter[int] = Counter()
         for group in data.components:
             if group["layer"] == layer["layer"] and group["model"] in series:
-                at = named.index(group["model"]) if group["model"] in named else room
+                at = named.index(group["model"]) if group["model"] in named else last
                 parts[at] += group["usd"] or 0
         entries.append(
             Bar(
@@ -138,7 +138,7 @@ def token_chart(data: ReportData) -> str | None:
 
 
 def latency_section(data: ReportData) -> Mapping[str, Any] | None:
-    """How long calls took, by model; None when nothing was sent."""
+    """Durations of calls by model; None without calls."""
     by_model: defaultdict[str, DurationHistogram] = defaultdict(DurationHistogram)
     for (_, _, model), spread in data.durations.items():
         by_model[model].merge(spread)
@@ -162,7 +162,7 @@ def latency_section(data: ReportData) -> Mapping[str, Any] | None:
     ticks = [tick for tick in _TICKS if ends[0] <= tick[0] <= ends[1]]
     return {
         "chart": range_chart(
-            "latency", "How long calls took, by model", entries, ends=ends, ticks=ticks, log=True
+            "latency", "Duration of calls by model", entries, ends=ends, ticks=ticks, log=True
         ),
         "components": [
             (f"{layer}.{component}", _component_type(data, layer, component), model, spread)
@@ -172,7 +172,7 @@ def latency_section(data: ReportData) -> Mapping[str, Any] | None:
 
 
 def problems_section(data: ReportData) -> Mapping[str, Any]:
-    """What did not go as asked: by component, by the end of attempts, by the end of rows."""
+    """Warnings and failures: by component, by outcome of attempts, by reason of rows."""
     retries: Counter[tuple[int, int, str | None]] = Counter()
     ends: Counter[str] = Counter()
     for outcome in data.attempt_outcomes:
@@ -195,7 +195,7 @@ def problems_section(data: ReportData) -> Mapping[str, Any]:
 
 
 def architecture_layers(data: ReportData) -> list[list[Mapping[str, Any]]]:
-    """The architecture as it is drawn: layers of components, each with its model and samples."""
+    """The architecture as layers of components with their models and samples."""
     return [
         [
             {

@@ -1,11 +1,11 @@
-"""A drawing as a part of the page: no style of its own, and the page's colours."""
+"""Adapts an SVG drawing to the page: no inline styles, and the colours of the page."""
 
 import re
 from xml.etree import ElementTree as ET
 
 from archon_batch.untrusted_text import escape_control
 
-#: Colours that stand for those of the page, which has two sets of them, light and dark.
+#: Placeholders for the colours of the page, which has a light and a dark theme.
 INK, MUTED, LINE = "#010101", "#020202", "#030303"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
 _PAGE = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
@@ -14,26 +14,27 @@ _PAGE = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
-#: What of a style is the drawing's, and not the page's.
+#: Style properties to keep as attributes.
 _ATTRIBUTE_STYLES = {
     "fill", "stroke", "stroke-width", "stroke-opacity", "stroke-linecap", "text-anchor", "font-size",
 }  # fmt: skip
 
 
 def apply_theme(svg: str, title: str) -> str:
-    """The drawing to stand in HTML, in the page's colours and under its policy.
+    """The drawing for use inside HTML, in the colours of the page.
 
-    Styles become attributes, since a strict policy forbids them; ids that nothing points at go.
+    Styles become attributes, since the content security policy forbids inline styles. Unreferenced
+    ids are removed.
     """
     root = ET.fromstring(svg)  # noqa: S314  (matplotlib has just written it)
-    pointed = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    referenced = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag not in {_SVG + name for name in ("g", "defs", "path", "use", "text")}:
                 parent.remove(child)
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
-        if element.get("id") not in pointed:
+        if element.get("id") not in referenced:
             element.attrib.pop("id", None)
         if _LINK in element.attrib:
             element.set("href", element.attrib.pop(_LINK))

@@ -35,7 +35,7 @@ def test_a_job_becomes_one_page(terminal: Terminal, job: str) -> None:
     page = terminal.read("report.html")
     assert page.startswith("<!doctype html>\n")
     assert page.count('<details class="row">') == 2
-    assert "2 rows of 4 are left out here" in page
+    assert "2 rows of 4 are not shown" in page
 
 
 def test_a_page_that_is_there_is_kept_unless_it_is_said(terminal: Terminal, job: str) -> None:

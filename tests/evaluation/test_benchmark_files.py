@@ -1,4 +1,4 @@
-"""Published files: found by their names, read as they are."""
+"""Finding and reading published files."""
 
 import gzip
 import json
@@ -21,8 +21,8 @@ def fields(records: Sequence[BenchmarkRecord]) -> list[object]:
 
 
 @pytest.mark.parametrize("form", ["rows.jsonl", "rows.jsonl.gz", "list", "object", "rows.parquet"])
-def test_rows_are_the_same_in_every_form(tmp_path: Path, form: str) -> None:
-    # A line separator inside a text ends no line.
+def test_records_are_the_same_in_every_format(tmp_path: Path, form: str) -> None:
+    # U+2028 inside a text does not end a line.
     rows = [{"a": "x\u2028y", "n": [1]}, {"a": "z", "n": [2]}]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     match form:
@@ -44,7 +44,7 @@ def test_rows_are_the_same_in_every_form(tmp_path: Path, form: str) -> None:
     assert [len(digest) for digest in found.digests.values()] == [64]
 
 
-def test_the_first_pattern_that_fits_wins_and_a_file_of_ones_own_before_all(tmp_path: Path) -> None:
+def test_the_first_matching_pattern_wins_unless_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
     (tmp_path / "rows.json").write_text('[{"a": 2}]')
     (tmp_path / "mine.jsonl").write_text('{"a": 3}\n')
@@ -61,7 +61,7 @@ def test_the_first_pattern_that_fits_wins_and_a_file_of_ones_own_before_all(tmp_
     assert fields(named.records["others"]) == [{"a": 3}]
 
 
-def test_a_file_may_hold_one_problem(tmp_path: Path) -> None:
+def test_a_file_may_contain_a_single_problem(tmp_path: Path) -> None:
     (tmp_path / "algebra").mkdir()
     for n in (2, 1):
         (tmp_path / "algebra" / f"{n}.json").write_text(f'{{"a": {n}}}')
@@ -82,7 +82,7 @@ def test_a_file_may_hold_one_problem(tmp_path: Path) -> None:
         ("other.txt", "", r"no rows: expected rows.jsonl or"),
     ],
 )
-def test_what_is_not_as_published_is_refused_with_its_place(
+def test_an_unexpected_file_is_rejected_with_its_location(
     tmp_path: Path, name: str, text: str, why: str
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -90,7 +90,7 @@ def test_what_is_not_as_published_is_refused_with_its_place(
         read_benchmark_files(tmp_path, (ROWS,), {})
 
 
-def test_a_table_without_a_header_has_as_many_cells_as_columns(tmp_path: Path) -> None:
+def test_a_csv_file_without_a_header_must_have_all_columns(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "x.csv").write_text('"1\n2",3\n4\n')

@@ -1,4 +1,4 @@
-"""Programs against the tests of their references."""
+"""The metric for programs."""
 
 import json
 from itertools import combinations
@@ -28,7 +28,7 @@ TALKS = {"input": ["4\n", "9\n"], "output": ["2.0\n", "3.0"]}
 
 
 class Never:
-    """Runs nothing, and says that it failed."""
+    """Runs nothing and reports a failure."""
 
     def run_tests(self, _programs, tests):
         yield from [SandboxTestResult("failed", "never")] * len(tests)
@@ -60,7 +60,7 @@ class Never:
         ("print(2.0)", TALKS, 0),
     ],
 )
-def test_a_program_is_right_when_it_passes_every_test(sandbox, answer, reference, value):
+def test_a_program_must_pass_every_test(sandbox, answer, reference, value):
     metric = CodeMetric(sandbox)
 
     score = metric.score(answer, metric.parse_reference(reference))
@@ -73,12 +73,12 @@ def test_a_program_is_right_when_it_passes_every_test(sandbox, answer, reference
     [None, "a", [], {}, [1], {"test": "x"}, {"entry_point": "a b", "test": "x"},
      {"input": ["1"], "output": []}, {"test_list": ["assert f()"], "test_setup_code": 1}],
 )  # fmt: skip
-def test_a_reference_without_tests_is_refused_with_what_would_do(reference):
+def test_a_reference_without_tests_is_rejected_with_a_hint(reference):
     with pytest.raises(ValueError, match="tests: an object with entry_point and test"):
         METRICS["code"]().parse_reference(reference)
 
 
-def test_a_test_may_have_more_or_less_time(sandbox):
+def test_the_time_limit_of_a_test_is_an_argument(sandbox):
     del sandbox
     waits = "import time\ndef root(x):\n    time.sleep(0.5)\n    return x ** 0.5"
     hasty, patient = METRICS["code"].from_argument("0.2"), METRICS["code"].from_argument("20")
@@ -94,7 +94,7 @@ def test_a_test_may_have_more_or_less_time(sandbox):
             METRICS["code"].from_argument(text)
 
 
-def test_an_answer_without_code_is_told_apart():
+def test_an_answer_without_code_is_unparsed():
     metric = CodeMetric(Never())
 
     assert (
@@ -110,7 +110,7 @@ def test_any_answer_has_a_score(answer, reference):
     assert metric.score(answer, metric.parse_reference(reference)).value == 0
 
 
-def test_rows_of_one_reference_are_samples_of_one_problem():
+def test_rows_with_the_same_reference_are_samples_of_one_problem():
     metric = CodeMetric(Never())
     worth = [(HUMANEVAL, 1), (HUMANEVAL, 0), (MBPP, 0), (MBPP, 0)]
     rows = [
@@ -135,7 +135,7 @@ def test_rows_of_one_reference_are_samples_of_one_problem():
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
-def test_pass_at_k_is_the_share_of_draws_with_a_right_one(samples, data):
+def test_pass_at_k_is_the_share_of_samples_with_a_correct_one(samples, data):
     k = data.draw(st.integers(1, len(samples)))
     draws = list(combinations(samples, k))
 

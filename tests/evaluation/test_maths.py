@@ -1,4 +1,4 @@
-"""Mathematics compared as values, by a process that may take its time."""
+"""Mathematical equality in a child process with a time limit."""
 
 import sys
 
@@ -30,16 +30,16 @@ def scored(answer, reference):
         (r"\boxed{3 \text{ or } 12}", "12", 0),
     ],
 )
-def test_values_are_compared_and_not_how_they_are_written(answer, reference, value):
+def test_equal_values_match_in_any_notation(answer, reference, value):
     assert scored(answer, reference).value == value
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        # It cannot be parsed as a whole, though its last number can.
+        # The last number can be parsed, the whole expression cannot.
         *(r"\boxed{???12}", r"\boxed{\foo{3} & 12}", r"\boxed{12 ...}"),
-        # It was cut off in its answer, or before.
+        # Truncated within the answer, or before it.
         *(
             "so \\boxed{12",
             '{"reasoning": "3 * 4 = 12',
@@ -48,18 +48,18 @@ def test_values_are_compared_and_not_how_they_are_written(answer, reference, val
         ),
     ],
 )
-def test_no_number_is_taken_from_what_is_no_whole_answer(answer):
+def test_an_incomplete_expression_is_unparsed(answer):
     score = scored(answer, "12")
 
     assert (score.value, score.unparsed_reason is None) == (0, False)
 
 
 @pytest.mark.parametrize("answer", ["", " \n"])
-def test_an_empty_answer_is_unread(answer):
+def test_an_empty_answer_is_unparsed(answer):
     assert scored(answer, "3").unparsed_reason == "the answer is empty"
 
 
-def test_a_comparison_without_end_is_unread_and_the_next_is_made(monkeypatch):
+def test_a_comparison_that_times_out_is_unparsed_and_the_next_succeeds(monkeypatch):
     scored("1", "1")
     monkeypatch.setattr(maths, "_COMPARISON_TIMEOUT", 1.0)
 
@@ -70,7 +70,7 @@ def test_a_comparison_without_end_is_unread_and_the_next_is_made(monkeypatch):
     assert scored("1", "1").value == 1
 
 
-def test_a_process_that_died_is_started_again():
+def test_a_child_that_died_is_restarted():
     scored("1", "1")
     child = maths._comparison_process()
     assert child._process is not None
@@ -80,7 +80,7 @@ def test_a_process_that_died_is_started_again():
     assert scored("1", "1").value == 1
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch):
+def test_without_math_verify_the_error_says_what_to_install(monkeypatch):
     maths._comparison_process().close()
     monkeypatch.setattr(sys, "executable", "/bin/true")
 

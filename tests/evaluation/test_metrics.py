@@ -1,4 +1,4 @@
-"""What each metric makes of an answer."""
+"""The score of each metric for an answer."""
 
 import json
 
@@ -74,9 +74,7 @@ def test_an_answer_is_compared_with_its_reference(metric, answer, reference, val
         ("json", '{"a": "x"', {"a": "x"}),
     ],
 )
-def test_an_answer_without_anything_to_compare_is_worth_nothing_and_told_apart(
-    metric, answer, reference
-):
+def test_an_answer_without_anything_to_compare_scores_0_and_is_unparsed(metric, answer, reference):
     score = scored(metric, answer, reference)
 
     assert score.value == 0
@@ -110,7 +108,7 @@ def test_an_answer_without_anything_to_compare_is_worth_nothing_and_told_apart(
         ("json", [1]),
     ],
 )
-def test_a_reference_of_another_kind_is_refused_with_what_would_do(metric, reference):
+def test_an_invalid_reference_is_rejected_with_a_hint(metric, reference):
     with pytest.raises(ValueError, match=METRICS[metric].expected_reference.split("(")[0]):
         METRICS[metric]().parse_reference(reference)
 
@@ -130,15 +128,13 @@ SCHEMA = '{"type": "object", "required": ["a"], "properties": {"a": {"type": "in
         ("json", SCHEMA, '{"a": "3", "b": "x"}', {"b": "x"}, 0),
     ],
 )
-def test_what_stands_behind_a_metric_s_name_is_what_it_goes_by(
-    metric, argument, answer, reference, value
-):
+def test_a_metric_uses_the_argument_after_its_name(metric, argument, answer, reference, value):
     found = METRICS[metric].from_argument(argument)
 
     assert found.score(answer, found.parse_reference(reference)).value == value
 
 
-def test_an_object_that_breaks_its_schema_says_where():
+def test_an_object_that_violates_its_schema_scores_0_with_the_path():
     metric = METRICS["json"].from_argument(SCHEMA)
 
     assert (
@@ -147,7 +143,7 @@ def test_an_object_that_breaks_its_schema_says_where():
     )
 
 
-def test_a_schema_fetches_nothing():
+def test_a_schema_does_not_fetch_references():
     metric = METRICS["json"].from_argument('{"$ref": "https://example.org/schema.json"}')
 
     with pytest.raises(Exception, match=r"example\.org"):
@@ -158,22 +154,22 @@ def test_a_schema_fetches_nothing():
     ("metric", "argument"),
     [("exact", "x"), ("math", ""), ("regex", "("), ("regex", ""), ("json", "[")],
 )
-def test_a_metric_refuses_what_it_does_not_take(metric, argument):
+def test_a_metric_rejects_an_invalid_argument(metric, argument):
     with pytest.raises(ValueError, match=r"no argument|regular expression|JSON schema"):
         METRICS[metric].from_argument(argument)
 
 
-def test_an_answer_that_names_two_labels_is_not_guessed_at():
+def test_an_answer_with_two_labels_is_unparsed():
     metric = METRICS["label"]()
     for label in ("negative", "positive", "very negative"):
         metric.parse_reference(label)
 
     assert metric.score("negative or positive", "negative").unparsed_reason
-    # The longer of two of which one stands in the other.
+    # The longer label counts if it contains the shorter one.
     assert metric.score("this is very negative", "very negative").value == 1
 
 
-def test_labels_come_to_macro_f1_and_a_matrix():
+def test_labels_give_macro_f1_and_a_confusion_matrix():
     metric = METRICS["label"]()
     said = [("a", "a"), ("a", "b"), ("b", "b"), ("b", "b"), ("c", "nothing")]
     references = [metric.parse_reference(of) for of, _ in said]
@@ -191,7 +187,7 @@ def test_labels_come_to_macro_f1_and_a_matrix():
 
 @pytest.mark.parametrize("name", sorted(set(METRICS) - {"code"}))
 @given(answer=st.text(), reference=JSON)
-def test_a_metric_scores_any_text_and_refuses_any_reference_it_cannot_use(name, answer, reference):
+def test_a_metric_scores_any_text_and_rejects_invalid_references(name, answer, reference):
     metric = METRICS[name]()
     try:
         prepared = metric.parse_reference(reference)
@@ -206,5 +202,5 @@ def test_a_metric_scores_any_text_and_refuses_any_reference_it_cannot_use(name, 
 
 
 @given(reference=st.dictionaries(st.text(min_size=1), JSON, min_size=1))
-def test_a_reference_itself_is_a_right_answer(reference):
+def test_a_reference_itself_is_a_correct_answer(reference):
     assert scored("json", json.dumps(reference), reference).value == 1

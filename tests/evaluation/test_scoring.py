@@ -1,4 +1,4 @@
-"""A job's answers under a metric, on a real store."""
+"""Scoring of a job's answers with a real store."""
 
 import pytest
 
@@ -14,7 +14,7 @@ EXACT = METRICS["exact"]()
 
 
 def answered(store, job, *answers):
-    """End the job's first rows with these answers; None is given up."""
+    """Finish the job's first rows with these answers; None fails the row."""
     store.items.finish(
         job.id,
         [
@@ -25,7 +25,7 @@ def answered(store, job, *answers):
     return job
 
 
-def test_each_row_with_an_end_has_a_score_and_the_others_are_counted(store):
+def test_finished_rows_have_a_score_and_unfinished_rows_are_counted(store):
     job = answered(store, a_job(store, questions=4), "row-0", "wrong", None)
 
     scores = score_answers(store, job, EXACT, "place")
@@ -40,7 +40,7 @@ def test_each_row_with_an_end_has_a_score_and_the_others_are_counted(store):
     assert (figures["failed"], figures["open"], figures["unread"]) == (1, 1, 0)
 
 
-def test_a_label_is_known_by_the_references_of_rows_that_come_later(store):
+def test_the_labels_of_later_rows_are_known(store):
     job = answered(store, a_job(store, questions=2), "it is row-1", "row-1")
 
     scores = score_answers(store, job, METRICS["label"](), "place")
@@ -49,7 +49,7 @@ def test_a_label_is_known_by_the_references_of_rows_that_come_later(store):
     assert scores.extra_figures["confusion"]["row-0"] == {"row-1": 1}
 
 
-def test_a_row_that_was_refused_from_the_start_needs_no_reference(store):
+def test_a_rejected_row_needs_no_reference(store):
     new = NewJob(
         submit_key="k" * 64,
         name="n",
@@ -70,32 +70,32 @@ def test_a_row_that_was_refused_from_the_start_needs_no_reference(store):
     assert [row.score.value for row in score_answers(store, job, EXACT, "gold").rows] == [1, 0]
 
 
-def test_two_jobs_are_compared_on_the_rows_that_both_have(store):
-    ours = answered(store, a_job(store, questions=3), "row-0", "row-1", "wrong")
+def test_two_jobs_are_compared_on_their_common_rows(store):
+    job = answered(store, a_job(store, questions=3), "row-0", "row-1", "wrong")
     rows = [a_question(row=name) for name in ("row-1", "row-2", "row-9")]
-    theirs = answered(store, a_job(store, questions=rows, name="t"), "wrong", "wrong", "row-9")
+    other = answered(store, a_job(store, questions=rows, name="t"), "wrong", "wrong", "row-9")
 
     difference = compare_scores(
-        score_answers(store, ours, EXACT, "place"), score_answers(store, theirs, EXACT, "place"), 0
+        score_answers(store, job, EXACT, "place"), score_answers(store, other, EXACT, "place"), 0
     )
 
     assert (difference["rows"], difference["mean"]) == (2, 0.5)
     assert (difference["better"], difference["worse"]) == (1, 0)
 
 
-def test_jobs_without_a_row_in_common_cannot_be_compared(store):
-    ours = answered(store, a_job(store, questions=1), "a")
-    theirs = answered(store, a_job(store, questions=[a_question(row="other")], name="t"), "a")
+def test_jobs_without_a_common_row_cannot_be_compared(store):
+    job = answered(store, a_job(store, questions=1), "a")
+    other = answered(store, a_job(store, questions=[a_question(row="other")], name="t"), "a")
 
     with pytest.raises(InputError, match="no scored row in common"):
         compare_scores(
-            score_answers(store, ours, EXACT, "place"),
-            score_answers(store, theirs, EXACT, "place"),
+            score_answers(store, job, EXACT, "place"),
+            score_answers(store, other, EXACT, "place"),
             0,
         )
 
 
-def test_a_job_of_which_no_row_has_an_end_has_no_mean(store):
+def test_a_job_without_finished_rows_has_no_mean(store):
     figures = scores_to_json(
         score_answers(store, a_job(store), EXACT, "place"), group_by="place", seed=0
     )

@@ -1,4 +1,4 @@
-"""Means and their intervals."""
+"""Means with confidence intervals."""
 
 import random
 from statistics import fmean
@@ -8,11 +8,11 @@ import pytest
 from archon_batch.evaluation.statistics import bootstrap_mean, paired_difference
 
 
-def test_of_nothing_there_is_no_mean():
+def test_no_values_have_no_mean():
     assert bootstrap_mean([]) is None
 
 
-def test_values_that_are_all_alike_leave_no_doubt():
+def test_equal_values_have_an_interval_of_width_zero():
     found = bootstrap_mean([1.0] * 20)
 
     assert found is not None
@@ -26,8 +26,8 @@ def test_the_same_values_and_seed_give_the_same_interval():
     assert bootstrap_mean(values, 3) != bootstrap_mean(values, 4)
 
 
-def test_the_interval_is_that_of_the_binomial():
-    # 60 of 100: the exact 95 % interval of the mean is 0.50 to 0.69 or so.
+def test_the_interval_of_fractions_matches_the_binomial():
+    # 60 of 100: the exact 95 % interval of the mean is about 0.50 to 0.69.
     found = bootstrap_mean([1.0] * 60 + [0.0] * 40)
 
     assert found is not None
@@ -36,7 +36,7 @@ def test_the_interval_is_that_of_the_binomial():
 
 
 @pytest.mark.parametrize("n", [40, 3_000])
-def test_the_interval_holds_the_truth_nineteen_times_of_twenty(n):
+def test_the_interval_contains_the_true_mean_in_95_percent_of_samples(n):
     dice = random.Random(1)  # noqa: S311
     trials = 60
     held = 0
@@ -48,7 +48,7 @@ def test_the_interval_holds_the_truth_nineteen_times_of_twenty(n):
     assert held >= trials * 0.88
 
 
-def test_resampling_and_the_normal_distribution_meet_where_one_takes_over():
+def test_bootstrap_and_normal_interval_agree_at_the_switch():
     dice = random.Random(2)  # noqa: S311
     values = [dice.random() for _ in range(2_001)]
 
@@ -60,13 +60,13 @@ def test_resampling_and_the_normal_distribution_meet_where_one_takes_over():
     assert by_normal.high == pytest.approx(by_resampling.high, abs=0.0015)
 
 
-def test_a_difference_is_of_pairs():
-    # Rows differ much, and ours is better by a tenth in each: of that there is no doubt.
-    theirs = [0.0, 0.2, 0.4, 0.6, 0.8] * 4
-    found = paired_difference([value + 0.1 for value in theirs], theirs)
+def test_the_difference_is_computed_pair_by_pair():
+    # Rows differ a lot, but each is better by a tenth: the interval has width zero.
+    baseline = [0.0, 0.2, 0.4, 0.6, 0.8] * 4
+    found = paired_difference([value + 0.1 for value in baseline], baseline)
 
     assert found is not None
     assert found.value == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1)
-    assert found.n == len(theirs)
-    assert fmean(theirs) == pytest.approx(0.4)
+    assert found.n == len(baseline)
+    assert fmean(baseline) == pytest.approx(0.4)

@@ -1,4 +1,4 @@
-"""Jobs whose rows are on record with all their calls, as the engine leaves them."""
+"""Jobs with all their calls stored, as the engine leaves them."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -20,7 +20,7 @@ def a_played_job(
     rows: int | None = None,
     **top: Any,
 ) -> Job:
-    """A job whose rows, or the first so many of them, have come to their ends."""
+    """A job with finished rows: all, or the first ``rows``."""
     job = a_job(store, architecture=an_architecture(*layers, **top), questions=questions)
     architecture = load_frozen_job(job, COMPONENT_TYPES).architecture
     for ix in range(job.rows if rows is None else rows):

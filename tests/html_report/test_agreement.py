@@ -1,4 +1,4 @@
-"""Whether candidates say the same."""
+"""Agreement of candidates."""
 
 import pytest
 
@@ -10,17 +10,17 @@ def of(*layers, metric=None):
     return choose_reader(an_architecture(*layers).to_dict(), metric)
 
 
-def test_candidates_are_read_as_the_voter_reads_them() -> None:
-    read, told = of("generator", {"type": "voter", "extract": "number"})
+def test_candidates_are_extracted_like_in_the_voter() -> None:
+    read, label = of("generator", {"type": "voter", "extract": "number"})
 
     found = row_agreement([("a", "So it is 4."), ("a", "4.0"), ("b", "It is 5.")], "four, 4", read)
 
     assert (found.candidates, found.largest_group, found.band) == (3, 2, "60-79 % agree")
     assert found.by_model == {"a": (2, 2), "b": (1, 0)}
-    assert told == "the number that each gives as its answer"
+    assert label == "the number of each answer"
 
 
-def test_a_voter_s_pattern_reads_them_too() -> None:
+def test_candidates_are_extracted_by_the_pattern_of_the_voter() -> None:
     read, _ = of("generator", {"type": "voter", "extract": "regex", "pattern": "<(.*?)>"})
 
     assert row_agreement([("a", "well <x>"), ("a", "so <X>")], "<x>", read).largest_group == 2
@@ -36,13 +36,13 @@ def test_a_voter_s_pattern_reads_them_too() -> None:
         (None, ["Paris.", "paris"]),
     ],
 )
-def test_without_a_voter_they_are_read_as_the_metric_does(metric, texts) -> None:
+def test_without_a_voter_candidates_are_extracted_like_in_the_metric(metric, texts) -> None:
     read, _ = of("generator", metric=metric)
 
     assert row_agreement([("a", text) for text in texts], None, read).band == "all agree"
 
 
-def test_what_cannot_be_read_agrees_with_nothing() -> None:
+def test_an_unparsed_candidate_agrees_with_none() -> None:
     read, _ = of("generator", {"type": "voter", "extract": "number"})
 
     found = row_agreement([("a", "who knows"), ("a", "nobody")], "who knows", read)
@@ -50,7 +50,7 @@ def test_what_cannot_be_read_agrees_with_nothing() -> None:
     assert (found.largest_group, found.band, found.by_model) == (1, "no two agree", {"a": (2, 0)})
 
 
-def test_one_candidate_has_nobody_to_agree_with() -> None:
+def test_a_single_candidate_has_no_agreement() -> None:
     read, _ = of("generator")
 
     assert row_agreement([("a", "4")], "4", read).share is None

@@ -1,4 +1,4 @@
-"""A row's tree of calls, whatever the row has, in some size."""
+"""The truncated call tree of a row."""
 
 import json
 
@@ -18,7 +18,7 @@ def shown(store, job):
     return call_tree(views.item_details(store, job, next(store.item_results.all(job.id))))
 
 
-def test_a_long_text_is_cut_and_says_by_how_much(store) -> None:
+def test_a_long_text_is_truncated_with_a_count(store) -> None:
     job = a_played_job(
         store, [a_question("q" * 5000)], lambda *_: "x" * (MAX_TEXT_CHARS + 7), "generator"
     )
@@ -29,7 +29,7 @@ def test_a_long_text_is_cut_and_says_by_how_much(store) -> None:
     assert row["answer"] == {"text": "x" * MAX_TEXT_CHARS, "more": 7}
 
 
-def test_of_many_calls_some_are_shown_and_the_others_counted(store) -> None:
+def test_some_of_many_calls_are_shown_with_a_count(store) -> None:
     job = a_played_job(
         store, 1, lambda *_: "x", {"type": "generator", "samples": MAX_CANDIDATES + 9}
     )
@@ -42,7 +42,7 @@ def test_of_many_calls_some_are_shown_and_the_others_counted(store) -> None:
     assert (len(layer["candidates"]), layer["more"]) == (MAX_CANDIDATES, 9)
 
 
-def test_the_largest_row_comes_to_no_more_than_some_size(store) -> None:
+def test_the_largest_row_has_a_bounded_size(store) -> None:
     many = [{"type": "generator", "samples": 16} for _ in range(14)]
     rubbish = "\x01" * 20_000
     job = a_played_job(store, [a_question(rubbish)], lambda *_: rubbish, many)
@@ -58,7 +58,7 @@ def test_the_largest_row_comes_to_no_more_than_some_size(store) -> None:
     )
 
 
-def test_what_a_layer_left_as_it_was_is_shown_once(store) -> None:
+def test_unchanged_candidates_are_shown_once(store) -> None:
     job = a_played_job(
         store, 1, lambda _, call: "[Correct]" if call.component_type == "verifier" else "x",
         {"type": "generator", "samples": 2}, "critic",

@@ -1,4 +1,4 @@
-"""Durations in bins."""
+"""The histogram of durations."""
 
 import math
 
@@ -11,7 +11,7 @@ from archon_batch.html_report.duration_histogram import DurationHistogram
 DURATIONS = st.lists(st.floats(0.002, 100_000), min_size=1, max_size=200)
 
 
-def spread_of(durations: list[float]) -> DurationHistogram:
+def histogram_of(durations: list[float]) -> DurationHistogram:
     spread = DurationHistogram()
     for seconds in durations:
         spread.add(seconds)
@@ -19,28 +19,26 @@ def spread_of(durations: list[float]) -> DurationHistogram:
 
 
 @given(DURATIONS, st.floats(0.001, 1))
-def test_a_share_takes_as_long_as_it_does_within_a_hundredth(
-    durations: list[float], share: float
-) -> None:
+def test_quantiles_are_accurate_to_one_percent(durations: list[float], share: float) -> None:
     exact = sorted(durations)[math.ceil(share * len(durations)) - 1]
 
-    assert spread_of(durations).quantile(share) == pytest.approx(exact, rel=0.0101)
+    assert histogram_of(durations).quantile(share) == pytest.approx(exact, rel=0.0101)
 
 
 @given(DURATIONS, DURATIONS)
-def test_two_spreads_are_one(ours: list[float], theirs: list[float]) -> None:
-    together = spread_of(ours)
-    together.merge(spread_of(theirs))
+def test_merged_histograms_equal_one_histogram(first: list[float], second: list[float]) -> None:
+    together = histogram_of(first)
+    together.merge(histogram_of(second))
 
-    assert together.bins == spread_of(ours + theirs).bins
-    assert len(together) == len(ours) + len(theirs)
-
-
-def test_a_clock_that_was_set_back_breaks_nothing() -> None:
-    assert spread_of([-3600.0, 0.0]).quantile(1) == pytest.approx(0.001)
+    assert together.bins == histogram_of(first + second).bins
+    assert len(together) == len(first) + len(second)
 
 
-def test_a_million_durations_take_no_more_room_than_a_thousand() -> None:
-    few = spread_of([1.001**n for n in range(10_000)])
+def test_a_negative_duration_counts_as_the_shortest() -> None:
+    assert histogram_of([-3600.0, 0.0]).quantile(1) == pytest.approx(0.001)
+
+
+def test_the_number_of_bins_is_bounded() -> None:
+    few = histogram_of([1.001**n for n in range(10_000)])
 
     assert len(few.bins) < 700

@@ -32,7 +32,7 @@ PICKS = st.lists(
 
 
 @given(PICKS, st.integers(1, 6))
-def test_they_are_the_ends_of_all_rows_in_order(given_rows, most) -> None:
+def test_extremes_are_the_ends_of_the_sorted_rows(given_rows, most) -> None:
     rows = [a_pick(ix, **row) for ix, row in enumerate(given_rows)]
     picks = ExtremeRows(most)
     for row in rows:
@@ -46,7 +46,7 @@ def test_they_are_the_ends_of_all_rows_in_order(given_rows, most) -> None:
         assert picks.best == ordered[::-1][:most]
 
 
-def test_a_row_is_worse_by_its_score_before_all_else() -> None:
+def test_the_score_orders_rows_first() -> None:
     right_and_dear = a_pick(0, 1.0, agree=(5, 1), notes=3, cost=100)
     wrong_and_sure = a_pick(1, 0.0, agree=(5, 5))
 

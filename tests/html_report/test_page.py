@@ -1,4 +1,4 @@
-"""The page in a browser: as it is read, on a telephone, in the dark, and by whoever means ill."""
+"""The page in a browser: content, phone width, themes, and hostile text."""
 
 import pytest
 
@@ -21,7 +21,7 @@ SAID = {"critic": "[1] a\n[2] b\n[3] c", "ranker": "Answer: [2] > [1] > [3]", "f
 
 
 def plain(ix, call):
-    """Three candidates that agree by their number, except in each fourth row."""
+    """Three candidates with the same number, except in every fourth row."""
     return SAID.get(call.component_type, f"It is {call.key.request_index if ix % 4 == 0 else 4}.")
 
 
@@ -35,7 +35,7 @@ def written(store, tmp_path):
     return write
 
 
-def test_a_page_tells_of_the_job_and_unfolds_to_every_call(store, written, look) -> None:
+def test_the_page_shows_the_job_and_unfolds_to_every_call(store, written, look) -> None:
     job = a_played_job(store, 3, plain, *LAYERS)
 
     page = look(written(job))
@@ -52,7 +52,7 @@ def test_a_page_tells_of_the_job_and_unfolds_to_every_call(store, written, look)
     assert row.locator(".layer").count() == 4
 
 
-def test_what_models_and_rows_say_stays_text(store, written, look) -> None:
+def test_text_of_models_and_rows_is_escaped(store, written, look) -> None:
     question = Question(f"row {HOSTILE}", a_question(HOSTILE).messages)
     job = a_played_job(
         store,
@@ -82,7 +82,7 @@ def test_what_models_and_rows_say_stays_text(store, written, look) -> None:
     assert "{{ 7 * 7 }}" in page.locator(".said").first.text_content()
 
 
-def test_the_policy_would_stop_what_got_through(store, written, look) -> None:
+def test_the_policy_blocks_injected_content(store, written, look) -> None:
     path = written(a_played_job(store, 1, plain))
     text = path.read_text()
     evil = (
@@ -102,7 +102,7 @@ def test_the_policy_would_stop_what_got_through(store, written, look) -> None:
     assert page.locator("img").evaluate("e => e.naturalWidth") == 0
 
 
-def test_a_page_asks_for_nothing_and_its_policy_is_content(store, written, look) -> None:
+def test_the_page_makes_no_request_and_violates_no_policy(store, written, look) -> None:
     path = written(a_played_job(store, 2, plain, *LAYERS))
     asked: list[str] = []
     told: list[str] = []
@@ -115,7 +115,7 @@ def test_a_page_asks_for_nothing_and_its_policy_is_content(store, written, look)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_fits_a_telephone_and_can_be_read_in_the_dark(store, written, look, scheme) -> None:
+def test_the_page_fits_a_phone_and_has_enough_contrast(store, written, look, scheme) -> None:
     long = "a" * 300
     job = a_played_job(
         store,
@@ -138,7 +138,7 @@ def test_a_page_fits_a_telephone_and_can_be_read_in_the_dark(store, written, loo
         assert page.locator(of).first.evaluate(_CONTRAST) >= 4.5, of
 
 
-#: The contrast of an element's letters and what is behind them, as WCAG 2 has it.
+#: The contrast of an element's text with its background, by WCAG 2.
 _CONTRAST = """element => {
   const light = colour => {
     const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
@@ -148,13 +148,13 @@ _CONTRAST = """element => {
   const style = getComputedStyle(element)
   let behind = element
   while (/, 0\\)|transparent/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement
-  const ours = light(element.tagName === "text" ? style.fill : style.color)
-  const theirs = light(getComputedStyle(behind).backgroundColor)
-  return (Math.max(ours, theirs) + 0.05) / (Math.min(ours, theirs) + 0.05)
+  const text = light(element.tagName === "text" ? style.fill : style.color)
+  const background = light(getComputedStyle(behind).backgroundColor)
+  return (Math.max(text, background) + 0.05) / (Math.min(text, background) + 0.05)
 }"""
 
 
-def test_light_and_dark_are_two_papers_with_one_text(store, written, look) -> None:
+def test_light_and_dark_themes_have_the_same_text(store, written, look) -> None:
     path = written(a_played_job(store, 2, plain, *LAYERS))
 
     pages = [look(path, scheme=scheme) for scheme in ("light", "dark")]
@@ -172,7 +172,7 @@ def test_light_and_dark_are_two_papers_with_one_text(store, written, look) -> No
     assert pages[0].locator("body").inner_text() == pages[1].locator("body").inner_text()
 
 
-def test_scores_stand_first_with_their_interval_and_order_the_rows(store, written, look) -> None:
+def test_scores_come_first_and_order_the_rows(store, written, look) -> None:
     job = a_played_job(store, 12, plain, *LAYERS)
     right = {ix: Score(float(ix != 7)) for ix in range(11)} | {
         11: Score(None, unparsed_reason="rubbish")
@@ -192,10 +192,10 @@ def test_scores_stand_first_with_their_interval_and_order_the_rows(store, writte
     assert page.locator(".rows .id").all_inner_texts() == ["row-7", "row-0", "row-10", "row-9"]
     bands = page.locator("table").nth(1).inner_text().split("\n")
     assert bands[1:] == ["all agree\t9\t0.875", "no two agree\t3\t1"]
-    assert "8 rows of 12 are left out here" in page.locator(".order").inner_text()
+    assert "8 rows of 12 are not shown" in page.locator(".order").inner_text()
 
 
-def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:
+def test_a_chosen_metric_orders_the_rows(store) -> None:
     job = a_played_job(store, 3, plain)
     store.scores.replace(job.id, "a", {0: Score(1.0)})
     store.scores.replace(job.id, "rating", {0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
@@ -205,33 +205,33 @@ def test_another_metric_orders_them_when_it_is_asked_for(store) -> None:
     assert [row["id"] for row in found.worst] == ["row-2", "row-0", "row-1"]
 
 
-def test_a_job_under_way_has_a_page_too(store, written, look) -> None:
+def test_a_running_job_has_a_page(store, written, look) -> None:
     page = look(written(a_played_job(store, 5, plain, *LAYERS, rows=2)))
 
     assert "2 of 5, 3 open" in page.locator(".tiles").inner_text()
     assert page.locator(".row").count() == 2
 
 
-def test_a_job_of_which_nothing_was_sent_has_a_page_too(store, written, look) -> None:
+def test_a_job_without_calls_has_a_page(store, written, look) -> None:
     page = look(written(a_played_job(store, 5, plain, rows=0)))
 
     assert "0 of 5, 5 open" in page.locator(".tiles").inner_text()
     assert page.locator("svg.chart").count() == 0
 
 
-def test_rows_without_an_answer_say_why(store, written, look) -> None:
+def test_rows_without_an_answer_show_the_reason(store, written, look) -> None:
     refused = Reply(None, failure="refused: not this")
     job = a_played_job(store, 2, lambda *_: refused)
 
     page = look(written(job))
 
-    assert "refused: not this" in page.locator(".card", has_text="What did not go").inner_text()
-    assert page.locator(".row .chip.bad", has_text="given up").count() == 2
+    assert (
+        "refused: not this" in page.locator(".card", has_text="Warnings and failures").inner_text()
+    )
+    assert page.locator(".row .top .chip.bad", has_text="failed").count() == 2
 
 
-def test_of_many_rows_some_are_compared_and_the_page_says_so(
-    store, written, look, monkeypatch
-) -> None:
+def test_the_page_says_if_only_some_rows_were_compared(store, written, look, monkeypatch) -> None:
     job = a_played_job(store, 9, plain, {"type": "generator", "samples": 3})
     every = look(written(job)).inner_text("body")
     monkeypatch.setattr(collect, "_MAX_COMPARED_ROWS", 4)
@@ -240,5 +240,5 @@ def test_of_many_rows_some_are_compared_and_the_page_says_so(
 
     data = collect_report_data(store, job, extreme_rows=5, metric=None)
     assert data.aggregates.agreement.rows_by_band.total() == 3
-    assert "Looked at is one row in 3." in page
-    assert "Looked at" not in every
+    assert "One row in 3 was compared." in page
+    assert "was compared" not in every

@@ -1,4 +1,4 @@
-"""Spaces that tests are about, and a runner that needs neither a database nor a provider."""
+"""Search spaces for tests, and a trial runner without a database or a provider."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -61,7 +61,7 @@ def a_plan(space: Space, algorithm: str = "random", **more: Any) -> SearchReques
 
 
 class Played:
-    """Runs architectures by the core alone; scores follow from what is asked of the test."""
+    """Runs architectures in memory; a function of the test gives the scores."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Played:
         end, _ = run_item(wanted.architecture, case.question, answer)
         assert isinstance(end, Answer)
         new = set(asked) - self._paid
-        # A call is a nano-dollar.
+        # A call costs one nano-dollar.
         if self.budget_left is not None:
             if self.budget_left - keep < len(new):
                 return None

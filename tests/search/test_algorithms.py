@@ -14,7 +14,7 @@ POINTS = enumerate_space(SPACE).points
 
 
 def height(point: Point) -> float:
-    """One hill, whose top is at three generators, four samples and 0.3."""
+    """A single hill with its maximum at three generators, four samples and 0.3."""
     off = float(abs(int(point["generators"]) - 3)) + abs(int(point["samples"]) - 4)
     off += abs(float(point["temperature"]) - 0.3) * 5
     return 1 - off / 10 - 0.05 * (point["fusions"] == 2) + 0.05 * (point["review"] == "critic")
@@ -32,7 +32,7 @@ def searched(name: str, trials: int, *, seed: int = 0, at_once: int = 4) -> list
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_no_point_is_tried_twice_and_all_are_of_the_space(name: str) -> None:
+def test_all_proposals_are_distinct_points_of_the_space(name: str) -> None:
     tried = [one.point for one in searched(name, 24)]
 
     assert len(tried) == len(set(tried)) == 24
@@ -40,24 +40,24 @@ def test_no_point_is_tried_twice_and_all_are_of_the_space(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_the_same_seed_tries_the_same_in_the_same_order(name: str) -> None:
+def test_the_same_seed_gives_the_same_order(name: str) -> None:
     assert searched(name, 18) == searched(name, 18)
 
 
 @pytest.mark.parametrize("name", ["bayes", "greedy", "random"])
-def test_another_seed_tries_others(name: str) -> None:
+def test_another_seed_gives_other_points(name: str) -> None:
     assert searched(name, 12) != searched(name, 12, seed=1)
 
 
 @pytest.mark.parametrize("name", ["greedy", "random", "grid"])
-def test_a_space_is_tried_to_its_last_point(name: str) -> None:
+def test_an_algorithm_tries_every_point_of_a_space(name: str) -> None:
     tried = searched(name, len(POINTS) + 10, at_once=40)
 
     assert {one.point for one in tried} == set(POINTS)
     assert len(tried) == len(POINTS)
 
 
-def test_bayes_tries_a_small_space_to_its_last_point() -> None:
+def test_bayes_tries_every_point_of_a_small_space() -> None:
     few = a_space(samples=[1, 2, 3])
     ground = SearchState(few.search_axes, enumerate_space(few).points, 0)
     tried: list[Observation] = []
@@ -68,13 +68,13 @@ def test_bayes_tries_a_small_space_to_its_last_point() -> None:
     assert {one.point for one in tried} == set(ground.points)
 
 
-def test_greedy_climbs_a_hill_to_its_top() -> None:
+def test_greedy_finds_the_maximum_of_a_single_hill() -> None:
     tried = searched("greedy", 70, at_once=1)
 
     assert max(one.value for one in tried) == max(map(height, POINTS))
 
 
-def test_bayes_learns_where_the_hill_is() -> None:
+def test_bayes_beats_random_on_a_single_hill() -> None:
     tried = searched("bayes", 40)
 
     early = sum(one.value for one in tried[:14]) / 14
@@ -82,7 +82,7 @@ def test_bayes_learns_where_the_hill_is() -> None:
     assert late > early + 0.1
 
 
-def test_bayes_takes_a_front_of_score_and_cost() -> None:
+def test_bayes_optimises_score_and_cost_together() -> None:
     ground = SearchState(SPACE.search_axes, POINTS, 0, pareto=True)
     tried = [Observation(p, height(p), float(p["samples"])) for p in POINTS[:30]]
 

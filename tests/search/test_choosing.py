@@ -1,4 +1,4 @@
-"""The dev rows, the rungs of them, and the front."""
+"""The split of the rows, the rungs, and the Pareto front."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ def test_rungs_grow_threefold_up_to_all_rows() -> None:
 
 
 @given(st.integers(2, 200), st.floats(0.01, 0.99), st.integers())
-def test_dev_and_held_out_rows_are_all_rows_and_share_none(n: int, share: float, seed: int) -> None:
+def test_the_split_is_a_partition_of_the_rows(n: int, share: float, seed: int) -> None:
     rows = [Row(str(k)) for k in range(n)]
 
     dev, held_out = split_rows(rows, share, seed)
@@ -32,7 +32,7 @@ def test_dev_and_held_out_rows_are_all_rows_and_share_none(n: int, share: float,
     assert sorted(r.id for r in dev + held_out) == sorted(r.id for r in rows)
 
 
-def test_the_split_does_not_go_by_the_order_of_the_rows() -> None:
+def test_the_split_is_independent_of_the_order_of_the_rows() -> None:
     rows = [Row(str(k)) for k in range(50)]
 
     assert split_rows(rows, 0.2, 1) == split_rows(rows[::-1], 0.2, 1)
@@ -40,7 +40,7 @@ def test_the_split_does_not_go_by_the_order_of_the_rows() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
-def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
+def test_the_front_has_the_undominated_items(pairs: list[tuple[int, int]]) -> None:
     found = pareto_front(pairs, lambda p: float(p[0]), lambda p: float(p[1]))
 
     beaten = {

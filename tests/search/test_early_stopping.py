@@ -1,4 +1,4 @@
-"""Who is dropped after few rows: planted scores, over seeds."""
+"""Which trials are dropped after few rows, with given scores, over many seeds."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ STAGE_0 = 5
 
 
 class Planted:
-    """Scores that a test plants; nothing is asked."""
+    """Returns given scores without making calls."""
 
     budget_left = None
 
@@ -56,13 +56,13 @@ def worse(ours: Sequence[float], best: Sequence[float], seed: int = 0) -> bool:
     return is_significantly_worse(outcomes(ours), outcomes(best), OBJECTIVE, seed)
 
 
-def test_whoever_fails_where_the_best_does_not_is_worse_after_five_rows() -> None:
+def test_a_trial_that_fails_where_the_best_succeeds_is_worse_after_five_rows() -> None:
     assert worse([0, 0, 0, 0, 0], [1, 1, 1, 1, 1])
     assert worse([0, 0, 1, 1, 0], [1, 1, 1, 1, 0])
 
 
 @pytest.mark.parametrize("rows", [5, 16])
-def test_whoever_is_like_the_best_or_a_row_behind_is_not_worse(rows: int) -> None:
+def test_a_trial_equal_to_the_best_or_one_row_behind_is_not_worse(rows: int) -> None:
     best = [1.0] * rows
 
     assert not any(worse(best, best, seed) for seed in range(20))
@@ -70,11 +70,11 @@ def test_whoever_is_like_the_best_or_a_row_behind_is_not_worse(rows: int) -> Non
     assert not any(worse(best[::-1], best, seed) for seed in range(20))
 
 
-def test_gains_on_some_rows_speak_against_losses_on_others() -> None:
+def test_gains_on_some_rows_offset_losses_on_other_rows() -> None:
     assert not worse([1, 0, 0, 1, 0], [0, 1, 1, 0, 1])
 
 
-def test_one_as_good_as_the_best_is_dropped_as_seldom_as_is_stated() -> None:
+def test_an_equal_trial_is_dropped_no_more_often_than_documented() -> None:
     for chance in (0.5, 0.8):
         dropped = 0
         for seed in range(600):
@@ -84,7 +84,7 @@ def test_one_as_good_as_the_best_is_dropped_as_seldom_as_is_stated() -> None:
         assert dropped / 600 <= STATED, chance
 
 
-def test_a_trial_is_held_against_the_best_that_saw_all_rows() -> None:
+def test_a_trial_is_compared_with_the_best_that_ran_all_rows() -> None:
     ours = a_trial(0, [0.5] * 5, "running")
     beside, poor, good = (
         a_trial(1, [1.0] * 5, "running"),
@@ -97,7 +97,7 @@ def test_a_trial_is_held_against_the_best_that_saw_all_rows() -> None:
     assert best_rival(ours, [ours], OBJECTIVE) is None
 
 
-def test_on_a_front_nobody_is_dropped_for_what_costs_more() -> None:
+def test_in_a_pareto_search_a_more_expensive_trial_is_no_rival() -> None:
     objective = Objective(a_plan(SPACE, dev=cases(50), pareto=True))
     ours = a_trial(0, [0.5] * 5, "running", usd=2.0)
     dear, cheap = a_trial(1, [0.9] * 50, usd=3.0), a_trial(2, [0.6] * 50, usd=1.0)
@@ -106,7 +106,7 @@ def test_on_a_front_nobody_is_dropped_for_what_costs_more() -> None:
     assert best_rival(ours, [ours, dear], objective) is None
 
 
-def test_of_several_datasets_the_worst_is_compared_where_it_counts() -> None:
+def test_the_minimum_over_datasets_is_compared_if_it_counts() -> None:
     dev = [*cases(8), *cases(8, 1)]
     scores = {"ours": (1.0, 0.4), "best": (0.6, 0.5)}
     found = {
@@ -125,14 +125,14 @@ def tried(score: Callable[[TrialRequest, str], float], seed: int = 0) -> list[Tr
     return [t for t in ArchitectureSearch(Planted(score), plan).run().trials if t.stage == "trial"]
 
 
-def test_poor_architectures_see_few_rows_and_those_alike_see_all() -> None:
+def test_poor_architectures_run_few_rows_and_equal_ones_run_all() -> None:
     found = tried(lambda wanted, _row: float(len(wanted.architecture.layers) > 2))
 
     rows = {(len(t.architecture.layers) > 2, t.state, len(t.dev)) for t in found}
     assert rows == {(True, "done", 50), (False, "dropped", 5)}
 
 
-def test_the_best_is_dropped_by_noise_as_seldom_as_is_stated() -> None:
+def test_noise_drops_the_best_no_more_often_than_documented() -> None:
     states: dict[float, list[str]] = {0.2: [], 0.6: [], 0.8: []}
     for seed in range(16):
         first = STAGE_0 + seed % 8

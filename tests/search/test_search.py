@@ -14,11 +14,11 @@ ONE = {"generators": ["one"], "fusers": ["one"]}
 
 
 def by_size(architecture: Architecture, case: SearchRow) -> float:
-    """The more layers the better, and some rows are hard."""
+    """More layers score better, and some rows are hard."""
     return float(int(case.id.partition("/")[2]) % 10 < 2 * len(architecture.layers))
 
 
-def test_the_winner_is_the_best_and_is_told_with_what_it_is_against() -> None:
+def test_the_winner_is_the_best_and_is_reported_with_baselines() -> None:
     space = a_space(samples=[1, 2], fusions=[0, 1, 2], review=["none", "both"], evaluation="voter")
 
     plan = a_plan(space, "grid", trials=100, halving=False, held_out=cases(10, 1))
@@ -53,7 +53,7 @@ def test_a_space_of_one_architecture_is_searched() -> None:
     assert found.winner is not None
 
 
-def test_a_space_without_a_valid_architecture_is_refused_before_anything_runs() -> None:
+def test_a_space_without_a_valid_architecture_is_rejected_before_any_call() -> None:
     space = a_space(roles=ONE, generators=1, limits={"calls": 1})
     played = Played(by_size)
 
@@ -63,7 +63,7 @@ def test_a_space_without_a_valid_architecture_is_refused_before_anything_runs() 
     assert played.ran == []
 
 
-def test_a_metric_that_is_always_zero_ends_early_and_without_a_winner() -> None:
+def test_a_search_with_only_zero_scores_ends_early_without_a_winner() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2])
 
     found = ArchitectureSearch(Played(), a_plan(space, "grid", trials=100)).run()
@@ -73,12 +73,12 @@ def test_a_metric_that_is_always_zero_ends_early_and_without_a_winner() -> None:
     assert found.finalists == []
 
 
-def test_the_winner_is_chosen_on_rows_that_it_is_not_reported_on() -> None:
+def test_different_rows_select_and_report_the_winner() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2], review=["none", "both"])
     lucky: list[str] = []
 
     def by_luck(architecture: Architecture, case: SearchRow) -> float:
-        # On the first five held-out rows the second finalist is better than any other.
+        # On the first five held-out rows the second finalist is the best.
         if case.dataset_index == 1 and int(case.id.partition("/")[2]) < 5:
             lucky.append(architecture.name)
             return float(len(set(lucky)) == 2)
@@ -105,7 +105,7 @@ def test_a_single_finalist_is_reported_on_all_held_out_rows() -> None:
     assert not found.winner.choice
 
 
-def test_a_budget_for_half_a_trial_ends_in_stage_0() -> None:
+def test_a_budget_for_half_a_trial_ends_with_the_baselines() -> None:
     found = ArchitectureSearch(Played(by_size, budget=30), a_plan(a_space())).run()
 
     assert found.is_budget_exhausted
@@ -127,7 +127,7 @@ def test_a_budget_leaves_enough_for_the_held_out_rows() -> None:
     assert played.budget_left >= 0
 
 
-def test_patience_ends_a_search_that_finds_nothing_better() -> None:
+def test_patience_ends_a_search_without_improvement() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[1, 2])
 
     found = ArchitectureSearch(Played(), a_plan(space, trials=100, patience=5)).run()
@@ -135,7 +135,7 @@ def test_patience_ends_a_search_that_finds_nothing_better() -> None:
     assert found.end_reason == "6 trials without improvement"
 
 
-def test_what_a_row_costs_counts_against_its_score() -> None:
+def test_the_cost_of_a_row_is_subtracted_from_its_score() -> None:
     space = a_space(samples=[1, 2, 3], fusions=[0, 1], evaluation=["none", "voter"])
 
     found = ArchitectureSearch(
@@ -146,7 +146,7 @@ def test_what_a_row_costs_counts_against_its_score() -> None:
     assert len(found.winner.architecture.layers) == 1
 
 
-def test_the_worst_of_several_datasets_counts() -> None:
+def test_the_minimum_over_datasets_counts() -> None:
     def by_dataset(architecture: Architecture, case: SearchRow) -> float:
         deep = len(architecture.layers) > 2
         return {0: float(deep), 1: float(not deep) * 0.5 + 0.2}[case.dataset_index]
@@ -168,7 +168,7 @@ def test_the_worst_of_several_datasets_counts() -> None:
     assert values[True] == {2: 0.0, 3: pytest.approx(0.2)}
 
 
-def test_a_front_has_what_costs_less_than_all_that_is_better() -> None:
+def test_the_pareto_front_has_the_undominated_trials() -> None:
     space = a_space(samples=[1, 2], fusions=[1, 2], review=["none", "both"])
 
     found = ArchitectureSearch(
@@ -182,7 +182,7 @@ def test_a_front_has_what_costs_less_than_all_that_is_better() -> None:
     assert values == sorted(values)
 
 
-def test_a_trial_is_on_record_before_it_runs() -> None:
+def test_a_trial_is_stored_before_it_runs() -> None:
     lines: list[TrialRecord] = []
     played = Played(by_size)
     seen: list[int] = []
@@ -199,7 +199,7 @@ def test_a_trial_is_on_record_before_it_runs() -> None:
         assert at <= ran[0]
 
 
-def test_the_same_search_tries_the_same_whatever_was_paid_before() -> None:
+def test_the_same_search_runs_the_same_trials_with_cached_calls() -> None:
     space = a_space(roles=ONE, generators=1, samples=[1, 2, 3], fusions=[1, 2], widths=1,
                     review=["none", "critic"], temperature=[0.2, 0.7])  # fmt: skip
     plan = a_plan(space, "bayes", trials=15, dev=cases(5))
@@ -212,5 +212,5 @@ def test_the_same_search_tries_the_same_whatever_was_paid_before() -> None:
     assert again.winner is not None
     assert first.winner is not None
     assert again.winner.point == first.winner.point
-    # The tally is of both, and nothing was paid for again.
+    # The counts include both searches; the second paid nothing.
     assert again.paid_calls == first.paid_calls + first.held_out_calls

@@ -1,4 +1,4 @@
-"""What architectures ask alike: counted without asking, and the same as when they are run."""
+"""Shared calls of architectures, predicted without calls and compared with real runs."""
 
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,14 @@ from tests.search.spaces import Played, a_space, cases
 if TYPE_CHECKING:
     from archon_batch.search.axes import Point
 
-# Of one model: in these tests all names are of the same one.
+# In these tests all aliases are of one model.
 SPACE = a_space({"generators": ["one"], "fusers": ["one"]}, generators=1, samples=[1, 2, 3, 4],
                 fusions=[0, 1, 2, 3], widths=1, review=["none", "critic", "both"],
                 top_k=[1, 2], evaluation=["none", "unit_tests", "verifier", "voter"])  # fmt: skip
 POINTS = enumerate_space(SPACE).points
 
 
-def test_calls_are_counted_as_they_are_made_and_shared() -> None:
+def test_predicted_shared_calls_match_the_calls_made() -> None:
     builder = ArchitectureBuilder(SPACE)
     shared, played = SharedCalls(builder), Played()
     tried: list[tuple[Point, float]] = []
@@ -33,7 +33,7 @@ def test_calls_are_counted_as_they_are_made_and_shared() -> None:
         paid = played.call_counts.paid
         played.run([TrialRequest("", builder.build(point), cases(1))])
         tried.append((point, 1.0))
-        # Replies that happen to be alike make the requests that follow from them alike too.
+        # Equal replies by chance make the requests that follow from them equal too.
         assert played.call_counts.paid - paid <= fresh
         if not played.call_counts.cached:
             assert played.call_counts.paid - paid == fresh
@@ -41,7 +41,7 @@ def test_calls_are_counted_as_they_are_made_and_shared() -> None:
     assert played.call_counts.cached
 
 
-def test_of_rows_that_were_not_looked_at_nothing_is_paid_yet() -> None:
+def test_rows_that_did_not_run_are_unpaid() -> None:
     shared, point = SharedCalls(ArchitectureBuilder(SPACE)), POINTS[-1]
 
     assert shared.unpaid_share(point, {}) == 1
@@ -49,7 +49,7 @@ def test_of_rows_that_were_not_looked_at_nothing_is_paid_yet() -> None:
     assert shared.unpaid_share(point, shared.request_coverage([(point, 0.1), (point, 1.0)])) == 0
 
 
-def test_bayes_prefers_what_is_paid_for_already() -> None:
+def test_bayes_prefers_points_that_are_paid_for() -> None:
     shared = SharedCalls(ArchitectureBuilder(SPACE))
     tried = [Observation(point, 0.5) for point in POINTS[::5]]
     seen = shared.request_coverage((one.point, one.row_share) for one in tried)

@@ -1,4 +1,4 @@
-"""A model that replies to none of its calls is told of, and leaves the search."""
+"""A model that replies to none of its calls is reported and excluded from the search."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ NAMES = ("one", "two", "three", "four")
 
 
 class Refused:
-    """Runs architectures by the core alone, with models that refuse every call."""
+    """Runs architectures in memory with models that fail every call."""
 
     def __init__(self, *silent: str) -> None:
         self.call_counts = CallCounts()
@@ -75,7 +75,7 @@ def asked(architecture: Architecture) -> set[str]:
     return {architecture.model(name).model for name in architecture.model_names}
 
 
-def test_a_generator_that_refuses_every_call_is_in_no_trial_and_no_fuser() -> None:
+def test_a_generator_that_fails_every_call_is_in_no_trial_and_no_fuser_baseline() -> None:
     search, said = a_search("one", fusions=[0, 1], roles={"critic": None, "ranker": None,
                             "verifier": None, "unit_tests": None})  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_a_generator_that_refuses_every_call_is_in_no_trial_and_no_fuser() -> No
     assert found.winner is not None
 
 
-def test_a_critic_that_refuses_every_call_takes_the_trials_with_it_out_of_the_choice() -> None:
+def test_trials_with_a_critic_that_fails_every_call_cannot_win() -> None:
     search, said = a_search(
         "four", roles={"critic": "four"}, review=["critic", "none"], fusions=[0, 1]
     )
@@ -113,14 +113,16 @@ def test_a_critic_that_refuses_every_call_takes_the_trials_with_it_out_of_the_ch
         (("three",), "every architecture uses scripted/three, which replied to none of its calls"),
     ],
 )
-def test_a_search_in_which_nothing_is_left_is_refused(silent: tuple[str, ...], says: str) -> None:
+def test_a_search_without_a_responsive_architecture_is_rejected(
+    silent: tuple[str, ...], says: str
+) -> None:
     search, _ = a_search(*silent, generators=[3])
 
     with pytest.raises(InputError, match=says):
         search.run()
 
 
-def test_the_command_tells_of_it(
+def test_the_command_reports_unresponsive_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

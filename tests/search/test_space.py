@@ -22,7 +22,7 @@ EVERYTHING = {
 }
 
 
-def test_every_architecture_of_a_space_keeps_the_papers_rules() -> None:
+def test_every_architecture_of_a_space_is_valid_by_the_rules_of_the_paper() -> None:
     space = a_space(**EVERYTHING)
     builder = ArchitectureBuilder(space)
 
@@ -30,7 +30,7 @@ def test_every_architecture_of_a_space_keeps_the_papers_rules() -> None:
         assert not list(rule_warnings(builder.build(point))), point
 
 
-def test_no_two_points_of_a_census_are_the_same_architecture() -> None:
+def test_enumerated_points_have_distinct_architectures() -> None:
     space = a_space(**EVERYTHING)
     builder = ArchitectureBuilder(space)
     found = enumerate_space(space)
@@ -41,7 +41,7 @@ def test_no_two_points_of_a_census_are_the_same_architecture() -> None:
     assert len(found.points) + sum(found.excluded.values()) == found.combinations
 
 
-def test_what_is_left_out_as_alike_is_another_points_architecture() -> None:
+def test_a_duplicate_has_the_architecture_of_another_point() -> None:
     space = a_space(**EVERYTHING)
     builder = ArchitectureBuilder(space)
     found = enumerate_space(space)
@@ -57,8 +57,8 @@ def test_what_is_left_out_as_alike_is_another_points_architecture() -> None:
     assert alike == len(found.points) + found.excluded["duplicate"]
 
 
-def test_the_papers_space_has_as_many_architectures_as_its_axes_say() -> None:
-    # A tenth of the pairs of generators and samples, to be fast: of each the axes leave as many.
+def test_the_space_of_the_paper_has_the_documented_size() -> None:
+    # A tenth of the pairs of generators and samples, for speed; each pair has equally many points.
     space, _ = read_space(ROOT / "jobs" / "searches" / "archon.yaml")
     few = space.model_copy(
         update={"axes": space.axes.model_copy(update={"generators": (5,), "samples": (2, 5)})}
@@ -75,7 +75,7 @@ def test_the_papers_space_has_as_many_architectures_as_its_axes_say() -> None:
     ).read_text("utf-8")
 
 
-def test_limits_of_calls_leave_out_what_needs_more() -> None:
+def test_architectures_above_the_limit_of_calls_are_excluded() -> None:
     whole = a_space(**EVERYTHING)
     few = a_space(limits={"calls": 8}, **EVERYTHING)
     counts = [
@@ -88,7 +88,7 @@ def test_limits_of_calls_leave_out_what_needs_more() -> None:
     assert len(kept.points) == sum(count <= 8 for count in counts)
 
 
-def test_limits_of_tokens_and_money_are_asked_of_the_forecast() -> None:
+def test_limits_of_tokens_and_usd_use_the_forecast() -> None:
     space = a_space(limits={"tokens": 100, "usd": 1.0})
 
     found = enumerate_space(space, lambda a: (90 + len(a.layers[0]) * 5, 0.7 * len(a.layers[0])))
@@ -97,7 +97,7 @@ def test_limits_of_tokens_and_money_are_asked_of_the_forecast() -> None:
     assert found.excluded == {"more than $1 per row": 1, "more than 100 tokens per row": 1}
 
 
-def test_an_axis_that_does_not_apply_is_no_part_of_a_point() -> None:
+def test_a_point_has_no_value_on_an_axis_that_does_not_apply() -> None:
     space = a_space(fusions=[1, 3], widths=[1, 2], review=["none", "ranker"], top_k=[2, 3])
 
     point = space.search_axes.walk(lambda axis: axis.values[0])
@@ -124,7 +124,7 @@ def test_a_mix_gives_each_generator_its_own_samples() -> None:
     assert made == [{"two": 1}, {"one": 2}, {"one": 2, "two": 1}]
 
 
-def test_points_further_apart_on_an_axis_are_further_from_each_other() -> None:
+def test_distance_grows_with_the_difference_on_an_axis() -> None:
     axes = a_space(**EVERYTHING).search_axes
     points = list(axes.all_points())
     one, two, three = (
@@ -140,5 +140,5 @@ def test_points_further_apart_on_an_axis_are_further_from_each_other() -> None:
 
 
 @pytest.mark.parametrize("point", [{"generators": 1}, {"fusions": 2, "width 1": 4}])
-def test_a_point_reads_back_as_it_was(point: dict[str, int]) -> None:
+def test_a_point_survives_a_round_trip_through_data(point: dict[str, int]) -> None:
     assert Point.from_data(point).as_data() == point

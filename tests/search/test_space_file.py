@@ -39,7 +39,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ("  generators: [1, 2]", "  mix: {scripted/rough: 1}", "5: axes.mix: expected exactly"),
     ],
 )
-def test_what_is_wrong_with_a_space_is_told_with_its_line(
+def test_an_invalid_space_is_rejected_with_its_line(
     tmp_path: Path, old: str, new: str, why: str
 ) -> None:
     path = written(tmp_path, SPACE.replace(old, new))
@@ -50,7 +50,7 @@ def test_what_is_wrong_with_a_space_is_told_with_its_line(
     assert why in str(error.value)
 
 
-def test_a_space_is_found_by_its_name_and_read(tmp_path: Path) -> None:
+def test_a_space_is_found_by_name(tmp_path: Path) -> None:
     path = written(tmp_path, SPACE)
 
     assert file_kind(path) == "space"
@@ -61,5 +61,5 @@ def test_a_space_is_found_by_its_name_and_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "searches").glob("*.yaml")), ids=str)
-def test_the_spaces_that_are_shipped_can_be_read(path: Path) -> None:
+def test_the_shipped_spaces_are_valid(path: Path) -> None:
     assert read_space(path)[0].name == path.stem

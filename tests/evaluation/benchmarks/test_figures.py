@@ -1,4 +1,4 @@
-"""What scores and verdicts come to."""
+"""Figures of benchmarks from scores and verdicts."""
 
 import math
 import random
@@ -31,15 +31,15 @@ def value(found: MeanEstimate | None) -> float:
     return found.value
 
 
-def test_mt_bench_is_the_mean_of_all_ratings_that_could_be_read() -> None:
+def test_mt_bench_is_the_mean_of_all_parsed_ratings() -> None:
     benchmark = BENCHMARKS["mt-bench"]()
     grades = [graded(8), graded(6), graded(1, turn=1), graded(None, turn=1)]
     assert value(benchmark.headline(grades, 0)) == 5
     assert benchmark.extra_figures(grades, {}, 0) == {"turn 1": 7, "turn 2": 1}
 
 
-def test_arena_hard_counts_much_better_three_times_and_a_tie_by_half() -> None:
-    # With ours as A: much better (3 of 3), then with the baseline's as A: it is better (0 of 1).
+def test_arena_hard_counts_much_better_as_three_wins_and_a_tie_as_half() -> None:
+    # Our answer as A is much better (3 of 3 wins); the baseline as A is better (0 of 1).
     assert win_rate([PairwiseResult("A>>B", "A>B")]) == pytest.approx(3 / 4)
     assert win_rate([PairwiseResult("A=B", "A=B")]) == 0.5
     assert win_rate([PairwiseResult("A>B", "B>A"), PairwiseResult("B>A", "A>B")]) == 0.5
@@ -47,7 +47,7 @@ def test_arena_hard_counts_much_better_three_times_and_a_tie_by_half() -> None:
     assert win_rate([PairwiseResult("B>>A", "A>B")]) == 0
 
 
-def test_arena_hard_leaves_out_a_prompt_with_a_verdict_that_cannot_be_read() -> None:
+def test_arena_hard_leaves_out_a_prompt_with_an_unparsed_verdict() -> None:
     benchmark = BENCHMARKS["arena-hard"]()
     read, half = PairwiseResult("A>B", "B>A"), PairwiseResult("B>A", None)
     grades = [
@@ -60,7 +60,7 @@ def test_arena_hard_leaves_out_a_prompt_with_a_verdict_that_cannot_be_read() -> 
     assert benchmark.headline(grades[2:], 0) is None
 
 
-def test_the_interval_of_arena_hard_is_the_same_twice_and_holds_the_rate() -> None:
+def test_the_interval_of_arena_hard_is_deterministic_and_contains_the_rate() -> None:
     benchmark = BENCHMARKS["arena-hard"]()
     games = [
         PairwiseResult("A>B", "B>A") if n % 3 else PairwiseResult("B>>A", "A>B") for n in range(60)
@@ -72,14 +72,14 @@ def test_the_interval_of_arena_hard_is_the_same_twice_and_holds_the_rate() -> No
     assert found.low < found.value < found.high
 
 
-def test_mixeval_is_the_mean_of_its_parts_whatever_their_sizes() -> None:
+def test_mixeval_is_the_mean_of_its_parts_for_any_sizes() -> None:
     benchmark = BENCHMARKS["mixeval"]()
     grades = [graded(1, part="free-form"), *(graded(0, part="multiple-choice") for _ in range(9))]
     assert value(benchmark.headline(grades, 0)) == 0.5
     assert value(benchmark.headline(grades[1:], 0)) == 0
 
 
-def test_ifeval_tells_prompts_and_instructions_strictly_and_loosely() -> None:
+def test_ifeval_reports_prompts_and_instructions_strictly_and_loosely() -> None:
     benchmark = BENCHMARKS["ifeval"]()
     reference = {
         "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
@@ -107,7 +107,7 @@ def test_alpaca_eval_has_the_figures_of_the_published_leaderboard() -> None:
 
 
 def longer_wins(bias: float, skill: float, seed: int = 1) -> list[PreferenceCase]:
-    """A judge for whom ours is better by skill, and who likes what is long."""
+    """Preferences by our skill and by a bias for long answers."""
     dice = random.Random(seed)  # noqa: S311
     lengths = [dice.gauss(-300, 500) for _ in range(2000)]
     spread = (sum((x + 300) ** 2 for x in lengths) / len(lengths)) ** 0.5
@@ -117,7 +117,7 @@ def longer_wins(bias: float, skill: float, seed: int = 1) -> list[PreferenceCase
     ]
 
 
-def test_the_length_controlled_rate_takes_out_what_length_alone_wins() -> None:
+def test_the_length_controlled_rate_removes_the_effect_of_length() -> None:
     cases = longer_wins(bias=2.0, skill=-0.5)
     raw = 100 * sum(case.preference for case in cases) / len(cases)
     expected = 100 / (1 + math.exp(0.5))
@@ -126,13 +126,13 @@ def test_the_length_controlled_rate_takes_out_what_length_alone_wins() -> None:
     assert raw > expected + 5
 
 
-def test_without_a_difference_of_length_both_rates_are_one() -> None:
+def test_at_equal_lengths_both_rates_are_the_same() -> None:
     cases = [PreferenceCase(p, 0.0) for p in (0.1, 0.4, 0.9, 0.2)]
     assert length_controlled_win_rate(cases) == pytest.approx(40, abs=0.01)
     assert length_controlled_win_rate(cases[:1]) is None
 
 
-def test_published_difficulties_and_gamed_answers_move_the_controlled_rate() -> None:
+def test_published_difficulties_and_gamed_cases_change_the_controlled_rate() -> None:
     cases = [
         PreferenceCase(case.preference, case.length_difference, float(n % 2))
         for n, case in enumerate(longer_wins(bias=2.0, skill=0.0))
@@ -147,7 +147,7 @@ def test_published_difficulties_and_gamed_answers_move_the_controlled_rate() -> 
         benchmark.extra_figures([], {"gamed": [BenchmarkRecord("df_gamed.csv", 1, row)]}, 0)
 
 
-def test_there_is_no_length_controlled_rate_without_the_published_cases() -> None:
+def test_without_the_published_cases_there_is_no_length_controlled_rate() -> None:
     cases = [graded(n / 4) for n in range(4)]
 
     figures = BENCHMARKS["alpaca-eval"]().extra_figures(cases, {"gamed": []}, 0)
@@ -156,12 +156,12 @@ def test_there_is_no_length_controlled_rate_without_the_published_cases() -> Non
     assert figures["lost"] == 2
 
 
-def test_the_regression_finds_the_coefficients_that_made_the_shares() -> None:
+def test_the_regression_recovers_known_coefficients() -> None:
     dice = random.Random(3)  # noqa: S311
     rows = [(dice.gauss(0, 1), dice.gauss(0, 1), 1.0) for _ in range(400)]
     made = (1.5, -0.7, 0.3)
     shares = [predict_probability(made, row) for row in rows]
     assert fit_logistic_regression(rows, shares, [1.0] * len(rows)) == pytest.approx(made, abs=0.01)
-    # Outcomes that a line parts have no likeliest answer; it still ends, and has the right sign.
+    # Separable outcomes have no maximum likelihood; the fit still ends, with the right sign.
     sure = fit_logistic_regression(rows, [float(row[0] > 0) for row in rows], [1.0] * len(rows))
     assert sure[0] > 5

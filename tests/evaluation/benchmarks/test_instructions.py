@@ -1,4 +1,4 @@
-"""IFEval's 25 instructions: a response that follows each, and one that does not."""
+"""IFEval's 25 instructions, each with a good and a bad response."""
 
 import sys
 
@@ -124,7 +124,7 @@ def test_an_instruction_accepts_the_good_response_only(
     assert not follows_instruction(name, keys, " \n")
 
 
-def test_there_are_25_instructions_and_no_others() -> None:
+def test_exactly_25_instructions_are_known() -> None:
     assert len({case[0] for case in CASES}) == 25
     with pytest.raises(ValueError, match="no instruction 'a:b'"):
         follows_instruction("a:b", {}, "x")
@@ -160,11 +160,11 @@ def test_without_langdetect_the_error_says_what_to_install(monkeypatch) -> None:
         ("...", 0),
     ],
 )
-def test_sentences_are_counted_as_people_do(text: str, count: int) -> None:
+def test_sentences_are_counted(text: str, count: int) -> None:
     assert count_sentences(text) == count
 
 
-def test_a_loose_reading_forgives_a_preface_a_farewell_and_bold_letters() -> None:
+def test_loose_variants_drop_first_line_last_line_and_asterisks() -> None:
     response = "Sure, here it is:\n**my answer**\nBye, all."
     assert "my answer" in loose_variants(response)
     assert len(loose_variants(response)) == 8

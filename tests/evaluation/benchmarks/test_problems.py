@@ -1,4 +1,4 @@
-"""Each benchmark's published format, in rows of our own."""
+"""Problems of each benchmark from our own rows in the published format."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ def problems(name: str, seed: int = 0, **parts: list[BenchmarkRecord]) -> list[P
     return list(benchmark.problems(given, seed))
 
 
-def test_gsm8k_goes_by_the_number_behind_the_solution() -> None:
+def test_gsm8k_uses_the_number_after_the_solution() -> None:
     (one,) = problems("gsm8k", problems=records({"question": "2 + 2?", "answer": "So.\n#### 4"}))
     metric = BENCHMARKS["gsm8k"]().make_metric()
     assert one.turns[0].startswith("2 + 2?\n\n")
     assert metric.score("Answer: 4", metric.parse_reference(one.reference)).value == 1
 
 
-def test_math_takes_its_answer_from_the_box_of_the_solution() -> None:
+def test_math_uses_the_boxed_answer_of_the_solution() -> None:
     published = {
         "problem": "Half of one?",
         "level": "Level 3",
@@ -39,7 +39,7 @@ def test_math_takes_its_answer_from_the_box_of_the_solution() -> None:
     assert one.groups == {"subject": "Algebra", "level": "3"}
 
 
-def test_math_500_has_answers_of_its_own() -> None:
+def test_math_500_has_a_field_with_the_answer() -> None:
     published = {
         "problem": "?",
         "solution": "no box",
@@ -52,7 +52,7 @@ def test_math_500_has_answers_of_its_own() -> None:
     assert (one.id, one.reference, one.groups["level"]) == ("test/algebra/1.json", "p - q", "5")
 
 
-def test_mmlu_is_read_in_both_of_its_editions() -> None:
+def test_mmlu_is_read_in_both_editions() -> None:
     csv = {"question": "Q?", "A": "a", "B": "b", "C": "c", "D": "d", "answer": "C"}
     (old,) = problems("mmlu", questions=records(csv, file="test/college_physics_test.csv"))
     hub = {"question": "Q?", "subject": "college_physics", "choices": list("abcd"), "answer": 2}
@@ -63,7 +63,7 @@ def test_mmlu_is_read_in_both_of_its_editions() -> None:
     assert old.groups == new.groups == {"subject": "college_physics"}
 
 
-def test_mmlu_pro_leaves_out_options_that_fill_up() -> None:
+def test_mmlu_pro_drops_padding_options() -> None:
     published = {
         "question_id": 70,
         "question": "Q?",
@@ -78,7 +78,7 @@ def test_mmlu_pro_leaves_out_options_that_fill_up() -> None:
         problems("mmlu-pro", questions=records({**published, "answer": "D"}))
 
 
-def test_gpqa_shuffles_each_question_by_the_seed_alone() -> None:
+def test_gpqa_shuffles_each_question_by_seed_and_id() -> None:
     rows = [
         {
             "Record ID": f"rec{n}",
@@ -98,7 +98,7 @@ def test_gpqa_shuffles_each_question_by_the_seed_alone() -> None:
     assert problems("gpqa", seed=1, questions=records(*rows)) != all_of_them
 
 
-def test_ifeval_refuses_instructions_that_it_cannot_check() -> None:
+def test_ifeval_rejects_unknown_instructions() -> None:
     published = {
         "key": 1000,
         "prompt": "Say it without commas.",
@@ -117,7 +117,7 @@ def test_ifeval_refuses_instructions_that_it_cannot_check() -> None:
             problems("ifeval", prompts=records({**published, **wrong}))
 
 
-def test_programs_come_with_their_published_tests() -> None:
+def test_code_problems_have_their_published_tests() -> None:
     human = {
         "task_id": "HumanEval/0",
         "prompt": "def f():\n",
@@ -133,7 +133,7 @@ def test_programs_come_with_their_published_tests() -> None:
     assert two.turns[0].endswith("```python\nassert f() == 1\n```")
 
 
-def test_code_contests_joins_all_tests_and_leaves_images_out() -> None:
+def test_code_contests_joins_all_tests_and_skips_images() -> None:
     row = {
         "name": "1_A. Sum",
         "description": "Add.",
@@ -149,7 +149,7 @@ def test_code_contests_joins_all_tests_and_leaves_images_out() -> None:
         problems("codecontests", problems=records(wrong))
 
 
-def test_mt_bench_judges_what_has_right_answers_by_the_reference_of_the_turn() -> None:
+def test_mt_bench_shows_the_judge_the_reference_of_the_turn() -> None:
     question = {"question_id": 101, "category": "math", "turns": ["One?", "Two?"]}
     known = {"question_id": 101, "choices": [{"index": 0, "turns": ["1", "2"]}]}
     (one,) = problems("mt-bench", questions=records(question), references=records(known))
@@ -165,7 +165,7 @@ def test_mt_bench_judges_what_has_right_answers_by_the_reference_of_the_turn() -
     assert benchmark.judge_case(free, ("first",), 0).reference is None
 
 
-def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
+def test_arena_hard_uses_the_baseline_of_the_category() -> None:
     rows = records(
         {"uid": "a", "category": "hard_prompt", "subcategory": "math", "prompt": "Q"},
         {"uid": "b", "category": "creative_writing", "prompt": "Q"},
@@ -187,7 +187,7 @@ def test_arena_hard_compares_with_the_baseline_of_the_category() -> None:
         "gemini-2.0-flash-001 on b",
     ]
     assert found[0].groups == {"category": "hard_prompt", "subcategory": "math"}
-    # A baseline of one's own is everybody's, whatever its name.
+    # A baseline of the user's serves all categories under any model name.
     mine = records(
         *(
             {"question_id": uid, "model_id": "mine", "choices": [{"turns": [{"content": uid}]}]}
@@ -213,7 +213,7 @@ def test_the_first_edition_of_arena_hard_has_turns() -> None:
     assert (one.turns, one.baseline_answer) == (("Q",), "A")
 
 
-def test_alpaca_eval_finds_the_baseline_by_the_instruction() -> None:
+def test_alpaca_eval_matches_baselines_by_instruction() -> None:
     row = {"dataset": "vicuna", "instruction": "Do.", "output": "Done.", "generator": "gpt4"}
     (one,) = problems("alpaca-eval", instructions=records(row), baseline=records(row))
     assert (one.turns, one.baseline_answer, one.groups) == (
@@ -225,7 +225,7 @@ def test_alpaca_eval_finds_the_baseline_by_the_instruction() -> None:
         problems("alpaca-eval", instructions=records(row))
 
 
-def test_mixeval_has_a_part_for_the_judge_and_one_for_the_letter() -> None:
+def test_mixeval_has_a_free_form_and_a_multiple_choice_part() -> None:
     free = {
         "problem_type": "free-form",
         "context": None,
@@ -248,12 +248,12 @@ def test_mixeval_has_a_part_for_the_judge_and_one_for_the_letter() -> None:
     assert two.reference == "A"
 
 
-def test_a_record_that_is_not_as_published_is_told_with_its_place() -> None:
+def test_an_unexpected_record_is_rejected_with_its_location() -> None:
     with pytest.raises(DatasetError, match=r"test.jsonl:1: question: missing; keys found: q"):
         problems("gsm8k", problems=records({"q": "2 + 2?"}))
 
 
-def test_a_part_of_the_problems_is_drawn_by_the_seed_in_their_order() -> None:
+def test_a_sample_of_problems_keeps_their_order() -> None:
     every = [Problem(str(n), ("?",)) for n in range(100)]
     some = sample_problems(every, 10, seed=1)
     assert [int(one.id) for one in some] == sorted(int(one.id) for one in some)
