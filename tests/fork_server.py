@@ -38,13 +38,14 @@ _PACKAGES = (
 _EXPENSIVE = re.compile(r"bayes|benchmark|child|guest|litellm|migrations|server|trial_jobs|results")
 #: What the engine and the command line import of others.
 _LIBRARIES = (
-    "aiohttp", "alembic.command", "celery.app.amqp", "celery.app.control", "celery.app.events",
+    "aiohttp", "alembic.command", "alembic.migration", "celery.app.amqp", "celery.app.control", "celery.app.events",
     "celery.apps.worker", "celery.backends.base", "celery.bin.celery", "celery.bin.worker",
-    "celery.concurrency.thread", "celery.events.state", "celery.loaders.app",
+    "celery.concurrency.thread", "celery.events.dispatcher", "celery.events.receiver",
+    "celery.events.state", "celery.loaders.app",
     "celery.worker.components", "celery.worker.consumer.delayed_delivery",
-    "celery.worker.strategy", "click", "dotenv.main", "encodings.idna", "encodings.utf_8_sig",
-    "kombu.pidbox", "kombu.transport.memory", "kombu.transport.pyamqp", "kombu.transport.redis",
-    "psycopg", "redis.sentinel", "rich.console", "rich.live", "rich.progress", "rich.table",
+    "celery.worker.autoscale", "celery.worker.strategy", "click", "dotenv.main", "encodings.idna", "encodings.utf_8_sig",
+    "kombu.mixins", "kombu.pidbox", "kombu.transport.memory", "kombu.transport.pyamqp", "kombu.transport.redis",
+    "psycopg", "redis.sentinel", "rich._emoji_codes", "rich.console", "rich.live", "rich.progress", "rich.table",
     "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite",
 )  # fmt: skip
 #: Programs that are forked; a ``-c`` is as well.
@@ -276,5 +277,7 @@ def _import_all() -> None:
         for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
             if not _EXPENSIVE.search(found.name):
                 import_module(found.name)
+    # The list of prices is a large file, which each process would read again.
+    sys.modules["archon_batch.providers.price_list"].known_providers()
     early = [name for name in sys.modules if name.startswith("archon_batch.engine")]
     assert not early, f"these read settings, and are imported too early: {early}"

@@ -25,6 +25,7 @@ from decimal import ROUND_CEILING, Decimal
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from sqlalchemy.engine import Connection
@@ -36,7 +37,7 @@ from archon_batch.cli import main
 from archon_batch.dataset import Dataset
 from archon_batch.engine import in_process, runtime, start_job, tasks
 from archon_batch.jobs import export, submit
-from archon_batch.providers import ScriptedProvider
+from archon_batch.providers import ScriptedProvider, price_list
 from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs
@@ -46,8 +47,11 @@ from archon_batch.store.shard_cursors import ShardCursors
 #: What a command imports when it needs it, and a child is to find here.
 _NEEDED = (
     "alembic.command",
+    "alembic.config",
+    "alembic.migration",
     "archon_batch.cli.cache",
     "archon_batch.cli.db",
+    "archon_batch.cli.dotenv_file",
     "archon_batch.cli.export",
     "archon_batch.cli.limits",
     "archon_batch.cli.plan",
@@ -56,19 +60,32 @@ _NEEDED = (
     "archon_batch.cli.score",
     "archon_batch.cli.search",
     "archon_batch.cli.submit",
+    "archon_batch.engine.child_processes",
+    "archon_batch.engine.chord_backend",
+    "archon_batch.engine.consumer",
+    "archon_batch.engine.message_schema",
     "celery.app.amqp",
     "celery.app.control",
     "celery.app.events",
     "celery.backends.cache",
     "celery.concurrency.thread",
+    "celery.events.dispatcher",
+    "celery.events.event",
+    "celery.events.receiver",
     "celery.loaders.app",
+    "celery.worker.autoscale",
     "celery.worker.components",
     "celery.worker.consumer.delayed_delivery",
     "celery.worker.strategy",
     "dotenv.main",
+    "encodings.idna",
     "encodings.utf_8_sig",
+    "kombu.mixins",
     "kombu.pidbox",
     "kombu.transport.memory",
+    "kombu.transport.pyamqp",
+    "kombu.utils.amq_manager",
+    "rich._emoji_codes",
 )
 #: Seconds after which a run says where each of its threads stands, and ends.
 _TOO_LONG = 40.0
@@ -256,7 +273,7 @@ class _Provider:
 def _install(points: _Points, latency: float) -> None:
     """Put the points around the program's own functions."""
     reach, around = points.reach, points.around
-    vars(runtime).update(Router=lambda _timeout: _Provider(reach, latency))
+    _replace(runtime, ProviderRouter=lambda _timeout: _Provider(reach, latency))
 
     commits = _Commits(reach)
     commits.within(database, "upgrade", "the tables")
@@ -309,8 +326,14 @@ def _install_between(reach: Callable[[str], None]) -> None:
             yield file
             reach("after the export's last line")
 
-    vars(submit).update(_items=items)
-    vars(export).update(_json_line=line, whole=opened)
+    _replace(submit, _new_items=items)
+    _replace(export, _json_line=line, atomic_file=opened)
+
+
+def _replace(module: ModuleType, **values: object) -> None:
+    for name, value in values.items():
+        assert hasattr(module, name), f"{module.__name__} has no {name}"
+        setattr(module, name, value)
 
 
 def _live(order: Order) -> None:
@@ -324,14 +347,14 @@ def _live(order: Order) -> None:
     os.environ["ARCHON_BATCH_SPOOL"] = "spool"
     os.environ["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(order.in_flight)
     # Nobody watches, so nobody needs a quarter of a second between two looks.
-    vars(run).update(_POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
+    _replace(run, _POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
     # A slow run is to come to the same points as a fast one.
-    vars(runtime).update(_WATCHDOG_INTERVAL=2 * _TOO_LONG)
+    _replace(runtime, _WATCHDOG_INTERVAL=2 * _TOO_LONG)
     # One line of shards: then the end of one asks for the next.
-    vars(submit).update(_WIDEST=1)
+    _replace(submit, _MAX_CONCURRENT_SHARDS=1)
     if order.in_flight == 1:
         # The end of a call and the beginning of the next share a commit or not, as it happens.
-        vars(attempt_writer).update(_BATCH=1)
+        _replace(attempt_writer, _MAX_BATCH=1)
     points = _Points(order.at, order.signal)
     _install(points, order.latency)
     try:
@@ -348,6 +371,8 @@ def _live(order: Order) -> None:
 def _serve() -> None:
     for name in _NEEDED:
         import_module(name)
+    # The list of prices is a large file, which each run would read again.
+    price_list.known_providers()
     gc.collect()
     gc.freeze()
     for line in sys.stdin:
