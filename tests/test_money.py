@@ -71,11 +71,11 @@ def test_nano_dollars_become_dollars_and_back_without_loss(money):
     assert to_nano(dollars) == money
 
 
-def test_an_unknown_sum_stays_unknown():
+def test_an_unknown_amount_stays_unknown():
     assert to_usd(None) is None
 
 
-def test_a_listed_price_is_a_whole_number():
+def test_a_list_price_is_a_whole_number():
     listed = ListPrice(input=Decimal("0.15"), output=Decimal("0.6"))
 
     assert Price.from_list_price(listed) == Price(150_000_000, 600_000_000)
@@ -110,17 +110,17 @@ def test_a_cost_is_a_whole_nano_dollar_rounded_up(price, prompt, completion, cos
         (Price(1_000_000, 0, 250_000), 99, 3),
     ],
 )
-def test_what_a_provider_read_from_its_cache_has_its_own_price(price, cached, cost):
+def test_cached_tokens_have_their_own_price(price, cached, cost):
     assert price.cost(Usage(10, 1, cached)) == cost
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(prompt_tokens=3), Usage(completion_tokens=3)])
-def test_tokens_that_are_not_known_have_no_cost(usage):
+def test_unknown_tokens_have_no_cost(usage):
     assert Price(1, 1).cost(usage) is None
 
 
 @given(price=PRICES, prompt=TOKENS, completion=TOKENS)
-def test_a_cost_is_never_below_the_exact_one_and_less_than_one_above(price, prompt, completion):
+def test_a_cost_is_the_exact_cost_rounded_up(price, prompt, completion):
     cost = price.cost(Usage(prompt, completion))
 
     exact = prompt * price.input + completion * price.output
@@ -134,7 +134,7 @@ def test_a_cost_is_never_below_the_exact_one_and_less_than_one_above(price, prom
     max_tokens=st.integers(1, 1_000_000),
     data=st.data(),
 )
-def test_a_cost_within_the_bounds_is_never_above_what_was_kept_back(price, texts, max_tokens, data):
+def test_a_cost_within_the_bounds_never_exceeds_the_hold(price, texts, max_tokens, data):
     messages = tuple(Message("user", text) for text in texts)
     call = replace(a_call(max_tokens=max_tokens), messages=messages)
     longest = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
@@ -146,7 +146,7 @@ def test_a_cost_within_the_bounds_is_never_above_what_was_kept_back(price, texts
     assert cost <= price.most(call)
 
 
-def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
+def test_the_hold_counts_every_byte_and_what_a_provider_adds():
     call = replace(a_call(max_tokens=100), messages=(Message("system", "é"), Message("user", "a")))
 
     kept = Price(1_000_000, 1_000_000).max_cost(call)
@@ -155,7 +155,7 @@ def test_what_is_kept_back_counts_every_byte_and_what_a_provider_adds():
 
 
 @given(prompt=st.integers(0, 9_000), completion=st.integers(0, 9_000), more=st.integers(1, 99))
-def test_once_a_reply_was_counted_so_high_the_like_of_it_is_kept_back(prompt, completion, more):
+def test_the_hold_covers_overbilling_that_was_seen(prompt, completion, more):
     call, price = a_call(max_tokens=more), Price(3, 5)
     beyond = Overbilling().with_reply(call, Usage(prompt, completion))
 
@@ -172,7 +172,7 @@ def test_once_a_reply_was_counted_so_high_the_like_of_it_is_kept_back(prompt, co
 
 @pytest.mark.parametrize("error", [CredentialsError, UnknownModelError, QuotaError])
 @pytest.mark.parametrize("tried", [1, MAX_ATTEMPTS])
-def test_what_every_call_would_end_with_stops_the_job(error, tried):
+def test_an_error_that_every_call_would_get_stops_the_job(error, tried):
     assert decide(error("m", "no"), AttemptHistory(tried), 0.5) == StopJob("m: no")
 
 
@@ -186,7 +186,7 @@ def test_what_every_call_would_end_with_stops_the_job(error, tried):
     ],
 )
 @pytest.mark.parametrize("tried", [1, MAX_ATTEMPTS])
-def test_what_would_end_alike_fails_at_once(error, why, tried):
+def test_a_permanent_error_fails_at_once(error, why, tried):
     assert decide(error("m", "no"), AttemptHistory(tried), 0.5) == GiveUp(why)
 
 
@@ -210,7 +210,7 @@ def test_what_would_end_alike_fails_at_once(error, why, tried):
         (ProviderFailedError, 2, 2, GiveUp("provider_failed, 2 attempts in doubt: no")),
     ],
 )
-def test_what_may_do_is_tried_again_within_its_bounds(error, tried, in_doubt, verdict):
+def test_a_transient_error_is_retried_up_to_the_maximum(error, tried, in_doubt, verdict):
     assert decide(error("m", "no"), AttemptHistory(tried, in_doubt), 1.0) == verdict
 
 
@@ -219,7 +219,7 @@ def test_thresholds_and_bounds():
 
 
 @pytest.mark.parametrize("refused", [6, 7, 99])
-def test_a_refusal_uses_up_no_attempt_while_the_model_answers_others(refused):
+def test_a_rate_limit_uses_up_no_attempt_while_the_model_answers(refused):
     error = RateLimitError("m", "no")
 
     assert decide(error, AttemptHistory(refused, rate_limited=refused), 1.0) == Retry(
@@ -235,14 +235,14 @@ def test_a_refusal_uses_up_no_attempt_while_the_model_answers_others(refused):
     )
 
 
-def test_a_call_that_is_refused_for_ever_while_others_pass_ends():
+def test_a_call_that_is_always_rate_limited_fails():
     verdict = decide(RateLimitError("m", "no"), AttemptHistory(100, rate_limited=100), 1.0)
 
     assert verdict == GiveUp("rate_limit after 100 attempts: no")
 
 
 @pytest.mark.parametrize("error", [RateLimitError, ProviderDownError])
-def test_a_limit_that_lasts_stops_the_job_when_the_model_answers_nobody(error):
+def test_a_lasting_limit_stops_the_job_when_the_model_answers_no_call(error):
     refusal = error("m", "429: no", 21_600.0)
     refusal.lasting = "its limit lasts until noon"
 
@@ -265,7 +265,7 @@ def test_a_wait_doubles_and_is_spread_over_its_upper_half(tried, jitter):
     ("asked", "seconds"),
     [(None, 1.0), (0.0, 1.0), (-5.0, 1.0), (0.2, 1.0), (7.5, 7.5), (600.0, 600.0), (1e9, 600.0)],
 )
-def test_a_providers_own_wish_is_obeyed_and_capped(asked, seconds):
+def test_the_retry_after_of_a_provider_is_obeyed_and_capped(asked, seconds):
     assert decide(
         RateLimitError("m", "no", asked), AttemptHistory(1, rate_limited=1), 1.0
     ) == Retry(seconds)
@@ -276,7 +276,7 @@ def test_a_providers_own_wish_is_obeyed_and_capped(asked, seconds):
     tried=st.integers(1, MAX_ATTEMPTS - 1),
     jitter=st.floats(0, 1),
 )
-def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
+def test_no_wait_exceeds_the_maximum(asked, tried, jitter):
     verdict = decide(RateLimitError("m", "no", asked), AttemptHistory(tried), jitter)
 
     assert isinstance(verdict, Retry)
@@ -284,27 +284,27 @@ def test_no_wait_is_longer_than_the_longest(asked, tried, jitter):
 
 
 @pytest.mark.parametrize(("tried", "seconds"), [(6, 32.0), (7, MAX_BACKOFF), (9999, MAX_BACKOFF)])
-def test_a_call_outlives_its_attempts_while_its_model_answers_nobody(tried, seconds):
+def test_probes_during_an_outage_use_up_no_attempts(tried, seconds):
     assert decide(ProviderDownError("m", "no"), AttemptHistory(tried, 1), 1.0, 899.0) == Retry(
         seconds
     )
 
 
 @pytest.mark.parametrize("tried", [1, MAX_ATTEMPTS])
-def test_a_call_fails_when_its_model_has_answered_nobody_for_long(tried):
+def test_a_call_fails_after_a_long_outage(tried):
     verdict = decide(ProviderDownError("m", "no"), AttemptHistory(tried), 1.0, MAX_OUTAGE)
 
     assert verdict == GiveUp("provider_down, no call answered for 15 min: no")
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 899.0])
-def test_no_outage_lifts_the_bound_of_attempts_in_doubt(away):
+def test_an_outage_does_not_lift_the_maximum_of_attempts_in_doubt(away):
     verdict = decide(CallTimeoutError("m", "no"), AttemptHistory(2, 2), 1.0, away)
 
     assert verdict == GiveUp("call_timeout, 2 attempts in doubt: no")
 
 
-def test_a_failing_proxy_does_not_use_up_the_calls_of_a_model_that_answers_nobody():
+def test_errors_of_a_proxy_during_an_outage_use_up_no_attempts():
     failed = ProviderFailedError("m", "no")
 
     assert decide(failed, AttemptHistory(2, 2), 1.0, 0.0) == Retry(2.0)

@@ -39,7 +39,7 @@ def commits(store):
     sa.event.remove(store.database.engine, "commit", count)
 
 
-def test_what_arrives_while_a_commit_is_under_way_shares_the_next(any_store):
+def test_entries_that_arrive_during_a_commit_share_the_next_one(any_store):
     job = a_job(any_store)
     with commits(any_store) as counted:
         with busy(any_store, job):
@@ -55,7 +55,7 @@ def test_what_arrives_while_a_commit_is_under_way_shares_the_next(any_store):
     assert any_store.jobs.get(job.id).reserved == 20_000
 
 
-def test_more_than_fits_a_commit_goes_into_several(any_store):
+def test_a_large_batch_is_split_over_several_commits(any_store):
     job = a_job(any_store)
     with commits(any_store) as counted:
         with busy(any_store, job):
@@ -69,7 +69,7 @@ def test_more_than_fits_a_commit_goes_into_several(any_store):
     assert 3 <= len(counted) <= 6
 
 
-def test_an_end_frees_its_money_for_a_beginning_of_the_same_commit(any_store):
+def test_a_result_releases_money_for_a_request_in_the_same_commit(any_store):
     job = a_job(any_store, budget=160)
     start = a_start(job, slot=0)
     any_store.attempt_writer.admit(start).result(30)
@@ -86,7 +86,7 @@ def test_an_end_frees_its_money_for_a_beginning_of_the_same_commit(any_store):
     assert any_store.jobs.get(job.id).spent == 60
 
 
-def test_closing_commits_what_has_been_handed_in(tmp_path):
+def test_closing_commits_the_queued_entries(tmp_path):
     store = Store.open(f"sqlite:///{tmp_path}/store.db")
     job = a_job(store)
     futures = [store.attempt_writer.admit(a_start(job, slot=slot)) for slot in range(300)]
@@ -99,7 +99,7 @@ def test_closing_commits_what_has_been_handed_in(tmp_path):
     again.close()
 
 
-def test_closing_an_idle_clerk_takes_no_time(tmp_path):
+def test_closing_an_idle_writer_takes_no_time(tmp_path):
     store = Store.open(f"sqlite:///{tmp_path}/store.db")
 
     store.close()
@@ -107,7 +107,7 @@ def test_closing_an_idle_clerk_takes_no_time(tmp_path):
     assert not store.attempt_writer._thread.is_alive()
 
 
-def test_who_waits_hears_of_what_cannot_be_done(any_store):
+def test_a_caller_gets_the_error_of_an_impossible_request(any_store):
     job = a_job(any_store)
     nowhere = a_start(job, call=CallId("nowhere", 0, CallKey(0, 0, 0, 0)))
 
@@ -117,7 +117,7 @@ def test_who_waits_hears_of_what_cannot_be_done(any_store):
     assert any_store.attempt_writer.admit(a_start(job)).result(30) == Admitted(1, 1, 0)
 
 
-def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_store):
+def test_an_answer_is_stored_although_its_commit_has_an_impossible_request(any_store):
     job = a_job(any_store)
     start = a_start(job)
     any_store.attempt_writer.admit(start).result(30)
@@ -134,7 +134,7 @@ def test_an_answer_is_kept_though_what_shares_its_commit_cannot_be_done(any_stor
     assert any_store.attempt_writer.admit(a_start(job)).result(30) == AlreadySettled()
 
 
-def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
+def test_a_cancelled_caller_does_not_stop_the_writer(any_store):
     job = a_job(any_store)
 
     with busy(any_store, job):
@@ -146,7 +146,7 @@ def test_a_wait_that_is_given_up_does_not_stop_the_clerk(any_store):
 
 
 @pytest.mark.postgres
-def test_a_database_that_is_away_for_a_moment_loses_nothing(postgres_url):
+def test_a_short_outage_of_the_database_loses_nothing(postgres_url):
     store = Store.open(postgres_url)
     job = a_job(store)
     start = a_start(job, slot=0)
@@ -216,7 +216,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 """
 
 
-def test_four_processes_that_add_to_one_sum_lose_nothing(any_store):
+def test_four_processes_that_add_to_one_total_lose_nothing(any_store):
     job = a_job(any_store, questions=10)
     url = any_store.database.engine.url.render_as_string(hide_password=False)
 
@@ -228,7 +228,7 @@ def test_four_processes_that_add_to_one_sum_lose_nothing(any_store):
     assert any_store.usage.total(job.id).attempts == 4 * 10 * 2
 
 
-def test_moments_come_back_as_they_were_written(any_store):
+def test_times_are_read_back_as_written(any_store):
     job = a_job(any_store)
     at = now()
 

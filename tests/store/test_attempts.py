@@ -1,21 +1,11 @@
-"""Attempts: nothing is sent that is not on record, nothing is paid that the budget does not cover."""
+"""Attempts are recorded before they are sent, settled once, and covered by the budget."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
 from archon_batch.archon import Failed, Reply
 from archon_batch.errors import Billing, StoreError
@@ -38,34 +28,34 @@ from archon_batch.store.settlement import settle
 from tests.builders import a_dead_process, a_finish, a_job, a_start, in_doubt
 
 DEAD = a_dead_process()
-#: Of another host nothing is known.
+#: A process of another host, which is never known to be dead.
 ELSEWHERE = "elsewhere:1:1"
 
 
-def begun(store, *starts):
-    """What comes of the beginnings, one commit each."""
-    verdicts = [store.attempt_writer.admit(start).result(30) for start in starts]
-    return verdicts[0] if len(verdicts) == 1 else verdicts
+def admit_each(store, *requests):
+    """Admit the requests in one commit each."""
+    admissions = [store.attempt_writer.admit(request).result(30) for request in requests]
+    return admissions[0] if len(admissions) == 1 else admissions
 
 
-def together(store, *starts):
-    """What comes of the beginnings in one commit."""
+def admit_together(store, *requests):
+    """Admit the requests in one commit."""
     with store.database.write_transaction() as connection:
-        return admit(connection, starts)
+        return admit(connection, requests)
 
 
-def settled(store, *finishes):
-    for finish in finishes:
-        store.attempt_writer.settle(finish).result(30)
+def settle_each(store, *results):
+    for result in results:
+        store.attempt_writer.settle(result).result(30)
 
 
 def money(store, job):
     found = store.jobs.get(job.id)
-    return found.spent, found.reserved, found.in_doubt
+    return found.spent, found.held, found.in_doubt
 
 
 def calls(store, job, ix=0):
-    return {line.key: line for line in store.item_results.calls(job.id, ix)}
+    return {call.key: call for call in store.item_results.calls(job.id, ix)}
 
 
 def first(store, job, ix=0):
@@ -75,16 +65,16 @@ def first(store, job, ix=0):
 
 def states(store, job, ix=0):
     return [
-        attempt.state for line in store.item_results.calls(job.id, ix) for attempt in line.attempts
+        attempt.state for call in store.item_results.calls(job.id, ix) for attempt in call.attempts
     ]
 
 
-def test_an_attempt_is_on_record_before_it_may_be_sent(any_store):
+def test_an_attempt_is_recorded_before_it_may_be_sent(any_store):
     job = a_job(any_store)
 
-    verdict = begun(any_store, a_start(job))
+    admission = admit_each(any_store, a_start(job))
 
-    assert verdict == Admitted(attempt_number=1, counted_attempts=1, in_doubt=0)
+    assert admission == Admitted(attempt_number=1, counted_attempts=1, in_doubt=0)
     url = any_store.database.engine.url.render_as_string(hide_password=False)
     another = Store.open(url)
     assert states(another, job) == ["sending"]
@@ -94,262 +84,266 @@ def test_an_attempt_is_on_record_before_it_may_be_sent(any_store):
 
 def test_an_answer_settles_its_call_and_moves_its_money(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    settled(any_store, a_finish(start, text="four"))
+    settle_each(any_store, a_finish(request, text="four"))
 
-    line = first(any_store, job)
-    assert (line.text, line.failure, line.cached, line.saved) == ("four", None, False, None)
-    (attempt,) = line.attempts
+    call = first(any_store, job)
+    assert (call.text, call.failure, call.cached, call.cache_saved) == ("four", None, False, None)
+    (attempt,) = call.attempts
     assert (attempt.state, attempt.outcome, attempt.cost) == ("billed", "ok", 60)
     assert (attempt.prompt_tokens, attempt.completion_tokens) == (10, 5)
-    assert attempt.begun_at == start.begun_at
+    assert attempt.begun_at == request.begun_at
     assert attempt.ended_at is not None
     assert money(any_store, job) == (60, 0, 0)
 
 
 def test_a_call_has_one_open_attempt(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    verdict = begun(any_store, replace(start, begun_at=now(), use_cache=False))
+    admission = admit_each(any_store, replace(request, begun_at=now(), use_cache=False))
 
-    assert verdict == DuplicateInFlight()
+    assert admission == DuplicateInFlight()
     assert states(any_store, job) == ["sending"]
     assert money(any_store, job) == (0, 100, 0)
 
 
 def test_the_database_itself_refuses_a_second_open_attempt(any_store):
     job = a_job(any_store)
-    begun(any_store, a_start(job))
+    admit_each(any_store, a_start(job))
 
     with any_store.database.read_transaction() as connection:
         row = dict(connection.execute(sa.select(schema.attempts)).mappings().one())
 
     with pytest.raises(StoreError), any_store.database.write_transaction() as connection:
-        connection.execute(sa.insert(schema.attempts), [row | {"n": 2}])
+        connection.execute(sa.insert(schema.attempts), [row | {"attempt_number": 2}])
 
     assert states(any_store, job) == ["sending"]
 
 
 def test_the_same_call_twice_in_one_commit_is_sent_once(any_store):
     job = a_job(any_store)
-    start = a_start(job)
+    request = a_start(job)
 
-    verdicts = together(
-        any_store, start, replace(start, begun_at=start.begun_at + timedelta(seconds=1))
+    admissions = admit_together(
+        any_store, request, replace(request, begun_at=request.begun_at + timedelta(seconds=1))
     )
 
-    assert verdicts == [Admitted(1, 1, 0), DuplicateInFlight()]
+    assert admissions == [Admitted(1, 1, 0), DuplicateInFlight()]
 
 
-def test_the_same_call_twice_in_one_commit_is_sent_once_without_reuse(any_store):
+def test_the_same_call_twice_in_one_commit_is_sent_once_without_the_cache(any_store):
     job = a_job(any_store)
-    start = a_start(job, use_cache=False)
+    request = a_start(job, use_cache=False)
 
-    verdicts = together(
-        any_store, start, replace(start, begun_at=start.begun_at + timedelta(seconds=1))
+    admissions = admit_together(
+        any_store, request, replace(request, begun_at=request.begun_at + timedelta(seconds=1))
     )
 
-    assert verdicts == [Admitted(1, 1, 0), DuplicateInFlight()]
+    assert admissions == [Admitted(1, 1, 0), DuplicateInFlight()]
 
 
 @pytest.mark.parametrize("in_one_commit", [True, False])
-@pytest.mark.parametrize("reuse_of_the_first", [True, False])
-def test_the_same_request_on_the_wire_makes_another_call_wait(
-    any_store, reuse_of_the_first, in_one_commit
+@pytest.mark.parametrize("first_uses_the_cache", [True, False])
+def test_an_equal_request_in_flight_makes_another_call_wait(
+    any_store, first_uses_the_cache, in_one_commit
 ):
     job, other = a_job(any_store), a_job(any_store, name="other")
-    starts = (
-        a_start(job, ix=0, fingerprint="f" * 64, use_cache=reuse_of_the_first),
+    requests = (
+        a_start(job, ix=0, fingerprint="f" * 64, use_cache=first_uses_the_cache),
         a_start(job, ix=1, fingerprint="f" * 64),
         a_start(other, ix=0, fingerprint="f" * 64),
     )
 
-    verdicts = together(any_store, *starts) if in_one_commit else begun(any_store, *starts)
+    admissions = (
+        admit_together(any_store, *requests) if in_one_commit else admit_each(any_store, *requests)
+    )
 
-    assert verdicts == [Admitted(1, 1, 0), DuplicateInFlight(), DuplicateInFlight()]
+    assert admissions == [Admitted(1, 1, 0), DuplicateInFlight(), DuplicateInFlight()]
 
 
-def test_without_reuse_the_same_request_is_sent_for_every_call(any_store):
+def test_without_the_cache_an_equal_request_is_sent_for_every_call(any_store):
     job = a_job(any_store)
 
-    verdicts = begun(
+    admissions = admit_each(
         any_store,
         a_start(job, ix=0, fingerprint="f" * 64),
         a_start(job, ix=1, fingerprint="f" * 64, use_cache=False),
     )
 
-    assert verdicts == [Admitted(1, 1, 0), Admitted(1, 1, 0)]
+    assert admissions == [Admitted(1, 1, 0), Admitted(1, 1, 0)]
 
 
-def test_a_completion_found_again_costs_nothing_and_shows_as_saved(any_store):
+def test_a_cache_hit_costs_nothing_and_shows_what_it_saved(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other", budget=1)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, a_finish(start, text="four"))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, a_finish(request, text="four"))
 
-    verdict = begun(any_store, a_start(other))
+    admission = admit_each(any_store, a_start(other))
 
-    assert verdict == CacheHit()
-    line = first(any_store, other)
-    assert (line.text, line.cached, line.saved, line.attempts) == ("four", True, 60, ())
+    assert admission == CacheHit()
+    call = first(any_store, other)
+    assert (call.text, call.cached, call.cache_saved, call.attempts) == ("four", True, 60, ())
     assert money(any_store, other) == (0, 0, 0)
-    assert begun(any_store, a_start(other)) == AlreadySettled()
+    assert admit_each(any_store, a_start(other)) == AlreadySettled()
 
 
-def test_a_completion_is_found_by_two_calls_of_one_commit(any_store):
+def test_two_calls_of_one_commit_hit_the_cache(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other")
-    begun(any_store, a_start(job, fingerprint="f" * 64))
-    settled(any_store, a_finish(a_start(job, fingerprint="f" * 64)))
+    admit_each(any_store, a_start(job, fingerprint="f" * 64))
+    settle_each(any_store, a_finish(a_start(job, fingerprint="f" * 64)))
 
-    verdicts = together(
+    admissions = admit_together(
         any_store,
         a_start(other, ix=0, fingerprint="f" * 64),
         a_start(other, ix=1, fingerprint="f" * 64),
         a_start(other, ix=1, fingerprint="f" * 64),
     )
 
-    assert verdicts == [CacheHit(), CacheHit(), AlreadySettled()]
+    assert admissions == [CacheHit(), CacheHit(), AlreadySettled()]
 
 
 @pytest.mark.parametrize("text", ["", " \n", None])
-def test_what_says_nothing_is_no_completion(any_store, text):
+def test_a_blank_reply_is_not_cached(any_store, text):
     job, other = a_job(any_store), a_job(any_store, name="other")
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, a_finish(start, reply=Reply(text, failure=None if text else "refused: no")))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(
+        any_store, a_finish(request, reply=Reply(text, failure=None if text else "refused: no"))
+    )
 
-    verdict = begun(any_store, a_start(other))
+    admission = admit_each(any_store, a_start(other))
 
-    assert verdict == Admitted(1, 1, 0)
+    assert admission == Admitted(1, 1, 0)
 
 
 def test_a_settled_call_is_not_begun_again(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, a_finish(start))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, a_finish(request))
 
-    verdict = begun(any_store, replace(start, begun_at=now()))
+    admission = admit_each(any_store, replace(request, begun_at=now()))
 
-    assert verdict == AlreadySettled()
+    assert admission == AlreadySettled()
     assert states(any_store, job) == ["billed"]
 
 
-def test_a_beginning_whose_confirmation_was_lost_is_the_same_attempt(any_store):
+def test_a_repeated_request_is_the_same_attempt(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    verdict = begun(any_store, start)
+    admission = admit_each(any_store, request)
 
-    assert verdict == Admitted(1, 1, 0)
+    assert admission == Admitted(1, 1, 0)
     assert states(any_store, job) == ["sending"]
     assert money(any_store, job) == (0, 100, 0)
 
 
-def test_an_end_that_arrives_twice_is_counted_once(any_store):
+def test_a_repeated_result_counts_once(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    settled(any_store, a_finish(start, text="four"), a_finish(start, text="five"))
+    settle_each(any_store, a_finish(request, text="four"), a_finish(request, text="five"))
 
     assert first(any_store, job).text == "four"
     assert money(any_store, job) == (60, 0, 0)
 
 
-def test_an_end_that_arrives_twice_in_one_commit_is_counted_once(any_store):
+def test_a_repeated_result_in_one_commit_counts_once(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
     with any_store.database.write_transaction() as connection:
-        settle(connection, [a_finish(start, text="four"), a_finish(start, text="five")])
+        settle(connection, [a_finish(request, text="four"), a_finish(request, text="five")])
 
     assert first(any_store, job).text == "four"
     assert money(any_store, job) == (60, 0, 0)
 
 
-def test_an_end_of_what_was_never_begun_changes_nothing(any_store):
+def test_a_result_without_an_attempt_changes_nothing(any_store):
     job = a_job(any_store)
 
-    settled(any_store, a_finish(a_start(job), n=3))
+    settle_each(any_store, a_finish(a_start(job), n=3))
 
     assert money(any_store, job) == (0, 0, 0)
     assert calls(any_store, job) == {}
 
 
 @pytest.mark.parametrize("billing", [Billing.NOT_SENT, Billing.NOT_BILLED])
-def test_what_was_not_billed_frees_its_money_and_leaves_the_call_open(any_store, billing):
+def test_an_unbilled_attempt_releases_its_hold_and_leaves_the_call_open(any_store, billing):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    settled(
+    settle_each(
         any_store,
-        a_finish(start, billing=billing, outcome="rate_limit", cost=NanoUsd(0), reply=None),
+        a_finish(request, billing=billing, outcome="rate_limit", cost=NanoUsd(0), reply=None),
     )
 
     assert money(any_store, job) == (0, 0, 0)
     assert states(any_store, job) == [billing.value]
     refused = int(billing is Billing.NOT_BILLED)
-    assert begun(any_store, replace(start, begun_at=now())) == Admitted(2, 2, 0, refused)
+    assert admit_each(any_store, replace(request, begun_at=now())) == Admitted(2, 2, 0, refused)
 
 
-def test_what_is_in_doubt_stays_counted_and_leaves_the_call_open(any_store):
+def test_an_attempt_in_doubt_keeps_its_hold_and_leaves_the_call_open(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    settled(any_store, in_doubt(start))
+    settle_each(any_store, in_doubt(request))
 
     assert money(any_store, job) == (0, 0, 100)
     assert states(any_store, job) == ["in_doubt"]
-    assert begun(any_store, replace(start, begun_at=now())) == Admitted(
+    assert admit_each(any_store, replace(request, begun_at=now())) == Admitted(
         attempt_number=2, counted_attempts=2, in_doubt=1
     )
 
 
-def test_a_late_answer_resolves_a_doubt(any_store):
+def test_a_late_answer_resolves_an_attempt_in_doubt(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, in_doubt(start))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, in_doubt(request))
 
-    settled(any_store, a_finish(start, text="late"))
+    settle_each(any_store, a_finish(request, text="late"))
 
     assert money(any_store, job) == (60, 0, 0)
     assert states(any_store, job) == ["billed"]
     assert first(any_store, job).text == "late"
 
 
-def test_an_answer_resolves_the_doubt_that_it_shares_a_commit_with(any_store):
+def test_an_answer_resolves_an_attempt_in_doubt_in_the_same_commit(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
     with any_store.database.write_transaction() as connection:
-        settle(connection, [in_doubt(start), a_finish(start, text="late")])
+        settle(connection, [in_doubt(request), a_finish(request, text="late")])
 
     assert money(any_store, job) == (60, 0, 0)
     assert states(any_store, job) == ["billed"]
     assert first(any_store, job).text == "late"
 
 
-def test_a_late_refusal_resolves_a_doubt_and_settles_nothing(any_store):
+def test_a_late_refusal_resolves_an_attempt_in_doubt_and_settles_no_call(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, in_doubt(start))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, in_doubt(request))
 
-    settled(
+    settle_each(
         any_store,
         a_finish(
-            start, billing=Billing.NOT_BILLED, outcome="rate_limit", cost=NanoUsd(0), reply=None
+            request, billing=Billing.NOT_BILLED, outcome="rate_limit", cost=NanoUsd(0), reply=None
         ),
     )
 
@@ -357,26 +351,26 @@ def test_a_late_refusal_resolves_a_doubt_and_settles_nothing(any_store):
     assert first(any_store, job).text is None
 
 
-def test_the_first_reply_stays_and_the_second_is_paid_all_the_same(any_store):
+def test_the_first_reply_is_kept_and_the_second_is_paid_too(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, in_doubt(start))
-    again = replace(start, begun_at=now())
-    begun(any_store, again)
-    settled(any_store, a_finish(again, n=2, text="first"))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, in_doubt(request))
+    again = replace(request, begun_at=now())
+    admit_each(any_store, again)
+    settle_each(any_store, a_finish(again, n=2, text="first"))
 
-    settled(any_store, a_finish(start, n=1, text="late"))
+    settle_each(any_store, a_finish(request, n=1, text="late"))
 
     assert first(any_store, job).text == "first"
     assert money(any_store, job) == (120, 0, 0)
     assert states(any_store, job) == ["billed", "billed"]
-    assert begun(any_store, a_start(a_job(any_store, name="other"))) == CacheHit()
+    assert admit_each(any_store, a_start(a_job(any_store, name="other"))) == CacheHit()
     assert first(any_store, any_store.jobs.find("other")).text == "first"
 
 
 @pytest.mark.parametrize(
-    ("budget", "reserves", "verdicts"),
+    ("budget", "holds", "admissions"),
     [
         (None, [10**15, 10**15], [Admitted(1, 1, 0)] * 2),
         (100, [100], [Admitted(1, 1, 0)]),
@@ -393,66 +387,72 @@ def test_the_first_reply_stays_and_the_second_is_paid_all_the_same(any_store):
     ],
 )
 @pytest.mark.parametrize("in_one_commit", [True, False])
-def test_the_budget_covers_all_that_begins(any_store, budget, reserves, verdicts, in_one_commit):
+def test_the_budget_covers_every_admitted_attempt(
+    any_store, budget, holds, admissions, in_one_commit
+):
     job = a_job(any_store, budget=budget)
-    starts = [a_start(job, slot=slot, hold=reserve) for slot, reserve in enumerate(reserves)]
+    requests = [a_start(job, slot=slot, hold=hold) for slot, hold in enumerate(holds)]
 
-    found = together(any_store, *starts) if in_one_commit else [begun(any_store, s) for s in starts]
+    found = (
+        admit_together(any_store, *requests)
+        if in_one_commit
+        else [admit_each(any_store, s) for s in requests]
+    )
 
-    assert found == verdicts
+    assert found == admissions
 
 
 @pytest.mark.parametrize("short", [0, 1])
-def test_what_is_left_of_the_budget_counts_all_that_was_or_may_be_paid(any_store, short):
+def test_the_rest_of_the_budget_excludes_spent_held_and_in_doubt(any_store, short):
     job = a_job(any_store, budget=60 + 70 + 80 + 90 - short)
-    spent, doubted, flying = (
-        a_start(job, slot=slot, hold=reserve) for slot, reserve in enumerate((60, 70, 80))
+    spent, in_doubt_request, in_flight = (
+        a_start(job, slot=slot, hold=hold) for slot, hold in enumerate((60, 70, 80))
     )
-    begun(any_store, spent, doubted, flying)
-    settled(any_store, a_finish(spent, cost=NanoUsd(60)), in_doubt(doubted))
+    admit_each(any_store, spent, in_doubt_request, in_flight)
+    settle_each(any_store, a_finish(spent, cost=NanoUsd(60)), in_doubt(in_doubt_request))
 
-    verdict = begun(any_store, a_start(job, slot=3, hold=90))
+    admission = admit_each(any_store, a_start(job, slot=3, hold=90))
 
-    assert verdict == (BudgetWait() if short else Admitted(1, 1, 0))
+    assert admission == (BudgetWait() if short else Admitted(1, 1, 0))
     assert money(any_store, job) == (60, 80 if short else 170, 70)
 
 
-def test_a_budget_is_reached_when_nothing_in_flight_can_change_that(any_store):
+def test_a_budget_is_exhausted_when_no_call_in_flight_can_change_that(any_store):
     job = a_job(any_store, budget=150)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    before = begun(any_store, a_start(job, slot=1))
-    settled(any_store, in_doubt(start))
-    after = begun(any_store, a_start(job, slot=1))
+    before = admit_each(any_store, a_start(job, slot=1))
+    settle_each(any_store, in_doubt(request))
+    after = admit_each(any_store, a_start(job, slot=1))
 
     assert (before, after) == (BudgetWait(), BudgetExhausted())
 
 
-def test_two_processes_cannot_both_have_the_last_of_the_budget(any_store):
+def test_two_processes_cannot_both_use_the_last_of_the_budget(any_store):
     job = a_job(any_store, budget=100)
     other = Store.open(any_store.database.engine.url.render_as_string(hide_password=False))
 
     with ThreadPoolExecutor() as pool, any_store.database.write_transaction() as connection:
-        mine = admit(connection, [a_start(job, slot=0)])
-        theirs = pool.submit(together, other, a_start(job, slot=1))
+        own = admit(connection, [a_start(job, slot=0)])
+        other_admission = pool.submit(admit_together, other, a_start(job, slot=1))
         with pytest.raises(TimeoutError):
-            theirs.result(0.2)
+            other_admission.result(0.2)
         connection.commit()
-        waited = theirs.result(30)
+        waited = other_admission.result(30)
     other.close()
 
-    assert (mine, waited) == ([Admitted(1, 1, 0)], [BudgetWait()])
+    assert (own, waited) == ([Admitted(1, 1, 0)], [BudgetWait()])
 
 
-def test_money_of_several_jobs_moves_in_one_commit(any_store):
+def test_one_commit_moves_the_money_of_several_jobs(any_store):
     jobs = [a_job(any_store, name=name) for name in ("one", "other")]
-    starts = [a_start(job, ix=ix) for ix, job in enumerate(jobs)]
+    requests = [a_start(job, ix=ix) for ix, job in enumerate(jobs)]
 
-    together(any_store, *starts)
+    admit_together(any_store, *requests)
     reserved = [money(any_store, job) for job in jobs]
     with any_store.database.write_transaction() as connection:
-        settle(connection, [a_finish(start) for start in starts])
+        settle(connection, [a_finish(request) for request in requests])
 
     assert reserved == [(0, 100, 0)] * 2
     assert [money(any_store, job) for job in jobs] == [(60, 0, 0)] * 2
@@ -460,75 +460,79 @@ def test_money_of_several_jobs_moves_in_one_commit(any_store):
 
 def test_a_reply_without_a_price_is_billed_without_a_cost(any_store):
     job = a_job(any_store, budget=5)
-    start = a_start(job, hold=None)
-    begun(any_store, start)
+    request = a_start(job, hold=None)
+    admit_each(any_store, request)
 
-    settled(any_store, a_finish(start, cost=None))
+    settle_each(any_store, a_finish(request, cost=None))
 
     assert money(any_store, job) == (0, 0, 0)
     (attempt,) = first(any_store, job).attempts
     assert (attempt.state, attempt.cost) == ("billed", None)
 
 
-def test_an_answer_that_comes_after_a_retry_settles_nothing_but_is_found(any_store):
+def test_an_answer_after_a_retry_settles_no_call_but_is_cached(any_store):
     job = a_job(any_store)
-    start = a_start(job, owner=DEAD)
-    begun(any_store, start)
+    request = a_start(job, owner=DEAD)
+    admit_each(any_store, request)
     any_store.recover()
     any_store.items.finish(job.id, [(0, Failed(0, "call_timeout"))])
     any_store.items.reopen(job.id, ["failed"])
 
-    settled(any_store, a_finish(start))
+    settle_each(any_store, a_finish(request))
     (item,) = any_store.items.open_by_index(job.id, [0])
 
     assert item.replies == {}
     assert money(any_store, job) == (60, 0, 0)
-    assert begun(any_store, replace(start, begun_at=now())) == CacheHit()
+    assert admit_each(any_store, replace(request, begun_at=now())) == CacheHit()
 
 
-def test_a_job_that_does_not_run_begins_nothing_but_takes_what_is_found(any_store):
+def test_a_job_that_is_not_running_admits_only_cache_hits(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, a_finish(start))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, a_finish(request))
     any_store.jobs.change_state(job.id, "paused", from_states=["running"])
 
-    verdicts = begun(
+    admissions = admit_each(
         any_store,
-        start,
-        a_start(job, ix=1, fingerprint=start.fingerprint),
+        request,
+        a_start(job, ix=1, fingerprint=request.fingerprint),
         a_start(job, slot=1),
     )
 
-    assert verdicts == [AlreadySettled(), CacheHit(), JobNotRunning()]
+    assert admissions == [AlreadySettled(), CacheHit(), JobNotRunning()]
 
 
-def test_attempts_count_against_the_bound_until_the_item_is_retried(any_store):
+def test_attempts_count_towards_the_maximum_until_the_item_is_retried(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
-    settled(any_store, in_doubt(start))
-    again = replace(start, begun_at=now())
-    begun(any_store, again)
-    settled(any_store, in_doubt(again, 2, Reply(None, failure="call_timeout")))
+    request = a_start(job)
+    admit_each(any_store, request)
+    settle_each(any_store, in_doubt(request))
+    again = replace(request, begun_at=now())
+    admit_each(any_store, again)
+    settle_each(any_store, in_doubt(again, 2, Reply(None, failure="call_timeout")))
     any_store.items.finish(job.id, [(0, Failed(0, "call_timeout"))])
 
     any_store.items.reopen(job.id, ["failed"])
 
-    assert begun(any_store, replace(start, begun_at=now())) == Admitted(
+    assert admit_each(any_store, replace(request, begun_at=now())) == Admitted(
         attempt_number=3, counted_attempts=1, in_doubt=0
     )
     assert money(any_store, job) == (0, 100, 200)
 
 
 @pytest.mark.parametrize(
-    ("owner", "lasts", "lost"),
+    ("owner", "expires_after", "lost"),
     [(DEAD, 60, True), (ELSEWHERE, 60, False), (ELSEWHERE, -1, True), (DEAD, -1, True)],
     ids=["dead", "elsewhere", "elsewhere-and-over", "dead-and-over"],
 )
-def test_an_attempt_that_nobody_will_settle_is_put_in_doubt(any_store, owner, lasts, lost):
+def test_a_lost_attempt_is_marked_in_doubt(any_store, owner, expires_after, lost):
     job = a_job(any_store)
-    begun(any_store, a_start(job, slot=0, owner=owner, expires_after=lasts), a_start(job, slot=1))
+    admit_each(
+        any_store,
+        a_start(job, slot=0, owner=owner, expires_after=expires_after),
+        a_start(job, slot=1),
+    )
 
     count = any_store.recover()
 
@@ -538,46 +542,46 @@ def test_an_attempt_that_nobody_will_settle_is_put_in_doubt(any_store, owner, la
     assert any_store.recover() == 0
 
 
-def test_a_call_that_processes_die_over_is_given_up_until_it_is_retried(any_store):
+def test_a_call_that_kills_processes_fails_until_it_is_retried(any_store):
     job = a_job(any_store)
     for _ in range(MAX_PROCESS_DEATHS):
-        begun(any_store, a_start(job, owner=DEAD))
+        admit_each(any_store, a_start(job, owner=DEAD))
         any_store.recover()
 
-    verdict = begun(any_store, a_start(job))
+    admission = admit_each(any_store, a_start(job))
 
-    assert verdict == PoisonPill()
+    assert admission == PoisonPill()
     assert first(any_store, job).failure == f"poison: {MAX_PROCESS_DEATHS} processes died over it"
-    assert begun(any_store, a_start(job)) == AlreadySettled()
+    assert admit_each(any_store, a_start(job)) == AlreadySettled()
     assert money(any_store, job) == (0, 0, MAX_PROCESS_DEATHS * 100)
     any_store.items.finish(job.id, [(0, Failed(0, "poison"))])
     any_store.items.reopen(job.id, ["failed"])
-    assert begun(any_store, a_start(job)) == Admitted(
+    assert admit_each(any_store, a_start(job)) == Admitted(
         attempt_number=MAX_PROCESS_DEATHS + 1, counted_attempts=1, in_doubt=0
     )
 
 
-def test_one_call_is_given_up_once_in_a_commit(any_store):
+def test_a_poison_pill_fails_once_in_a_commit(any_store):
     job = a_job(any_store)
     for _ in range(MAX_PROCESS_DEATHS):
-        begun(any_store, a_start(job, owner=DEAD))
+        admit_each(any_store, a_start(job, owner=DEAD))
         any_store.recover()
 
-    verdicts = together(any_store, a_start(job), a_start(job), a_start(job, slot=1))
+    admissions = admit_together(any_store, a_start(job), a_start(job), a_start(job, slot=1))
 
-    assert verdicts == [PoisonPill(), AlreadySettled(), Admitted(1, 1, 0)]
+    assert admissions == [PoisonPill(), AlreadySettled(), Admitted(1, 1, 0)]
 
 
-def test_a_recovered_attempt_may_be_begun_again_and_answered_late(any_store):
+def test_a_recovered_call_may_be_sent_again_and_answered_late(any_store):
     job = a_job(any_store)
-    start = a_start(job, owner=DEAD)
-    begun(any_store, start)
+    request = a_start(job, owner=DEAD)
+    admit_each(any_store, request)
     any_store.recover()
 
-    verdict = begun(any_store, a_start(job))
-    settled(any_store, a_finish(start, text="late"))
+    admission = admit_each(any_store, a_start(job))
+    settle_each(any_store, a_finish(request, text="late"))
 
-    assert verdict == Admitted(attempt_number=2, counted_attempts=2, in_doubt=1)
+    assert admission == Admitted(attempt_number=2, counted_attempts=2, in_doubt=1)
     assert money(any_store, job) == (60, 100, 0)
     assert first(any_store, job).text == "late"
 
@@ -592,7 +596,9 @@ def test_a_living_attempt_is_left_alone_in_any_time_zone_of_the_server(postgres_
     store.close()
     store = Store.open(postgres_url)
     job = a_job(store)
-    begun(store, a_start(job, slot=0, expires_after=60), a_start(job, slot=1, expires_after=-1))
+    admit_each(
+        store, a_start(job, slot=0, expires_after=60), a_start(job, slot=1, expires_after=-1)
+    )
 
     store.recover()
 
@@ -600,271 +606,51 @@ def test_a_living_attempt_is_left_alone_in_any_time_zone_of_the_server(postgres_
     store.close()
 
 
-ROUGH = "é \0 \ud800 \U0001f600 \u202e"
+ANY_TEXT = "é \0 \ud800 \U0001f600 \u202e"
 
 
 def test_any_text_of_a_reply_is_stored(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other")
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
-    settled(any_store, a_finish(start, text=ROUGH))
+    settle_each(any_store, a_finish(request, text=ANY_TEXT))
 
     kept = "é \ufffd ? \U0001f600 \u202e"
     assert first(any_store, job).text == kept
     (item, _) = any_store.items.open_in_shard(job.id, 0)
     assert [reply.text for reply in item.replies.values()] == [kept]
-    begun(any_store, a_start(other))
+    admit_each(any_store, a_start(other))
     assert first(any_store, other).text == kept
 
 
 def test_any_text_of_a_failure_is_stored(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
     with any_store.database.write_transaction() as connection:
-        finish = a_finish(
-            start,
+        result = a_finish(
+            request,
             billing=Billing.NOT_BILLED,
             outcome="refused",
-            detail=ROUGH,
+            detail=ANY_TEXT,
             cost=NanoUsd(0),
-            reply=Reply(None, failure=f"refused: {ROUGH}"),
+            reply=Reply(None, failure=f"refused: {ANY_TEXT}"),
         )
-        settle(connection, [finish])
+        settle(connection, [result])
 
-    line = first(any_store, job)
+    call = first(any_store, job)
     kept = "é \ufffd ? \U0001f600 \u202e"
-    assert (line.failure, line.attempts[0].why) == (f"refused: {kept}", kept)
+    assert (call.failure, call.attempts[0].detail) == (f"refused: {kept}", kept)
 
 
-def test_any_word_of_a_provider_for_why_it_stopped_is_stored(any_store):
+def test_any_finish_reason_is_stored(any_store):
     job = a_job(any_store)
-    start = a_start(job)
-    begun(any_store, start)
+    request = a_start(job)
+    admit_each(any_store, request)
 
     with any_store.database.write_transaction() as connection:
-        settle(connection, [a_finish(start, reply=Reply("four", finish_reason=ROUGH * 20))])
+        settle(connection, [a_finish(request, reply=Reply("four", finish_reason=ANY_TEXT * 20))])
 
     assert first(any_store, job).text == "four"
-
-
-@dataclass
-class Try:
-    """One attempt as the machine below knows it."""
-
-    start: object
-    n: int
-    reserve: int
-    counts: bool = True
-    died: bool = False
-    state: str = "sending"
-    cost: int | None = None
-    #: What the provider has put on its bill, whether or not an answer came.
-    billed: int = 0
-
-
-#: Calls that begin in one commit, with what is kept back for each, and for whom.
-BEGINNINGS = st.tuples(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3),
-    st.sampled_from([None, 0, 61, 100, 150]),
-    st.sampled_from([True, True, False]),
-    st.sampled_from([ELSEWHERE, ELSEWHERE, DEAD]),
-)
-
-
-class Ledger(RuleBasedStateMachine):
-    """Any sequence of what can befall a job, against a model and the bill of its provider."""
-
-    store: Store
-
-    def __init__(self):
-        super().__init__()
-        self.tries: dict[tuple[int, int], list[Try]] = {}
-        self.replies: dict[tuple[int, int], tuple[str | None, str | None]] = {}
-        self.completions: dict[str, str] = {}
-        self.running = True
-        with self.store.database.write_transaction() as connection:
-            for name in ("completions", "calls", "attempts", "items", "jobs"):
-                connection.execute(sa.text(f"DELETE FROM {name}"))  # noqa: S608
-
-    @initialize(
-        budget=st.sampled_from([0, 100, 150, 250, 1000]),
-        begun=st.lists(BEGINNINGS, min_size=1, max_size=3),
-    )
-    def submitted(self, budget, begun):
-        self.budget = budget
-        self.job = a_job(self.store, questions=4, budget=budget)
-        for beginning in begun:
-            self.begin(beginning)
-
-    def attempts(self):
-        return [(call, attempt) for call, tries in self.tries.items() for attempt in tries]
-
-    def all(self, *of):
-        return [attempt for _, attempt in self.attempts() if attempt.state in of]
-
-    def committed(self):
-        held = sum(t.reserve for t in self.all("sending", "in_doubt"))
-        return held + sum(t.cost or 0 for t in self.all("billed"))
-
-    def expected(self, call, start):
-        """What has to come of a beginning, by the rules as they are told to users."""
-        tries = self.tries.get(call, [])
-        if call in self.replies:
-            return AlreadySettled()
-        if start.reuse and start.fingerprint in self.completions:
-            return CacheHit()
-        if not self.running:
-            return JobNotRunning()
-        if sum(t.counts and t.died for t in tries) >= MAX_PROCESS_DEATHS:
-            return PoisonPill()
-        wire = {t.start.fingerprint for t in self.all("sending")}
-        if any(t.state == "sending" for t in tries) or (start.reuse and start.fingerprint in wire):
-            return DuplicateInFlight()
-        left = self.budget - self.committed()
-        if left <= 0 or (start.reserve or 0) > left:
-            return (
-                BudgetWait() if sum(t.reserve for t in self.all("sending")) else BudgetExhausted()
-            )
-        counted = [t for t in tries if t.counts]
-        doubts = sum(t.state == "in_doubt" for t in counted)
-        return Admitted(len(tries) + 1, len(counted) + 1, doubts)
-
-    @rule(beginning=BEGINNINGS)
-    def began(self, beginning):
-        self.begin(beginning)
-
-    def begin(self, beginning):
-        wanted, reserve, reuse, owner = beginning
-        starts = [
-            a_start(
-                self.job, ix, slot,
-                hold=reserve, use_cache=reuse, owner=owner, fingerprint=f"{ix % 2}/{slot}",
-            )
-            for ix, slot in wanted
-        ]  # fmt: skip
-
-        verdicts = together(self.store, *starts)
-
-        for call, start, verdict in zip(wanted, starts, verdicts, strict=True):
-            assert verdict == self.expected(call, start)
-            if isinstance(verdict, Admitted):
-                self.tries.setdefault(call, []).append(
-                    Try(start, verdict.attempt_number, reserve or 0)
-                )
-                # When the confirmation is lost, the same is asked for once more.
-                assert together(self.store, start) == [verdict]
-            if isinstance(verdict, CacheHit):
-                self.replies[call] = (self.completions[start.fingerprint], None)
-            if isinstance(verdict, PoisonPill):
-                self.replies[call] = (None, f"poison: {MAX_PROCESS_DEATHS} processes died over it")
-
-    def settled(self, call, attempt, finish):
-        with self.store.database.write_transaction() as connection:
-            settle(connection, [finish, finish])
-        if attempt.state not in ("sending", "in_doubt"):
-            # It was delivered before; that it comes again changes nothing.
-            return
-        attempt.state, attempt.cost, attempt.died = finish.billing.value, finish.cost, False
-        if finish.reply is not None:
-            text = finish.reply.text and finish.reply.text.strip()
-            if attempt.counts:
-                self.replies.setdefault(call, (text, finish.reply.failure))
-            if text:
-                self.completions.setdefault(attempt.start.fingerprint, text)
-
-    @precondition(lambda self: bool(self.tries))
-    @rule(
-        data=st.data(),
-        how=st.sampled_from(["answered", "answered", "refused", "timed out"]),
-        text=st.sampled_from(["one", "two", "", " "]),
-        final=st.booleans(),
-    )
-    def ended(self, data, how, text, final):
-        open_first = sorted(self.attempts(), key=lambda of: of[1].state != "sending")
-        call, attempt = data.draw(st.sampled_from(open_first))
-        failed = Reply(None, failure=how) if final else None
-        if how != "refused" and not attempt.billed and attempt.state in ("sending", "in_doubt"):
-            attempt.billed = attempt.reserve * data.draw(st.integers(0, 2)) // 2
-        if how == "timed out":
-            finish = in_doubt(attempt.start, attempt.n, failed)
-        elif how == "refused" and not attempt.billed:
-            finish = a_finish(
-                attempt.start, attempt.n,
-                billing=Billing.NOT_BILLED, outcome="refused", cost=NanoUsd(0), reply=failed,
-            )  # fmt: skip
-        else:
-            cost = None if attempt.start.reserve is None else NanoUsd(attempt.billed)
-            finish = a_finish(attempt.start, attempt.n, text, cost=cost)
-        self.settled(call, attempt, finish)
-
-    @rule(what=st.sampled_from(["recovered", "paid in", "paused", "resumed", "resumed"]))
-    def meanwhile(self, what):
-        if what == "recovered":
-            lost = [t for t in self.all("sending") if t.start.owner == DEAD]
-            assert self.store.recover() == len(lost)
-            for attempt in lost:
-                attempt.state, attempt.died = "in_doubt", True
-        elif what == "paid in":
-            self.budget += 100
-            self.store.jobs.set_budget(self.job.id, NanoUsd(self.budget))
-        else:
-            self.running = what == "resumed"
-            state, before = ("running", "paused") if self.running else ("paused", "running")
-            self.store.jobs.change_state(self.job.id, state, from_states=[before])
-
-    @precondition(lambda self: bool(self.replies))
-    @rule(ix=st.integers(0, 3))
-    def retried(self, ix):
-        self.store.items.finish(self.job.id, [(ix, Failed(0, "no"))])
-
-        assert self.store.items.reopen(self.job.id, ["failed"]) == 1
-
-        for call, tries in self.tries.items():
-            if call[0] == ix:
-                for attempt in tries:
-                    attempt.counts = False
-        for call, (text, _) in list(self.replies.items()):
-            if call[0] == ix and not text:
-                del self.replies[call]
-
-    @invariant()
-    def the_ledger_holds(self):
-        with self.store.database.read_transaction() as connection:
-            job, tried, replied = (
-                connection.execute(sa.select(table)).all()
-                for table in (schema.jobs, schema.attempts, schema.calls)
-            )
-        ((spent, reserved, doubt),) = [(j.spent, j.reserved, j.in_doubt) for j in job]
-        # The job is what its attempts add up to, and within its budget.
-        assert spent == sum(a.cost or 0 for a in tried)
-        assert reserved == sum(a.reserve for a in tried if a.state == "sending")
-        assert doubt == sum(a.reserve for a in tried if a.state == "in_doubt")
-        assert spent + reserved + doubt <= self.budget
-        # The bill is what was spent, or is in doubt.
-        assert spent == sum(t.billed for t in self.all("billed") if t.start.reserve is not None)
-        assert sum(t.billed for t in self.all("in_doubt")) <= doubt
-        # What is on record is what has happened. Blank is blank, however it is written.
-        assert {(a.ix, a.key, a.n): (a.state, a.cost, a.counts) for a in tried} == {
-            (ix, f"0.0.{slot}.0", t.n): (t.state, t.cost, t.counts)
-            for (ix, slot), tries in self.tries.items()
-            for t in tries
-        }
-        assert {(c.ix, c.key): (c.text and c.text.strip(), c.failure) for c in replied} == {
-            (ix, f"0.0.{slot}.0"): reply for (ix, slot), reply in self.replies.items()
-        }
-        # A call is on the wire once.
-        wire = [(a.ix, a.key) for a in tried if a.state == "sending"]
-        assert len(set(wire)) == len(wire)
-
-
-def test_money_is_neither_lost_nor_made_whatever_happens(store):
-    # One store for all sequences: what it has compiled once, it need not compile again.
-    machine = type("LedgerInAFile", (Ledger,), {"store": store})
-
-    # What it finds is shown as it was found: to make it small takes minutes.
-    phases = (Phase.explicit, Phase.reuse, Phase.generate)
-    steps = settings(max_examples=60, stateful_step_count=30, phases=phases)
-    run_state_machine_as_test(machine, settings=steps)

@@ -35,7 +35,7 @@ def refused(start, n):
     )
 
 
-def test_the_seconds_are_those_of_attempts_that_got_an_answer(any_store) -> None:
+def test_durations_are_those_of_answered_attempts(any_store) -> None:
     job, other = a_job(any_store, questions=600), a_job(any_store, name="other")
     settled(any_store, job, 0, (0, 0, 0, 0), "a", seconds=0.25)
     settled(any_store, job, 0, (1, 2, 0, 0), "b", seconds=3, kind="critic", model="large")
@@ -51,11 +51,11 @@ def test_the_seconds_are_those_of_attempts_that_got_an_answer(any_store) -> None
     assert [took for _, took in found] == pytest.approx([0.25, 7, 3])
 
 
-def test_a_job_without_attempts_has_no_seconds(store) -> None:
+def test_a_job_without_attempts_has_no_durations(store) -> None:
     assert list(store.call_metrics.durations(a_job(store).id)) == []
 
 
-def test_attempts_are_counted_by_how_they_ended_and_which_were_tried_again(any_store) -> None:
+def test_attempts_and_retries_are_counted_by_outcome(any_store) -> None:
     job = a_job(any_store)
     settled(any_store, job, 0, (0, 0, 0, 0), None, finish=in_doubt)
     settled(any_store, job, 0, (0, 0, 0, 0), "at last")
@@ -76,7 +76,7 @@ def test_attempts_are_counted_by_how_they_ended_and_which_were_tried_again(any_s
     )
 
 
-def test_drafts_are_the_last_words_of_the_first_generators(any_store) -> None:
+def test_first_layer_texts_are_the_last_replies_of_its_generators(any_store) -> None:
     job = a_job(any_store, questions=3)
     settled(any_store, job, 0, (0, 1, 0, 0), "b", model="large")
     settled(any_store, job, 0, (0, 0, 10, 0), "c")

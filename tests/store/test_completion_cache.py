@@ -14,7 +14,7 @@ def keep(store, job, slot, **changes):
     store.attempt_writer.settle(a_finish(start, text="four", cost=NanoUsd(7))).result(30)
 
 
-def test_what_is_kept_is_counted_by_model(any_store):
+def test_completions_are_counted_by_model(any_store):
     job = a_job(any_store)
     for slot in range(3):
         keep(any_store, job, slot, model="m/one" if slot else "m/two")
@@ -26,7 +26,7 @@ def test_what_is_kept_is_counted_by_model(any_store):
     assert now() - timedelta(minutes=1) < one.oldest <= one.newest <= now()
 
 
-def test_what_is_old_enough_is_forgotten_and_jobs_keep_their_replies(any_store):
+def test_purged_completions_are_gone_and_jobs_keep_their_replies(any_store):
     job = a_job(any_store)
     for slot in range(3):
         keep(any_store, job, slot, model="m/one" if slot else "m/two")
@@ -40,7 +40,7 @@ def test_what_is_old_enough_is_forgotten_and_jobs_keep_their_replies(any_store):
     assert len(replies) == 3
 
 
-def test_those_among_many_requests_are_found(any_store):
+def test_cached_requests_are_found_among_many(any_store):
     job = a_job(any_store)
     keep(any_store, job, 1)
     asked = [f"print-{n}" for n in range(_LOOKUP_CHUNK + 2)] * 2

@@ -22,7 +22,7 @@ from tests.builders import a_job
 ROOT = Path(__file__).parents[2]
 
 
-def test_migrations_lead_to_the_tables_of_the_program(any_url):
+def test_a_new_database_has_the_tables_of_the_program(any_url):
     upgrade(any_url)
 
     engine = create_engine(any_url)
@@ -41,7 +41,7 @@ def test_migrations_lead_to_the_tables_of_the_program(any_url):
     assert indexes - {"jobs_submit_key_key"} == wanted
 
 
-def test_an_upgrade_of_what_is_up_to_date_changes_nothing(any_url):
+def test_upgrading_a_current_database_changes_nothing(any_url):
     store = Store.open(any_url)
     job = a_job(store)
     store.close()
@@ -68,7 +68,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 """
 
 
-def test_programs_that_find_the_same_new_database_make_its_tables_once(any_url):
+def test_programs_that_open_the_same_new_database_create_its_tables_once(any_url):
     finished = subprocess.run([sys.executable, "-c", OPENERS, any_url], cwd=ROOT, check=False)
 
     assert finished.returncode == 0
@@ -111,7 +111,7 @@ def refused(url):
         "nonsense://127.0.0.1/nightly",
     ],
 )
-def test_an_address_that_is_none_is_refused(url):
+def test_an_invalid_address_is_refused(url):
     with pytest.raises(SettingsError) as refusal:
         Store.open(url)
 
@@ -119,7 +119,7 @@ def test_an_address_that_is_none_is_refused(url):
 
 
 @pytest.mark.postgres
-def test_a_server_out_of_reach_is_told_without_its_password():
+def test_an_unreachable_server_is_reported_without_its_password():
     pytest.importorskip("psycopg")
 
     with pytest.raises(StoreError) as refusal:
@@ -130,14 +130,14 @@ def test_a_server_out_of_reach_is_told_without_its_password():
     assert "secret" not in str(refusal.value)
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path):
+def test_a_file_that_is_no_database_is_reported(tmp_path):
     (tmp_path / "store.db").write_text("prompts, one a line\n" * 99)
 
     with pytest.raises(StoreError, match="not a database"):
         Store.open(f"sqlite:///{tmp_path}/store.db")
 
 
-def test_a_folder_is_no_database(tmp_path):
+def test_a_folder_is_not_a_database(tmp_path):
     (tmp_path / "store.db").mkdir()
 
     with pytest.raises(StoreError, match="unable to open"):
@@ -148,14 +148,14 @@ def test_a_folder_is_no_database(tmp_path):
     ("pragma", "value"),
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 15_000)],
 )
-def test_every_connection_to_sqlite_is_safe(store, pragma, value):
+def test_every_sqlite_connection_has_safe_settings(store, pragma, value):
     with store.database.read_transaction() as one, store.database.write_transaction() as other:
         found = [c.exec_driver_sql(f"PRAGMA {pragma}").scalar() for c in (one, other)]
 
     assert found == [value, value]
 
 
-def test_a_reader_sees_one_moment(any_store):
+def test_a_reader_sees_one_snapshot(any_store):
     job = a_job(any_store)
 
     with any_store.database.write_transaction() as connection:
@@ -165,7 +165,7 @@ def test_a_reader_sees_one_moment(any_store):
     assert (during, any_store.jobs.get(job.id).spent) == (0, 5)
 
 
-def test_what_fails_in_the_middle_leaves_nothing(any_store):
+def test_a_failed_transaction_leaves_nothing(any_store):
     job = a_job(any_store)
 
     with pytest.raises(RuntimeError), any_store.database.write_transaction() as connection:  # noqa: PT012
@@ -175,7 +175,7 @@ def test_what_fails_in_the_middle_leaves_nothing(any_store):
     assert any_store.jobs.get(job.id).spent == 0
 
 
-def test_an_error_of_the_driver_leaves_as_one_line_of_ours(any_store):
+def test_a_driver_error_becomes_one_line(any_store):
     with (
         pytest.raises(StoreError) as refusal,
         any_store.database.write_transaction() as connection,
@@ -208,7 +208,7 @@ def test_a_writer_waits_for_another(store):
     assert store.jobs.get(job.id).spent == 2
 
 
-def test_opening_what_is_up_to_date_is_quick(tmp_path):
+def test_opening_a_current_database_is_quick(tmp_path):
     url = f"sqlite:///{tmp_path}/store.db"
     upgrade(url)
     begun = time.process_time()
@@ -218,7 +218,7 @@ def test_opening_what_is_up_to_date_is_quick(tmp_path):
     assert time.process_time() - begun < 0.5
 
 
-def test_a_further_connection_does_not_give_up_the_locks_of_the_others(tmp_path):
+def test_another_connection_does_not_release_existing_locks(tmp_path):
     """To close any handle of a file gives up what a process has locked in it."""
     url = f"sqlite:///{tmp_path}/store.db"
     store = Store.open(url)

@@ -76,13 +76,13 @@ def served(request):
     opened.close()
 
 
-def test_every_class_in_the_table_has_a_code_here():
+def test_every_class_of_the_table_has_a_test():
     assert all(any(code.startswith(known) for code in CODES) for known in SQLSTATE_KINDS)
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(("code", "means"), CODES.items())
-def test_what_a_server_raises_is_waited_for_or_not(served, code, means):
+def test_a_server_error_is_retried_or_raised(served, code, means):
     raised = f"DO $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{code}'; END $$"
 
     with pytest.raises(StoreError, match="it is so") as refusal:  # noqa: SIM117
@@ -125,7 +125,7 @@ def _locked(connection):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("befalls", [_read_only, _ended, _idle, _slow, _locked])
-def test_what_befalls_a_transaction_is_waited_for(served, befalls):
+def test_an_interrupted_transaction_is_retried(served, befalls):
     with pytest.raises(StoreUnavailableError), served.database.write_transaction() as connection:
         befalls(connection)
 
@@ -141,7 +141,7 @@ def test_what_befalls_a_transaction_is_waited_for(served, befalls):
         ("SELECT 1/0", "division"),
     ],
 )
-def test_what_no_waiting_mends_is_told_at_once(served, statement, why):
+def test_a_permanent_error_is_raised_at_once(served, statement, why):
     with (
         pytest.raises(StoreError, match=why) as refusal,
         served.database.write_transaction() as connection,
@@ -171,9 +171,7 @@ def altered(url, setting):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("patient", [True, False])
-def test_an_answer_outlives_a_database_that_is_read_only(
-    postgres_url, tmp_path, monkeypatch, patient
-):
+def test_an_answer_survives_a_read_only_database(postgres_url, tmp_path, monkeypatch, patient):
     monkeypatch.setattr(database, "MAX_UNAVAILABLE_SECONDS", 60.0 if patient else 0.5)
     store = Store.open(postgres_url, tmp_path)
     job = a_job(store)
@@ -196,7 +194,7 @@ def test_an_answer_outlives_a_database_that_is_read_only(
 
 
 @pytest.mark.postgres
-def test_a_read_only_database_is_told_by_its_faults(postgres_url):
+def test_a_read_only_database_is_a_reported_problem(postgres_url):
     Store.open(postgres_url).close()
 
     with altered(postgres_url, "default_transaction_read_only = on"):
@@ -215,7 +213,7 @@ def shown(connection, name):
 @pytest.mark.parametrize(
     ("asked", "held_to"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply",) * 2]
 )
-def test_a_commit_is_on_the_disk_whatever_the_database_is_set_to(postgres_url, asked, held_to):
+def test_a_commit_is_durable_despite_other_database_settings(postgres_url, asked, held_to):
     with altered(postgres_url, f"synchronous_commit = {asked}"):
         store = Store.open(postgres_url)
         with store.database.write_transaction() as connection:
@@ -228,7 +226,7 @@ def test_a_commit_is_on_the_disk_whatever_the_database_is_set_to(postgres_url, a
 
 
 @pytest.mark.postgres
-def test_rows_are_read_after_they_are_locked_whatever_the_database_is_set_to(postgres_url):
+def test_rows_are_locked_before_they_are_read_despite_other_database_settings(postgres_url):
     with altered(postgres_url, "default_transaction_isolation = 'serializable'"):
         store = Store.open(postgres_url)
         with store.database.write_transaction() as connection:
@@ -280,14 +278,14 @@ def _is_full(connection):
 @pytest.mark.parametrize(
     ("befalls", "away"), [(_no_table, False), (_may_not, True), (_is_full, True)]
 )
-def test_what_befalls_a_file_is_waited_for_or_told_at_once(store, befalls, away):
+def test_a_file_error_is_retried_or_raised(store, befalls, away):
     with pytest.raises(StoreError) as refusal, store.database.write_transaction() as connection:
         befalls(connection)
 
     assert isinstance(refusal.value, StoreUnavailableError) is away
 
 
-def test_a_file_that_another_has_locked_is_waited_for(store, tmp_path):
+def test_a_locked_file_is_waited_for(store, tmp_path):
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailableError), store.database.read_transaction() as connection:  # noqa: PT012

@@ -37,7 +37,7 @@ def books(store, job):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(usage=USAGES, cost=COUNTS, reply=REPLIES, why=st.none() | TEXTS)
-def test_no_end_that_a_gateway_can_make_is_refused(any_store, usage, cost, reply, why):
+def test_every_result_of_a_provider_is_stored(any_store, usage, cost, reply, why):
     job = a_job(any_store)
     start = a_start(job, slot=next(SLOTS), use_cache=False)
     any_store.attempt_writer.admit(start).result(30)
@@ -61,7 +61,7 @@ def test_no_end_that_a_gateway_can_make_is_refused(any_store, usage, cost, reply
 
 
 @pytest.mark.parametrize("count", [1 << 31, (1 << 32) - 35, 3_000_000_000, 1 << 40])
-def test_counts_of_more_than_32_bits_are_kept(any_store, count):
+def test_counts_of_more_than_32_bits_are_stored(any_store, count):
     job = a_job(any_store)
     start = a_start(job)
     any_store.attempt_writer.admit(start).result(30)
@@ -75,7 +75,7 @@ def test_counts_of_more_than_32_bits_are_kept(any_store, count):
 
 
 @pytest.mark.parametrize("cost", [-1, 1 << 62, 1 << 70, float("nan"), 0.5, True])
-def test_a_cost_that_cannot_be_is_the_most_that_was_kept_back(any_store, cost):
+def test_an_impossible_cost_is_replaced_by_the_hold(any_store, cost):
     job = a_job(any_store)
     start = a_start(job, hold=100)
     any_store.attempt_writer.admit(start).result(30)
@@ -138,9 +138,7 @@ def spooling(any_store, tmp_path):
 
 
 @pytest.mark.parametrize(("table", "when", "text", "without"), REFUSED, ids=[r[3] for r in REFUSED])
-def test_an_end_that_is_refused_is_put_on_record_without_its_details(
-    spooling, table, when, text, without
-):
+def test_a_rejected_result_is_stored_without_its_details(spooling, table, when, text, without):
     job = a_job(spooling)
     start = a_start(job)
     spooling.attempt_writer.admit(start).result(30)
@@ -159,7 +157,7 @@ def test_an_end_that_is_refused_is_put_on_record_without_its_details(
     assert aside == ([] if text else [[finish]])
 
 
-def test_an_end_that_is_refused_in_the_spool_holds_nothing_up(spooling):
+def test_a_rejected_result_in_the_spool_does_not_delay_the_rest(spooling):
     job = a_job(spooling)
     starts = [a_start(job, slot=slot) for slot in range(3)]
     for start in starts:
@@ -175,7 +173,7 @@ def test_an_end_that_is_refused_in_the_spool_holds_nothing_up(spooling):
     assert list(spooling.spool.read_all()) == []
 
 
-def test_a_database_that_takes_no_end_at_all_finds_it_in_the_spool_when_it_does(spooling):
+def test_a_result_rejected_in_every_form_stays_spooled(spooling):
     job = a_job(spooling)
     start = a_start(job)
     spooling.attempt_writer.admit(start).result(30)
@@ -191,7 +189,7 @@ def test_a_database_that_takes_no_end_at_all_finds_it_in_the_spool_when_it_does(
 
 
 @pytest.mark.parametrize("spooled", [False, True])
-def test_an_end_whose_attempt_is_not_on_record_is_told_and_kept(spooling, spooled):
+def test_a_result_without_an_attempt_is_logged_and_quarantined(spooling, spooled):
     job = a_job(spooling)
     nowhere = a_finish(a_start(job, call=CallId("nowhere", 7, CallKey(0, 0, 0, 0))), n=3)
 
@@ -209,7 +207,7 @@ def test_an_end_whose_attempt_is_not_on_record_is_told_and_kept(spooling, spoole
     assert list(spooling.spool.read_all()) == []
 
 
-def test_a_spool_s_end_is_kept_aside_beside_those_that_are_taken_in(spooling):
+def test_an_orphan_of_the_spool_is_quarantined_and_the_rest_is_stored(spooling):
     job = a_job(spooling)
     start = a_start(job)
     spooling.attempt_writer.admit(start).result(30)

@@ -72,7 +72,7 @@ HARMS = {
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
-def test_a_file_that_is_not_there_any_more_takes_nothing_and_an_answer_is_kept(tmp_path, harm):
+def test_a_missing_file_admits_nothing_and_an_answer_is_spooled(tmp_path, harm):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         job = a_job(store)
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there_any_more_takes_nothing_and_an_answer_is_kept(t
             }
 
 
-def test_a_file_that_is_put_back_goes_on_with_the_answer_that_was_kept(tmp_path):
+def test_a_restored_file_gets_the_spooled_answer(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         job = a_job(store)
@@ -138,7 +138,7 @@ def test_an_older_copy_is_refused_until_it_is_accepted(tmp_path):
         begun(store, job, 3)
 
 
-def test_attempts_that_nobody_had_time_to_look_at_are_known_all_the_same(tmp_path):
+def test_attempts_are_counted_before_the_next_check(tmp_path):
     path, spool, old = file(tmp_path), tmp_path / "spool", tmp_path / "old" / "ledger.db"
     with opened(path, spool) as store:
         job = a_job(store)
@@ -152,7 +152,7 @@ def test_attempts_that_nobody_had_time_to_look_at_are_known_all_the_same(tmp_pat
         store.recover()
 
 
-def test_a_process_that_is_killed_leaves_what_was_seen(tmp_path):
+def test_a_killed_process_leaves_its_mark(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     dies = (
         "import os, sys; from pathlib import Path; from archon_batch.store import Store\n"
@@ -172,7 +172,7 @@ def test_a_process_that_is_killed_leaves_what_was_seen(tmp_path):
     assert [(e["event"], e["attempts"]) for e in logs] == [("database_replaced", 1)]
 
 
-def test_a_new_database_where_another_stood_is_told_once(tmp_path):
+def test_a_new_database_at_the_same_address_is_logged_once(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         begun(store, a_job(store), 0, 1)
@@ -186,7 +186,7 @@ def test_a_new_database_where_another_stood_is_told_once(tmp_path):
     assert [(e["event"], e["attempts"]) for e in logs] == [("database_replaced", 2)]
 
 
-def test_an_older_copy_from_before_the_database_had_an_id_is_refused_too(tmp_path):
+def test_an_older_copy_without_an_id_is_refused_too(tmp_path):
     path, spool, old = file(tmp_path), tmp_path / "spool", tmp_path / "old" / "ledger.db"
     with opened(path, None) as store:
         job = a_job(store)
@@ -204,7 +204,7 @@ def test_an_older_copy_from_before_the_database_had_an_id_is_refused_too(tmp_pat
 
 
 @pytest.mark.parametrize("how", ["copied", "renamed", "by a link"])
-def test_a_folder_that_is_copied_or_renamed_goes_on_without_a_word(tmp_path, how):
+def test_a_copied_or_renamed_folder_continues_silently(tmp_path, how):
     path, spool, there = file(tmp_path), tmp_path / "spool", tmp_path / "there"
     with opened(path, spool) as store:
         job = a_job(store)
@@ -226,7 +226,7 @@ def test_a_folder_that_is_copied_or_renamed_goes_on_without_a_word(tmp_path, how
     assert logs == []
 
 
-def test_a_link_that_leads_elsewhere_now_is_another_file(tmp_path):
+def test_a_link_with_a_new_target_is_another_file(tmp_path):
     path, link = file(tmp_path), tmp_path / "link.db"
     link.symlink_to(path)
     with opened(link, None) as store:
@@ -240,7 +240,7 @@ def test_a_link_that_leads_elsewhere_now_is_another_file(tmp_path):
             begun(store, job, 0)
 
 
-def test_two_processes_on_one_file_see_what_both_began(tmp_path):
+def test_two_processes_on_one_file_count_the_attempts_of_both(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with ExitStack() as stack:
         one, two = (stack.enter_context(opened(path, spool)) for _ in range(2))
@@ -255,7 +255,7 @@ def test_two_processes_on_one_file_see_what_both_began(tmp_path):
     assert seen.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_costs_nothing_is_no_loss(tmp_path):
+def test_losing_free_attempts_is_no_loss(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         job = a_job(store)
@@ -265,7 +265,7 @@ def test_what_costs_nothing_is_no_loss(tmp_path):
     assert "{}" in next(spool.rglob("*.witness")).read_text()
 
 
-def test_a_witness_that_cannot_be_written_or_read_holds_nothing_up(tmp_path):
+def test_an_unwritable_or_unreadable_mark_stops_nothing(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     with opened(path, spool) as store:
         job = a_job(store)
@@ -285,7 +285,7 @@ def test_a_witness_that_cannot_be_written_or_read_holds_nothing_up(tmp_path):
 
 
 @pytest.mark.postgres
-def test_a_server_that_was_restored_from_a_backup_is_noticed(postgres_url, tmp_path):
+def test_a_server_restored_from_a_backup_is_detected(postgres_url, tmp_path):
     """By the process that runs, after the break that a restore is, and by the next."""
     store = Store.open(postgres_url, tmp_path)
     job = a_job(store)
@@ -312,7 +312,7 @@ def test_a_server_that_was_restored_from_a_backup_is_noticed(postgres_url, tmp_p
     again.close()
 
 
-def test_a_file_of_which_all_connections_were_closed_is_the_same_file(tmp_path):
+def test_a_file_is_the_same_after_all_its_connections_were_closed(tmp_path):
     path = file(tmp_path)
     with opened(path, None) as store, opened(path, None) as other:
         job = a_job(store)
@@ -323,7 +323,7 @@ def test_a_file_of_which_all_connections_were_closed_is_the_same_file(tmp_path):
         begun(store, job, 0)
 
 
-def test_what_is_looked_at_before_it_is_counted_is_counted_once(tmp_path, monkeypatch):
+def test_attempts_checked_before_they_are_counted_count_once(tmp_path, monkeypatch):
     with opened(file(tmp_path), tmp_path / "spool") as store:
         job, witness = a_job(store), store.high_water_mark
         assert witness is not None
@@ -344,7 +344,7 @@ def test_what_is_looked_at_before_it_is_counted_is_counted_once(tmp_path, monkey
         assert store.problems() == []
 
 
-def test_what_began_though_its_confirmation_was_lost_is_counted_once(tmp_path, monkeypatch):
+def test_attempts_of_an_unconfirmed_commit_count_once(tmp_path, monkeypatch):
     with opened(file(tmp_path), tmp_path / "spool") as store:
         job = a_job(store)
         begun(store, job, 0)

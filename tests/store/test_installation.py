@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from archon_batch.store import Store
 
 
-def test_a_database_has_one_id_whoever_asks_first(any_url):
+def test_a_database_has_one_id_for_every_process(any_url):
     Store.open(any_url).close()
 
     def asked(_number):
@@ -22,7 +22,7 @@ def test_a_database_has_one_id_whoever_asks_first(any_url):
     assert len(found.pop()) == 12
 
 
-def test_two_databases_have_two(tmp_path):
+def test_two_databases_have_different_ids(tmp_path):
     stores = [Store.open(f"sqlite:///{tmp_path}/{name}.db") for name in ("one", "two")]
 
     assert len({store.installation.id for store in stores}) == 2

@@ -38,7 +38,7 @@ def test_an_item_of_any_status_has_its_question_and_its_replies(any_store, job, 
     assert any_store.item_results.question_and_replies(job.id, 0) == (a_question(row="a"), {})
 
 
-def test_what_is_on_record_is_what_the_item_is_planned_from(any_store, job):
+def test_stored_replies_are_the_input_of_the_plan(any_store, job):
     _, open_item = any_store.items.open_in_shard(job.id, 0)
 
     on_record = any_store.item_results.question_and_replies(job.id, 1)
@@ -46,13 +46,13 @@ def test_what_is_on_record_is_what_the_item_is_planned_from(any_store, job):
     assert on_record == (open_item.question, open_item.replies)
 
 
-def test_a_row_that_was_refused_asks_nothing(any_store):
+def test_a_rejected_row_has_an_empty_question(any_store):
     job = a_job(any_store, questions=[Question("a", ())])
 
     assert any_store.item_results.question_and_replies(job.id, 0) == (Question("a", ()), {})
 
 
-def test_a_call_says_why_its_text_ends(any_store, job):
+def test_a_call_has_its_finish_reason(any_store, job):
     cut, failed = any_store.item_results.calls(job.id, 1)
 
     assert (cut.finish, failed.finish) == ("length", None)

@@ -66,7 +66,7 @@ def test_an_open_item_has_its_question_and_its_replies(any_store):
     }
 
 
-def test_items_are_asked_for_by_shard_or_by_number_and_come_in_order(any_store):
+def test_open_items_are_listed_by_shard_or_index_in_order(any_store):
     job = a_job(any_store, questions=7, shard=3)
     any_store.items.finish(job.id, [(4, ANSWER)])
 
@@ -77,7 +77,7 @@ def test_items_are_asked_for_by_shard_or_by_number_and_come_in_order(any_store):
     assert among == [0, 6]
 
 
-def test_items_of_another_job_are_its_own(any_store):
+def test_items_belong_to_one_job(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other")
     settle(any_store, a_start(job), Reply("four"))
     any_store.items.finish(job.id, [(1, ANSWER)])
@@ -87,7 +87,7 @@ def test_items_of_another_job_are_its_own(any_store):
     assert [(item.ix, item.replies) for item in items] == [(0, {}), (1, {})]
 
 
-def test_ends_are_on_record_with_their_notes(any_store):
+def test_results_are_stored_with_their_warnings(any_store):
     job = a_job(any_store)
 
     any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
@@ -100,7 +100,7 @@ def test_ends_are_on_record_with_their_notes(any_store):
     assert any_store.items.open_in_shard(job.id, 0) == []
 
 
-def test_an_item_that_has_an_end_keeps_it(any_store):
+def test_a_final_item_is_left_unchanged(any_store):
     job = a_job(any_store)
     any_store.items.finish(job.id, [(0, ANSWER)])
 
@@ -109,7 +109,7 @@ def test_an_item_that_has_an_end_keeps_it(any_store):
     assert [e.status for e in any_store.item_results.all(job.id)] == ["answered", "failed"]
 
 
-def test_no_ends_change_nothing(any_store):
+def test_an_empty_list_of_results_changes_nothing(any_store):
     job = a_job(any_store)
 
     any_store.items.finish(job.id, [])
@@ -117,7 +117,7 @@ def test_no_ends_change_nothing(any_store):
     assert any_store.usage.progress(job.id).open == 2
 
 
-def test_a_job_has_open_items_until_the_last_has_ended(any_store):
+def test_a_job_has_open_items_until_the_last_is_final(any_store):
     job = a_job(any_store, questions=2)
 
     any_store.items.finish(job.id, [(0, ANSWER)])
@@ -127,7 +127,7 @@ def test_a_job_has_open_items_until_the_last_has_ended(any_store):
     assert (before, any_store.items.has_open(job.id)) == (True, False)
 
 
-def test_cancelling_ends_what_is_open_and_nothing_else(any_store):
+def test_cancelling_affects_open_items_only(any_store):
     job, other = a_job(any_store, questions=3), a_job(any_store, name="other")
     any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
 
@@ -138,7 +138,7 @@ def test_cancelling_ends_what_is_open_and_nothing_else(any_store):
     assert any_store.usage.progress(other.id).open == 2
 
 
-def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store):
+def test_a_retry_opens_failed_items_and_deletes_only_their_failures(any_store):
     job = a_job(any_store, questions=3)
     for ix in range(2):
         settle(any_store, a_start(job, ix, slot=0), Reply("good"))
@@ -159,7 +159,7 @@ def test_a_retry_opens_what_was_given_up_and_forgets_its_failures_only(any_store
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n", " \r\n\t ", "\u2003"])
-def test_a_retry_forgets_every_reply_that_says_nothing(any_store, text):
+def test_a_retry_deletes_every_blank_reply(any_store, text):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply(text))
     any_store.items.finish(job.id, [(0, Failed(0, "the reply was empty"))])
@@ -169,7 +169,7 @@ def test_a_retry_forgets_every_reply_that_says_nothing(any_store, text):
     assert any_store.items.open_in_shard(job.id, 0)[0].replies == {}
 
 
-def test_after_a_retry_the_bound_of_attempts_begins_anew(any_store):
+def test_a_retry_restarts_the_count_of_attempts(any_store):
     job = a_job(any_store)
     start = a_start(job)
     settle(any_store, start, Reply(None, failure="refused: no"), billing=Billing.NOT_BILLED)
@@ -182,7 +182,7 @@ def test_after_a_retry_the_bound_of_attempts_begins_anew(any_store):
     )
 
 
-def test_what_is_cancelled_may_be_opened_as_well(any_store):
+def test_cancelled_items_can_be_opened_too(any_store):
     job = a_job(any_store, questions=3)
     any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
     any_store.items.cancel_job(job.id)
@@ -193,14 +193,14 @@ def test_what_is_cancelled_may_be_opened_as_well(any_store):
     assert [i.ix for i in any_store.items.open_in_shard(job.id, 0)] == [1, 2]
 
 
-def test_a_row_that_could_not_be_accepted_is_not_opened(any_store):
+def test_a_rejected_row_is_not_opened(any_store):
     job = a_job(any_store, questions=[a_question(row="row-0"), Question("row-1", ())])
     any_store.items.finish(job.id, [(0, GAVE_UP), (1, GAVE_UP)])
 
     assert any_store.items.reopen(job.id, ["failed"]) == 1
 
 
-def test_many_items_are_opened_at_once(any_store):
+def test_many_items_are_opened_together(any_store):
     job = a_job(any_store, questions=1_203)
     any_store.items.cancel_job(job.id)
 
@@ -260,14 +260,14 @@ ALL = ["failed", "cancelled"]
         ({"rows": ["row"]}, []),
     ],
 )
-def test_a_retry_may_open_only_what_fits(any_store, ended, wanted, opened):
+def test_a_retry_opens_only_matching_items(any_store, ended, wanted, opened):
     count = any_store.items.reopen(ended.id, ALL, **wanted)
 
     assert [item.ix for item in any_store.items.open_in_shard(ended.id, 0)] == opened
     assert count == len(opened)
 
 
-def test_a_failure_of_another_job_or_of_before_a_retry_fits_no_row(any_store, ended):
+def test_a_failure_of_another_job_or_before_a_retry_does_not_match(any_store, ended):
     other = a_job(any_store, name="other", questions=6)
     any_store.items.cancel_job(other.id)
 
@@ -278,7 +278,7 @@ def test_a_failure_of_another_job_or_of_before_a_retry_fits_no_row(any_store, en
     assert any_store.items.reopen(ended.id, ["cancelled"]) == 2
 
 
-def test_the_reasons_of_a_job_are_counted_with_the_most_first(any_store):
+def test_failure_reasons_are_counted_in_descending_order(any_store):
     job, other = a_job(any_store, questions=7), a_job(any_store, name="other")
     any_store.items.finish(job.id, [(ix, GAVE_UP) for ix in range(3)])
     any_store.items.finish(job.id, [(3, Failed(0, "blank")), (4, ANSWER)])
@@ -293,7 +293,7 @@ def test_the_reasons_of_a_job_are_counted_with_the_most_first(any_store):
     ]  # fmt: skip
 
 
-def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
+def test_a_retried_item_gets_the_result_of_all_its_replies(any_store):
     architecture = an_architecture(
         {"type": "generator", "samples": 2}, {"type": "ranker", "retries": 0}, "fuser"
     )
@@ -315,7 +315,7 @@ def test_after_a_retry_an_item_comes_to_the_end_of_all_its_replies(any_store):
     assert end == run_item(architecture, a_question("What is 0 + 0?", row="row-0"), good)[0]
 
 
-def test_the_end_of_an_item_is_found_by_its_row(any_store):
+def test_an_item_is_found_by_its_row_id(any_store):
     job = a_job(any_store)
     any_store.items.finish(job.id, [(1, ANSWER)])
 
@@ -324,7 +324,7 @@ def test_the_end_of_an_item_is_found_by_its_row(any_store):
         any_store.item_results.get(job.id, "row-7")
 
 
-def test_a_large_job_is_read_in_parts_and_in_order(any_store):
+def test_a_large_job_is_read_in_chunks_and_in_order(any_store):
     job = a_job(any_store, questions=1_203)
 
     rows = [(e.ix, e.row_id, e.status, e.extras) for e in any_store.item_results.all(job.id)]
@@ -332,7 +332,7 @@ def test_a_large_job_is_read_in_parts_and_in_order(any_store):
     assert rows == [(n, f"row-{n}", "open", {"place": f"row-{n}"}) for n in range(1_203)]
 
 
-def test_an_item_lasts_from_its_first_attempt_to_its_end(any_store):
+def test_the_duration_of_an_item_starts_with_its_first_attempt(any_store):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply("four"))
     any_store.items.finish(job.id, [(0, ANSWER), (1, ANSWER)])
@@ -344,7 +344,7 @@ def test_an_item_lasts_from_its_first_attempt_to_its_end(any_store):
     assert found.seconds is None
 
 
-def test_calls_are_listed_in_the_order_they_were_asked(any_store):
+def test_calls_are_listed_in_the_order_of_their_keys(any_store):
     job = a_job(any_store)
     for slot in (10, 2, 0):
         settle(any_store, a_start(job, slot=slot), Reply(f"text {slot}"))
@@ -359,7 +359,7 @@ def test_calls_are_listed_in_the_order_they_were_asked(any_store):
     assert lines[1].attempts[0].ended_at is None
 
 
-def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
+def test_a_cancelled_job_admits_no_call(any_store):
     job = a_job(any_store)
     settle(any_store, a_start(job), Reply("four"))
     any_store.jobs.change_state(job.id, "cancelled", from_states=["running"])
@@ -372,7 +372,7 @@ def test_nothing_of_a_job_that_is_cancelled_begins(any_store):
 
 
 @pytest.mark.parametrize("state", ["running", "paused", "stopped"])
-def test_to_cancel_ends_the_job_with_its_items(any_store, state):
+def test_cancelling_ends_the_job_with_its_items(any_store, state):
     job = a_job(any_store)
     any_store.jobs.change_state(job.id, state, from_states=["running"])
 
@@ -384,7 +384,7 @@ def test_to_cancel_ends_the_job_with_its_items(any_store, state):
 
 
 @pytest.mark.parametrize("state", ["cancelled", "done"])
-def test_what_was_left_open_of_an_ended_job_can_be_ended_and_opened(any_store, state):
+def test_open_items_of_an_ended_job_can_be_cancelled_and_opened(any_store, state):
     job = a_job(any_store)
     any_store.jobs.change_state(job.id, state, from_states=["running"])
 
@@ -403,7 +403,7 @@ def test_a_job_is_not_done_while_an_item_is_open(any_store):
 
 
 @pytest.mark.parametrize("state", ["paused", "done", "cancelled"])
-def test_a_job_is_set_going_with_its_budget_in_one_commit(any_store, state):
+def test_a_job_resumes_with_its_budget_in_one_commit(any_store, state):
     job = a_job(any_store, budget=5)
     any_store.jobs.change_state(job.id, state, from_states=["running"])
 

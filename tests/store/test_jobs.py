@@ -14,7 +14,7 @@ from tests.builders import a_job, a_question, an_architecture
 PRICES = {"scripted/plausible": Price(15, 60, 7), "scripted/rough": None}
 
 
-def test_a_job_is_on_record_as_it_was_made(any_store):
+def test_a_job_is_stored_as_created(any_store):
     architecture = an_architecture()
 
     made = a_job(any_store, architecture=architecture, prices=PRICES, budget=7, reuse=False)
@@ -32,7 +32,7 @@ def test_a_job_is_on_record_as_it_was_made(any_store):
     assert job.ended_at is None
 
 
-def test_submitting_twice_is_one_job(any_store):
+def test_submitting_twice_gives_one_job(any_store):
     first = a_job(any_store, questions=2)
 
     second = a_job(any_store, questions=3)
@@ -42,7 +42,7 @@ def test_submitting_twice_is_one_job(any_store):
     assert any_store.usage.progress(first.id).open == 2
 
 
-def test_a_second_submission_leaves_its_rows_unread(any_store):
+def test_a_second_submission_does_not_read_its_rows(any_store):
     def new(key):
         return NewJob(key * 64, key, "rows.jsonl", {}, {}, {}, 16, 4, None)
 
@@ -58,7 +58,7 @@ def test_a_second_submission_leaves_its_rows_unread(any_store):
     assert read == ["row-0"]
 
 
-def test_a_job_is_there_with_all_its_rows_or_not_at_all(any_store):
+def test_a_job_is_created_with_all_its_rows_or_not_at_all(any_store):
     def rows():
         for n in range(1_500):
             yield NewItem(f"row-{n}", a_question(), {})
@@ -73,7 +73,7 @@ def test_a_job_is_there_with_all_its_rows_or_not_at_all(any_store):
     assert not any_store.items.has_open("a" * 12)
 
 
-def test_rows_are_cut_into_shards_in_their_order(any_store):
+def test_rows_are_divided_into_shards_in_order(any_store):
     job = a_job(any_store, questions=2_050, shard=1_000)
 
     sizes = [len(any_store.items.open_in_shard(job.id, shard)) for shard in range(4)]
@@ -82,7 +82,7 @@ def test_rows_are_cut_into_shards_in_their_order(any_store):
     assert any_store.items.open_in_shard(job.id, 2)[0].ix == 2_000
 
 
-def test_any_text_of_a_question_comes_back(any_store):
+def test_any_text_of_a_question_is_read_back(any_store):
     text = "é \0 \ud800 \U0001f600 \u202e \x7f \r\n"
     question = Question("row-0", (Message("system", text), Message("user", text)))
 
@@ -92,7 +92,7 @@ def test_any_text_of_a_question_comes_back(any_store):
     assert item.question == question
 
 
-def test_a_row_with_a_reason_is_given_up_from_the_start(any_store):
+def test_a_row_with_a_reason_has_failed_from_the_start(any_store):
     new = NewJob("a" * 64, "rough", "rows.jsonl", {}, {}, {}, 16, 4, None)
     bad = NewItem("row-0", Question("row-0", ()), {}, reason="line 1: no prompt")
 
@@ -118,26 +118,26 @@ def three(any_store):
         ("100%_", "100%_sure"),
     ],
 )
-def test_a_job_is_found_by_its_name_or_the_beginning_of_it(any_store, three, ref, name):
+def test_a_job_is_found_by_its_name_or_a_prefix(any_store, three, ref, name):
     assert any_store.jobs.find(ref) == three[name]
 
 
 @pytest.mark.parametrize("length", [12, 11, 6])
-def test_a_job_is_found_by_its_id_or_the_beginning_of_it(any_store, three, length):
+def test_a_job_is_found_by_its_id_or_a_prefix(any_store, three, length):
     job = three["labels"]
 
     assert any_store.jobs.find(job.id[:length]) == job
 
 
 @pytest.mark.parametrize("ref", ["nothing", "%", "_", "100_", "LABELS!", "\\"])
-def test_a_job_that_is_not_there_is_not_found(any_store, three, ref):
+def test_an_unknown_job_is_not_found(any_store, three, ref):
     del three
 
     with pytest.raises(JobNotFoundError, match="no job of that id or name"):
         any_store.jobs.find(ref)
 
 
-def test_a_beginning_that_fits_several_lists_them(any_store, three):
+def test_an_ambiguous_prefix_lists_its_matches(any_store, three):
     with pytest.raises(JobNotFoundError) as refusal:
         any_store.jobs.find("label")
 
@@ -145,7 +145,7 @@ def test_a_beginning_that_fits_several_lists_them(any_store, three):
     assert f"{three['labels-2'].id} (labels-2)" in refusal.value.why
 
 
-def test_jobs_of_one_name_are_several_and_the_newest_is_the_named_one(any_store):
+def test_the_newest_of_several_jobs_with_one_name_is_found(any_store):
     def new(key):
         return NewJob(key * 64, "nightly", "rows.jsonl", {}, {}, {}, 16, 4, None)
 
@@ -158,12 +158,12 @@ def test_jobs_of_one_name_are_several_and_the_newest_is_the_named_one(any_store)
         any_store.jobs.find("nightly")
 
 
-def test_an_id_that_is_not_there_is_not_found(any_store):
+def test_an_unknown_id_is_not_found(any_store):
     with pytest.raises(JobNotFoundError, match="no job of that id"):
         any_store.jobs.get("abc")
 
 
-def test_a_job_moves_from_the_states_that_are_named(any_store):
+def test_a_job_changes_from_the_given_states(any_store):
     job = a_job(any_store)
 
     moved = any_store.jobs.change_state(
@@ -175,7 +175,7 @@ def test_a_job_moves_from_the_states_that_are_named(any_store):
     assert (after.state, after.reason, after.ended_at) == ("paused", "the budget", None)
 
 
-def test_a_job_in_another_state_stays_there(any_store):
+def test_a_job_in_another_state_does_not_change(any_store):
     job = a_job(any_store)
     any_store.jobs.change_state(job.id, "cancelled", from_states=["running"], reason="by hand")
 
@@ -187,7 +187,7 @@ def test_a_job_in_another_state_stays_there(any_store):
 
 
 @pytest.mark.parametrize("state", ["done", "cancelled"])
-def test_a_job_that_ends_has_the_moment_and_one_that_goes_on_has_none(any_store, state):
+def test_an_ended_job_has_an_end_time_and_a_resumed_job_has_none(any_store, state):
     job = a_job(any_store)
 
     any_store.jobs.change_state(job.id, state, from_states=["running"])
@@ -199,7 +199,7 @@ def test_a_job_that_ends_has_the_moment_and_one_that_goes_on_has_none(any_store,
     assert any_store.jobs.get(job.id).ended_at is None
 
 
-def test_a_reason_may_hold_any_text(any_store):
+def test_a_reason_may_contain_any_text(any_store):
     job = a_job(any_store)
 
     any_store.jobs.change_state(
@@ -209,7 +209,7 @@ def test_a_reason_may_hold_any_text(any_store):
     assert any_store.jobs.get(job.id).reason == "m: \ufffd and ?"
 
 
-def test_a_budget_is_raised_lowered_and_lifted(any_store):
+def test_a_budget_is_raised_lowered_and_removed(any_store):
     job = a_job(any_store, budget=5)
 
     for budget in (NanoUsd(9), NanoUsd(2), None):
@@ -217,13 +217,13 @@ def test_a_budget_is_raised_lowered_and_lifted(any_store):
         assert any_store.jobs.get(job.id).budget == budget
 
 
-def test_an_id_is_the_beginning_of_what_makes_two_submissions_one(any_store):
+def test_an_id_is_the_prefix_of_the_submit_key(any_store):
     job = a_job(any_store, name="nightly")
 
     assert job.id == hashlib.sha256(b"nightly").hexdigest()[:12]
 
 
-def test_what_models_were_seen_to_count_is_kept_with_the_job_and_only_grows(any_store):
+def test_overbilling_is_stored_with_the_job_and_only_grows(any_store):
     job = a_job(any_store)
 
     any_store.jobs.record_overbilling(

@@ -20,7 +20,7 @@ def aged(store, seconds):
         )
 
 
-def test_a_lease_is_held_by_one(any_store):
+def test_a_lease_has_one_holder(any_store):
     leases = any_store.leases
 
     assert leases.take("sweeper", "one", 20)
@@ -28,7 +28,7 @@ def test_a_lease_is_held_by_one(any_store):
     assert leases.take("sweeper", "one", 20)
 
 
-def test_a_lease_that_lapsed_or_was_given_back_is_anybodys(any_store):
+def test_an_expired_or_released_lease_is_free(any_store):
     leases = any_store.leases
     leases.take("sweeper", "one", 20)
     aged(any_store, 30)
@@ -42,7 +42,7 @@ def test_a_lease_that_lapsed_or_was_given_back_is_anybodys(any_store):
     assert leases.all() == {"sweeper": True}
 
 
-def test_a_lease_that_a_clock_took_which_was_a_day_ahead_is_anybodys(any_store):
+def test_a_lease_acquired_by_a_clock_a_day_ahead_is_free(any_store):
     leases = any_store.leases
     leases.take("sweeper", "one", 20)
     aged(any_store, -86_400)
@@ -52,7 +52,7 @@ def test_a_lease_that_a_clock_took_which_was_a_day_ahead_is_anybodys(any_store):
     assert leases.all() == {"sweeper": True}
 
 
-def test_leases_are_forgotten_long_after_they_lapsed(any_store):
+def test_leases_are_deleted_long_after_they_expired(any_store):
     any_store.leases.acquire("sweeper", "one", 20)
     any_store.leases.delete_expired()
     assert any_store.leases.all() == {"sweeper": True}
@@ -70,13 +70,13 @@ def lost(store, owner, lasts=60.0, **how):
 
 
 @pytest.mark.parametrize("lasts", [60, -7200], ids=["clocks agree", "its clock is behind"])
-def test_an_attempt_of_another_machines_process_that_lives_is_left_alone(any_store, lasts):
+def test_an_attempt_of_a_living_process_on_another_machine_is_left_alone(any_store, lasts):
     any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
 
     assert not lost(any_store, ELSEWHERE, lasts, lapsed=True)
 
 
-def test_an_attempt_is_lost_with_the_lease_of_its_process_if_who_looks_can_tell(any_store):
+def test_an_attempt_is_lost_with_the_expired_lease_of_its_process(any_store):
     any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     aged(any_store, 30)
 
@@ -84,7 +84,7 @@ def test_an_attempt_is_lost_with_the_lease_of_its_process_if_who_looks_can_tell(
     assert any_store.recover(include_expired_leases=True) == 1
 
 
-def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store, monkeypatch):
+def test_a_process_whose_clock_is_ahead_expires_no_foreign_attempts(any_store, monkeypatch):
     any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     job = a_job(any_store)
     any_store.attempt_writer.admit(a_start(job, owner=ELSEWHERE)).result(30)
@@ -95,7 +95,7 @@ def test_a_process_whose_clock_is_ahead_expires_nobody_elses_attempts(any_store,
 
 
 @pytest.mark.postgres
-def test_leases_go_by_the_servers_clock(postgres_url, monkeypatch):
+def test_leases_use_the_clock_of_the_server(postgres_url, monkeypatch):
     store = Store.open(postgres_url)
     store.leases.acquire("sweeper", "one", 20)
 

@@ -63,12 +63,12 @@ def _search(store: Store) -> None:
 
 
 @pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
-def test_the_law_holds_when(play: Callable[[Stage], None], any_store: Store) -> None:
+def test_the_invariants_hold_in_a_scenario(play: Callable[[Stage], None], any_store: Store) -> None:
     _play(play, _hasty(any_store))
 
 
 @pytest.mark.timeout(240)
-def test_the_law_holds(any_store: Store) -> None:
+def test_the_invariants_hold(any_store: Store) -> None:
     _run(_hasty(any_store), 40, 40)
 
 

@@ -6,7 +6,7 @@ from archon_batch.errors import StoreError, StoreUnavailableError
 from archon_batch.store import database, retry_while_unavailable
 
 
-def test_what_fails_while_the_database_is_away_is_done_again(monkeypatch):
+def test_an_operation_is_repeated_while_the_database_is_unavailable(monkeypatch):
     monkeypatch.setattr(database, "_RETRY_INTERVAL", 0.001)
     tries: list[int] = []
 
@@ -20,7 +20,7 @@ def test_what_fails_while_the_database_is_away_is_done_again(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), StoreError("broken")])
-def test_what_fails_for_long_or_for_another_reason_fails(monkeypatch, error):
+def test_a_long_outage_or_another_error_is_raised(monkeypatch, error):
     monkeypatch.setattr(database, "MAX_UNAVAILABLE_SECONDS", 0.05)
     monkeypatch.setattr(database, "_RETRY_INTERVAL", 0.001)
     tries = []

@@ -61,7 +61,7 @@ def pooled_url(postgres_url):
     shutil.rmtree(folder)
 
 
-def test_many_attempts_of_two_processes_are_served(pooled_url):
+def test_two_processes_write_many_attempts(pooled_url):
     stores = [Store.open(pooled_url) for _ in range(2)]
     job = a_job(stores[0], questions=40)
 
@@ -86,7 +86,7 @@ def shown(connection, name):
     return connection.exec_driver_sql(f"SHOW {name}").scalar()
 
 
-def test_every_transaction_has_its_settings_and_leaves_none_to_others(pooled_url, postgres_url):
+def test_every_transaction_has_its_own_settings_only(pooled_url, postgres_url):
     database = create_engine(postgres_url).url.database
     server = create_engine(postgres_url)
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -114,7 +114,7 @@ def _threshold(connection: sa.Connection) -> Any:
     return driver.prepare_threshold
 
 
-def test_one_that_is_not_told_apart_is_found_out_by_its_errors(postgres_url):
+def test_an_unrecognised_pooler_is_detected_by_its_errors(postgres_url):
     store = Store.open(postgres_url)
     job = a_job(store)
     raised = "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '42P05'; END $$"
@@ -128,7 +128,7 @@ def test_one_that_is_not_told_apart_is_found_out_by_its_errors(postgres_url):
     store.close()
 
 
-def test_a_server_that_is_met_directly_keeps_its_prepared_statements(postgres_url):
+def test_a_direct_connection_keeps_its_prepared_statements(postgres_url):
     store = Store.open(postgres_url)
 
     with store.database.read_transaction() as connection:
@@ -137,7 +137,7 @@ def test_a_server_that_is_met_directly_keeps_its_prepared_statements(postgres_ur
 
 
 @pytest.mark.parametrize(("word", "threshold"), [("0", 0), ("7", 7), ("none", None)])
-def test_the_address_says_when_statements_are_prepared(postgres_url, word, threshold):
+def test_the_address_sets_the_prepare_threshold(postgres_url, word, threshold):
     store = Store.open(f"{postgres_url}?prepare_threshold={word}")
 
     with store.database.read_transaction() as connection:
@@ -146,6 +146,6 @@ def test_the_address_says_when_statements_are_prepared(postgres_url, word, thres
 
 
 @pytest.mark.parametrize("word", ["never", "-1", "1.5"])
-def test_another_word_for_it_is_refused(word):
+def test_an_invalid_prepare_threshold_is_refused(word):
     with pytest.raises(SettingsError, match="prepare_threshold"):
         create_engine(f"postgresql+psycopg://127.0.0.1/nightly?prepare_threshold={word}")

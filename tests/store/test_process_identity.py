@@ -87,12 +87,12 @@ def test_a_process_is_alive_until_it_ends() -> None:
     ],
     ids=["elsewhere", "with a colon", "of an earlier version", "gone", "apart", "untold", "nobody"],
 )
-def test_of_a_process_that_this_kernel_does_not_count_nothing_is_known(name: str) -> None:
+def test_a_process_of_another_kernel_is_never_known_to_be_dead(name: str) -> None:
     assert not is_local(name)
     assert not is_dead(name)
 
 
-def test_where_no_kernel_is_told_nobody_is_known(
+def test_without_a_kernel_id_no_process_is_known_to_be_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_identity, "_PROC", tmp_path)
@@ -108,7 +108,7 @@ def test_where_no_kernel_is_told_nobody_is_known(
         current_process_id.cache_clear()
 
 
-def test_a_name_has_room_in_every_column_and_is_nobody_elses(
+def test_a_process_id_fits_every_column_and_is_unique(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "h" * 64)
@@ -129,7 +129,7 @@ def test_a_name_has_room_in_every_column_and_is_nobody_elses(
     assert len(f"sweeper of {first}") <= 110
 
 
-def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_store) -> None:
+def test_a_living_process_of_another_namespace_never_counts_as_dead(any_store) -> None:
     job = a_job(any_store)
     url = any_store.database.engine.url.render_as_string(hide_password=False)
     with running(SENDS, url, within=APART) as (n, name):
@@ -148,13 +148,13 @@ def test_a_process_of_another_namespace_that_lives_is_never_counted_as_dead(any_
     assert any_store.jobs.get(job.id).in_doubt == 100
 
 
-def test_a_process_in_a_namespace_does_not_take_the_others_for_dead() -> None:
+def test_a_process_in_a_namespace_considers_no_outside_process_dead() -> None:
     with running(SAYS_ITS_NAME, current_process_id(), within=APART) as (name, dead):
         assert dead == "False"
         assert not is_dead(name)
 
 
-def test_a_namespace_with_the_proc_of_another_is_not_misled() -> None:
+def test_the_proc_of_another_namespace_does_not_mislead() -> None:
     # Its own numbers are other processes' there.
     with running(
         SAYS_ITS_NAME, current_process_id(), within=["unshare", "-pf", "--kill-child"]
@@ -163,7 +163,7 @@ def test_a_namespace_with_the_proc_of_another_is_not_misled() -> None:
         assert not is_dead(name)
 
 
-def test_processes_that_are_hidden_from_a_user_are_not_dead_until_they_are() -> None:
+def test_hidden_processes_count_as_dead_only_after_they_end() -> None:
     with running(SAYS_ITS_NAME, current_process_id(), a_dead_process(), within=HIDDEN) as said:
         name, alive, once = said
         # Of a number that is taken again by a process that cannot be looked at, nothing is known.

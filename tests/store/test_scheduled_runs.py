@@ -16,9 +16,7 @@ def begun(any_store: Store) -> ScheduledRun:
     return any_store.scheduled_runs.start(FILE, DAY, "labels-2026-01-31")
 
 
-def test_a_night_is_open_and_attended_once_it_is_begun(
-    begun: ScheduledRun, any_store: Store
-) -> None:
+def test_a_started_run_is_open_and_its_owner_alive(begun: ScheduledRun, any_store: Store) -> None:
     assert (begun.state, begun.job_id, begun.reason) == ("open", None, None)
     assert begun.is_owner_alive
     assert not begun.is_abandoned
@@ -27,7 +25,7 @@ def test_a_night_is_open_and_attended_once_it_is_begun(
 
 
 @pytest.mark.usefixtures("begun")
-def test_a_night_of_a_process_that_died_is_abandoned(any_store: Store) -> None:
+def test_a_run_of_a_dead_process_is_abandoned(any_store: Store) -> None:
     with any_store.database.write_transaction() as connection:
         dead = a_dead_process()
         connection.exec_driver_sql(f"UPDATE scheduled_runs SET owner = '{dead}'")  # noqa: S608
@@ -39,7 +37,7 @@ def test_a_night_of_a_process_that_died_is_abandoned(any_store: Store) -> None:
 
 
 @pytest.mark.usefixtures("begun")
-def test_a_failure_is_told_once_however_often_the_night_fails(any_store: Store) -> None:
+def test_a_failure_is_notified_once_however_often_the_run_fails(any_store: Store) -> None:
     first = any_store.scheduled_runs.finish(FILE, DAY, "failed", "no such file", failed=True)
     once_more = any_store.scheduled_runs.finish(FILE, DAY, "failed", "no such file", failed=True)
     any_store.scheduled_runs.start(FILE, DAY, "labels-2026-01-31")
@@ -51,7 +49,7 @@ def test_a_failure_is_told_once_however_often_the_night_fails(any_store: Store) 
 
 
 @pytest.mark.usefixtures("begun")
-def test_a_night_that_is_done_stays_done(any_store: Store) -> None:
+def test_a_run_that_is_done_stays_done(any_store: Store) -> None:
     any_store.scheduled_runs.finish(FILE, DAY, "done", None, failed=False)
 
     again = any_store.scheduled_runs.start(FILE, DAY, "labels-2026-01-31")
@@ -64,7 +62,7 @@ def test_a_night_that_is_done_stays_done(any_store: Store) -> None:
 
 
 @pytest.mark.usefixtures("begun")
-def test_a_paused_night_is_unfinished_once_its_job_was_brought_to_an_end(any_store: Store) -> None:
+def test_a_paused_run_is_unfinished_once_its_job_is_done(any_store: Store) -> None:
     job = a_job(any_store)
     any_store.scheduled_runs.set_job(FILE, DAY, job.id)
     any_store.scheduled_runs.finish(FILE, DAY, "paused", "the budget is reached", failed=True)
@@ -76,7 +74,7 @@ def test_a_paused_night_is_unfinished_once_its_job_was_brought_to_an_end(any_sto
     assert [night.job_id for night in any_store.scheduled_runs.unfinished()] == [job.id]
 
 
-def test_the_last_night_is_that_of_the_latest_day_and_not_the_latest_begun(
+def test_the_latest_run_has_the_latest_day_and_not_the_latest_start(
     begun: ScheduledRun, any_store: Store
 ) -> None:
     any_store.scheduled_runs.start(FILE, date(2026, 1, 2), "labels-2026-01-02")

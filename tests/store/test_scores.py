@@ -7,7 +7,7 @@ from tests.builders import a_job
 NUMBER = "number against gold"
 
 
-def test_scores_come_back_by_row_and_metric(any_store):
+def test_scores_are_read_by_row_and_metric(any_store):
     job = a_job(any_store)
     scores = {0: Score(1.0, "4"), 1: Score(0.0, unparsed_reason="there is no number in the answer")}
 
@@ -21,7 +21,7 @@ def test_scores_come_back_by_row_and_metric(any_store):
     assert both[0].score == Score(None, unparsed_reason="no verdict")
 
 
-def test_to_score_again_replaces_what_was_there(any_store):
+def test_scoring_again_replaces_the_scores(any_store):
     job, other = a_job(any_store), a_job(any_store, name="other")
     for one in (job, other):
         any_store.scores.replace(one.id, NUMBER, {0: Score(1.0), 1: Score(1.0)})
@@ -32,7 +32,7 @@ def test_to_score_again_replaces_what_was_there(any_store):
     assert any_store.scores.by_row(other.id, NUMBER) == {0: Score(1.0), 1: Score(1.0)}
 
 
-def test_what_no_database_takes_is_written_otherwise(any_store):
+def test_text_that_no_database_accepts_is_replaced(any_store):
     job = a_job(any_store)
 
     any_store.scores.replace(job.id, NUMBER, {0: Score(0.0, "a\0b\ud800")})
@@ -50,7 +50,7 @@ def test_a_row_that_is_opened_again_has_no_score(any_store):
     assert any_store.scores.by_row(job.id, NUMBER) == {0: Score(1.0)}
 
 
-def test_an_ending_has_its_scores(any_store):
+def test_an_item_result_has_its_scores(any_store):
     job = a_job(any_store)
     any_store.scores.replace(job.id, NUMBER, {1: Score(1.0, "4")})
 

@@ -5,7 +5,7 @@ from archon_batch.store import Store, TrialRecord
 from tests.builders import a_job
 
 
-def test_a_search_is_begun_once_and_goes_on_with_another_budget(any_store: Store) -> None:
+def test_a_search_is_created_once_and_continues_with_another_budget(any_store: Store) -> None:
     assert any_store.searches.start("s1", "mine", {"seed": 1}, 100)
     any_store.searches.finish("s1", "paused", "the budget", {"winner": None})
     assert not any_store.searches.start("s1", "mine", {"seed": 1}, 200)
@@ -16,7 +16,7 @@ def test_a_search_is_begun_once_and_goes_on_with_another_budget(any_store: Store
     assert [one.id for one in any_store.searches.all()] == ["s1"]
 
 
-def test_a_trial_is_told_as_it_was_put_last(any_store: Store) -> None:
+def test_a_trial_is_read_as_it_was_saved_last(any_store: Store) -> None:
     any_store.searches.start("s1", "mine", {}, None)
     any_store.searches.save_trial("s1", TrialRecord(1, "trial", {"state": "running"}))
     any_store.searches.save_trial("s1", TrialRecord(0, "model", {"state": "done"}))
@@ -28,7 +28,7 @@ def test_a_trial_is_told_as_it_was_put_last(any_store: Store) -> None:
     ]
 
 
-def test_a_search_has_committed_what_its_jobs_have(any_store: Store) -> None:
+def test_the_committed_cost_of_a_search_is_that_of_its_jobs(any_store: Store) -> None:
     any_store.searches.start("s1", "mine", {}, None)
     job = a_job(any_store)
     a_job(any_store, name="another")
@@ -40,12 +40,12 @@ def test_a_search_has_committed_what_its_jobs_have(any_store: Store) -> None:
     assert any_store.searches.committed_cost("s1") == job.spent + job.held + job.in_doubt == 0
 
 
-def test_a_search_that_is_not_there_is_told(any_store: Store) -> None:
+def test_an_unknown_search_is_reported(any_store: Store) -> None:
     with pytest.raises(JobNotFoundError, match="no search"):
         any_store.searches.find("nothing")
 
 
-def test_a_job_of_a_search_is_known_by_it(any_store: Store) -> None:
+def test_the_jobs_of_a_search_are_mapped_to_it(any_store: Store) -> None:
     any_store.searches.start("s1", "mine", {}, None)
     job = a_job(any_store)
     a_job(any_store, name="another")

@@ -47,7 +47,7 @@ FINISHES = st.builds(
 
 
 @given(finishes=st.lists(FINISHES, max_size=3))
-def test_what_is_kept_is_what_was_given(tmp_path_factory, finishes):
+def test_results_are_read_back_as_written(tmp_path_factory, finishes):
     spool = Spool(tmp_path_factory.mktemp("spool"))
 
     spool.write(finishes)
@@ -57,7 +57,7 @@ def test_what_is_kept_is_what_was_given(tmp_path_factory, finishes):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_spool_is_one_database_s_and_nobody_else_s_to_read(tmp_path):
+def test_a_spool_belongs_to_one_database_and_is_private(tmp_path):
     one, other = (
         Spool.for_database(tmp_path / "deep" / "spool", "one"),
         Spool.for_database(tmp_path, "other"),
@@ -72,7 +72,7 @@ def test_a_spool_is_one_database_s_and_nobody_else_s_to_read(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[{}]", "[1]", "{", '[{"start": {"call": [1]}}]'])
-def test_a_file_that_cannot_be_read_is_put_aside_and_holds_nothing_up(tmp_path, text):
+def test_an_unreadable_file_is_renamed_and_stops_nothing(tmp_path, text):
     spool = Spool(tmp_path)
     (tmp_path / "00.json").write_text(text)
     spool.write([])
@@ -111,7 +111,7 @@ def impatient(monkeypatch):
 
 @pytest.mark.postgres
 @pytest.mark.usefixtures("impatient")
-def test_an_answer_outlives_a_long_absence_of_the_database_and_the_process(postgres_url, tmp_path):
+def test_an_answer_survives_a_long_outage_and_the_end_of_the_process(postgres_url, tmp_path):
     store = Store.open(postgres_url, tmp_path)
     job = a_job(store)
     start = a_start(job, slot=0)
@@ -137,7 +137,7 @@ def test_an_answer_outlives_a_long_absence_of_the_database_and_the_process(postg
 
 @pytest.mark.postgres
 @pytest.mark.usefixtures("impatient")
-def test_without_room_for_the_spool_answers_wait_for_the_database(postgres_url, tmp_path):
+def test_without_disk_space_answers_wait_for_the_database(postgres_url, tmp_path):
     no_folder = tmp_path / "file"
     no_folder.write_text("in the way")
     store = Store.open(postgres_url, no_folder)
@@ -155,7 +155,7 @@ def test_without_room_for_the_spool_answers_wait_for_the_database(postgres_url, 
     store.close()
 
 
-def test_what_was_taken_for_lost_in_the_meantime_is_put_right(any_url, tmp_path):
+def test_a_spooled_answer_resolves_an_attempt_marked_in_doubt(any_url, tmp_path):
     store = Store.open(any_url, tmp_path)
     job = a_job(store)
     start = a_start(job, slot=0)
@@ -173,7 +173,7 @@ def test_what_was_taken_for_lost_in_the_meantime_is_put_right(any_url, tmp_path)
     store.close()
 
 
-def test_the_spool_is_found_again_from_every_folder(tmp_path, monkeypatch):
+def test_the_spool_does_not_depend_on_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one = Store.open("sqlite:///store.db", tmp_path)
     other = Store.open(f"sqlite:///{tmp_path}/store.db", tmp_path)

@@ -108,14 +108,14 @@ def test_the_total_counts_every_attempt_and_every_call(any_store, job):
         ),
     ],
 )
-def test_groups_are_named_in_order_and_add_up_to_the_total(any_store, job, group, names):
+def test_groups_are_sorted_and_add_up_to_the_total(any_store, job, group, names):
     groups = any_store.usage.by_group(job.id, group)
 
     assert [name for name, _ in groups] == names
     assert sum((account for _, account in groups), UsageTotals()) == TOTAL
 
 
-def test_a_layers_account_has_what_belongs_to_it(any_store, job):
+def test_the_totals_of_a_layer_contain_its_calls_only(any_store, job):
     first, second, third = (account for _, account in any_store.usage.by_group(job.id, "layer"))
 
     assert (first.calls, first.attempts, first.cost, first.in_doubt_cost) == (3, 4, 100, 100)
@@ -124,20 +124,20 @@ def test_a_layers_account_has_what_belongs_to_it(any_store, job):
     assert (third.calls, third.attempts, third.cached_calls, third.saved) == (1, 1, 1, 60)
 
 
-def test_an_items_account_is_its_own(any_store, job):
+def test_the_totals_of_an_item_contain_its_calls_only(any_store, job):
     ending, other = any_store.item_results.all(job.id)
 
     assert ending.account == TOTAL
     assert other.account == UsageTotals()
 
 
-def test_the_account_is_what_the_job_says(any_store, job):
+def test_the_totals_agree_with_the_money_of_the_job(any_store, job):
     after = any_store.jobs.get(job.id)
 
     assert (after.spent, after.reserved, after.in_doubt) == (TOTAL.cost, 100, TOTAL.in_doubt_cost)
 
 
-def test_a_job_that_has_done_nothing_has_an_empty_account(any_store):
+def test_a_job_without_calls_has_empty_totals(any_store):
     job = a_job(any_store)
 
     assert any_store.usage.total(job.id) == UsageTotals()
@@ -145,7 +145,7 @@ def test_a_job_that_has_done_nothing_has_an_empty_account(any_store):
     assert any_store.usage.warning_counts(job.id) == {}
 
 
-def test_accounts_add_up_field_by_field():
+def test_totals_add_up_field_by_field():
     one = UsageTotals(**{field.name: n for n, field in enumerate(fields(UsageTotals))})
 
     both = one + one
@@ -153,7 +153,7 @@ def test_accounts_add_up_field_by_field():
     assert both == UsageTotals(**{field.name: 2 * n for n, field in enumerate(fields(UsageTotals))})
 
 
-def test_progress_counts_items_by_where_they_stand(any_store):
+def test_progress_counts_items_by_status(any_store):
     job = a_job(any_store, questions=6)
     answer = Answer("four", "0.0.0")
     any_store.items.finish(job.id, [(0, answer), (1, answer), (2, Failed(0, "no"))])
@@ -166,7 +166,7 @@ def test_progress_counts_items_by_where_they_stand(any_store):
     assert after == Progress(answered=2, failed=1, cancelled=3)
 
 
-def test_notes_are_counted_by_where_and_what(any_store):
+def test_warnings_are_counted_by_component_and_kind(any_store):
     job = a_job(any_store, questions=3)
     failed, without = (
         ItemWarning(1, 0, "failed", "refused: no"),

@@ -8,7 +8,7 @@ def _ages(store: Store, seconds: float) -> None:
         connection.exec_driver_sql(f"UPDATE workers SET heartbeat_at = heartbeat_at - {seconds}")  # noqa: S608
 
 
-def test_the_queues_of_living_workers_are_drained(any_store: Store) -> None:
+def test_the_queues_of_living_workers_are_consumed(any_store: Store) -> None:
     any_store.workers.register("calls-1@a", {"calls", "calls.openai"})
     any_store.workers.register("joins-1@b", {"joins"})
 
@@ -19,7 +19,7 @@ def test_the_queues_of_living_workers_are_drained(any_store: Store) -> None:
     ]
 
 
-def test_a_worker_that_leaves_drains_nothing_any_more(any_store: Store) -> None:
+def test_a_deregistered_worker_consumes_no_queue(any_store: Store) -> None:
     any_store.workers.register("one", {"calls"})
     any_store.workers.register("two", {"joins"})
 
@@ -28,7 +28,7 @@ def test_a_worker_that_leaves_drains_nothing_any_more(any_store: Store) -> None:
     assert any_store.workers.consumed_queues() == {"joins"}
 
 
-def test_a_silent_worker_is_not_counted_on_until_it_says_that_it_is_there(any_store: Store) -> None:
+def test_a_silent_worker_counts_again_after_a_heartbeat(any_store: Store) -> None:
     any_store.workers.register("one", {"calls"})
     _ages(any_store, 31)
     silent = any_store.workers.consumed_queues()
@@ -41,7 +41,7 @@ def test_a_silent_worker_is_not_counted_on_until_it_says_that_it_is_there(any_st
     assert any_store.workers.consumed_queues() == {"calls", "joins"}
 
 
-def test_a_worker_that_was_heard_of_by_a_clock_a_day_ahead_is_not_counted_on(
+def test_a_worker_whose_heartbeat_is_in_the_future_does_not_count(
     any_store: Store,
 ) -> None:
     any_store.workers.register("one", {"calls"})
@@ -50,7 +50,7 @@ def test_a_worker_that_was_heard_of_by_a_clock_a_day_ahead_is_not_counted_on(
     assert any_store.workers.consumed_queues() == frozenset()
 
 
-def test_a_worker_that_was_silent_for_a_day_is_forgotten(any_store: Store) -> None:
+def test_a_worker_that_was_silent_for_a_day_is_deleted(any_store: Store) -> None:
     any_store.workers.register("one", {"calls"})
     _ages(any_store, 86_401)
 
