@@ -228,9 +228,7 @@ def check_end(night: Night, whole: Night) -> None:
         if attempt["state"] == "billed":
             assert attempt["cost"] == bill[name], f"{name} is not booked at what it cost"
         else:
-            assert attempt["hold"] >= bill.get(name, 0), (
-                f"{name} may have cost more than is told"
-            )
+            assert attempt["hold"] >= bill.get(name, 0), f"{name} may have cost more than is told"
     # Who was served and not heard is in doubt; so the bill is known, and twice is never unknown.
     assert set(bill) - night.lost == {n for n, a in attempts.items() if a["state"] == "billed"}
 

@@ -1,8 +1,8 @@
-"""A machine that does to a ledger all that can befall it, and keeps books beside it.
+"""A state machine that tests the ledger against a model.
 
-Its rules are what users, processes and providers do, in any order; after each of them every law of
-``ledger_laws.py`` must hold. Budgets are tight, requests are alike across rows and jobs, answers
-come late, twice and in any company.
+Its rules are what users, processes and providers do, in any order; after each rule every invariant
+of ``ledger_invariants.py`` must hold. Budgets are tight, rows and jobs share requests, answers come
+late, twice, and in one commit with other entries.
 """
 
 from collections import Counter
@@ -35,29 +35,29 @@ from archon_batch.store.admission import admit
 from archon_batch.store.attempt_writer import _AdmitEntry, _QueueEntry, _SettleEntry
 from archon_batch.store.settlement import recover, settle
 from tests.builders import a_call, a_question
-from tests.store import ledger_laws as law
-from tests.store.ledger_books import (
+from tests.store import ledger_invariants as invariants
+from tests.store.ledger_invariants import Snapshot, agree
+from tests.store.ledger_model import (
     ANSWERED,
     DIED,
-    MOST_IN_DOUBT,
-    MOST_TRIES,
+    MAX_ATTEMPTS,
+    MAX_IN_DOUBT,
     NO_QUOTA,
     RATE_LIMITED,
     REFUSED,
     TIMED_OUT,
     UNREACHABLE,
-    Books,
     Fate,
-    ItemBook,
-    JobBook,
-    Try,
-    Word,
+    LedgerModel,
+    ModelAttempt,
+    ModelItem,
+    ModelJob,
+    Response,
 )
-from tests.store.ledger_laws import Seen, agree
 
-#: Names of jobs, and whether they take what was paid for before. A job is made anew each night.
+#: Names of jobs, and whether they take what was paid for before. A job is made anew each submission.
 NAMES = {"nightly": True, "weekly": True, "afresh": False}
-NIGHTS = 3
+MAX_SUBMISSIONS = 3
 #: Items of a job that ask something; one more has a row that could not be accepted.
 ITEMS = 2
 
@@ -102,18 +102,18 @@ ITEM_ENDS = st.lists(st.tuples(st.integers(0, ITEMS), ITEM_END), max_size=2)
 
 
 class Ledger(RuleBasedStateMachine):
-    """A ledger, the books that are kept beside it, and all that can befall both."""
+    """The ledger, its model, and everything that can happen to both."""
 
     store: ClassVar[Store]
 
     def __init__(self) -> None:
         super().__init__()
-        self.books = Books()
+        self.model = LedgerModel()
         self.at = datetime(2026, 1, 1, tzinfo=UTC)
         #: How often each process has died: the next one has another name.
         self.deaths: Counter[str] = Counter()
         #: How often each job was made.
-        self.nights: Counter[str] = Counter()
+        self.submissions: Counter[str] = Counter()
         #: What was asked, by its fingerprint.
         self.asked: dict[str, Call] = {}
         self.answers = 0
@@ -123,20 +123,20 @@ class Ledger(RuleBasedStateMachine):
         with self.store.database.write_transaction() as connection:
             for table in ("completions", "calls", "attempts", "items", "jobs"):
                 connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
-        self.seen = Seen.of(self.store)
+        self.seen = Snapshot.of(self.store)
 
     # What is submitted.
 
     @initialize(budgets=st.fixed_dictionaries(dict.fromkeys(NAMES, BUDGETS)))
-    def a_night_begins(self, budgets: dict[str, int | None]) -> None:
+    def submit_jobs(self, budgets: dict[str, int | None]) -> None:
         for name, budget in budgets.items():
-            self.job_is_submitted(name, budget, anew=True)
+            self.submit_job(name, budget, anew=True)
 
     @rule(name=JOBS, budget=BUDGETS, anew=st.booleans())
-    def job_is_submitted(self, name: str, budget: int | None, anew: bool) -> None:
+    def submit_job(self, name: str, budget: int | None, anew: bool) -> None:
         """The same submission again is the same job, whatever else comes with it."""
-        self.nights[name] += anew and self.nights[name] < NIGHTS
-        job = f"{name}-{self.nights[name]}"
+        self.submissions[name] += anew and self.submissions[name] < MAX_SUBMISSIONS
+        job = f"{name}-{self.submissions[name]}"
         new = NewJob(
             submit_key=job, name=name, dataset="rows.jsonl", architecture={}, prices=PRICES,
             options={}, shard_size=16, concurrent_shards=4, budget=None if budget is None else NanoUsd(budget),
@@ -147,20 +147,20 @@ class Ledger(RuleBasedStateMachine):
         made, is_new = self.store.jobs.get_or_create(new, [*rows, bad] if anew else rows)
 
         agree("the job's id", made.id, job[:12])
-        agree("it is new", is_new, job not in self.books.jobs)
+        agree("it is new", is_new, job not in self.model.jobs)
         if is_new:
-            items = [ItemBook() for _ in rows]
-            items += [ItemBook("failed", reason="no prompt", accepted=False)]
-            self.books.jobs[job] = JobBook(NAMES[name], budget, items, ceiling=budget)
+            items = [ModelItem() for _ in rows]
+            items += [ModelItem("failed", reason="no prompt", accepted=False)]
+            self.model.jobs[job] = ModelJob(NAMES[name], budget, items, ceiling=budget)
 
     def job(self, name: str) -> str:
         """The last one of that name."""
-        return f"{name}-{self.nights[name]}"
+        return f"{name}-{self.submissions[name]}"
 
     # What is begun and ended.
 
     @rule(places=PLACES, owner=OWNERS, way=WAYS, twice=st.booleans())
-    def calls_begin(self, places: Sequence[Place], owner: str, way: str, twice: bool) -> None:
+    def begin_calls(self, places: Sequence[Place], owner: str, way: str, twice: bool) -> None:
         self.commit(
             [], [self.a_start(place, owner) for place in [*places, *(places if twice else ())]], way
         )
@@ -168,7 +168,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(
         data=st.data(), ends=ENDS, same=st.booleans(), twice=st.booleans(), places=PLACES, way=WAYS
     )  # fmt: skip
-    def attempts_end_and_calls_begin(
+    def end_attempts_and_begin_calls(
         self,
         data: st.DataObject,
         ends: Sequence[End],
@@ -178,17 +178,17 @@ class Ledger(RuleBasedStateMachine):
         way: str,
     ) -> None:
         """Late or early, one attempt or several, once or twice, and with whatever begins then."""
-        told: list[tuple[Try, Word]] = []
-        for end in ends if any(self.books.all()) else ():
+        told: list[tuple[ModelAttempt, Response]] = []
+        for end in ends if any(self.model.all()) else ():
             attempt = told[0][0] if same and told else data.draw(self.an_attempt())
-            told.append((attempt, self.a_word(attempt, end)))
+            told.append((attempt, self.a_response(attempt, end)))
         self.commit(told * (1 + twice), [self.a_start(place, "ann") for place in places], way)
 
     @rule(
         name=JOBS, ix=IXS, ways=st.tuples(*[WAY_OF_A_CALL] * len(MODELS)), late=ENDS, way=WAYS,
         end=st.none() | ITEM_END,
     )  # fmt: skip
-    def row_goes_its_way(
+    def run_row(
         self,
         name: str,
         ix: int,
@@ -200,31 +200,29 @@ class Ledger(RuleBasedStateMachine):
         """Call by call to its end, and perhaps once more; answers may come when all is over."""
         for key, ends in zip(MODELS, ways, strict=True):
             for each in ends:
-                self.is_tried((name, ix, key), each)
-        doubted = [t for t in self.books.all("in_doubt") if t.start.call.ix == ix]
-        told = [(t, self.a_word(t, each)) for t, each in zip(doubted, late, strict=False)]
+                self.try_call((name, ix, key), each)
+        doubted = [t for t in self.model.all("in_doubt") if t.start.call.ix == ix]
+        told = [(t, self.a_response(t, each)) for t, each in zip(doubted, late, strict=False)]
         self.commit(told, [], way)
         if end is not None:
-            self.job_is_retried(name, [(ix, end)])
+            self.retry_job(name, [(ix, end)])
 
     @rule(
         name=JOBS, ix=IXS, key=st.sampled_from(list(MODELS)), retried=st.booleans(),
         fate=st.sampled_from([UNREACHABLE, TIMED_OUT, DIED]),
     )  # fmt: skip
-    def call_is_tried_in_vain(
-        self, name: str, ix: int, key: CallKey, retried: bool, fate: Fate
-    ) -> None:
-        """Whoever meets with the same again and again gives up; a retry begins anew."""
+    def exhaust_call(self, name: str, ix: int, key: CallKey, retried: bool, fate: Fate) -> None:
+        """A call that always fails in the same way is given up; a retry starts a new count."""
         end: End = fate, (None, None)
-        while self.is_tried((name, ix, key), end):
+        while self.try_call((name, ix, key), end):
             pass
         if retried:
-            self.job_is_retried(name, [(ix, Failed(0, "no"))])
-        self.is_tried((name, ix, key), end)
+            self.retry_job(name, [(ix, Failed(0, "no"))])
+        self.try_call((name, ix, key), end)
 
-    @precondition(lambda self: any(self.books.all()))
+    @precondition(lambda self: any(self.model.all()))
     @rule(data=st.data(), way=WAYS)
-    def confirmation_is_lost(self, data: st.DataObject, way: str) -> None:
+    def repeat_request(self, data: st.DataObject, way: str) -> None:
         """The same start is the same attempt; another process's of that very moment is not."""
         start = data.draw(self.an_attempt()).start
         others = [replace(start, owner=self.process(owner)) for owner in ("ann", "bob")]
@@ -238,16 +236,14 @@ class Ledger(RuleBasedStateMachine):
         seconds=st.sampled_from([0, LASTS / 2, LASTS, 7200]),
         found=st.booleans(),
     )
-    def processes_die_and_time_passes(
-        self, owners: Sequence[str], seconds: float, found: bool
-    ) -> None:
+    def kill_processes(self, owners: Sequence[str], seconds: float, found: bool) -> None:
         self.at += timedelta(seconds=seconds)
         for owner in owners:
             self.deaths[owner] += 1
         if found:
             with self.store.database.write_transaction() as connection:
                 lost = recover(connection, self.is_lost, self.at)
-            agree("attempts found lost", lost, self.books.recovered(self.is_dead, self.at))
+            agree("attempts found lost", lost, self.model.recovered(self.is_dead, self.at))
 
     # What is done with jobs and items.
 
@@ -255,8 +251,8 @@ class Ledger(RuleBasedStateMachine):
         name=JOBS, way=st.none() | WAYS,
         what=st.sampled_from(["pause", "stop", "resume", "resume", "cancel", "finish"]),
     )  # fmt: skip
-    def job_is_told(self, name: str, what: str, way: str | None) -> None:
-        """Whoever has not heard of it asks to begin calls all the same."""
+    def control_job(self, name: str, what: str, way: str | None) -> None:
+        """A process that has not noticed the change still asks to begin calls."""
         job = self.job(name)
         match what:
             case "pause":
@@ -266,99 +262,99 @@ class Ledger(RuleBasedStateMachine):
             case "resume":
                 self.move(job, "running", ["paused", "stopped"])
             case "cancel":
-                over = self.books.jobs[job].state in ("done", "cancelled")
+                over = self.model.jobs[job].state in ("done", "cancelled")
                 agree(f"{job} is cancelled", self.store.items.cancel_job(job), not over)
                 if not over:
-                    self.books.moved(job, "cancelled", ["running", "paused", "stopped"])
-                    self.books.cancelled(job)
+                    self.model.moved(job, "cancelled", ["running", "paused", "stopped"])
+                    self.model.cancelled(job)
             case "finish":
-                over = all(item.status != "open" for item in self.books.jobs[job].items)
+                over = all(item.status != "open" for item in self.model.jobs[job].items)
                 agree(f"{job} is finished", finish_job_if_done(self.store, job), over)
                 if over:
-                    self.books.moved(job, "done", ["running", "paused", "stopped"])
+                    self.model.moved(job, "done", ["running", "paused", "stopped"])
         if way is not None:
-            self.all_begin(name, way)
+            self.begin_all(name, way)
 
     @rule(
         name=JOBS, covered=st.none() | st.lists(st.sampled_from([CHEAP, DEAR]), max_size=2),
         more=st.sampled_from([-1, 0, 0, 1]), way=st.none() | WAYS,
     )  # fmt: skip
-    def budget_is_set(
+    def set_budget(
         self, name: str, covered: Sequence[CallKey] | None, more: int, way: str | None
     ) -> None:
         """To what just covers some calls, or just not, and perhaps all of them are asked for."""
         job = self.job(name)
         budget = None
         if covered is not None:
-            reserves = [self.a_start((name, 0, key), "ann").hold or 0 for key in covered]
-            budget = NanoUsd(max(0, self.books.committed(job) + sum(reserves) + more))
+            holds = [self.a_start((name, 0, key), "ann").hold or 0 for key in covered]
+            budget = NanoUsd(max(0, self.model.committed(job) + sum(holds) + more))
         self.store.jobs.set_budget(job, budget)
-        self.books.set_budget(job, budget)
+        self.model.set_budget(job, budget)
         if way is not None:
-            self.all_begin(name, way)
+            self.begin_all(name, way)
 
     @rule(name=JOBS, ends=ITEM_ENDS)
-    def items_end(self, name: str, ends: Sequence[tuple[int, Answer | Failed]]) -> None:
+    def finish_items(self, name: str, ends: Sequence[tuple[int, Answer | Failed]]) -> None:
         self.store.items.finish(self.job(name), ends)
         for ix, end in ends:
-            self.books.item_ended(self.job(name), ix, end)
+            self.model.item_ended(self.job(name), ix, end)
 
     @rule(name=JOBS, ends=ITEM_ENDS)
-    def job_is_retried(self, name: str, ends: Sequence[tuple[int, Answer | Failed]]) -> None:
+    def retry_job(self, name: str, ends: Sequence[tuple[int, Answer | Failed]]) -> None:
         job = self.job(name)
-        self.items_end(name, ends)
+        self.finish_items(name, ends)
 
         count = self.store.items.reopen(job, ["failed", "cancelled"])
 
-        opened = self.books.reopened(job, ["failed", "cancelled"])
+        opened = self.model.reopened(job, ["failed", "cancelled"])
         agree("rows opened again", count, len(opened))
         self.opened |= {(job, ix) for ix in opened}
         if opened:
-            self.books.moved(job, "running", ["done", "cancelled", "stopped", "paused"])
+            self.model.moved(job, "running", ["done", "cancelled", "stopped", "paused"])
 
-    # The law.
+    # The invariants.
 
     @invariant()
-    def the_law_holds(self) -> None:
-        before, self.seen = self.seen, Seen.of(self.store)
-        seen, books = self.seen, self.books
+    def every_invariant_holds(self) -> None:
+        before, self.seen = self.seen, Snapshot.of(self.store)
+        seen, model = self.seen, self.model
         for job in seen.jobs:
-            law.a_job_s_money_is_what_its_attempts_add_up_to(seen, job)
-            law.a_budget_is_never_exceeded(seen, books, job)
-            law.the_bill_is_covered(seen, books, job)
-            law.the_money_is_what_was_told(seen, books, job)
-        law.a_call_is_on_the_wire_once(seen)
-        law.a_request_is_on_the_wire_once_where_replies_are_shared(seen, books)
-        law.attempts_are_numbered_and_none_is_lost(seen, before)
-        law.what_is_settled_stays(seen, before, self.opened)
-        law.a_completion_is_never_another_request_s(seen)
-        law.the_attempts_are_what_was_told(seen, books)
-        law.the_replies_are_what_was_told(seen, books)
-        law.the_completions_are_what_was_told(seen, books)
-        law.the_jobs_and_items_are_what_was_told(seen, books)
+            invariants.money_of_a_job_is_the_sum_of_its_attempts(seen, job)
+            invariants.budget_is_never_exceeded(seen, model, job)
+            invariants.bill_is_covered(seen, model, job)
+            invariants.money_equals_the_model(seen, model, job)
+        invariants.call_is_in_flight_once(seen)
+        invariants.cached_request_is_in_flight_once(seen, model)
+        invariants.attempts_are_numbered_and_kept(seen, before)
+        invariants.settled_rows_do_not_change(seen, before, self.opened)
+        invariants.completion_belongs_to_its_request(seen)
+        invariants.attempts_equal_the_model(seen, model)
+        invariants.replies_equal_the_model(seen, model)
+        invariants.completions_equal_the_model(seen, model)
+        invariants.jobs_and_items_equal_the_model(seen, model)
         # One account after the other, since they ask much of the database.
         self.steps += 1
         if seen.jobs:
             job = sorted(seen.jobs)[self.steps % len(seen.jobs)]
             group = GROUPS[self.steps % len(GROUPS)]
-            law.the_accounts_are_what_was_told(self.store, books, job, group)
+            invariants.totals_equal_the_model(self.store, model, job, group)
         self.opened.clear()
 
     def teardown(self) -> None:
         for job in self.seen.jobs:
-            law.the_sums_are_those_of_the_entries(self.store, job)
+            invariants.totals_equal_the_recomputed_totals(self.store, job)
 
     # How all of this is done.
 
     def a_call(self, place: Place) -> Call:
-        """Jobs of a night ask alike; so do the rows of a job, but for the dear call.
+        """Jobs of a submission ask alike; so do the rows of a job, but for the dear call.
 
-        What is asked later is the same on any night, until a retry has changed what it is about.
+        What is asked later is the same on any submission, until a retry has changed what it is about.
         """
         name, ix, key = place
-        night = self.nights[name]
-        wording = self.books.jobs[self.job(name)].items[ix].wording
-        about = {CHEAP: f"{night}", DEAR: f"{night}/{ix}", LATER: f"{wording}"}[key]
+        submission = self.submissions[name]
+        wording = self.model.jobs[self.job(name)].items[ix].wording
+        about = {CHEAP: f"{submission}", DEAR: f"{submission}/{ix}", LATER: f"{wording}"}[key]
         model, most = MODELS[key]
         return replace(a_call(f"{model}/{about}", model=model, max_tokens=most), key=key)
 
@@ -390,27 +386,29 @@ class Ledger(RuleBasedStateMachine):
     def is_lost(self, process: str, expires_at: datetime) -> bool:
         return expires_at < self.at or self.is_dead(process)
 
-    def an_attempt(self) -> st.SearchStrategy[Try]:
+    def an_attempt(self) -> st.SearchStrategy[ModelAttempt]:
         """One in flight, one in doubt, or any."""
-        every = list(self.books.all())
-        some = [list(self.books.all(state)) or every for state in ("sending", "in_doubt")]
+        every = list(self.model.all())
+        some = [list(self.model.all(state)) or every for state in ("sending", "in_doubt")]
         return st.one_of(*map(st.sampled_from, (*some, every)))
 
-    def a_word(self, attempt: Try, end: End) -> Word:
+    def a_response(self, attempt: ModelAttempt, end: End) -> Response:
         """What a provider says, within what it may count."""
         fate, (text, halves) = end
         if fate is not ANSWERED:
-            return Word(fate)
+            return Response(fate)
         if text == "a text":
             # Nobody else is ever told this, and it says what was asked.
             self.answers += 1
             text = f"{attempt.start.fingerprint} {self.answers}"
         if halves is None:
-            return Word(fate, text)
+            return Response(fate, text)
         completion = attempt.call.max_tokens * halves // 2
-        return Word(fate, text, Usage(10 + halves, completion, cached_tokens=[None, 5, 99][halves]))
+        return Response(
+            fate, text, Usage(10 + halves, completion, cached_tokens=[None, 5, 99][halves])
+        )
 
-    def a_finish(self, attempt: Try, word: Word) -> AttemptResult:
+    def a_finish(self, attempt: ModelAttempt, word: Response) -> AttemptResult:
         """The end as attempts are ended by whoever sent them."""
         start, n = attempt.start, attempt.n
         if word.fate.error is None:
@@ -420,55 +418,58 @@ class Ledger(RuleBasedStateMachine):
         past = AttemptHistory(attempt.tried, doubts, attempt.refused + (word.fate is RATE_LIMITED))
         return failure_result(start, n, error, decide(error, past, 0.5))
 
-    def is_tried(self, place: Place, end: End) -> bool:
+    def try_call(self, place: Place, end: End) -> bool:
         """Begin an attempt of the call and end it; whether there was one."""
         (verdict,) = self.commit([], [self.a_start(place, "ann")], "together")
         if not isinstance(verdict, Admitted):
             return False
-        attempt = self.books.tries[self.job(place[0]), place[1], str(place[2])][-1]
+        attempt = self.model.tries[self.job(place[0]), place[1], str(place[2])][-1]
         if end[0] is DIED:
-            self.processes_die_and_time_passes(["ann"], 0, found=True)
+            self.kill_processes(["ann"], 0, found=True)
         else:
-            self.commit([(attempt, self.a_word(attempt, end))], [], "together")
+            self.commit([(attempt, self.a_response(attempt, end))], [], "together")
         return True
 
-    def all_begin(self, name: str, way: str) -> None:
+    def begin_all(self, name: str, way: str) -> None:
         """Have every call of the job ask to be begun."""
         places = [(name, ix, key) for ix in range(ITEMS) for key in MODELS]
         self.commit([], [self.a_start(place, "bob") for place in places], way)
 
     def commit(
-        self, ends: Sequence[tuple[Try, Word]], starts: Sequence[AttemptRequest], way: str
+        self,
+        ends: Sequence[tuple[ModelAttempt, Response]],
+        starts: Sequence[AttemptRequest],
+        way: str,
     ) -> list[Admission]:
-        """Do it to the ledger, note it down in the books, and see that the verdicts agree."""
+        """Do it to the ledger, note it down in the model, and see that the verdicts agree."""
         verdicts = _done(self.store, [self.a_finish(*end) for end in ends], starts, way)
         # Ends first: the money that they free may let a beginning through.
         for attempt, word in ends:
-            self.books.ended(attempt, word)
+            self.model.ended(attempt, word)
         for start, verdict in zip(starts, verdicts, strict=True):
             row = start.call.as_tuple
-            before = list(self.books.tries[row])
-            told = self.books.began(start, self.asked[start.fingerprint], PRICES[start.model])
+            before = list(self.model.tries[row])
+            told = self.model.began(start, self.asked[start.fingerprint], PRICES[start.model])
             agree(f"verdict on {row}", verdict, told)
-            if len(self.books.tries[row]) > len(before):
+            if len(self.model.tries[row]) > len(before):
                 self.was_within_bounds(row[0], [t for t in before if t.counts])
         for attempt, word in ends:
             if word.fate is NO_QUOTA:
                 self.move(attempt.start.call.job_id, "stopped", ["running"])
         return verdicts
 
-    def was_within_bounds(self, job: str, before: Sequence[Try]) -> None:
+    def was_within_bounds(self, job: str, before: Sequence[ModelAttempt]) -> None:
         """See that one more attempt of a call was not one too many."""
-        assert self.books.jobs[job].state == "running", f"begun in {job}, which does not run"
+        assert self.model.jobs[job].state == "running", f"begun in {job}, which does not run"
         free = (DIED.outcome, NO_QUOTA.outcome, RATE_LIMITED.outcome)
         told = [t for t in before if t.outcome not in free]
-        assert len(told) < MOST_TRIES, f"an attempt after {len(told)}"
+        assert len(told) < MAX_ATTEMPTS, f"an attempt after {len(told)}"
         doubts = sum(t.outcome == TIMED_OUT.outcome for t in told)
-        assert doubts < MOST_IN_DOUBT, f"an attempt after {doubts} in doubt"
+        assert doubts < MAX_IN_DOUBT, f"an attempt after {doubts} in doubt"
 
     def move(self, job: str, state: str, only_from: Sequence[str]) -> None:
         moved = self.store.jobs.change_state(job, state, from_states=only_from)
-        agree(f"{job} moves", moved, self.books.moved(job, state, only_from))
+        agree(f"{job} moves", moved, self.model.moved(job, state, only_from))
 
 
 def _done(

@@ -1,7 +1,7 @@
-"""Bugs to plant in the ledger, each of which its machine must find.
+"""Bugs to plant in the ledger; its state machine must find each of them.
 
-A bug is a piece of a function's source and what stands there instead. It is planted in the code of
-the function itself, so that all who have imported it meet with it.
+A bug replaces a piece of a function's source. It is planted in the function's code object, so that
+every module that has imported the function gets it.
 """
 
 import inspect

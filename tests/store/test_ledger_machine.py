@@ -1,4 +1,4 @@
-"""The ledger's law holds, whatever befalls it; and a ledger with a bug breaks it."""
+"""The ledger's invariants hold, and every seeded bug breaks one of them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,12 +11,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from archon_batch.errors import StoreError
 from archon_batch.store import Store
 from tests.store.ledger_machine import Ledger
-from tests.store.ledger_plays import PLAYS, Stage
+from tests.store.ledger_scenarios import SCENARIOS, Driver
 from tests.store.seeded_bugs import BUGS, Bug, planted
 
 
 def _hasty(store: Store) -> Store:
-    """A store that does not wait for the disk: that power may fail is no matter of these tests."""
+    """Do not wait for the disk: these tests are not about power losses."""
     engine = store.database.engine
     statement = (
         "PRAGMA synchronous=OFF" if store.database.is_sqlite else "SET synchronous_commit TO OFF"
@@ -49,22 +49,24 @@ def _run(store: Store, examples: int, steps: int, **more: Any) -> None:
     )
 
 
-def _play(play: Callable[[Stage], None], store: Store) -> None:
+def _run_scenario(scenario: Callable[[Driver], None], store: Store) -> None:
     machine = _machine(store)()
-    play(Stage(machine))
+    scenario(Driver(machine))
     machine.teardown()
 
 
 def _search(store: Store) -> None:
-    """Look for a bug where it seldom shows, then by chance."""
-    for play in PLAYS:
-        _play(play, store)
+    """Run the scenarios, then random steps."""
+    for scenario in SCENARIOS:
+        _run_scenario(scenario, store)
     _run(store, 150, 40, derandomize=True)
 
 
-@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
-def test_the_invariants_hold_in_a_scenario(play: Callable[[Stage], None], any_store: Store) -> None:
-    _play(play, _hasty(any_store))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_the_invariants_hold_in_a_scenario(
+    scenario: Callable[[Driver], None], any_store: Store
+) -> None:
+    _run_scenario(scenario, _hasty(any_store))
 
 
 @pytest.mark.timeout(240)

@@ -1,4 +1,4 @@
-"""A second set of books: what was told to a ledger, and what has to come of it.
+"""A second set of model: what was told to a ledger, and what has to come of it.
 
 The rules are written down here once more, as users know them, and every sum is made from what was
 told. Of the code under test there is nothing here but the types of its values.
@@ -37,7 +37,7 @@ from archon_batch.store import (
 )
 
 #: What docs/operate.md promises of one call: attempts, failures in doubt, dead processes.
-MOST_TRIES, MOST_IN_DOUBT, MOST_DEATHS = 6, 2, 3
+MAX_ATTEMPTS, MAX_IN_DOUBT, MAX_PROCESS_DEATHS = 6, 2, 3
 
 #: A call: its job, its item, its key.
 CallRow = tuple[str, int, str]
@@ -69,7 +69,7 @@ DIED = Fate("worker_died", "in_doubt")
 
 
 @dataclass(frozen=True)
-class Word:
+class Response:
     """What comes back of a request in the end."""
 
     fate: Fate
@@ -79,7 +79,7 @@ class Word:
 
 
 @dataclass
-class Try:
+class ModelAttempt:
     """An attempt that was let out."""
 
     start: AttemptRequest
@@ -121,7 +121,7 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ModelReply:
     """The reply that a call has on record, and what asked for it."""
 
     start: AttemptRequest
@@ -136,7 +136,7 @@ class Kept:
 
 
 @dataclass
-class ItemBook:
+class ModelItem:
     status: str = "open"
     answer: str | None = None
     reason: str | None = None
@@ -147,24 +147,24 @@ class ItemBook:
 
 
 @dataclass
-class JobBook:
+class ModelJob:
     reuse: bool
     budget: int | None
-    items: list[ItemBook]
+    items: list[ModelItem]
     state: str = "running"
     #: What may be committed: the budget, or what was committed already when it was lowered.
     ceiling: int | None = None
 
 
 @dataclass
-class Books:
-    jobs: dict[str, JobBook] = field(default_factory=dict)
-    tries: dict[CallRow, list[Try]] = field(default_factory=lambda: defaultdict(list))
-    replies: dict[CallRow, Kept] = field(default_factory=dict)
+class LedgerModel:
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    tries: dict[CallRow, list[ModelAttempt]] = field(default_factory=lambda: defaultdict(list))
+    replies: dict[CallRow, ModelReply] = field(default_factory=dict)
     #: By fingerprint: what was answered first, and what that cost.
     completions: dict[str, tuple[str, int | None]] = field(default_factory=dict)
 
-    def all(self, *states: str, job: str | None = None) -> Iterator[Try]:
+    def all(self, *states: str, job: str | None = None) -> Iterator[ModelAttempt]:
         """Attempts in one of the states, or in any; of one job, or of all."""
         for (of, _, _), tries in self.tries.items():
             if job in (None, of):
@@ -175,14 +175,14 @@ class Books:
     def spent(self, job: str) -> int:
         return sum(t.cost or 0 for t in self.all("billed", job=job))
 
-    def reserved(self, job: str) -> int:
+    def held(self, job: str) -> int:
         return sum(t.most for t in self.all("sending", job=job))
 
     def in_doubt(self, job: str) -> int:
         return sum(t.most for t in self.all("in_doubt", job=job))
 
     def committed(self, job: str) -> int:
-        return self.spent(job) + self.reserved(job) + self.in_doubt(job)
+        return self.spent(job) + self.held(job) + self.in_doubt(job)
 
     def bill(self, job: str) -> int:
         """The most that the providers may want to be paid."""
@@ -209,7 +209,7 @@ class Books:
             return CacheHit()
         if job.state != "running":
             return JobNotRunning()
-        if sum(t.counts and t.outcome == DIED.outcome for t in tries) >= MOST_DEATHS:
+        if sum(t.counts and t.outcome == DIED.outcome for t in tries) >= MAX_PROCESS_DEATHS:
             return PoisonPill()
         wire = {t.start.fingerprint for t in self.all("sending")}
         if any(t.state == "sending" for t in tries) or (job.reuse and start.fingerprint in wire):
@@ -217,7 +217,7 @@ class Books:
         if job.budget is not None:
             left = job.budget - self.committed(start.call.job_id)
             if left <= 0 or (start.hold or 0) > left:
-                return BudgetWait() if self.reserved(start.call.job_id) else BudgetExhausted()
+                return BudgetWait() if self.held(start.call.job_id) else BudgetExhausted()
         return _started(tries, len(tries) + 1)
 
     def began(self, start: AttemptRequest, call: Call, price: Price | None) -> Admission:
@@ -226,15 +226,15 @@ class Books:
         row = start.call.as_tuple
         match verdict:
             case Admitted(n, tried, doubts, refused) if n > len(self.tries[row]):
-                self.tries[row].append(Try(start, call, price, n, tried, doubts, refused))
+                self.tries[row].append(ModelAttempt(start, call, price, n, tried, doubts, refused))
             case CacheHit():
                 text, cost = self.completions[start.fingerprint]
-                self.replies[row] = Kept(start, text, found=True, saved=cost)
+                self.replies[row] = ModelReply(start, text, found=True, saved=cost)
             case PoisonPill():
-                self.replies[row] = Kept(start, failed=True)
+                self.replies[row] = ModelReply(start, failed=True)
         return verdict
 
-    def ended(self, attempt: Try, word: Word) -> None:
+    def ended(self, attempt: ModelAttempt, word: Response) -> None:
         if attempt.state not in ("sending", "in_doubt"):
             # It has ended before: that it is told again changes nothing.
             return
@@ -247,19 +247,19 @@ class Books:
             )
             told = attempt.most if attempt.estimated else charge(attempt.price, word.usage)
             attempt.cost = told
-        kept = Kept(start, word.text, failed=fate is not ANSWERED)
+        kept = ModelReply(start, word.text, failed=fate is not ANSWERED)
         if attempt.counts and (fate is ANSWERED or self.fails(attempt, fate)):
             self.replies.setdefault(start.call.as_tuple, kept)
         if word.text and kept.says_something:
             self.completions.setdefault(start.fingerprint, (word.text, attempt.cost))
 
-    def fails(self, attempt: Try, fate: Fate) -> bool:
+    def fails(self, attempt: ModelAttempt, fate: Fate) -> bool:
         """Whether an attempt that ended so is its call's last."""
         if fate.final is not None:
             return fate.final
         doubts = attempt.doubts + (fate.state == "in_doubt")
         refused = attempt.refused + (fate is RATE_LIMITED)
-        return attempt.tried - refused >= MOST_TRIES or doubts >= MOST_IN_DOUBT
+        return attempt.tried - refused >= MAX_ATTEMPTS or doubts >= MAX_IN_DOUBT
 
     def recovered(self, dead: Callable[[str], bool], at: datetime) -> int:
         """Put in doubt what nobody will tell the end of; return how many."""
@@ -310,7 +310,7 @@ class Books:
                 if row in empty or (first is not None and _layer(row) > first):
                     del self.replies[row]
             item = self.jobs[job].items[ix]
-            self.jobs[job].items[ix] = ItemBook(wording=item.wording + (first == 0))
+            self.jobs[job].items[ix] = ModelItem(wording=item.wording + (first == 0))
             for row, tries in self.tries.items():
                 if row[:2] == (job, ix):
                     for attempt in tries:
@@ -355,7 +355,7 @@ def charge(price: Price, usage: Usage) -> int:
     return ceil(Fraction(nanos + completion * price.output, 1_000_000))
 
 
-def _started(tries: Sequence[Try], n: int) -> Admitted:
+def _started(tries: Sequence[ModelAttempt], n: int) -> Admitted:
     before = [t for t in tries if t.counts and t.n < n]
     doubts = sum(t.state == "in_doubt" for t in before)
     return Admitted(n, len(before) + 1, doubts, sum(t.outcome == "rate_limit" for t in before))
