@@ -71,7 +71,7 @@ def prompts(rows: list[Row]) -> list[str]:
 # What a row is
 
 
-def test_a_row_is_its_prompt_its_id_and_its_other_keys_in_their_order(file):
+def test_a_row_has_prompt_id_and_the_other_keys_in_order(file):
     path = file(jsonl({"z": 1, "id": "q7", "prompt": "Why?", "a": {"b": [None, 1.5, True]}}))
 
     (row,) = read(path)
@@ -98,19 +98,19 @@ def test_a_row_may_be_a_conversation(file):
     assert row.extras == {}
 
 
-def test_a_row_without_an_id_goes_by_its_line(file):
+def test_a_row_without_an_id_is_named_after_its_line(file):
     rows = read(file('{"prompt": "a"}\n\n{"prompt": "b"}\n{"id": null, "prompt": "c"}'))
 
     assert [row.id for row in rows] == ["1", "3", "4"]
 
 
-def test_an_id_is_text_without_the_spaces_around_it(file):
+def test_an_id_is_stripped_text(file):
     rows = read(file(jsonl({"id": 7, "prompt": "a"}, {"id": " b ", "prompt": "b"})))
 
     assert [row.id for row in rows] == ["7", "b"]
 
 
-def test_other_keys_may_hold_the_prompt_and_the_id(file):
+def test_other_keys_can_hold_the_prompt_and_the_id(file):
     path = file(jsonl({"uid": "u", "question": "Why?", "prompt": "not this", "id": 1}))
 
     (row,) = read(path, ReadOptions(prompt_field="question", id_field="uid"))
@@ -119,7 +119,7 @@ def test_other_keys_may_hold_the_prompt_and_the_id(file):
     assert row.extras == {"prompt": "not this", "id": 1}
 
 
-def test_a_limit_takes_the_first_rows_and_looks_no_further(file):
+def test_a_limit_reads_only_the_first_rows(file):
     path = file(jsonl({"prompt": "a"}, {"prompt": "b"}) + "rubbish")
 
     assert prompts(read(path, ReadOptions(limit=2))) == ["a", "b"]
@@ -150,7 +150,7 @@ def test_a_template_is_filled_from_the_row(file, template, prompt):
     assert row.extras == {key: value for key, value in fields.items() if key != "id"}
 
 
-def test_a_template_that_wants_a_key_the_row_lacks_names_it_and_the_nearest(file):
+def test_a_template_names_a_missing_key_and_a_similar_one(file):
     path = file(jsonl({"text": "a"}))
 
     assert why(path, ReadOptions(template="{txt}")) == (
@@ -159,7 +159,7 @@ def test_a_template_that_wants_a_key_the_row_lacks_names_it_and_the_nearest(file
 
 
 @pytest.mark.parametrize(("template", "at"), [("a } b", 3), ("{", 1), ("{a{b}}", 1)])
-def test_a_lone_brace_in_a_template_is_refused_before_any_row_is_read(file, template, at):
+def test_a_lone_brace_in_a_template_is_rejected_before_reading(file, template, at):
     path = file("rubbish")
 
     with pytest.raises(SettingsError, match=rf"template: a lone . at character {at};"):
@@ -167,12 +167,12 @@ def test_a_lone_brace_in_a_template_is_refused_before_any_row_is_read(file, temp
 
 
 @pytest.mark.parametrize("template", ["no key at all", "{{text}}", ""])
-def test_a_template_without_a_key_is_refused_before_any_row_is_read(file, template):
+def test_a_template_without_a_key_is_rejected_before_reading(file, template):
     with pytest.raises(SettingsError, match="all rows would have the same prompt"):
         read(file("rubbish"), ReadOptions(template=template))
 
 
-def test_a_template_may_not_come_out_blank(file):
+def test_a_filled_template_must_not_be_blank(file):
     assert why(file(jsonl({"t": " "})), ReadOptions(template="{t}")) == "FILE:1: template: empty"
 
 
@@ -268,7 +268,7 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_ROWS, ids=range(len(BAD_ROWS)))
-def test_a_row_that_cannot_be_accepted_names_its_line_and_the_reason(file, line, reason):
+def test_a_rejected_row_names_its_line_and_the_reason(file, line, reason):
     line = line if isinstance(line, bytes) else line.encode()
 
     path = file(b'{"prompt": "good"}\n' + line + b"\n")
@@ -277,9 +277,7 @@ def test_a_row_that_cannot_be_accepted_names_its_line_and_the_reason(file, line,
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_ROWS, ids=range(len(BAD_ROWS)))
-def test_a_bad_row_can_be_recorded_with_its_reason_where_it_would_stop_the_reading(
-    file, line, reason
-):
+def test_a_rejected_row_can_be_kept_with_its_reason(file, line, reason):
     line = line if isinstance(line, bytes) else line.encode()
     path = file(b'{"prompt": "a"}\n' + line + b'\n{"prompt": "c"}\n')
 
@@ -290,7 +288,7 @@ def test_a_bad_row_can_be_recorded_with_its_reason_where_it_would_stop_the_readi
     assert bad.question.id == bad.id
 
 
-def test_a_bad_row_keeps_its_id_and_all_its_keys_if_they_can_be_read(file):
+def test_a_rejected_row_keeps_its_id_and_keys_if_they_can_be_parsed(file):
     path = file('{"id": "q", "prompt": "", "gold": 4}\n{"prompt": "a\n')
 
     with_id, without = read(path, ReadOptions(skip_bad_rows=True))
@@ -299,7 +297,7 @@ def test_a_bad_row_keeps_its_id_and_all_its_keys_if_they_can_be_read(file):
     assert (without.id, without.extras) == ("line 2", {})
 
 
-def test_bad_rows_are_counted(file):
+def test_rejected_rows_are_counted(file):
     path = file(jsonl({"prompt": "a", "id": 1}, {"prompt": "", "id": 2}, {"prompt": "c", "id": 1}))
 
     with Dataset.open(path, ReadOptions(skip_bad_rows=True)) as dataset:
@@ -308,7 +306,7 @@ def test_bad_rows_are_counted(file):
     assert (count, dataset.rejected) == (3, 2)
 
 
-def test_a_deep_row_is_accepted_as_long_as_it_is_not_too_deep(file):
+def test_a_nested_row_is_accepted_up_to_the_depth_limit(file):
     (row,) = read(file(DEEP.replace("[" * 64, "[" * 63).replace("]" * 64, "]" * 63)))
 
     assert row.question.query == "a"
@@ -320,7 +318,7 @@ def test_a_row_with_many_shallow_lists_is_accepted(file):
     assert row.extras == {"x": [[]] * 99}
 
 
-def test_a_pair_of_surrogates_is_a_character(file):
+def test_a_surrogate_pair_is_one_character(file):
     assert prompts(read(file('{"prompt": "\\ud83d\\ude00 \\\\u0000"}'))) == ["😀 \\u0000"]
 
 
@@ -343,14 +341,14 @@ def test_a_named_id_field_must_be_in_every_row(file):
         ("3", None),
     ],
 )
-def test_an_id_that_is_there_twice_names_both_lines(file, one, other):
+def test_a_repeated_id_names_both_lines(file, one, other):
     path = file(jsonl({"id": one, "prompt": "a"}, {"prompt": "b"}, {"id": other, "prompt": "c"}))
 
     shown = unicodedata.normalize("NFD", str(one).strip()) if other == "e\u0301" else str(one)
     assert why(path) == f"FILE:3: id {shown!r} is on line 1 too"
 
 
-def test_an_id_that_is_there_twice_makes_the_later_row_a_bad_one(file):
+def test_a_repeated_id_rejects_the_later_row(file):
     path = file(jsonl(*({"id": "q", "prompt": p} for p in "abc")))
 
     first, *others = read(path, ReadOptions(skip_bad_rows=True))
@@ -362,7 +360,7 @@ def test_an_id_that_is_there_twice_makes_the_later_row_a_bad_one(file):
     ]
 
 
-def test_ids_that_share_a_hash_are_not_taken_for_each_other(file):
+def test_different_ids_with_equal_hashes_are_accepted(file):
     path = file(jsonl(*({"id": f"q{n}", "prompt": "a"} for n in range(9))))
 
     with Dataset.open(path) as dataset:
@@ -392,7 +390,7 @@ def test_a_file_without_rows_is_no_dataset(file, content):
         '\n{"prompt": "a"}\n \n\n{"prompt": "b"}\n\n',
     ],
 )
-def test_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(file, content):
+def test_line_endings_blank_lines_and_a_byte_order_mark_are_ignored(file, content):
     assert prompts(read(file(content))) == ["a", "b"]
 
 
@@ -401,13 +399,13 @@ def test_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(file, content
     ['[\n{"prompt": "a"}\n]', '[{"prompt": "a"}]', '{\n  "prompt": "a"\n}', '{"a": 1,\n"b": 2}'],
 )
 @pytest.mark.parametrize("skip", [False, True])
-def test_json_that_is_not_json_lines_is_told_apart(file, content, skip):
+def test_json_that_is_not_json_lines_is_recognized(file, content, skip):
     assert why(file(content), ReadOptions(skip_bad_rows=skip)) == (
         "FILE:1: this looks like JSON, not JSON Lines: one object per line"
     )
 
 
-def test_line_ends_of_unicode_are_no_line_ends(file):
+def test_unicode_line_separators_do_not_end_a_line(file):
     prompt = "a\u2028b\u2029c\x85d"
 
     (row,) = read(file(json.dumps({"prompt": prompt}, ensure_ascii=False)))
@@ -415,7 +413,7 @@ def test_line_ends_of_unicode_are_no_line_ends(file):
     assert row.question.query == prompt
 
 
-def test_a_line_that_is_too_long_is_refused_and_the_next_one_is_read(file):
+def test_a_line_that_is_too_long_is_rejected_and_the_next_is_read(file):
     long = b'{"prompt": "' + b"a" * (17 * 1024 * 1024) + b'"}\n'
     path = file(long + b'{"prompt": "b"}\n')
 
@@ -427,7 +425,7 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_one_is_read(file):
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl", "rows", "rows.csv.gz"])
-def test_gzip_is_known_by_its_first_bytes(file, name):
+def test_gzip_is_recognized_by_its_first_bytes(file, name):
     content = b"prompt\na\n" if "csv" in name else b'{"prompt": "a"}\n'
 
     assert prompts(read(file(gzip.compress(content), name))) == ["a"]
@@ -436,30 +434,30 @@ def test_gzip_is_known_by_its_first_bytes(file, name):
 @pytest.mark.parametrize(
     "content", [gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], b"\x1f\x8bx"], ids=["cut", "no-gzip"]
 )
-def test_gzip_that_is_damaged_is_no_dataset(file, content):
+def test_damaged_gzip_is_rejected(file, content):
     assert why(file(content)) == "FILE: the gzip data is damaged or truncated"
 
 
-def test_a_bomb_of_gzip_is_refused_at_the_first_line_that_is_too_long(file):
+def test_a_gzip_bomb_is_rejected_at_its_first_long_line(file):
     path = file(gzip.compress(b" " * (16 << 20)))
 
     assert why(path) == "FILE: no rows"
     assert why(file(gzip.compress(b"x" * (16 << 20)))) == ("FILE:1: the line is longer than 8 MiB")
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     assert why(tmp_path / "none.jsonl") == "FILE: no such file"
     assert why("nul\0byte") == "FILE: no such file"
 
 
-def test_a_folder_or_a_pipe_is_no_dataset(tmp_path):
+def test_folders_and_pipes_are_rejected(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
     assert why(tmp_path) == "FILE: is a folder; name a file, or a pattern such as inbox/*.jsonl"
     assert why(tmp_path / "pipe") == "FILE: is not a regular file; use - to read from a pipe"
 
 
-def test_a_file_that_cannot_be_opened_says_why(file):
+def test_the_error_says_why_a_file_cannot_be_opened(file):
     path = file(jsonl({"prompt": "a"}))
 
     with Dataset.open(path) as dataset:
@@ -474,7 +472,7 @@ def test_a_file_that_cannot_be_opened_says_why(file):
 # Several files
 
 
-def test_a_pattern_stands_for_its_files_in_order(file, tmp_path):
+def test_a_pattern_reads_its_files_in_order(file, tmp_path):
     file(jsonl({"id": "b", "prompt": "b"}), "2.jsonl")
     file(jsonl({"id": "a", "prompt": "a"}), "1.jsonl")
     (tmp_path / "3.jsonl").mkdir()
@@ -483,15 +481,15 @@ def test_a_pattern_stands_for_its_files_in_order(file, tmp_path):
     assert prompts(read(tmp_path / "1*.jsonl")) == ["a"]
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(file):
+def test_a_file_whose_name_looks_like_a_pattern_is_read(file):
     assert prompts(read(file(jsonl({"prompt": "a"}), "rows[1].jsonl"))) == ["a"]
 
 
-def test_a_pattern_that_fits_nothing_is_no_dataset(tmp_path):
+def test_a_pattern_without_matches_is_rejected(tmp_path):
     assert why(tmp_path / "*.jsonl") == "FILE: no file matches the pattern"
 
 
-def test_rows_of_several_files_go_by_their_file_and_line(file, tmp_path):
+def test_rows_of_several_files_are_named_after_file_and_line(file, tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         file(jsonl({"prompt": folder}) + "?", f"{folder}/rows.jsonl")
@@ -503,7 +501,7 @@ def test_rows_of_several_files_go_by_their_file_and_line(file, tmp_path):
     ]  # fmt: skip
 
 
-def test_an_id_that_is_in_two_files_names_both(file, tmp_path):
+def test_an_id_in_two_files_names_both_files(file, tmp_path):
     one = file(jsonl({"id": "q", "prompt": "a"}), "1.jsonl")
     other = file(jsonl({"prompt": "x"}, {"id": "q", "prompt": "a"}), "2.jsonl")
 
@@ -526,13 +524,13 @@ def test_standard_input_can_be_read_twice(monkeypatch):
     assert first == second
 
 
-def test_what_is_wrong_with_standard_input_names_it(monkeypatch):
+def test_an_error_in_standard_input_names_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n?")))
 
     assert why("-") == "standard input:2: not JSON at column 1: expecting value"
 
 
-def test_standard_input_may_hold_nothing(monkeypatch):
+def test_empty_standard_input_is_rejected(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
 
     assert why("-") == "standard input: no rows"
@@ -541,7 +539,7 @@ def test_standard_input_may_hold_nothing(monkeypatch):
 # Two readings of one file
 
 
-def test_the_digest_is_that_of_the_rows_and_not_of_their_spelling(file):
+def test_the_digest_depends_on_the_rows_and_not_on_their_encoding(file):
     def digest(content: str, reading: ReadOptions = PLAIN) -> str:
         with Dataset.open(file(content), reading) as dataset:
             return dataset.digest
@@ -558,7 +556,7 @@ def test_the_digest_is_that_of_the_rows_and_not_of_their_spelling(file):
     assert len(plain) == 64
 
 
-def test_rows_are_checked_before_the_first_one_is_given_out(file):
+def test_all_rows_are_checked_before_the_first_is_yielded(file):
     with (
         Dataset.open(file('{"prompt": "a"}\n?')) as dataset,
         pytest.raises(DatasetError, match="not JSON"),
@@ -566,7 +564,7 @@ def test_rows_are_checked_before_the_first_one_is_given_out(file):
         next(dataset.rows())
 
 
-def test_a_file_that_grows_between_the_readings_is_refused(file):
+def test_a_file_that_grows_between_the_passes_is_rejected(file):
     path = file(jsonl({"prompt": "a"}))
 
     with Dataset.open(path) as dataset:
@@ -576,7 +574,7 @@ def test_a_file_that_grows_between_the_readings_is_refused(file):
             list(dataset.rows())
 
 
-def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_refused(file):
+def test_a_replaced_file_of_equal_size_and_time_is_rejected(file):
     path, other = file(jsonl({"prompt": "a"})), file(jsonl({"prompt": "b"}), "other")
     at = path.stat().st_mtime_ns
     os.utime(other, ns=(at, at))
@@ -591,7 +589,7 @@ def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_refused(fil
 # CSV
 
 
-def test_csv_has_a_row_a_record_and_its_header_has_the_keys(file):
+def test_each_csv_record_is_a_row_with_the_keys_of_the_header(file):
     content = '\ufeffid,prompt,note\r\n1,"a,\nb","say ""x"""\r\n\r\n2,c,\r\n'
 
     rows = read(file(content, "rows.CSV"))
@@ -602,7 +600,7 @@ def test_csv_has_a_row_a_record_and_its_header_has_the_keys(file):
     ]
 
 
-def test_csv_may_have_long_cells(file):
+def test_csv_can_have_long_cells(file):
     assert prompts(read(file("prompt\n" + "a" * 300_000, "rows.csv"))) == ["a" * 300_000]
 
 
@@ -624,11 +622,11 @@ BAD_CSV = [
 
 
 @pytest.mark.parametrize(("content", "reason"), BAD_CSV, ids=range(len(BAD_CSV)))
-def test_csv_that_cannot_be_accepted_names_its_line(file, content, reason):
+def test_rejected_csv_names_its_line(file, content, reason):
     assert why(file(content, "rows.csv")).startswith(reason)
 
 
-def test_a_row_of_csv_with_too_few_cells_can_be_recorded_with_its_reason(file):
+def test_a_csv_row_with_too_few_cells_can_be_kept_with_its_reason(file):
     bad, good = read(file("prompt,x\na\nb,c\n", "rows.csv"), ReadOptions(skip_bad_rows=True))
 
     assert bad.reason == "1 cells, and the header has 2"
@@ -638,7 +636,7 @@ def test_a_row_of_csv_with_too_few_cells_can_be_recorded_with_its_reason(file):
 # Parquet
 
 
-def test_parquet_has_a_row_a_record(parquet):
+def test_each_parquet_record_is_a_row(parquet):
     path = parquet(
         {
             "id": [1, 2],
@@ -670,11 +668,11 @@ def test_parquet_has_a_row_a_record(parquet):
         ("a\0", "FILE:1: x: U+0000 at character 2"),
     ],
 )
-def test_a_cell_of_parquet_that_json_cannot_hold_names_its_column(parquet, cell, reason):
+def test_a_parquet_cell_that_is_no_json_value_names_its_column(parquet, cell, reason):
     assert why(parquet({"prompt": ["a"], "x": [cell]})) == reason
 
 
-def test_bytes_of_parquet_that_are_text_are_text(parquet):
+def test_parquet_bytes_that_are_utf_8_become_text(parquet):
     (row,) = read(parquet({"prompt": ["é?".encode()], "x": [[{"y": b"a"}]]}))
 
     assert (row.question.query, row.extras) == ("é?", {"x": [{"y": "a"}]})
@@ -684,7 +682,7 @@ IMAGE = b"\x89PNG\0"
 
 
 @pytest.mark.parametrize("cell", [IMAGE, [IMAGE], {"bytes": IMAGE, "path": "a.png"}, b"a\0"])
-def test_other_bytes_of_parquet_are_left_out_and_told_where_nothing_asks_for_them(parquet, cell):
+def test_undecodable_parquet_bytes_in_unused_columns_are_dropped_and_reported(parquet, cell):
     path = parquet({"prompt": ["a", "b"], "image": [cell, cell], "x": [1, 2]})
 
     with Dataset.open(path) as dataset:
@@ -701,13 +699,13 @@ def test_other_bytes_of_parquet_are_left_out_and_told_where_nothing_asks_for_the
         ReadOptions(id_field="image"),
     ],
 )
-def test_other_bytes_of_parquet_are_refused_where_something_asks_for_them(parquet, reading):
+def test_undecodable_parquet_bytes_in_used_columns_are_rejected(parquet, reading):
     path = parquet({"prompt": ["a"], "image": [IMAGE]})
 
     assert why(path, reading) == "FILE:1: image: bytes that are no UTF-8 text"
 
 
-def test_a_column_of_parquet_that_is_there_twice_is_refused(tmp_path):
+def test_a_repeated_parquet_column_is_rejected(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], ["prompt"] * 2)
     pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "rows.parquet")
@@ -715,7 +713,7 @@ def test_a_column_of_parquet_that_is_there_twice_is_refused(tmp_path):
     assert why(tmp_path / "rows.parquet") == "FILE: the column 'prompt' appears twice"
 
 
-def test_nanoseconds_of_parquet_are_iso_text(parquet):
+def test_parquet_nanoseconds_become_iso_text(parquet):
     pyarrow = pytest.importorskip("pyarrow")
     at, plain = 1_700_000_000_123_456_789, pyarrow.timestamp("ns")
     columns = {
@@ -759,13 +757,13 @@ def test_nanoseconds_of_parquet_are_iso_text(parquet):
         ('"id","prompt","gold"\n1,"What is 2+2, 3?",4\n', "rows.tsv"),
     ],
 )
-def test_cells_are_divided_as_the_header_is(file, content, name):
+def test_the_delimiter_of_the_header_applies_to_all_rows(file, content, name):
     (row,) = read(file(content, name))
 
     assert (row.id, row.question.query, row.extras) == ("1", "What is 2+2, 3?", {"gold": "4"})
 
 
-def test_a_name_in_quotes_divides_nothing(file):
+def test_a_delimiter_in_quotes_is_part_of_the_name(file):
     (row,) = read(file('prompt,"a;b","c ""d"" \t"\nWhy?,1,2\n', "rows.csv"))
 
     assert row.extras == {"a;b": "1", 'c "d" \t': "2"}
@@ -775,13 +773,13 @@ def test_a_name_in_quotes_divides_nothing(file):
     ("header", "found"),
     [("id;prompt,x;gold", "commas and by semicolons"), ("a\tb,c", "commas and by tabs")],
 )
-def test_a_header_that_may_be_divided_in_two_ways_is_refused(file, header, found):
+def test_a_header_with_two_delimiters_is_rejected(file, header, found):
     assert why(file(f"{header}\n1;2,3\t4\n", "rows.csv")) == (
         f"FILE:1: the header is divided by {found}; put a name that has one of them in quotes"
     )
 
 
-def test_a_table_in_utf_16_is_told_as_such(file):
+def test_a_table_in_utf_16_is_recognized(file):
     content = "id\tprompt\n1\tWhy?\n".encode("utf-16")
 
     assert why(file(content, "rows.csv")).startswith(
@@ -789,7 +787,7 @@ def test_a_table_in_utf_16_is_told_as_such(file):
     )
 
 
-def test_a_spreadsheet_of_the_old_kind_is_told_as_such(file):
+def test_an_old_spreadsheet_is_recognized(file):
     assert "an old spreadsheet (.xls)" in why(file(b"\xd0\xcf\x11\xe0 and so on", "rows.xls"))
 
 
@@ -807,7 +805,7 @@ def test_a_spreadsheet_of_the_old_kind_is_told_as_such(file):
         ({"id;prompt;gold": "1;a;b"}, PLAIN, None),
     ],
 )
-def test_what_is_advised_is_never_the_id_or_the_gold_answer(file, row, reading, hint):
+def test_a_suggested_prompt_field_is_never_the_id_or_the_gold_answer(file, row, reading, hint):
     said = why(file(jsonl(row)), reading)
 
     keys = ", ".join(row)
@@ -816,7 +814,7 @@ def test_what_is_advised_is_never_the_id_or_the_gold_answer(file, row, reading, 
     )
 
 
-def test_a_misspelt_id_field_is_told_with_the_nearest(file):
+def test_a_misspelt_id_field_gets_a_suggestion(file):
     said = why(file(jsonl({"key": 1, "prompt": "a"})), ReadOptions(id_field="keey"))
 
     assert said == "FILE:1: keey: missing; keys found: key, prompt (try --id-field key)"
@@ -825,7 +823,7 @@ def test_a_misspelt_id_field_is_told_with_the_nearest(file):
 # Many errors at once
 
 
-def test_up_to_ten_kinds_of_wrong_rows_are_told_each_with_its_lines(file):
+def test_up_to_ten_errors_are_reported_each_with_its_lines(file):
     rows = [
         json.dumps({"prompt": "a"}),
         *(f'{{"prompt": "a", "k{n}": 1, "k{n}": 2}}' for n in range(14)),
@@ -846,7 +844,7 @@ def test_up_to_ten_kinds_of_wrong_rows_are_told_each_with_its_lines(file):
     assert others[-1] == "and 3 more"
 
 
-def test_what_ends_the_reading_comes_after_the_rows_before_it(file):
+def test_rejected_rows_are_reported_before_the_error_that_ended_reading(file):
     with (
         pytest.raises(DatasetError) as caught,
         Dataset.open(file('prompt,x\na\n"b"c,d\n', "rows.csv")) as dataset,
@@ -864,7 +862,7 @@ def test_what_ends_the_reading_comes_after_the_rows_before_it(file):
 @pytest.mark.parametrize(
     "pattern", ["/**/*.nothing-is-called-so", "/*/*/*/*/*/*.nothing-is-called-so"]
 )
-def test_a_pattern_over_the_whole_disk_is_refused_in_time(pattern, monkeypatch):
+def test_a_pattern_over_the_whole_disk_is_rejected_in_time(pattern, monkeypatch):
     monkeypatch.setattr(source, "_MAX_FOLDERS", 300)
 
     said = why(pattern)
@@ -872,7 +870,7 @@ def test_a_pattern_over_the_whole_disk_is_refused_in_time(pattern, monkeypatch):
     assert "the pattern searches over 300 folders; make it more specific" in said
 
 
-def test_a_pattern_within_few_folders_is_followed(tmp_path, monkeypatch):
+def test_a_pattern_within_few_folders_is_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "_MAX_FOLDERS", 3)
     for place in ("a/b", "a/c"):
         (tmp_path / place).mkdir(parents=True)
@@ -883,7 +881,7 @@ def test_a_pattern_within_few_folders_is_followed(tmp_path, monkeypatch):
     assert prompts(read(f"{tmp_path}/a/*/*.jsonl")) == ["c"]
 
 
-def test_what_is_no_parquet_is_no_dataset(file):
+def test_a_file_that_is_no_parquet_is_rejected(file):
     pytest.importorskip("pyarrow")
 
     assert why(file("PAR1 rubbish", "rows.parquet")).startswith(
@@ -920,7 +918,7 @@ NEARLY = st.lists(
 
 @ANYTHING
 @given(content=NEARLY, skip=st.booleans(), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))
-def test_any_bytes_are_rows_or_a_dataset_error(file, content, skip, suffix):
+def test_any_bytes_give_rows_or_a_dataset_error(file, content, skip, suffix):
     path = file(content, f"rows.{suffix}")
 
     try:
@@ -939,7 +937,7 @@ TEXTS = st.lists(
 
 @ANYTHING
 @given(texts=TEXTS, escaped=st.booleans())
-def test_any_prompts_come_out_of_json_lines_as_they_went_in(file, texts, escaped):
+def test_any_prompt_survives_json_lines(file, texts, escaped):
     lines = [json.dumps({"prompt": text}, ensure_ascii=escaped) for text in texts]
 
     assert prompts(read(file("\n".join(lines)))) == texts
@@ -947,7 +945,7 @@ def test_any_prompts_come_out_of_json_lines_as_they_went_in(file, texts, escaped
 
 @ANYTHING
 @given(texts=TEXTS)
-def test_any_prompts_come_out_of_csv_as_they_went_in(file, texts):
+def test_any_prompt_survives_csv(file, texts):
     table = io.StringIO()
     csv.writer(table).writerows([["prompt"], *([text] for text in texts)])
 
@@ -956,11 +954,11 @@ def test_any_prompts_come_out_of_csv_as_they_went_in(file, texts):
 
 @ANYTHING
 @given(texts=TEXTS)
-def test_any_prompts_come_out_of_parquet_as_they_went_in(parquet, texts):
+def test_any_prompt_survives_parquet(parquet, texts):
     assert prompts(read(parquet({"prompt": texts}))) == texts
 
 
-def test_rows_that_the_program_makes_are_a_dataset_too():
+def test_rows_from_memory_are_a_dataset():
     rows = [{"id": str(n), "prompt": f"Why {n}?\u2028", "of": n} for n in range(3)]
 
     with Dataset.from_rows("made", iter(rows)) as made, Dataset.from_rows("again", rows) as again:
@@ -972,6 +970,6 @@ def test_rows_that_the_program_makes_are_a_dataset_too():
     assert [row.extras for row in read] == [{"of": 0}, {"of": 1}, {"of": 2}]
 
 
-def test_no_rows_are_no_dataset():
+def test_a_dataset_from_memory_needs_rows():
     with Dataset.from_rows("made", []) as made, pytest.raises(DatasetError, match="made: no rows"):
         made.check()

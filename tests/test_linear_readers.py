@@ -127,7 +127,7 @@ READERS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_long_text_of_anything_is_read_in_time(name):
+def test_a_long_text_of_any_kind_is_parsed_in_time(name):
     reader, late = READERS[name], []
     for bit in BITS:
         # Runs of one character are the worst of most patterns; of others a tenth will do.
@@ -142,7 +142,7 @@ def test_a_long_text_of_anything_is_read_in_time(name):
     assert late == []
 
 
-def test_every_metric_that_reads_here_is_among_them():
+def test_every_metric_that_parses_text_is_covered():
     elsewhere = {"math", "code"}  # each in a process of its own, with a limit
 
     assert {name.rstrip(":") for name in METRIC_READERS} - {"ifeval"} == METRICS.keys() - elsewhere
@@ -157,7 +157,7 @@ def test_every_metric_that_reads_here_is_among_them():
         ("json", '{"patternProperties": {"^(x+x+)+y": {}}}', None),
     ],
 )
-def test_a_pattern_of_a_user_s_that_takes_too_long_is_told_as_unread(
+def test_a_user_pattern_that_times_out_is_reported_as_unparsed(
     metric, of, reference, monkeypatch
 ):
     monkeypatch.setattr("archon_batch.archon.timed_regex.MATCH_TIMEOUT", 0.2)

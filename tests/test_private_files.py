@@ -36,7 +36,7 @@ def rights(path: Path) -> str:
     return stat.filemode(path.stat().st_mode)
 
 
-def test_every_file_that_a_command_makes(terminal: Terminal, tmp_path: Path) -> None:
+def test_every_file_of_a_command_is_private(terminal: Terminal, tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("pyarrow")
     terminal.write("arch.yaml", ARCH)
@@ -63,7 +63,7 @@ def test_every_file_that_a_command_makes(terminal: Terminal, tmp_path: Path) -> 
     assert rights(tmp_path / "found") == "drwx------"
 
 
-def test_the_ledger_and_what_stands_beside_it(tmp_path: Path) -> None:
+def test_the_database_and_its_companion_files_are_private(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/ledger.db")
     try:
         found = {path.name: rights(path) for path in tmp_path.iterdir()}
@@ -73,7 +73,7 @@ def test_the_ledger_and_what_stands_beside_it(tmp_path: Path) -> None:
     assert found == dict.fromkeys(["ledger.db", "ledger.db-wal", "ledger.db-shm"], "-rw-------")
 
 
-def test_a_file_that_is_replaced_is_closed_to_others_too(tmp_path: Path) -> None:
+def test_a_replaced_file_becomes_private(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     path.write_text("old")
     path.chmod(0o644)
@@ -84,7 +84,7 @@ def test_a_file_that_is_replaced_is_closed_to_others_too(tmp_path: Path) -> None
     assert (rights(path), path.read_text()) == ("-rw-------", "new")
 
 
-def test_doctor_tells_of_a_ledger_that_others_may_read(tmp_path: Path) -> None:
+def test_doctor_reports_a_database_that_other_users_can_read(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     Store.open(url).close()
     (tmp_path / "ledger.db").chmod(0o644)

@@ -36,7 +36,7 @@ def said(response):
     return response.json()["choices"][0]["message"]["content"]
 
 
-def test_alike_requests_get_alike_replies_in_any_order():
+def test_equal_requests_get_equal_replies_in_any_order():
     with ProviderServer() as provider:
         one, other = said(asked(provider, "one")), said(asked(provider, "other"))
         assert said(asked(provider, "other")) == other
@@ -44,7 +44,7 @@ def test_alike_requests_get_alike_replies_in_any_order():
         assert one != other != said(asked(provider, "other", temperature=0.1))
 
 
-def test_a_ranker_gets_an_order_and_a_critic_its_critiques():
+def test_a_ranker_gets_a_ranking_and_a_critic_gets_critiques():
     shown = delimit_candidates([Candidate(str(n), f"text {n}") for n in range(5)])
     with ProviderServer() as provider:
         order = said(asked(provider, f"Such as Answer: [2] > [1]\n{shown}"))
@@ -53,7 +53,7 @@ def test_a_ranker_gets_an_order_and_a_critic_its_critiques():
     assert len(critic.parse_critiques(critiques, 5)) == 5
 
 
-def test_tests_and_verdicts_are_those_that_are_asked_for():
+def test_requested_tests_and_verdicts_are_returned():
     context = Context(a_question(), State((Candidate("0.0.0", "Four."),), ("one", "two")), "1.0")
     kinds = ("verifier", "unit_test_generator", "unit_test_evaluator")
     prompts = [asked_of(a_component(kind), context)[0].messages[-1].content for kind in kinds[1:]]
@@ -65,7 +65,7 @@ def test_tests_and_verdicts_are_those_that_are_asked_for():
     assert verifier.parse_verdict(verdict) in (True, False)
 
 
-def test_the_bill_is_what_was_served_rounded_up_request_by_request(tmp_path):
+def test_the_bill_sums_the_served_requests_rounded_up_one_by_one(tmp_path):
     faults = ["", "500", "cut", "reset", "no_usage"]
     file = tmp_path / "journal.jsonl"
     with ProviderServer(
@@ -83,7 +83,7 @@ def test_the_bill_is_what_was_served_rounded_up_request_by_request(tmp_path):
     assert provider.request_count == 5
 
 
-def test_rates_fall_upon_the_same_requests_under_the_same_seed():
+def test_fault_rates_hit_the_same_requests_under_the_same_seed():
     def statuses(seed):
         with ProviderServer(
             faults={"429": 0.3, "503": 0.3}, seed=seed, retry_after="7"
@@ -97,7 +97,7 @@ def test_rates_fall_upon_the_same_requests_under_the_same_seed():
     assert set(first) == {200, 429, 503}
 
 
-def test_the_peak_is_the_most_that_were_open_at_once():
+def test_the_peak_is_the_maximum_of_concurrent_requests():
     # Longer than five clients take to be made when the machine is busy.
     with ProviderServer(latency=1) as provider:
         with ThreadPoolExecutor(5) as pool:
@@ -108,7 +108,7 @@ def test_the_peak_is_the_most_that_were_open_at_once():
         assert provider.max_concurrent == 5
 
 
-def test_a_request_is_booked_before_it_is_answered():
+def test_a_request_is_recorded_before_its_response():
     with ProviderServer(faults=lambda _: "slow") as provider:
         body = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
         with pytest.raises(httpx.ReadTimeout):
@@ -116,7 +116,7 @@ def test_a_request_is_booked_before_it_is_answered():
         assert provider.bill > 0
 
 
-def test_by_itself_it_prints_its_url_and_ends_when_told(tmp_path):
+def test_as_a_command_it_prints_its_url_and_exits_at_sigterm(tmp_path):
     journal = tmp_path / "journal.jsonl"
     command = [sys.executable, module.__file__, "--journal", journal, "--faults", '{"404": 1.0}']
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -18,7 +18,7 @@ OBEYED = [*map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))), *"\u061
 
 
 @pytest.mark.parametrize("letter", OBEYED, ids=ascii)
-def test_no_such_letter_is_left(letter: str) -> None:
+def test_no_control_character_remains(letter: str) -> None:
     text = f"a{letter}b"
 
     assert letter not in escape_control(text)
@@ -28,11 +28,11 @@ def test_no_such_letter_is_left(letter: str) -> None:
     assert json.loads(encoded) == text
 
 
-def test_a_line_stays_one_line() -> None:
+def test_one_line_stays_one_line() -> None:
     assert escape_to_line("a\nerror: forged\r\nb\tc") == r"a\nerror: forged\nb" + "\tc"
 
 
-def test_log_lines_hold_nothing_that_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_lines_contain_no_control_character(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
     logs.configure("info", "text")

@@ -56,7 +56,7 @@ def asked(model):
 
 
 @pytest.mark.parametrize("host", LINK_LOCAL)
-def test_a_link_local_address_is_refused_by_any_spelling_unless_it_is_allowed(host, monkeypatch):
+def test_link_local_addresses_are_blocked_in_every_notation_unless_allowed(host, monkeypatch):
     model = Model(model="openai/m", api_base=f"http://{host}/v1")
 
     assert f"{ALLOW_VARIABLE}=1 allows calls to it" in str(
@@ -68,7 +68,7 @@ def test_a_link_local_address_is_refused_by_any_spelling_unless_it_is_allowed(ho
 
 
 @pytest.mark.parametrize("host", OTHERS.split())
-def test_no_other_address_is_refused(host):
+def test_other_addresses_are_not_blocked(host):
     assert (
         model_problem(Model(model="openai/m", api_base=f"http://{host}/v1"), allow_unpriced=True)
         is None
@@ -76,7 +76,7 @@ def test_no_other_address_is_refused(host):
 
 
 @LANES
-def test_a_job_that_names_one_by_another_way_stops_unsent(lane):
+def test_a_job_with_a_blocked_address_stops_before_sending(lane):
     error = asked(Model(model="openai/m", api_base="http://169.254.169.254/v1", lane=lane))
 
     assert isinstance(error, errors.UnknownModelError)
@@ -85,7 +85,7 @@ def test_a_job_that_names_one_by_another_way_stops_unsent(lane):
 
 
 @LANES
-def test_a_name_that_leads_there_is_refused_when_it_is_looked_up(lane, monkeypatch):
+def test_a_name_that_resolves_to_a_blocked_address_is_rejected(lane, monkeypatch):
     monkeypatch.setenv("AIOHTTP_TRUST_ENV", "")
     look_up = socket.getaddrinfo
 
@@ -103,7 +103,7 @@ def test_a_name_that_leads_there_is_refused_when_it_is_looked_up(lane, monkeypat
 
 @LANES
 @pytest.mark.parametrize("bound", [False, True])
-def test_a_server_without_a_key_is_asked_without_one(lane, bound, monkeypatch):
+def test_no_header_is_sent_without_a_key(lane, bound, monkeypatch):
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-host")
@@ -117,7 +117,7 @@ def test_a_server_without_a_key_is_asked_without_one(lane, bound, monkeypatch):
 
 @LANES
 @pytest.mark.parametrize("bound", [False, True])
-def test_a_refused_login_names_the_variable_of_a_host_without_a_key(lane, bound, monkeypatch):
+def test_an_authentication_error_names_the_unset_key_variable(lane, bound, monkeypatch):
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     with ProviderServer(faults=lambda _n: "401") as provider:
@@ -127,5 +127,5 @@ def test_a_refused_login_names_the_variable_of_a_host_without_a_key(lane, bound,
     assert ("ARCHON_BATCH_KEY_127_0_0_1 is not set" in str(error)) is not bound
 
 
-def test_a_host_is_told_as_it_was_written():
+def test_an_error_shows_the_host_as_written():
     assert str(host_problem("2852039166")).startswith("2852039166 is link-local")

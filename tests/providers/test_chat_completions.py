@@ -127,7 +127,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("body", TEXTS)
-def test_a_text_is_read_in_every_form_that_it_is_served_in(body):
+def test_the_text_is_parsed_in_every_form(body):
     served, text = TEXTS[body]
     came = read(served)
     assert isinstance(came, Reply)
@@ -135,13 +135,13 @@ def test_a_text_is_read_in_every_form_that_it_is_served_in(body):
 
 
 @pytest.mark.parametrize("body", BROKEN)
-def test_what_is_no_completion_cannot_be_read(body):
+def test_other_json_is_no_completion(body):
     with pytest.raises(ValueError):  # noqa: PT011  (of several kinds)
         read(BROKEN[body])
 
 
 @pytest.mark.parametrize("body", WHY)
-def test_a_reply_without_a_text_says_why_it_would_have_none_again(body):
+def test_a_reply_without_text_has_a_failure_reason(body):
     served, why = WHY[body]
     came = read(served)
     assert isinstance(came, Reply)
@@ -150,7 +150,7 @@ def test_a_reply_without_a_text_says_why_it_would_have_none_again(body):
 
 
 @pytest.mark.parametrize("body", FAULTS)
-def test_an_answer_that_broke_off_is_told_from_an_error_without_one(body):
+def test_a_partial_reply_differs_from_an_error_without_a_reply(body):
     served, fault = FAULTS[body]
     came = read(served)
     assert isinstance(came, ErrorBody)
@@ -158,7 +158,7 @@ def test_an_answer_that_broke_off_is_told_from_an_error_without_one(body):
     assert (came.has_choices, came.is_partial) == (fault.has_choices, fault.is_partial)
 
 
-def test_an_encoding_that_the_headers_name_is_used_where_json_has_none_such():
+def test_the_charset_of_the_headers_is_the_last_resort():
     body = json.dumps(completion({"content": "caf\u00e9"}), ensure_ascii=False).encode("latin-1")
     assert read(body, "iso-8859-1").text == "caf\u00e9"
     for charset in (None, "utf-8", "no-such-encoding"):
@@ -174,5 +174,5 @@ def test_an_encoding_that_the_headers_name_is_used_where_json_has_none_such():
         ("tool_calls", "tool_calls"), ("eos", "eos"), (None, None), (7, None), ({}, None),
     ],
 )  # fmt: skip
-def test_why_a_reply_ended_has_one_word_for_all_providers(word, finish):
+def test_finish_reasons_are_mapped_to_those_of_openai(word, finish):
     assert read(completion({"content": "42"}, word)).finish_reason == finish

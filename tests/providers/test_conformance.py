@@ -275,7 +275,7 @@ lanes = pytest.mark.parametrize("lane", ["direct", "litellm"])
 
 @lanes
 @pytest.mark.parametrize("behaviour", REPLIES)
-def test_what_is_served_is_one_request_and_one_reply(lane, behaviour):
+def test_a_served_response_is_one_request_and_one_reply(lane, behaviour):
     response, reply = REPLIES[behaviour]
     heard, came = heard_and_answered(lane, response)
     assert came == reply
@@ -284,7 +284,7 @@ def test_what_is_served_is_one_request_and_one_reply(lane, behaviour):
 
 @lanes
 @pytest.mark.parametrize("behaviour", FAILURES)
-def test_what_fails_is_one_request_one_class_and_one_bill(lane, behaviour):
+def test_a_failure_is_one_request_with_one_error_class_and_billing(lane, behaviour):
     response, kind = FAILURES[behaviour]
     heard, came = heard_and_answered(lane, response)
     assert type(came) is kind
@@ -294,7 +294,7 @@ def test_what_fails_is_one_request_one_class_and_one_bill(lane, behaviour):
 
 
 @lanes
-def test_a_403_that_does_not_say_why_is_the_rows_where_others_pass_and_else_the_keys(lane):
+def test_an_unexplained_403_fails_the_row_after_a_success_and_else_the_key(lane):
     async def run(*faults):
         router, left = ProviderRouter(20.0), list(faults)
         with ProviderServer(faults=lambda _: left.pop(0)) as provider:
@@ -309,14 +309,14 @@ def test_a_403_that_does_not_say_why_is_the_rows_where_others_pass_and_else_the_
 
 
 @lanes
-def test_silence_ends_at_the_deadline_in_doubt(lane):
+def test_a_call_without_response_times_out_in_doubt(lane):
     heard, came = heard_and_answered(lane, None, deadline=3.0)
     assert type(came) is errors.CallTimeoutError
     assert len(heard) == 1
 
 
 @lanes
-def test_what_cannot_be_reached_was_not_sent(lane):
+def test_an_unreachable_host_means_not_sent(lane):
     came = asyncio.run(came_of(lane, "http://127.0.0.1:9/v1"))
     assert type(came) is errors.UnreachableError
     assert "127.0.0.1: Connection refused" in came.why
@@ -332,7 +332,7 @@ def test_what_cannot_be_reached_was_not_sent(lane):
     ],
     ids=["no such name", "no address", "no name server"],
 )
-def test_a_host_that_nobody_knows_stops_the_job_and_a_name_server_that_is_away_does_not(
+def test_an_unknown_host_stops_the_job_but_a_failed_name_server_does_not(
     lane, code, words, kind, monkeypatch
 ):
     def unknown(*_, **__):
@@ -371,7 +371,7 @@ def _self_signed(folder):
 
 @lanes
 @pytest.mark.parametrize("trusted", [False, None], ids=["self-signed", "no TLS"])
-def test_a_server_that_is_not_trusted_stops_the_job_unsent(lane, trusted, tmp_path):
+def test_an_untrusted_server_stops_the_job_before_sending(lane, trusted, tmp_path):
     heard = []
 
     async def served(reader, writer):
@@ -418,7 +418,7 @@ HEAVY = {
 
 @lanes
 @pytest.mark.parametrize("heavy", HEAVY.values(), ids=HEAVY)
-def test_an_answer_that_is_too_much_costs_neither_memory_nor_time(lane, heavy):
+def test_an_oversized_response_costs_neither_memory_nor_time(lane, heavy):
     make, headers = heavy
     served = http(200, make(), **headers)
     tracemalloc.start()
@@ -437,7 +437,7 @@ def test_an_answer_that_is_too_much_costs_neither_memory_nor_time(lane, heavy):
 
 @lanes
 @pytest.mark.parametrize("packed", [False, True])
-def test_an_honest_answer_of_a_whole_window_is_read(lane, packed):
+def test_a_reply_of_a_whole_context_window_is_accepted(lane, packed):
     text = 'print(f"{x[0]}, {y}")\n' * 40_000
     data = json.dumps(completion({"content": text})).encode()
     served = http(200, gzip.compress(data), Content_Encoding="gzip") if packed else http(200, data)
@@ -447,19 +447,19 @@ def test_an_honest_answer_of_a_whole_window_is_read(lane, packed):
 
 @lanes
 @pytest.mark.parametrize("status", [429, 500])
-def test_of_a_long_error_the_beginning_is_read(lane, status):
+def test_only_the_start_of_a_long_error_is_kept(lane, status):
     _, came = heard_and_answered(lane, http(status, b"No luck. " + b"x" * MANY, "text/plain"))
 
     assert type(came) is type(heard_and_answered(lane, refused(status))[1])
 
 
 @lanes
-def test_a_wish_for_patience_is_kept(lane):
+def test_retry_after_is_passed_on(lane):
     assert heard_and_answered(lane, refused(429, Retry_After="7"))[1].retry_after == 7.0
 
 
 @lanes
-def test_a_wish_for_patience_is_heard_in_the_words_of_a_refusal(lane):
+def test_a_wait_in_an_error_message_is_parsed(lane):
     words = "Rate limit reached on tokens per day (TPD). Please try again in 7.66s."
 
     came = heard_and_answered(lane, refused(429, message=words))[1]
@@ -469,7 +469,7 @@ def test_a_wish_for_patience_is_heard_in_the_words_of_a_refusal(lane):
 
 
 @lanes
-def test_both_lanes_ask_alike(lane, monkeypatch):
+def test_both_transports_send_the_same_request(lane, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     ((head, body),) = heard_and_answered(lane, http(200, FOUR))[0]
@@ -483,7 +483,7 @@ def test_both_lanes_ask_alike(lane, monkeypatch):
 
 
 @lanes
-def test_no_error_tells_the_prompt_or_a_key(lane, monkeypatch):
+def test_no_error_contains_the_prompt_or_a_key(lane, monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     for words in (f"Cannot parse {PROMPT!r}", "for-this-host is no key", "long\n" * 200):
         came = heard_and_answered(lane, refused(400, message=words))[1]

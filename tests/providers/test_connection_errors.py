@@ -17,7 +17,7 @@ def unknown(code: int = socket.EAI_NONAME) -> aiohttp.ClientConnectorError:
     return aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(code, "Name or service not known"))
 
 
-def test_a_host_that_has_answered_is_away_when_nobody_knows_it_any_more() -> None:
+def test_an_unknown_host_that_has_answered_before_is_an_outage() -> None:
     reached = ReachedHosts()
     assert reached.classify(unknown(), "llm.example") is UnknownHostError
 
@@ -37,5 +37,5 @@ def test_a_host_that_has_answered_is_away_when_nobody_knows_it_any_more() -> Non
         (TimeoutError(), "TimeoutError"),
     ],
 )  # fmt: skip
-def test_it_is_told_in_the_systems_words(error: BaseException, told: str) -> None:
+def test_a_connection_error_has_the_message_of_the_system(error: BaseException, told: str) -> None:
     assert describe_connection_error(error) == told

@@ -117,19 +117,19 @@ def a_call(prompt="Why?"):
 @pytest.mark.parametrize(
     ("kind", "status"), [(k, s) for k in STATUSES for s in STATUSES[k].split()]
 )
-def test_a_status_means_one_thing_for_the_call_and_for_the_bill(kind, status):
+def test_every_status_has_an_error_class_and_billing(kind, status):
     assert error_class_of_status(int(status)) is kind
     assert kind.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
 
 
 @pytest.mark.parametrize("sentence", SAID)
-def test_words_say_what_the_status_does_not(sentence):
+def test_the_message_refines_the_status(sentence):
     status, kind, words = SAID[sentence]
     assert classify_refusal(status, words, ["Why?"]) is kind
 
 
 @pytest.mark.parametrize("status", [None, 400, 403, 422, 429, 500, 503])
-def test_a_prompt_that_is_quoted_has_no_say(status):
+def test_a_quoted_prompt_does_not_change_the_class(status):
     for table in (
         CONTENT_FILTER,
         CREDENTIALS,
@@ -175,7 +175,7 @@ def test_a_prompt_that_is_quoted_has_no_say(status):
         ),
     ],
 )
-def test_an_error_is_read_in_every_form_that_it_is_written_in(served, status, words):
+def test_an_error_is_parsed_in_every_form(served, status, words):
     found = error_from_json(served)
     assert found
     assert (found.status, found.message) == (status, words)
@@ -196,16 +196,16 @@ def test_an_error_is_read_in_every_form_that_it_is_written_in(served, status, wo
         {"message": {"content": "4"}},
     ],
 )
-def test_what_tells_of_no_error_is_none(served):
+def test_a_body_without_error_gives_none(served):
     assert error_from_json(served) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"<html>Bad</html>", b"[" * 60_000, b"null"])
-def test_a_body_that_is_no_json_is_its_own_words(body):
+def test_a_body_that_is_no_json_is_the_message(body):
     assert error_from_body(body).status is None
 
 
-def test_what_the_provider_says_in_the_place_of_an_answer_is_not_billed():
+def test_an_error_in_place_of_a_reply_is_not_billed():
     def came(status, **more):
         return type(
             ErrorClassifier().classify(a_call(), None, {}, ErrorBody(status, "No.", **more))
@@ -219,7 +219,7 @@ def test_what_the_provider_says_in_the_place_of_an_answer_is_not_billed():
     assert came(429, has_choices=True, is_partial=True) is errors.BrokenReplyError
 
 
-def test_what_is_told_says_what_came_and_what_was_meant_and_not_the_prompt():
+def test_a_message_shows_both_statuses_and_not_the_prompt():
     told = ErrorBody(429, "Slow down.", "")
     assert ErrorClassifier().classify(a_call(), None, {}, told).why == "200, error 429: Slow down."
     prompt = "Which of the seven bridges of Koenigsberg did you cross?"

@@ -111,7 +111,7 @@ def heard_and_answered(response, *given, drip=0.0, **more):
 
 
 @pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in MEANT for f in MEANT[k].split()])
-def test_whatever_goes_wrong_costs_one_request_and_has_one_meaning(way, kind, fault):
+def test_every_failure_is_one_request_with_one_error_class(way, kind, fault):
     provider, error = tried(way, fault, deadline=0.4 if fault == "slow" else 5.0)
     assert provider.request_count == 1
     assert type(error) is kind
@@ -119,7 +119,7 @@ def test_whatever_goes_wrong_costs_one_request_and_has_one_meaning(way, kind, fa
 
 
 @pytest.mark.parametrize("base", ["http://127.0.0.1:9/v1", "https://nosuch.invalid/v1"])
-def test_what_cannot_be_reached_was_not_sent(way, base):
+def test_an_unreachable_host_means_not_sent(way, base):
     error = asyncio.run(answer(base, way))
     # That nobody knows a host is known only where a name server can be asked.
     assert isinstance(error, errors.UnreachableError | errors.UnknownHostError)
@@ -127,7 +127,7 @@ def test_what_cannot_be_reached_was_not_sent(way, base):
     assert error.billing is Billing.NOT_SENT
 
 
-def test_a_reply_is_what_the_provider_said(way):
+def test_a_reply_has_all_fields_of_the_response(way):
     provider, reply = tried(way)
     headers, body = provider.recent_requests[0]
     entry = provider.entries[0]
@@ -141,7 +141,7 @@ def test_a_reply_is_what_the_provider_said(way):
 
 
 @pytest.mark.parametrize("fault", ["empty", "null", "no_choices"])
-def test_what_was_served_without_a_text_is_a_reply_with_an_empty_one(way, fault):
+def test_a_response_without_text_is_an_empty_reply(way, fault):
     provider, reply = tried(way, fault)
     entry = provider.entries[0]
     usage = Usage(entry.prompt_tokens, entry.completion_tokens)
@@ -150,13 +150,13 @@ def test_what_was_served_without_a_text_is_a_reply_with_an_empty_one(way, fault)
 
 
 @pytest.mark.parametrize("fault", ["no_usage", "negative_usage"])
-def test_tokens_that_are_not_reported_are_not_zero(way, fault):
+def test_unreported_tokens_are_not_zero(way, fault):
     _, reply = tried(way, fault)
     assert reply.text
     assert reply.usage == Usage()
 
 
-def test_tokens_read_from_a_cache_or_only_thought_are_told_apart(way):
+def test_cached_and_reasoning_tokens_are_counted_separately(way):
     usage = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
     details = {"prompt_tokens_details": {"cached_tokens": 4}}
     thoughts = {"completion_tokens_details": {"reasoning_tokens": 3}}
@@ -172,25 +172,25 @@ def test_tokens_read_from_a_cache_or_only_thought_are_told_apart(way):
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7.0), ("0", 0.0), ("soon", None), ("-1", None), ("", None)]
 )
-def test_a_wish_for_patience_is_heard_in_seconds(header, seconds):
+def test_retry_after_is_parsed_in_seconds(header, seconds):
     assert tried(fault="429", retry_after=header)[1].retry_after == seconds
 
 
-def test_a_wish_for_patience_is_heard_as_a_date():
+def test_retry_after_is_parsed_as_a_date():
     _, error = tried(fault="429", retry_after=formatdate(time() + 60))
     assert 50 < error.retry_after <= 60
     _, error = tried(fault="429", retry_after=formatdate(time() - 60))
     assert error.retry_after == 0
 
 
-def test_a_drip_that_never_pauses_long_ends_at_the_deadline(way):
+def test_a_slow_response_ends_at_the_deadline(way):
     heard, error = heard_and_answered(http("200 OK", {}), way, drip=0.05, deadline=0.4)
     assert isinstance(error, errors.CallTimeoutError)
     assert len(heard) == 1
 
 
 @pytest.mark.parametrize("model", NAMED.split())
-def test_no_key_of_a_provider_reaches_an_address_that_a_file_names(model, monkeypatch):
+def test_no_provider_key_is_sent_to_an_api_base(model, monkeypatch):
     for name in ["ANTHROPIC", "AZURE", "COHERE", "GEMINI", "GROQ", "MISTRAL", "OPENROUTER"]:
         monkeypatch.setenv(f"{name}_API_KEY", CANARY)
     for name in ["AZURE_AD_TOKEN", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"]:
@@ -203,13 +203,13 @@ def test_no_key_of_a_provider_reaches_an_address_that_a_file_names(model, monkey
     assert CANARY.encode() not in heard[0]
 
 
-def test_an_address_that_a_file_names_gets_the_key_for_its_host(way, monkeypatch):
+def test_an_api_base_gets_the_key_of_its_host(way, monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     provider, _ = tried(way)
     assert provider.recent_requests[0][0]["Authorization"] == "Bearer for-this-host"
 
 
-def test_a_model_that_takes_no_temperature_gets_none():
+def test_the_temperature_is_dropped_for_models_without_one():
     provider, _ = tried("openai/o1")
     _, body = provider.recent_requests[0]
     assert "temperature" not in body
@@ -226,7 +226,7 @@ def test_a_model_that_takes_no_temperature_gets_none():
         ("openai/gpt-4o-mini", False, False),
     ],
 )
-def test_a_model_that_can_be_is_held_to_the_schema(model, own, held):
+def test_the_schema_is_sent_to_models_that_support_it(model, own, held):
     form = ReplyFormat(None, "{}", schema='{"type": "object"}')
     with ProviderServer() as provider:
         reply = asyncio.run(answer(provider.url, model, form=form, json_schema=own, deadline=60.0))
@@ -250,7 +250,7 @@ def test_a_model_that_can_be_is_held_to_the_schema(model, own, held):
         "Cannot parse: insufficient_quota",
     ],
 )
-def test_why_is_one_short_line_without_the_prompt_or_a_key(way, words, monkeypatch):
+def test_the_message_is_one_short_line_without_prompt_or_key(way, words, monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     response = http("400 Bad Request", {"error": {"message": words, "type": "x"}})
     _, error = heard_and_answered(response, way, f"{PROMPT}\n\ninsufficient_quota")
@@ -261,14 +261,14 @@ def test_why_is_one_short_line_without_the_prompt_or_a_key(way, words, monkeypat
     assert not [secret for secret in secrets if secret in error.why]
 
 
-def test_every_exception_of_litellm_has_a_meaning():
+def test_every_exception_of_litellm_has_an_error_class():
     theirs = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass)]
     names = {kind.__name__ for kind in theirs if issubclass(kind, BaseException)}
     assert len(names) > 30
     assert names <= set(litellm_provider.ERROR_CLASSES)
 
 
-def test_an_exception_means_what_its_nearest_base_does():
+def test_an_unlisted_exception_has_the_class_of_its_nearest_base():
     newer = type("NewerError", (exceptions.ContextWindowExceededError,), {})
     error = newer("too long", "m", "openai")
     assert (
@@ -279,7 +279,7 @@ def test_an_exception_means_what_its_nearest_base_does():
     )
 
 
-def test_an_exception_that_nobody_knows_is_a_broken_reply_that_tells_its_name():
+def test_an_unknown_exception_is_a_broken_reply_with_its_name():
     error, call, wire = (
         ZeroDivisionError("oh"),
         a_call(None),
@@ -289,7 +289,7 @@ def test_an_exception_that_nobody_knows_is_a_broken_reply_that_tells_its_name():
     assert litellm_provider._failure_message(error, call, wire) == "ZeroDivisionError: oh"
 
 
-def test_a_missing_key_stops_the_job_before_anything_is_sent(monkeypatch):
+def test_a_missing_key_stops_the_job_before_sending(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     assert isinstance(asyncio.run(answer(None)), errors.CredentialsError)
     assert missing_litellm_variables("openai/m") == ("OPENAI_API_KEY",)
@@ -297,17 +297,17 @@ def test_a_missing_key_stops_the_job_before_anything_is_sent(monkeypatch):
     assert missing_litellm_variables("openai/m") == missing_litellm_variables("hosted_vllm/m") == ()
 
 
-def test_a_provider_that_nobody_knows_stops_the_job():
+def test_an_unknown_provider_stops_the_job():
     assert isinstance(asyncio.run(answer(None, "nosuch/m")), errors.UnknownModelError)
 
 
-def test_a_prompt_that_cannot_be_written_down_is_a_bad_call():
+def test_a_prompt_that_cannot_be_encoded_is_a_bad_call():
     provider, error = tried(prompt="half a pair: \ud800")
     assert isinstance(error, errors.BadCallError)
     assert provider.request_count == 0
 
 
-def test_calls_go_out_side_by_side_and_none_gets_the_reply_of_another():
+def test_concurrent_calls_get_their_own_replies():
     async def run(url):
         gateway = LiteLLMProvider(30.0)
         calls = [
@@ -327,7 +327,7 @@ def test_calls_go_out_side_by_side_and_none_gets_the_reply_of_another():
     assert len(set(texts)) == 32
 
 
-def test_calls_are_not_let_out_unwatched(monkeypatch):
+def test_the_provider_refuses_settings_that_bypass_the_trace(monkeypatch):
     monkeypatch.setenv("DISABLE_AIOHTTP_TRANSPORT", "True")
     with pytest.raises(errors.SettingsError):
         LiteLLMProvider(5.0)

@@ -162,7 +162,7 @@ def test_a_reply_keeps_to_its_schema(served):
     assert [type(found[key]) for key in ("correct", "count")] == [bool, int]
 
 
-def test_a_call_may_have_more_company_than_the_server_has_slots(served):
+def test_more_calls_than_slots_are_all_answered(served):
     async def many() -> list[Reply]:
         gateway = LocalModelProvider(30, served)
         calls = [a_call(f"What is {n} plus {n}?", max_tokens=2) for n in range(9)]
@@ -173,7 +173,7 @@ def test_a_call_may_have_more_company_than_the_server_has_slots(served):
     assert all(reply.text for reply in asyncio.run(many()))
 
 
-def test_a_seed_follows_from_the_call_and_differs_between_samples():
+def test_the_seed_depends_on_the_call_and_its_sample():
     one, again, other = (
         json.loads(local_model._encode_request(a_call(sample=n))) for n in (0, 0, 1)
     )
@@ -182,12 +182,12 @@ def test_a_seed_follows_from_the_call_and_differs_between_samples():
     assert one["seed"] != other["seed"]
 
 
-def test_an_unknown_local_model_is_refused_with_the_known_ones(tmp_path):
+def test_an_unknown_local_model_is_rejected_with_the_known_ones(tmp_path):
     with pytest.raises(UnknownModelError, match=f"known are {SMOLLM}"):
         ask(a_call(model="local/gpt-9"), tmp_path)
 
 
-def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(
         local_model, "MODELS", {SMOLLM: local_model.WeightsFile("no-such-thing", "a.gguf")}
     )
@@ -200,11 +200,11 @@ def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path, m
         ask(a_call(), tmp_path)
 
 
-def test_the_weights_are_those_that_were_tried():
+def test_the_weights_are_the_tested_ones():
     assert hashlib.sha256(installed_weights(SMOLLM).read_bytes()).hexdigest().startswith("b179c952")
 
 
-def test_a_prompt_beyond_the_window_is_too_long(served):
+def test_a_prompt_beyond_the_context_window_is_too_long(served):
     with pytest.raises(PromptTooLongError, match="longer than 4096 tokens"):
         ask(a_call("hello " * 4100), served)
 
@@ -213,7 +213,7 @@ def test_a_prompt_beyond_the_window_is_too_long(served):
     ("call", "what"),
     [(a_call(grammar="root ::= oops("), "grammar"), (a_call("half of a pair: \ud800"), "messages")],
 )
-def test_what_the_server_cannot_read_is_a_bad_call(served, call, what):
+def test_a_request_that_the_server_cannot_parse_is_a_bad_call(served, call, what):
     with pytest.raises(BadCallError, match=f"cannot parse the {what}"):
         ask(call, served)
 
@@ -223,7 +223,7 @@ def test_a_call_ends_at_its_deadline(served):
         ask(a_call("Tell a long story.", max_tokens=1000), served, timeout=0.2)
 
 
-def test_processes_share_one_server_which_has_no_keys_and_ends_after_the_last(tmp_path):
+def test_processes_share_one_server_without_keys_until_the_last_exits(tmp_path):
     with a_user(tmp_path) as (first, alias), a_user(tmp_path) as (second, same_alias):
         assert alias == same_alias != ""
         assert b"API_KEY" not in Path(f"/proc/{the_pid(tmp_path)}/environ").read_bytes()
@@ -237,7 +237,7 @@ def test_processes_share_one_server_which_has_no_keys_and_ends_after_the_last(tm
     wait_for_the_end(tmp_path)
 
 
-def test_a_server_that_has_gone_is_replaced_at_the_next_call(tmp_path):
+def test_a_dead_server_is_replaced_at_the_next_call(tmp_path):
     async def calls() -> Reply:
         gateway = LocalModelProvider(30, tmp_path)
         await gateway.complete(a_call(max_tokens=1), "attempt/1")
@@ -257,7 +257,7 @@ def ticks(pid: int) -> int:
     return int(user) + int(system)
 
 
-def test_a_server_ends_at_once_when_it_is_told_to_whatever_is_in_flight(tmp_path):
+def test_a_server_exits_at_sigterm_with_calls_in_flight(tmp_path):
     async def call() -> float:
         gateway = LocalModelProvider(30, tmp_path)
         await gateway.complete(a_call(max_tokens=1), "attempt/1")
@@ -277,7 +277,7 @@ def test_a_server_ends_at_once_when_it_is_told_to_whatever_is_in_flight(tmp_path
     assert not is_served(tmp_path)
 
 
-def test_a_stranger_at_an_address_that_a_dead_server_left_is_not_believed(tmp_path):
+def test_another_process_at_the_address_of_a_dead_server_is_not_used(tmp_path):
     class Stranger(BaseHTTPRequestHandler):
         def do_POST(self):
             self.send_error(500)
@@ -294,7 +294,7 @@ def test_a_stranger_at_an_address_that_a_dead_server_left_is_not_believed(tmp_pa
         stranger.shutdown()
 
 
-def test_a_stranger_that_takes_over_the_port_is_known_by_its_name(tmp_path):
+def test_another_process_on_the_port_is_detected_by_its_alias(tmp_path):
     answer = {
         "model": "somebody-else",
         "choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}],
@@ -323,7 +323,7 @@ def test_a_stranger_that_takes_over_the_port_is_known_by_its_name(tmp_path):
         stranger.shutdown()
 
 
-def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path):
+def test_a_failed_start_shows_the_end_of_the_log(tmp_path):
     no_weights = tmp_path / "no.gguf"
 
     with pytest.raises(ProviderDownError, match=r"did not start: .*[Ee]rror"):
@@ -331,7 +331,7 @@ def test_a_server_that_cannot_start_is_said_with_its_last_words(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["open to others", "a link"])
-def test_a_directory_that_is_not_private_is_not_used(tmp_path, kind):
+def test_a_directory_of_other_users_is_not_used(tmp_path, kind):
     directory = tmp_path / "run"
     if kind == "a link":
         directory.symlink_to(tmp_path)

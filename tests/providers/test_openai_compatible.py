@@ -42,11 +42,11 @@ def a_call(model, prompt="What is 2 plus 2?"):
         ("anthropic/m", BASE, "direct", True),
     ],
 )
-def test_the_lane_goes_by_provider_family_and_address(name, base, lane, direct):
+def test_the_transport_depends_on_provider_model_family_and_address(name, base, lane, direct):
     assert is_direct(Model(model=name, api_base=base, lane=lane)) is direct
 
 
-def test_a_key_goes_to_its_own_host_only(monkeypatch):
+def test_a_key_is_sent_to_its_own_host_only(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     assert endpoint_for(Model(model="openai/gpt-4o")) == (
         "https://api.openai.com/v1/chat/completions",
@@ -58,7 +58,7 @@ def test_a_key_goes_to_its_own_host_only(monkeypatch):
         endpoint_for(Model(model="openai/gpt-4o"))
 
 
-def test_a_missing_or_impossible_key_stops_the_job_unsent(monkeypatch):
+def test_a_missing_or_invalid_key_stops_the_job_before_sending(monkeypatch):
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     model = Model(model="openrouter/org/m")
     assert missing_variables(model) == ("OPENROUTER_API_KEY",)
@@ -69,11 +69,11 @@ def test_a_missing_or_impossible_key_stops_the_job_unsent(monkeypatch):
         assert "lines" not in str(caught.value)
 
 
-def test_a_lane_without_an_address_is_told_before_the_job():
+def test_a_direct_transport_without_address_is_reported_before_the_job():
     assert "api_base" in str(model_problem(Model(model="anthropic/m", lane="direct")))
 
 
-def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
+def test_a_response_beyond_the_limit_is_a_broken_reply(monkeypatch):
     monkeypatch.setattr("archon_batch.providers.response_bodies.MAX_BODY_BYTES", 64)
 
     async def run(url):
@@ -87,7 +87,7 @@ def test_an_answer_beyond_the_bound_is_a_broken_reply(monkeypatch):
     assert provider.request_count == 1
 
 
-def test_a_prompt_that_cannot_be_written_down_is_not_sent():
+def test_a_prompt_that_cannot_be_encoded_is_not_sent():
     async def run():
         with pytest.raises(errors.BadCallError):
             await OpenAICompatibleProvider(5.0).complete(
@@ -97,7 +97,7 @@ def test_a_prompt_that_cannot_be_written_down_is_not_sent():
     asyncio.run(run())
 
 
-def test_the_direct_lane_never_imports_litellm():
+def test_the_direct_transport_never_imports_litellm():
     script = (
         "import asyncio, sys\n"
         "from tests.providers.test_openai_compatible import a_call, Model\n"

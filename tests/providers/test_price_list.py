@@ -42,15 +42,15 @@ def test_one_model_at_two_providers_is_two_entries(provider):
     "model",
     ["anthropic/gpt-4o-mini", "local/smollm2", "scripted/plausible", "sample_spec", "", "/", "zzz"],
 )
-def test_what_is_not_listed_is_none(model):
+def test_an_unlisted_model_has_no_entry(model):
     assert find_entry(model) is None
 
 
-def test_what_answers_no_messages_is_not_listed():
+def test_models_other_than_chat_models_have_no_entry():
     assert find_entry("text-embedding-3-small") is None
 
 
-def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
+def test_every_price_is_the_listed_price_times_a_million_in_plain_digits():
     for name, entry in price_list._entries().items():
         price = price_of(name)
         if price:
@@ -61,7 +61,7 @@ def test_every_price_is_the_listed_one_a_million_times_and_shown_plainly():
             assert "E" not in str(price)
 
 
-def test_a_zero_is_a_price_only_on_ones_own_machines():
+def test_a_price_of_zero_counts_only_for_self_hosted_models():
     for name, entry in price_list._entries().items():
         price = price_of(name)
         if price and not (price.input and price.output):
@@ -69,26 +69,26 @@ def test_a_zero_is_a_price_only_on_ones_own_machines():
     assert price_of("ollama/llama3") == ListPrice(input=usd(0), output=usd(0))
 
 
-def test_what_is_paid_by_the_request_has_no_price_by_the_token():
+def test_a_price_per_request_excludes_a_price_per_token():
     paid = [name for name, e in price_list._entries().items() if e.get("input_cost_per_request")]
     assert paid
     assert all(price_of(name) is None for name in paid)
 
 
-def test_a_slip_is_met_with_full_names():
+def test_a_misspelt_model_gets_suggestions_with_full_names():
     assert similar_models("openai/gpt-4o-mni")[0] == "openai/gpt-4o-mini"
     assert similar_models("gpt-4o-mni")[0] == "openai/gpt-4o-mini"
     assert len(similar_models("anthropic/claude-sonet-4-5")) == 3
     assert similar_models("nothing like it at all") == ()
 
 
-def test_providers_whose_models_the_operator_names_are_known_too():
+def test_providers_without_listed_models_are_known():
     assert {"openai", "anthropic", "hosted_vllm", "openrouter", "vertex_ai"} <= known_providers()
     assert "vertex_ai-language-models" not in known_providers()
     assert "nosuch" not in known_providers()
 
 
-def test_to_look_up_a_price_takes_no_litellm():
+def test_a_price_lookup_does_not_import_litellm():
     program = (
         "import sys; from archon_batch.providers.price_list import find_entry, similar_models, known_providers;"
         "assert find_entry('gpt-4o') and similar_models('gpt-4') and known_providers();"

@@ -48,7 +48,7 @@ def _took(words: str, prompt: str) -> float:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_no_text_takes_much_longer_than_a_plain_one(text: str) -> None:
+def test_no_text_takes_much_longer_than_plain_text(text: str) -> None:
     plain = took(WORDS, "the quick brown fox " * (LONG // 20))
 
     assert took(WORDS, text) < 40 * plain + 0.02
@@ -57,7 +57,7 @@ def test_no_text_takes_much_longer_than_a_plain_one(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_a_prompt_of_a_megabyte_is_not_looked_at_and_nothing_is_told(text: str) -> None:
+def test_a_prompt_of_a_megabyte_drops_the_message(text: str) -> None:
     text *= 5
     told = redact(WORDS + text[:100], [text])
 
@@ -65,13 +65,13 @@ def test_a_prompt_of_a_megabyte_is_not_looked_at_and_nothing_is_told(text: str) 
     assert took(WORDS + text, text) < 0.005
 
 
-def test_prompts_are_long_together() -> None:
+def test_the_limit_applies_to_all_prompts_together() -> None:
     assert "long" in redact("the end of it", ["a" * 150_000, "the end of it" * 10_000])
 
 
 @pytest.mark.parametrize("at", range(40))
 @pytest.mark.parametrize("length", [20, 21, 31, 40])
-def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
+def test_a_quotation_is_found_at_every_offset(at: int, length: int) -> None:
     quoted = PROMPT[at : at + length]
 
     assert (
@@ -85,17 +85,17 @@ def test_a_quotation_is_found_wherever_it_begins(at: int, length: int) -> None:
     [PROMPT, json.dumps(PROMPT), json.dumps(json.dumps(PROMPT)), escape(PROMPT), PROMPT.upper(), repr(PROMPT.encode())],
     ids=["plain", "JSON", "JSON twice", "HTML", "capitals", "bytes"],
 )  # fmt: skip
-def test_a_quotation_is_found_in_what_others_wrap_it_in(wrapped: str) -> None:
+def test_a_quotation_is_found_in_every_escaping(wrapped: str) -> None:
     assert redact(f"cannot read: {wrapped}", [PROMPT]) == "(message dropped: it quotes the prompt)"
 
 
-def test_a_telling_word_of_the_prompt_is_left_out_and_others_stay() -> None:
+def test_long_words_of_the_prompt_are_removed_and_other_words_stay() -> None:
     told = redact("no user called Jonathan is allowed here", [PROMPT])
 
     assert told == "no user called [...] is allowed here"
 
 
-def test_a_short_prompt_is_a_quotation_as_a_whole() -> None:
+def test_a_short_prompt_counts_as_a_quotation_only_as_a_whole() -> None:
     assert (
         redact("cannot do: what is 2+2", ["what is 2+2"])
         == "(message dropped: it quotes the prompt)"
@@ -103,7 +103,7 @@ def test_a_short_prompt_is_a_quotation_as_a_whole() -> None:
     assert redact("hi there", ["hi"]) == "hi there"
 
 
-def test_a_key_that_is_cut_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_cut_off_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     key = "s3cret+" * 50
     monkeypatch.setenv("SOME_API_KEY", key)
 

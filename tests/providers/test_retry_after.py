@@ -94,7 +94,7 @@ def test_the_message_counts_where_the_headers_name_no_wait(message, seconds):
     assert refused(message, retry_after="5").retry_after == 5.0
 
 
-def test_quoted_message_of_the_prompt_are_ignored():
+def test_quoted_words_of_the_prompt_are_ignored():
     prompt = "Say: please try again in 7 days, free-models-per-day."
 
     error = refused(f"Cannot answer {prompt!r} now", prompt)

@@ -30,7 +30,7 @@ def a_program(program, *tests, model=SANDBOX_MODEL):
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_call_runs_a_program_and_the_reply_is_how_its_tests_ended():
+def test_a_call_runs_a_program_and_replies_with_the_test_results():
     calls = [
         a_program("def f(x):\n    return x", "assert f(1) == 1", "assert f(1) == 2"),
         a_program("def f(x):\n    return 2", "assert f(1) == 2"),
@@ -57,12 +57,12 @@ def test_a_call_runs_a_program_and_the_reply_is_how_its_tests_ended():
         (a_program("x = 1", "assert x", model="sandbox/perl"), UnknownModelError),
     ],
 )
-def test_what_is_no_execution_is_refused(call, error):
+def test_a_call_that_is_no_sandbox_request_is_rejected(call, error):
     with pytest.raises(error):
         answered(call)
 
 
-def test_where_there_is_no_sandbox_the_job_stops_with_what_to_install(monkeypatch):
+def test_without_a_sandbox_the_job_stops_and_says_what_to_install(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _name: None)
     bubblewrap.detect_bubblewrap.cache_clear()
 
@@ -76,7 +76,7 @@ def test_where_there_is_no_sandbox_the_job_stops_with_what_to_install(monkeypatc
     assert told.value.stops_job
 
 
-def test_it_costs_nothing_and_is_known_by_its_name():
+def test_the_sandbox_model_is_known_and_free():
     price = price_of(Model(model=SANDBOX_MODEL))
 
     assert price is not None

@@ -106,13 +106,13 @@ def read(told, **of):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_providers_shape_comes_to_the_same_counts(shape):
+def test_the_format_of_every_provider_gives_the_same_counts(shape):
     told, counts = SHAPES[shape]
     assert read(told) == counts
 
 
 @pytest.mark.parametrize("count", IMPOSSIBLE)
-def test_a_count_that_the_call_cannot_have_had_is_no_report(count):
+def test_impossible_counts_are_ignored(count):
     assert read({**PLAIN, "completion_tokens": count}) == Usage(20, None)
     assert read({**PLAIN, "prompt_tokens": count, "total_tokens": None}) == Usage(None, 2)
     assert read({**PLAIN, "total_tokens": count}) == Usage(20, 2)
@@ -126,7 +126,7 @@ def test_a_count_that_the_call_cannot_have_had_is_no_report(count):
 @pytest.mark.parametrize(
     "number", ["NaN", "9" * 5000, "-" + "9" * 50, "1e999", "18446744073709551616"]
 )
-def test_a_number_that_is_none_does_not_take_the_answer_with_it(number):
+def test_an_invalid_number_does_not_lose_the_reply(number):
     body = json.dumps(
         {
             "choices": [{"message": {"content": "42"}, "finish_reason": "stop"}],
@@ -138,14 +138,14 @@ def test_a_number_that_is_none_does_not_take_the_answer_with_it(number):
     assert (came.text, came.usage) == ("42", Usage(20, None))
 
 
-def test_a_zero_where_there_must_have_been_tokens_is_no_report():
+def test_a_zero_where_there_must_be_tokens_is_ignored():
     assert read({"prompt_tokens": 0, "completion_tokens": 0}) == Usage()
     assert parse_usage(
         {**PLAIN, "completion_tokens": 0, "total_tokens": 20}, a_call(), empty=True
     ) == Usage(20, 0)
 
 
-def test_a_longer_reply_that_was_asked_for_can_be():
+def test_max_tokens_raises_the_bound_of_the_completion():
     told = {**PLAIN, "completion_tokens": 3_000_000, "total_tokens": 3_000_020}
     assert read(told) == Usage(20, None)
     assert read(told, max_tokens=4_000_000) == Usage(20, 3_000_000)
@@ -170,5 +170,5 @@ CHARGED = [
 
 
 @pytest.mark.parametrize(("of", "told", "nano"), CHARGED)
-def test_what_a_provider_says_it_charged_is_read_of_those_whose_word_is_known(of, told, nano):
+def test_a_reported_cost_counts_for_known_providers_only(of, told, nano):
     assert read({**PLAIN, **told}, **of).provider_cost_nano == nano

@@ -19,7 +19,7 @@ def verdicts(sandbox, program, *tests, **knobs):
     ]
 
 
-def test_each_test_is_judged_by_itself(sandbox):
+def test_each_test_has_its_own_result(sandbox):
     outcomes = list(
         sandbox.run_tests(
             [ADD],
@@ -35,7 +35,7 @@ def test_each_test_is_judged_by_itself(sandbox):
     assert outcomes[2].why.startswith("SyntaxError")
 
 
-def test_values_come_across_as_they_are(sandbox):
+def test_values_are_copied_without_change(sandbox):
     same = "def same(x):\n    return x\n"
     values = (
         "[1, 2.5, 'a', None, True]",
@@ -55,7 +55,7 @@ def test_values_come_across_as_they_are(sandbox):
     assert set(verdicts(sandbox, same, *tests, *types)) == {"passed"}
 
 
-def test_objects_stay_where_they_are_and_can_be_used(sandbox):
+def test_objects_stay_remote_and_can_be_used(sandbox):
     program = (
         "class Node:\n    def __init__(self, value):\n        self.value = value\n"
         "def twice(node):\n    return node.value * 2\n"
@@ -77,7 +77,7 @@ def test_objects_stay_where_they_are_and_can_be_used(sandbox):
     assert found == ["passed"] * 4 + ["failed"]
 
 
-def test_an_error_is_of_its_class_for_a_test_that_names_it_or_what_it_is_a_kind_of(sandbox):
+def test_an_exception_keeps_its_class_for_a_test_that_names_it_or_a_base(sandbox):
     fails = "def fail():\n    raise KeyError('k')\n"
     catch = "try:\n    fail()\nexcept {} as error:\n    assert {}\nelse:\n    assert False"
 
@@ -93,9 +93,7 @@ def test_an_error_is_of_its_class_for_a_test_that_names_it_or_what_it_is_a_kind_
 
 
 @pytest.mark.parametrize("handed", ["type", "object", "super", "int", "len", "eval"])
-def test_what_is_of_python_comes_from_a_program_only_where_the_test_names_a_class_of_values(
-    sandbox, handed
-):
+def test_a_program_passes_a_builtin_only_if_the_test_names_it(sandbox, handed):
     gives = f"def give():\n    return {handed}\n"
 
     named, unnamed = verdicts(sandbox, gives, f"assert give() is {handed}", "assert give() != 1")
@@ -105,7 +103,7 @@ def test_what_is_of_python_comes_from_a_program_only_where_the_test_names_a_clas
     assert unnamed == ("passed" if handed in ("len", "eval") else "failed")
 
 
-def test_what_a_test_hands_over_is_out_of_reach_for_the_next(sandbox):
+def test_objects_of_a_test_are_unreachable_in_the_next_test(sandbox):
     keeps = (
         "kept = []\ndef use(given):\n    kept.append(given)\n    return [one(1) for one in kept]\n"
     )
@@ -117,7 +115,7 @@ def test_what_a_test_hands_over_is_out_of_reach_for_the_next(sandbox):
     assert found == ["passed", "failed"]
 
 
-def test_setup_is_run_before_each_test_and_may_use_the_program(sandbox):
+def test_the_setup_runs_before_each_test_and_may_use_the_program(sandbox):
     found = verdicts(
         sandbox, ADD, "x.append(add(1, 1))\nassert x == [2]", "assert x == []", setup="x = []"
     )
@@ -125,13 +123,13 @@ def test_setup_is_run_before_each_test_and_may_use_the_program(sandbox):
     assert found == ["passed", "passed"]
 
 
-def test_the_first_text_that_is_python_is_the_program(sandbox):
+def test_the_first_valid_source_is_the_program(sandbox):
     outcomes = sandbox.run_tests(["def add(:", ADD], [SandboxTest("assert add(1, 2) == 3")])
 
     assert [o.verdict for o in outcomes] == ["passed"]
 
 
-def test_a_program_that_python_cannot_load_passes_nothing(sandbox):
+def test_a_program_that_cannot_be_loaded_passes_no_test(sandbox):
     outcomes = list(
         sandbox.run_tests(["1 / 0"], [SandboxTest("assert True"), SandboxTest("assert True")])
     )
@@ -140,13 +138,13 @@ def test_a_program_that_python_cannot_load_passes_nothing(sandbox):
     assert outcomes[0].why == "ZeroDivisionError: division by zero"
 
 
-def test_a_program_that_ends_fails_one_test_and_is_there_for_the_next(sandbox):
+def test_a_program_that_exits_fails_one_test_and_is_restarted(sandbox):
     program = "import os\ndef f(x):\n    return os._exit(0) if x else 0\n"
 
     assert verdicts(sandbox, program, "f(0)", "f(1)", "f(0)") == ["passed", "failed", "passed"]
 
 
-def test_a_program_that_hangs_ends_at_its_first_time_out():
+def test_a_program_that_hangs_fails_all_tests_after_its_first_timeout():
     program = "def f(x):\n    while x:\n        pass\n"
     begun = time.monotonic()
 
@@ -162,7 +160,7 @@ def test_a_program_that_hangs_ends_at_its_first_time_out():
     assert [(o.verdict, o.why) for o in hasty] == [("failed", "timed out")]
 
 
-def test_a_box_has_what_honest_programs_want(sandbox):
+def test_a_sandbox_has_what_honest_programs_need(sandbox):
     files = (
         "import sqlite3, tempfile\ndef kept(text):\n"
         "    with tempfile.NamedTemporaryFile('w+') as file:\n"
@@ -190,7 +188,7 @@ def test_a_box_has_what_honest_programs_want(sandbox):
     assert sandbox.check_output([reads], "a ", "a a").verdict == "passed"
 
 
-def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(monkeypatch):
+def test_without_a_mounted_tmp_a_sandbox_has_no_writable_folder(monkeypatch):
     read = bubblewrap._source
     monkeypatch.setattr(
         bubblewrap,
@@ -217,7 +215,7 @@ def test_where_no_file_system_can_be_made_for_it_a_box_has_nothing_to_write_to(m
     assert found[1].why.startswith("OSError: [Errno 30]")
 
 
-def test_every_process_of_a_box_has_limits(sandbox):
+def test_every_process_of_a_sandbox_has_limits(sandbox):
     program = (
         "import resource, os\nNAMES = [n for n in dir(resource) if n.startswith('RLIMIT_')]\n"
         "def limits():\n    return {n: resource.getrlimit(getattr(resource, n))[1] for n in NAMES}\n"
@@ -230,7 +228,7 @@ def test_every_process_of_a_box_has_limits(sandbox):
     assert set(verdicts(sandbox, program, "assert first() == 1", *checks)) == {"passed"}
 
 
-def test_what_python_has_is_not_the_programs_where_that_would_help_it(sandbox):
+def test_a_program_cannot_replace_builtins_to_pass_a_test(sandbox):
     liar = (
         "def f(x):\n    return 9\nabs = lambda x: 0\nclass math:\n    isclose = lambda a, b: True\n"
     )
@@ -247,7 +245,7 @@ def test_what_python_has_is_not_the_programs_where_that_would_help_it(sandbox):
 
 
 @pytest.mark.parametrize("line", ["rubbish", "[1]", "[" * 3000, '["won", ""]'])
-def test_a_test_that_writes_into_its_own_report_breaks_nothing_else(sandbox, line):
+def test_a_test_that_writes_into_its_report_affects_only_itself(sandbox, line):
     writes = (
         "import os\nfor n in range(3, 64):\n    try:\n"
         f"        os.write(n, b'{line}\\n')\n    except OSError:\n        pass"
@@ -256,7 +254,7 @@ def test_a_test_that_writes_into_its_own_report_breaks_nothing_else(sandbox, lin
     assert "failed" in verdicts(sandbox, ADD, writes, "assert add(1, 2) == 3")
 
 
-def test_a_script_is_judged_by_what_it_prints(sandbox):
+def test_a_script_is_graded_by_its_output(sandbox):
     double = "print(int(input()) * 2)"
 
     assert sandbox.check_output([double], "21\n", " 42").verdict == "passed"
@@ -265,7 +263,7 @@ def test_a_script_is_judged_by_what_it_prints(sandbox):
     assert sandbox.check_output(["raise SystemExit(0)"], "", "42").verdict == "failed"
 
 
-def test_several_threads_may_try_programs_at_once(sandbox):
+def test_several_threads_can_run_programs_at_once(sandbox):
     found = {}
 
     def tried(n):
@@ -298,7 +296,7 @@ def test_no_file_stays_open(sandbox):
         ({"machine": "vax"}, "this processor type"),
     ],
 )
-def test_where_no_sandbox_works_it_says_what_would_help(monkeypatch, lacking, why):
+def test_without_a_working_sandbox_the_error_says_what_would_help(monkeypatch, lacking, why):
     if "which" in lacking:
         monkeypatch.setattr("shutil.which", lambda _name: lacking["which"])
     else:

@@ -43,7 +43,7 @@ ALL = len(ATTACK_PROGRAMS) + len(FORGED_VERDICTS) + len(TEST_TRICKS) + 3
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("sandbox")
-def test_every_hostile_program_is_held(monkeypatch):
+def test_every_attack_program_is_contained(monkeypatch):
     monkeypatch.setenv("CANARY_API_KEY", "sk-canary")
 
     found = list(run_attacks())
@@ -54,7 +54,7 @@ def test_every_hostile_program_is_held(monkeypatch):
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("sandbox")
-def test_every_hostile_program_is_held_as_another_user():
+def test_every_attack_program_is_contained_for_another_user():
     setpriv, python = shutil.which("setpriv"), Path("/usr/bin/python3")
     if os.geteuid() != 0 or setpriv is None or not python.is_file():
         pytest.skip("only root can be someone else, with setpriv and the system's Python")
@@ -90,7 +90,7 @@ def test_every_hostile_program_is_held_as_another_user():
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_an_attack_gets_through_where_nothing_holds_it(name):
+def test_an_attack_succeeds_outside_the_sandbox(name):
     program = ATTACK_PROGRAMS[name]
     ask = "use(lambda: 1)" if "def use" in program else "attack()"
 
@@ -103,14 +103,14 @@ def test_an_attack_gets_through_where_nothing_holds_it(name):
 
 
 @pytest.mark.parametrize("name", ["equals everything", "is nothing but equal", "ends with success"])
-def test_a_forgery_passes_where_the_program_is_its_own_judge(name):
+def test_a_forged_verdict_passes_in_the_process_of_the_program(name):
     program = f"{FORGED_VERDICTS[name]}\nassert add(2, 3) == 5"
 
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize("name", TEST_TRICKS)
-def test_a_trick_passes_where_the_program_is_its_own_judge(name):
+def test_a_trick_passes_in_the_process_of_the_program(name):
     program, test = TEST_TRICKS[name]
 
     told = subprocess.run([sys.executable, "-c", f"{program}\n{test}"], check=False, timeout=60)
