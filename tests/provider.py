@@ -1,12 +1,12 @@
-"""A stand-in provider: an OpenAI-compatible server on loopback that keeps its own books.
+"""A fake provider: an OpenAI-compatible server on loopback that records what it bills.
 
     with Provider(faults=lambda n: "500" if n == 1 else None) as provider:
-        ...                              # provider.url, .requests, .bill, .peak, .entries
+        ...                              # provider.url, .request_count, .bill, .entries
 
-runs it in a thread; ``python tests/provider.py --latency 0.05 --journal FILE`` runs it by itself
-and prints the URL on the first line. What it answers depends on the request alone, so alike
-requests get alike replies in any order. A request is booked before it is answered: whatever then
-befalls the client, the journal holds what a real provider would bill, the oracle for any ledger.
+runs it in a thread; ``python tests/provider.py --latency 0.05 --journal FILE`` runs it as a command
+that prints the URL first. Its reply depends on the request alone, so equal requests get equal
+replies in any order. It records each request before the response: even if the client dies then, the
+journal holds what a real provider would bill, which is the oracle for every ledger.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
-#: Faults that are refused and not billed: status, code, message. A name that is a number is that
-#: status with no more to say. Those that are served, and so billed, are the cases of ``_served``.
+#: Faults that are refused and not billed: status, code, message. A number as the name means that
+#: status. Faults that are served, and so billed, are the cases of ``_served``.
 REFUSALS: Mapping[str, tuple[int, str, str]] = {
     "redirect": (307, "redirect", "Elsewhere."),
     "401": (401, "invalid_api_key", "Incorrect API key provided."),
@@ -41,7 +41,7 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
     "too_long": (400, "context_length_exceeded", "This model's maximum context length is 9."),
     "refused": (400, "content_policy_violation", "The prompt goes against our policy."),
 }
-#: What the clock on the wall said when the other one began.
+#: The wall-clock time at zero of the monotonic clock.
 _BEGAN = time.time() - time.monotonic()
 
 Body = dict[str, Any]
@@ -56,7 +56,7 @@ class JournalEntry(NamedTuple):
     """One line of the journal: a request that was served or refused."""
 
     time: float
-    #: The status that was meant, when the connection ended before it was sent.
+    #: The intended status, also if the connection ended before it was sent.
     status: int
     client_request_id: str | None
     model: str
@@ -69,16 +69,16 @@ class JournalEntry(NamedTuple):
 
 @dataclass(kw_only=True, eq=False)
 class ProviderServer:
-    """The server; it runs between ``__enter__`` and ``__exit__``, in a thread of its own."""
+    """The server; it runs between ``__enter__`` and ``__exit__`` in its own thread."""
 
-    #: What befalls request n, counted from 1; or rates, such as ``{"429": 0.1}``, which fall upon
-    #: the same requests under the same seed.
+    #: The fault of request n, counted from 1; or rates, such as ``{"429": 0.1}``, which hit the same
+    #: requests under the same seed.
     faults: Callable[[int], str | None] | Mapping[str, float] = field(default_factory=dict)
     #: Seconds before request n is answered.
     latency: Callable[[int], float] | float = 0.0
     #: Seconds that the fault ``slow`` takes.
     slow: float = 30.0
-    #: The Retry-After that comes with each 429.
+    #: The Retry-After header of each 429.
     retry_after: str | None = None
     #: USD per million tokens of the prompt and of the completion.
     prices: Sequence[str] = ("0.15", "0.60")
@@ -87,7 +87,7 @@ class ProviderServer:
     seed: int = 0
 
     url: str = field(default="", init=False)
-    #: Requests that came in, and the most of them that were open at once.
+    #: Number of requests, and the maximum of concurrent ones.
     request_count: int = field(default=0, init=False)
     max_concurrent: int = field(default=0, init=False)
     entries: list[JournalEntry] = field(default_factory=list, init=False)
@@ -99,7 +99,7 @@ class ProviderServer:
 
     @property
     def bill(self) -> int:
-        """All that was billed, in nano-dollars."""
+        """The total of all billed requests, in nano-dollars."""
         return sum(entry.nanousd for entry in self.entries)
 
     def __enter__(self) -> Self:
@@ -173,40 +173,40 @@ class ProviderServer:
 
 
 def clock() -> float:
-    """Seconds since 1970 by a clock that nobody sets: what lies between two moments is true."""
+    """Seconds since 1970 by a monotonic clock, so that differences are exact."""
     return _BEGAN + time.monotonic()
 
 
-def reply_text(messages: Sequence[Mapping[str, str]], dice: random.Random) -> str:
-    """What is said to the messages: a ranking, critiques, tests, verdicts, or some words."""
+def reply_text(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
+    """The reply text: a ranking, critiques, tests, verdicts, or some words."""
     prompt = "\n".join(message["content"] for message in messages)
     last = next((m["content"] for m in reversed(messages) if m["role"] == "user"), prompt)
     numbers = range(1, 1 + max(map(int, _FENCE.findall(last)), default=1))
 
     def words(count: int) -> str:
-        return " ".join(dice.choices(_WORDS, k=count))
+        return " ".join(rng.choices(_WORDS, k=count))
 
-    # A ranker's prompt may hold critiques, so its own mark is looked for first.
+    # A ranker's prompt may contain critiques, so test for its own mark first.
     if "Answer: [" in prompt:
-        return "Answer: " + " > ".join(f"[{n}]" for n in dice.sample(numbers, len(numbers)))
+        return "Answer: " + " > ".join(f"[{n}]" for n in rng.sample(numbers, len(numbers)))
     if "Weaknesses:" in last:
         return "\n\n".join(
             f"[{n}]\nStrengths: {words(8)}.\nWeaknesses: {words(8)}." for n in numbers
         )
     if "[Incorrect]" in last:
-        return f"{words(8)}\n[{dice.choice(['Correct', 'Incorrect'])}]"
+        return f"{words(8)}\n[{rng.choice(['Correct', 'Incorrect'])}]"
     if "JSON list" in last:
         return json.dumps([f"The response has {words(3)}." for _ in range(3)])
     if tests := _TESTS.search(last):
-        verdicts = [dice.choice(["Passed", "Passed", "Failed"]) for _ in range(int(tests[1]))]
+        verdicts = [rng.choice(["Passed", "Passed", "Failed"]) for _ in range(int(tests[1]))]
         return "\n".join(f"Unit Test #{n}: [{v}]" for n, v in enumerate(verdicts, 1))
-    return words(dice.randint(5, 60))
+    return words(rng.randint(5, 60))
 
 
 def _completion(asked: Body, fault: str) -> Body:
     messages, model = asked["messages"], asked["model"]
-    dice = _rng(model, messages, asked.get("temperature"), asked.get("seed"))
-    text, finish = reply_text(messages, dice), "stop"
+    rng = _rng(model, messages, asked.get("temperature"), asked.get("seed"))
+    text, finish = reply_text(messages, rng), "stop"
     limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
     if fault in {"empty", "null", "content_filter"}:
         text, finish = "", fault if fault == "content_filter" else "stop"
@@ -216,7 +216,7 @@ def _completion(asked: Body, fault: str) -> Body:
     usage = {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
     message = {"role": "assistant", "content": text}
     choices = [{"index": 0, "message": message, "finish_reason": finish}]
-    name = f"chatcmpl-{dice.getrandbits(64):016x}"
+    name = f"chatcmpl-{rng.getrandbits(64):016x}"
     top = {"id": name, "object": "chat.completion", "created": 1_700_000_000, "model": model}
     return {**top, "choices": choices, "usage": usage}
 
@@ -245,14 +245,14 @@ async def _served(request: web.Request, completion: Body, fault: str) -> web.Str
 
 
 async def _broken_off(request: web.Request, body: bytes, fault: str) -> web.StreamResponse:
-    """End the connection: in the midst of the body, before it, or before it and with a RST."""
+    """End the connection: in the middle of the body, before it, or before it with a RST."""
     transport = request.transport
     assert transport
     response = web.StreamResponse(headers={"Content-Length": str(len(body))})
     if fault == "cut":
         await response.prepare(request)
         await response.write(body[: len(body) // 2])
-    if fault == "reset":  # to linger for no time is what makes a RST of a FIN
+    if fault == "reset":  # a linger time of zero turns the FIN into a RST
         linger = struct.pack("ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
@@ -260,7 +260,7 @@ async def _broken_off(request: web.Request, body: bytes, fault: str) -> web.Stre
 
 
 def _rng(*seed: object) -> random.Random:
-    # An oracle has to say the same again; nothing here is a secret.
+    # Must be reproducible; it is no secret.
     return random.Random(json.dumps(seed))  # noqa: S311
 
 
@@ -272,7 +272,7 @@ def main() -> None:
         options.add_argument(f"--{name}", type=kind)
     options.add_argument("--prices", nargs=2)
     ends = {signal.SIGINT, signal.SIGTERM}
-    # Blocked before the thread begins, which inherits it: sigwait is to be the one to see them.
+    # Block before the thread starts, which inherits the mask: only sigwait gets these signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with ProviderServer(**vars(options.parse_args())) as provider:
         sys.stdout.write(f"{provider.url}\n")

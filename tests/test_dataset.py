@@ -54,7 +54,7 @@ def read(path: Path | str, reading: ReadOptions = PLAIN) -> list[Row]:
 
 
 def why(path: Path | str, reading: ReadOptions = PLAIN) -> str:
-    """What is wrong with the dataset, with its file shortened to FILE."""
+    """The error of the dataset, with FILE for the path of its file."""
     with pytest.raises(DatasetError) as caught:
         read(path, reading)
     return str(caught.value).replace(str(path), "FILE")
@@ -68,7 +68,7 @@ def prompts(rows: list[Row]) -> list[str]:
     return [row.question.query for row in rows]
 
 
-# What a row is
+# Valid rows
 
 
 def test_a_row_has_prompt_id_and_the_other_keys_in_order(file):
@@ -176,7 +176,7 @@ def test_a_filled_template_must_not_be_blank(file):
     assert why(file(jsonl({"t": " "})), ReadOptions(template="{t}")) == "FILE:1: template: empty"
 
 
-# Rows that cannot be accepted
+# Rejected rows
 
 DEEP = '{"prompt": "a", "x": ' + "[" * 64 + "]" * 64 + "}"
 
@@ -328,7 +328,7 @@ def test_a_named_id_field_must_be_in_every_row(file):
     )
 
 
-# Ids that are there twice
+# Repeated ids
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_different_ids_with_equal_hashes_are_accepted(file):
 
     with Dataset.open(path) as dataset:
         dataset.check()
-        # As if every hash had been seen twice.
+        # As if every hash were repeated.
         dataset._repeated = frozenset(hash(f"q{n}") for n in range(9))
         rows = list(dataset.rows())
 
@@ -536,7 +536,7 @@ def test_empty_standard_input_is_rejected(monkeypatch):
     assert why("-") == "standard input: no rows"
 
 
-# Two readings of one file
+# Two passes over one file
 
 
 def test_the_digest_depends_on_the_rows_and_not_on_their_encoding(file):
@@ -743,7 +743,7 @@ def test_parquet_nanoseconds_become_iso_text(parquet):
     }
 
 
-# What divides cells
+# Delimiters
 
 
 @pytest.mark.parametrize(
@@ -791,7 +791,7 @@ def test_an_old_spreadsheet_is_recognized(file):
     assert "an old spreadsheet (.xls)" in why(file(b"\xd0\xcf\x11\xe0 and so on", "rows.xls"))
 
 
-# What was meant
+# Suggestions
 
 
 @pytest.mark.parametrize(
@@ -897,13 +897,13 @@ def test_parquet_without_its_library_says_what_to_install(file, monkeypatch):
     )
 
 
-# Anything at all
+# Arbitrary data
 
 ANYTHING = settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
-#: Bytes that come nearer to a dataset than mere chance does.
+#: Bytes that resemble a dataset more than random bytes do.
 NEARLY = st.lists(
     st.one_of(
         st.binary(max_size=20),

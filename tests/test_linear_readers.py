@@ -1,4 +1,4 @@
-"""What reads texts of models and users takes time that grows no faster than they do."""
+"""Parsers of model and user text take linear time."""
 
 import os
 import time
@@ -42,7 +42,7 @@ from archon_batch.scores import Score
 
 #: Characters of a text; in CI a megabyte.
 SIZE = 1_000_000 if os.environ.get("CI") else 250_000
-#: Seconds of CPU for one text; what is quadratic takes a hundred times as long.
+#: Seconds of CPU for one text; quadratic time is a hundred times as long.
 ENOUGH = SIZE / 500_000
 
 BITS = (
@@ -130,7 +130,7 @@ READERS: dict[str, Callable[[str], object]] = {
 def test_a_long_text_of_any_kind_is_parsed_in_time(name):
     reader, late = READERS[name], []
     for bit in BITS:
-        # Runs of one character are the worst of most patterns; of others a tenth will do.
+        # Runs of one character are the worst case of most patterns; a tenth suffices for the rest.
         size = SIZE if len(bit) == 1 else SIZE // 10
         text = (bit * (size // len(bit) + 1))[:size]
         begun = time.process_time()
@@ -143,7 +143,7 @@ def test_a_long_text_of_any_kind_is_parsed_in_time(name):
 
 
 def test_every_metric_that_parses_text_is_covered():
-    elsewhere = {"math", "code"}  # each in a process of its own, with a limit
+    elsewhere = {"math", "code"}  # each in its own process with a time limit
 
     assert {name.rstrip(":") for name in METRIC_READERS} - {"ifeval"} == METRICS.keys() - elsewhere
 

@@ -1,4 +1,4 @@
-"""What the program writes can be read by its owner alone, whatever the umask."""
+"""Files that the program writes are readable only by their owner, under any umask."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The stand-in provider: what the acceptance runs take for the truth."""
+"""The fake provider server, the oracle of the acceptance tests."""
 
 import contextlib
 import json
@@ -75,7 +75,7 @@ def test_the_bill_sums_the_served_requests_rounded_up_one_by_one(tmp_path):
             with contextlib.suppress(httpx.TransportError):
                 asked(provider)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    # Five words at a tenth of a nano-dollar make half of one.
+    # Five words at a tenth of a nano-dollar cost half of one.
     assert [line["nanousd"] for line in lines] == [1, 0, 1, 1, 1]
     assert [line["fault"] for line in lines] == [None, "500", "cut", "reset", "no_usage"]
     assert {line["client_request_id"] for line in lines} == {"job/1"}
@@ -98,7 +98,7 @@ def test_fault_rates_hit_the_same_requests_under_the_same_seed():
 
 
 def test_the_peak_is_the_maximum_of_concurrent_requests():
-    # Longer than five clients take to be made when the machine is busy.
+    # Longer than the creation of five clients on a busy machine.
     with ProviderServer(latency=1) as provider:
         with ThreadPoolExecutor(5) as pool:
             list(pool.map(lambda _: asked(provider), range(5)))

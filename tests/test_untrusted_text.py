@@ -1,4 +1,4 @@
-"""Text of others: shown, and obeyed by nothing."""
+"""Untrusted text is shown without control characters."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import structlog
 from archon_batch import logs
 from archon_batch.untrusted_text import escape_control, escape_control_json, escape_to_line
 
-#: What turns letters or moves a cursor.
+#: Characters that reorder text or move a cursor.
 OBEYED = [*map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))), *"\u061c\u200e\u200f\u2028\u2029",
           *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]  # fmt: skip
 
@@ -40,11 +40,11 @@ def test_log_lines_contain_no_control_character(monkeypatch: pytest.MonkeyPatch)
     structlog.get_logger().warning(
         "job_halted", why="429: \x1b]0;t\x07\u202e\n2026-01-01 [error] forged", many=3
     )
-    logging.getLogger("a.library").warning("it said \x1b[2J%s", "\u2066")
+    logging.getLogger("a.library").warning("it text \x1b[2J%s", "\u2066")
     logging.root.handlers.clear()
 
-    said = re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue())
-    assert all(letter.isprintable() or letter == "\n" for letter in said)
-    assert "x1b]0;t" in said
-    assert "2026-01-01 [error] forged" in said
-    assert said.count("\n") == 2
+    text = re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue())
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert "x1b]0;t" in text
+    assert "2026-01-01 [error] forged" in text
+    assert text.count("\n") == 2

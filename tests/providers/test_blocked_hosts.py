@@ -1,4 +1,4 @@
-"""Where an api_base may lead, and which key is shown there, by both lanes."""
+"""Which hosts an api_base may reach, and which key is sent there, with both transports."""
 
 import asyncio
 import socket
@@ -12,8 +12,8 @@ from archon_batch.providers.blocked_hosts import ALLOW_VARIABLE, host_problem
 from tests.builders import a_call
 from tests.provider import ProviderServer
 
-LANES = pytest.mark.parametrize("lane", ["direct", "litellm"])
-#: Ways to write 169.254.169.254, and what else a cloud tells of its machine at.
+TRANSPORTS = pytest.mark.parametrize("transport", ["direct", "litellm"])
+#: Notations of 169.254.169.254, and other addresses of metadata services.
 LINK_LOCAL = [
     "169.254.169.254",
     "169.254.169.254.",
@@ -41,7 +41,7 @@ OTHERS = "127.0.0.1 localhost [::1] 10.0.0.1 192.168.1.1 169.253.1.1 [fd00::1] l
 
 
 def asked(model):
-    """What comes of one call of the model."""
+    """The result of one call of the model."""
 
     async def run():
         router = ProviderRouter(timeout=20.0)
@@ -75,17 +75,17 @@ def test_other_addresses_are_not_blocked(host):
     )
 
 
-@LANES
-def test_a_job_with_a_blocked_address_stops_before_sending(lane):
-    error = asked(Model(model="openai/m", api_base="http://169.254.169.254/v1", lane=lane))
+@TRANSPORTS
+def test_a_job_with_a_blocked_address_stops_before_sending(transport):
+    error = asked(Model(model="openai/m", api_base="http://169.254.169.254/v1", lane=transport))
 
     assert isinstance(error, errors.UnknownModelError)
     assert error.stops_job
     assert ALLOW_VARIABLE in str(error)
 
 
-@LANES
-def test_a_name_that_resolves_to_a_blocked_address_is_rejected(lane, monkeypatch):
+@TRANSPORTS
+def test_a_name_that_resolves_to_a_blocked_address_is_rejected(transport, monkeypatch):
     monkeypatch.setenv("AIOHTTP_TRUST_ENV", "")
     look_up = socket.getaddrinfo
 
@@ -94,34 +94,34 @@ def test_a_name_that_resolves_to_a_blocked_address_is_rejected(lane, monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", led)
 
-    error = asked(Model(model="openai/m", api_base="http://llm.example.org/v1", lane=lane))
+    error = asked(Model(model="openai/m", api_base="http://llm.example.org/v1", lane=transport))
 
     assert isinstance(error, errors.UntrustedHostError)
     assert error.billing is errors.Billing.NOT_SENT
     assert "link-local" in str(error)
 
 
-@LANES
+@TRANSPORTS
 @pytest.mark.parametrize("bound", [False, True])
-def test_no_header_is_sent_without_a_key(lane, bound, monkeypatch):
+def test_no_header_is_sent_without_a_key(transport, bound, monkeypatch):
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-host")
     with ProviderServer() as provider:
-        asked(Model(model="openai/m", api_base=provider.url, lane=lane))
+        asked(Model(model="openai/m", api_base=provider.url, lane=transport))
 
     ((headers, _),) = provider.recent_requests
     assert headers.get("Authorization") == ("Bearer mine" if bound else None)
     assert "none" not in headers.values()
 
 
-@LANES
+@TRANSPORTS
 @pytest.mark.parametrize("bound", [False, True])
-def test_an_authentication_error_names_the_unset_key_variable(lane, bound, monkeypatch):
+def test_an_authentication_error_names_the_unset_key_variable(transport, bound, monkeypatch):
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     with ProviderServer(faults=lambda _n: "401") as provider:
-        error = asked(Model(model="openai/m", api_base=provider.url, lane=lane))
+        error = asked(Model(model="openai/m", api_base=provider.url, lane=transport))
 
     assert isinstance(error, errors.CredentialsError)
     assert ("ARCHON_BATCH_KEY_127_0_0_1 is not set" in str(error)) is not bound

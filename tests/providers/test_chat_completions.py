@@ -1,4 +1,4 @@
-"""What is read of a body: its text, why there is none, or what went wrong."""
+"""Chat completions: the text of a body, the reason for no text, or the error."""
 
 import json
 
@@ -114,7 +114,7 @@ WHY = {
 FAULTS = {
     "aborted": (completion({"content": "4"}, "abort"), ErrorBody(None, "it ended with abort", "", True, True)),
     "aborted without a word": (completion({"content": ""}, "error"), ErrorBody(None, "it ended with error", "", True, True)),
-    "aborted, as SGLang has it": (completion({"content": "4"}, {"type": "abort"}), ErrorBody(None, "it ended with abort", "", True, True)),
+    "aborted, SGLang's form": (completion({"content": "4"}, {"type": "abort"}), ErrorBody(None, "it ended with abort", "", True, True)),
     "DeepSeek's": (completion({"content": "4"}, "insufficient_system_resource"), ErrorBody(None, "it ended with insufficient_system_resource", "", True, True)),
     "an error of a choice": (completion({"content": ""}, "error", error={"code": 502, "message": "No."}), ErrorBody(502, "No.", "", True, False)),
     "an error after words": (completion({"content": "4"}, "error", error={"code": 502, "message": "No."}), ErrorBody(502, "No.", "", True, True)),
@@ -129,9 +129,9 @@ FAULTS = {
 @pytest.mark.parametrize("body", TEXTS)
 def test_the_text_is_parsed_in_every_form(body):
     served, text = TEXTS[body]
-    came = read(served)
-    assert isinstance(came, Reply)
-    assert (came.text, came.failure) == (text, None)
+    result = read(served)
+    assert isinstance(result, Reply)
+    assert (result.text, result.failure) == (text, None)
 
 
 @pytest.mark.parametrize("body", BROKEN)
@@ -143,19 +143,19 @@ def test_other_json_is_no_completion(body):
 @pytest.mark.parametrize("body", WHY)
 def test_a_reply_without_text_has_a_failure_reason(body):
     served, why = WHY[body]
-    came = read(served)
-    assert isinstance(came, Reply)
-    assert came.text is None
-    assert (came.failure or "").startswith(why)
+    result = read(served)
+    assert isinstance(result, Reply)
+    assert result.text is None
+    assert (result.failure or "").startswith(why)
 
 
 @pytest.mark.parametrize("body", FAULTS)
 def test_a_partial_reply_differs_from_an_error_without_a_reply(body):
     served, fault = FAULTS[body]
-    came = read(served)
-    assert isinstance(came, ErrorBody)
-    assert (came.status, came.message) == (fault.status, fault.message)
-    assert (came.has_choices, came.is_partial) == (fault.has_choices, fault.is_partial)
+    result = read(served)
+    assert isinstance(result, ErrorBody)
+    assert (result.status, result.message) == (fault.status, fault.message)
+    assert (result.has_choices, result.is_partial) == (fault.has_choices, fault.is_partial)
 
 
 def test_the_charset_of_the_headers_is_the_last_resort():

@@ -1,4 +1,4 @@
-"""What a provider does, and what both lanes make of it: requests, class, money."""
+"""Both transports give the same requests, replies, error classes and billing."""
 
 import asyncio
 import gzip
@@ -42,7 +42,7 @@ def refused(status, code="x", message="No luck.", **headers):
     return http(status, {"error": {"message": message, "type": kind, "code": code}}, **headers)
 
 
-def told(code, message="No luck."):
+def error_body(code, message="No luck."):
     return http(200, {"error": {"code": code, "message": message}})
 
 
@@ -72,7 +72,7 @@ FILTERED = "refused: the provider's filter left no text (content_filter)"
 CALLED = "tool_call: it called a tool, and none was offered"
 LONG = "This model's maximum context length is 9 tokens."
 
-#: What is served, and the reply that it is.
+#: Responses, and the reply for each.
 REPLIES = {
     "plain": (http(200, FOUR), SAID),
     "compressed": (
@@ -140,7 +140,7 @@ REPLIES = {
         Reply("4", finish_reason="stop", model="m"),
     ),
 }
-#: What is served, and the class of what it means.
+#: Responses, and the error class for each.
 FAILURES = {
     "cut": (http(200, b'{"choices": [{"mess', length=500), errors.BrokenReplyError),
     "chunk cut": (CUT_CHUNK, errors.BrokenReplyError),
@@ -151,13 +151,13 @@ FAILURES = {
     "not gzip": (http(200, b"{}", Content_Encoding="gzip"), errors.BrokenReplyError),
     "html": (http(200, b"<html>All is well</html>", "text/html"), errors.BrokenReplyError),
     "empty": (http(200), errors.BrokenReplyError),
-    "502 under 200": (told(502), errors.ProviderDownError),
-    "504 under 200": (told(504), errors.CallTimeoutError),
-    "429 under 200": (told(429), errors.RateLimitError),
-    "429 as text under 200": (told("429"), errors.RateLimitError),
-    "429 as a word under 200": (told("rate_limit_exceeded"), errors.RateLimitError),
-    "401 under 200": (told(401), errors.CredentialsError),
-    "403 under 200": (told(403, "Your input was flagged by moderation"), errors.RefusedError),
+    "502 under 200": (error_body(502), errors.ProviderDownError),
+    "504 under 200": (error_body(504), errors.CallTimeoutError),
+    "429 under 200": (error_body(429), errors.RateLimitError),
+    "429 as text under 200": (error_body("429"), errors.RateLimitError),
+    "429 as a word under 200": (error_body("rate_limit_exceeded"), errors.RateLimitError),
+    "401 under 200": (error_body(401), errors.CredentialsError),
+    "403 under 200": (error_body(403, "Your input was flagged by moderation"), errors.RefusedError),
     "wrong path under 200": (
         http(200, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}),
         errors.UnknownModelError,
@@ -223,16 +223,16 @@ FAILURES = {
 IN_DOUBT = {errors.BrokenReplyError, errors.CallTimeoutError, errors.ProviderFailedError}
 
 
-async def came_of(lane, url, deadline=20.0, prompt=PROMPT, model="openai/m"):
+async def result_of(transport, url, deadline=20.0, prompt=PROMPT, model="openai/m"):
     router = ProviderRouter(deadline)
     try:
-        return await came_by(router, lane, url, prompt, model)
+        return await result_by(router, transport, url, prompt, model)
     finally:
         await router.close()
 
 
-async def came_by(router, lane, url, prompt=PROMPT, model="openai/m"):
-    model = Model(model=model, api_base=url, lane=lane)
+async def result_by(router, transport, url, prompt=PROMPT, model="openai/m"):
+    model = Model(model=model, api_base=url, lane=transport)
     call = Call(CallKey(0, 0, 0, 0), "ranker", model, (Message("user", prompt),), 0, 0.7, 100, None)
     try:
         return await router.complete(call, "job/1")
@@ -240,8 +240,8 @@ async def came_by(router, lane, url, prompt=PROMPT, model="openai/m"):
         return error
 
 
-def heard_and_answered(lane, response, **more):
-    heard, served = [], asyncio.Event()
+def requests_and_result(transport, response, **more):
+    requests, served = [], asyncio.Event()
 
     async def serve(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
@@ -250,7 +250,7 @@ def heard_and_answered(lane, response, **more):
             for line in head.lower().split(b"\r\n")
             if line.startswith(b"content-length:")
         )
-        heard.append((head, json.loads(await reader.readexactly(size))))
+        requests.append((head, json.loads(await reader.readexactly(size))))
         try:
             if response is None:
                 await reader.read()
@@ -263,44 +263,44 @@ def heard_and_answered(lane, response, **more):
     async def run():
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            came = await came_of(lane, f"http://127.0.0.1:{port}/v1", **more)
+            result = await result_of(transport, f"http://127.0.0.1:{port}/v1", **more)
             await served.wait()
-            return came
+            return result
 
-    return heard, asyncio.run(run())
-
-
-lanes = pytest.mark.parametrize("lane", ["direct", "litellm"])
+    return requests, asyncio.run(run())
 
 
-@lanes
+transports = pytest.mark.parametrize("transport", ["direct", "litellm"])
+
+
+@transports
 @pytest.mark.parametrize("behaviour", REPLIES)
-def test_a_served_response_is_one_request_and_one_reply(lane, behaviour):
+def test_a_served_response_is_one_request_and_one_reply(transport, behaviour):
     response, reply = REPLIES[behaviour]
-    heard, came = heard_and_answered(lane, response)
-    assert came == reply
-    assert len(heard) == 1
+    requests, result = requests_and_result(transport, response)
+    assert result == reply
+    assert len(requests) == 1
 
 
-@lanes
+@transports
 @pytest.mark.parametrize("behaviour", FAILURES)
-def test_a_failure_is_one_request_with_one_error_class_and_billing(lane, behaviour):
+def test_a_failure_is_one_request_with_one_error_class_and_billing(transport, behaviour):
     response, kind = FAILURES[behaviour]
-    heard, came = heard_and_answered(lane, response)
-    assert type(came) is kind
-    assert isinstance(came, errors.ProviderError)
-    assert came.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
-    assert len(heard) == 1
+    requests, result = requests_and_result(transport, response)
+    assert type(result) is kind
+    assert isinstance(result, errors.ProviderError)
+    assert result.billing is (Billing.IN_DOUBT if kind in IN_DOUBT else Billing.NOT_BILLED)
+    assert len(requests) == 1
 
 
-@lanes
-def test_an_unexplained_403_fails_the_row_after_a_success_and_else_the_key(lane):
+@transports
+def test_an_unexplained_403_fails_the_row_after_a_success_and_else_the_key(transport):
     async def run(*faults):
         router, left = ProviderRouter(20.0), list(faults)
         with ProviderServer(faults=lambda _: left.pop(0)) as provider:
-            came = [await came_by(router, lane, provider.url) for _ in faults]
+            result = [await result_by(router, transport, provider.url) for _ in faults]
         await router.close()
-        return [type(one) for one in came]
+        return [type(one) for one in result]
 
     down, key, row = errors.ProviderDownError, errors.CredentialsError, errors.RefusedError
     assert asyncio.run(run("", "403", "403")) == [Reply, row, row]
@@ -308,21 +308,21 @@ def test_an_unexplained_403_fails_the_row_after_a_success_and_else_the_key(lane)
     assert asyncio.run(run("403", "403", "403")) == [down, down, key]
 
 
-@lanes
-def test_a_call_without_response_times_out_in_doubt(lane):
-    heard, came = heard_and_answered(lane, None, deadline=3.0)
-    assert type(came) is errors.CallTimeoutError
-    assert len(heard) == 1
+@transports
+def test_a_call_without_response_times_out_in_doubt(transport):
+    requests, result = requests_and_result(transport, None, deadline=3.0)
+    assert type(result) is errors.CallTimeoutError
+    assert len(requests) == 1
 
 
-@lanes
-def test_an_unreachable_host_means_not_sent(lane):
-    came = asyncio.run(came_of(lane, "http://127.0.0.1:9/v1"))
-    assert type(came) is errors.UnreachableError
-    assert "127.0.0.1: Connection refused" in came.why
+@transports
+def test_an_unreachable_host_means_not_sent(transport):
+    result = asyncio.run(result_of(transport, "http://127.0.0.1:9/v1"))
+    assert type(result) is errors.UnreachableError
+    assert "127.0.0.1: Connection refused" in result.why
 
 
-@lanes
+@transports
 @pytest.mark.parametrize(
     ("code", "words", "kind"),
     [
@@ -333,17 +333,17 @@ def test_an_unreachable_host_means_not_sent(lane):
     ids=["no such name", "no address", "no name server"],
 )
 def test_an_unknown_host_stops_the_job_but_a_failed_name_server_does_not(
-    lane, code, words, kind, monkeypatch
+    transport, code, words, kind, monkeypatch
 ):
     def unknown(*_, **__):
         raise socket.gaierror(code, words)
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    came = asyncio.run(came_of(lane, "https://llm.example/v1"))
-    assert type(came) is kind
-    assert came.stops_job is (kind is errors.UnknownHostError)
-    assert came.billing is Billing.NOT_SENT
-    assert came.why == f"connection: llm.example: {words}"
+    result = asyncio.run(result_of(transport, "https://llm.example/v1"))
+    assert type(result) is kind
+    assert result.stops_job is (kind is errors.UnknownHostError)
+    assert result.billing is Billing.NOT_SENT
+    assert result.why == f"connection: llm.example: {words}"
 
 
 def _self_signed(folder):
@@ -369,13 +369,13 @@ def _self_signed(folder):
     return context
 
 
-@lanes
+@transports
 @pytest.mark.parametrize("trusted", [False, None], ids=["self-signed", "no TLS"])
-def test_an_untrusted_server_stops_the_job_before_sending(lane, trusted, tmp_path):
-    heard = []
+def test_an_untrusted_server_stops_the_job_before_sending(transport, trusted, tmp_path):
+    requests = []
 
     async def served(reader, writer):
-        heard.append(await reader.read(1))
+        requests.append(await reader.read(1))
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
@@ -384,18 +384,18 @@ def test_an_untrusted_server_stops_the_job_before_sending(lane, trusted, tmp_pat
         server = await asyncio.start_server(served, "127.0.0.1", 0, ssl=context)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            return await came_of(lane, f"https://127.0.0.1:{port}/v1")
+            return await result_of(transport, f"https://127.0.0.1:{port}/v1")
 
-    came = asyncio.run(run())
-    assert type(came) is errors.UntrustedHostError
-    assert came.stops_job
-    assert came.billing is Billing.NOT_SENT
-    assert ("no TLS" if trusted is None else "certificate verify failed: self-signed") in came.why
+    result = asyncio.run(run())
+    assert type(result) is errors.UntrustedHostError
+    assert result.stops_job
+    assert result.billing is Billing.NOT_SENT
+    assert ("no TLS" if trusted is None else "certificate verify failed: self-signed") in result.why
 
 
 MANY = 17 << 20
 GZIP = {"Content_Encoding": "gzip"}
-#: What makes a body, and its headers.
+#: Functions that build a body, and its headers.
 HEAVY = {
     "long": (lambda: b" " * MANY, {}),
     "a bomb": (lambda: gzip.compress(b" " * 4 * MANY, 1), GZIP),
@@ -416,63 +416,65 @@ HEAVY = {
 }
 
 
-@lanes
+@transports
 @pytest.mark.parametrize("heavy", HEAVY.values(), ids=HEAVY)
-def test_an_oversized_response_costs_neither_memory_nor_time(lane, heavy):
+def test_an_oversized_response_costs_neither_memory_nor_time(transport, heavy):
     make, headers = heavy
     served = http(200, make(), **headers)
     tracemalloc.start()
     begun = time.process_time()
     try:
-        _, came = heard_and_answered(lane, served)
+        _, result = requests_and_result(transport, served)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert type(came) is errors.BrokenReplyError
-    # What is served, as it is sent and as it is read, and no multiple of it.
+    assert type(result) is errors.BrokenReplyError
+    # The response once as sent and once as parsed, and no multiple of it.
     assert most < 120 << 20
     assert time.process_time() - begun < 8
 
 
-@lanes
+@transports
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_reply_of_a_whole_context_window_is_accepted(lane, packed):
+def test_a_reply_of_a_whole_context_window_is_accepted(transport, packed):
     text = 'print(f"{x[0]}, {y}")\n' * 40_000
     data = json.dumps(completion({"content": text})).encode()
     served = http(200, gzip.compress(data), Content_Encoding="gzip") if packed else http(200, data)
 
-    assert heard_and_answered(lane, served)[1].text == text
+    assert requests_and_result(transport, served)[1].text == text
 
 
-@lanes
+@transports
 @pytest.mark.parametrize("status", [429, 500])
-def test_only_the_start_of_a_long_error_is_kept(lane, status):
-    _, came = heard_and_answered(lane, http(status, b"No luck. " + b"x" * MANY, "text/plain"))
+def test_only_the_start_of_a_long_error_is_kept(transport, status):
+    _, result = requests_and_result(
+        transport, http(status, b"No luck. " + b"x" * MANY, "text/plain")
+    )
 
-    assert type(came) is type(heard_and_answered(lane, refused(status))[1])
-
-
-@lanes
-def test_retry_after_is_passed_on(lane):
-    assert heard_and_answered(lane, refused(429, Retry_After="7"))[1].retry_after == 7.0
+    assert type(result) is type(requests_and_result(transport, refused(status))[1])
 
 
-@lanes
-def test_a_wait_in_an_error_message_is_parsed(lane):
+@transports
+def test_retry_after_is_passed_on(transport):
+    assert requests_and_result(transport, refused(429, Retry_After="7"))[1].retry_after == 7.0
+
+
+@transports
+def test_a_wait_in_an_error_message_is_parsed(transport):
     words = "Rate limit reached on tokens per day (TPD). Please try again in 7.66s."
 
-    came = heard_and_answered(lane, refused(429, message=words))[1]
+    result = requests_and_result(transport, refused(429, message=words))[1]
 
-    assert came.retry_after == 7.66
-    assert came.long_wait_reason == "its daily limit is used up, and it does not say until when"
+    assert result.retry_after == 7.66
+    assert result.long_wait_reason == "its daily limit is used up, and it does not say until when"
 
 
-@lanes
-def test_both_transports_send_the_same_request(lane, monkeypatch):
+@transports
+def test_both_transports_send_the_same_request(transport, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
-    ((head, body),) = heard_and_answered(lane, http(200, FOUR))[0]
+    ((head, body),) = requests_and_result(transport, http(200, FOUR))[0]
     assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
     lines = {line.lower() for line in head.split(b"\r\n")}
     assert {b"authorization: bearer for-this-host", b"x-client-request-id: job/1"} <= lines
@@ -482,13 +484,13 @@ def test_both_transports_send_the_same_request(lane, monkeypatch):
     assert body == {**asked, "stream": False}
 
 
-@lanes
-def test_no_error_contains_the_prompt_or_a_key(lane, monkeypatch):
+@transports
+def test_no_error_contains_the_prompt_or_a_key(transport, monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     for words in (f"Cannot parse {PROMPT!r}", "for-this-host is no key", "long\n" * 200):
-        came = heard_and_answered(lane, refused(400, message=words))[1]
-        assert type(came) is errors.BadCallError
-        assert 0 < len(came.why) <= 200
-        assert "bridges" not in came.why
-        assert "for-this-host" not in came.why
-        assert "\n" not in came.why
+        result = requests_and_result(transport, refused(400, message=words))[1]
+        assert type(result) is errors.BadCallError
+        assert 0 < len(result.why) <= 200
+        assert "bridges" not in result.why
+        assert "for-this-host" not in result.why
+        assert "\n" not in result.why

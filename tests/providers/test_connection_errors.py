@@ -1,4 +1,4 @@
-"""What a connection that did not come about means depends on what came before."""
+"""The class of a failed connection depends on earlier answers of its host."""
 
 import socket
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ def test_an_unknown_host_that_has_answered_before_is_an_outage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (unknown(), "llm.example: Name or service not known"),
         (aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "x")), "llm.example: Connection refused"),
@@ -37,5 +37,7 @@ def test_an_unknown_host_that_has_answered_before_is_an_outage() -> None:
         (TimeoutError(), "TimeoutError"),
     ],
 )  # fmt: skip
-def test_a_connection_error_has_the_message_of_the_system(error: BaseException, told: str) -> None:
-    assert describe_connection_error(error) == told
+def test_a_connection_error_has_the_message_of_the_system(
+    error: BaseException, message: str
+) -> None:
+    assert describe_connection_error(error) == message

@@ -1,4 +1,4 @@
-"""What statuses and words mean: for the call, and for the bill."""
+"""The error class and billing of statuses and messages."""
 
 import pytest
 
@@ -38,7 +38,7 @@ TOO_LONG, REFUSED = errors.PromptTooLongError, errors.RefusedError
 KEYS, QUOTAS, MODELS = errors.CredentialsError, errors.QuotaError, errors.UnknownModelError
 DOWN, FAILED = errors.ProviderDownError, errors.ProviderFailedError
 
-#: Sentences as servers say them.
+#: Messages of real servers.
 SAID = {
     "OpenAI's window": (400, TOO_LONG, "This model's maximum context length is 8192 tokens."),
     "OpenAI's limit": (400, TOO_LONG, "Input tokens exceed the configured limit of 272000 tokens."),
@@ -206,22 +206,22 @@ def test_a_body_that_is_no_json_is_the_message(body):
 
 
 def test_an_error_in_place_of_a_reply_is_not_billed():
-    def came(status, **more):
+    def error_class(status, **more):
         return type(
             ErrorClassifier().classify(a_call(), None, {}, ErrorBody(status, "No.", **more))
         )
 
-    assert came(502) is errors.ProviderDownError
-    assert came(504) is errors.CallTimeoutError
-    assert came(None) is errors.ProviderDownError
-    assert came(502, has_choices=True) is errors.ProviderFailedError
-    assert came(429, has_choices=True) is errors.RateLimitError
-    assert came(429, has_choices=True, is_partial=True) is errors.BrokenReplyError
+    assert error_class(502) is errors.ProviderDownError
+    assert error_class(504) is errors.CallTimeoutError
+    assert error_class(None) is errors.ProviderDownError
+    assert error_class(502, has_choices=True) is errors.ProviderFailedError
+    assert error_class(429, has_choices=True) is errors.RateLimitError
+    assert error_class(429, has_choices=True, is_partial=True) is errors.BrokenReplyError
 
 
 def test_a_message_shows_both_statuses_and_not_the_prompt():
-    told = ErrorBody(429, "Slow down.", "")
-    assert ErrorClassifier().classify(a_call(), None, {}, told).why == "200, error 429: Slow down."
+    body = ErrorBody(429, "Slow down.", "")
+    assert ErrorClassifier().classify(a_call(), None, {}, body).why == "200, error 429: Slow down."
     prompt = "Which of the seven bridges of Koenigsberg did you cross?"
     assert (
         "bridges"

@@ -1,4 +1,4 @@
-"""The live gateway, by real requests to a provider on loopback."""
+"""The litellm provider, by real requests to a provider on loopback."""
 
 import asyncio
 import inspect
@@ -17,14 +17,14 @@ from archon_batch.providers.connection_errors import ReachedHosts
 from archon_batch.providers.litellm_provider import LiteLLMProvider, missing_litellm_variables
 from tests.provider import ProviderServer
 
-#: After live.py, which sets something in the environment for it.
+#: Imported after litellm_provider.py, which sets an environment variable first.
 exceptions = import_module("litellm.exceptions")
 
-# What live.py ignores: here each test begins with filters of its own.
+# The warnings that litellm_provider.py ignores: pytest resets the filters for each test.
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
 CANARY = "sk-canary-0123456789"
 
-#: What each fault of the stand-in means. With drop_params litellm sends a 422 again by itself.
+#: The error class of each fault of the server. With drop_params litellm by itself repeats a 422.
 MEANT = {
     errors.BadCallError: "400 422 redirect",
     errors.BrokenReplyError: "cut garbage hangup html reset",
@@ -40,7 +40,7 @@ MEANT = {
 }
 IN_DOUBT = {errors.BrokenReplyError, errors.CallTimeoutError, errors.ProviderFailedError}
 
-#: Providers that have more than one way to find a key, or a way of their own.
+#: Providers with several ways to find a key, or a special one.
 NAMED = (
     "openai/m hosted_vllm/m anthropic/claude-sonnet-4-5 azure/m bedrock/anthropic.claude-3-5-sonnet-20240620-v1:0 "
     "cohere_chat/m gemini/m gpt-4o groq/m mistral/m openrouter/m/n"
@@ -55,7 +55,7 @@ def _environment(monkeypatch):
 #: Through the OpenAI SDK, and through the HTTP handler that most other providers share.
 @pytest.fixture(scope="module", params=["openai/m", "hosted_vllm/m"])
 def way(request):
-    # The first call of a process spends a second on imports, which no short deadline allows.
+    # The first call of a process imports for a second, too long for a short deadline.
     tried(request.param, deadline=60.0)
     return request.param
 
@@ -67,17 +67,17 @@ def a_call(api_base, model="openai/m", prompt=PROMPT, form=None, json_schema=Non
 
 
 async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0, **more):
-    gateway = LiteLLMProvider(deadline)
+    client = LiteLLMProvider(deadline)
     try:
-        return await gateway.complete(a_call(api_base, model, prompt, **more), "job/1")
+        return await client.complete(a_call(api_base, model, prompt, **more), "job/1")
     except errors.ProviderError as error:
         return error
     finally:
-        await gateway.close()
+        await client.close()
 
 
 def tried(model="openai/m", fault=None, *, prompt=PROMPT, deadline=5.0, **settings):
-    """A provider that was called once, and what came of it."""
+    """The server after one call, and the result of the call."""
     with ProviderServer(faults=lambda _: fault, **settings) as provider:
         return provider, asyncio.run(answer(provider.url, model, prompt, deadline))
 
@@ -88,12 +88,12 @@ def http(status, body):
     return head.encode() + b"\r\n\r\n" + data
 
 
-def heard_and_answered(response, *given, drip=0.0, **more):
-    """What a server hears that sends these bytes to whoever comes, and what came of it."""
-    heard = []
+def requests_and_result(response, *given, drip=0.0, **more):
+    """The requests to a server that sends these bytes to every client, and the result."""
+    requests = []
 
     async def serve(reader, writer):
-        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         step = 1 if drip else len(response)
         try:
             for start in range(0, len(response), step):
@@ -107,7 +107,7 @@ def heard_and_answered(response, *given, drip=0.0, **more):
             port = server.sockets[0].getsockname()[1]
             return await answer(f"http://127.0.0.1:{port}/v1", *given, **more)
 
-    return heard, asyncio.run(run())
+    return requests, asyncio.run(run())
 
 
 @pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in MEANT for f in MEANT[k].split()])
@@ -121,7 +121,7 @@ def test_every_failure_is_one_request_with_one_error_class(way, kind, fault):
 @pytest.mark.parametrize("base", ["http://127.0.0.1:9/v1", "https://nosuch.invalid/v1"])
 def test_an_unreachable_host_means_not_sent(way, base):
     error = asyncio.run(answer(base, way))
-    # That nobody knows a host is known only where a name server can be asked.
+    # Only with a reachable name server is a host known to be unknown.
     assert isinstance(error, errors.UnreachableError | errors.UnknownHostError)
     assert isinstance(error, errors.UnreachableError) or "nosuch" in base
     assert error.billing is Billing.NOT_SENT
@@ -165,7 +165,7 @@ def test_cached_and_reasoning_tokens_are_counted_separately(way):
     response = http(
         "200 OK", {**body, "choices": [choice], "usage": {**usage, **details, **thoughts}}
     )
-    _, reply = heard_and_answered(response, way)
+    _, reply = requests_and_result(response, way)
     assert reply.usage == Usage(9, 7, cached_tokens=4, reasoning_tokens=3)
 
 
@@ -184,9 +184,9 @@ def test_retry_after_is_parsed_as_a_date():
 
 
 def test_a_slow_response_ends_at_the_deadline(way):
-    heard, error = heard_and_answered(http("200 OK", {}), way, drip=0.05, deadline=0.4)
+    requests, error = requests_and_result(http("200 OK", {}), way, drip=0.05, deadline=0.4)
     assert isinstance(error, errors.CallTimeoutError)
-    assert len(heard) == 1
+    assert len(requests) == 1
 
 
 @pytest.mark.parametrize("model", NAMED.split())
@@ -198,9 +198,9 @@ def test_no_provider_key_is_sent_to_an_api_base(model, monkeypatch):
     for name in ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "BEARER_TOKEN_BEDROCK"]:
         monkeypatch.setenv(f"AWS_{name}", CANARY)
     monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
-    heard, error = heard_and_answered(http("400 Bad Request", {}), model)
-    assert len(heard) == 1, error
-    assert CANARY.encode() not in heard[0]
+    requests, error = requests_and_result(http("400 Bad Request", {}), model)
+    assert len(requests) == 1, error
+    assert CANARY.encode() not in requests[0]
 
 
 def test_an_api_base_gets_the_key_of_its_host(way, monkeypatch):
@@ -246,14 +246,14 @@ def test_the_schema_is_sent_to_models_that_support_it(model, own, held):
         f"Bad key {CANARY}, and Bearer abcdefgh, and sk-{'x' * 20}, and AIzaSy{'x' * 20}",
         "for-this-host is no key of ours",
         "long\n" * 200,
-        # The words of a prompt that is quoted must not stop a job either.
+        # A quoted prompt must not stop a job.
         "Cannot parse: insufficient_quota",
     ],
 )
 def test_the_message_is_one_short_line_without_prompt_or_key(way, words, monkeypatch):
     monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "for-this-host")
     response = http("400 Bad Request", {"error": {"message": words, "type": "x"}})
-    _, error = heard_and_answered(response, way, f"{PROMPT}\n\ninsufficient_quota")
+    _, error = requests_and_result(response, way, f"{PROMPT}\n\ninsufficient_quota")
     assert type(error) is errors.BadCallError
     assert 0 < len(error.why) <= 200
     assert "\n" not in error.why
@@ -262,8 +262,8 @@ def test_the_message_is_one_short_line_without_prompt_or_key(way, words, monkeyp
 
 
 def test_every_exception_of_litellm_has_an_error_class():
-    theirs = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass)]
-    names = {kind.__name__ for kind in theirs if issubclass(kind, BaseException)}
+    classes = [member for _, member in inspect.getmembers(exceptions, inspect.isclass)]
+    names = {member.__name__ for member in classes if issubclass(member, BaseException)}
     assert len(names) > 30
     assert names <= set(litellm_provider.ERROR_CLASSES)
 
@@ -309,13 +309,13 @@ def test_a_prompt_that_cannot_be_encoded_is_a_bad_call():
 
 def test_concurrent_calls_get_their_own_replies():
     async def run(url):
-        gateway = LiteLLMProvider(30.0)
+        client = LiteLLMProvider(30.0)
         calls = [
             a_call(url, f"{w}/m", f"{n}") for n in range(32) for w in ("openai", "hosted_vllm")
         ]
-        jobs = [gateway.complete(call, f"job/{n}") for n, call in enumerate(calls)]
+        jobs = [client.complete(call, f"job/{n}") for n, call in enumerate(calls)]
         replies = await asyncio.gather(*jobs)
-        await gateway.close()
+        await client.close()
         return [reply.text for reply in replies]
 
     with ProviderServer(latency=0.3) as provider:

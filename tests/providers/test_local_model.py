@@ -1,4 +1,4 @@
-"""The local gateway, with the model itself: a server starts in about a second."""
+"""The local model's provider with the real model: a server starts in about a second."""
 
 import asyncio
 import fcntl
@@ -59,11 +59,11 @@ def a_call(prompt="Say hello.", *, model=SMOLLM, sample=0, max_tokens=16, gramma
 
 def ask(call: Call, directory: Path, timeout: float = 30) -> Reply:
     async def answer() -> Reply:
-        gateway = LocalModelProvider(timeout, directory)
+        client = LocalModelProvider(timeout, directory)
         try:
-            return await gateway.complete(call, "attempt/1")
+            return await client.complete(call, "attempt/1")
         finally:
-            await gateway.close()
+            await client.close()
 
     return asyncio.run(answer())
 
@@ -99,7 +99,7 @@ def wait_for_the_end(directory: Path) -> None:
 @contextmanager
 def a_user(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that uses the server, and the server's alias."""
-    with subprocess.Popen(  # nothing of it comes from outside
+    with subprocess.Popen(  # no part comes from outside
         [sys.executable, "-c", USER, directory],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "SOME_API_KEY": "sk-secret"},
         stdin=subprocess.PIPE,
@@ -115,7 +115,7 @@ def a_user(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A directory whose server is up."""
+    """A directory with a running server."""
     directory = tmp_path_factory.mktemp("served")
     share = a_share(directory)
     share.acquire()
@@ -164,10 +164,10 @@ def test_a_reply_keeps_to_its_schema(served):
 
 def test_more_calls_than_slots_are_all_answered(served):
     async def many() -> list[Reply]:
-        gateway = LocalModelProvider(30, served)
+        client = LocalModelProvider(30, served)
         calls = [a_call(f"What is {n} plus {n}?", max_tokens=2) for n in range(9)]
-        replies = await asyncio.gather(*(gateway.complete(call, "attempt/1") for call in calls))
-        await gateway.close()
+        replies = await asyncio.gather(*(client.complete(call, "attempt/1") for call in calls))
+        await client.close()
         return replies
 
     assert all(reply.text for reply in asyncio.run(many()))
@@ -228,7 +228,7 @@ def test_processes_share_one_server_without_keys_until_the_last_exits(tmp_path):
         assert alias == same_alias != ""
         assert b"API_KEY" not in Path(f"/proc/{the_pid(tmp_path)}/environ").read_bytes()
 
-        first.send_signal(signal.SIGKILL)  # it is the one that started the server
+        first.send_signal(signal.SIGKILL)  # this process started the server
         first.wait()
         time.sleep(1.5)
         assert is_served(tmp_path)
@@ -239,29 +239,29 @@ def test_processes_share_one_server_without_keys_until_the_last_exits(tmp_path):
 
 def test_a_dead_server_is_replaced_at_the_next_call(tmp_path):
     async def calls() -> Reply:
-        gateway = LocalModelProvider(30, tmp_path)
-        await gateway.complete(a_call(max_tokens=1), "attempt/1")
+        client = LocalModelProvider(30, tmp_path)
+        await client.complete(a_call(max_tokens=1), "attempt/1")
         os.kill(the_pid(tmp_path), signal.SIGKILL)
         with pytest.raises(ProviderDownError, match="its server has exited"):
-            await gateway.complete(a_call(), "attempt/2")
-        reply = await gateway.complete(a_call(), "attempt/3")
-        await gateway.close()
+            await client.complete(a_call(), "attempt/2")
+        reply = await client.complete(a_call(), "attempt/3")
+        await client.close()
         return reply
 
     assert asyncio.run(calls()).text
 
 
 def ticks(pid: int) -> int:
-    """Hundredths of a second of CPU that a process has taken."""
+    """CPU time of a process in hundredths of a second."""
     user, system = Path(f"/proc/{pid}/stat").read_text().split()[13:15]
     return int(user) + int(system)
 
 
 def test_a_server_exits_at_sigterm_with_calls_in_flight(tmp_path):
     async def call() -> float:
-        gateway = LocalModelProvider(30, tmp_path)
-        await gateway.complete(a_call(max_tokens=1), "attempt/1")
-        story = asyncio.create_task(gateway.complete(a_call(max_tokens=1000), "attempt/2"))
+        client = LocalModelProvider(30, tmp_path)
+        await client.complete(a_call(max_tokens=1), "attempt/1")
+        story = asyncio.create_task(client.complete(a_call(max_tokens=1000), "attempt/2"))
         server = the_pid(tmp_path)
         idle = ticks(server)
         while ticks(server) < idle + 10:  # noqa: ASYNC110  (another process sets no event)
@@ -270,7 +270,7 @@ def test_a_server_exits_at_sigterm_with_calls_in_flight(tmp_path):
         os.kill(server, signal.SIGTERM)
         with pytest.raises(ProviderDownError):
             await story
-        await gateway.close()
+        await client.close()
         return time.monotonic() - start
 
     assert asyncio.run(call()) < 2
@@ -330,7 +330,7 @@ def test_a_failed_start_shows_the_end_of_the_log(tmp_path):
         SharedModelServer(SMOLLM, no_weights, tmp_path).acquire()
 
 
-@pytest.mark.parametrize("kind", ["open to others", "a link"])
+@pytest.mark.parametrize("kind", ["open to all users", "a link"])
 def test_a_directory_of_other_users_is_not_used(tmp_path, kind):
     directory = tmp_path / "run"
     if kind == "a link":

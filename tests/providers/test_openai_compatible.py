@@ -1,4 +1,4 @@
-"""The direct lane's own: which calls take it, and what it shows to whom."""
+"""The direct transport: which calls use it, and which key it sends where."""
 
 import asyncio
 import subprocess
@@ -22,7 +22,7 @@ def a_call(model, prompt="What is 2 plus 2?"):
 
 
 @pytest.mark.parametrize(
-    ("name", "base", "lane", "direct"),
+    ("name", "base", "transport", "direct"),
     [
         ("openai/gpt-4o-mini", None, None, True),
         ("openai/ft:gpt-4o-mini:org::1", None, None, True),
@@ -42,8 +42,8 @@ def a_call(model, prompt="What is 2 plus 2?"):
         ("anthropic/m", BASE, "direct", True),
     ],
 )
-def test_the_transport_depends_on_provider_model_family_and_address(name, base, lane, direct):
-    assert is_direct(Model(model=name, api_base=base, lane=lane)) is direct
+def test_the_transport_depends_on_provider_model_family_and_address(name, base, transport, direct):
+    assert is_direct(Model(model=name, api_base=base, lane=transport)) is direct
 
 
 def test_a_key_is_sent_to_its_own_host_only(monkeypatch):
@@ -77,10 +77,10 @@ def test_a_response_beyond_the_limit_is_a_broken_reply(monkeypatch):
     monkeypatch.setattr("archon_batch.providers.response_bodies.MAX_BODY_BYTES", 64)
 
     async def run(url):
-        gateway = OpenAICompatibleProvider(5.0)
+        client = OpenAICompatibleProvider(5.0)
         with pytest.raises(errors.BrokenReplyError):
-            await gateway.complete(a_call(Model(model="openai/m", api_base=url)), "job/1")
-        await gateway.close()
+            await client.complete(a_call(Model(model="openai/m", api_base=url)), "job/1")
+        await client.close()
 
     with ProviderServer() as provider:
         asyncio.run(run(provider.url))

@@ -1,4 +1,4 @@
-"""The price list that litellm carries."""
+"""litellm's price list."""
 
 import subprocess
 import sys

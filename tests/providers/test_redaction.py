@@ -1,4 +1,4 @@
-"""What an error's words quote of prompts and keys is not repeated, however long the texts are."""
+"""Redaction removes quoted prompts and keys, in bounded time for any text."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from archon_batch.providers.redaction import redact
 
-#: As long as prompts are that words are compared with.
+#: A prompt of the longest length that is compared.
 LONG = 200_000
 PROMPT = 'The patient Jonathan Doe (born 1970) complains of "headaches" & dizziness since Monday.'
 TEXTS = {
@@ -37,7 +37,7 @@ WORDS = "Rate limit reached for requests xxxxxxxxxx"
 
 
 def took(words: str, prompt: str) -> float:
-    """The best of three, in seconds of CPU."""
+    """The best of three runs, in seconds of CPU."""
     return min(_took(words, prompt) for _ in range(3))
 
 
@@ -59,9 +59,9 @@ def test_no_text_takes_much_longer_than_plain_text(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_prompt_of_a_megabyte_drops_the_message(text: str) -> None:
     text *= 5
-    told = redact(WORDS + text[:100], [text])
+    redacted = redact(WORDS + text[:100], [text])
 
-    assert told == "(message dropped: it may quote the long prompt)"
+    assert redacted == "(message dropped: it may quote the long prompt)"
     assert took(WORDS + text, text) < 0.005
 
 
@@ -90,9 +90,9 @@ def test_a_quotation_is_found_in_every_escaping(wrapped: str) -> None:
 
 
 def test_long_words_of_the_prompt_are_removed_and_other_words_stay() -> None:
-    told = redact("no user called Jonathan is allowed here", [PROMPT])
+    redacted = redact("no user called Jonathan is allowed here", [PROMPT])
 
-    assert told == "no user called [...] is allowed here"
+    assert redacted == "no user called [...] is allowed here"
 
 
 def test_a_short_prompt_counts_as_a_quotation_only_as_a_whole() -> None:

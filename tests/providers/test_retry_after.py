@@ -16,7 +16,7 @@ HOURS = 6 * 3600
 
 
 def refused(message: str = "", prompt: str = "What is 2 + 2?", **headers: str) -> RateLimitError:
-    """A refusal with these headers, whose names have hyphens, and this body."""
+    """A rate limit error with these headers (``_`` stands for ``-``) and this body."""
     error = RateLimitError("m", "429")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     set_retry_hints(error, named, message, [prompt])

@@ -1,4 +1,4 @@
-"""The sandbox as a gateway."""
+"""The sandbox as a provider."""
 
 import asyncio
 import json
@@ -67,13 +67,13 @@ def test_without_a_sandbox_the_job_stops_and_says_what_to_install(monkeypatch):
     bubblewrap.detect_bubblewrap.cache_clear()
 
     try:
-        with pytest.raises(UnknownModelError, match="install bubblewrap") as told:
+        with pytest.raises(UnknownModelError, match="install bubblewrap") as raised:
             answered(a_program("x = 1", "assert x"))
         with pytest.raises(SettingsError, match="install bubblewrap"):
             missing_variables(Model(model=SANDBOX_MODEL))
     finally:
         bubblewrap.detect_bubblewrap.cache_clear()
-    assert told.value.stops_job
+    assert raised.value.stops_job
 
 
 def test_the_sandbox_model_is_known_and_free():

@@ -1,4 +1,4 @@
-"""Usages as providers write them, and what of them is no report."""
+"""Usage in every provider's format, and counts that are ignored."""
 
 import json
 import math
@@ -69,7 +69,7 @@ SHAPES = {
         },
         Usage(20, 2, 16, 1),
     ),
-    # A provider that does not keep to max_tokens bills what it bills.
+    # A provider that ignores max_tokens bills the tokens all the same.
     "more than asked": ({"prompt_tokens": 9_000, "completion_tokens": 5_000}, Usage(9_000, 5_000)),
     "none": (None, Usage()),
     "a list": ([1], Usage()),
@@ -101,14 +101,14 @@ def a_call(model="openai/m", base=None, max_tokens=64):
     return Call(CallKey(0, 0, 0, 0), "ranker", model, messages, 0, 0.0, max_tokens, None)
 
 
-def read(told, **of):
-    return parse_usage(told, a_call(**of), empty=False)
+def read(reported, **of):
+    return parse_usage(reported, a_call(**of), empty=False)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_format_of_every_provider_gives_the_same_counts(shape):
-    told, counts = SHAPES[shape]
-    assert read(told) == counts
+    reported, counts = SHAPES[shape]
+    assert read(reported) == counts
 
 
 @pytest.mark.parametrize("count", IMPOSSIBLE)
@@ -146,9 +146,9 @@ def test_a_zero_where_there_must_be_tokens_is_ignored():
 
 
 def test_max_tokens_raises_the_bound_of_the_completion():
-    told = {**PLAIN, "completion_tokens": 3_000_000, "total_tokens": 3_000_020}
-    assert read(told) == Usage(20, None)
-    assert read(told, max_tokens=4_000_000) == Usage(20, 3_000_000)
+    reported = {**PLAIN, "completion_tokens": 3_000_000, "total_tokens": 3_000_020}
+    assert read(reported) == Usage(20, None)
+    assert read(reported, max_tokens=4_000_000) == Usage(20, 3_000_000)
 
 
 OPENROUTER = {"model": "openrouter/org/m"}
@@ -162,13 +162,13 @@ CHARGED = [
     ({"model": "xai/grok-4"}, {"cost_in_usd_ticks": 37_756_000}, 3_775_600),
     ({"base": "https://api.x.ai/v1"}, {"cost_in_usd_ticks": 37_756_000}, 3_775_600),
     ({"model": "perplexity/sonar"}, {"cost": {"total_cost": 0.006}}, 6_000_000),
-    # Of a server that nobody knows it may be in another currency, or of another kind.
+    # An unknown server may use another currency or unit.
     ({}, {"cost": 0.00014}, None),
     ({"base": "https://openrouter.ai.example.org/v1"}, {"cost": 0.00014}, None),
     *((OPENROUTER, {"cost": cost}, None) for cost in (-1, math.nan, math.inf, True, "1", 1001, None)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("of", "told", "nano"), CHARGED)
-def test_a_reported_cost_counts_for_known_providers_only(of, told, nano):
-    assert read({**PLAIN, **told}, **of).provider_cost_nano == nano
+@pytest.mark.parametrize(("of", "reported", "nano"), CHARGED)
+def test_a_reported_cost_counts_for_known_providers_only(of, reported, nano):
+    assert read({**PLAIN, **reported}, **of).provider_cost_nano == nano

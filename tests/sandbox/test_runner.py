@@ -1,4 +1,4 @@
-"""A program on trial: what passes, what fails, and that the next one knows nothing of it."""
+"""The runner: which programs pass and fail, and their isolation from each other."""
 
 import shutil
 import threading
@@ -99,7 +99,7 @@ def test_a_program_passes_a_builtin_only_if_the_test_names_it(sandbox, handed):
     named, unnamed = verdicts(sandbox, gives, f"assert give() is {handed}", "assert give() != 1")
 
     assert named == ("passed" if handed == "int" else "failed")
-    # What is no class of Python's is a thing of the program's, and equals nothing.
+    # Any other object is remote and equals nothing.
     assert unnamed == ("passed" if handed in ("len", "eval") else "failed")
 
 
@@ -155,7 +155,7 @@ def test_a_program_that_hangs_fails_all_tests_after_its_first_timeout():
 
     assert [o.verdict for o in patient] == ["passed"] + ["failed"] * 9
     assert {o.why for o in patient[1:]} == {"timed out"}
-    # Nine tests of a second each, and what the boxes take to start.
+    # Less than nine tests of a second each, plus the start of the processes.
     assert time.monotonic() - begun < 8
     assert [(o.verdict, o.why) for o in hasty] == [("failed", "timed out")]
 
@@ -224,7 +224,7 @@ def test_every_process_of_a_sandbox_has_limits(sandbox):
     wanted = {"AS": 512 << 20, "NPROC": 8, "NOFILE": 64, "MEMLOCK": 0, "MSGQUEUE": 0}
     checks = [f"assert limits()['RLIMIT_{n}'] <= {most}" for n, most in wanted.items()]
 
-    # Nobody has started its first process but the one who has set limits for it.
+    # The first process of the sandbox set the limits before anything else ran.
     assert set(verdicts(sandbox, program, "assert first() == 1", *checks)) == {"passed"}
 
 
@@ -237,10 +237,10 @@ def test_a_program_cannot_replace_builtins_to_pass_a_test(sandbox):
     lied = verdicts(sandbox, liar, "assert abs(f(1) - 1) < 0.1", "assert math.isclose(f(1), 1)")
 
     assert lied == ["failed", "failed"]
-    # Nor does it help to define two of them.
+    # Defining two of them does not help either.
     both = "def sum(values):\n    return 4\nabs = lambda x: 0\n"
     assert verdicts(sandbox, both, "assert abs(sum([2, 3]) - 5) < 0.1") == ["failed"]
-    # Of published tests some call a function by the name of one of Python's.
+    # Some published tests call a function with the name of a builtin.
     assert verdicts(sandbox, honest, "assert sum(10, 15) == 25") == ["passed"]
 
 

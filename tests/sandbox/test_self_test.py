@@ -1,4 +1,4 @@
-"""Hostile programs are held, whoever runs the sandbox; and they are hostile."""
+"""Attack programs are contained for every user, and succeed outside the sandbox."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from archon_batch.sandbox.attack_programs import ATTACK_PROGRAMS
 from archon_batch.sandbox.forged_verdicts import FORGED_VERDICTS, TEST_TRICKS
 
 ROOT = Path(__file__).parents[2]
-#: Attacks that do no harm where nothing holds them.
+#: Attacks that are harmless outside a sandbox.
 HARMLESS = (
     "opens a socket",
     "reads the users of this machine",
@@ -63,7 +63,7 @@ def test_every_attack_program_is_contained_for_another_user():
         "from archon_batch.sandbox import run_attacks\n"
         "print(json.dumps([os.getuid(), list(run_attacks())]))"
     )
-    # Somebody else may not be let into this checkout, nor into a test's own folder.
+    # Another user may lack access to this checkout and to a test's own folder.
     package = Path(tempfile.mkdtemp()) / "archon_batch"
     package.parent.chmod(0o755)
     shutil.copytree(ROOT / "archon_batch" / "sandbox", package / "sandbox")
@@ -71,7 +71,7 @@ def test_every_attack_program_is_contained_for_another_user():
         shutil.copy(ROOT / "archon_batch" / name, package)
     someone = [setpriv, "--reuid=30001", "--regid=30001", "--clear-groups"]
 
-    told = subprocess.run(
+    process = subprocess.run(
         [*someone, python, "-Bc", program, package.parent],
         cwd="/",
         capture_output=True,
@@ -81,9 +81,9 @@ def test_every_attack_program_is_contained_for_another_user():
 
     shutil.rmtree(package.parent)
 
-    if b"SettingsError" in told.stderr:
+    if b"SettingsError" in process.stderr:
         pytest.skip("nobody else may make boxes here")
-    user, found = json.loads(told.stdout)
+    user, found = json.loads(process.stdout)
     assert user == 30001
     assert [name for name, held, _ in found if not held] == []
     assert len(found) == ALL
@@ -94,12 +94,12 @@ def test_an_attack_succeeds_outside_the_sandbox(name):
     program = ATTACK_PROGRAMS[name]
     ask = "use(lambda: 1)" if "def use" in program else "attack()"
 
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"{program}\nprint({ask})"],
         capture_output=True, check=False, text=True, timeout=60,
     )  # fmt: skip
 
-    assert told.stdout == "through\n", told.stderr
+    assert process.stdout == "through\n", process.stderr
 
 
 @pytest.mark.parametrize("name", ["equals everything", "is nothing but equal", "ends with success"])
@@ -113,6 +113,6 @@ def test_a_forged_verdict_passes_in_the_process_of_the_program(name):
 def test_a_trick_passes_in_the_process_of_the_program(name):
     program, test = TEST_TRICKS[name]
 
-    told = subprocess.run([sys.executable, "-c", f"{program}\n{test}"], check=False, timeout=60)
+    process = subprocess.run([sys.executable, "-c", f"{program}\n{test}"], check=False, timeout=60)
 
-    assert told.returncode == 0
+    assert process.returncode == 0
