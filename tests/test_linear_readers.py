@@ -157,9 +157,7 @@ def test_every_metric_that_parses_text_is_covered():
         ("json", '{"patternProperties": {"^(x+x+)+y": {}}}', None),
     ],
 )
-def test_a_user_pattern_that_times_out_is_reported_as_unparsed(
-    metric, of, reference, monkeypatch
-):
+def test_a_user_pattern_that_times_out_is_reported_as_unparsed(metric, of, reference, monkeypatch):
     monkeypatch.setattr("archon_batch.archon.timed_regex.MATCH_TIMEOUT", 0.2)
     long = f"{'a' * 5_000}b"
     answer = long if metric == "regex" else f'{{"x": "{long}", "{"x" * 5_000}": 1}}'
