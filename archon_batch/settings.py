@@ -67,6 +67,29 @@ def _default_spool_folder() -> str:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How long the processes of an installation wait for each other, in seconds.
+
+    No user sets it; tests do, so that a recovery takes seconds.
+    """
+
+    #: Between two runs of the watchdog.
+    watchdog_interval: float = 5.0
+    #: Without renewal, until a process counts as dead.
+    process_lease: float = 20.0
+    #: Of the watchdog's leader; shorter, so that another process leads in time.
+    leader_lease: float = 10.0
+    #: Without progress, until a shard cursor has stalled.
+    stalled_after: float = 20.0
+    #: Until a stalled cursor's message is resent although messages wait in its queues.
+    resend_after: float = 600.0
+    #: Between two heartbeats of a worker.
+    worker_heartbeat: float = 8.0
+    #: Until a pool starts a worker again that died.
+    worker_restart: float = 2.0
+
+
+@dataclass(frozen=True)
 class Settings:
     database_url: str = "sqlite:///archon-batch.db"
     #: Empty: broker and workers run inside the command's process.
@@ -85,6 +108,7 @@ class Settings:
     metrics_address: tuple[str, int] | None = None
     log_level: str = "info"
     log_format: str = "text"
+    timing: Timing = Timing()
     #: Variables whose key cannot be valid, and why.
     malformed_keys: tuple[tuple[str, str], ...] = ()
     #: Proxies that calls would use.

@@ -18,7 +18,7 @@ from archon_batch.calls.executor import CallExecutor, CallStatus
 from archon_batch.calls.limit_backends import open_limit_backend
 from archon_batch.config import component_types
 from archon_batch.engine.open_files import fit_to_open_files
-from archon_batch.engine.watchdog import INTERVAL, Watchdog
+from archon_batch.engine.watchdog import Watchdog
 from archon_batch.errors import ArchonBatchError, StoreError, StoreReplacedError
 from archon_batch.jobs.frozen_job import FrozenJob, load_frozen_job
 from archon_batch.jobs.shard_step import BatchKeys, Planners
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
-
-#: Seconds between two runs of the watchdog.
-_WATCHDOG_INTERVAL = INTERVAL
 
 #: New objects per collection of Python's youngest generation, and collections per older one.
 _GC_THRESHOLD, _GC_OLDER_THRESHOLD = 20_000, 20
@@ -72,7 +69,7 @@ class Runtime:
                 # Detect an older copy of the database before anything is paid twice.
                 self.store.high_water_mark.check()
             # The process has its lease before its first attempt.
-            self.watchdog = Watchdog(self.store)
+            self.watchdog = Watchdog(self.store, settings.timing)
             # Attempts of dead processes would block their calls for ever.
             self.store.recover()
         except BaseException:
@@ -95,7 +92,9 @@ class Runtime:
         self.on_store_replaced: Callable[[], None] = lambda: None
         #: Cached: a job's architecture never changes.
         self.job = lru_cache(maxsize=64)(self._load_job)
-        self._watchdog_task = self._loop.submit(self._run_watchdog())
+        self._watchdog_task = self._loop.submit(
+            self._run_watchdog(settings.timing.watchdog_interval)
+        )
 
     @property
     def stopping(self) -> bool:
@@ -164,11 +163,11 @@ class Runtime:
         finally:
             self._executing.discard(executing)
 
-    async def _run_watchdog(self) -> None:
+    async def _run_watchdog(self, interval: float) -> None:
         async with asyncio.TaskGroup() as tasks:
             run: asyncio.Task[None] | None = None
             while True:
-                await asyncio.sleep(_WATCHDOG_INTERVAL)
+                await asyncio.sleep(interval)
                 if run is None or run.done():
                     run = tasks.create_task(self._run_safely(self.watchdog.run_once))
                 else:

@@ -17,18 +17,8 @@ from archon_batch.engine import queues
 from archon_batch.engine.broker import carrier, queue_lengths
 from archon_batch.engine.chords import send_shard_step
 from archon_batch.errors import BrokerError
+from archon_batch.settings import Timing
 from archon_batch.store import Store, current_process_id
-
-#: Seconds between two runs.
-INTERVAL = 5.0
-#: Seconds without renewal after which a process counts as dead.
-_PROCESS_LEASE = 20.0
-#: Seconds without progress after which a cursor has stalled.
-_STALLED_AFTER = 20.0
-#: Seconds of the leader's lease; shorter, so that another process leads in time.
-_LEADER_LEASE = 10.0
-#: Seconds after which a stalled cursor's message is resent although messages wait in its queues.
-_RESEND_AFTER = 600.0
 
 _LEADER_PREFIX = "watchdog of "
 
@@ -36,8 +26,9 @@ _log = structlog.get_logger()
 
 
 class Watchdog:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, timing: Timing) -> None:
         self._store = store
+        self._timing = timing
         self._carrier = carrier()
         self._lock = threading.Lock()
         self._active: Counter[tuple[str, int, str]] = Counter()
@@ -70,11 +61,13 @@ class Watchdog:
         """
         self.heartbeat()
         leads = time.monotonic() >= self._no_lead_until and self._store.leases.acquire(
-            _LEADER_PREFIX + self._carrier, current_process_id(), _LEADER_LEASE
+            _LEADER_PREFIX + self._carrier, current_process_id(), self._timing.leader_lease
         )
         # If we could not renew our own lease, other processes could not either; do not declare them
         # dead.
-        renewed_without_gap = self._renewed_at - self._renewing_since > _PROCESS_LEASE + INTERVAL
+        renewed_without_gap = self._renewed_at - self._renewing_since > (
+            self._timing.process_lease + self._timing.watchdog_interval
+        )
         self._store.recover(include_expired_leases=leads and renewed_without_gap)
         if leads:
             self._store.leases.delete_expired()
@@ -83,7 +76,7 @@ class Watchdog:
                 self._scale_up()
             except BrokerError:
                 # Perhaps only this process is cut off: let another one lead first.
-                self._no_lead_until = time.monotonic() + 2 * INTERVAL
+                self._no_lead_until = time.monotonic() + 2 * self._timing.watchdog_interval
                 self._store.leases.release(_LEADER_PREFIX + self._carrier, current_process_id())
                 raise
 
@@ -98,12 +91,14 @@ class Watchdog:
         Raises:
             StoreError: the database is unreachable.
         """
-        self._store.leases.acquire(current_process_id(), current_process_id(), _PROCESS_LEASE)
+        self._store.leases.acquire(
+            current_process_id(), current_process_id(), self._timing.process_lease
+        )
         with self._lock:
             active = set(self._active)
         self._store.shard_cursors.heartbeat(active)
         at = time.monotonic()
-        if at - self._renewed_at > _PROCESS_LEASE / 2:
+        if at - self._renewed_at > self._timing.process_lease / 2:
             self._renewing_since = at
         self._renewed_at = at
 
@@ -113,7 +108,7 @@ class Watchdog:
         A message is lost if its queues are empty, or if messages sent later to the same queue have
         been fetched already.
         """
-        stalled = self._store.shard_cursors.stalled(self._carrier, _STALLED_AFTER)
+        stalled = self._store.shard_cursors.stalled(self._carrier, self._timing.stalled_after)
         if not stalled:
             return
         lengths = queue_lengths({queue for cursor in stalled for queue in cursor.queues})
@@ -121,7 +116,7 @@ class Watchdog:
             cursor.position
             for cursor in stalled
             if cursor.overtaken
-            or cursor.idle_seconds > _RESEND_AFTER
+            or cursor.idle_seconds > self._timing.resend_after
             or not any(lengths[queue] for queue in cursor.queues)
         ]
         self._store.shard_cursors.heartbeat(

@@ -12,8 +12,6 @@ from archon_batch.engine.app import app, settings
 from archon_batch.errors import ArchonBatchError
 from archon_batch.store import Store, Workers
 
-#: Seconds between two heartbeats; several may fail before a worker counts as dead.
-_HEARTBEAT_INTERVAL = 8.0
 #: Seconds for which the consumed queues are cached.
 _CACHE_SECONDS = 5.0
 #: Seconds to wait for deregistration during shutdown.
@@ -48,7 +46,7 @@ class WorkerHeartbeat:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._write(lambda workers: workers.register(self._name, self._queues))
-            self._stopping.wait(_HEARTBEAT_INTERVAL)
+            self._stopping.wait(settings.timing.worker_heartbeat)
         self._write(lambda workers: workers.deregister(self._name))
 
     def _write(self, update: Callable[[Workers], None]) -> None:

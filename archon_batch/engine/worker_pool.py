@@ -18,8 +18,8 @@ from archon_batch.store import Store
 
 _log = structlog.get_logger()
 
-#: Seconds before a dead worker is restarted, and between checks.
-_RESTART_DELAY, _POLL_INTERVAL = 2.0, 0.2
+#: Seconds between two checks that the workers live.
+_POLL_INTERVAL = 0.2
 
 
 def worker_command(pool: PoolFile, name: str) -> list[str]:
@@ -79,7 +79,7 @@ class _WorkerPool:
             for index, worker in enumerate(self._workers):
                 if worker.poll() is not None and not self._stopping:
                     _log.error("worker_died", worker=self._names[index], status=worker.returncode)
-                    time.sleep(_RESTART_DELAY)
+                    time.sleep(settings.timing.worker_restart)
                     self._workers[index] = self._start_worker(index)
         return max(abs(worker.wait()) for worker in self._workers)
 

@@ -20,7 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from functools import wraps
 from importlib import import_module
@@ -38,6 +38,7 @@ from archon_batch.dataset import Dataset
 from archon_batch.engine import in_process, runtime, start_job, tasks
 from archon_batch.jobs import export, submit
 from archon_batch.providers import ScriptedProvider, price_list
+from archon_batch.settings import Settings, Timing
 from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs
@@ -330,10 +331,10 @@ def _install_between(reach: Callable[[str], None]) -> None:
     _replace(export, _json_line=line, atomic_file=opened)
 
 
-def _replace(module: ModuleType, **values: object) -> None:
+def _replace(owner: ModuleType | type, **values: object) -> None:
     for name, value in values.items():
-        assert hasattr(module, name), f"{module.__name__} has no {name}"
-        setattr(module, name, value)
+        assert hasattr(owner, name), f"{owner.__name__} has no {name}"
+        setattr(owner, name, value)
 
 
 def _live(order: Order) -> None:
@@ -349,7 +350,8 @@ def _live(order: Order) -> None:
     # Nobody watches, so nobody needs a quarter of a second between two looks.
     _replace(run, _POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
     # A slow run is to come to the same points as a fast one.
-    _replace(runtime, _WATCHDOG_INTERVAL=2 * _TOO_LONG)
+    timing, read = Timing(watchdog_interval=2 * _TOO_LONG), Settings.from_environment
+    _replace(Settings, from_environment=lambda: replace(read(), timing=timing))
     # One line of shards: then the end of one asks for the next.
     _replace(submit, _MAX_CONCURRENT_SHARDS=1)
     if order.in_flight == 1:

@@ -30,14 +30,16 @@ ROW = 8
 #: is a file ``full``, SQLite may have no more pages than it says: to it, that is a full disk.
 HASTY = """\
 import sys
+from dataclasses import replace
 from pathlib import Path
 import sqlalchemy as sa
 from archon_batch.cli import main
-from archon_batch.engine import process
-from archon_batch.store import patience
+from archon_batch.settings import Settings, Timing
+from archon_batch.store import database
 
-patience.PATIENCE = 1.0
-process._HOUSEKEEPING = 0.5
+database.MAX_UNAVAILABLE_SECONDS = 1.0
+read = Settings.from_environment
+Settings.from_environment = lambda: replace(read(), timing=Timing(watchdog_interval=0.5))
 full = Path("full")
 
 def limit(connection, _record, _proxy):

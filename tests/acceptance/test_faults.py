@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,32 +24,33 @@ pytestmark = pytest.mark.timeout(400)
 
 ROWS, CALLS = 24, 8
 
-#: A worker with less patience, in seconds: between looks, until a process is dead, until a line
-#: stands still, for which a leader leads.
+#: A worker with a timing of its own.
 WORKER = """\
-import sys
-from archon_batch.engine import process, sweeper
-look, life, still = map(float, sys.argv[1:4])
-process._HOUSEKEEPING = sweeper.LOOK = look
-sweeper._LIFE, sweeper._STILL, sweeper._LEAD = life, still, life / 2
-from archon_batch.engine.app import app
-app.worker_main([
+import json, sys
+from dataclasses import replace
+from archon_batch.engine import app as engine
+from archon_batch.settings import Timing
+engine.settings = replace(engine.settings, timing=Timing(**json.loads(sys.argv[1])))
+engine.app.worker_main([
     "worker", "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
-    "--hostname", sys.argv[4], "--without-mingle", "--without-gossip", "--loglevel", "warning",
+    "--hostname", sys.argv[2], "--without-mingle", "--without-gossip", "--loglevel", "warning",
 ])
 """
 
 
 @contextmanager
-def workers(
-    stage: Stage, count: int, patience: Sequence[float] = (1, 20, 4)
-) -> Iterator[list[Popen[str]]]:
+def workers(stage: Stage, count: int, process_lease: float = 20.0) -> Iterator[list[Popen[str]]]:
     """Workers of both queues, which ``kill -9`` ends."""
-    told = [str(seconds) for seconds in patience]
+    timing = {
+        "watchdog_interval": 1.0,
+        "process_lease": process_lease,
+        "leader_lease": process_lease / 2,
+        "stalled_after": 4.0,
+    }
     with (stage.folder / "workers.log").open("w") as log:
         started = [
             Popen(
-                [sys.executable, "-c", WORKER, *told, f"{n}@test"],
+                [sys.executable, "-c", WORKER, json.dumps(timing), f"{n}@test"],
                 cwd=stage.folder, env=stage.environment, stdout=log, stderr=log,
             )
             for n in range(count)
@@ -171,7 +172,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
         stage = _stage(tmp_path, provider, redis_url, postgres_url)
         # Longer than it is frozen: its answers are there when it wakes.
         stage.environment["ARCHON_BATCH_CALL_TIMEOUT"] = "600"
-        with workers(stage, 2, (1, 5, 4)) as (one, _):
+        with workers(stage, 2, process_lease=5.0) as (one, _):
             # One that has only just come would be frozen with nothing in flight.
             until(lambda: _living(postgres_url) == 2, 150)
             job = _submitted(stage)

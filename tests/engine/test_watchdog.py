@@ -6,14 +6,14 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.engine import queues, runtime, watchdog
+from archon_batch.engine import queues, watchdog
 from archon_batch.engine.app import app
 from archon_batch.engine.broker import carrier, queue_lengths
 from archon_batch.engine.in_process import in_process_workers
 from archon_batch.engine.runtime import Runtime
 from archon_batch.engine.start_job import start_job
 from archon_batch.errors import BrokerError
-from archon_batch.settings import Settings
+from archon_batch.settings import Settings, Timing
 from archon_batch.store import Admitted
 from archon_batch.store.process_identity import current_process_id
 from tests.builders import a_job, a_start, an_architecture
@@ -214,12 +214,15 @@ def test_a_job_started_twice_plans_no_shard_twice(here):
 
 
 def test_a_process_blocked_by_its_broker_keeps_its_lease(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "_WATCHDOG_INTERVAL", 0.01)
     blocked, renewed = threading.Event(), threading.Semaphore(0)
     monkeypatch.setattr(watchdog.Watchdog, "run_once", lambda _self: blocked.wait(30))
     monkeypatch.setattr(watchdog.Watchdog, "heartbeat", lambda _self: renewed.release())
 
-    opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
+    opened = Runtime(
+        Settings(
+            database_url=f"sqlite:///{tmp_path}/store.db", timing=Timing(watchdog_interval=0.01)
+        )
+    )
     try:
         # At its start, and while the run is blocked.
         assert [renewed.acquire(timeout=30) for _ in range(4)] == [True] * 4

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from archon_batch.engine import runtime, worker_heartbeat
 from archon_batch.errors import StoreUnavailableError
+from archon_batch.settings import Settings, Timing
 from archon_batch.store import Store
 from tests.acceptance.stage import until
 
@@ -21,7 +22,9 @@ def test_a_worker_registers_once_the_database_is_available(
             raise outages.pop()
         return SimpleNamespace(store=store)
 
-    monkeypatch.setattr(worker_heartbeat, "_HEARTBEAT_INTERVAL", 0.01)
+    monkeypatch.setattr(
+        worker_heartbeat, "settings", Settings(timing=Timing(worker_heartbeat=0.01))
+    )
     monkeypatch.setattr(runtime, "current", current)
 
     with capture_logs() as logs:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from archon_batch.config import PoolFile
 from archon_batch.engine import worker_pool
-from archon_batch.settings import Settings
+from archon_batch.settings import Settings, Timing
 from tests.acceptance.servers import RedisServer, serving
 from tests.acceptance.stage import Stage, until
 
@@ -80,7 +80,7 @@ def signals():
 @pytest.mark.usefixtures("signals")
 def test_a_dead_worker_is_restarted_and_a_second_signal_kills_workers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker_pool, "_RESTART_DELAY", 0.0)
+    monkeypatch.setattr(worker_pool, "settings", Settings(timing=Timing(worker_restart=0.0)))
     monkeypatch.setattr(worker_pool, "worker_command", lambda *_: [sys.executable, "-c", WORKS])
     pool = worker_pool._WorkerPool(PoolFile(queues=("calls",)), "labels")
 
