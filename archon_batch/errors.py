@@ -27,7 +27,7 @@
     |-- StoreError                  the database cannot be used; exit 3
     |   |-- StoreUnavailableError     temporary: a restart, or a lock that is held long
     |   |   `-- StoreReplacedError      a different database: only a person can fix it
-    |   `-- SchemaError               (found, expected)
+    |   `-- SchemaError               (found, expected, is_upgradable)
     |-- JobNotFoundError            (job, why); exit 2
     `-- EngineError                 exit 3
         `-- BrokerError               (url without its password, why)
@@ -263,8 +263,8 @@ class StoreReplacedError(StoreUnavailableError):
 class SchemaError(StoreError):
     """The database has the schema of another version of the program."""
 
-    def __init__(self, found: str, expected: str, *, is_upgradable: bool) -> None:
-        super().__init__(found, expected)
+    def __init__(self, found: str, expected: str, is_upgradable: bool = False) -> None:
+        super().__init__(found, expected, is_upgradable)
         self.found, self.expected, self.is_upgradable = found, expected, is_upgradable
 
     def __str__(self) -> str:

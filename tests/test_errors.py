@@ -10,7 +10,9 @@ import pytest
 from archon_batch import errors
 from archon_batch.errors import ArchonBatchError, Billing, ProviderError
 
-VALUES = {"line": 7, "retry_after": 1.5}
+VALUES = {"line": 7, "retry_after": 1.5, "is_upgradable": True}
+#: Fields that change the message without standing in it.
+HIDDEN = {"retry_after", "is_upgradable"}
 
 
 def subclasses(root=ArchonBatchError):
@@ -89,11 +91,11 @@ def test_an_error_survives_its_arguments_as_json(error):
 
 
 @pytest.mark.parametrize("error", ALL)
-def test_an_error_message_shows_every_field_except_the_wait(error):
+def test_an_error_message_shows_every_field_of_text(error):
     shown = str(an_error(error))
 
     assert all(
-        str(VALUES.get(n, f"the {n}")) in shown for n in field_names(error) if n != "retry_after"
+        str(VALUES.get(n, f"the {n}")) in shown for n in field_names(error) if n not in HIDDEN
     )
 
 
