@@ -23,10 +23,10 @@ from archon_batch.store import Store
 _SERVER = "host=127.0.0.1 user=postgres dbname=postgres connect_timeout=3"
 _REDIS = "redis://127.0.0.1:6379"
 
-# A busy machine is not a finding. pytest --hypothesis-profile chooses another.
-hypothesis.settings.register_profile("full", deadline=None)
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
-hypothesis.settings.load_profile("full")
+# No deadline: a busy machine is not a finding. pytest --hypothesis-profile chooses another profile.
+for _profile, _examples in (("ci", 100), ("local", 50), ("quick", 15)):
+    hypothesis.settings.register_profile(_profile, deadline=None, max_examples=_examples)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # Every process of a run would compile everything anew.
 sys.dont_write_bytecode = False

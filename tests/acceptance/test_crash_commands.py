@@ -6,7 +6,7 @@ that leads out, has been run once more.
 
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,12 +119,6 @@ COMMANDS = {
         comes_to=("SELECT state FROM searches", "SELECT stage FROM trials", ROWS),
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    with Runs() as opened:
-        yield opened
 
 
 def points(night: Night, command: Command) -> list[Point]:

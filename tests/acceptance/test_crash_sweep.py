@@ -296,12 +296,6 @@ def interrupt(whole: Night, at: Point, number: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    with Runs() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def in_line(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Night:
     return a_whole_night(tmp_path_factory.mktemp("in-line"), runs, IN_LINE)
 

@@ -227,6 +227,7 @@ def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Ter
     assert "a row" in both.out
 
 
+@pytest.mark.slow
 def test_doctor_sends_nothing_and_finds_this_machine_well(
     night: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

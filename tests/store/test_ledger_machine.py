@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from archon_batch.errors import StoreError
 from archon_batch.store import Store
+from tests.builders import examples
 from tests.store.ledger_machine import Ledger
 from tests.store.ledger_scenarios import SCENARIOS, Driver
 from tests.store.seeded_bugs import BUGS, Bug, planted
@@ -71,7 +72,7 @@ def test_the_invariants_hold_in_a_scenario(
 
 @pytest.mark.timeout(240)
 def test_the_invariants_hold(any_store: Store) -> None:
-    _run(_hasty(any_store), 40, 40)
+    _run(_hasty(any_store), examples(0.4).max_examples, 40)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,7 @@ def hasty_store(tmp_path_factory) -> Iterator[Store]:
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.id)
 def test_a_bug_is_found(bug: Bug, hasty_store: Store) -> None:
