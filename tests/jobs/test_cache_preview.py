@@ -1,4 +1,4 @@
-"""What a job would find: the calls that a forecast leaves out."""
+"""Cached calls, which a forecast leaves out."""
 
 import pytest
 
@@ -18,60 +18,61 @@ LAYERS = {"type": "generator", "samples": 2}, "critic", "ranker", "fuser"
 
 
 @pytest.fixture
-def here(tmp_path):
+def runtime(tmp_path):
     opened = Runtime(Settings(database_url=f"sqlite:///{tmp_path}/store.db"))
     yield opened
     opened.close()
 
 
-def after(here, architecture, rows):
-    """The database when such a job is done."""
-    run_first_shard(here, a_job(here.store, architecture=architecture, questions=rows, shard=999))
-    return here.store
+def store_after(runtime, architecture, rows):
+    """The database after a job with these rows."""
+    job = a_job(runtime.store, architecture=architecture, questions=rows, shard=999)
+    run_first_shard(runtime, job)
+    return runtime.store
 
 
-def calls(architecture, row):
+def count_calls(architecture, row):
     return len(run_item(architecture, row, final_reply)[1])
 
 
-def loads(rows, layers):
+def sizes(rows, layers):
     return [DatasetSize.from_questions(rows)] * layers
 
 
-def test_without_a_store_nothing_is_found_and_the_forecast_is_the_whole():
+def test_without_a_store_no_call_is_cached_and_the_forecast_has_all_rows():
     architecture = an_architecture(*LAYERS)
 
-    found = preview_cache(None, architecture, ROWS)
+    preview = preview_cache(None, architecture, ROWS)
 
-    assert (found.cached_calls, found.cached_rows) == (0, 0)
-    assert found.fully_uncached == found.partly_uncached == loads(ROWS, 4)
-    assert forecast_uncached(architecture, PRICES, found) == forecast(
+    assert (preview.cached_calls, preview.cached_rows) == (0, 0)
+    assert preview.fully_uncached == preview.partly_uncached == sizes(ROWS, 4)
+    assert forecast_uncached(architecture, PRICES, preview) == forecast(
         architecture, PRICES, DatasetSize.from_questions(ROWS)
     )
 
 
-def test_a_dataset_that_grew_is_foreseen_as_what_is_new_in_it(here):
+def test_the_forecast_of_a_dataset_that_grew_has_its_new_rows(runtime):
     architecture = an_architecture(*LAYERS)
-    store = after(here, architecture, ROWS[:4])
+    store = store_after(runtime, architecture, ROWS[:4])
 
-    found = preview_cache(store, architecture, ROWS)
+    preview = preview_cache(store, architecture, ROWS)
 
-    assert found.cached_rows == 4
-    assert found.cached_calls == sum(calls(architecture, row) for row in ROWS[:4])
-    assert found.fully_uncached == found.partly_uncached == loads(ROWS[4:], 4)
-    assert forecast_uncached(architecture, PRICES, found) == forecast(
+    assert preview.cached_rows == 4
+    assert preview.cached_calls == sum(count_calls(architecture, row) for row in ROWS[:4])
+    assert preview.fully_uncached == preview.partly_uncached == sizes(ROWS[4:], 4)
+    assert forecast_uncached(architecture, PRICES, preview) == forecast(
         architecture, PRICES, DatasetSize.from_questions(ROWS[4:])
     )
 
 
-def test_a_layer_that_changed_and_those_behind_it_are_foreseen(here):
-    store = after(here, an_architecture(*LAYERS), ROWS)
+def test_the_forecast_has_a_changed_layer_and_the_layers_behind_it(runtime):
+    store = store_after(runtime, an_architecture(*LAYERS), ROWS)
     changed = an_architecture(*LAYERS[:2], {"type": "ranker", "temperature": 0.1}, "fuser")
 
-    found = preview_cache(store, changed, ROWS)
+    preview = preview_cache(store, changed, ROWS)
 
-    assert (found.cached_rows, found.cached_calls) == (0, 6 * 3)
-    assert found.partly_uncached == [
+    assert (preview.cached_rows, preview.cached_calls) == (0, 6 * 3)
+    assert preview.partly_uncached == [
         DatasetSize(),
         DatasetSize(),
         DatasetSize.from_questions(ROWS),
@@ -79,15 +80,15 @@ def test_a_layer_that_changed_and_those_behind_it_are_foreseen(here):
     ]
 
 
-def test_a_layer_that_is_found_in_part_may_cost_nothing_and_may_cost_all_of_it(here):
-    store = after(here, an_architecture({"type": "generator", "samples": 1}), ROWS)
+def test_a_partly_cached_layer_costs_between_nothing_and_all_of_it(runtime):
+    store = store_after(runtime, an_architecture({"type": "generator", "samples": 1}), ROWS)
     more = an_architecture({"type": "generator", "samples": 3}, "fuser")
 
-    found = preview_cache(store, more, ROWS)
-    layers = forecast_uncached(more, PRICES, found)
+    preview = preview_cache(store, more, ROWS)
+    layers = forecast_uncached(more, PRICES, preview)
 
-    assert (found.cached_rows, found.cached_calls) == (0, 6)
-    assert (found.fully_uncached[0], found.partly_uncached[0]) == (
+    assert (preview.cached_rows, preview.cached_calls) == (0, 6)
+    assert (preview.fully_uncached[0], preview.partly_uncached[0]) == (
         DatasetSize(),
         DatasetSize.from_questions(ROWS),
     )
@@ -99,23 +100,23 @@ def test_a_layer_that_is_found_in_part_may_cost_nothing_and_may_cost_all_of_it(h
     )
 
 
-def test_an_edited_row_is_foreseen_and_no_other(here):
+def test_only_an_edited_row_is_in_the_forecast(runtime):
     architecture = an_architecture(*LAYERS)
-    store = after(here, architecture, ROWS)
+    store = store_after(runtime, architecture, ROWS)
     edited = a_question("What is 2 + 3?", row="row-2")
 
-    found = preview_cache(store, architecture, [*ROWS[:2], edited, *ROWS[3:]])
+    preview = preview_cache(store, architecture, [*ROWS[:2], edited, *ROWS[3:]])
 
-    assert found.cached_rows == 5
-    assert found.partly_uncached == loads([edited], 4)
+    assert preview.cached_rows == 5
+    assert preview.partly_uncached == sizes([edited], 4)
 
 
-def test_more_rows_than_are_looked_up_at_once_are_all_looked_up(here):
+def test_rows_beyond_one_query_are_looked_up_too(runtime):
     architecture = an_architecture("generator")
     many = [a_question(f"What is {n}?", row=f"row-{n}") for n in range(450)]
-    store = after(here, architecture, many[::3])
+    store = store_after(runtime, architecture, many[::3])
 
-    found = preview_cache(store, architecture, many)
+    preview = preview_cache(store, architecture, many)
 
-    assert (found.cached_rows, found.cached_calls) == (150, 150)
-    assert found.partly_uncached[0].rows == 300
+    assert (preview.cached_rows, preview.cached_calls) == (150, 150)
+    assert preview.partly_uncached[0].rows == 300
