@@ -81,15 +81,16 @@ def test_a_ledger_that_was_tampered_with_does_not_pass(here, statement, what):
 
 def pay_again(here, **changed):
     """Insert a second billed attempt for each call of the first layer."""
-    kept = [
+    columns = [
         "job_id", "ix", "key", "layer", "component", "kind", "model", "fingerprint", "owner",
-        "state", "outcome", "detail", "hold", "estimated", "counted", "begun_at", "expires_at",
+        "state", "outcome", "detail", "hold", "estimated", "counted", "unused", "begun_at",
+        "expires_at",
     ]  # fmt: skip
-    values = ", ".join(changed.get(name, name) for name in kept)
+    values = ", ".join(changed.get(name, name) for name in columns)
     with here.store.database.write_transaction() as connection:
         connection.execute(
             sa.text(
-                f"INSERT INTO attempts ({', '.join(kept)}, attempt_number, cost) "  # noqa: S608
+                f"INSERT INTO attempts ({', '.join(columns)}, attempt_number, cost) "  # noqa: S608
                 f"SELECT {values}, attempt_number + 1, 0 FROM attempts WHERE layer = 0"
             )
         )
@@ -146,7 +147,7 @@ def test_a_quarantined_result_is_reported(here):
     here.store.spool.quarantine.write([a_finish(a_start(done))])
 
     assert wrong(here, done) == ["no result is quarantined"]
-    assert [problem for problem in here.store.problems() if "aside" in problem]
+    assert [problem for problem in here.store.problems() if "quarantine" in problem]
 
 
 def test_an_open_row_of_a_cancelled_job_is_found(here):
