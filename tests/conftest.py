@@ -35,7 +35,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 #: What makes a test slow: its folder, a server that it needs, and a fixture that starts a program.
 _SLOW_FOLDERS = ("acceptance", "sandbox")
 _SLOW_MARKS = {"postgres", "redis", "slow"}
-_SLOW_FIXTURES = {"postgres_url", "redis_url", "rabbit_url", "look", "sandbox"}
+_SLOW_FIXTURES = {"postgres_url", "redis_url", "rabbit_url", "little", "look", "sandbox"}
 
 #: What the program, its providers and their clients read.
 _READ = re.compile(r"^(ARCHON_BATCH|AWS|AZURE)_|_API_(KEY|BASE|TOKEN)$|_BASE_URL$|^HF_TOKEN$")

@@ -116,6 +116,7 @@ def test_a_request_is_recorded_before_its_response():
         assert provider.bill > 0
 
 
+@pytest.mark.slow
 def test_as_a_command_it_prints_its_url_and_exits_at_sigterm(tmp_path):
     journal = tmp_path / "journal.jsonl"
     command = [sys.executable, module.__file__, "--journal", journal, "--faults", '{"404": 1.0}']

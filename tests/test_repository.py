@@ -39,6 +39,7 @@ def _compose() -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.slow
 def test_help_needs_none_of_the_heavy_libraries() -> None:
     heavy = ("litellm", "celery", "sqlmodel", "sqlalchemy", "rich", "httpx")
 
@@ -52,6 +53,7 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
     assert loaded.splitlines()[-1] == "HEAVY []"
 
 
+@pytest.mark.slow
 def test_a_plan_needs_neither_litellm_nor_celery() -> None:
     loaded = _python(
         "import sys\n"
@@ -190,6 +192,7 @@ def test_compose_has_no_password_of_its_own() -> None:
         assert f"{variable}=" in (ROOT / ".env.example").read_text()
 
 
+@pytest.mark.slow
 def test_the_wheel_has_one_name_at_its_top(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],

@@ -84,6 +84,7 @@ def test_a_cancelled_job_is_reported_and_refused(settings: Settings) -> None:
     assert [type(event) for event in reported] == [events.JobFound]
 
 
+@pytest.mark.slow
 def test_a_submission_imports_no_evaluation_search_report_or_sandbox(settings: Settings) -> None:
     del settings
     code = (

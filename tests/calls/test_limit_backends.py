@@ -82,6 +82,7 @@ def _request_repeatedly(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.slow
 def test_three_processes_together_get_the_rate_and_no_more(addresses, backend) -> None:
     backend.request_permits(KEY, RateLimits(), LimitRequest("first", 0))
     server = multiprocessing.get_context("forkserver")

@@ -199,6 +199,7 @@ def _command(*arguments: str, **environment: str) -> list[str]:
     return ["/usr/bin/env", *changes, sys.executable, "-m", "archon_batch", *arguments]
 
 
+@pytest.mark.slow
 def test_c8_no_terminal_is_too_narrow_and_no_reader_leaves_too_early(desk: Desk) -> None:
     # More than a pipe holds.
     desk.write("rows.jsonl", jsonl(*({"prompt": f"Γιατί {n}? {'ά' * 99}"} for n in range(2_000))))
@@ -240,6 +241,7 @@ def _on_a_terminal(line: Sequence[str]) -> tuple[int, str]:
     return process.wait(30), page.decode()
 
 
+@pytest.mark.slow
 def test_c9_an_interrupt_while_rows_are_read_leaves_nothing(desk: Desk) -> None:
     line = _command("submit", "-", *SUBMIT[2:])
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -330,6 +332,7 @@ def test_c11_a_key_that_nothing_here_uses_is_let_be(
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["C14 nobody there", "C14 nobody answers"])
+@pytest.mark.slow
 def test_a_broker_out_of_reach_is_told_in_time_and_without_its_password(
     desk: Desk, silent: bool
 ) -> None:

@@ -75,6 +75,7 @@ def test_without_the_extra_it_says_what_to_install(
     assert ended.err == "error: a report needs: pip install archon-batch[report]\n"
 
 
+@pytest.mark.slow
 def test_help_needs_no_matplotlib() -> None:
     import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415

@@ -74,6 +74,7 @@ print(len(set(sys.modules) - before))
 """
 
 
+@pytest.mark.slow
 def test_the_imports_of_a_command_s_end_are_preloaded():
     def imported(*arguments):
         line = [sys.executable, "-c", END, *arguments]

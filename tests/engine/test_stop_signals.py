@@ -43,6 +43,7 @@ def in_a_terminal(stage, *arguments):
     return command, controller
 
 
+@pytest.mark.slow
 def test_calls_in_flight_finish_when_the_command_s_terminal_closes(stage):
     with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)

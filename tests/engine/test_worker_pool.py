@@ -123,6 +123,7 @@ def test_a_refused_login_ends_the_pool_at_once(tmp_path):
     assert "worker_died" not in err
 
 
+@pytest.mark.slow
 def test_plain_celery_reads_no_env_file(tmp_path):
     (tmp_path / ".env").write_text("ARCHON_BATCH_MAX_IN_FLIGHT=7\n")
     reads = "from archon_batch.engine.app import settings; print(settings.max_in_flight)"

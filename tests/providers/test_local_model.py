@@ -223,6 +223,7 @@ def test_a_call_ends_at_its_deadline(served):
         ask(a_call("Tell a long story.", max_tokens=1000), served, timeout=0.2)
 
 
+@pytest.mark.slow
 def test_processes_share_one_server_without_keys_until_the_last_exits(tmp_path):
     with a_user(tmp_path) as (first, alias), a_user(tmp_path) as (second, same_alias):
         assert alias == same_alias != ""

@@ -97,6 +97,7 @@ def test_a_prompt_that_cannot_be_encoded_is_not_sent():
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_the_direct_transport_never_imports_litellm():
     script = (
         "import asyncio, sys\n"

@@ -88,6 +88,7 @@ def test_providers_without_listed_models_are_known():
     assert "nosuch" not in known_providers()
 
 
+@pytest.mark.slow
 def test_a_price_lookup_does_not_import_litellm():
     program = (
         "import sys; from archon_batch.providers.price_list import find_entry, similar_models, known_providers;"

@@ -216,6 +216,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 """
 
 
+@pytest.mark.slow
 def test_four_processes_that_add_to_one_total_lose_nothing(any_store):
     job = a_job(any_store, questions=10)
     url = any_store.database.engine.url.render_as_string(hide_password=False)

@@ -68,6 +68,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 """
 
 
+@pytest.mark.slow
 def test_programs_that_open_the_same_new_database_create_its_tables_once(any_url):
     finished = subprocess.run([sys.executable, "-c", OPENERS, any_url], cwd=ROOT, check=False)
 
@@ -218,6 +219,7 @@ def test_opening_a_current_database_is_quick(tmp_path):
     assert time.process_time() - begun < 0.5
 
 
+@pytest.mark.slow
 def test_another_connection_does_not_release_existing_locks(tmp_path):
     """To close any handle of a file gives up what a process has locked in it."""
     url = f"sqlite:///{tmp_path}/store.db"

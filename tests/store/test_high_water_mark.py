@@ -152,6 +152,7 @@ def test_attempts_are_counted_before_the_next_check(tmp_path):
         store.recover()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_its_mark(tmp_path):
     path, spool = file(tmp_path), tmp_path / "spool"
     dies = (

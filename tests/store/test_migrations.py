@@ -88,6 +88,7 @@ def assert_current(engine):
         assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
 
 
+@pytest.mark.slow
 def test_an_earlier_database_is_upgraded_with_every_row_and_its_job_continues(
     any_url, earlier, filled
 ):

@@ -56,6 +56,7 @@ def running(script: str, *arguments: str, within: list[str]) -> Iterator[tuple[s
         child.kill()
 
 
+@pytest.mark.slow
 def test_a_process_is_alive_until_it_ends() -> None:
     line = [sys.executable, "-c", SAYS_ITS_NAME]
     with subprocess.Popen(
@@ -129,6 +130,7 @@ def test_a_process_id_fits_every_column_and_is_unique(
     assert len(f"sweeper of {first}") <= 110
 
 
+@pytest.mark.slow
 def test_a_living_process_of_another_namespace_never_counts_as_dead(any_store) -> None:
     job = a_job(any_store)
     url = any_store.database.engine.url.render_as_string(hide_password=False)
@@ -148,12 +150,14 @@ def test_a_living_process_of_another_namespace_never_counts_as_dead(any_store) -
     assert any_store.jobs.get(job.id).in_doubt == 100
 
 
+@pytest.mark.slow
 def test_a_process_in_a_namespace_considers_no_outside_process_dead() -> None:
     with running(SAYS_ITS_NAME, current_process_id(), within=APART) as (name, dead):
         assert dead == "False"
         assert not is_dead(name)
 
 
+@pytest.mark.slow
 def test_the_proc_of_another_namespace_does_not_mislead() -> None:
     # Its own numbers are other processes' there.
     with running(
@@ -163,6 +167,7 @@ def test_the_proc_of_another_namespace_does_not_mislead() -> None:
         assert not is_dead(name)
 
 
+@pytest.mark.slow
 def test_hidden_processes_count_as_dead_only_after_they_end() -> None:
     with running(SAYS_ITS_NAME, current_process_id(), a_dead_process(), within=HIDDEN) as said:
         name, alive, once = said
