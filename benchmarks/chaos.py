@@ -1,14 +1,14 @@
-"""A night under faults, and the audit after it: ``python -m benchmarks.chaos``.
+"""A job under faults and kills, and an audit after it: ``python -m benchmarks.chaos``.
 
-Rows go through four layers while the provider refuses calls, breaks connections off and garbles
-replies, and while the processes that make the calls are killed with -9, each a second or two after
-its first answer, and started again. Then each line of the provider's journal is looked up on the
-ledger, to the nano-dollar.
+Rows run through four layers while the provider refuses calls, resets connections and garbles replies.
+Meanwhile the processes that make the calls are killed with SIGKILL, each a second or two after its
+first answer, and restarted. Then every entry of the provider's journal is compared with the ledger, to
+the nano-dollar.
 
-Without ``--broker`` the process is ``archon-batch submit``, and the same command goes on. With it
-there are workers over that broker, and after each kill an operator's ``archon-batch resume``: a
-worker that is killed takes along what it had of the broker's messages. Both need a database and a
-broker that nobody else uses; what the killed ones had of messages stays in the broker for hours.
+Without ``--broker`` the process is ``archon-batch submit``, and the same command continues. With it,
+workers use that broker, and ``archon-batch resume`` runs after each kill, since a killed worker takes
+its messages with it. Use a database and a broker that nothing else uses; messages of killed workers
+stay in the broker for hours.
 """
 
 import argparse
@@ -41,7 +41,7 @@ FAULTS = {
     "429": 0.10, "overloaded": 0.08, "500": 0.02, "reset": 0.05, "garbage": 0.02, "empty": 0.02,
 }  # fmt: skip
 
-#: Seconds between looks, and until a night that does not end is given up.
+#: Seconds between polls, and until a run that does not end fails.
 _POLL_SECONDS, _TIMEOUT = 0.05, 1800.0
 
 
@@ -49,15 +49,15 @@ _POLL_SECONDS, _TIMEOUT = 0.05, 1800.0
 class ChaosRun:
     rows: int = 300
     faults: Mapping[str, float] = field(default_factory=lambda: FAULTS)
-    #: Seconds before a call is answered, at most.
+    #: The longest latency of a call, in seconds.
     latency: float = 0.4
-    #: Seconds from a process's first answer to its end, at least and at most.
+    #: Seconds from a process's first answer to its kill: minimum and maximum.
     lifetimes: tuple[float, float] = (1.0, 2.0)
-    #: How often to kill; then the night is left alone.
+    #: The most kills.
     max_kills: int = 1000
-    #: Rows that travel together, and wait for the slowest of their calls.
+    #: Rows per shard.
     shard: int = 16
-    #: Processes that make calls over the broker; 0 is the command itself, without one.
+    #: Worker processes; 0 runs the command without a broker.
     workers: int = 0
     seed: int = 1
 
@@ -66,7 +66,7 @@ class ChaosRun:
 class ChaosResult:
     rows: int
     answered: int
-    #: Rows that were given up, by reason.
+    #: Failed rows by reason.
     given_up: Mapping[str, int]
     kills: int
     requests: int
@@ -75,27 +75,26 @@ class ChaosResult:
     #: Attempts by state, and by outcome.
     states: Mapping[str, int]
     outcomes: Mapping[str, int]
-    #: Attempts that were in flight when their process was killed, and those that were paid for.
+    #: Attempts in flight when their process was killed, and how many of them were paid.
     in_flight_at_kills: int
     paid_at_kills: int
-    #: What was paid for calls that had been paid for: by kills, and by broken answers.
+    #: Repeated payments for a call, caused by kills and by broken answers.
     extra_paid_by_kills: int
     extra_paid_by_faults: int
-    #: Nano-dollars: the provider's journal, the ledger's entries, and what of the journal the
-    #: ledger has in doubt.
+    #: Nano-dollars: the provider's journal, the ledger, and journal entries of unknown billing.
     bill: int
     ledger: int
     bill_in_doubt: int
-    #: The most that the ledger says may be on the bill besides.
+    #: The most that calls of unknown billing may cost, by the ledger.
     in_doubt: int
     seconds: float
-    #: What the audit found wrong; nothing, if the ledger is right.
+    #: Violations that the audit found.
     problems: list[str] = field(default_factory=list)
 
 
 def main() -> None:
     given = _options().parse_args()
-    night = ChaosRun(
+    settings = ChaosRun(
         rows=given.rows,
         latency=given.latency,
         lifetimes=tuple(given.lives),
@@ -106,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         urls = {"DATABASE": given.database, "BROKER": given.broker}
         environment = {f"ARCHON_BATCH_{k}_URL": url for k, url in urls.items() if url}
-        figures = run(Stage(Path(folder), **environment), night)
+        figures = run(Stage(Path(folder), **environment), settings)
     for name, value in asdict(figures).items():
         print(f"{name.replace('_', ' '):<22} {_format_value(name, value)}")
     print(json.dumps(asdict(figures)))
@@ -114,13 +113,17 @@ def main() -> None:
 
 
 def _options() -> argparse.ArgumentParser:
-    night = ChaosRun()
+    settings = ChaosRun()
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rows", type=int, default=night.rows)
-    options.add_argument("--latency", type=float, default=night.latency, help="at most, in seconds")
-    options.add_argument("--lives", type=float, nargs=2, default=night.lifetimes, help="in seconds")
-    options.add_argument("--kills", type=int, default=night.max_kills, help="at most")
-    options.add_argument("--seed", type=int, default=night.seed)
+    options.add_argument("--rows", type=int, default=settings.rows)
+    options.add_argument(
+        "--latency", type=float, default=settings.latency, help="at most, in seconds"
+    )
+    options.add_argument(
+        "--lives", type=float, nargs=2, default=settings.lifetimes, help="in seconds"
+    )
+    options.add_argument("--kills", type=int, default=settings.max_kills, help="at most")
+    options.add_argument("--seed", type=int, default=settings.seed)
     options.add_argument("--database", help="URL; default: a SQLite file of its own")
     options.add_argument("--broker", help="URL; default: none, the command makes the calls")
     options.add_argument("--workers", type=int, default=3, help="processes over the broker")
@@ -136,13 +139,13 @@ def _format_value(name: str, value: object) -> str:
 
 
 def run(stage: Stage, settings: ChaosRun) -> ChaosResult:
-    """One night from its first command to its audit."""
-    dice = Random(settings.seed)  # noqa: S311  (no secret rests on it)
+    """One run, from its first command to the audit."""
+    rng = Random(settings.seed)  # noqa: S311  (not a secret)
     began = time.monotonic()
     stage.dataset(settings.rows)
     provider = ProviderServer(
         faults=settings.faults,
-        latency=lambda _: dice.uniform(0, settings.latency),
+        latency=lambda _: rng.uniform(0, settings.latency),
         prices=PRICES,
         seed=settings.seed,
     )
@@ -155,7 +158,7 @@ def run(stage: Stage, settings: ChaosRun) -> ChaosResult:
 
 
 class TableReader:
-    """The tables as the program left them, read past its own sums."""
+    """Reads the tables directly, not through the program's own totals."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -171,7 +174,7 @@ class TableReader:
             return list(connection.execute(sa.select(table).where(table.c.job_id == self.job.id)))
 
     def has_answered(self, pid: int) -> bool:
-        """Whether the process has put an answer on record."""
+        """Whether the process has recorded an answer."""
         table = schema.attempts.c
         query = sa.select(table.attempt_number).where(
             table.owner.contains(f":{pid}:"), table.outcome == "ok"
@@ -191,7 +194,7 @@ def _open_tables(stage: Stage) -> Iterator[TableReader]:
 
 
 class _KilledProcess:
-    """A process that is killed so long after its first answer."""
+    """A process that is killed some time after its first answer, and restarted."""
 
     def __init__(self, start: Callable[[], subprocess.Popen[Any]], ledger: TableReader) -> None:
         self._start, self._ledger = start, ledger
@@ -216,51 +219,53 @@ def _submit_command(settings: ChaosRun) -> tuple[str, ...]:
 
 
 def _run_without_broker(stage: Stage, settings: ChaosRun, ledger: TableReader) -> int:
-    """Run the command again and again until it ends by itself; return how often it was killed."""
-    dice = Random(settings.seed)  # noqa: S311
-    mortal = _KilledProcess(lambda: stage.start(*_submit_command(settings)), ledger)
-    kills, life = 0, dice.uniform(*settings.lifetimes)
+    """Run the command repeatedly until it ends by itself; return the number of kills."""
+    rng = Random(settings.seed)  # noqa: S311
+    killed = _KilledProcess(lambda: stage.start(*_submit_command(settings)), ledger)
+    kills, life = 0, rng.uniform(*settings.lifetimes)
     for _ in _poll():
-        if mortal.process.poll() is not None:
+        if killed.process.poll() is not None:
             break
-        if kills < settings.max_kills and mortal.is_kill_due(life):
-            mortal.kill_and_restart()
-            kills, life = kills + 1, dice.uniform(*settings.lifetimes)
-    _, err = mortal.process.communicate()
-    assert mortal.process.returncode in (0, 1), err
+        if kills < settings.max_kills and killed.is_kill_due(life):
+            killed.kill_and_restart()
+            kills, life = kills + 1, rng.uniform(*settings.lifetimes)
+    _, err = killed.process.communicate()
+    assert killed.process.returncode in (0, 1), err
     return kills
 
 
 def _run_with_broker(stage: Stage, settings: ChaosRun, ledger: TableReader) -> int:
-    """Let workers do it; return how often one was killed."""
-    dice = Random(settings.seed)  # noqa: S311
+    """Run the job with workers; return the number of kills."""
+    rng = Random(settings.seed)  # noqa: S311
     stage.run(*_submit_command(settings))
-    kills, life = 0, dice.uniform(*settings.lifetimes)
+    kills, life = 0, rng.uniform(*settings.lifetimes)
     with (stage.folder / "workers.log").open("w") as log:
-        mortals = [_KilledProcess(_worker(stage, n, log), ledger) for n in range(settings.workers)]
+        processes = [
+            _KilledProcess(_worker(stage, n, log), ledger) for n in range(settings.workers)
+        ]
         try:
             for _ in _poll():
                 if ledger.job.state != "running":
                     break
-                due = [mortal for mortal in mortals if mortal.is_kill_due(life)]
+                due = [killed for killed in processes if killed.is_kill_due(life)]
                 if due and kills < settings.max_kills:
                     due[0].kill_and_restart()
-                    kills, life = kills + 1, dice.uniform(*settings.lifetimes)
-                    # With status 2 it says that the job is done.
+                    kills, life = kills + 1, rng.uniform(*settings.lifetimes)
+                    # Exit status 2 means that the job is done.
                     resume = stage.start("resume", NAME)
                     _, err = resume.communicate()
                     assert resume.returncode in (0, 2), err
         finally:
-            for mortal in mortals:
-                mortal.process.terminate()
-            for mortal in mortals:
-                mortal.process.communicate()
+            for killed in processes:
+                killed.process.terminate()
+            for killed in processes:
+                killed.process.communicate()
     assert ledger.job.state == "done", ledger.job.reason
     return kills
 
 
 def _worker(stage: Stage, number: int, log: TextIO) -> Callable[[], subprocess.Popen[Any]]:
-    """Starts a worker without the pool that would watch over it: whom to kill is known."""
+    """Starts a worker without a supervising pool, so that its pid is known."""
     command = [
         sys.executable, "-m", "celery", "-A", "archon_batch.engine.app", "worker",
         "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
@@ -274,11 +279,11 @@ def _poll() -> Iterator[None]:
     while time.monotonic() < end:
         yield
         time.sleep(_POLL_SECONDS)
-    raise TimeoutError("the night does not end")
+    raise TimeoutError("the job does not end")
 
 
 def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: float) -> ChaosResult:
-    """Compare the ledger with the provider's journal, and both with what was promised."""
+    """Compare the ledger with the provider's journal, and both with the guarantees."""
     items, calls = ledger.rows(schema.items), ledger.rows(schema.calls)
     attempts = {_attempt_id(a): a for a in ledger.rows(schema.attempts)}
     paid = {str(entry.client_request_id): entry.nanousd for entry in provider.entries}
@@ -287,7 +292,7 @@ def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: fl
         by_call[attempt.ix, attempt.key].append(attempt)
     in_doubt = [name for name, a in attempts.items() if a.state == "in_doubt"]
     died = [name for name, a in attempts.items() if a.outcome == "worker_died"]
-    # Of a call's payments all but one are extra, and a kill is blamed before a fault is.
+    # All payments of a call except one are extra; attribute them to kills before faults.
     extra = by_kill = 0
     for tries in by_call.values():
         served = [name for name in map(_attempt_id, tries) if paid.get(name)]

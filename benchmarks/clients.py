@@ -1,6 +1,6 @@
-"""Bare clients and other frameworks: so many calls, and nothing around them.
+"""Bare clients and other frameworks, making calls and nothing else.
 
-``python -m benchmarks.clients NAME URL CALLS IN_FLIGHT``; frameworks by the Python that has them.
+``python -m benchmarks.clients NAME URL CALLS IN_FLIGHT``; run a framework with its own Python.
 """
 
 import asyncio
@@ -119,15 +119,15 @@ async def litellm_client(url: str) -> AsyncIterator[Ask]:
 def run_curator(url: str, calls: int, in_flight: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"CURATOR_CACHE_DIR": folder, "TELEMETRY_ENABLED": "false"}
-        # It counts tokens with a table that it would fetch; litellm, which it needs, has one.
+        # Curator would download a token table; litellm, which it needs, contains one.
         litellm = importlib.util.find_spec("litellm")
         if litellm is not None and litellm.origin is not None:
             tables = Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers"
             os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(tables))
-        from bespokelabs import curator as theirs  # type: ignore[import-not-found]  # noqa: PLC0415
+        from bespokelabs import curator as bespoke_curator  # type: ignore[import-not-found]  # noqa: PLC0415
 
-        llm = theirs.LLM(
-            # It knows how long the replies of a model may be, or fails.
+        llm = bespoke_curator.LLM(
+            # Curator fails for models whose reply length it does not know.
             model_name="gpt-4o-mini",
             backend="openai",
             backend_params={
@@ -153,16 +153,16 @@ def run_data_designer(url: str, calls: int, in_flight: int) -> None:
         alias="one", model="stand-in", provider="here", inference_parameters=parameters,
         skip_health_check=True,
     )  # fmt: skip
-    asked = dd.DataDesignerConfigBuilder(model_configs=[model])
+    builder = dd.DataDesignerConfigBuilder(model_configs=[model])
     rows = pd.DataFrame({"question": [prompt(number) for number in range(calls)]})
-    asked.with_seed_dataset(dd.DataFrameSeedSource(df=rows))
-    asked.add_column(
+    builder.with_seed_dataset(dd.DataFrameSeedSource(df=rows))
+    builder.add_column(
         dd.LLMTextColumnConfig(name="answer", model_alias="one", prompt="{{ question }}")
     )
     here = dd.ModelProvider(name="here", endpoint=url, provider_type="openai", api_key="none")
     with tempfile.TemporaryDirectory() as folder:
         made = DataDesigner(artifact_path=folder, model_providers=[here])
-        assert len(made.create(asked, num_records=calls).load_dataset()) == calls
+        assert len(made.create(builder, num_records=calls).load_dataset()) == calls
 
 
 def run_distilabel(url: str, calls: int, in_flight: int) -> None:

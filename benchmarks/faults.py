@@ -1,13 +1,13 @@
 """The same job under every fault: ``python -m benchmarks.faults --rows 1000``.
 
-The first line is the job in one process on SQLite; each other line is one run of it by three
-workers, with servers of its own, and with one fault in the middle. Nobody resumes anything. A run
-has to answer every row as the first one does, on the same account, and its ledger has to have every
-line of the provider's books. Only what a killed or frozen worker had in flight may be paid twice.
+The first line is the job in one process on SQLite. Every other line is a run with three workers, its
+own servers, and one fault in the middle; nobody resumes anything. Each run must give the same answers
+at the same cost as the first, and its ledger must match the provider's journal. Only calls in flight
+of a killed or frozen worker may be paid twice.
 
-``gap`` is the longest time from the fault on in which the provider heard nothing, up to the job's
-end: what recovery took. Of a broker that is away it counts from where it is back. ``row`` is the longest that a row which had begun waited for its next call;
-most of it is the queue, as the run without a fault shows.
+``gap`` is the longest time after the fault, until the end of the job, without a request to the
+provider: the recovery time. If a broker is down, it counts from its return. ``row`` is the longest wait
+of a started row for its next call; most of it is queueing, as the run without a fault shows.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from benchmarks.wire import why_unavailable
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import JournalEntry, ProviderServer, clock
 
-#: Calls of a row.
+#: Calls per row.
 CALLS = 8
-#: Seconds in which work has to go on after a fault.
+#: Seconds within which work must continue after a fault.
 RECOVERY_SECONDS = 30.0
 _TIMEOUT = 1800.0
 
@@ -36,12 +36,12 @@ _TIMEOUT = 1800.0
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     inject: Callable[[Fleet], None] = lambda _: None
-    #: Whether nothing can go on before its end.
+    #: Whether no work is possible before the fault ends.
     blocks_progress: bool = False
     brokers: Sequence[str] = ("redis", "rabbit")
-    #: What is odd about the first worker.
+    #: What is special about the first worker.
     first_worker: str = ""
-    #: Calls that may be paid twice.
+    #: How many calls may be paid twice.
     allowed_duplicates: int = 0
 
 
@@ -63,16 +63,16 @@ FAULTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class FaultResult:
-    """A run of the job, as people and the provider saw it."""
+    """The result of a run, as the commands and the provider report it."""
 
     status: dict[str, Any]
     answers: Sequence[str]
     cost: dict[str, Any]
     requests: int
     bill: int
-    #: From the command's start to the job's end.
+    #: From the start of the command to the end of the job.
     seconds: float
-    #: Workers that ended though nobody killed them.
+    #: Workers that exited without being killed.
     died: int = 0
     longest_gap: float = 0.0
     longest_row_wait: float = 0.0
@@ -123,7 +123,7 @@ def _cells(ran: FaultResult) -> list[str]:
 
 
 def _problems(ran: FaultResult, alone: FaultResult, fault: Fault) -> Sequence[str]:
-    """What the run shows that must not be."""
+    """The expectations that the run violates."""
     sure, most = (round(ran.cost[name] * 10**9) for name in ("usd", "in_doubt_usd"))
     paid_once = ran.duplicates > 0 or _layer_costs(ran) == _layer_costs(alone)
     checks = {
@@ -140,12 +140,12 @@ def _problems(ran: FaultResult, alone: FaultResult, fault: Fault) -> Sequence[st
 
 
 def _layer_costs(ran: FaultResult) -> list[dict[str, Any]]:
-    """What each layer took and cost."""
+    """Usage and cost by layer."""
     return list(ran.cost["by"])
 
 
 def _run_alone(folder: Path, rows: int, latency: float) -> FaultResult:
-    """The job in one process, which is its own worker."""
+    """Run the job in one process, without workers."""
     stage = Stage(folder)
     stage.dataset(rows)
     with ProviderServer(prices=PRICES, latency=latency) as provider:
@@ -158,7 +158,7 @@ def _run_alone(folder: Path, rows: int, latency: float) -> FaultResult:
 
 
 def _run(here: Fleet, fault: Fault, rows: int) -> FaultResult:
-    """The job with the fault, once a quarter of its calls are made."""
+    """Run the job, with the fault after a quarter of its calls."""
     stage, provider = here.stage, here.provider
     began = time.monotonic()
     job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
@@ -169,7 +169,7 @@ def _run(here: Fleet, fault: Fault, rows: int) -> FaultResult:
     until(lambda: stage.json("status", job)["state"] != "running", _TIMEOUT)
     seconds, end = time.monotonic() - began, clock()
     if fault.inject is Fleet.freeze_worker:
-        # Its late answers resolve what was in doubt.
+        # Its late answers resolve the unknown billing.
         until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, RECOVERY_SECONDS)
     heard = [at, *(entry.time for entry in provider.entries if entry.time > at), end]
     died = sum(worker.poll() is not None for worker in here.workers) - (
@@ -197,7 +197,7 @@ def _collect_result(
 
 
 def _longest_row_wait(entries: Sequence[JournalEntry], at: float) -> float:
-    """The longest time between two requests of one row, of which the second was after the moment."""
+    """The longest time between two requests of a row, if the second was after the fault."""
     rows: dict[str, list[float]] = defaultdict(list)
     for entry in entries:
         _, row, *_ = str(entry.client_request_id).split("/")

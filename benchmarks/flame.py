@@ -1,8 +1,7 @@
 """A flame graph of the hot path: ``python -m benchmarks.flame docs/flame.png``.
 
-A job on the direct lane as in ``overhead``, sampled by py-spy, which has to be there (``pip install
-py-spy``): which functions hold the interpreter, by thread. What has less than half a percent is
-left out.
+Runs a job like ``overhead`` under py-spy (``pip install py-spy``) and draws which functions hold the
+interpreter lock, by thread. Functions below half a percent are left out.
 """
 
 import argparse
@@ -36,7 +35,7 @@ class Frame:
             self.children.setdefault(stack[0], Frame()).add(stack[1:], samples)
 
     def bars(self, left: int, depth: int, least: float) -> Iterator[tuple[str, int, int, int]]:
-        """Name, left, width and depth of each bar below this one."""
+        """Name, left edge, width and depth of each bar below this frame."""
         for name, frame in sorted(self.children.items()):
             if frame.samples >= least:
                 yield name, left, frame.samples, depth
@@ -65,7 +64,7 @@ def main() -> None:
 
 
 def parse_stacks(stacks: str) -> Frame:
-    """The frames, without the numbers of threads and lines, and of the imports none."""
+    """The frames without thread and line numbers, and without imports."""
     whole = Frame()
     for line in stacks.splitlines():
         stack, _, samples = line.rpartition(" ")
@@ -85,7 +84,7 @@ def draw_flame_graph(root: Frame, path: Path) -> None:
         colour = next(c for part, c in COLOURS.items() if f"({part}" in name or not part)
         axes.barh(depth, width, left=left, height=1, color=colour, edgecolor="white", lw=0.5)
         room = int(220 * width / root.samples)
-        if room > 3:  # noqa: PLR2004  (fewer letters say nothing)
+        if room > 3:  # noqa: PLR2004  (a shorter name is useless)
             axes.text(left, depth, f" {name[:room]}", va="center", fontsize=6, clip_on=True)
     axes.set_xlim(0, root.samples)
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""Three workers with a broker, a database and a provider of their own, all of which can be harmed."""
+"""Three workers with their own broker, database and provider, all of which can be disturbed."""
 
 import signal
 import subprocess
@@ -18,12 +18,12 @@ from tests.acceptance.servers import PostgresServer, RabbitServer, RedisServer, 
 from tests.acceptance.stage import PRICES, Stage, until
 from tests.provider import ProviderServer
 
-#: Calls that a worker may have in flight.
+#: Calls in flight per worker.
 IN_FLIGHT = 16
-#: Seconds for which a worker is frozen, or its link is cut: twice its lease.
+#: Seconds that a worker is frozen or its link is cut: twice its lease.
 OUTAGE_SECONDS = 40.0
 _WORKERS = 3
-#: What ``Fleet`` can make of its first worker.
+#: What can be special about the first worker.
 CLOCK_AHEAD, CUTTABLE_LINK = "ahead", "wired"
 
 
@@ -57,20 +57,20 @@ class Fleet:
         self.workers[0].send_signal(signal.SIGCONT)
 
     def freeze_broker(self) -> None:
-        """It takes connections and answers nothing."""
+        """The broker accepts connections but does not answer."""
         self.broker.tell(signal.SIGSTOP)
         time.sleep(OUTAGE_SECONDS)
         self.broker.tell(signal.SIGCONT)
 
     def cut_link(self) -> None:
-        """Let nothing pass between the first worker and the broker, and tell neither."""
+        """Silently drop all packets between the first worker and the broker."""
         assert isinstance(self.broker, CuttableRedis)
         self.broker.cut_link()
         time.sleep(OUTAGE_SECONDS)
         self.broker.restore_link()
 
     def lose_messages(self) -> None:
-        """Take whatever waits in two seconds, as between BRPOP and the note of it."""
+        """Delete all waiting messages for two seconds, like a crash between BRPOP and its bookkeeping."""
         end = time.monotonic() + 2
         while time.monotonic() < end:
             if isinstance(self.broker, RabbitServer):
@@ -83,7 +83,7 @@ class Fleet:
             time.sleep(0.02)
 
     def lose_five_messages(self) -> None:
-        """Take the next few of those that wait for calls, while many others wait."""
+        """Delete the next few messages for calls, while many more wait."""
         if isinstance(self.broker, RabbitServer):
             with Connection(self.broker.url) as connection:
                 queue = Queue("calls", channel=connection.default_channel)
@@ -94,7 +94,7 @@ class Fleet:
                 self.broker.client.rpop(key, 5)
 
     def duplicate_messages(self) -> None:
-        """Put everything that waits there once more."""
+        """Duplicate all waiting messages."""
         assert isinstance(self.broker, RedisServer)
         for key in self.broker.client.scan_iter("[cj]*"):
             for message in self.broker.client.lrange(key, 0, -1):
@@ -103,25 +103,25 @@ class Fleet:
 
 @contextmanager
 def run_fleet(broker: str, rows: int, latency: float, first_worker: str = "") -> Iterator[Fleet]:
-    """A fleet with a dataset of so many rows.
+    """Run three workers with a dataset of that many rows.
 
-    ``first_worker`` is what is odd about the first worker: its clock is two hours ahead, or its link to
-    the broker can be cut.
+    ``first_worker`` makes the first worker special: its clock is two hours ahead, or its link to the
+    broker can be cut.
     """
     with ExitStack() as stack:
-        carrier = _make_broker(broker, first_worker)
-        if isinstance(carrier, CuttableRedis):
-            stack.enter_context(carrier.network_namespace())
+        server = _make_broker(broker, first_worker)
+        if isinstance(server, CuttableRedis):
+            stack.enter_context(server.network_namespace())
         database = PostgresServer()
-        stack.enter_context(serving(carrier, database))
+        stack.enter_context(serving(server, database))
         provider = stack.enter_context(ProviderServer(prices=PRICES, latency=latency))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stage = Stage(
             folder,
-            ARCHON_BATCH_BROKER_URL=carrier.url,
+            ARCHON_BATCH_BROKER_URL=server.url,
             ARCHON_BATCH_DATABASE_URL=database.url,
             ARCHON_BATCH_MAX_IN_FLIGHT=str(IN_FLIGHT),
-            # A worker that wakes after its calls' time is over takes their answers for none.
+            # A frozen worker must not wake up after the timeouts of its calls.
             ARCHON_BATCH_CALL_TIMEOUT="600",
             ARCHON_BATCH_SPOOL=str(folder / "spool"),
         )
@@ -136,14 +136,14 @@ def run_fleet(broker: str, rows: int, latency: float, first_worker: str = "") ->
                 "--pool", "threads", "--concurrency", "32", "--queues", "calls,joins",
                 "--hostname", f"{n}@faults", "--loglevel", "warning",
             ]  # fmt: skip
-            odd = _first_worker_environment(first_worker, carrier) if n == 0 else {}
-            environment = {**stage.environment, **odd}
+            extra = _first_worker_environment(first_worker, server) if n == 0 else {}
+            environment = {**stage.environment, **extra}
             workers.append(
                 subprocess.Popen(line, cwd=folder, env=environment, stdout=log, stderr=log)
             )
             if n == 0:
                 _wait_until_leader(database.url)
-        yield Fleet(stage, carrier, database, provider, workers)
+        yield Fleet(stage, server, database, provider, workers)
 
 
 def _make_broker(name: str, first_worker: str) -> RedisServer | RabbitServer:
@@ -155,11 +155,11 @@ def _make_broker(name: str, first_worker: str) -> RedisServer | RabbitServer:
 def _first_worker_environment(
     first_worker: str, broker: RedisServer | RabbitServer
 ) -> dict[str, str]:
-    """What the first worker has in its environment that the others have not."""
+    """The additional environment of the first worker."""
     if first_worker == CLOCK_AHEAD:
         library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
         if library is None:
-            absent("no libfaketime on this machine")
+            absent("libfaketime is not installed")
         ahead = {"FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         return {"LD_PRELOAD": str(library), **ahead}
     if isinstance(broker, CuttableRedis):
@@ -168,7 +168,7 @@ def _first_worker_environment(
 
 
 def _wait_until_leader(url: str) -> None:
-    """The first worker is to be the leader: that it is harmed is the worst case."""
+    """Wait until the first worker is the leader, the worst case for a fault."""
     store = Store.open(url)
     try:
         until(lambda: any(name.startswith("sweeper of") for name in store.leases.all()), 120)

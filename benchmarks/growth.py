@@ -1,7 +1,7 @@
-"""What a call costs as a job grows: ``python -m benchmarks.growth``.
+"""Cost of a call as a job grows: ``python -m benchmarks.growth``.
 
-Rows of three calls in a thousand, ten thousand and a hundred thousand: CPU of a call and memory
-are to stay as they are.
+Rows of three calls, in jobs of a thousand, ten thousand and a hundred thousand rows. CPU per call and
+memory must stay constant.
 """
 
 from archon_batch.jobs.submit import MAX_SHARD_ROWS
@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     rows = []
     with run_stand_in(given.latency) as url:
-        # A start costs the same whatever the job; what it costs is taken off.
+        # Subtract the cost of the start, which is the same for any job.
         start = measure_job(url, 1)
         for count in given.rows:
             cpu, peak = measure_job(url, count)
@@ -44,7 +44,7 @@ def measure_job(url: str, rows: int) -> tuple[float, float]:
     fetch_load(url, reset=True)
     with job_folder(ARCHITECTURE, rows, url=url) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
-        # As large jobs have it: small ones are cut finer, and their calls cost more.
+        # The shard size of large jobs: smaller shards cost more per call.
         command += ["--shard", str(MAX_SHARD_ROWS)]
         used = run(command, folder)
     if fetch_load(url)["served"] < rows * CALLS_A_ROW:

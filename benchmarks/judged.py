@@ -1,9 +1,9 @@
-"""Recorded verdicts of published judges, added up as ``archon-batch bench`` does.
+"""Recorded verdicts of published judges, aggregated like ``archon-batch bench`` does.
 
     .venv/bin/python -m benchmarks.judged FOLDER
 
-FOLDER holds ``alpaca_eval/annotations_weighted_gpt4_turbo.jsonl`` with the published leaderboard
-beside it, and ``mt_bench/model_judgment/*_single.jsonl``; what is not there is left out.
+FOLDER contains ``alpaca_eval/annotations_weighted_gpt4_turbo.jsonl`` with the published leaderboard
+in the same folder, and ``mt_bench/model_judgment/*_single.jsonl``. Missing files are skipped.
 """
 
 import csv
@@ -22,12 +22,12 @@ from archon_batch.scores import Score
 
 def main(folder: Path) -> int:
     wrong = alpaca_eval(folder / "alpaca_eval") + mt_bench(folder / "mt_bench")
-    print(f"\n{wrong} figures differ" if wrong else "\nall figures are the published ones")
+    print(f"\n{wrong} figures differ" if wrong else "\nall figures match the published ones")
     return int(wrong > 0)
 
 
 def alpaca_eval(folder: Path) -> int:
-    """Against the leaderboard, figure by figure; how many differ."""
+    """Compare every figure with the leaderboard; return how many differ."""
     file = folder / "annotations_weighted_gpt4_turbo.jsonl"
     if not file.is_file():
         return 0
@@ -36,17 +36,17 @@ def alpaca_eval(folder: Path) -> int:
         preferences[row["generator_2"]].append(float(row["preference"]) - 1)
     with (folder / "leaderboard_weighted_gpt4_turbo.csv").open(encoding="utf-8") as handle:
         published = {row[""]: row for row in csv.DictReader(handle)}
-    print("AlpacaEval 2.0: ours beside the published leaderboard's")
+    print("AlpacaEval 2.0: our figure, published figure")
     print(
         f"{'model':32} {'win rate, %':>17} {'standard error':>15} {'discrete, %':>17} {'won/lost/tied':>25}"
     )
     wrong = 0
-    for model, found in preferences.items():
-        ours, theirs = _alpaca_figures(found), published.get(model)
-        if theirs is None:
-            print(f"{model:32} {ours['win_rate']:8.4f} (the leaderboard does not have it)")
+    for model, values in preferences.items():
+        figures, expected = _alpaca_figures(values), published.get(model)
+        if expected is None:
+            print(f"{model:32} {figures['win_rate']:8.4f} (not in the leaderboard)")
             continue
-        pairs = {name: (ours[name], float(theirs[name])) for name in ours}
+        pairs = {name: (figures[name], float(expected[name])) for name in figures}
         wrong += sum(abs(a - b) > 1e-6 for a, b in pairs.values())  # noqa: PLR2004
         print(
             f"{model:32} "
@@ -58,7 +58,7 @@ def alpaca_eval(folder: Path) -> int:
 
 
 def _alpaca_figures(preferences: list[float]) -> dict[str, float]:
-    """Under the leaderboard's names: the headline is the mean."""
+    """Our figures under the names of the leaderboard."""
     benchmark = BENCHMARKS["alpaca-eval"]()
     problem = Problem("", ("",), baseline_answer="")
     headline = benchmark.headline([GradedTurn(problem, ("",), Score(p)) for p in preferences], 0)
@@ -74,7 +74,7 @@ def _alpaca_figures(preferences: list[float]) -> dict[str, float]:
 
 
 def mt_bench(folder: Path) -> int:
-    """By turn and model. A score of -1 is FastChat's for a rating that it could not read."""
+    """Mean ratings by model and turn. FastChat records an unparsed rating as -1."""
     benchmark = BENCHMARKS["mt-bench"]()
     ratings: dict[str, list[GradedTurn]] = defaultdict(list)
     for file in sorted((folder / "model_judgment").glob("*_single.jsonl")):
@@ -86,16 +86,16 @@ def mt_bench(folder: Path) -> int:
             ratings[row["model"]].append(GradedTurn(problem, ("",) * (turn + 1), score, turn=turn))
     if ratings:
         print("\nMT-Bench: recorded ratings of GPT-4")
-        print(f"{'model':32} {'turn 1':>8} {'turn 2':>8} {'mean':>8} {'n':>5} {'unread':>7}")
+        print(f"{'model':32} {'turn 1':>8} {'turn 2':>8} {'mean':>8} {'n':>5} {'unparsed':>8}")
     for model, grades in sorted(ratings.items()):
         mean = benchmark.headline(grades, 0)
         turns = benchmark.extra_figures(grades, {}, 0)
-        unread = sum(one.score.unparsed_reason is not None for one in grades)
+        unparsed = sum(one.score.unparsed_reason is not None for one in grades)
         shown = [*turns.values(), mean.value if mean else None]
         print(
             f"{model:32} "
             + " ".join(f"{v:8.4f}" for v in shown if v)
-            + f" {mean.n if mean else 0:5} {unread:7}"
+            + f" {mean.n if mean else 0:5} {unparsed:8}"
         )
     return 0
 

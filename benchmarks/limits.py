@@ -1,9 +1,9 @@
-"""A limit over several workers, as the provider counts it: ``python -m benchmarks.limits``.
+"""The rate limit of several workers as the provider counts it: ``python -m benchmarks.limits``.
 
-Workers in processes of their own share a model that may take so many requests a minute. The
-provider writes down when each request came; of every sliding minute the most is told, and what
-was used of the limit while there was enough to do. Redis is needed: ``--redis`` names a database
-that may be emptied; with ``--sqlite`` the worker is the command itself, beside others like it.
+Workers in separate processes share a model with a limit of requests per minute. The provider records
+the time of each request. The output has the largest number of requests in any sliding minute, and
+the share of the limit that was used while there was enough work. ``--redis`` names a Redis database
+that may be emptied; with ``--sqlite`` several commands share one database instead.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def measure_limits(folder: Path, given: argparse.Namespace) -> dict[str, object]
     redis = "" if given.sqlite else given.redis
     stage = Stage(folder, **({"ARCHON_BATCH_BROKER_URL": redis} if redis else {}))
     seconds = given.minutes * MINUTE
-    # More than can be done in that time.
+    # More rows than the limit allows in that time.
     rows = int(given.rpm * (given.minutes + 1) / 5)
     stage.dataset(rows)
     with ProviderServer(prices=PRICES, latency=0.3) as provider, ExitStack() as ending:
@@ -64,7 +64,7 @@ def measure_limits(folder: Path, given: argparse.Namespace) -> dict[str, object]
         ]
         until(lambda: provider.request_count > 0, 60)
         time.sleep(seconds)
-        came = [entry.time for entry in provider.entries]
+        times = [entry.time for entry in provider.entries]
         for command in started:
             command.terminate()
             command.communicate()
@@ -72,16 +72,16 @@ def measure_limits(folder: Path, given: argparse.Namespace) -> dict[str, object]
     return {
         "workers": given.workers,
         "limit": given.rpm,
-        "requests": len(came),
-        "most_in_a_sliding_minute": max_requests_within(came, MINUTE),
-        # The last minute, when every worker has long been there.
-        "used": round(sum(came[-1] - t < MINUTE for t in came) / given.rpm, 3),
+        "requests": len(times),
+        "most_in_a_sliding_minute": max_requests_within(times, MINUTE),
+        # Only the last minute, long after every worker started.
+        "used": round(sum(times[-1] - t < MINUTE for t in times) / given.rpm, 3),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
     }
 
 
 def max_requests_within(times: Sequence[float], seconds: float) -> int:
-    """The most requests in any window of that length."""
+    """The largest number of requests in any window of that length."""
     ordered, most, first = sorted(times), 0, 0
     for last, moment in enumerate(ordered):
         while moment - ordered[first] >= seconds:

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: a process's CPU, time and memory, and how figures are told."""
+"""Measurement of a process (CPU, time, memory) and output of figures, for the other benchmarks."""
 
 import argparse
 import json
@@ -21,39 +21,39 @@ PROGRAM = [sys.executable, "-m", "archon_batch"]
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """What a command and all its processes took."""
+    """Resources that a command and its child processes used."""
 
-    #: Seconds, of the clock and of CPU.
+    #: Wall time and CPU time in seconds.
     seconds: float
     cpu: float
-    #: Resident memory of the largest of its processes at its height.
+    #: Peak resident memory of the largest process.
     peak_mb: float
 
 
 def run(command: Sequence[str], folder: Path = ROOT, **environment: str) -> ResourceUsage:
-    """Run it to its end.
+    """Run the command and wait for its end.
 
     Raises:
-        RuntimeError: it failed; with the last of what it said.
+        RuntimeError: the command failed; contains the end of its output.
     """
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     given = {**os.environ, "PYTHONPATH": path, "ARCHON_BATCH_LOG": "warning", **environment}
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         began = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, env=given, stdout=said, stderr=said)
+        process = subprocess.Popen(command, cwd=folder, env=given, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            words = said.read().decode(errors="replace")[-2000:]
-            raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{words}")
+            output.seek(0)
+            tail = output.read().decode(errors="replace")[-2000:]
+            raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{tail}")
     return ResourceUsage(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 @contextmanager
 def job_folder(architecture: str, rows: int, **fields: object) -> Iterator[Path]:
-    """A folder with ``rows.jsonl`` and ``bench.yaml``, whose fields are filled in."""
+    """A folder with ``rows.jsonl`` and the formatted architecture as ``bench.yaml``."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
@@ -65,12 +65,12 @@ def job_folder(architecture: str, rows: int, **fields: object) -> Iterator[Path]
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--json", action="store_true", help="figures for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, as_json: bool, **more: object) -> None:
-    """Print the figures, with the machine and the moment they hold for."""
+    """Print the figures with the time and the machine."""
     where = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": len(os.sched_getaffinity(0)),

@@ -1,9 +1,9 @@
 """Memory of a worker over many calls: ``python -m benchmarks.memory --calls 100000``.
 
-One worker process drains both queues, with a Redis and a Postgres (or a SQLite file) of the
-benchmark's own. What it holds at the start (imports, caches, its pool of threads) is not the
-question: the figures are its resident memory in the second tenth of the calls and in the last. On
-SQLite its eight connections fill their caches meanwhile, of 2 MB each and some statements.
+One worker process consumes both queues, with its own Redis and Postgres (or SQLite file). The memory
+at the start (imports, caches, thread pool) does not matter: the figures are the resident memory in
+the second tenth of the calls and in the last. With SQLite the eight connections fill their caches
+meanwhile: 2 MB each plus statements.
 """
 
 import json
@@ -32,7 +32,7 @@ layers:
   - {{type: generator, samples: 5}}
   - {{type: fuser}}
 """
-#: Sleeps between looks, in seconds.
+#: Seconds between samples.
 SAMPLE_SECONDS = 1.0
 
 
@@ -45,26 +45,26 @@ def main() -> None:
     servers: list[Served] = [broker, *([database] if database else [])]
     with serving(*servers), tempfile.TemporaryDirectory() as folder:
         url = database.url if database else f"sqlite:///{folder}/memory.db"
-        looks, cpu = run(Path(folder), given.calls, url, broker.url)
+        samples, cpu = run(Path(folder), given.calls, url, broker.url)
         most = broker.client.info("memory")["used_memory_peak"] / 2**20
     print_table(
-        [{"calls": calls, "worker_mb": megabytes} for calls, megabytes in thin_out(looks)],
+        [{"calls": calls, "worker_mb": megabytes} for calls, megabytes in thin_out(samples)],
         as_json=given.json,
-        **memory_growth(looks),
+        **memory_growth(samples),
         broker_peak_mb=most,
-        cpu_ms_a_call=cpu / looks[-1][0] * 1000,
+        cpu_ms_a_call=cpu / samples[-1][0] * 1000,
     )
 
 
 def run(
     folder: Path, calls: int, database: str, broker: str
 ) -> tuple[list[tuple[int, float]], float]:
-    """Calls so far and the worker's resident megabytes, look by look; its CPU seconds."""
+    """Samples of calls so far and resident megabytes of the worker, and its CPU seconds."""
     rows = -(-calls // CALLS_A_ROW)
     (folder / "rows.jsonl").write_text(
         "".join(json.dumps({"prompt": f"What is {n} plus {n}?"}) + "\n" for n in range(rows))
     )
-    looks: list[tuple[int, float]] = []
+    samples: list[tuple[int, float]] = []
     with ProviderServer(latency=0.05) as provider:
         (folder / "memory.yaml").write_text(ARCHITECTURE.format(url=provider.url))
         environment = {
@@ -87,11 +87,11 @@ def run(
         )  # fmt: skip
         try:
             while provider.request_count < rows * CALLS_A_ROW:
-                assert worker.poll() is None, "the worker has died"
-                looks.append((provider.request_count, resident_mb(worker.pid)))
+                assert worker.poll() is None, "the worker died"
+                samples.append((provider.request_count, resident_mb(worker.pid)))
                 time.sleep(SAMPLE_SECONDS)
-            looks.append((provider.request_count, resident_mb(worker.pid)))
-            return looks, cpu_seconds(worker.pid)
+            samples.append((provider.request_count, resident_mb(worker.pid)))
+            return samples, cpu_seconds(worker.pid)
         finally:
             worker.terminate()
             worker.wait()
@@ -101,16 +101,20 @@ def memory_growth(samples: list[tuple[int, float]]) -> dict[str, float]:
     calls = samples[-1][0]
 
     def tenth(n: int) -> float:
-        within = [mb for at, mb in samples if (n - 1) * calls <= 10 * at <= n * calls]
-        # A short run may have no look there.
-        return mean(within or [next(mb for at, mb in samples if 10 * at > n * calls)])
+        within = [
+            mb for calls_so_far, mb in samples if (n - 1) * calls <= 10 * calls_so_far <= n * calls
+        ]
+        # A short run may have no sample there.
+        return mean(
+            within or [next(mb for calls_so_far, mb in samples if 10 * calls_so_far > n * calls)]
+        )
 
     second, last = tenth(2), tenth(10)
     return {"mb_second_tenth": second, "mb_last_tenth": last, "mb_more": last - second}
 
 
 def thin_out(samples: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Some twenty of them."""
+    """About twenty of the samples."""
     return [*samples[:: max(1, len(samples) // 20)], samples[-1]]
 
 

@@ -1,9 +1,9 @@
-"""CPU of a call beside bare clients: ``python -m benchmarks.overhead``.
+"""CPU per call compared with bare clients: ``python -m benchmarks.overhead``.
 
-All make the same number of calls to the same stand-in provider, each in processes of its own, in
-turn. A start costs seconds of imports, so each is run with few calls and with many, and the
-difference is what a call costs. The ratio is the figure: a machine's speed drifts, and drifts for
-all. ``--peer curator=/path/to/python`` adds a framework from an environment of its own.
+Every client makes the same number of calls to the same stand-in provider, in its own processes, in
+turn. Starting costs seconds of imports, so each client runs with few calls and with many, and the
+difference gives the cost of a call. Compare the ratios: the speed of a machine drifts, but for all
+clients alike. ``--peer curator=/path/to/python`` adds a framework from its own environment.
 """
 
 import sys
@@ -30,7 +30,7 @@ layers:
   - {{type: ranker, top_k: 3}}
   - {{type: fuser}}
 """
-#: What is dear is measured on fewer calls.
+#: Slow clients make fewer calls.
 _SLOW_CLIENTS = ("litellm", "our litellm lane", "openai (httpx)")
 #: The lane, and processes; each has so many calls in flight as another client.
 OURS = {
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def median_ratio(some: list[dict[str, float]], others: list[dict[str, float]]) -> float | None:
-    """The median over the rounds, since what a core does in a second differs from one to the next."""
+    """The median over the rounds, since the speed of a core varies between rounds."""
     pairs = zip(some, others, strict=False)
     return round(median(a["cpu_ms"] / b["cpu_ms"] for a, b in pairs), 2) if others else None
 
@@ -83,10 +83,10 @@ def cost_per_call(work: "partial[ResourceUsage]", url: str, calls: int) -> dict[
     more = calls - calls // 8
     served = fetch_load(url, reset=True)
     if served["served"] < calls:
-        raise RuntimeError(f"{served['served']} of {calls} calls came")
+        raise RuntimeError(f"{served['served']} of {calls} calls arrived")
     return {
         "cpu_ms": (many.cpu - few.cpu) / more * 1000,
-        # The start is the same in both.
+        # Both include the start.
         "calls_s": more / max(many.seconds - few.seconds, 1e-9),
         "peak_mb": many.peak_mb,
     }
@@ -95,7 +95,7 @@ def cost_per_call(work: "partial[ResourceUsage]", url: str, calls: int) -> dict[
 def run_client(
     name: str, url: str, in_flight: int, python: str | None, calls: int
 ) -> ResourceUsage:
-    """Make so many calls by the client of that name."""
+    """Make the calls with the client of that name."""
     if name not in OURS:
         command = [python or sys.executable, "-m", "benchmarks.clients", name, url]
         return run([*command, str(calls), str(in_flight)])
@@ -103,7 +103,7 @@ def run_client(
     fields = {"url": url, "lane": lane, "model": "openai/stand-in"}
     with job_folder(ARCHITECTURE, calls // CALLS_A_ROW, **fields) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
-        # A large job's, in the short run as in the long one.
+        # The shard size of large jobs, in both runs.
         command += ["--processes", str(processes), "--shard", str(MAX_SHARD_ROWS)]
         return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight * processes))
 

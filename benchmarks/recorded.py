@@ -1,13 +1,13 @@
-"""Recorded answers scored again by our metrics and our voter, beside the recorded grades.
+"""Recorded answers scored by our metrics and our voter, compared with the recorded grades.
 
     .venv/bin/python -m benchmarks.recorded FOLDER [--math]
 
-FOLDER has some of ``gsm8k_5models_1319.jsonl``, ``gsm8k_5models_200.jsonl`` and
-``math_l5_5models_150.jsonl``, a row a question: ``{"question", "gold", "candidates": [{"model",
-"output", "correct"}]}``; or GSM8K's own ``example_model_solutions.jsonl``.
-It prints the share of right answers of each model as it was recorded and as we find it, and that
-of the majority by our voter, ties to the model that was better alone. Rows on which a grade is
-not the recorded one are listed at the end. With --math the mathematics too, which takes minutes.
+FOLDER contains some of ``gsm8k_5models_1319.jsonl``, ``gsm8k_5models_200.jsonl`` and
+``math_l5_5models_150.jsonl``, one row per question: ``{"question", "gold", "candidates": [{"model",
+"output", "correct"}]}``; or GSM8K's own ``example_model_solutions.jsonl``. The output has each model's
+share of correct answers as recorded and as we grade it, and that of a majority vote by our voter, with
+ties to the better model. It ends with the rows whose grade differs. ``--math`` adds mathematics, which
+takes minutes.
 """
 
 import json
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archon_batch.archon import COMPONENT_TYPES, Candidate, Context, Question, State
-from archon_batch.archon import Message as Said
+from archon_batch.archon import Message as ChatMessage
 from archon_batch.evaluation.metric import Metric
 from archon_batch.evaluation.metrics import METRICS
 
 Row = dict[str, Any]
 
-#: What is voted for: the number that a text comes to, or what the field holds that was asked for.
-#: A text that was cut off before the field has no vote; it may well have a last number.
+#: What the voter extracts: the final number, or the field ``answer`` that the prompt asked for. A text
+#: truncated before the field has no vote, although it may have a last number.
 _NUMBER = {"extract": "number"}
 _FIELD = {"extract": "regex", "pattern": r'"answer":\s*"?((?:[^"\\\n]|\\.)*)'}
 
@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _convert_gsm8k_row(number: int, row: Row) -> Row:
-    """A row of GSM8K's own recorded solutions, with their calculator's notes left out."""
+    """A row of GSM8K's own recorded solutions, without the calculator annotations."""
     candidates = [
         {
             "model": name,
@@ -62,38 +62,40 @@ def _convert_gsm8k_row(number: int, row: Row) -> Row:
 
 
 def grade_candidates(
-    metric: Metric, found: Sequence[Row]
+    metric: Metric, recorded_rows: Sequence[Row]
 ) -> tuple[dict[str, list[bool]], list[Any]]:
-    """Each model's grades by us, and where they are not the recorded ones."""
-    ours: dict[str, list[bool]] = defaultdict(list)
-    others: list[Disagreement] = []
-    for row in found:
+    """Our grades by model, and where they differ from the recorded ones."""
+    our_grades: dict[str, list[bool]] = defaultdict(list)
+    disagreements: list[Disagreement] = []
+    for row in recorded_rows:
         reference = metric.parse_reference(row["gold"])
         for candidate in row["candidates"]:
             score = metric.score(candidate["output"], reference)
             is_right = score.value == 1
             model = candidate["model"]
-            ours[model].append(is_right)
+            our_grades[model].append(is_right)
             if is_right != candidate["correct"]:
                 read = (
                     score.extracted
                     if score.unparsed_reason is None
-                    else f"unread: {score.unparsed_reason}"
+                    else f"unparsed: {score.unparsed_reason}"
                 )
-                others.append(Disagreement(row["id"], model, not is_right, read, row["gold"]))
-    return ours, others
+                disagreements.append(
+                    Disagreement(row["id"], model, not is_right, read, row["gold"])
+                )
+    return our_grades, disagreements
 
 
 def grade_majority(
-    metric: Metric, found: Sequence[Row], order: Sequence[str], extract: dict[str, str]
+    metric: Metric, recorded_rows: Sequence[Row], order: Sequence[str], extract: dict[str, str]
 ) -> list[bool]:
-    """Whether the majority is right in each row; the first models win ties."""
+    """Whether the majority vote is right, row by row; ties go to the earlier model."""
     voter = COMPONENT_TYPES["voter"].model_validate({"type": "voter", **extract})
     ends = []
-    for row in found:
+    for row in recorded_rows:
         said = sorted(row["candidates"], key=lambda c: order.index(c["model"]))
         state = State(tuple(Candidate(f"0.0.{n}", c["output"]) for n, c in enumerate(said)))
-        question = Question(row["id"], (Said("user", row["question"]),))
+        question = Question(row["id"], (ChatMessage("user", row["question"]),))
         try:
             next(voter.run(Context(question, state, "1.0")))
         except StopIteration as end:
@@ -107,21 +109,25 @@ def percent(grades: Sequence[bool]) -> str:
 
 
 def print_file(path: Path, metric: Metric, extract: dict[str, str]) -> list[Disagreement]:
-    found = list(read_rows(path))
-    ours, others = grade_candidates(metric, found)
-    theirs: dict[str, list[bool]] = defaultdict(list)
-    for row in found:
+    recorded_rows = list(read_rows(path))
+    our_grades, disagreements = grade_candidates(metric, recorded_rows)
+    recorded_grades: dict[str, list[bool]] = defaultdict(list)
+    for row in recorded_rows:
         for candidate in row["candidates"]:
-            theirs[candidate["model"]].append(bool(candidate["correct"]))
-    order = sorted(theirs, key=lambda model: -sum(theirs[model]))
-    print(f"\n{path.name}, {len(found)} rows, by {metric.name}")
+            recorded_grades[candidate["model"]].append(bool(candidate["correct"]))
+    order = sorted(recorded_grades, key=lambda model: -sum(recorded_grades[model]))
+    print(f"\n{path.name}, {len(recorded_rows)} rows, by {metric.name}")
     print(f"{'':30}{'recorded':>10}{'ours':>10}")
     for model in order:
-        print(f"{model:30}{percent(theirs[model]):>10}{percent(ours[model]):>10}")
-    print(f"{'majority':30}{'':10}{percent(grade_majority(metric, found, order, extract)):>10}")
-    print(f"{'oracle':30}{percent([any(g) for g in zip(*theirs.values(), strict=True)]):>10}")
-    print(f"{len(others)} of {sum(map(len, ours.values()))} grades differ")
-    return others
+        print(f"{model:30}{percent(recorded_grades[model]):>10}{percent(our_grades[model]):>10}")
+    print(
+        f"{'majority':30}{'':10}{percent(grade_majority(metric, recorded_rows, order, extract)):>10}"
+    )
+    print(
+        f"{'oracle':30}{percent([any(g) for g in zip(*recorded_grades.values(), strict=True)]):>10}"
+    )
+    print(f"{len(disagreements)} of {sum(map(len, our_grades.values()))} grades differ")
+    return disagreements
 
 
 def main(folder: Path, *, mathematics: bool) -> None:
@@ -133,10 +139,10 @@ def main(folder: Path, *, mathematics: bool) -> None:
     if not there:
         sys.exit(f"{folder} has none of {', '.join(name for name, *_ in packs)}")
     for name, metric, extract in there:
-        for other in print_file(folder / name, METRICS[metric](), extract):
-            was = "right" if other.recorded else "wrong"
-            print(f"  {other.row} {other.model}: recorded as {was}; "
-                  f"we read {other.read!r:.100} against {str(other.gold)!r:.100}")  # fmt: skip
+        for disagreement in print_file(folder / name, METRICS[metric](), extract):
+            was = "right" if disagreement.recorded else "wrong"
+            print(f"  {disagreement.row} {disagreement.model}: recorded as {was}; "
+                  f"we extract {disagreement.read!r:.100} against {str(disagreement.gold)!r:.100}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What the sandbox makes of programs whose worth is known: a folder of published rows as argument.
+"""Verdicts of the sandbox on programs of known correctness.
 
     python -m benchmarks.sandbox PATH
 
-In PATH it looks for humaneval/HumanEval.jsonl, mbpp/mbpp.jsonl (both as published) and for
+PATH contains humaneval/HumanEval.jsonl and mbpp/mbpp.jsonl (both as published) and
 replay/humaneval_10codegen_gpt4tests.jsonl: per row ``prompt entry_point hidden_test unit_tests
-candidates``, a candidate being ``output correct unit_tests_passed``. Then it attacks the sandbox.
+candidates``, with candidates of ``output correct unit_tests_passed``. Then attack programs run against
+the sandbox.
 """
 
 import ast
@@ -23,10 +24,9 @@ from archon_batch.sandbox import Sandbox, SandboxTest, run_attacks
 from archon_batch.sandbox.runner import TIMED_OUT
 
 Row = dict[str, Any]
-#: Seconds for a test: MBPP/123's published solution takes six of the processor, and many samples never
-#: end.
+#: Seconds per test: the published solution of MBPP/123 needs six, and many samples never end.
 SECONDS, OF_SAMPLES, ALL_OF_A_SAMPLE = 60, 8, 40
-#: Rows that are named one by one.
+#: The output lists at most this many rows.
 NAMED = 20
 
 
@@ -77,7 +77,7 @@ def print_pass_rate(title: str, rows: list[Row], what: Callable[[Row], bool]) ->
 
 
 def empty_function_bodies(program: str) -> str:
-    """The program with every function's body gone."""
+    """The program with empty function bodies."""
     tree = ast.parse(program)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
@@ -86,26 +86,26 @@ def empty_function_bodies(program: str) -> str:
 
 
 def check_recorded_candidates(code: CodeMetric, packs: list[Row]) -> None:
-    """Ten samples of each problem against their recorded grades, and picked by recorded tests."""
+    """Compare ten samples of each problem with their recorded grades, and select by their tests."""
     begun = time.monotonic()
     graded = map_parallel(packs, lambda pack: grades(code, pack))
-    odd = [
-        (pack["id"], n, ours, candidate["correct"])
+    differing = [
+        (pack["id"], n, grade, candidate["correct"])
         for pack, (_, hidden) in zip(packs, graded, strict=True)
-        for n, (candidate, ours) in enumerate(zip(pack["candidates"], hidden, strict=True))
-        if ours != candidate["correct"]
+        for n, (candidate, grade) in enumerate(zip(pack["candidates"], hidden, strict=True))
+        if grade != candidate["correct"]
     ]
     tests = verdicts = 0
     for pack, (passed, _) in zip(packs, graded, strict=True):
-        for candidate, ours in zip(pack["candidates"], passed, strict=True):
-            tests += len(ours)
+        for candidate, grade in zip(pack["candidates"], passed, strict=True):
+            tests += len(grade)
             verdicts += sum(
-                a == b for a, b in zip(ours, candidate["unit_tests_passed"], strict=True)
+                a == b for a, b in zip(grade, candidate["unit_tests_passed"], strict=True)
             )
     total = sum(len(pack["candidates"]) for pack in packs)
-    print(f"recorded solutions: {total - len(odd)} of {total} graded as recorded")
-    for at in odd:
-        print("  {}, sample {}: we say {}, the record {}".format(*at))
+    print(f"recorded solutions: {total - len(differing)} of {total} graded as recorded")
+    for row in differing:
+        print("  {}, sample {}: our grade {}, recorded {}".format(*row))
     print(f"recorded unit tests: {verdicts} of {tests} verdicts as recorded")
     most, dual = rank_accuracy(graded, dual=False), rank_accuracy(graded, dual=True)
     chance = sum(sum(hidden) / len(hidden) for _, hidden in graded) / len(graded)
@@ -125,7 +125,7 @@ def rank_accuracy(graded: list[tuple[list[list[bool]], list[bool]]], *, dual: bo
 
 
 def grades(code: CodeMetric, pack: Row) -> tuple[list[list[bool]], list[bool]]:
-    """Of each candidate, which unit tests it passes, and whether it passes the hidden test."""
+    """For each candidate: the unit tests it passes, and whether it passes the hidden test."""
     exam = code.parse_reference({**pack, "test": pack["hidden_test"]})
     tests = [*(SandboxTest(test) for test in pack["unit_tests"]), *exam.tests]
     of_each = [
@@ -136,7 +136,7 @@ def grades(code: CodeMetric, pack: Row) -> tuple[list[list[bool]], list[bool]]:
 
 
 def verdicts(programs: list[str], tests: list[SandboxTest]) -> list[bool]:
-    """Which tests are passed, each as if it were alone: a program ends at its first time-out."""
+    """Which tests pass, each run separately: a program stops at its first timeout."""
     sandbox, passed = Sandbox(OF_SAMPLES, ALL_OF_A_SAMPLE), list[bool]()
     while len(passed) < len(tests):
         for outcome in sandbox.run_tests(programs, tests[len(passed) :]):

@@ -1,9 +1,9 @@
-"""How much of a provider is used: ``python -m benchmarks.saturation``.
+"""Utilisation of a provider: ``python -m benchmarks.saturation``.
 
-The provider serves so many calls at a time, with lognormal latencies; each row takes eight calls in
-four layers, one after the other. Told is the share of the provider's time that was used from the
-first second until the last row had begun, that is while there was always something to send; the
-share over the whole job; and the tail, in which rows still wait for their slowest call.
+The provider serves a limited number of calls at a time, with lognormal latencies; each row makes eight
+calls in four layers, one after the other. The output has the used share of the provider's capacity
+from the first second until the last row started (as long as there is always something to send), the
+share over the whole job, and the tail, in which rows wait for their slowest call.
 """
 
 from benchmarks.measure import PROGRAM, argument_parser, job_folder, print_table, run
@@ -29,23 +29,23 @@ def main() -> None:
         command += ["--processes", str(given.processes)]
         command += ["--shard", str(given.shard)] if given.shard else []
         used = run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(given.slots))
-        told = fetch_load(url)
-    if told["served"] < given.rows * CALLS_A_ROW:
-        raise RuntimeError(f"{told['served']} calls came")
-    bins: list[float] = told["bins"]
+        load = fetch_load(url)
+    if load["served"] < given.rows * CALLS_A_ROW:
+        raise RuntimeError(f"{load['served']} calls arrived")
+    bins: list[float] = load["bins"]
     first = round(1.0 / BIN)
     full = given.slots * BIN
-    # Until nothing waited any more: the last moment at which all of it was in use.
+    # The last moment at which the whole capacity was in use.
     tail = max((n for n, busy in enumerate(bins) if busy > 0.98 * full), default=len(bins))
-    begun = int(told["last_first_layer"] / BIN)
+    last_start = int(load["last_first_layer"] / BIN)
     row = {
-        "seconds": told["seconds"],
+        "seconds": load["seconds"],
         "served_to_capacity": sum(bins) / given.slots,
-        "used_until_last_row_begun": used_share(bins[first:begun], full),
+        "used_until_last_row_begun": used_share(bins[first:last_start], full),
         "used_until_tail": used_share(bins[first:tail], full),
         "used_of_all": used_share(bins[first:], full),
         "tail_seconds": (len(bins) - tail) * BIN,
-        "peak": told["peak"],
+        "peak": load["peak"],
         "cpu_seconds": used.cpu,
     }
     print_table([row], as_json=given.json, dataset=given.rows, slots=given.slots, bins=bins)

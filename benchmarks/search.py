@@ -1,18 +1,18 @@
-"""How well architectures are found, and for how many paid calls.
+"""How well the search algorithms work, and how many calls a search pays for.
 
     python -m benchmarks.search PATH [--part N]
     python -m benchmarks.search --paid [--trials N] [--rows N] [--algorithm A] [--seed S]
 
-PATH is JSONL whose rows have a prompt, the right answer (gold) and recorded answers of several
-models (candidates: model, output), such as those of five models to GSM8K.
+PATH is JSONL with a prompt, the right answer (gold) and recorded answers of several models
+(candidates: model, output) per row, such as those of five models to GSM8K.
 
-1. Bayes, greedy and random at equal trials over ten seeds, on how many votes each model is to
-   have. Every architecture's score is looked up, so that the regret is exact.
+1. Bayes, greedy and random at equal trials over ten seeds, on the number of votes of each model. The
+   score of every architecture is looked up, so the regret is exact.
 2. The whole command, with a provider on loopback that replays the recorded answers.
 
-With --paid: the whole command over the paper's space (jobs/searches/archon.yaml), with a provider
-of made-up models (benchmarks/pupils.py). It prints, as every search does, how many calls it paid
-for instead of how many.
+With --paid: the whole command over the paper's space (jobs/searches/archon.yaml), with a provider of
+simulated models (benchmarks/simulated_models.py). It prints, as every search does, how many calls it
+paid for, and how many it would have paid for without sharing.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from archon_batch.search.search_state import AlgorithmName, Observation, SearchS
 from archon_batch.search.space import AxisOptions, Roles, Space
 from archon_batch.search.split import split_rows
 from benchmarks.measure import PROGRAM, ROOT
-from benchmarks.pupils import question, run_provider
+from benchmarks.simulated_models import question, run_provider
 from benchmarks.stand_in import fetch_load
 
 SEEDS = range(10)
@@ -149,7 +149,7 @@ def votes_space(models: Sequence[str], max_votes: int = 3) -> Space:
 def _score(
     point: Point, models: Sequence[str], rows: Sequence[_RecordedRow], metric: NumberMetric
 ) -> float:
-    """The share of rows that the votes get right, as the voter counts them."""
+    """The share of rows that the vote gets right, counted like the voter does."""
     weights = [int(point[f"samples of {name}"]) for name in models]
     return fmean(_row_score(one.row, weights, metric) for one in rows)
 
@@ -181,7 +181,7 @@ def _row_score(row: dict[str, Any], weights: Sequence[int], metric: NumberMetric
 
 
 def run_paid_search(trials: int, dev: int, algorithm: str, seed: int) -> None:
-    """Run the very command over the paper's axes, with a provider whose models are made up."""
+    """Run the command over the paper's space with a provider of simulated models."""
     with tempfile.TemporaryDirectory() as name, run_provider() as url:
         folder = Path(name)
         text = (ROOT / "jobs" / "searches" / "archon.yaml").read_text("utf-8")
@@ -198,7 +198,7 @@ def run_paid_search(trials: int, dev: int, algorithm: str, seed: int) -> None:
         began = time.monotonic()
         subprocess.run(command, cwd=folder, check=True)
         asked = fetch_load(url)["requests"]
-        print(f"the provider was asked {asked:,} times; {time.monotonic() - began:,.0f} seconds")
+        print(f"the provider got {asked:,} requests; {time.monotonic() - began:,.0f} seconds")
 
 
 # 2. The whole command, on recorded answers
@@ -221,12 +221,12 @@ def run_recorded_search(rows: Sequence[Row], trials: int) -> None:
                    "votes.yaml", "--metric", "number", "--reference", "gold", "--trials",
                    str(trials), "--budget", "20"]  # fmt: skip
         subprocess.run(command, cwd=folder, check=True)
-        print(f"the provider was asked {len(asked):,} times")
+        print(f"the provider got {len(asked):,} requests")
 
 
 @contextmanager
 def replay_provider(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
-    """A provider that gives each model's recorded answer; its address, and who was asked."""
+    """A provider that replays recorded answers; yields its URL and the requested models."""
     answers = {
         (c["model"], row["prompt"].strip()): c["output"] for row in rows for c in row["candidates"]
     }
@@ -253,7 +253,7 @@ def replay_provider(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(data)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,9 +1,9 @@
-"""A stand-in provider that is never the bottleneck, and counts its own load.
+"""A fast provider that is never the bottleneck and counts its load.
 
-``python -m benchmarks.stand_in --latency 0.2`` prints its URL on the first line. It speaks just
-enough HTTP for a client that keeps connections open, and says what it was asked often before from
-memory. ``GET /load`` tells what came in; ``GET /reset`` begins to count anew. The careful one, with
-books and faults, is ``tests/provider.py``.
+``python -m benchmarks.stand_in --latency 0.2`` prints its URL on the first line. It speaks just enough
+HTTP for clients with persistent connections, and returns canned replies. ``GET /load`` returns the
+counts; ``GET /reset`` resets them. ``tests/provider.py`` is the thorough provider, with a journal and
+faults.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from typing import Any, Protocol
 ROOT = Path(__file__).parents[1]
 _FENCE = re.compile(rb"<<<response \d+ of (\d+) \|")
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-#: Seconds of one bin of the record of open requests.
+#: Seconds per bin of the histogram of open requests.
 BIN = 0.1
 
 
 class LoadStatistics:
-    """What came in, and how much of the provider it used."""
+    """Counts of requests, and the used capacity over time."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -62,7 +62,7 @@ class LoadStatistics:
             self.last = now - self.began
 
     def _fill(self, now: float) -> None:
-        """Add what was open since the last change to the bins."""
+        """Add the open requests since the last change to the bins."""
         at = self._at
         while at < now:
             place = int((at - self.began) / BIN)
@@ -91,7 +91,7 @@ class LoadStatistics:
 
 @cache
 def canned_reply(kind: str, responses: int) -> bytes:
-    """A reply that the component which asks can read, as the whole HTTP response."""
+    """A reply that the requesting component can parse, as a complete HTTP response."""
     order = ", ".join(f"[{n}]" for n in range(1, responses + 1)).replace(",", " >")
     text = {
         "ranker": f"Answer: {order}",
@@ -133,15 +133,15 @@ class StandInProvider:
         self._waiting: deque[tuple[Connection, bytes]] = deque()
         self._busy = 0
         self._loop = asyncio.get_running_loop()
-        # Nothing here is a secret, and each run is to be the same.
-        self._dice = random.Random(0)  # noqa: S311
+        # Not a secret; every run must be the same.
+        self._rng = random.Random(0)  # noqa: S311
 
     def handle_request(self, connection: "Connection", head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
-            told = json.dumps(self.load.to_json()).encode()
+            counts = json.dumps(self.load.to_json()).encode()
             if head.startswith(b"GET /reset"):
                 self.load.reset()
-            connection.send(http_response(told))
+            connection.send(http_response(counts))
             return
         kind = classify_request(body)
         self.load.count_change(1, first_layer=kind[0] == "generator")
@@ -153,7 +153,7 @@ class StandInProvider:
             self._busy += 1
             seconds = self._latency
             if self._sigma:
-                seconds *= math.exp(self._sigma * self._dice.gauss(0, 1))
+                seconds *= math.exp(self._sigma * self._rng.gauss(0, 1))
             self._loop.call_later(seconds, self._finish_request, *self._waiting.popleft())
 
     def _finish_request(self, connection: "Connection", response: bytes) -> None:
@@ -164,7 +164,7 @@ class StandInProvider:
 
 
 class RequestHandler(Protocol):
-    """Whoever is told of the requests that arrive."""
+    """Handles the requests of a connection."""
 
     def handle_request(self, connection: "Connection", head: bytes, body: bytes) -> None: ...
 
@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(provider: Callable[[], RequestHandler]) -> None:
-    """Print the provider's URL, and have it answer until the process is told to end."""
+    """Print the provider's URL and serve until SIGTERM."""
     loop = asyncio.get_running_loop()
     server = provider()
     listening = await loop.create_server(lambda: Connection(server), "127.0.0.1", 0, backlog=4096)
@@ -210,14 +210,14 @@ async def serve(provider: Callable[[], RequestHandler]) -> None:
 def run_stand_in(
     latency: float, *, sigma: float = 0.0, slots: int = 100_000
 ) -> AbstractContextManager[str]:
-    """Its address, while the body runs; it has a process of its own."""
+    """Run the stand-in in its own process; yields its URL."""
     flags = (f"--latency={latency}", f"--sigma={sigma}", f"--slots={slots}")
     return run_module("benchmarks.stand_in", *flags)
 
 
 @contextmanager
 def run_module(module: str, *flags: str) -> Iterator[str]:
-    """The URL that the module prints first, while it runs as a process and the body does."""
+    """Run the module as a process; yields the URL that it prints first."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -230,11 +230,11 @@ def run_module(module: str, *flags: str) -> Iterator[str]:
 
 
 def fetch_load(url: str, *, reset: bool = False) -> dict[str, Any]:
-    """What the stand-in at the address has counted."""
+    """The counts of the stand-in at that URL."""
     path = "/reset" if reset else "/load"
     with urllib.request.urlopen(url.removesuffix("/v1") + path, timeout=30) as response:  # noqa: S310
-        told: dict[str, Any] = json.load(response)
-        return told
+        counts: dict[str, Any] = json.load(response)
+        return counts
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""What it takes to begin: ``python -m benchmarks.startup``.
+"""Cost of starting: ``python -m benchmarks.startup``.
 
-CPU of ``--help``, and of a job of one row and one call on a provider that answers at once, with
-the time from Enter to the answer.
+CPU of ``--help``, and of a job of one row and one call on a provider that answers at once, with the
+time from start to answer.
 """
 
 from statistics import median

@@ -1,7 +1,7 @@
 """A large ledger: ``python -m benchmarks.store``.
 
-A job of three calls a row is put into a SQLite file by the statements that workers use, a million
-entries by default; then it is told what ``status``, ``cost`` and ``export`` take of it.
+Writes a job of three calls per row into a SQLite file with the statements that workers use, by default
+a million attempts. Then it measures ``status``, ``cost`` and ``export``.
 """
 
 import sys

@@ -1,13 +1,12 @@
-"""Commands that are killed at random instants, several at once: ``python -m benchmarks.storm``.
+"""Commands killed at random moments, several at once: ``python -m benchmarks.storm``.
 
-Processes submit, resume, retry, cancel, export and purge on one database, each on jobs of the
-others, and most of them are killed with -9. After each round nobody runs, and every job's books
-are verified, every request that the provider has booked is looked up on the ledger, and one job is
-brought to its end by the command for it: there has to be one, wherever the others died.
+Processes submit, resume, retry, cancel, export and purge on one database, on each other's jobs, and
+most of them are killed with SIGKILL. After each round no process runs, and the ledger of every job is
+verified, every request in the provider's journal is compared with the ledger, and one job is finished
+by the command for its state: there must be one, wherever the processes died.
 
-Each command is forked from a process that has imported the program, so that a kill falls into its
-work and not into its start. With ``--database postgres`` it makes a database of its own on the
-server at 127.0.0.1.
+Each command is forked from a process that has imported the program, so that a kill hits its work and
+not its start. ``--database postgres`` creates a database on the server at 127.0.0.1.
 """
 
 import argparse
@@ -45,7 +44,7 @@ from archon_batch.money import Price
 from archon_batch.providers import ScriptedProvider
 from archon_batch.store import Job, Store, schema
 
-#: What commands import when they need it, and a fork is to find here.
+#: Modules that commands import lazily; imported before forking.
 _NEEDED = (
     "alembic.command", "archon_batch.cli.cache", "archon_batch.cli.export",
     "archon_batch.cli.resume", "archon_batch.cli.submit", "celery.app.amqp", "celery.app.control",
@@ -64,31 +63,31 @@ layers:
   - {type: fuser}
 """
 _ROWS = 16
-#: Dollars: for a part of a job, and for more than all of it.
+#: USD: enough for a part of a job, and for more than all of it.
 _SMALL_BUDGET, _FULL_BUDGET = "0.0006", "5"
-#: Jobs that are stormed at a time; one that is brought to its end is followed by another.
+#: Jobs at a time; a new one replaces a finished one.
 _JOBS = 3
-#: Commands of a round, seconds until the last of them is killed, and how many are.
+#: Commands per round, seconds until the last is killed, and the share that is killed.
 _AT_ONCE, _ROUND_SECONDS, _KILL_SHARE = 4, 3.0, 0.8
-#: How often a job is brought to its end after a round, and gets a budget for all of it before one.
+#: The share of rounds after which a job is finished, and before which a job is fully funded.
 _FINISH_SHARE, _RAISE_SHARE = 0.3, 0.3
-#: Commands that a job may need to come to its end: it may be cancelled, and its budget reached.
+#: Commands that a job may need to finish: it may be cancelled, and its budget used up.
 _MAX_TRIES = 4
-#: Seconds after which a command hangs.
+#: Seconds after which a command counts as hanging.
 _TIMEOUT = 120.0
 _SERVER = "postgresql+psycopg://postgres@127.0.0.1/"
 
 
 class _RecordingProvider:
-    """Books a request on the disk before it answers, fails to, or is left alone with it."""
+    """Records a request on disk before it answers, fails, or is killed."""
 
     def __init__(self) -> None:
         self._scripted = ScriptedProvider()
         self._bill = os.open("bill.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._dice = random.Random()  # noqa: S311
+        self._rng = random.Random()  # noqa: S311
 
     async def complete(self, call: Call, attempt_id: str) -> Reply:
-        chance = self._dice.random()
+        chance = self._rng.random()
         if chance < 0.03:  # noqa: PLR2004
             raise RateLimitError(call.model.model, "not now", 0.01)
         reply = await self._scripted.complete(call, attempt_id)
@@ -98,7 +97,7 @@ class _RecordingProvider:
             "nano_usd": Price.from_list_price(call.model.price).cost(reply.usage),
         }
         os.write(self._bill, f"{json.dumps(entry)}\n".encode())
-        await asyncio.sleep(self._dice.uniform(0, 0.3))
+        await asyncio.sleep(self._rng.uniform(0, 0.3))
         if chance > 0.97:  # noqa: PLR2004
             raise CallTimeoutError(call.model.model, "no answer")
         return reply
@@ -110,23 +109,23 @@ class _RecordingProvider:
 class Storm:
     def __init__(self, folder: Path, url: str, seed: int) -> None:
         self.folder, self.url = folder, url
-        self.dice = random.Random(seed)  # noqa: S311
+        self.rng = random.Random(seed)  # noqa: S311
         self.figures: Counter[str] = Counter()
         self.names = [f"job-{n}" for n in range(_JOBS)]
         self._count = _JOBS
-        #: Jobs whose budget is for all of them by now.
+        #: Jobs whose budget is sufficient by now.
         self.fully_funded: set[str] = set()
         os.environ["ARCHON_BATCH_DATABASE_URL"] = url
         os.environ["ARCHON_BATCH_SPOOL"] = str(folder / "spool")
         (folder / "storm.yaml").write_text(ARCHITECTURE)
 
     def run(self, kills: int) -> None:
-        """Storm until so many were killed; at the end bring every job to its own."""
+        """Run rounds until that many commands were killed; then finish every job."""
         while self.figures["kills"] < kills:
             self._run_round()
             self._check_ledgers()
-            name = self.dice.choice(self.names)
-            if self.dice.random() < _FINISH_SHARE and self._finish_job(name):
+            name = self.rng.choice(self.names)
+            if self.rng.random() < _FINISH_SHARE and self._finish_job(name):
                 self.names.remove(name)
                 self.names.append(f"job-{self._count}")
                 self._count += 1
@@ -140,26 +139,26 @@ class Storm:
         self.figures.update(json.loads(self._in_child_process(lambda: _outcomes(self.url))))
 
     def _run_round(self) -> None:
-        # A budget that is lowered below what was paid would be exceeded, and rightly so.
-        self.fully_funded |= {name for name in self.names if self.dice.random() < _RAISE_SHARE}
+        # Never lower a budget: it would rightly be exceeded.
+        self.fully_funded |= {name for name in self.names if self.rng.random() < _RAISE_SHARE}
         began = time.monotonic()
-        living: list[tuple[float, int, list[str]]] = []
+        running_commands: list[tuple[float, int, list[str]]] = []
         for _ in range(_AT_ONCE):
-            arguments = self._random_command(self.dice.choice(self.names))
+            arguments = self._random_command(self.rng.choice(self.names))
             life = (
-                self.dice.uniform(0, _ROUND_SECONDS)
-                if self.dice.random() < _KILL_SHARE
-                else _TIMEOUT
+                self.rng.uniform(0, _ROUND_SECONDS) if self.rng.random() < _KILL_SHARE else _TIMEOUT
             )
-            living.append((began + life, self._fork(partial(command, arguments)), arguments))
-        for until, pid, arguments in sorted(living):
+            running_commands.append(
+                (began + life, self._fork(partial(command, arguments)), arguments)
+            )
+        for until, pid, arguments in sorted(running_commands):
             time.sleep(max(0.0, min(until, began + _ROUND_SECONDS) - time.monotonic()))
             if until < began + _TIMEOUT:
                 os.kill(pid, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             self.figures["commands"] += 1
             self.figures["kills"] += status == -signal.SIGKILL
-            # Refused, since another command has changed the job, is an end like another.
+            # A refusal, since another command changed the job, is fine.
             if status not in (-signal.SIGKILL, 0, 1, 2, 4):
                 self._fail(f"{arguments} ended with {status}")
 
@@ -171,7 +170,7 @@ class Storm:
         alone = ["--processes", "1"]
         submit = ["submit", rows.name, "--arch", "storm.yaml", "--name", name, "--shard", "2"]
         budget = ["--budget", _FULL_BUDGET if name in self.fully_funded else _SMALL_BUDGET]
-        return self.dice.choice(
+        return self.rng.choice(
             [
                 [*submit, *alone, *budget, "-o", f"{name}.out.jsonl", "--force"],
                 [*submit, *alone, *budget],
@@ -188,7 +187,7 @@ class Storm:
         )
 
     def _finish_job(self, name: str) -> bool:
-        """Whether there is such a job; then it is done when this returns."""
+        """Finish the job; return whether it exists."""
         for attempt in range(_MAX_TRIES):
             state = self._state(name)
             if state in (None, "done"):
@@ -202,20 +201,20 @@ class Storm:
             pid = self._fork(partial(command, [*again, "--processes", "1"]))
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             self.figures["ways out"] += 1
-            # Of a cancelled job the budget may be reached: then resume raises it.
+            # A cancelled job may have used up its budget: then resume raises it.
             if status not in (0, 1, 4):
                 self._fail(f"no way out of {state}, try {attempt}: {again} ended with {status}")
-        return self._fail(f"{name} does not come to its end")
+        return self._fail(f"{name} does not finish")
 
     def _state(self, name: str) -> str | None:
         return self._in_child_process(lambda: _job_state(self.url, name)) or None
 
     def _in_child_process(self, what: Callable[[], str]) -> str:
-        """What a process of its own finds out: a store has threads, and a fork has none."""
-        file = self.folder / "told"
+        """Run a function in a child process: a store has threads, which a fork would lose."""
+        file = self.folder / "result"
         file.unlink(missing_ok=True)
         os.waitpid(self._fork(lambda: file.write_text(what())), 0)
-        return file.read_text() if file.exists() else self._fail("a look failed; see said.txt")
+        return file.read_text() if file.exists() else self._fail("the check failed; see output.txt")
 
     def _check_ledgers(self) -> None:
         wrong = self._in_child_process(lambda: "\n".join(_problems(self.url, self.folder)))
@@ -224,18 +223,18 @@ class Storm:
         self.figures["checks"] += 1
 
     def _fork(self, what: Callable[[], object]) -> int:
-        assert threading.active_count() == 1, "a fork has one thread, and these would be missing"
+        assert threading.active_count() == 1, "other threads do not survive a fork"
         pid = os.fork()
         if pid:
             return pid
         status = 1
         try:
             os.chdir(self.folder)
-            said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for number in (1, 2):
-                os.dup2(said, number)
+                os.dup2(output, number)
             faulthandler.dump_traceback_later(_TIMEOUT, exit=True)
-            vars(runtime).update(Router=lambda _timeout: _RecordingProvider())
+            vars(runtime).update(ProviderRouter=lambda _timeout: _RecordingProvider())
             vars(run).update(_POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
             what()
             status = 0
@@ -250,9 +249,9 @@ class Storm:
             os._exit(status)
 
     def _fail(self, why: str) -> NoReturn:
-        kept = tempfile.mkdtemp(prefix="storm-")
-        os.system(f"cp -r {self.folder}/. {kept}")  # noqa: S605
-        sys.exit(f"\n{why}\n{dict(self.figures)}; kept in {kept}, {self.url}")
+        copy = tempfile.mkdtemp(prefix="storm-")
+        os.system(f"cp -r {self.folder}/. {copy}")  # noqa: S605
+        sys.exit(f"\n{why}\n{dict(self.figures)}; copied to {copy}, {self.url}")
 
 
 def _job_state(url: str, name: str) -> str:
@@ -263,7 +262,7 @@ def _job_state(url: str, name: str) -> str:
 
 
 def _outcomes(url: str) -> str:
-    """How many attempts ended in which way, as JSON."""
+    """The number of attempts by state and outcome, as JSON."""
     store = Store.open(url)
     with store.database.read_transaction() as connection:
         found = connection.execute(sa.select(schema.attempts.c.state, schema.attempts.c.outcome))
@@ -273,7 +272,7 @@ def _outcomes(url: str) -> str:
 
 
 def _problems(url: str, folder: Path) -> Iterator[str]:
-    """What does not hold of any job, and of the provider's bill."""
+    """Violations in any job's ledger and in the provider's journal."""
     store = Store.open(url, folder / "spool")
     try:
         for job in store.jobs.all():
@@ -302,13 +301,13 @@ def _bill_problems(store: Store, bill: Path) -> Iterator[str]:
             yield f"{name} was sent twice"
         seen.add(name)
         if row is None:
-            yield f"{name} was sent, and is not on record"
+            yield f"{name} was sent but is not in the ledger"
         elif row.state == "billed" and row.cost != cost:
-            yield f"{name} is booked at {row.cost}, and cost {cost}"
+            yield f"{name} is recorded at {row.cost}, but cost {cost}"
         elif row.state in ("sending", "in_doubt") and row.hold < cost:
             yield f"{name} may have cost more than is kept back"
         elif row.state not in ("billed", "sending", "in_doubt"):
-            yield f"{name} is {row.state}, and was paid for"
+            yield f"{name} is {row.state}, but was paid"
 
 
 @contextmanager
@@ -323,7 +322,7 @@ def _database(word: str, folder: Path) -> Iterator[str]:
     server = sa.create_engine(f"{_SERVER}postgres", isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    # A fork must not have this connection.
+    # A fork must not inherit this connection.
     server.dispose()
     yield f"{_SERVER}{name}"
     with server.connect() as connection:
@@ -344,7 +343,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, _database(given.database, Path(name)) as url:
         storm = Storm(Path(name), url, given.seed)
         storm.run(given.kills)
-        sys.stdout.write(f"\nthe books hold: {dict(storm.figures)}\n")
+        sys.stdout.write(f"\nthe ledgers are correct: {dict(storm.figures)}\n")
 
 
 if __name__ == "__main__":

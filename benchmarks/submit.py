@@ -1,8 +1,8 @@
-"""A large dataset is handed in: ``python -m benchmarks.submit --rows 100000``.
+"""Submission of a large dataset: ``python -m benchmarks.submit --rows 100000``.
 
-Rows a second, memory of the command, size of the broker: on SQLite with Redis, and on Postgres with
-Redis, on servers of the benchmark's own. The command itself is timed, from its start to its end; on
-a busy machine look at its CPU, which is not the server's.
+Rows per second, memory of the command and of the broker: on SQLite with Redis, and on Postgres with
+Redis, on the benchmark's own servers. The time is that of the command, from start to end; on a busy
+machine compare its CPU, which does not include the servers.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A Redis at the far end of two links of the kernel's, of which one can be cut without a word.
+"""A Redis behind two kernel links, of which one can be cut silently.
 
-It runs in a network namespace: root and iproute2 are needed. Whoever reaches it by the second
-address is cut off by ``cut``: packets vanish, and nobody is told, as when a cable is pulled.
+It runs in a network namespace and needs root and iproute2. ``cut_link`` cuts the second address:
+packets vanish without an error, as if a cable was pulled.
 """
 
 import os
@@ -12,24 +12,24 @@ from contextlib import contextmanager
 
 from tests.acceptance.servers import RedisServer
 
-#: Addresses of the two links, those of this side first; the network is kept for benchmarks.
+#: Addresses of the two links, ours first; the network 198.18.0.0/15 is reserved for benchmarks.
 _LINKS = (("198.18.200.1", "198.18.200.2"), ("198.18.200.5", "198.18.200.6"))
 
 
 def why_unavailable() -> str | None:
-    """Why no link can be made here; None when it can."""
+    """Why links cannot be created on this machine; None if they can."""
     if os.geteuid() != 0:
         return "needs root, for a network namespace"
     return None if shutil.which("ip") else "needs the program ip, of iproute2"
 
 
 class CuttableRedis(RedisServer):
-    """A Redis in the namespace."""
+    """A Redis in a network namespace."""
 
     def __init__(self) -> None:
         super().__init__()
         self._space = f"archon-{os.getpid()}"
-        #: Names of the links' ends, here and there.
+        #: The interface names of each link: outside and inside the namespace.
         self._ends = [(f"ab{os.getpid()}h{n}", f"ab{os.getpid()}n{n}") for n in range(len(_LINKS))]
 
     @property
@@ -38,20 +38,20 @@ class CuttableRedis(RedisServer):
 
     @property
     def url_by_cuttable_link(self) -> str:
-        """By the link that can be cut."""
+        """The URL over the link that can be cut."""
         return f"redis://{_LINKS[1][1]}:{self.port}/0"
 
     def command(self) -> tuple[list[str], Mapping[str, str], str | None]:
         line, environment, user = super().command()
         place = line.index("--bind")
-        # Nobody else is in the namespace.
+        # No other process is in the namespace.
         bind = ["--bind", *(far for _, far in _LINKS), "--protected-mode", "no"]
         line[place : place + 2] = bind
         return ["ip", "netns", "exec", self._space, *line], environment, user
 
     @contextmanager
     def network_namespace(self) -> Iterator[None]:
-        """The namespace and its links, while the body runs."""
+        """Create the namespace and its links; delete them at the end."""
         _ip("netns", "add", self._space)
         try:
             for (near, far), (here, there) in zip(_LINKS, self._ends, strict=True):
@@ -63,12 +63,12 @@ class CuttableRedis(RedisServer):
                 self._ip_in_namespace("link", "set", there, "up")
             yield
         finally:
-            # The links go with it.
+            # This deletes the links too.
             _ip("netns", "del", self._space)
 
     def cut_link(self) -> None:
         here, there = self._ends[1]
-        # Without the neighbour's address on record the kernel would find out and tell the sender.
+        # With a permanent neighbour entry the kernel does not notice and report the cut.
         address = self._ip_in_namespace("-br", "link", "show", "dev", there).split()[2]
         _ip("neigh", "replace", _LINKS[1][1], "lladdr", address, "dev", here, "nud", "permanent")
         self._ip_in_namespace("link", "set", there, "down")

@@ -86,24 +86,24 @@ def _read_file(file: Path, name: str, part: FileSet) -> Iterator[BenchmarkRecord
 
 
 def _read_rows(file: Path, name: str) -> Iterator[BenchmarkRecord]:
-    for line, found in Source.from_path(file, file=name).records():
-        if isinstance(found, DatasetError):
-            raise DatasetError(name, line, found.why)
+    for line, value in Source.from_path(file, file=name).records():
+        if isinstance(value, DatasetError):
+            raise DatasetError(name, line, value.why)
         yield BenchmarkRecord(
-            name, line, _parse_object(found, name, line) if isinstance(found, bytes) else found
+            name, line, _parse_object(value, name, line) if isinstance(value, bytes) else value
         )
 
 
 def _read_json(file: Path, name: str) -> Iterator[BenchmarkRecord]:
     """A list of objects, an object whose values are objects, or a single object."""
     Source.from_path(file, file=name)
-    found = _parse_json(file.read_bytes(), name, 0)
-    if isinstance(found, dict) and found and all(isinstance(one, dict) for one in found.values()):
-        found = list(found.values())
-    for place, one in enumerate(found if isinstance(found, list) else [found], start=1):
-        if not isinstance(one, dict):
-            raise DatasetError(name, place, f"expected an object, found {one!r:.60}")
-        yield BenchmarkRecord(name, place, one)
+    value = _parse_json(file.read_bytes(), name, 0)
+    if isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values()):
+        value = list(value.values())
+    for position, item in enumerate(value if isinstance(value, list) else [value], start=1):
+        if not isinstance(item, dict):
+            raise DatasetError(name, position, f"expected an object, found {item!r:.60}")
+        yield BenchmarkRecord(name, position, item)
 
 
 def _read_headerless_csv(
@@ -113,20 +113,20 @@ def _read_headerless_csv(
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle, strict=True)
-            for place, cells in enumerate(reader, start=1):
+            for position, cells in enumerate(reader, start=1):
                 if len(cells) != len(columns):
                     why = f"{len(cells)} cells; expected {', '.join(columns)}, without a header"
                     raise DatasetError(name, reader.line_num, why)
-                yield BenchmarkRecord(name, place, dict(zip(columns, cells, strict=True)))
+                yield BenchmarkRecord(name, position, dict(zip(columns, cells, strict=True)))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DatasetError(name, 0, f"not CSV: {error}") from None
 
 
 def _parse_object(line: bytes, name: str, number: int) -> Mapping[str, Any]:
-    found = _parse_json(line, name, number)
-    if not isinstance(found, dict):
-        raise DatasetError(name, number, f"expected an object, found {found!r:.60}")
-    return found
+    value = _parse_json(line, name, number)
+    if not isinstance(value, dict):
+        raise DatasetError(name, number, f"expected an object, found {value!r:.60}")
+    return value
 
 
 def _parse_json(data: bytes, name: str, line: int) -> Any:  # noqa: ANN401

@@ -38,27 +38,27 @@ class SharedCalls:
 
     def request_coverage(self, tried: Iterable[tuple[Point, float]]) -> dict[RequestKey, float]:
         """The share of rows on which each request was made, from points and their shares of rows."""
-        found: dict[RequestKey, float] = {}
+        coverage: dict[RequestKey, float] = {}
         for point, share in tried:
             if point not in self._requests_by_point:
                 self._requests_by_point[point] = self._count_requests(point)
             for request in self._requests_by_point[point]:
-                found[request] = max(found.get(request, 0.0), share)
-        return found
+                coverage[request] = max(coverage.get(request, 0.0), share)
+        return coverage
 
     def _count_requests(self, point: Point) -> Counter[RequestKey]:
         stack = self._builder.build_layers(point)
         above: tuple[int, ...] = ()
-        found: Counter[RequestKey] = Counter()
+        requests: Counter[RequestKey] = Counter()
         for layer, flow in zip(stack.layers, stack.flows, strict=True):
             for component in layer:
                 calls = component.call_count(flow.candidates_in.high).high
                 if component.type == "generator":
                     one_sample = component.model_copy(update={"samples": 1})
-                    found.update((repr(one_sample), n) for n in range(calls))
+                    requests.update((repr(one_sample), n) for n in range(calls))
                 elif component.type == "unit_test_generator":
-                    found[id(component),] += calls
+                    requests[id(component),] += calls
                 else:
-                    found[above, id(component)] += calls
+                    requests[above, id(component)] += calls
             above = (*above, id(layer))
-        return found
+        return requests

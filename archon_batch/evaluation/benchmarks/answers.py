@@ -23,8 +23,8 @@ def outputs_by_instruction(records: Iterable[BenchmarkRecord]) -> Mapping[str, s
 
 def _last_message_text(record: BenchmarkRecord) -> str:
     """The text of the last message, in ``messages`` or in the turns of ``choices``."""
-    found = record.get_required("messages", "choices")
-    inner = found[-1] if isinstance(found, list) and found else None
+    value = record.get_required("messages", "choices")
+    inner = value[-1] if isinstance(value, list) and value else None
     if isinstance(inner, dict) and "turns" in inner:
         inner = inner["turns"][-1] if inner["turns"] else None
     while isinstance(inner, dict):

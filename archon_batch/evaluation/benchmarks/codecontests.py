@@ -46,8 +46,8 @@ class CodeContests(Benchmark):
 def _make_problem(record: BenchmarkRecord) -> Problem:
     tests: dict[str, list[str]] = {"input": [], "output": []}
     for key in _TESTS:
-        for side, found in _inputs_and_outputs(record, key).items():
-            tests[side] += found
+        for side, texts in _inputs_and_outputs(record, key).items():
+            tests[side] += texts
     if not tests["input"]:
         record.reject(f"none of {', '.join(_TESTS)} has a test")
     return Problem(record.get_id("name"), (f"{_TASK}\n\n{record.get_text('description')}",), tests)

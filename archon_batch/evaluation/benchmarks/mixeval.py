@@ -61,10 +61,10 @@ class MixEval(Benchmark):
 
     def headline(self, turns: Sequence[GradedTurn], seed: int) -> MeanEstimate | None:
         parts = [
-            found
+            mean
             for part in (_FREE, _CHOICE)
             if (
-                found := bootstrap_mean(
+                mean := bootstrap_mean(
                     [
                         g.score.value
                         for g in turns

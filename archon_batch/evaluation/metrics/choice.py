@@ -31,7 +31,7 @@ class ChoiceMetric(Metric):
         return bare
 
     def score(self, answer: str, reference: str) -> Score:
-        found = extract_letter(answer)
-        if found is None:
+        letter = extract_letter(answer)
+        if letter is None:
             return unparsed_score("the answer chooses no letter")
-        return binary_score(found, is_correct=found == reference)
+        return binary_score(letter, is_correct=letter == reference)

@@ -145,10 +145,10 @@ class CodeMetric(Metric):
             yield self._runner.check_output(programs, given, wanted)
 
 
-def _parse_program_tests(told: Mapping[str, Any]) -> ProgramTests | None:
-    match told:
+def _parse_program_tests(reference: Mapping[str, Any]) -> ProgramTests | None:
+    match reference:
         case {"entry_point": str(name), "test": str(test)} if name.isidentifier():
-            prompt = told.get("prompt") or ""
+            prompt = reference.get("prompt") or ""
             if not isinstance(prompt, str):
                 return None
             names = ((name, name), ("candidate", name))
@@ -156,7 +156,7 @@ def _parse_program_tests(told: Mapping[str, Any]) -> ProgramTests | None:
             check = SandboxTest(code, prompt and f"{prompt}\n    pass\n", names)
             return ProgramTests((check,), (), prompt, name, frozenset({name}))
         case {"test_list": [*tests]} if tests and _all_texts(tests):
-            setup = told.get("test_setup_code") or ""
+            setup = reference.get("test_setup_code") or ""
             if not isinstance(setup, str):
                 return None
             checks = tuple(SandboxTest(test, setup) for test in tests)

@@ -53,19 +53,19 @@ class JsonMetric(Metric):
         return reference
 
     def score(self, answer: str, reference: Mapping[str, Any]) -> Score:
-        found = _find_object(answer)
-        if found is None:
+        value = _find_object(answer)
+        if value is None:
             return unparsed_score("there is no JSON object in the answer")
         try:
-            violation = next(self._schema.iter_errors(found), None) if self._schema else None
+            violation = next(self._schema.iter_errors(value), None) if self._schema else None
         except PatternError as error:
             return unparsed_score(str(error))
         if violation:
             return Score(0.0, f"{violation.json_path}: {violation.message}"[:_MAX_SHOWN_CHARS])
         if not reference:
-            return Score(1.0, json.dumps(found, ensure_ascii=False)[:_MAX_SHOWN_CHARS])
-        equal = sum(name in found and _equal(found[name], of) for name, of in reference.items())
-        compared = json.dumps({name: found.get(name) for name in reference}, ensure_ascii=False)
+            return Score(1.0, json.dumps(value, ensure_ascii=False)[:_MAX_SHOWN_CHARS])
+        equal = sum(name in value and _equal(value[name], of) for name, of in reference.items())
+        compared = json.dumps({name: value.get(name) for name in reference}, ensure_ascii=False)
         return Score(equal / len(reference), compared)
 
 
@@ -121,23 +121,23 @@ def _find_object(answer: str) -> Mapping[str, Any] | None:
     """The answer as an object, else the last object in a code fence, else the only object."""
     first, last = answer.find("{"), answer.rfind("}")
     for text in (answer, *_fenced_blocks(answer), answer[first : last + 1]):
-        if (found := _parse_object(text)) is not None:
-            return found
+        if (value := _parse_object(text)) is not None:
+            return value
     # Keyed by text: of two different objects neither is known to be the answer.
     objects = {
-        text: found
+        text: value
         for text in find_json_values(answer)
-        if (found := _parse_object(text)) is not None
+        if (value := _parse_object(text)) is not None
     }
     return next(iter(objects.values())) if len(objects) == 1 else None
 
 
 def _parse_object(text: str) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _fenced_blocks(answer: str) -> Iterator[str]:

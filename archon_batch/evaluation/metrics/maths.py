@@ -45,16 +45,18 @@ class MathMetric(Metric):
     def score(self, answer: str, reference: str) -> Score:
         if not answer.strip():
             return unparsed_score("the answer is empty")
-        found = extract_expression(answer)
-        if found is None:
+        expression = extract_expression(answer)
+        if expression is None:
             return unparsed_score(
                 "the answer names no final expression, or was truncated before it"
             )
-        if len(found) > _MAX_EXPRESSION_CHARS:
+        if len(expression) > _MAX_EXPRESSION_CHARS:
             return unparsed_score(
                 f"an expression of more than {_MAX_EXPRESSION_CHARS:,} characters"
             )
-        verdict = _comparison_process().compare({"answer": _boxed(found), "reference": reference})
+        verdict = _comparison_process().compare(
+            {"answer": _boxed(expression), "reference": reference}
+        )
         if verdict is None:
             return unparsed_score(f"no verdict in {_COMPARISON_TIMEOUT:.0f} s")
         if verdict["read"] is None:

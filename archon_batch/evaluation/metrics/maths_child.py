@@ -26,13 +26,13 @@ def main() -> int:
 
 
 def _compare(math_verify: Any, answer: str, reference: str) -> dict[str, Any]:  # noqa: ANN401
-    found = _parse(math_verify, answer)
-    if not found:
+    parsed = _parse(math_verify, answer)
+    if not parsed:
         return {"read": None, "right": False}
-    is_right = math_verify.verify(_parse(math_verify, reference), found, timeout_seconds=None)
+    is_right = math_verify.verify(_parse(math_verify, reference), parsed, timeout_seconds=None)
     # A plain string is an unparsed expression; it is right if it equals the reference.
-    is_parsed = not all(isinstance(one, str) for one in found)
-    read = str(found[-1])[:200] if is_right or is_parsed else None
+    is_parsed = not all(isinstance(one, str) for one in parsed)
+    read = str(parsed[-1])[:200] if is_right or is_parsed else None
     return {"read": read, "right": bool(is_right)}
 
 

@@ -20,17 +20,17 @@ class NumberMetric(Metric):
     def parse_reference(self, reference: object) -> Fraction:
         if isinstance(reference, bool) or not isinstance(reference, str | int | float):
             raise ValueError(self.expected_reference)  # noqa: TRY004
-        found = extract_number(str(reference).rpartition("####")[2])
-        value = _parse_fraction(found) if found else None
+        number = extract_number(str(reference).rpartition("####")[2])
+        value = _parse_fraction(number) if number else None
         if value is None:
             raise ValueError(self.expected_reference)
         return value
 
     def score(self, answer: str, reference: Fraction) -> Score:
-        found = extract_number(answer)
-        if found is None:
+        number = extract_number(answer)
+        if number is None:
             return unparsed_score("there is no number in the answer")
-        return binary_score(found, is_correct=_parse_fraction(found) == reference)
+        return binary_score(number, is_correct=_parse_fraction(number) == reference)
 
 
 def _parse_fraction(text: str) -> Fraction | None:

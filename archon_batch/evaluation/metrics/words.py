@@ -49,7 +49,7 @@ class ContainsMetric(NormalizedMetric):
         read = normalize_text(answer)
         if read is None:
             return unparsed_score("the answer is empty")
-        found = next(
+        match = next(
             (
                 text
                 for text in map(normalize_text, reference)
@@ -57,7 +57,7 @@ class ContainsMetric(NormalizedMetric):
             ),
             None,
         )
-        return binary_score(found or "", is_correct=found is not None)
+        return binary_score(match or "", is_correct=match is not None)
 
 
 class RegexMetric(Metric):
@@ -85,10 +85,10 @@ class RegexMetric(Metric):
 
     def score(self, answer: str, reference: TimedPattern) -> Score:
         try:
-            found = reference.first_match(answer)
+            match = reference.first_match(answer)
         except PatternError as error:
             return unparsed_score(str(error))
-        return binary_score(found or "", is_correct=found is not None)
+        return binary_score(match or "", is_correct=match is not None)
 
 
 class RegexCaptureMetric(ExactMetric):
@@ -122,10 +122,10 @@ def accepted_texts(reference: object, expected: str) -> tuple[str, ...]:
     """The accepted texts: one or several."""
     several = reference if isinstance(reference, list) else [reference]
     good = [r for r in several if isinstance(r, str | int | float) and not isinstance(r, bool)]
-    found = tuple(form for text in good for form in _spellings(text))
-    if len(good) < len(several) or not all(found) or not found:
+    texts = tuple(form for text in good for form in _spellings(text))
+    if len(good) < len(several) or not all(texts) or not texts:
         raise ValueError(expected)
-    return found
+    return texts
 
 
 def _spellings(text: str | float) -> tuple[str, ...]:

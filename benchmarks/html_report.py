@@ -1,9 +1,9 @@
-"""What the page of a large job takes: seconds, memory, size.
+"""Time, memory and size of the HTML report of a large job.
 
-    .venv/bin/python -m benchmarks.portrait [ROWS]
+    .venv/bin/python -m benchmarks.html_report [ROWS]
 
-The job is written into a database of its own: five candidates, a ranker and a fuser a row, 1,000
-characters a reply, and a number on the end of it.
+The job is written to a new database: per row five candidates, a ranker and a fuser, with replies of
+1,000 characters that end in a number.
 """
 
 import resource
@@ -41,13 +41,13 @@ def main() -> None:
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         store.close()
-    print(f"{rows:,} rows, {rows * len(_CALLS):,} calls: {size / 1024:,.0f} KiB of page")
-    print(f"{took:.1f} s, {cpu:.1f} s of CPU; {peak / 1024:,.0f} MiB at the most")
-    print(f"{before / 1024:,.0f} MiB of it before the page was begun")
+    print(f"{rows:,} rows, {rows * len(_CALLS):,} calls: {size / 1024:,.0f} KiB page")
+    print(f"{took:.1f} s, {cpu:.1f} s of CPU; {peak / 1024:,.0f} MiB peak")
+    print(f"{before / 1024:,.0f} MiB of it before rendering started")
 
 
 def make_job(store: Store, rows: int) -> Job:
-    """A job of so many rows that has come to its end."""
+    """A finished job with that many rows."""
     architecture = read_architecture({
         "name": "large",
         "models": {"good": {"model": "scripted/plausible"}, "rough": {"model": "scripted/rough"}},
@@ -79,22 +79,22 @@ def make_job(store: Store, rows: int) -> Job:
 def _settle(store: Store, job: Job, part: range) -> None:
     at, calls, attempts = now(), [], []
     for ix in part:
-        for layer, component, slot in _CALLS:
-            luck = (ix * 2654435761 + layer * 97 + component * 31 + slot * 7) % 1000
-            right = 2 * ix if luck % 4 else luck
+        for layer, component, index in _CALLS:
+            noise = (ix * 2654435761 + layer * 97 + component * 31 + index * 7) % 1000
+            right = 2 * ix if noise % 4 else noise
             common = {
-                "job_id": job.id, "ix": ix, "key": f"{layer}.{component}.{slot}.0", "layer": layer,
+                "job_id": job.id, "ix": ix, "key": f"{layer}.{component}.{index}.0", "layer": layer,
                 "component": component, "kind": _LAYERS[layer][component]["type"],
                 "model": "scripted/rough" if component else "scripted/plausible",
-                "fingerprint": f"{ix}.{layer}.{component}.{slot}",
+                "fingerprint": f"{ix}.{layer}.{component}.{index}",
             }  # fmt: skip
             text = "Answer: [1] > [2] > [3] > [4] > [5]" if layer == 1 else f"{'so ' * 330}{right}"
             calls.append(common | {"text": text, "cached": False, "settled_at": at})
             attempts.append(common | {
-                "n": 1, "owner": "x", "state": "billed", "outcome": "ok", "reserve": 0,
-                "cost": 10_000 + luck, "estimated": False, "prompt_tokens": 300 + luck,
-                "completion_tokens": 250, "counts": True, "begun_at": at, "expires_at": at,
-                "ended_at": at + timedelta(milliseconds=300 + 9 * luck),
+                "attempt_number": 1, "owner": "x", "state": "billed", "outcome": "ok", "hold": 0,
+                "cost": 10_000 + noise, "estimated": False, "prompt_tokens": 300 + noise,
+                "completion_tokens": 250, "counted": True, "begun_at": at, "expires_at": at,
+                "ended_at": at + timedelta(milliseconds=300 + 9 * noise),
             })  # fmt: skip
     items = schema.items
     ends = [{"of_ix": ix, "answer": f"So it is {2 * ix}."} for ix in part]
