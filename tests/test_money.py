@@ -143,7 +143,7 @@ def test_a_cost_within_the_bounds_never_exceeds_the_hold(price, texts, max_token
     cost = price.cost(usage)
 
     assert cost is not None
-    assert cost <= price.most(call)
+    assert cost <= price.max_cost(call)
 
 
 def test_the_hold_counts_every_byte_and_what_a_provider_adds():
@@ -244,12 +244,12 @@ def test_a_call_that_is_always_rate_limited_fails():
 @pytest.mark.parametrize("error", [RateLimitError, ProviderDownError])
 def test_a_lasting_limit_stops_the_job_when_the_model_answers_no_call(error):
     refusal = error("m", "429: no", 21_600.0)
-    refusal.lasting = "its limit lasts until noon"
+    refusal.long_wait_reason = "its limit lasts until noon"
 
     assert decide(refusal, AttemptHistory(5, rate_limited=5), 1.0, 0.0) == StopJob(
         "m: 429: no; its limit lasts until noon"
     )
-    # Others pass: who knows whose limit it is. Nor is it waited for, which would be for hours.
+    # While other calls succeed, the limit may be another key's; and waiting would take hours.
     assert decide(refusal, AttemptHistory(1, rate_limited=1), 1.0) == Retry(1.0)
 
 

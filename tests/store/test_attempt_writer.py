@@ -52,7 +52,7 @@ def test_entries_that_arrive_during_a_commit_share_the_next_one(any_store):
     assert verdicts == [Admitted(1, 1, 0)] * 200
     # One of the other's, one of what the clerk had in hand, one of all the rest.
     assert len(counted) <= 4
-    assert any_store.jobs.get(job.id).reserved == 20_000
+    assert any_store.jobs.get(job.id).held == 20_000
 
 
 def test_a_large_batch_is_split_over_several_commits(any_store):
@@ -225,7 +225,7 @@ def test_four_processes_that_add_to_one_total_lose_nothing(any_store):
 
     assert finished.returncode == 0
     after = any_store.jobs.get(job.id)
-    assert (after.spent, after.reserved) == (4 * 10 * 2 * 60, 0)
+    assert (after.spent, after.held) == (4 * 10 * 2 * 60, 0)
     assert any_store.usage.total(job.id).attempts == 4 * 10 * 2
 
 

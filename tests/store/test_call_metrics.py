@@ -16,9 +16,11 @@ def settled(store, job, ix, key, text, *, seconds=1.5, finish=None, **changes):
     )
     begun = store.attempt_writer.admit(start).result(30)
     end = (
-        finish(start, begun.n)
+        finish(start, begun.attempt_number)
         if finish
-        else a_finish(start, begun.n, text, ended_at=start.begun_at + timedelta(seconds=seconds))
+        else a_finish(
+            start, begun.attempt_number, text, ended_at=start.begun_at + timedelta(seconds=seconds)
+        )
     )
     store.attempt_writer.settle(end).result(30)
 

@@ -30,9 +30,9 @@ SLOTS = itertools.count()
 
 
 def books(store, job):
-    """What the attempts come to, and what the job has: spent, reserved and in doubt."""
+    """Spent, held and in doubt: recomputed from the attempts, and as stored with the job."""
     found = store.audit.check(job.id)
-    return found.added, found.written
+    return found.recomputed, found.stored
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)

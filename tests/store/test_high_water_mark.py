@@ -81,7 +81,7 @@ def test_a_missing_file_admits_nothing_and_an_answer_is_spooled(tmp_path, harm):
 
         harm(path)
 
-        with pytest.raises(StoreReplacedError, match=r"is (not there any more|another file now)"):
+        with pytest.raises(StoreReplacedError, match=r"is (gone|another file now)"):
             begun(store, job, 1)
         # What is in hand is kept, at once.
         store.attempt_writer.settle(a_finish(a_start(job))).result(5)
@@ -250,7 +250,7 @@ def test_two_processes_on_one_file_count_the_attempts_of_both(tmp_path):
             begun(one, job, 2 * slot)
             begun(two, job, 2 * slot + 1)
         assert (one.recover(), two.recover()) == (0, 0)
-    (seen,) = spool.rglob("*.witness")
+    (seen,) = spool.rglob("*.high-water-mark")
 
     assert "[8, 0]" in seen.read_text()
     assert seen.stat().st_mode & 0o777 == 0o600
@@ -263,7 +263,7 @@ def test_losing_free_attempts_is_no_loss(tmp_path):
         store.attempt_writer.admit(a_start(job, hold=0)).result(30)
         store.recover()
 
-    assert "{}" in next(spool.rglob("*.witness")).read_text()
+    assert "{}" in next(spool.rglob("*.high-water-mark")).read_text()
 
 
 def test_an_unwritable_or_unreadable_mark_stops_nothing(tmp_path):
@@ -271,7 +271,7 @@ def test_an_unwritable_or_unreadable_mark_stops_nothing(tmp_path):
     with opened(path, spool) as store:
         job = a_job(store)
         begun(store, job, 0)
-    (seen,) = spool.rglob("*.witness")
+    (seen,) = spool.rglob("*.high-water-mark")
     seen.write_text("[[[")
 
     with opened(path, spool) as store, capture_logs() as logs:
@@ -326,10 +326,10 @@ def test_a_file_is_the_same_after_all_its_connections_were_closed(tmp_path):
 
 def test_attempts_checked_before_they_are_counted_count_once(tmp_path, monkeypatch):
     with opened(file(tmp_path), tmp_path / "spool") as store:
-        job, witness = a_job(store), store.high_water_mark
-        assert witness is not None
+        job, mark = a_job(store), store.high_water_mark
+        assert mark is not None
         begun(store, job, 0)
-        counts, looks = witness.count_attempts, threading.Thread(target=witness.check)
+        counts, looks = mark.count_attempts, threading.Thread(target=mark.check)
 
         def late(starts: Any) -> None:
             # It is on record by now. The look has to wait until it is counted, too.
@@ -337,7 +337,7 @@ def test_attempts_checked_before_they_are_counted_count_once(tmp_path, monkeypat
             looks.join(1)
             counts(starts)
 
-        monkeypatch.setattr(witness, "count_attempts", late)
+        monkeypatch.setattr(mark, "count_attempts", late)
         begun(store, job, 1)
         looks.join()
 

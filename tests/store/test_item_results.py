@@ -55,4 +55,4 @@ def test_a_rejected_row_has_an_empty_question(any_store):
 def test_a_call_has_its_finish_reason(any_store, job):
     cut, failed = any_store.item_results.calls(job.id, 1)
 
-    assert (cut.finish, failed.finish) == ("length", None)
+    assert (cut.finish_reason, failed.finish_reason) == ("length", None)

@@ -92,11 +92,13 @@ def test_results_are_stored_with_their_warnings(any_store):
 
     any_store.items.finish(job.id, [(0, ANSWER), (1, GAVE_UP)])
 
-    answered, given_up = any_store.item_results.all(job.id)
+    answered, failed = any_store.item_results.all(job.id)
     assert (answered.status, answered.answer, answered.reason) == ("answered", "four", None)
-    assert answered.notes == [{"layer": 0, "component": 0, "kind": "failed", "why": "refused: no"}]
-    assert (given_up.status, given_up.answer) == ("failed", None)
-    assert (given_up.reason, given_up.notes) == ("layer 2: refused: no", ())
+    assert answered.warnings == [
+        {"layer": 0, "component": 0, "kind": "failed", "why": "refused: no"}
+    ]
+    assert (failed.status, failed.answer) == ("failed", None)
+    assert (failed.reason, failed.warnings) == ("layer 2: refused: no", ())
     assert any_store.items.open_in_shard(job.id, 0) == []
 
 
@@ -153,7 +155,7 @@ def test_a_retry_opens_failed_items_and_deletes_only_their_failures(any_store):
     assert (item.ix, item.replies) == (0, {CallKey(0, 0, 0, 0): Reply("good")})
     assert untouched.ix == 2
     ending = any_store.item_results.get(job.id, "row-0")
-    assert (ending.status, ending.reason, ending.notes) == ("open", None, ())
+    assert (ending.status, ending.reason, ending.warnings) == ("open", None, ())
     assert ending.account.attempts == 3
     assert ending.account.cost == 180
 
@@ -254,10 +256,10 @@ ALL = ["failed", "cancelled"]
         ({"layers": [1]}, [1]),
         ({"layers": [10]}, [3]),
         ({"layers": [1], "reasons": ["refused"]}, []),
-        ({"rows": ["row-2"]}, [2]),
-        ({"rows": ["row-5"], "reasons": ["refused"]}, []),
-        ({"rows": ["row-4"]}, []),
-        ({"rows": ["row"]}, []),
+        ({"row_ids": ["row-2"]}, [2]),
+        ({"row_ids": ["row-5"], "reasons": ["refused"]}, []),
+        ({"row_ids": ["row-4"]}, []),
+        ({"row_ids": ["row"]}, []),
     ],
 )
 def test_a_retry_opens_only_matching_items(any_store, ended, wanted, opened):

@@ -26,7 +26,7 @@ def test_a_job_is_stored_as_created(any_store):
     )  # fmt: skip
     assert (job.architecture, job.prices) == (architecture.to_dict(), PRICES)
     assert (job.options, job.budget) == ({"reuse": False}, 7)
-    assert (job.state, job.spent, job.reserved, job.in_doubt) == ("running", 0, 0, 0)
+    assert (job.state, job.spent, job.held, job.in_doubt) == ("running", 0, 0, 0)
     assert job.created_at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - job.created_at) < timedelta(minutes=1)
     assert job.ended_at is None
@@ -133,7 +133,7 @@ def test_a_job_is_found_by_its_id_or_a_prefix(any_store, three, length):
 def test_an_unknown_job_is_not_found(any_store, three, ref):
     del three
 
-    with pytest.raises(JobNotFoundError, match="no job of that id or name"):
+    with pytest.raises(JobNotFoundError, match="no job with this id or name"):
         any_store.jobs.find(ref)
 
 
@@ -159,7 +159,7 @@ def test_the_newest_of_several_jobs_with_one_name_is_found(any_store):
 
 
 def test_an_unknown_id_is_not_found(any_store):
-    with pytest.raises(JobNotFoundError, match="no job of that id"):
+    with pytest.raises(JobNotFoundError, match="no job with this id"):
         any_store.jobs.get("abc")
 
 
@@ -234,4 +234,4 @@ def test_overbilling_is_stored_with_the_job_and_only_grows(any_store):
 
     found = any_store.jobs.get(job.id)
     assert found.beyond == {"one": Overbilling(7, 500, 64), "two": Overbilling(prompt_tokens=9)}
-    assert {k: v for k, v in found.options.items() if k != "beyond"} == job.options
+    assert {k: v for k, v in found.options.items() if k != "overbilling"} == job.options

@@ -1,4 +1,4 @@
-"""A lease is held by one, until it lapses by the clock that all share."""
+"""A lease has one holder until it expires, by the clock that all processes share."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,39 +23,39 @@ def aged(store, seconds):
 def test_a_lease_has_one_holder(any_store):
     leases = any_store.leases
 
-    assert leases.take("sweeper", "one", 20)
-    assert not leases.take("sweeper", "two", 20)
-    assert leases.take("sweeper", "one", 20)
+    assert leases.acquire("leader", "one", 20)
+    assert not leases.acquire("leader", "two", 20)
+    assert leases.acquire("leader", "one", 20)
 
 
 def test_an_expired_or_released_lease_is_free(any_store):
     leases = any_store.leases
-    leases.take("sweeper", "one", 20)
+    leases.acquire("leader", "one", 20)
     aged(any_store, 30)
 
-    assert leases.all() == {"sweeper": False}
-    assert leases.take("sweeper", "two", 20)
-    leases.give_back("sweeper", "one")
-    assert not leases.take("sweeper", "one", 20)
-    leases.give_back("sweeper", "two")
-    assert leases.take("sweeper", "one", 20)
-    assert leases.all() == {"sweeper": True}
+    assert leases.all() == {"leader": False}
+    assert leases.acquire("leader", "two", 20)
+    leases.release("leader", "one")
+    assert not leases.acquire("leader", "one", 20)
+    leases.release("leader", "two")
+    assert leases.acquire("leader", "one", 20)
+    assert leases.all() == {"leader": True}
 
 
 def test_a_lease_acquired_by_a_clock_a_day_ahead_is_free(any_store):
     leases = any_store.leases
-    leases.take("sweeper", "one", 20)
+    leases.acquire("leader", "one", 20)
     aged(any_store, -86_400)
 
-    assert leases.all() == {"sweeper": False}
-    assert leases.take("sweeper", "two", 20)
-    assert leases.all() == {"sweeper": True}
+    assert leases.all() == {"leader": False}
+    assert leases.acquire("leader", "two", 20)
+    assert leases.all() == {"leader": True}
 
 
 def test_leases_are_deleted_long_after_they_expired(any_store):
-    any_store.leases.acquire("sweeper", "one", 20)
+    any_store.leases.acquire("leader", "one", 20)
     any_store.leases.delete_expired()
-    assert any_store.leases.all() == {"sweeper": True}
+    assert any_store.leases.all() == {"leader": True}
 
     aged(any_store, 100_000)
     any_store.leases.delete_expired()
@@ -73,14 +73,14 @@ def lost(store, owner, lasts=60.0, **how):
 def test_an_attempt_of_a_living_process_on_another_machine_is_left_alone(any_store, lasts):
     any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
 
-    assert not lost(any_store, ELSEWHERE, lasts, lapsed=True)
+    assert not lost(any_store, ELSEWHERE, lasts, include_expired_leases=True)
 
 
 def test_an_attempt_is_lost_with_the_expired_lease_of_its_process(any_store):
     any_store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     aged(any_store, 30)
 
-    assert not lost(any_store, ELSEWHERE, lapsed=False)
+    assert not lost(any_store, ELSEWHERE, include_expired_leases=False)
     assert any_store.recover(include_expired_leases=True) == 1
 
 
@@ -97,14 +97,14 @@ def test_a_process_whose_clock_is_ahead_expires_no_foreign_attempts(any_store, m
 @pytest.mark.postgres
 def test_leases_use_the_clock_of_the_server(postgres_url, monkeypatch):
     store = Store.open(postgres_url)
-    store.leases.acquire("sweeper", "one", 20)
+    store.leases.acquire("leader", "one", 20)
 
     # Two hours ahead on this machine.
     ahead = datetime.now(UTC) + timedelta(hours=2)
     monkeypatch.setattr("archon_batch.store.database.now", lambda: ahead)
 
-    assert not store.leases.acquire("sweeper", "two", 20)
-    assert store.leases.all() == {"sweeper": True}
+    assert not store.leases.acquire("leader", "two", 20)
+    assert store.leases.all() == {"leader": True}
     store.close()
 
 

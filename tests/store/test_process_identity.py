@@ -1,4 +1,4 @@
-"""A process counts as dead only where the kernel that counts it says so; its lease tells the rest."""
+"""A process counts as dead only if its own kernel says so; otherwise its lease decides."""
 
 import os
 import re
@@ -19,18 +19,19 @@ from tests.builders import a_dead_process, a_job
 ROOT = Path(__file__).parents[2]
 SAYS_ITS_NAME = """
 import sys
-from archon_batch.store.process_identity import is_dead, me
-print(me(), *[is_dead(name) for name in sys.argv[1:]], flush=True)
+from archon_batch.store.process_identity import current_process_id, is_dead
+print(current_process_id(), *[is_dead(name) for name in sys.argv[1:]], flush=True)
 sys.stdin.read()
 """
 #: Begins a call, renews its lease once, and waits.
 SENDS = """
 import sys
-from archon_batch.store import Store, me
+from archon_batch.store import Store, current_process_id
 from tests.builders import a_start
 store = Store.open(sys.argv[1])
-store.leases.acquire(me(), me(), 20)
-print(store.attempt_writer.admit(a_start(store.jobs.find("nightly"))).result(30).n, me(), flush=True)
+own = current_process_id()
+store.leases.acquire(own, own, 20)
+print(store.attempt_writer.admit(a_start(store.jobs.find("nightly"))).result(30).attempt_number, own, flush=True)
 sys.stdin.read()
 """
 APART = ["unshare", "-pf", "--mount-proc", "--kill-child"]

@@ -37,7 +37,7 @@ def test_text_that_no_database_accepts_is_replaced(any_store):
 
     any_store.scores.replace(job.id, NUMBER, {0: Score(0.0, "a\0b\ud800")})
 
-    assert any_store.scores.by_row(job.id, NUMBER)[0].read == "a\ufffdb?"
+    assert any_store.scores.by_row(job.id, NUMBER)[0].extracted == "a\ufffdb?"
 
 
 def test_a_row_that_is_opened_again_has_no_score(any_store):

@@ -1,4 +1,4 @@
-"""The spool: an answer that has reached us is kept when the database is away."""
+"""The spool keeps answers while the database is unavailable."""
 
 import stat
 from contextlib import contextmanager
@@ -14,46 +14,46 @@ from archon_batch.store import Admitted, AttemptRequest, AttemptResult, CallId, 
 from archon_batch.store.spool import Spool
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
-#: What UTF-8 has no room for is a text all the same.
+#: Includes text that UTF-8 cannot encode.
 TEXTS = st.text(st.characters(codec=None))
 COUNTS = st.none() | st.integers(0, 10**9)
-STARTS = st.builds(
+REQUESTS = st.builds(
     AttemptRequest,
     call=st.builds(CallId, TEXTS, st.integers(0, 99), st.builds(CallKey, *[st.integers(0, 9)] * 4)),
     kind=TEXTS,
     model=TEXTS,
     fingerprint=TEXTS,
-    reserve=COUNTS,
-    lasts=st.floats(0, 900),
-    reuse=st.booleans(),
+    hold=COUNTS,
+    expires_after=st.floats(0, 900),
+    use_cache=st.booleans(),
     owner=TEXTS,
-    at=st.builds(now),
+    begun_at=st.builds(now),
 )
 USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS)
-FINISHES = st.builds(
+RESULTS = st.builds(
     AttemptResult,
-    start=STARTS,
-    n=st.integers(1, 9),
+    request=REQUESTS,
+    attempt_number=st.integers(1, 9),
     billing=st.sampled_from(Billing),
     outcome=TEXTS,
-    why=st.none() | TEXTS,
+    detail=st.none() | TEXTS,
     usage=USAGES,
     cost=COUNTS,
     estimated=st.booleans(),
     reply=st.none()
     | st.builds(Reply, st.none() | TEXTS, st.none() | TEXTS, USAGES, st.none() | TEXTS, TEXTS),
-    at=st.builds(now),
+    ended_at=st.builds(now),
 )
 
 
-@given(finishes=st.lists(FINISHES, max_size=3))
-def test_results_are_read_back_as_written(tmp_path_factory, finishes):
+@given(results=st.lists(RESULTS, max_size=3))
+def test_results_are_read_back_as_written(tmp_path_factory, results):
     spool = Spool(tmp_path_factory.mktemp("spool"))
 
-    spool.write(finishes)
+    spool.write(results)
 
     ((path, found),) = spool.read_all()
-    assert found == finishes
+    assert found == results
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

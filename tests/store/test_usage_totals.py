@@ -1,4 +1,4 @@
-"""Accounts: what a job has done and cost, added up from its entries."""
+"""Usage totals of a job, its layers and its items."""
 
 from dataclasses import fields
 
@@ -112,29 +112,34 @@ def test_groups_are_sorted_and_add_up_to_the_total(any_store, job, group, names)
     groups = any_store.usage.by_group(job.id, group)
 
     assert [name for name, _ in groups] == names
-    assert sum((account for _, account in groups), UsageTotals()) == TOTAL
+    assert sum((totals for _, totals in groups), UsageTotals()) == TOTAL
 
 
 def test_the_totals_of_a_layer_contain_its_calls_only(any_store, job):
-    first, second, third = (account for _, account in any_store.usage.by_group(job.id, "layer"))
+    first, second, third = (totals for _, totals in any_store.usage.by_group(job.id, "layer"))
 
     assert (first.calls, first.attempts, first.cost, first.in_doubt_cost) == (3, 4, 100, 100)
-    assert (second.calls, second.attempts, second.lost_cost, second.unpriced_calls) == (2, 3, 9, 1)
-    assert (first.again_cost, second.again_cost) == (0, 6)
-    assert (third.calls, third.attempts, third.cached_calls, third.saved) == (1, 1, 1, 60)
+    assert (second.calls, second.attempts, second.failed_cost, second.unpriced_calls) == (
+        2,
+        3,
+        9,
+        1,
+    )
+    assert (first.reask_cost, second.reask_cost) == (0, 6)
+    assert (third.calls, third.attempts, third.cached_calls, third.cache_saved) == (1, 1, 1, 60)
 
 
 def test_the_totals_of_an_item_contain_its_calls_only(any_store, job):
-    ending, other = any_store.item_results.all(job.id)
+    item, other = any_store.item_results.all(job.id)
 
-    assert ending.account == TOTAL
-    assert other.account == UsageTotals()
+    assert item.usage == TOTAL
+    assert other.usage == UsageTotals()
 
 
 def test_the_totals_agree_with_the_money_of_the_job(any_store, job):
     after = any_store.jobs.get(job.id)
 
-    assert (after.spent, after.reserved, after.in_doubt) == (TOTAL.cost, 100, TOTAL.in_doubt_cost)
+    assert (after.spent, after.held, after.in_doubt) == (TOTAL.cost, 100, TOTAL.in_doubt_cost)
 
 
 def test_a_job_without_calls_has_empty_totals(any_store):
@@ -181,6 +186,6 @@ def test_warnings_are_counted_by_component_and_kind(any_store):
         ],
     )
 
-    notes = any_store.usage.warning_counts(job.id)
+    counts = any_store.usage.warning_counts(job.id)
 
-    assert notes == {(1, 0, "failed"): 2, (1, 0, "skipped"): 1, (0, 2, "unparsed"): 1}
+    assert counts == {(1, 0, "failed"): 2, (1, 0, "skipped"): 1, (0, 2, "unparsed"): 1}
