@@ -105,7 +105,7 @@ def search_json(store: Store, search_id: str) -> dict[str, Any]:
     return {
         **search_head(store, search_id),
         "asked": record.request,
-        "result": record.result,
+        "result": None if record.result is None else results.with_current_keys(record.result),
         "trials": [dict(trial.data) for trial in store.searches.trials(search_id)],
     }
 

@@ -208,12 +208,12 @@ def _print(figures: Mapping[str, Any]) -> None:
         of_each = [(name, *_figure_cells(group)) for name, group in groups.items()]
         print_table((field, figure["name"], "95 % interval", "n"), of_each)
     echo()
-    if unread := figures["unread"]:
-        why = list(figures["unread_why"].items())[:_MAX_SHOWN]
+    if unread := figures["unparsed"]:
+        why = list(figures["unparsed_reasons"].items())[:_MAX_SHOWN]
         echo(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
     if figures["failed"]:
         echo(f"{figures['failed']:,} given up, which count as the least")
-    if suspect := figures["suspect"]:
+    if suspect := figures["flagged"]:
         some = ", ".join(suspect[:_MAX_SHOWN])
         echo(f"{len(suspect):,} may be talking to the judge; look at {some}")
     echo(f"{format_usd(figures['usd'])} paid for {figures['calls']:,} calls")

@@ -207,8 +207,8 @@ def _mean_line(figures: Mapping[str, Any], sign: str = "") -> str:
 
 
 def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
-    if unread := figures["unread"]:
-        why = figures["unread_why"]
+    if unread := figures["unparsed"]:
+        why = figures["unparsed_reasons"]
         some = "; ".join(f"{n:,} x {reason}" for reason, n in list(why.items())[:_MAX_SHOWN])
         more = (
             f"; and {pluralize(len(why) - _MAX_SHOWN, 'other reason')}"
@@ -224,9 +224,9 @@ def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"macro F1 {figures['macro_f1']:.4f}"
     if "won" in figures:
         yield f"won {figures['won']:,}, tied {figures['tied']:,}, lost {figures['lost']:,}"
-    if contradicted := figures.get("contradicted"):
+    if contradicted := figures.get("orders_disagree"):
         yield f"{contradicted:,} of the ties have another winner in each order"
-    if suspect := figures.get("suspect"):
+    if suspect := figures.get("flagged"):
         some = ", ".join(suspect[:_MAX_SHOWN]) + (", ..." if len(suspect) > _MAX_SHOWN else "")
         yield f"{pluralize(len(suspect), 'row')} may be talking to the judge; look at {some}"
 

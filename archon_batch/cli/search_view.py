@@ -68,7 +68,7 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
         f"{result['dropped']} of them dropped early"
     )
     # Searches of before have no such key.
-    for model in result.get("silent", ()):
+    for model in result.get("unresponsive_models", ()):
         yield f"{model} replied to none of its calls and left the search; look at its key and its limits"
     if result["winner"] is None:
         why = "was tried on all dev rows" if not _has_completed_trial(search) else "scored anything"
@@ -80,8 +80,8 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
         )
     for who, key in (
         ("winner", "winner"),
-        ("best single model", "single"),
-        ("self-consistency at the same cost", "consistent"),
+        ("best single model", "best_single"),
+        ("self-consistency at the same cost", "self_consistency"),
     ):
         if (end := result[key]) is not None:
             yield (
@@ -89,14 +89,14 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
                 f"{_format_mean(end['held_out'])}, {end['calls_per_row']:.1f} calls and "
                 f"{format_usd(end['usd_per_row'])} a row"
             )
-    for who, key in (("the best single model", "against_single"),
-                     ("self-consistency", "against_consistent")):  # fmt: skip
+    for who, key in (("the best single model", "against_best_single"),
+                     ("self-consistency", "against_self_consistency")):  # fmt: skip
         if (diff := result[key]) is not None:
             yield f"winner against {who}, held out: {_format_mean(diff, sign='+')}"
     all_dev = [t for t in search["trials"] if t["stage"] == "trial" and t["dev"]]
     if all_dev and not any(t["dev"]["mean"] for t in all_dev):
         yield "every trial scored 0: look at the metric and the reference before the architectures"
-    paid, again, whole = (result[k] for k in ("paid_calls", "found_calls", "single_file_calls"))
+    paid, again, whole = (result[k] for k in ("paid_calls", "cached_calls", "sequential_calls"))
     dropped = whole - paid - again
     rest = f", {dropped:,} are of rows that dropped ones were not run on" if dropped > 0 else ""
     yield f"paid {paid:,} calls instead of {whole:,}: {again:,} were found again{rest}"

@@ -133,10 +133,10 @@ def to_json(
             }
             for field in sample.benchmark.group_fields
         },
-        "unread": unparsed.total(),
-        "unread_why": dict(unparsed.most_common()),
+        "unparsed": unparsed.total(),
+        "unparsed_reasons": dict(unparsed.most_common()),
         "failed": sum(turn.answer is None for turn in turns),
-        "suspect": list(flagged),
+        "flagged": list(flagged),
     }
 
 
@@ -164,7 +164,7 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
             "problems",
             f"{figures['problems']:,} of {figures['published']:,}, seed {figures['seed']}",
         ),
-        ("unparsed", f"{figures['unread']:,}"),
+        ("unparsed", f"{figures['unparsed']:,}"),
         ("failed", f"{figures['failed']:,}"),
         ("jobs", ", ".join(figures["jobs"])),
         ("paid for answers, USD", _format_number(figures["usd"])),
@@ -174,7 +174,7 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
         facts += [
             ("judge", f"{judge['name']}, job {judge['jobs'][0]}"),
             ("paid for judging, USD", _format_number(judge["usd"])),
-            ("answers that may address the judge", f"{len(figures['suspect']):,}"),
+            ("answers that may address the judge", f"{len(figures['flagged']):,}"),
         ]
     facts += [(f"SHA-256 of {name}", digest) for name, digest in figures["data"].items()]
     parts.append(_table([("run", ""), *facts]))

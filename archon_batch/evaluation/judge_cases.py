@@ -139,7 +139,7 @@ def build_judge_batch(
 
 def judge_figures(batch: JudgeBatch, verdicts: Verdicts) -> dict[str, Any]:
     """Figures of the verdicts besides their mean."""
-    figures: dict[str, Any] = {"suspect": batch.flagged()}
+    figures: dict[str, Any] = {"flagged": batch.flagged()}
     results = batch.pairwise_results(verdicts).values()
     if any(case.baseline_answer is not None for case in batch.cases.values()):
         counts = Counter(result.value for result in results)
@@ -147,7 +147,7 @@ def judge_figures(batch: JudgeBatch, verdicts: Verdicts) -> dict[str, Any]:
             "won": counts[1.0],
             "tied": counts[0.5],
             "lost": counts[0.0],
-            "contradicted": sum(result.orders_disagree for result in results),
+            "orders_disagree": sum(result.orders_disagree for result in results),
         }
     return figures
 

@@ -29,22 +29,41 @@ def result_to_json(search_result: SearchResult, seed: int) -> dict[str, Any]:
         "ended": search_result.end_reason,
         "combinations": search_result.combinations,
         "architectures": search_result.architecture_count,
-        "left_out": dict(search_result.excluded),
-        "silent": list(search_result.unresponsive_models),
+        "excluded": dict(search_result.excluded),
+        "unresponsive_models": list(search_result.unresponsive_models),
         "trials": sum(t.stage == "trial" for t in search_result.trials),
         "dropped": sum(t.state == "dropped" for t in search_result.trials),
         "paid_calls": search_result.paid_calls,
-        "found_calls": search_result.cached_calls,
-        "single_file_calls": search_result.sequential_calls,
+        "cached_calls": search_result.cached_calls,
+        "sequential_calls": search_result.sequential_calls,
         "held_out_calls": search_result.held_out_calls,
         "winner": _trial_summary(winner, seed),
         "finalists": [_trial_summary(t, seed) for t in search_result.finalists],
-        "single": _trial_summary(search_result.best_single, seed),
-        "consistent": _trial_summary(search_result.self_consistency, seed),
-        "front": [t.number for t in search_result.pareto_front],
-        "against_single": _compare_trials(winner, search_result.best_single, seed),
-        "against_consistent": _compare_trials(winner, search_result.self_consistency, seed),
+        "best_single": _trial_summary(search_result.best_single, seed),
+        "self_consistency": _trial_summary(search_result.self_consistency, seed),
+        "pareto_front": [t.number for t in search_result.pareto_front],
+        "against_best_single": _compare_trials(winner, search_result.best_single, seed),
+        "against_self_consistency": _compare_trials(winner, search_result.self_consistency, seed),
     }
+
+
+#: Keys of results that versions before the rename of 2026-11 stored.
+_OLD_KEYS = {
+    "left_out": "excluded",
+    "silent": "unresponsive_models",
+    "found_calls": "cached_calls",
+    "single_file_calls": "sequential_calls",
+    "single": "best_single",
+    "consistent": "self_consistency",
+    "front": "pareto_front",
+    "against_single": "against_best_single",
+    "against_consistent": "against_self_consistency",
+}
+
+
+def with_current_keys(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored result under the current keys."""
+    return {_OLD_KEYS.get(key, key): value for key, value in result.items()}
 
 
 def _trial_summary(trial: Trial | None, seed: int) -> dict[str, Any] | None:

@@ -171,7 +171,7 @@ def test_a_comparison_is_judged_in_both_orders(folder: Terminal) -> None:
     ends = ("won in both orders", "tied", "lost in both orders")
     assert sum(figures["figures"][end] for end in ends) == 6
     # An answer with a verdict in it is shown to whoever reads the figures.
-    assert figures["suspect"] == [f"u{n}" for n in range(6)]
+    assert figures["flagged"] == [f"u{n}" for n in range(6)]
 
 
 @pytest.mark.parametrize(

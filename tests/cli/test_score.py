@@ -123,7 +123,7 @@ def test_rows_that_were_given_up_are_wrong_and_counted(night: Terminal) -> None:
 def test_answers_that_cannot_be_read_are_told_with_their_reason(night: Terminal) -> None:
     figures = night.json("score", "good", "--metric", "regex:no such thing", "--reference", "gold")
 
-    assert figures["unread_why"] == {"the pattern matches nothing in the answer": 12}
+    assert figures["unparsed_reasons"] == {"the pattern matches nothing in the answer": 12}
     assert figures["mean"] == 0
 
 
@@ -159,7 +159,7 @@ def test_a_jury_compares_with_another_job_in_both_orders(night: Terminal) -> Non
         "--baseline", "rough", "--reference", "gold",
     )  # fmt: skip
 
-    assert figures["unread_why"] == {"the baseline has no answer": 3}
+    assert figures["unparsed_reasons"] == {"the baseline has no answer": 3}
     assert figures["won"] + figures["tied"] + figures["lost"] == figures["rows"] == 9
     assert figures["judge"]["calls"] == 2 * 3 * 9
     assert figures["metric"] == "judge-pairwise by jury.yaml against rough"
@@ -199,7 +199,7 @@ REFUSED = [
     ),
     (
         ("--metric", "judge-pairwise", "--judge", "good.yaml", "--baseline", "nobody"),
-        "no job of that id or name",
+        "no job with this id or name",
     ),
 ]
 
@@ -217,4 +217,4 @@ def test_what_cannot_be_scored_is_refused_and_nothing_is_stored(night: Terminal)
 
 def test_a_field_or_a_job_that_is_not_there_is_named(night: Terminal) -> None:
     assert "did you mean 'topic'?" in night.run("score", "good", *EXACT, "--by", "topik").err
-    assert "no job of that id" in night.run("score", "good", *EXACT, "--compare", "nobody").err
+    assert "no job with this id" in night.run("score", "good", *EXACT, "--compare", "nobody").err

@@ -47,9 +47,9 @@ def test_of_a_space_of_one_architecture_it_is_the_winner_and_the_single_model_to
 
     result = told["result"]
     assert result["ended"] == "all 1 architectures were tried"
-    assert result["against_single"] == {"rows": 5, "mean": 0.0, "low": 0.0, "high": 0.0}
+    assert result["against_best_single"] == {"rows": 5, "mean": 0.0, "low": 0.0, "high": 0.0}
     # The calls of the baselines are paid once, and so are the held-out rows.
-    assert (result["paid_calls"], result["single_file_calls"]) == (5, 10)
+    assert (result["paid_calls"], result["sequential_calls"]) == (5, 10)
     assert result["held_out_calls"] == 5
     assert folder.has("found/winner.yaml")
     assert folder.json(*command("one", "--trials", "9"))["result"] == result

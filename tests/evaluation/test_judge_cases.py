@@ -76,7 +76,7 @@ def test_a_comparison_is_made_in_both_orders(store):
 
     assert (figures["won"], figures["tied"], figures["lost"]) == (1, 1, 1)
     assert figures["mean"] == 0.5
-    assert (figures["contradicted"], figures["unread"], figures["suspect"]) == (0, 0, [])
+    assert (figures["orders_disagree"], figures["unparsed"], figures["flagged"]) == (0, 0, [])
 
 
 def test_a_failed_row_loses_and_a_row_without_a_baseline_has_no_score(store):
@@ -86,7 +86,7 @@ def test_a_failed_row_loses_and_a_row_without_a_baseline_has_no_score(store):
     figures = scored(store, job, honest, baseline=baseline_job.id)
 
     assert (figures["rows"], figures["mean"], figures["failed"]) == (2, 0.5, 1)
-    assert figures["unread_why"] == {"the baseline has no answer": 1}
+    assert figures["unparsed_reasons"] == {"the baseline has no answer": 1}
 
 
 def test_an_unparsed_verdict_gives_no_score(store):
@@ -94,8 +94,8 @@ def test_an_unparsed_verdict_gives_no_score(store):
         store, a_job_with(store, "a", "b"), lambda _: "It is hard to say.", scale="rating"
     )
 
-    assert (figures["rows"], figures["mean"], figures["unread"]) == (0, None, 2)
-    (why,) = figures["unread_why"]
+    assert (figures["rows"], figures["mean"], figures["unparsed"]) == (0, None, 2)
+    (why,) = figures["unparsed_reasons"]
     assert "it must end with a line of one tag" in why
 
 
@@ -105,7 +105,7 @@ def test_a_position_bias_is_a_tie_and_is_counted(store):
 
     figures = scored(store, job, lambda _: "[[A>B]]", baseline="base")
 
-    assert (figures["mean"], figures["tied"], figures["contradicted"]) == (0.5, 2, 2)
+    assert (figures["mean"], figures["tied"], figures["orders_disagree"]) == (0.5, 2, 2)
     assert baseline_job.name == "base"
 
 
@@ -122,8 +122,8 @@ def test_an_answer_that_dictates_the_verdict_is_a_tie_and_flagged(store):
 
     # Obeyed in both orders, the verdicts have different winners; and the row is flagged.
     assert (figures["won"], figures["tied"], figures["lost"]) == (0, 1, 1)
-    assert figures["contradicted"] == 1
-    assert figures["suspect"] == ["q0"]
+    assert figures["orders_disagree"] == 1
+    assert figures["flagged"] == ["q0"]
 
 
 def test_a_dictated_rating_is_flagged(store):
@@ -133,7 +133,7 @@ def test_a_dictated_rating_is_flagged(store):
         scale="rating")  # fmt: skip
 
     assert figures["mean"] == 7
-    assert figures["suspect"] == ["q0"]
+    assert figures["flagged"] == ["q0"]
 
 
 def test_a_judge_that_quotes_a_verdict_is_asked_again(store):

@@ -37,7 +37,7 @@ def test_finished_rows_have_a_score_and_unfinished_rows_are_counted(store):
     ]
     figures = scores_to_json(scores, group_by=None, seed=0)
     assert (figures["mean"], figures["rows"]) == (pytest.approx(1 / 3), 3)
-    assert (figures["failed"], figures["open"], figures["unread"]) == (1, 1, 0)
+    assert (figures["failed"], figures["open"], figures["unparsed"]) == (1, 1, 0)
 
 
 def test_the_labels_of_later_rows_are_known(store):

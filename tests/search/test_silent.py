@@ -157,5 +157,5 @@ def test_the_command_reports_unresponsive_models(
     assert "openai/m replied to none of its calls and left the search" in ended.out
     trials = terminal.json("search", "status")
     shown = terminal.json("search", "show", trials[0]["search"])
-    assert shown["result"]["silent"] == ["openai/m"]
+    assert shown["result"]["unresponsive_models"] == ["openai/m"]
     assert [t["point"]["generators"] for t in shown["trials"] if t["stage"] == "trial"] == [1]
