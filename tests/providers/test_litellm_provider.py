@@ -6,19 +6,15 @@ import json
 from email.utils import formatdate
 from importlib import import_module
 from time import time
+from typing import Any
 
 import pytest
 
 from archon_batch import errors
 from archon_batch.archon import Call, CallKey, Message, Model, Reply, ReplyFormat, Usage
 from archon_batch.errors import Billing
-from archon_batch.providers import litellm_provider
 from archon_batch.providers.connection_errors import ReachedHosts
-from archon_batch.providers.litellm_provider import LiteLLMProvider, missing_litellm_variables
 from tests.provider import ProviderServer
-
-#: Imported after litellm_provider.py, which sets an environment variable first.
-exceptions = import_module("litellm.exceptions")
 
 # The warnings that litellm_provider.py ignores: pytest resets the filters for each test.
 PROMPT = "Which of the seven bridges of Koenigsberg did you cross last night?"
@@ -47,6 +43,17 @@ NAMED = (
 )
 
 
+def litellm_provider() -> Any:
+    """The module; imported by the first test that runs, since litellm takes seconds to import."""
+    return import_module("archon_batch.providers.litellm_provider")
+
+
+def litellm_exceptions() -> Any:
+    """Imported after litellm_provider.py, which sets an environment variable first."""
+    litellm_provider()
+    return import_module("litellm.exceptions")
+
+
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
@@ -67,7 +74,7 @@ def a_call(api_base, model="openai/m", prompt=PROMPT, form=None, json_schema=Non
 
 
 async def answer(api_base, model="openai/m", prompt=PROMPT, deadline=5.0, **more):
-    client = LiteLLMProvider(deadline)
+    client = litellm_provider().LiteLLMProvider(deadline)
     try:
         return await client.complete(a_call(api_base, model, prompt, **more), "job/1")
     except errors.ProviderError as error:
@@ -262,18 +269,18 @@ def test_the_message_is_one_short_line_without_prompt_or_key(way, words, monkeyp
 
 
 def test_every_exception_of_litellm_has_an_error_class():
-    classes = [member for _, member in inspect.getmembers(exceptions, inspect.isclass)]
+    classes = [member for _, member in inspect.getmembers(litellm_exceptions(), inspect.isclass)]
     names = {member.__name__ for member in classes if issubclass(member, BaseException)}
     assert len(names) > 30
-    assert names <= set(litellm_provider.ERROR_CLASSES)
+    assert names <= set(litellm_provider().ERROR_CLASSES)
 
 
 def test_an_unlisted_exception_has_the_class_of_its_nearest_base():
-    newer = type("NewerError", (exceptions.ContextWindowExceededError,), {})
+    newer = type("NewerError", (litellm_exceptions().ContextWindowExceededError,), {})
     error = newer("too long", "m", "openai")
     assert (
-        litellm_provider._classify_failure(
-            error, a_call(None), litellm_provider._HttpTrace(ReachedHosts())
+        litellm_provider()._classify_failure(
+            error, a_call(None), litellm_provider()._HttpTrace(ReachedHosts())
         )
         is errors.PromptTooLongError
     )
@@ -283,18 +290,22 @@ def test_an_unknown_exception_is_a_broken_reply_with_its_name():
     error, call, wire = (
         ZeroDivisionError("oh"),
         a_call(None),
-        litellm_provider._HttpTrace(ReachedHosts(), posted_urls={"somewhere"}),
+        litellm_provider()._HttpTrace(ReachedHosts(), posted_urls={"somewhere"}),
     )
-    assert litellm_provider._classify_failure(error, call, wire) is errors.BrokenReplyError
-    assert litellm_provider._failure_message(error, call, wire) == "ZeroDivisionError: oh"
+    assert litellm_provider()._classify_failure(error, call, wire) is errors.BrokenReplyError
+    assert litellm_provider()._failure_message(error, call, wire) == "ZeroDivisionError: oh"
 
 
 def test_a_missing_key_stops_the_job_before_sending(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     assert isinstance(asyncio.run(answer(None)), errors.CredentialsError)
-    assert missing_litellm_variables("openai/m") == ("OPENAI_API_KEY",)
+    assert litellm_provider().missing_litellm_variables("openai/m") == ("OPENAI_API_KEY",)
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
-    assert missing_litellm_variables("openai/m") == missing_litellm_variables("hosted_vllm/m") == ()
+    assert (
+        litellm_provider().missing_litellm_variables("openai/m")
+        == litellm_provider().missing_litellm_variables("hosted_vllm/m")
+        == ()
+    )
 
 
 def test_an_unknown_provider_stops_the_job():
@@ -309,7 +320,7 @@ def test_a_prompt_that_cannot_be_encoded_is_a_bad_call():
 
 def test_concurrent_calls_get_their_own_replies():
     async def run(url):
-        client = LiteLLMProvider(30.0)
+        client = litellm_provider().LiteLLMProvider(30.0)
         calls = [
             a_call(url, f"{w}/m", f"{n}") for n in range(32) for w in ("openai", "hosted_vllm")
         ]
@@ -330,4 +341,4 @@ def test_concurrent_calls_get_their_own_replies():
 def test_the_provider_refuses_settings_that_bypass_the_trace(monkeypatch):
     monkeypatch.setenv("DISABLE_AIOHTTP_TRANSPORT", "True")
     with pytest.raises(errors.SettingsError):
-        LiteLLMProvider(5.0)
+        litellm_provider().LiteLLMProvider(5.0)
