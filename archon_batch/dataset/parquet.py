@@ -119,11 +119,11 @@ def _scalar_value(pyarrow: Any, scalar: Any) -> object:  # noqa: ANN401
         return None
     if pyarrow.types.is_timestamp(data_type) and data_type.unit == "ns":
         seconds, nanos = divmod(scalar.value, _NANO)
-        moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
+        timestamp = dt.datetime.fromtimestamp(seconds, dt.UTC)
         if data_type.tz is not None:
-            moment = scalar.cast(pyarrow.timestamp("s", data_type.tz), safe=False).as_py()
-        text = moment.replace(
-            microsecond=0, tzinfo=moment.tzinfo if data_type.tz else None
+            timestamp = scalar.cast(pyarrow.timestamp("s", data_type.tz), safe=False).as_py()
+        text = timestamp.replace(
+            microsecond=0, tzinfo=timestamp.tzinfo if data_type.tz else None
         ).isoformat()
         return _with_nanos(text, nanos, "T")
     if pyarrow.types.is_time64(data_type) and data_type.unit == "ns":

@@ -93,10 +93,10 @@ def _run_daemon() -> AttackResult:
     started = os.dup(write)
     try:
         program = {"programs": [_DAEMON_PROGRAM], "started": started}
-        box = detect_bubblewrap().start(
+        guest = detect_bubblewrap().start(
             "script", program, pipes=(write, started), stdout=subprocess.PIPE
         )
-        with box as process:
+        with guest as process:
             os.close(write)
             os.close(started)
             has_run = process.stdout is not None and process.stdout.read(5) == b"there"
