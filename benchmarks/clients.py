@@ -67,15 +67,15 @@ async def direct_transport_client(url: str) -> AsyncIterator[Ask]:
     from archon_batch.archon import Call, CallKey, Message, Model  # noqa: PLC0415
     from archon_batch.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
 
-    gateway, model = OpenAICompatibleProvider(60.0), Model(model="openai/stand-in", api_base=url)
+    provider, model = OpenAICompatibleProvider(60.0), Model(model="openai/stand-in", api_base=url)
 
     async def ask(text: str) -> None:
         said = tuple(Message(m["role"], m["content"]) for m in messages(text))  # type: ignore[arg-type]
         key = CallKey(0, 0, 0, 0)
-        await gateway.complete(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
+        await provider.complete(Call(key, "generator", model, said, 0, 0.7, 512, None), "job/1")
 
     yield ask
-    await gateway.close()
+    await provider.close()
 
 
 @asynccontextmanager
@@ -184,7 +184,7 @@ def run_distilabel(url: str, calls: int, in_flight: int) -> None:
 
 CLIENTS: dict[str, Client] = {
     "aiohttp": aiohttp_client,
-    "lane alone": direct_transport_client,
+    "transport alone": direct_transport_client,
     "openai (httpx)": openai_client,
     "openai (aiohttp)": openai_aiohttp_client,
     "litellm": litellm_client,

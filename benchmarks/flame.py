@@ -52,7 +52,7 @@ def main() -> None:
     if spy is None:
         parser.error("py-spy is not on the PATH; pip install py-spy")
     record = [spy, "record", "--gil", "--threads", "--rate", "200", "--format", "raw"]
-    fields = {"lane": "direct", "model": "openai/stand-in"}
+    fields = {"transport": "direct", "model": "openai/stand-in"}
     with (
         run_stand_in(0.05) as url,
         job_folder(ARCHITECTURE, given.rows, url=url, **fields) as folder,

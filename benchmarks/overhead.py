@@ -21,7 +21,7 @@ models:
   one:
     model: {model}
     api_base: {url}
-    lane: {lane}
+    transport: {transport}
     price: {{input: 0.15, output: 0.60}}
 defaults: {{model: one, max_tokens: 512}}
 layers:
@@ -31,14 +31,14 @@ layers:
   - {{type: fuser}}
 """
 #: Slow clients make fewer calls.
-_SLOW_CLIENTS = ("litellm", "our litellm lane", "openai (httpx)")
-#: The lane, and processes; each has so many calls in flight as another client.
+_SLOW_CLIENTS = ("litellm", "our litellm transport", "openai (httpx)")
+#: The transport, and processes; each has so many calls in flight as another client.
 OURS = {
-    "our direct lane": ("direct", 1),
+    "our direct transport": ("direct", 1),
     "in two processes": ("direct", 2),
-    "our litellm lane": ("litellm", 1),
+    "our litellm transport": ("litellm", 1),
 }
-CLIENTS = ("aiohttp", "lane alone", "openai (httpx)", "litellm")
+CLIENTS = ("aiohttp", "transport alone", "openai (httpx)", "litellm")
 
 
 def main() -> None:
@@ -99,8 +99,8 @@ def run_client(
     if name not in OURS:
         command = [python or sys.executable, "-m", "benchmarks.clients", name, url]
         return run([*command, str(calls), str(in_flight)])
-    lane, processes = OURS[name]
-    fields = {"url": url, "lane": lane, "model": "openai/stand-in"}
+    transport, processes = OURS[name]
+    fields = {"url": url, "transport": transport, "model": "openai/stand-in"}
     with job_folder(ARCHITECTURE, calls // CALLS_A_ROW, **fields) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
         # The shard size of large jobs, in both runs.

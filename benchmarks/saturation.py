@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--shard", type=int, help="rows that travel together")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
-    fields = {"lane": "direct", "model": "openai/stand-in"}
+    fields = {"transport": "direct", "model": "openai/stand-in"}
     with (
         run_stand_in(given.median, sigma=given.sigma, slots=given.slots) as url,
         job_folder(ARCHITECTURE, given.rows, url=url, **fields) as folder,

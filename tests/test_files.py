@@ -555,9 +555,9 @@ def package(tmp_path: Path, monkeypatch):
 
 ECHO = """
 from typing import Literal
-from archon_batch.archon import KINDS, read_architecture
+from archon_batch.archon import COMPONENT_TYPES, read_architecture
 
-class Echo(KINDS["generator"]):
+class Echo(COMPONENT_TYPES["generator"]):
     type: Literal["echo"]
 """
 
@@ -599,8 +599,8 @@ def test_what_a_package_s_component_has_is_written_too(package, file):
         ("echo", "", "acme-0: the component 'echo' cannot be imported: AttributeError"),
         ("echo", "Echo = int", "acme-0: what it registers as 'echo' is no component: "),
         ("echo", "Echo = 1", "acme-0: what it registers as 'echo' is no component: "),
-        ("echo", ECHO.replace('KINDS["generator"]', 'KINDS["generator"].__base__'),
-         "acme-0: the component 'echo' has no calls, leaves, steps: "),
+        ("echo", ECHO.replace('COMPONENT_TYPES["generator"]', 'COMPONENT_TYPES["generator"].__base__'),
+         "acme-0: the component 'echo' has no call_count, output_count, run: "),
         ("ekko", ECHO, "acme-0: what it registers as 'ekko' has the type 'echo': "),
         ("ranker", ECHO, "acme-0: there is a component 'ranker' already: archon_batch.archon."),
     ],

@@ -75,8 +75,8 @@ class Model(BaseModel):
     #: Send no system messages, which the templates of some models refuse (Gemma's): what they say
     #: stands before the first of the user's.
     no_system: bool = False
-    #: The way its calls go; None leaves it to the gateway.
-    lane: Literal["direct", "litellm"] | None = None
+    #: The transport of its calls; None leaves the choice to the providers.
+    transport: Literal["direct", "litellm"] | None = None
 
     @property
     def provider(self) -> str:

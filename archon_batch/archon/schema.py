@@ -51,7 +51,9 @@ def read_architecture(
     with wrong.collecting():
         for alias, spec in _require_mapping(_get_or_empty(top, "models"), "models").items():
             with wrong.collecting():
-                models[_validate_alias(alias)] = validate_data(Model, spec, f"models.{alias}")
+                models[_validate_alias(alias)] = validate_data(
+                    Model, _current_keys(spec), f"models.{alias}"
+                )
     with wrong.collecting():
         defaults = _require_mapping(_get_or_empty(top, "defaults"), "defaults")
         known = sorted({f for k in component_types.values() for f in k.model_fields} - {"type"})
@@ -70,6 +72,13 @@ def read_architecture(
     wrong.raise_if_any()
     windows = {n: m.context for n, m in models.items() if m.context is not None}
     return Architecture(called, models, layers, windows)
+
+
+def _current_keys(model: object) -> object:
+    """The model's mapping with ``transport`` for its former name ``lane``, as stored jobs have it."""
+    if not isinstance(model, Mapping) or "lane" not in model or "transport" in model:
+        return model
+    return {"transport" if key == "lane" else key: value for key, value in model.items()}
 
 
 def validate_data(data_type: type[M], data: object, path: str) -> M:

@@ -51,9 +51,9 @@ def is_openai_compatible(model: Model) -> bool:
 
 
 def is_direct(model: Model) -> bool:
-    """Whether calls bypass litellm; the model's own ``lane`` counts first."""
-    if model.lane is not None:
-        return model.lane == "direct"
+    """Whether calls bypass litellm; the model's own ``transport`` counts first."""
+    if model.transport is not None:
+        return model.transport == "direct"
     provider, _, name = model.model.partition("/")
     if not is_openai_compatible(model) or "://" in name:
         return False
@@ -69,12 +69,12 @@ def is_direct(model: Model) -> bool:
 
 
 def transport_problem(model: Model) -> str | None:
-    """Why ``lane: direct`` is impossible, or None."""
-    if model.lane != "direct" or model.provider in _DEFAULT_ENDPOINTS:
+    """Why ``transport: direct`` is impossible, or None."""
+    if model.transport != "direct" or model.provider in _DEFAULT_ENDPOINTS:
         return None
     if model.is_local:
-        return "lane: not for a model that runs on this machine"
-    return None if model.api_base is not None else "lane: direct needs an api_base"
+        return "transport: not for a model that runs on this machine"
+    return None if model.api_base is not None else "transport: direct needs an api_base"
 
 
 def missing_endpoint_variables(model: Model) -> tuple[str, ...]:
@@ -97,11 +97,11 @@ def endpoint_for(model: Model) -> Endpoint:
     else:
         default = _DEFAULT_ENDPOINTS.get(model.provider)
         if default is None:
-            raise UnknownModelError(model.model, "lane: direct needs an api_base")
+            raise UnknownModelError(model.model, "transport: direct needs an api_base")
         for name in default.override_variables:
             if os.environ.get(name):
                 # Send neither the key to the overriding URL, nor the prompt to the default one.
-                why = f"{name} is not supported; set api_base on the model, or lane: litellm"
+                why = f"{name} is not supported; set api_base on the model, or transport: litellm"
                 raise UnknownModelError(model.model, why)
         url, key = default.url, os.environ.get(default.key_variable, "")
         if not key:

@@ -387,3 +387,16 @@ def test_models_read_back_as_the_same():
     architecture = an_architecture(models=models)
 
     assert read_architecture(architecture.to_dict()) == architecture
+
+
+def test_the_former_name_of_the_transport_is_accepted():
+    def transport(**model):
+        models = {"small": {"model": "openai/m", "api_base": "http://localhost:8000/v1", **model}}
+        layers = [[{"type": "generator", "model": "small"}]]
+        return (
+            read_architecture({"name": "a", "models": models, "layers": layers})
+            .models["small"]
+            .transport
+        )
+
+    assert transport(lane="direct") == transport(transport="direct") == "direct"

@@ -77,7 +77,9 @@ def test_other_addresses_are_not_blocked(host):
 
 @TRANSPORTS
 def test_a_job_with_a_blocked_address_stops_before_sending(transport):
-    error = asked(Model(model="openai/m", api_base="http://169.254.169.254/v1", lane=transport))
+    error = asked(
+        Model(model="openai/m", api_base="http://169.254.169.254/v1", transport=transport)
+    )
 
     assert isinstance(error, errors.UnknownModelError)
     assert error.stops_job
@@ -94,7 +96,9 @@ def test_a_name_that_resolves_to_a_blocked_address_is_rejected(transport, monkey
 
     monkeypatch.setattr(socket, "getaddrinfo", led)
 
-    error = asked(Model(model="openai/m", api_base="http://llm.example.org/v1", lane=transport))
+    error = asked(
+        Model(model="openai/m", api_base="http://llm.example.org/v1", transport=transport)
+    )
 
     assert isinstance(error, errors.UntrustedHostError)
     assert error.billing is errors.Billing.NOT_SENT
@@ -108,7 +112,7 @@ def test_no_header_is_sent_without_a_key(transport, bound, monkeypatch):
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-host")
     with ProviderServer() as provider:
-        asked(Model(model="openai/m", api_base=provider.url, lane=transport))
+        asked(Model(model="openai/m", api_base=provider.url, transport=transport))
 
     ((headers, _),) = provider.recent_requests
     assert headers.get("Authorization") == ("Bearer mine" if bound else None)
@@ -121,7 +125,7 @@ def test_an_authentication_error_names_the_unset_key_variable(transport, bound, 
     if bound:
         monkeypatch.setenv("ARCHON_BATCH_KEY_127_0_0_1", "mine")
     with ProviderServer(faults=lambda _n: "401") as provider:
-        error = asked(Model(model="openai/m", api_base=provider.url, lane=transport))
+        error = asked(Model(model="openai/m", api_base=provider.url, transport=transport))
 
     assert isinstance(error, errors.CredentialsError)
     assert ("ARCHON_BATCH_KEY_127_0_0_1 is not set" in str(error)) is not bound

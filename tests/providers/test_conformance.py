@@ -232,7 +232,7 @@ async def result_of(transport, url, deadline=20.0, prompt=PROMPT, model="openai/
 
 
 async def result_by(router, transport, url, prompt=PROMPT, model="openai/m"):
-    model = Model(model=model, api_base=url, lane=transport)
+    model = Model(model=model, api_base=url, transport=transport)
     call = Call(CallKey(0, 0, 0, 0), "ranker", model, (Message("user", prompt),), 0, 0.7, 100, None)
     try:
         return await router.complete(call, "job/1")

@@ -43,7 +43,7 @@ def a_call(model, prompt="What is 2 plus 2?"):
     ],
 )
 def test_the_transport_depends_on_provider_model_family_and_address(name, base, transport, direct):
-    assert is_direct(Model(model=name, api_base=base, lane=transport)) is direct
+    assert is_direct(Model(model=name, api_base=base, transport=transport)) is direct
 
 
 def test_a_key_is_sent_to_its_own_host_only(monkeypatch):
@@ -70,7 +70,7 @@ def test_a_missing_or_invalid_key_stops_the_job_before_sending(monkeypatch):
 
 
 def test_a_direct_transport_without_address_is_reported_before_the_job():
-    assert "api_base" in str(model_problem(Model(model="anthropic/m", lane="direct")))
+    assert "api_base" in str(model_problem(Model(model="anthropic/m", transport="direct")))
 
 
 def test_a_response_beyond_the_limit_is_a_broken_reply(monkeypatch):
