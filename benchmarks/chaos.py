@@ -215,7 +215,7 @@ class _KilledProcess:
 
 def _submit_command(settings: ChaosRun) -> tuple[str, ...]:
     where = ("rows.jsonl", "--arch", "night.yaml", "--name", NAME)
-    return ("submit", *where, "--shard", str(settings.shard))
+    return ("submit", *where, "--shard-size", str(settings.shard))
 
 
 def _run_without_broker(stage: Stage, settings: ChaosRun, ledger: TableReader) -> int:

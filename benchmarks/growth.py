@@ -45,7 +45,7 @@ def measure_job(url: str, rows: int) -> tuple[float, float]:
     with job_folder(ARCHITECTURE, rows, url=url) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml", "--processes", "1"]
         # The shard size of large jobs: smaller shards cost more per call.
-        command += ["--shard", str(MAX_SHARD_ROWS)]
+        command += ["--shard-size", str(MAX_SHARD_ROWS)]
         used = run(command, folder)
     if fetch_load(url)["served"] < rows * CALLS_A_ROW:
         raise RuntimeError("calls are missing")

@@ -104,7 +104,7 @@ def run_client(
     with job_folder(ARCHITECTURE, calls // CALLS_A_ROW, **fields) as folder:
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
         # The shard size of large jobs, in both runs.
-        command += ["--processes", str(processes), "--shard", str(MAX_SHARD_ROWS)]
+        command += ["--processes", str(processes), "--shard-size", str(MAX_SHARD_ROWS)]
         return run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(in_flight * processes))
 
 

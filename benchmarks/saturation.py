@@ -27,7 +27,7 @@ def main() -> None:
     ):
         command = [*PROGRAM, "submit", "rows.jsonl", "--arch", "bench.yaml"]
         command += ["--processes", str(given.processes)]
-        command += ["--shard", str(given.shard)] if given.shard else []
+        command += ["--shard-size", str(given.shard)] if given.shard else []
         used = run(command, folder, ARCHON_BATCH_MAX_IN_FLIGHT=str(given.slots))
         load = fetch_load(url)
     if load["served"] < given.rows * CALLS_A_ROW:

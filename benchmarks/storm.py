@@ -168,7 +168,7 @@ class Storm:
             each = ({"id": f"{name}-{n}", "prompt": f"{name}: {n} + {n}?"} for n in range(_ROWS))
             rows.write_text("".join(f"{json.dumps(row)}\n" for row in each))
         alone = ["--processes", "1"]
-        submit = ["submit", rows.name, "--arch", "storm.yaml", "--name", name, "--shard", "2"]
+        submit = ["submit", rows.name, "--arch", "storm.yaml", "--name", name, "--shard-size", "2"]
         budget = ["--budget", _FULL_BUDGET if name in self.fully_funded else _SMALL_BUDGET]
         return self.rng.choice(
             [

@@ -146,8 +146,8 @@ def limit_usage(store: Store, backend: LimitBackend) -> list[dict[str, Any]]:
             # Processes do not report a model that has no limits and answers.
             "in_flight": sum(client.in_flight for client in alive) if alive else None,
             # The lowest of all processes.
-            "width": min(widths, default=None),
-            "parked_seconds": round(open_for, 1) if open_for > 0 else None,
+            "adaptive_limit": min(widths, default=None),
+            "circuit_open_seconds": round(open_for, 1) if open_for > 0 else None,
         })  # fmt: skip
     return models
 

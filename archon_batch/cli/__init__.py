@@ -1,4 +1,4 @@
-"""The commands, one file each. A command is imported when it is called: help needs no Celery."""
+"""The commands, one module each. A command's module is imported only when the command is called."""
 
 import difflib
 import errno
@@ -8,46 +8,68 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from archon_batch.errors import ArchonBatchError, InputError
 
-#: Each command with the module that holds it and what it is for, in the order of a first day.
-_COMMANDS = {
-    "check": ("check", "Read architecture, job and pool files; say what is wrong and where."),
-    "plan": ("plan", "Foresee calls, tokens and USD by layer; send nothing, or a pilot."),
-    "rehearse": ("rehearse", "Run one prompt in this process and show every call."),
-    "submit": ("submit", "Run a dataset through an architecture."),
-    "search": ("search", "Look for the best architecture for a dataset within a space."),
-    "status": ("status", "Say how far a job is."),
-    "jobs": ("jobs", "List the jobs."),
-    "cost": ("cost", "Say what a job cost, by layer, component or model."),
-    "show": ("show", "Show the answers, or one row with every call and attempt."),
-    "verify": ("verify", "Add up every entry of a job again, and work out every answer again."),
-    "export": ("export", "Write the answers with their account, in the dataset's order."),
-    "score": ("score", "Score the answers: by a reference, or by a judge."),
-    "bench": ("bench", "Run a benchmark through an architecture, and score it."),
-    "report": ("report", "Write a job as one HTML page that people look at."),
-    "resume": ("resume", "Go on with a job that was stopped."),
-    "retry": ("resume", "Open rows again that were given up or cancelled."),
-    "cancel": ("resume", "End a job; keep what was paid for."),
-    "limits": ("limits", "Show or change what a model may take, over all workers."),
-    "worker": ("worker", "Start the workers of a pool file."),
-    "beat": ("beat", "Start job files at their hours."),
-    "cache": ("cache", "Look after the replies that are kept for other jobs."),
-    "db": ("db", "Look after the database."),
-    "doctor": ("doctor", "Look for what would keep a job from running here."),
+
+class _Entry(NamedTuple):
+    #: The module in this package; its attribute is the command's name unless ``attribute`` names it.
+    module: str
+    summary: str
+    attribute: str | None = None
+
+
+#: The commands by section of the help, in the order in which a newcomer needs them.
+_SECTIONS: dict[str, dict[str, _Entry]] = {
+    "First steps": {
+        "doctor": _Entry("doctor", "Check this installation for problems (sends nothing)."),
+        "check": _Entry("check", "Validate architecture, job, pool and search space files."),
+        "plan": _Entry("plan", "Estimate calls, tokens and cost of a dataset."),
+        "try": _Entry("try_prompt", "Run one prompt and show every call.", "try_prompt"),
+        "submit": _Entry("submit", "Run a dataset through an architecture."),
+        "status": _Entry("status", "Show the progress of a job."),
+        "show": _Entry("show", "Show the answers of a job, or one row with every call."),
+        "cost": _Entry("cost", "Show the cost of a job by layer, component or model."),
+        "export": _Entry("export", "Write the answers of a job to a file."),
+        "resume": _Entry("resume", "Continue a job that was stopped."),
+    },
+    "Run": {
+        "retry": _Entry("resume", "Run failed or cancelled rows of a job again."),
+        "cancel": _Entry("resume", "Cancel a job; its answers are kept."),
+    },
+    "Inspect": {
+        "jobs": _Entry("jobs", "List the jobs."),
+        "report": _Entry("report", "Write a job as an HTML page."),
+        "verify": _Entry("verify", "Recompute the costs and answers of a job."),
+    },
+    "Evaluate": {
+        "score": _Entry("score", "Score the answers of a job by a reference or by a judge."),
+        "bench": _Entry("bench", "Run a published benchmark and score it."),
+        "search": _Entry("search", "Search for the best architecture for a dataset."),
+    },
+    "Operate": {
+        "worker": _Entry("worker", "Start the workers of a pool file."),
+        "schedule": _Entry("schedule", "Start job files at their scheduled times."),
+        "limits": _Entry("limits", "Show or set the rate limits of models."),
+        "cache": _Entry("cache", "Show or purge the completion cache."),
+        "db": _Entry("db", "Migrate the database, or accept a restored one."),
+    },
 }
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
+#: Old names of commands: they still work, with a warning.
+_RENAMED = {"rehearse": "try", "beat": "schedule"}
 
 _EPILOG = """\b
 Start here:
   archon-batch submit jobs/samples/questions.jsonl --arch quickstart
-runs a dozen questions on a small model in this very process: no key, no server.
+runs a dozen questions on a small model in one process: no key, no server.
 
 \b
-Exit status: 0 every row answered, 1 some given up, 2 wrong input,
-3 database or broker out of reach, 4 stopped by the budget, 130 interrupted.
+Exit status: 0 every row answered, 1 some rows failed, 2 invalid input,
+3 database or broker unavailable, 4 budget reached, 130 interrupted.
 """
 
 
@@ -58,27 +80,37 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in _COMMANDS:
+        name = _RENAMED.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"archon_batch.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        entry = _COMMANDS[name]
+        module = importlib.import_module(f"archon_batch.cli.{entry.module}")
+        command: click.Command = getattr(module, entry.attribute or name)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
         except click.UsageError:
             if close := difflib.get_close_matches(args[0], _COMMANDS, n=1):
                 why = f"No such command {args[0]!r}. Did you mean {close[0]!r}?"
                 raise click.UsageError(why, ctx) from None
             raise
+        if name in _RENAMED:
+            from archon_batch.cli.terminal_page import echo  # noqa: PLC0415
+
+            echo(f"warning: the command {name} is now called {_RENAMED[name]}", err=True)
+            name = _RENAMED[name]
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, purpose) for name, (_, purpose) in _COMMANDS.items()])
+        width = max(map(len, _COMMANDS))
+        for title, entries in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(n.ljust(width), e.summary) for n, e in entries.items()])
 
 
 @click.group(
@@ -90,14 +122,14 @@ def archon_batch() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, or these arguments, and end with its exit status."""
-    # Not before the command line is entered.
+    """Run the command line, or these arguments, and exit with its status."""
+    # These imports are slow, so they wait until the command line is entered.
     from archon_batch.cli.dotenv_file import load_env_file  # noqa: PLC0415
     from archon_batch.cli.terminal_page import echo  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Prompts and answers are in any script, whatever the locale has letters for.
+            # Prompts and answers may be in any script, whatever the locale can encode.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         load_env_file(Path(".env"))
@@ -106,23 +138,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         echo(error.ctx.get_help())
         status = 0
     except click.ClickException as error:
-        # It quotes what was typed, or what a script passed on.
-        words = io.StringIO()
-        error.show(words)
-        echo(words.getvalue(), err=True, nl=False)
+        # The message quotes arguments, which a script may have passed on from elsewhere.
+        message = io.StringIO()
+        error.show(message)
+        echo(message.getvalue(), err=True, nl=False)
         status = error.exit_code
     except ArchonBatchError as error:
-        for line in error.lines() if isinstance(error, InputError) else (f"error: {error}",):
+        lines = error.lines() if isinstance(error, InputError) else (f"error: {error}",)
+        for line in lines:
             echo(line, err=True)
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         echo("interrupted", err=True)
         status = 130
     except BrokenPipeError:
-        # Whoever read us has gone; there is nobody to tell.
+        # The reader of our output has exited, so nobody is left to report an error to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except Exception as error:  # noqa: BLE001  (nobody else tells of it)
+    except Exception as error:  # noqa: BLE001  (the outermost handler reports every error)
         echo(_unexpected_error(error), err=True)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)

@@ -1,4 +1,4 @@
-"""An architecture as a drawing in text: a box for each layer, from the question to the answer."""
+"""An architecture drawn as text: one box per layer, from the question to the answer."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,17 @@ from rich.cells import cell_len, chop_cells
 from archon_batch.archon import Architecture, Component, CountRange, LayerFlow, layer_flows
 from archon_batch.cli.architecture_table import call_range, component_label, model_label
 
-#: Columns that every terminal has, and those of them that a box's sides take.
+#: Width of the narrowest terminal, and of a box's two borders.
 _WIDTH, _BORDER_WIDTH = 80, 4
-#: Columns of a component's name, and at least of its model's; more goes on below.
+#: Longer names continue on the next line.
 _MAX_NAME_WIDTH, _MIN_MODEL_WIDTH = 30, 12
 
-#: What stands in a box for one component: what it is, its model, its calls.
+#: A component in a box: its label, its model, its calls.
 _BoxRow = tuple[str, str, str]
 
 
 def draw_architecture(architecture: Architecture) -> Iterator[str]:
-    """The lines of the drawing, none of them wider than a terminal."""
+    """The lines of the drawing; none is wider than a terminal."""
     layers = list(zip(architecture.layers, layer_flows(architecture), strict=True))
     boxes = [[_box_row(component, flow) for component in layer] for layer, flow in layers]
     widths = [max(cell_len(row[n]) for rows in boxes for row in rows) for n in range(3)]
@@ -25,15 +25,15 @@ def draw_architecture(architecture: Architecture) -> Iterator[str]:
     model = min(widths[1], max(_MIN_MODEL_WIDTH, _WIDTH - _BORDER_WIDTH - name - calls - 4))
     inner = name + model + calls + 4
     yield "question".center(inner + _BORDER_WIDTH).rstrip()
-    handed_on = ""
+    output = ""
     for depth, (layer, flow) in enumerate(layers):
-        yield from _arrow(handed_on, inner)
+        yield from _arrow(output, inner)
         yield "┌" + f"─ layer {depth} ".ljust(inner + 2, "─") + "┐"
         for row in boxes[depth]:
             yield from (f"│ {line} │" for line in _box_lines(row, name, model, calls))
         yield "└" + "─" * (inner + 2) + "┘"
-        handed_on = _output_label(layer, flow)
-    yield from _arrow(handed_on, inner)
+        output = _output_label(layer, flow)
+    yield from _arrow(output, inner)
     *_, (_, last) = layers
     answer = "answer" if last.candidates_out.high == 1 else "answer: the first"
     yield answer.center(inner + _BORDER_WIDTH).rstrip()
@@ -49,7 +49,7 @@ def _count_text(number: CountRange, noun: str) -> str:
 
 
 def _box_lines(row: _BoxRow, *widths: int) -> Iterator[str]:
-    """The row in its columns; what is longer than its column goes on below."""
+    """The row in its columns; cells that are too long continue on the next line."""
     columns = [chop_cells(text, width) or [""] for text, width in zip(row, widths, strict=True)]
     for n in range(max(map(len, columns))):
         name, model, calls = (column[n] if n < len(column) else "" for column in columns)
@@ -68,7 +68,7 @@ def _arrow(label: str, inner: int) -> Iterator[str]:
 
 
 def _output_label(layer: tuple[Component, ...], flow: LayerFlow) -> str:
-    """What the layer hands to the next one."""
-    made = sorted({made for component in layer for made in component.produces} - {"candidates"})
+    """What the layer passes to the next one."""
+    produced = sorted({name for component in layer for name in component.produces} - {"candidates"})
     candidates = [_count_text(flow.candidates_out, "candidate")] if flow.candidates_out.high else []
-    return ", ".join((*candidates, *(name.replace("_", " ") for name in made)))
+    return ", ".join((*candidates, *(name.replace("_", " ") for name in produced)))

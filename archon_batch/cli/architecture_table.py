@@ -1,8 +1,4 @@
-"""The layers of an architecture as a table: candidates in and out, and calls of a row."""
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+"""The layers of an architecture as a table: candidates in and out, and calls per row."""
 
 from archon_batch.archon import (
     Architecture,
@@ -12,61 +8,46 @@ from archon_batch.archon import (
     count_calls,
     layer_flows,
 )
+from archon_batch.cli.tables import print_table
 
-#: Columns of a table that goes into a pipe: there a line is a component.
-_PIPE_WIDTH = 200
+_COLUMNS = ("layer", "component", "model", "in", "out", "calls", "with retries")
 
 
 def print_layers(architecture: Architecture) -> None:
-    """A row for each component; what is the layer's own stands in its first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("component", no_wrap=True)
-    # The only long words are the models', so they give way.
-    table.add_column("model", overflow="fold")
-    for column in ("in", "out", "calls"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("with retries", justify="right")
-    most = 0
+    """Print one line per component; values of the whole layer stand in its first line."""
+    rows = []
+    max_calls = 0
     for depth, (layer, flow) in enumerate(
         zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
-        of_layer = (str(depth), str(flow.candidates_in), str(flow.candidates_out))
+        number, arriving, leaving = str(depth), str(flow.candidates_in), str(flow.candidates_out)
         for component in layer:
-            number, arriving, leaving = of_layer
-            asked = call_range(component, flow.candidates_in)
+            calls = call_range(component, flow.candidates_in)
             retried = component.max_call_count(flow.candidates_in.high)
-            table.add_row(
-                number,
-                Text(component_label(component)),
-                Text(model_label(component)),
-                arriving,
-                leaving,
-                str(asked),
-                f"{retried:,}",
-            )
-            of_layer = ("", "", "")
-        most += flow.max_calls
-    table.add_row("a row", "", "", "", "", str(count_calls(architecture)), f"{most:,}")
-    out = Console(highlight=False)
-    (out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)).print(table)
+            labels = component_label(component), model_label(component)
+            rows.append((number, *labels, arriving, leaving, str(calls), f"{retried:,}"))
+            number = arriving = leaving = ""
+        max_calls += flow.max_calls
+    rows.append(("a row", "", "", "", "", str(count_calls(architecture)), f"{max_calls:,}"))
+    # Only models have long names, so only their column may wrap.
+    print_table(_COLUMNS, rows, no_wrap=[name for name in _COLUMNS if name != "model"])
 
 
 def component_label(component: Component) -> str:
-    """What it is, and how many samples it takes: ``generator x5``."""
+    """The type and the number of samples, such as ``generator x5``."""
     samples = getattr(component, "samples", 1)
     return component.type if samples == 1 else f"{component.type} x{samples}"
 
 
 def model_label(component: Component) -> str:
-    """The model that it asks, by the name it uses; nothing when it asks none."""
+    """The model's name in the architecture; empty for a component without a model."""
     model = component.model if isinstance(component, ModelComponent) else ""
-    # A line break in a name would be one in the table.
+    # A line break in a name would break the table.
     return model if model.isprintable() else ascii(model)
 
 
 def call_range(component: Component, candidates_in: CountRange) -> CountRange:
-    """The calls of one component for a row, when every reply can be read."""
+    """The calls of one component per row, without re-asks."""
     return CountRange(
         component.call_count(candidates_in.low).low, component.call_count(candidates_in.high).high
     )

@@ -212,7 +212,7 @@ def _print(figures: Mapping[str, Any]) -> None:
         why = list(figures["unparsed_reasons"].items())[:_MAX_SHOWN]
         echo(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
     if figures["failed"]:
-        echo(f"{figures['failed']:,} given up, which count as the least")
+        echo(f"{figures['failed']:,} failed, which count as the lowest score")
     if suspect := figures["flagged"]:
         some = ", ".join(suspect[:_MAX_SHOWN])
         echo(f"{len(suspect):,} may be talking to the judge; look at {some}")

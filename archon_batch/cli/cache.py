@@ -15,7 +15,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class AgeParam(click.ParamType[timedelta]):
-    """A length of time as it is written: ``30d``, ``12h``."""
+    """A length of time, such as ``30d`` or ``12h``."""
 
     name = "age"
 
@@ -27,22 +27,22 @@ class AgeParam(click.ParamType[timedelta]):
     ) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        written = re.fullmatch(r"(\d{1,5})([mhdw])", str(value))
-        if written is None:
+        parts = re.fullmatch(r"(\d{1,5})([mhdw])", str(value))
+        if parts is None:
             why = f"expected a number and m, h, d or w, such as 30d; found {value!r}"
             self.fail(why, param, ctx)
-        return timedelta(**{_UNITS[written[2]]: int(written[1])})
+        return timedelta(**{_UNITS[parts[2]]: int(parts[1])})
 
 
 @click.group()
 def cache() -> None:
-    """Look after the completions: replies that were paid for and are found again by any job."""
+    """Show or purge the completion cache: paid replies that any job may use again."""
 
 
 @cache.command()
 @options.json_option
 def stats(as_json: bool) -> None:
-    """Say what is kept, by model."""
+    """Show the cached completions by model."""
     with options.open_store() as store:
         figures = views.cache_stats(store)
     if as_json:
@@ -50,18 +50,18 @@ def stats(as_json: bool) -> None:
         return
     header = ("model", "completions", "characters", "paid", "oldest", "newest")
     rows = [
-        [one["model"], one["completions"], one["characters"], format_usd(one["usd"])]
-        + [one[end][:10] for end in ("oldest", "newest")]
-        for one in figures
+        [model["model"], model["completions"], model["characters"], format_usd(model["usd"])]
+        + [model[end][:10] for end in ("oldest", "newest")]
+        for model in figures
     ]
     print_table(header, rows)
 
 
 @cache.command()
 @click.option("--older-than", type=AgeParam(), required=True, metavar="AGE", help="30d, 12h, ...")
-@click.option("--model", metavar="NAME", help="Those of this model only, as litellm knows it.")
+@click.option("--model", metavar="NAME", help="Purge only this model, by its litellm name.")
 def purge(older_than: timedelta, model: str | None) -> None:
-    """Forget completions; jobs keep their answers, and later ones pay again."""
+    """Delete old completions. Jobs keep their answers; later jobs pay for these calls again."""
     with options.open_store() as store:
         count = store.completion_cache.purge(now() - older_than, model)
-    stderr.print(f"{count:,} completions forgotten")
+    stderr.print(f"{count:,} completions deleted")

@@ -1,4 +1,4 @@
-"""Calls as a person reads them: what was sent and paid for each, and the reply."""
+"""The calls of an item, printed: each attempt with its cost, and the reply."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,47 +6,47 @@ from typing import Any
 from archon_batch.cli.tables import format_usd
 from archon_batch.cli.terminal_page import StyledText, TerminalPage, pluralize
 
-#: Lines of a reply, by how many calls there are together.
-_LINES_BY_CALLS = ((3, 6), (6, 3))
+#: Lines shown of each text, by the number of texts: (up to so many texts, so many lines).
+_LINES_BY_TEXTS = ((3, 6), (6, 3))
 
 JsonObject = Mapping[str, Any]
 
 
-def max_text_lines(calls: int, *, full: bool = False) -> int | None:
-    """How many lines of each text are shown; None is all of them."""
-    return None if full else next((shown for most, shown in _LINES_BY_CALLS if calls <= most), 1)
+def max_text_lines(texts: int, *, full: bool = False) -> int | None:
+    """The number of lines to show of each text; None shows all lines."""
+    return None if full else next((lines for most, lines in _LINES_BY_TEXTS if texts <= most), 1)
 
 
 def print_calls(
     page: TerminalPage, calls: Sequence[JsonObject], missing: Sequence[str], *, full: bool
 ) -> None:
-    """The calls of a component; ``missing`` are those that wait for a reply."""
-    again = {*missing, *(call["call"] for call in calls)}
+    """Print the calls of a component; ``missing`` has the keys of calls without a reply."""
+    keys = {*missing, *(call["call"] for call in calls)}
+    max_lines = max_text_lines(len(calls), full=full)
     for call in calls:
-        *slot, times = call["call"].split(".")
-        refused = ".".join((*slot, str(int(times) + 1))) in again
-        _print_call(
-            page, call, asked_again=refused, max_lines=max_text_lines(len(calls), full=full)
-        )
+        *request, reask = call["call"].split(".")
+        reasked = ".".join((*request, str(int(reask) + 1))) in keys
+        _print_call(page, call, reasked=reasked, max_lines=max_lines)
 
 
 def _print_call(
-    page: TerminalPage, call: JsonObject, *, asked_again: bool, max_lines: int | None
+    page: TerminalPage, call: JsonObject, *, reasked: bool, max_lines: int | None
 ) -> None:
     attempts = call["attempts"]
-    words: list[StyledText] = [(call["call"], "cyan"), "  "]
+    parts: list[StyledText] = [(call["call"], "cyan"), "  "]
     if call["failure"] is not None:
-        words.append(("failed, ", "red"))
+        parts.append(("failed, ", "red"))
     if call["cached"]:
-        words.append(f"found again; it cost {format_usd(call['saved_usd'])} then")
+        parts.append(f"cached; its original price was {format_usd(call['cache_saved_usd'])}")
+    elif len(attempts) == 1:
+        parts.append(", ".join(_attempt_parts(attempts[0])))
     else:
-        many = pluralize(len(attempts), "attempt")
-        words.append(", ".join(_attempt_parts(attempts[0])) if len(attempts) == 1 else many)
+        parts.append(pluralize(len(attempts), "attempt"))
     if call["finish"] == "length":
-        words.append((", cut at max_tokens", "yellow"))
-    if asked_again:
-        words.append((", unreadable, asked again", "yellow"))
-    page.line(*words, indent=4)
+        parts.append((", truncated at max_tokens", "yellow"))
+    if reasked:
+        parts.append((", unparsed, asked again", "yellow"))
+    page.line(*parts, indent=4)
     if len(attempts) > 1:
         for attempt in attempts:
             page.line(f"attempt {attempt['n']}: {', '.join(_attempt_parts(attempt))}", indent=6)
@@ -56,7 +56,7 @@ def _print_call(
 def _print_reply(page: TerminalPage, call: JsonObject, max_lines: int | None) -> None:
     text, failure = call["text"], call["failure"]
     if failure is not None:
-        # What ended the last attempt is said beside it.
+        # The line of the last attempt may show the same error already.
         if not any(failure == _attempt_error(attempt) for attempt in call["attempts"][-1:]):
             page.line((failure, "red"), indent=6)
     elif text is None:
@@ -76,7 +76,7 @@ def _attempt_parts(attempt: JsonObject) -> Iterator[str]:
         yield f"{_format_tokens(attempt['prompt_tokens'])} tokens in"
         yield f"{_format_tokens(attempt['completion_tokens'])} out"
     if attempt["state"] == "billed":
-        yield format_usd(attempt["usd"]) + (" at the most" if attempt["estimated"] else "")
+        yield ("at most " if attempt["estimated"] else "") + format_usd(attempt["usd"])
 
 
 def _attempt_error(attempt: JsonObject) -> str:

@@ -10,14 +10,14 @@ from archon_batch.cli.tables import format_usd, print_json, print_table
 from archon_batch.cli.terminal_page import echo
 from archon_batch.jobs import views
 
-#: Figures that a job may well have none of: a column is shown when some group has it.
-_OPTIONAL_COUNTS = {"cached_calls": "found"}
+#: Columns that are shown only if some group has a value in them, with their headings.
+_OPTIONAL_COUNTS = {"cached_calls": "cached"}
 _OPTIONAL_AMOUNTS = {
-    "lost_usd": "lost",
-    "again_usd": "again",
-    "dropped_usd": "dropped",
+    "failed_usd": "failed",
+    "reask_usd": "re-asks",
+    "unused_usd": "unused",
     "in_doubt_usd": "in doubt",
-    "saved_usd": "saved",
+    "cache_saved_usd": "cache savings",
 }
 
 
@@ -28,43 +28,50 @@ _OPTIONAL_AMOUNTS = {
     type=click.Choice(["layer", "component", "model"]),
     default="component",
     show_default=True,
+    help="Group the costs.",
 )
 @options.json_option
 def cost(job: str, by: Literal["layer", "component", "model"], as_json: bool) -> None:
-    """Say what JOB cost, and what for.
+    """Show what JOB cost, and for what.
 
-    Found: replies paid for before. Lost: paid for attempts that settled nothing. Again: paid for
-    asking again what could not be read. Dropped: paid for candidates of which nothing is in an
-    answer. In doubt: attempts without an answer that may be on the bill. Saved: what the found
-    replies cost once.
+    \b
+    cached         calls answered from the completion cache
+    failed         paid for attempts without a usable answer
+    re-asks        paid for asking again after an unparsed reply
+    unused         paid for candidates that are part of no answer
+    in doubt       billing unknown: attempts without an answer that may be billed
+    cache savings  original price of the cached replies
 
-    By component it tells what did not go as asked, of the calls made. Unreadable: replies refused
-    by their reader. Failed: calls that got no reply. Without: times a component did without one.
-    Overflow: prompts too long for the model. Cut: candidates that end where max_tokens did.
-    """
+    By component it also counts warnings:
+
+    \b
+    unparsed          replies that could not be parsed
+    failed            calls without a reply
+    skipped           times that a component was skipped
+    context_overflow  prompts that exceed the model's context window
+    truncated         candidates cut off at max_tokens
+    """  # noqa: D301  (click needs the character itself)
     with options.open_store() as store:
         figures = views.job_cost(store, store.jobs.find(job), by)
     if as_json:
         print_json(figures)
         return
-    rare = {k: v for k, v in _OPTIONAL_COUNTS.items() if figures[k]}
-    rare_money = {k: v for k, v in _OPTIONAL_AMOUNTS.items() if figures[k]}
-    rows = [_row(_group_label(by, group), group, rare, rare_money) for group in figures["by"]]
-    rows.append(_row("all", figures, rare, rare_money))
-    header = (by, "calls", *rare.values(), "attempts", "tokens in", "out", "paid")
-    print_table((*header, *rare_money.values()), rows)
-    noted = [
-        (_component_label(group), notes)
-        for group in figures["by"]
-        if (notes := _warnings_text(group))
+    counts = {key: title for key, title in _OPTIONAL_COUNTS.items() if figures[key]}
+    amounts = {key: title for key, title in _OPTIONAL_AMOUNTS.items() if figures[key]}
+    rows = [_row(_group_label(by, group), group, counts, amounts) for group in figures["by"]]
+    rows.append(_row("all", figures, counts, amounts))
+    header = (by, "calls", *counts.values(), "attempts", "tokens in", "out", "paid")
+    print_table((*header, *amounts.values()), rows)
+    warned = [
+        (_component_label(group), text) for group in figures["by"] if (text := _warnings(group))
     ]
-    if noted:
+    if warned:
         echo()
-        print_table((by, "what did not go as asked"), noted)
+        print_table((by, "warnings"), warned)
 
 
-def _warnings_text(group: dict[str, Any]) -> str:
-    """Of the calls of the component; of a voter, which makes none, how often."""
+def _warnings(group: dict[str, Any]) -> str:
+    """The warnings of a component, out of its calls; a voter makes no calls."""
     share = f" of {group['calls']:,}" if group["calls"] else ""
     return ", ".join(
         f"{kind}: {group[kind]:,}{share}" for kind in get_args(WarningKind) if group.get(kind)
@@ -82,18 +89,15 @@ def _group_label(by: str, group: dict[str, Any]) -> str:
 
 
 def _row(
-    name: str,
-    group: dict[str, Any],
-    optional_counts: dict[str, str],
-    optional_amounts: dict[str, str],
+    name: str, group: dict[str, Any], counts: dict[str, str], amounts: dict[str, str]
 ) -> list[object]:
     return [
         name,
         group["calls"],
-        *(group[figure] for figure in optional_counts),
+        *(group[key] for key in counts),
         group["attempts"],
         group["prompt_tokens"],
         group["completion_tokens"],
         format_usd(group["usd"], group["unpriced_calls"]),
-        *(format_usd(group[figure]) for figure in optional_amounts),
+        *(format_usd(group[key]) for key in amounts),
     ]

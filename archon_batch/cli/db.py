@@ -1,41 +1,35 @@
 """``archon-batch db``."""
 
-from pathlib import Path
-
 import click
 
 from archon_batch.cli import options
 from archon_batch.cli.tables import stderr
-from archon_batch.store import Store
-from archon_batch.store import upgrade as bring
+from archon_batch.store import upgrade as upgrade_schema
 
 
 @click.group()
 def db() -> None:
-    """Look after the database."""
+    """Migrate the database, or accept a restored one."""
 
 
 @db.command()
 def upgrade() -> None:
-    """Bring the tables to what this version needs."""
-    bring(options.load_settings().database_url)
-    stderr.print("the database is up to date")
+    """Migrate the database schema to this version."""
+    upgrade_schema(options.load_settings().database_url)
+    stderr.print("the database schema is up to date")
 
 
 @db.command()
 def accept() -> None:
-    """Take an older copy, or a restored backup, as it is.
+    """Accept an older copy of the database, such as a restored backup.
 
-    What this machine saw on record since then is forgotten, and paid for again. Each machine that
-    has run calls on the database says so for itself.
+    Results that this machine saw after the copy was made are lost, and their calls are paid for
+    again. Run this on every machine that has executed calls on the database.
     """
     settings = options.load_settings()
-    store = Store.open(settings.database_url, Path(settings.spool_folder))
-    try:
+    with options.open_store(settings, spool=True) as store:
         lost = None if store.high_water_mark is None else store.high_water_mark.accept()
-    finally:
-        store.close()
     if lost is None:
-        stderr.print("the database knows all that this machine saw on record")
+        stderr.print("the database has everything that this machine has seen in it")
     else:
         stderr.print(f"accepted without {lost}")

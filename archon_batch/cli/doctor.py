@@ -19,32 +19,35 @@ from archon_batch.errors import ArchonBatchError, SettingsError
 from archon_batch.settings import Settings, malformed_keys, proxies
 from archon_batch.store import Store, now
 
+#: Variables with keys and addresses of providers.
 _KEY = re.compile(r"_API_(KEY|BASE)$|^ARCHON_BATCH_KEY_")
-#: Bytes below which a night's answers may not fit.
+#: Less free disk space may be too little for a job's answers.
 _MIN_FREE_BYTES = 1 << 30
-#: The rights of all but a file's owner.
+#: Permission bits of everybody except the owner.
 _GROUP_AND_OTHERS = 0o077
 
 
 @click.command()
 @options.json_option
 def doctor(as_json: bool) -> int:
-    """Look for what would keep a job from running here; send nothing."""
+    """Check this installation for problems (sends nothing).
+
+    Exit status 3 if a check fails.
+    """
     settings = options.load_settings()
-    found = [
-        {"what": what, "ok": ok, "found": text}
-        for what, look in _CHECKS.items()
-        for ok, text in _run_check(look, settings)
+    results = [
+        {"check": name, "ok": ok, "detail": detail}
+        for name, check in _CHECKS.items()
+        for ok, detail in _run_check(check, settings)
     ]
     if as_json:
-        print_json(found)
+        print_json(results)
     else:
-        for line in found:
-            click.secho(
-                "ok   " if line["ok"] else "WRONG", nl=False, fg="green" if line["ok"] else "red"
-            )
-            echo(f" {line['what']}: {line['found']}")
-    return 0 if all(line["ok"] for line in found) else 3
+        for result in results:
+            ok = result["ok"]
+            click.secho("ok    " if ok else "FAILED", nl=False, fg="green" if ok else "red")
+            echo(f" {result['check']}: {result['detail']}")
+    return 0 if all(result["ok"] for result in results) else 3
 
 
 def _run_check(
@@ -69,17 +72,17 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
     try:
         jobs = store.jobs.all()
         yield True, f"{store.address}, {len(jobs)} jobs"
-        for fault in store.problems():
-            yield False, fault
+        for problem in store.problems():
+            yield False, problem
         if store.sqlite_path and store.sqlite_path.stat().st_mode & _GROUP_AND_OTHERS:
             yield (
                 False,
-                f"others may read {store.sqlite_path}, which holds prompts and answers: chmod 600",
+                f"other users can read {store.sqlite_path}, which has prompts and answers: chmod 600",
             )
-        if late := [
+        if future := [
             job for job in jobs if max(job.created_at, job.ended_at or job.created_at) > now()
         ]:
-            yield False, f"job {late[0].id} is of a later time than this machine's clock has"
+            yield False, f"job {future[0].id} is dated in the future: check this machine's clock"
     finally:
         store.close()
 
@@ -99,25 +102,25 @@ def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     store = Store.open(settings.database_url)
     try:
-        there = [worker for worker in store.workers.all() if worker.is_alive]
+        alive = [worker for worker in store.workers.all() if worker.is_alive]
     finally:
         store.close()
-    for worker in there:
-        yield True, f"{worker.name} drains {', '.join(worker.queues)}"
-    for queue in sorted({"calls", "joins"} - {q for worker in there for q in worker.queues}):
-        yield False, f"no worker drains {queue}: start a pool that does"
+    for worker in alive:
+        yield True, f"{worker.name} consumes {', '.join(worker.queues)}"
+    for queue in sorted({"calls", "joins"} - {q for worker in alive for q in worker.queues}):
+        yield False, f"no worker consumes {queue}: start a pool that does"
 
 
 def _check_keys(_settings: Settings) -> Iterator[tuple[bool, str]]:
-    # Names only: a key is never shown.
+    # Only the names: the values are secret.
     names = sorted(n for n in os.environ if _KEY.search(n))
-    yield True, ", ".join(names) or "none set; models of providers need theirs"
+    yield True, ", ".join(names) or "none set; models of providers need their keys"
     for variable, why in malformed_keys(os.environ).items():
         yield False, f"{variable} {why}"
 
 
 def _check_proxies(_settings: Settings) -> Iterator[tuple[bool, str]]:
-    # It may be meant so: then it is good to see.
+    # A proxy may be intended, so it is shown and is no failure.
     yield True, ", ".join(proxies(os.environ)) or "no proxy is set"
 
 
@@ -139,33 +142,35 @@ def _check_disk(_settings: Settings) -> Iterator[tuple[bool, str]]:
     yield free >= _MIN_FREE_BYTES, f"{free / (1 << 30):.1f} GiB free in this folder"
     system = os.statvfs(Path.cwd())
     if system.f_files and not system.f_favail:
-        yield False, "no file can be made in this folder: its file system has as many as it takes"
+        yield False, "out of inodes in this folder"
 
 
 def _check_open_files(settings: Settings) -> Iterator[tuple[bool, str]]:
     from archon_batch.engine.open_files import RESERVED_FILES  # noqa: PLC0415
 
-    # A process raises its own limit as far as this one.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A process raises its soft limit up to the hard limit.
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.max_in_flight + RESERVED_FILES
-    endless = most == resource.RLIM_INFINITY
-    may = f"{'any number' if endless else f'{most:,}'} may be open (ulimit -Hn)"
-    yield endless or most >= wanted, f"{may}; {settings.max_in_flight:,} calls want {wanted:,}"
+    unlimited = hard_limit == resource.RLIM_INFINITY
+    limit = "no limit" if unlimited else f"a limit of {hard_limit:,}"
+    needs = f"{settings.max_in_flight:,} calls need {wanted:,}"
+    yield unlimited or hard_limit >= wanted, f"{limit} on open files (ulimit -Hn); {needs}"
 
 
 def _check_sandbox(_settings: Settings) -> Iterator[tuple[bool, str]]:
     from archon_batch.sandbox import run_attacks  # noqa: PLC0415
 
     try:
-        found = list(run_attacks())
+        attacks = list(run_attacks())
     except SettingsError as error:
-        yield True, f"none, and only execute: sandbox and the metric code need it ({error.why})"
+        yield True, f"none; only execute: sandbox and the metric code need it ({error.why})"
         return
-    held = sum(attack.contained for attack in found)
-    yield held == len(found), f"holds {held} of {len(found)} hostile programs"
-    for attack in found:
+    contained = sum(attack.contained for attack in attacks)
+    detail = f"contains {contained} of {len(attacks)} attack programs"
+    yield contained == len(attacks), detail
+    for attack in attacks:
         if not attack.contained:
-            yield False, f"a program that {attack.name}: {attack.why}"
+            yield False, f"not contained: a program that {attack.name}: {attack.why}"
 
 
 _CHECKS: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {

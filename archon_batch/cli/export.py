@@ -6,7 +6,7 @@ import click
 
 from archon_batch.cli import options
 from archon_batch.cli.tables import stderr
-from archon_batch.jobs.export import export_job as write
+from archon_batch.jobs.export import export_job
 
 
 @click.command()
@@ -16,12 +16,12 @@ from archon_batch.jobs.export import export_job as write
     "--output",
     type=Path,
     metavar="FILE",
-    help=".jsonl, .jsonl.gz, .csv or .parquet; default: standard output.",
+    help=".jsonl, .jsonl.gz, .csv or .parquet. Default: JSONL on standard output.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE.")
+@options.force_option
 def export(job: str, output: Path | None, force: bool) -> None:
-    """Write JOB's answers with their account, a row a line, in the dataset's order."""
+    """Write JOB's answers with their costs, one row per line, in the dataset's order."""
     with options.open_store() as store:
-        rows = write(store, store.jobs.find(job), output, force=force)
+        rows = export_job(store, store.jobs.find(job), output, force=force)
     if output is not None and str(output) != "-":
         stderr.print(f"{rows} rows in {output}")

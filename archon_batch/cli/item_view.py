@@ -1,16 +1,16 @@
-"""An item as a person reads it: layer by layer what was asked, what came of it, what was left."""
+"""One item, printed layer by layer: calls, effects, candidates; then the answer and the cost."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archon_batch.cli.calls_view import max_text_lines, print_calls
-from archon_batch.cli.tables import format_usd
+from archon_batch.cli.tables import CALL_COUNTS, cost_parts, format_usd
 from archon_batch.cli.terminal_page import StyledText, TerminalPage, pluralize
 
-#: What is named one by one.
+#: Names listed before the rest is counted.
 _MAX_NAMED = 3
-#: Notes that are about a call each.
+#: Kinds of warnings that concern one call each.
 _CALL_WARNINGS = ("unparsed", "failed", "truncated")
 
 _QUIET, _WARN, _ERROR, _GOOD = "dim", "yellow", "red", "green"
@@ -19,7 +19,7 @@ JsonObject = Mapping[str, Any]
 
 
 def print_item(item: JsonObject, *, full: bool) -> None:
-    """The item that ``report.show`` tells of; ``full`` shows every text to its end."""
+    """Print an item as ``views.item_details`` returns it; ``full`` shows texts in full length."""
     page = TerminalPage()
     calls = {call["call"]: call for call in item["calls_made"]}
     _print_question(page, item["messages"], full=full)
@@ -50,41 +50,43 @@ def _print_layer(
     *,
     full: bool,
 ) -> None:
-    arrived, left = before["candidates"], layer["candidates"]
-    if left is None:
-        ended = "gave up here" if item["status"] == "failed" else "not done"
-        page.heading(f"layer {layer['layer']}: {pluralize(len(arrived), 'candidate')} in, {ended}")
+    candidates_in, candidates_out = before["candidates"], layer["candidates"]
+    if candidates_out is None:
+        ended = "failed here" if item["status"] == "failed" else "not done"
+        count = pluralize(len(candidates_in), "candidate")
+        page.heading(f"layer {layer['layer']}: {count} in, {ended}")
     else:
-        count = pluralize(len(left), "candidate")
-        page.heading(f"layer {layer['layer']}: {len(arrived)} -> {count}")
-    for place, component in _with_positions(layer):
-        _print_component(page, place, component, item["missing"])
-        made = [calls[key] for key in component["calls"]]
-        print_calls(page, made, item["missing"], full=full)
-    if left is not None:
+        count = pluralize(len(candidates_out), "candidate")
+        page.heading(f"layer {layer['layer']}: {len(candidates_in)} -> {count}")
+    for position, component in _with_positions(layer):
+        _print_component(page, position, component, item["missing"])
+        component_calls = [calls[key] for key in component["calls"]]
+        print_calls(page, component_calls, item["missing"], full=full)
+    if candidates_out is not None:
         _print_tests(page, layer["unit_tests"], before["unit_tests"])
-        _print_candidates(page, left, arrived)
+        _print_candidates(page, candidates_out, candidates_in)
 
 
 def _print_other_calls(
     page: TerminalPage, item: JsonObject, calls: Mapping[str, JsonObject], *, full: bool
 ) -> None:
-    """The calls that no layer tells of: all of them when what came of them is not known."""
-    untold = item["untold"]
-    told = {key for layer in item["layers"] for c in layer["components"] for key in c["calls"]}
-    rest: dict[str, list[JsonObject]] = {}
-    for key in [key for key in calls if key not in told]:
-        rest.setdefault(".".join(key.split(".")[:2]), []).append(calls[key])
-    if rest or untold is not None:
-        page.heading("calls" if untold is not None else "other calls on record")
-    if untold is not None:
-        page.line((f"what came of them cannot be told: {untold}", _WARN))
-    for place, made in rest.items():
-        page.line((f"{place} {made[0]['component']}", "bold"), f" {made[0]['model']}")
-        noted = [n for n in item["notes"] if f"{n['layer']}.{n['component']}" == place]
-        for note in _warning_lines(noted if untold is not None else (), len(made)):
-            page.line((note, _WARN), indent=4)
-        print_calls(page, made, item["missing"], full=full)
+    """Print the calls that belong to no layer; without a trace, these are all calls."""
+    trace_error = item["trace_error"]
+    shown = {key for layer in item["layers"] for c in layer["components"] for key in c["calls"]}
+    by_component: dict[str, list[JsonObject]] = {}
+    for key in [key for key in calls if key not in shown]:
+        by_component.setdefault(".".join(key.split(".")[:2]), []).append(calls[key])
+    if by_component or trace_error is not None:
+        page.heading("calls" if trace_error is not None else "other stored calls")
+    if trace_error is not None:
+        page.line((f"the layers cannot be shown: {trace_error}", _WARN))
+    for position, component_calls in by_component.items():
+        first = component_calls[0]
+        page.line((f"{position} {first['component']}", "bold"), f" {first['model']}")
+        if trace_error is not None:
+            warnings = [w for w in item["warnings"] if f"{w['layer']}.{w['component']}" == position]
+            _print_warnings(page, warnings, len(component_calls))
+        print_calls(page, component_calls, item["missing"], full=full)
 
 
 def _print_component(
@@ -92,12 +94,11 @@ def _print_component(
 ) -> None:
     model = f" {component['model']}" if component["model"] else ""
     count = len(component["calls"])
-    words: list[StyledText] = [(f"{position} {component['type']}", "bold"), model]
+    parts: list[StyledText] = [(f"{position} {component['type']}", "bold"), model]
     if component["model"]:
-        words.append((f", {pluralize(count, 'call')}", _QUIET))
-    page.line(*words, ": ", (_effect(component, missing, position), "bold"))
-    for note in _warning_lines(component["notes"], count):
-        page.line((note, _WARN), indent=4)
+        parts.append((f", {pluralize(count, 'call')}", _QUIET))
+    page.line(*parts, ": ", (_effect(component, missing, position), "bold"))
+    _print_warnings(page, component["warnings"], count)
 
 
 def _with_positions(layer: JsonObject) -> Iterator[tuple[str, JsonObject]]:
@@ -106,19 +107,20 @@ def _with_positions(layer: JsonObject) -> Iterator[tuple[str, JsonObject]]:
 
 
 def _effect(component: JsonObject, missing: Sequence[str], position: str) -> str:
-    if component["did"] is not None:
-        return str(component["did"])
+    if component["effect"] is not None:
+        return str(component["effect"])
     count = sum(key.startswith(f"{position}.") for key in missing)
-    return f"misses {pluralize(count, 'call')}" if count else "has its replies"
+    return f"waiting for {pluralize(count, 'call')}" if count else "has its replies"
 
 
-def _warning_lines(warnings: Sequence[JsonObject], calls: int) -> Iterator[str]:
-    """Each once, with how often it was so."""
-    for (kind, why), count in Counter((note["kind"], note["why"]) for note in warnings).items():
+def _print_warnings(page: TerminalPage, warnings: Sequence[JsonObject], calls: int) -> None:
+    """Print each different warning once, with its count."""
+    for (kind, why), count in Counter((w["kind"], w["why"]) for w in warnings).items():
         if kind in _CALL_WARNINGS:
-            yield f"{kind}: {count} of {pluralize(calls, 'call')} ({why})"
+            text = f"{kind}: {count} of {pluralize(calls, 'call')} ({why})"
         else:
-            yield f"{kind}: {why}" + (f" ({count} times)" if count > 1 else "")
+            text = f"{kind}: {why}" + (f" ({count} times)" if count > 1 else "")
+        page.line((text, _WARN), indent=4)
 
 
 def _print_tests(page: TerminalPage, tests: Sequence[str], before: Sequence[str]) -> None:
@@ -138,18 +140,18 @@ def _print_candidates(
     if [_candidate_state(c) for c in candidates] == [
         _candidate_state(c) for c in candidates_before
     ]:
-        page.line(("the candidates are those before", _QUIET), indent=2)
+        page.line(("the candidates are unchanged", _QUIET), indent=2)
         return
-    there_before = {candidate["id"] for candidate in candidates_before}
+    ids_before = {candidate["id"] for candidate in candidates_before}
     rows = [
-        _candidate_row(candidate, is_new=candidate["id"] not in there_before)
+        _candidate_row(candidate, is_new=candidate["id"] not in ids_before)
         for candidate in candidates
     ]
     names = ("candidate", "made of", "tests", "scores", "first words")
-    told = [index for index in range(len(names)) if any(row[index] for row in rows)]
+    filled = [index for index in range(len(names)) if any(row[index] for row in rows)]
     page.table(
-        [names[index] for index in told],
-        [[row[index] for index in told] for row in rows],
+        [names[index] for index in filled],
+        [[row[index] for index in filled] for row in rows],
         indent=2,
     )
 
@@ -159,15 +161,15 @@ def _candidate_state(candidate: JsonObject) -> object:
 
 
 def _candidate_row(candidate: JsonObject, *, is_new: bool) -> tuple[str, ...]:
-    # The share of the tests is told by their number already.
+    # The column of tests has this score already.
     scores = {k: v for k, v in candidate["scores"].items() if k != "unit_tests"}
-    told = ", ".join(f"{name} {value:.3g}" for name, value in scores.items())
+    score_text = ", ".join(f"{name} {value:.3g}" for name, value in scores.items())
     return (
         candidate["id"],
-        # Told once, where it is made.
+        # Only the layer that creates a candidate shows its parents.
         _shorten(candidate["parents"]) if is_new else "",
         _format_tests(candidate["tests"]),
-        told,
+        score_text,
         candidate["text"][:200],
     )
 
@@ -176,23 +178,24 @@ def _format_tests(tests: Sequence[JsonObject] | None) -> str:
     if tests is None:
         return ""
     failed = [str(number) for number, test in enumerate(tests, 1) if not test["passed"]]
-    told = f"{len(tests) - len(failed)} of {len(tests)}"
-    return f"{told}, not {_shorten(failed)}" if 0 < len(failed) < len(tests) else told
+    passed = f"{len(tests) - len(failed)} of {len(tests)}"
+    return f"{passed}, not {_shorten(failed)}" if 0 < len(failed) < len(tests) else passed
 
 
 def _print_component_table(page: TerminalPage, item: JsonObject) -> None:
-    """All of it once more in a line a component: the end of a page is what is seen first."""
+    """Print one line per component; the end of the output is what users see first."""
     rows = []
     for layer in item["layers"]:
-        for place, component in _with_positions(layer):
-            notes = Counter(note["kind"] for note in component["notes"])
-            kinds = ", ".join(f"{kind}: {count}" for kind, count in notes.items())
-            told = _effect(component, item["missing"], place) + (f"; {kinds}" if kinds else "")
+        for position, component in _with_positions(layer):
+            warnings = Counter(warning["kind"] for warning in component["warnings"])
+            kinds = ", ".join(f"{kind}: {count}" for kind, count in warnings.items())
+            effect = _effect(component, item["missing"], position)
+            effect += f"; {kinds}" if kinds else ""
             calls = str(len(component["calls"])) if component["model"] else ""
-            rows.append((place, component["type"], calls, told))
+            rows.append((position, component["type"], calls, effect))
     if len(rows) > 1:
-        page.heading("in short")
-        page.table(("", "component", "calls", "what it did"), rows, wrap_last=True)
+        page.heading("summary")
+        page.table(("", "component", "calls", "effect"), rows, wrap_last=True)
 
 
 def _print_result(page: TerminalPage, item: JsonObject) -> None:
@@ -211,26 +214,27 @@ def _print_result(page: TerminalPage, item: JsonObject) -> None:
 
 
 def _origin(item: JsonObject) -> str:
-    """The component that made the candidate that answers, by what its id begins with."""
-    at = ".".join(item["candidate"].split(".")[:2])
-    makers = [c for layer in item["layers"] for place, c in _with_positions(layer) if place == at]
-    return "".join(f", of {at} {c['type']} {c['model'] or ''}".rstrip() for c in makers)
+    """The component that created the answering candidate; the candidate's id begins with its position."""
+    position = ".".join(item["candidate"].split(".")[:2])
+    components = [
+        component
+        for layer in item["layers"]
+        for at, component in _with_positions(layer)
+        if at == position
+    ]
+    return "".join(f", of {position} {c['type']} {c['model'] or ''}".rstrip() for c in components)
 
 
 def _cost_line(item: JsonObject) -> str:
-    told = [pluralize(item["calls"], "call")]
-    told += [f"{item[k]} {w}" for k, w in _CALL_COUNTS if item[k]]
-    told += [pluralize(item["attempts"], "attempt")]
-    told += [f"{item['prompt_tokens']:,} tokens in", f"{item['completion_tokens']:,} out"]
-    told += [f"{format_usd(item['usd'], item['unpriced_calls'])} paid"]
-    told += [f"{format_usd(item[k])} {w}" for k, w in _COSTS if item[k]]
+    parts = [pluralize(item["calls"], "call")]
+    parts += [f"{item[key]} {label}" for key, label in CALL_COUNTS if item[key]]
+    parts += [pluralize(item["attempts"], "attempt")]
+    parts += [f"{item['prompt_tokens']:,} tokens in", f"{item['completion_tokens']:,} out"]
+    parts += [f"{format_usd(item['usd'], item['unpriced_calls'])} paid"]
+    parts += cost_parts(item)
     if item["seconds"] is not None:
-        told += [f"{item['seconds']:.1f} s"]
-    return ", ".join(told)
-
-
-_CALL_COUNTS = (("cached_calls", "found again"), ("failed_calls", "failed"))
-_COSTS = (("in_doubt_usd", "possibly paid"), ("saved_usd", "saved"))
+        parts += [f"{item['seconds']:.1f} s"]
+    return ", ".join(parts)
 
 
 def _shorten(names: Sequence[str]) -> str:

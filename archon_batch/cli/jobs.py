@@ -12,12 +12,12 @@ from archon_batch.jobs import roster
 
 
 @click.command()
-@click.option("--all", "every", is_flag=True, help="List the jobs of searches too.")
+@click.option("--all", "every", is_flag=True, help="Include the jobs of searches.")
 @options.json_option
 def jobs(every: bool, as_json: bool) -> None:
-    """List the jobs, the newest first, and what is wrong with nights of job files.
+    """List the jobs, newest first, and the problems of scheduled runs.
 
-    A search is one line; its trials' jobs are listed with --all.
+    A search is one line; --all also lists the jobs of its trials.
     """
     with options.open_store() as store:
         listed = roster.list_jobs(store, include_search_jobs=every)
@@ -25,10 +25,10 @@ def jobs(every: bool, as_json: bool) -> None:
         print_json(listed)
         return
     if not listed:
-        echo("no jobs yet; archon-batch submit makes one")
+        echo("no jobs yet; archon-batch submit creates one")
         return
     print_table(
-        ("job", "name", "state", "rows", "answered", "given up", "paid"),
+        ("job", "name", "state", "rows", "answered", "failed", "paid"),
         [
             (
                 j["job"] or j["search"],
@@ -47,7 +47,7 @@ def jobs(every: bool, as_json: bool) -> None:
 
 
 def _scheduled_run_problems(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for night in (one["night"] for one in listed if one["night"]):
-        if night["reason"] is not None and night["state"] != "cancelled":
-            why = " ".join(night["reason"].split())
-            yield f"{night['file']} of {night['date']} {night['state']}: {why}"
+    for run in (entry["scheduled_run"] for entry in listed if entry["scheduled_run"]):
+        if run["reason"] is not None and run["state"] != "cancelled":
+            why = " ".join(run["reason"].split())
+            yield f"scheduled run of {run['file']} on {run['date']}: {run['state']}: {why}"

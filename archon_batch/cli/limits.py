@@ -17,7 +17,7 @@ from archon_batch.store import ModelKey, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: What fits into a column.
+#: The largest value that fits into the database column.
 _MAX_LIMIT = 2_000_000_000
 
 
@@ -27,11 +27,11 @@ def _limit_option(name: str, help_text: str) -> Callable[[F], F]:
 
 @click.command()
 @click.argument("model", required=False)
-@_limit_option("--rpm", "Requests a minute.")
-@_limit_option("--tpm", "Tokens a minute, of prompts and replies.")
-@_limit_option("--max-in-flight", "Calls at once.")
-@click.option("--api-base", metavar="URL", help="Of the model at this address.")
-@click.option("--clear", is_flag=True, help="Take back what was set here.")
+@_limit_option("--rpm", "Requests per minute.")
+@_limit_option("--tpm", "Tokens per minute, prompts and replies together.")
+@_limit_option("--max-in-flight", "Concurrent calls.")
+@click.option("--api-base", metavar="URL", help="The model at this address.")
+@click.option("--clear", is_flag=True, help="Remove the limits that this command set.")
 @options.json_option
 def limits(
     model: str | None,
@@ -42,65 +42,71 @@ def limits(
     clear: bool,
     as_json: bool,
 ) -> None:
-    """Show what the models of running jobs may take and do take, over all workers.
+    """Show the rate limits and the usage of the models of running jobs, over all workers.
 
-    With MODEL, a name as litellm knows it, change that while jobs run. What is set here holds
-    instead of what architectures say, for all jobs, until it is cleared; workers know of it
-    within seconds.
+    With MODEL (its litellm name), set its limits. They replace the limits in architecture files for
+    all jobs until they are cleared; workers apply them within seconds.
     """
-    given = RateLimits(rpm, tpm, max_in_flight)
-    if model is None and (given or clear or api_base):
-        raise InputError("limits: say of which MODEL")
-    if given and clear:
-        raise InputError("limits: --clear takes back every limit; set some or clear them")
-    with _open_limits() as (store, meter):
-        if model is not None and (given or clear):
-            _set_limits(store, _model_key(store, model, api_base), given)
-        told = limit_usage(store, meter)
+    changes = RateLimits(rpm, tpm, max_in_flight)
+    if model is None and (changes or clear or api_base):
+        raise InputError("limits: name the MODEL")
+    if changes and clear:
+        raise InputError(
+            "limits: --clear removes every limit; use it without --rpm, --tpm and --max-in-flight"
+        )
+    with _open_limits() as (store, backend):
+        if model is not None and (changes or clear):
+            _set_limits(store, _model_key(store, model, api_base), changes)
+        usage = limit_usage(store, backend)
     if model is not None:
-        told = [one for one in told if one["model"] == model]
+        usage = [entry for entry in usage if entry["model"] == model]
     if as_json:
-        print_json(told)
+        print_json(usage)
         return
-    if not told:
-        echo("no limits are set, and no job is running")
+    if not usage:
+        echo("no limits are set and no job is running")
         return
-    header = ("model", "at", "rpm", "tpm", "at once", "in flight", "width", "parked", "set here")
-    print_table(header, [_row(one) for one in told])
+    header = (
+        "model", "address", "rpm", "tpm", "max in flight", "in flight", "adaptive limit",
+        "circuit open", "set here",
+    )  # fmt: skip
+    print_table(header, [_row(entry) for entry in usage])
 
 
 @contextmanager
 def _open_limits() -> Iterator[tuple[Store, LimitBackend]]:
     settings = options.load_settings()
     with options.open_store(settings) as store:
-        meter = open_limit_backend(store, settings.result_url, settings.broker_url)
+        backend = open_limit_backend(store, settings.result_url, settings.broker_url)
         try:
-            yield store, meter
+            yield store, backend
         finally:
-            meter.close()
+            backend.close()
 
 
 def _model_key(store: Store, model: str, api_base: str | None) -> ModelKey:
-    """The model where it is called; where it is, is clear if running jobs call it in one place."""
+    """The model with its address; the address is optional if running jobs use only one."""
     if api_base is not None:
         return ModelKey(model, api_base)
-    places = [key for key in store.rate_limits.all() if key.model == model]
-    if len(places) > 1:
-        known = ", ".join(key.api_base or "the provider's own" for key in places)
+    keys = [key for key in store.rate_limits.all() if key.model == model]
+    if len(keys) > 1:
+        known = ", ".join(key.api_base or "the provider's own" for key in keys)
         raise InputError(f"limits: {model} is called at {known}; choose one by --api-base")
-    return places[0] if places else ModelKey(model)
+    return keys[0] if keys else ModelKey(model)
 
 
 def _set_limits(store: Store, key: ModelKey, changes: RateLimits) -> None:
-    asked = store.rate_limits.all().get(key)
-    before = asked.operator_limits if asked and changes else RateLimits()
+    configured = store.rate_limits.all().get(key)
+    before = configured.operator_limits if configured and changes else RateLimits()
     store.rate_limits.set_operator_limits(key, changes.with_fallback(before))
-    said = ", ".join(f"{name} {value:,}" for name, value in asdict(changes).items() if value)
-    stderr.print(f"{key.model}: {said or 'as the jobs ask'}")
+    text = ", ".join(f"{name} {value:,}" for name, value in asdict(changes).items() if value)
+    stderr.print(f"{key.model}: {text or 'limits of the jobs'}")
 
 
 def _row(model: dict[str, Any]) -> list[object]:
-    parked = f"{model['parked_seconds']:.0f} s" if model["parked_seconds"] else None
-    named = ", ".join(name for name in ("rpm", "tpm", "max_in_flight") if model["set"][name])
-    shown = [model[name] for name in ("rpm", "tpm", "max_in_flight", "in_flight", "width")]
-    return [model["model"], model["api_base"], *shown, parked, named or None]
+    open_for = f"{model['circuit_open_seconds']:.0f} s" if model["circuit_open_seconds"] else None
+    set_here = ", ".join(name for name in ("rpm", "tpm", "max_in_flight") if model["set"][name])
+    values = [
+        model[name] for name in ("rpm", "tpm", "max_in_flight", "in_flight", "adaptive_limit")
+    ]
+    return [model["model"], model["api_base"], *values, open_for, set_here or None]

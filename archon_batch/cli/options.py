@@ -1,8 +1,8 @@
-"""What commands have in common: settings, the store, the job that an argument names, options."""
+"""What commands share: settings, the store, options and their types."""
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -23,31 +23,50 @@ from archon_batch.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Dollars that no job of ours should be given by a slip of the keyboard.
+#: Upper bound of an amount in USD, against typing errors.
 _MAX_USD = Decimal(10_000_000)
-#: Digits as people write them, down to the nano-dollar.
+#: A decimal amount with at most nine fractional digits (nano-dollars).
 _AMOUNT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 def load_settings(processes: int | None = None) -> Settings:
-    """Read the environment, and let events be logged as it says."""
-    found = Settings.from_environment()
+    """Read the environment, configure logging, and warn about misspelled variables."""
+    settings = Settings.from_environment()
     if processes is not None:
-        found = replace(found, processes=processes)
-    logs.configure(found.log_level, found.log_format)
-    for words in misspelled(os.environ):
-        echo(f"warning: {words}", err=True)
-    return found
+        settings = replace(settings, processes=processes)
+    logs.configure(settings.log_level, settings.log_format)
+    for warning in misspelled(os.environ):
+        echo(f"warning: {warning}", err=True)
+    return settings
 
 
 @contextmanager
-def open_store(found: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
-    with open_settings_store(found or load_settings(), spool=spool) as store:
+def open_store(settings: Settings | None = None, *, spool: bool = False) -> Iterator[Store]:
+    with open_settings_store(settings or load_settings(), spool=spool) as store:
         yield store
 
 
+class CommandWithRenamedOptions(click.Command):
+    """A command that accepts the old names of its options, and warns about them."""
+
+    def __init__(self, *args: Any, renamed: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        #: From the old name to the new one.
+        self._renamed = renamed
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [self._current(arg) for arg in args])
+
+    def _current(self, arg: str) -> str:
+        name, equals, value = arg.partition("=")
+        if name not in self._renamed:
+            return arg
+        echo(f"warning: the option {name} is now called {self._renamed[name]}", err=True)
+        return f"{self._renamed[name]}{equals}{value}"
+
+
 class UsdParam(click.ParamType[NanoUsd]):
-    """An amount of money as it is written: ``25`` or ``0.40``."""
+    """An amount of USD, such as ``25`` or ``0.40``."""
 
     name = "usd"
 
@@ -82,49 +101,81 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def full_option(command: F) -> F:
+    return click.option("--full", is_flag=True, help="Show texts in full length.")(command)
+
+
+def force_option(command: F) -> F:
+    return click.option("--force", is_flag=True, help="Overwrite FILE.")(command)
+
+
+def no_cache_option(command: F) -> F:
+    return click.option(
+        "--no-cache", is_flag=True, help="Do not use the completion cache: pay for every call."
+    )(command)
+
+
+def allow_unpriced_option(command: F) -> F:
+    return click.option(
+        "--allow-unpriced", is_flag=True, help="Allow models without a known price."
+    )(command)
+
+
+def follow_option(command: F) -> F:
+    return click.option(
+        "--follow/--detach",
+        "wait",
+        default=None,
+        help="Wait until the job ends, or return at once.",
+    )(command)
+
+
 def processes_option(command: F) -> F:
     return click.option(
         "--processes",
         type=click.IntRange(1, 256),
         metavar="N",
-        help="Processes of this command; default: the cores, if there are rows enough.",
+        help="Number of processes without a broker. Default: one per core if there are enough rows.",
     )(command)
 
 
 def dataset_options(command: F) -> F:
-    """The options that say how a dataset is read, handed to the command as one ``reading``."""
+    """Add the options that define how a dataset is read; the command gets them as ``read_options``."""
 
     @wraps(command)
-    def reads(
+    def with_read_options(
         prompt_field: str | None,
         template: str | None,
         id_field: str | None,
         limit: int | None,
         skip_bad_rows: bool,
-        **more: Any,  # noqa: ANN401
+        **others: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        reading = ReadOptions(
-            prompt_field=prompt_field or ReadOptions().prompt_field,
-            id_field=id_field or ReadOptions().id_field,
+        defaults = ReadOptions()
+        read_options = ReadOptions(
+            prompt_field=prompt_field or defaults.prompt_field,
+            id_field=id_field or defaults.id_field,
             template=_template_text(template),
             limit=limit,
             skip_bad_rows=skip_bad_rows,
         )
-        return command(reading=reading, **more)
+        return command(read_options=read_options, **others)
 
     for option in (
-        click.option("--skip-bad-rows", is_flag=True, help="Record a wrong row as given up."),
-        click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N rows."),
-        click.option("--id-field", metavar="F", help="Key of the row's id; default: id."),
-        click.option("--template", metavar="TEXT|@FILE", help="Prompt with {key} from the row."),
-        click.option("--prompt-field", metavar="F", help="Key of the prompt; default: prompt."),
+        click.option("--skip-bad-rows", is_flag=True, help="Record an invalid row as failed."),
+        click.option("--limit", type=click.IntRange(1), metavar="N", help="Read only N rows."),
+        click.option("--id-field", metavar="F", help="Key of the row's id. Default: id."),
+        click.option(
+            "--template", metavar="TEXT|@FILE", help="Prompt with {key} replaced from the row."
+        ),
+        click.option("--prompt-field", metavar="F", help="Key of the prompt. Default: prompt."),
     ):
-        reads = option(reads)
-    return cast("F", reads)
+        with_read_options = option(with_read_options)
+    return cast("F", with_read_options)
 
 
-def _template_text(given: str | None) -> str | None:
+def _template_text(value: str | None) -> str | None:
     try:
-        return None if given is None else text_or_file(given)
+        return None if value is None else text_or_file(value)
     except ValueError as error:
         raise InputError(f"--template: {error}") from None

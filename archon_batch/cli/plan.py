@@ -22,7 +22,7 @@ from archon_batch.money import NanoUsd
 from archon_batch.settings import Settings
 from archon_batch.store import Store
 
-#: Rows of a pilot: fewer tell nothing of how rows differ, and more are the job.
+#: Fewer rows do not show how rows differ; more rows are the job itself.
 _MIN_PILOT_ROWS, _MAX_PILOT_ROWS = 2, 1_000
 
 
@@ -34,12 +34,12 @@ _MIN_PILOT_ROWS, _MAX_PILOT_ROWS = 2, 1_000
     "size",
     type=click.IntRange(_MIN_PILOT_ROWS, _MAX_PILOT_ROWS),
     metavar="N",
-    help="Run N rows for real, and judge the others by them.",
+    help="Run N rows and extrapolate from their cost.",
 )
-@click.option("--budget", type=options.UsdParam(), help="The most the pilot may spend, in USD.")
+@click.option("--budget", type=options.UsdParam(), help="Maximum cost of the pilot in USD.")
 @options.dataset_options
-@click.option("--no-cache", is_flag=True, help="Foresee paying again for replies that are kept.")
-@click.option("--allow-unpriced", is_flag=True, help="Accept models whose price nobody knows.")
+@click.option("--no-cache", is_flag=True, help="Estimate without the completion cache.")
+@options.allow_unpriced_option
 @options.json_option
 def plan(
     dataset: str,
@@ -49,52 +49,52 @@ def plan(
     no_cache: bool,
     allow_unpriced: bool,
     as_json: bool,
-    reading: ReadOptions,
+    read_options: ReadOptions,
 ) -> int:
-    """Foresee what DATASET will take; send nothing without --pilot.
+    """Estimate calls, tokens and cost for DATASET. Sends nothing unless --pilot is given.
 
-    Low: every reply is a word. Expected: replies of 300 tokens where nothing bounds them. High:
-    every reply is as long as max_tokens lets it be, and is asked for as often as retries allow.
-    Replies that were paid for before, and would be found again, are taken off.
+    Low: every reply is one word. Expected: replies have 300 tokens, or max_tokens if that is less.
+    High: every reply has max_tokens and every call uses all its retries. Cached calls are not
+    counted.
 
-    A pilot is a job of its own, of rows from all over the dataset. It costs money, and what it
-    paid for is found again by the job itself. What the rest will take is told by it with a 90 %
-    interval.
+    A pilot is a job of its own, with rows spread over the dataset. It costs money; the full job
+    later uses its replies from the cache. The cost of the remaining rows is extrapolated with a
+    90 % confidence interval.
     """
     if size is None and budget is not None:
-        raise click.UsageError("--budget is what a pilot may spend; it needs --pilot N")
+        raise click.UsageError("--budget limits the pilot, so it needs --pilot N")
     if size is not None and no_cache:
-        raise click.UsageError("a job finds what its --pilot paid for; leave out --no-cache")
+        raise click.UsageError("--pilot needs the cache; leave out --no-cache")
     settings = options.load_settings()
-    order = JobRequest(dataset, arch, read_options=reading)
-    pilot = judged = None
+    request = JobRequest(dataset, arch, read_options=read_options)
+    pilot_run = pilot = None
     with (
         run_context(settings) as report,
-        prepare_inputs(order, allow_unpriced=allow_unpriced, report=report) as (
+        prepare_inputs(request, allow_unpriced=allow_unpriced, report=report) as (
             rows,
             architecture,
             prices,
         ),
     ):
         if size is not None:
-            pilot = run_pilot(settings, rows, architecture, prices, size, budget, report)
-            if pilot.result.state == "interrupted":
-                return result_status(pilot.result)
+            pilot_run = run_pilot(settings, rows, architecture, prices, size, budget, report)
+            if pilot_run.result.state == "interrupted":
+                return result_status(pilot_run.result)
         with _open_cache(settings, no_cache=no_cache) as store:
             questions = [row.question for row in rows.rows() if row.reason is None]
-            found = preview_cache(store, architecture, questions)
-            layers = forecast_uncached(architecture, prices, found)
-            if pilot is not None and store is not None:
-                left = len(questions) - found.cached_rows
-                judged = evaluate_pilot(
-                    store, architecture, prices, pilot, total_forecast(layers), left
+            cached = preview_cache(store, architecture, questions)
+            layers = forecast_uncached(architecture, prices, cached)
+            if pilot_run is not None and store is not None:
+                remaining_rows = len(questions) - cached.cached_rows
+                pilot = evaluate_pilot(
+                    store, architecture, prices, pilot_run, total_forecast(layers), remaining_rows
                 )
     if as_json:
-        data = _plan_json(architecture, len(questions), found, layers)
-        print_json(data if judged is None else {**data, "pilot": _pilot_json(judged)})
+        data = _plan_json(architecture, len(questions), cached, layers)
+        print_json(data if pilot is None else {**data, "pilot": _pilot_json(pilot)})
     else:
-        _print(architecture, len(questions), found, layers, judged)
-    return 0 if pilot is None else result_status(pilot.result)
+        _print(architecture, len(questions), cached, layers, pilot)
+    return 0 if pilot_run is None else result_status(pilot_run.result)
 
 
 def _print(
@@ -104,43 +104,41 @@ def _print(
     layers: list[Forecast],
     pilot: PilotResult | None,
 ) -> None:
-    shown = [
+    table = [
         _forecast_row(f"{n} {_component_types(architecture, n)}", layer)
         for n, layer in enumerate(layers)
     ]
-    shown.append(_forecast_row(f"{rows} rows", total_forecast(layers)))
+    table.append(_forecast_row(f"{rows} rows", total_forecast(layers)))
     if pilot is not None and pilot.remaining is not None:
-        shown.append(_forecast_row(f"by the pilot of {len(pilot.rows)}", pilot.remaining))
-    print_table(("layer", "calls", "tokens in", "tokens out", "low", "expected", "high"), shown)
+        table.append(_forecast_row(f"from a pilot of {len(pilot.rows)}", pilot.remaining))
+    print_table(("layer", "calls", "tokens in", "tokens out", "low", "expected", "high"), table)
     if cached.cached_calls:
-        echo(
-            f"{cached.cached_calls:,} calls are paid for already; {cached.cached_rows:,} rows cost nothing"
-        )
-    if pilot is None:
+        echo(f"{cached.cached_calls:,} calls are cached; {cached.cached_rows:,} rows cost nothing")
+    if pilot is not None:
+        _print_pilot(_pilot_json(pilot))
+
+
+def _print_pilot(pilot: dict[str, Any]) -> None:
+    paid = format_usd(pilot["usd"], pilot["unpriced_calls"])
+    text = f"the pilot of {pluralize(pilot['rows'], 'row')} cost {paid}"
+    remaining = pilot["remaining"]
+    if remaining is None:
+        echo(f"{text}; it is {pilot['state']}, so the other rows cannot be estimated from it")
         return
-    told = _pilot_json(pilot)
-    echo(
-        f"the pilot of {pluralize(told['rows'], 'row')} cost {format_usd(told['usd'], told['unpriced_calls'])}",
-        nl=False,
-    )
-    if pilot.remaining is None:
-        echo(f"; it is {told['state']}, so the others are not judged by it")
-        return
-    rest = told["rest"]
-    echo(f", {format_usd(told['per_row_usd'])} a row, what was found included")
-    echo(
-        f"the rest: {_format_interval(*(rest[case]['usd'] for case in ('expected', 'low', 'high')))}"
-    )
-    echo(f"together: {_format_interval(*(told[f'{c}_usd'] for c in ('expected', 'low', 'high')))}")
+    echo(f"{text}, {format_usd(pilot['per_row_usd'])} per row including cached calls")
+    cases = ("expected", "low", "high")
+    echo(f"remaining rows: {_format_interval(*(remaining[case]['usd'] for case in cases))}")
+    echo(f"total: {_format_interval(*(pilot[f'{case}_usd'] for case in cases))}")
 
 
 def _format_interval(expected: float | None, low: float | None, high: float | None) -> str:
-    return f"{format_usd(expected)}, with {CONFIDENCE_LEVEL:.0%} confidence {format_usd(low)} to {format_usd(high)}"
+    span = f"{format_usd(low)} to {format_usd(high)}"
+    return f"{format_usd(expected)}, with {CONFIDENCE_LEVEL:.0%} confidence {span}"
 
 
 @contextmanager
 def _open_cache(settings: Settings, *, no_cache: bool) -> Iterator[Store | None]:
-    """The database that has the completions, unless there is none yet or it is not wanted."""
+    """The store with the completion cache; None if there is no database yet, or no cache is wanted."""
     if no_cache or not Store.exists(settings.database_url):
         yield None
         return
@@ -149,13 +147,13 @@ def _open_cache(settings: Settings, *, no_cache: bool) -> Iterator[Store | None]
 
 
 def _forecast_row(name: str, figures: Forecast) -> list[object]:
-    usual, most = figures.expected, figures.high
+    expected, high = figures.expected, figures.high
     return [
         name,
-        _format_range(usual.calls, most.calls),
-        usual.prompt_tokens,
-        usual.completion_tokens,
-        *(format_usd(usd_number(e.cost)) for e in (figures.low, usual, most)),
+        _format_range(expected.calls, high.calls),
+        expected.prompt_tokens,
+        expected.completion_tokens,
+        *(format_usd(usd_number(e.cost)) for e in (figures.low, expected, high)),
     ]
 
 
@@ -173,8 +171,8 @@ def _plan_json(
     return {
         "architecture": architecture.name,
         "rows": rows,
-        "found_calls": cached.cached_calls,
-        "found_rows": cached.cached_rows,
+        "cached_calls": cached.cached_calls,
+        "cached_rows": cached.cached_rows,
         **_forecast_json(total_forecast(layers)),
         "layers": [
             {"layer": n, "components": _component_types(architecture, n), **_forecast_json(layer)}
@@ -184,11 +182,11 @@ def _plan_json(
 
 
 def _pilot_json(pilot: PilotResult) -> dict[str, Any]:
-    job, account, rest = pilot.job, pilot.usage, pilot.remaining
-    spent = Estimate(cost=None if account.unpriced_calls else account.cost)
+    job, usage, remaining = pilot.job, pilot.usage, pilot.remaining
+    spent = Estimate(cost=None if usage.unpriced_calls else usage.cost)
 
-    def together(case: str) -> float | None:
-        return usd_number((getattr(rest, case) + spent).cost) if rest else None
+    def total_usd(case: str) -> float | None:
+        return usd_number((getattr(remaining, case) + spent).cost) if remaining else None
 
     return {
         "job": job.id,
@@ -197,18 +195,18 @@ def _pilot_json(pilot: PilotResult) -> dict[str, Any]:
         "rows": job.rows,
         "answered": pilot.progress.answered,
         "failed": pilot.progress.failed,
-        "usd": usd_number(account.cost),
-        "in_doubt_usd": usd_number(account.in_doubt_cost),
-        "unpriced_calls": account.unpriced_calls,
+        "usd": usd_number(usage.cost),
+        "in_doubt_usd": usd_number(usage.in_doubt_cost),
+        "unpriced_calls": usage.unpriced_calls,
         "per_row_usd": usd_number(pilot.cost_per_row),
         "confidence": CONFIDENCE_LEVEL,
-        **{f"{case}_usd": together(case) for case in ("expected", "low", "high")},
-        "rest": _forecast_json(rest) if rest else None,
+        **{f"{case}_usd": total_usd(case) for case in ("expected", "low", "high")},
+        "remaining": _forecast_json(remaining) if remaining else None,
     }
 
 
 def _forecast_json(figures: Forecast) -> dict[str, Any]:
-    def told(estimate: Estimate) -> dict[str, Any]:
+    def to_dict(estimate: Estimate) -> dict[str, Any]:
         return {
             "calls": estimate.calls,
             "prompt_tokens": estimate.prompt_tokens,
@@ -217,7 +215,7 @@ def _forecast_json(figures: Forecast) -> dict[str, Any]:
         }
 
     return {
-        "low": told(figures.low),
-        "expected": told(figures.expected),
-        "high": told(figures.high),
+        "low": to_dict(figures.low),
+        "expected": to_dict(figures.expected),
+        "high": to_dict(figures.high),
     }

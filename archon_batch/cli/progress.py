@@ -70,13 +70,14 @@ class EventPrinter:
             case events.JobEnded(job, figures, interrupted):
                 self._close_display()
                 if interrupted:
-                    stderr.print(f"interrupted; archon-batch resume {job.id} goes on")
+                    stderr.print(f"interrupted; continue with: archon-batch resume {job.id}")
                     figures = {**figures, "state": "interrupted"}
                 print_summary(figures)
             case events.StopRequested():
                 self._close_display()
                 stderr.print(
-                    "stopping: calls in flight land first; Ctrl-C again leaves them in doubt"
+                    "Stopping: waiting for calls in flight. Press Ctrl-C again to abort them (their "
+                    "cost stays unknown)."
                 )
             case events.NoWorkers(queues):
                 stderr.print(no_workers_message(queues), style="bold")
@@ -106,22 +107,22 @@ def run_context(
 def _message(event: events.Event) -> str:
     match event:
         case events.JobFound(job):
-            return f"submitted before: job {job.id} is {job.state}"
+            return f"already submitted as job {job.id} ({job.state})"
         case events.JobLeftStored(job):
-            return f"stored; archon-batch resume {job.id} runs it"
+            return f"Job stored. Run it with: archon-batch resume {job.id}"
         case events.JobHandedOver(job):
-            return f"handed to the workers; archon-batch status {job.id} --follow"
+            return f"sent to the workers; follow it with: archon-batch status {job.id} --follow"
         case events.Exported(path):
             return f"answers are in {path}"
         case events.PilotFound(job):
-            return f"the pilot was run before: job {job.id}"
+            return f"the pilot has already run as job {job.id}"
         case events.PilotStarted(job, rows, max_cost):
             budget = format_usd(usd_number(job.budget))
-            limit = "" if job.budget is None else f", and of a budget of {budget}"
-            most = format_usd(usd_number(max_cost))
-            return f"pilot {job.id}: {pluralize(rows, 'row')}, at the most {most}{limit}"
+            limit = "" if job.budget is None else f"; budget: {budget}"
+            maximum = format_usd(usd_number(max_cost))
+            return f"pilot {job.id}: {pluralize(rows, 'row')}, at most {maximum}{limit}"
         case events.JudgeStarted(job):
-            return f"judging: job {job.id} ({job.name}), {job.rows:,} rows"
+            return f"judge job {job.id} ({job.name}): {job.rows:,} rows"
         case events.TurnStarted(name, job):
             return f"{name}: job {job.id}, {job.rows:,} rows"
         case events.SearchProgressed(text):
@@ -130,13 +131,13 @@ def _message(event: events.Event) -> str:
 
 
 def no_workers_message(queues: Sequence[str]) -> str:
-    return f"no worker drains {', '.join(queues)}: archon-batch worker POOL starts some"
+    return f"no worker consumes {', '.join(queues)}: start one with archon-batch worker POOL"
 
 
 def print_summary(figures: Mapping[str, Any]) -> None:
     """Print the figures of a job that no longer runs."""
     if figures["state"] != "done":
-        stderr.print(f"{figures['state']}: {figures['reason'] or 'by you'}", style="bold")
+        stderr.print(f"{figures['state']}: {figures['reason'] or 'by user'}", style="bold")
     for line in summary_lines(figures):
         stderr.print(line)
 
@@ -148,7 +149,7 @@ def _progress_display(job: Job) -> Iterator[_Show]:
 
 def _progress_bar(job: Job) -> Iterator[_Show]:
     began, first = time.monotonic(), -1
-    # Together they fit eighty columns.
+    # The columns fit into a terminal of 80 columns.
     columns = (
         BarColumn(bar_width=10),
         MofNCompleteColumn(),

@@ -11,21 +11,21 @@ from archon_batch.cli.tables import stderr
 
 @click.command()
 @click.argument("job")
-@click.option("-o", "--output", type=Path, required=True, metavar="FILE", help="The page.")
+@click.option("-o", "--output", type=Path, required=True, metavar="FILE", help="HTML file.")
 @click.option(
     "--rows",
     type=click.IntRange(1, 50),
     default=5,
     show_default=True,
     metavar="N",
-    help="Show N of the best rows, and of the worst, with every call.",
+    help="Show the N best and the N worst rows with every call.",
 )
-@click.option("--metric", metavar="M", help="Put rows in order by it; default: the first.")
-@click.option("--force", is_flag=True, help="Replace FILE.")
+@click.option("--metric", metavar="M", help="Sort rows by metric M. Default: the first metric.")
+@options.force_option
 def report(job: str, output: Path, rows: int, metric: str | None, force: bool) -> None:
-    """Write JOB as one HTML page: scores, cost, tokens, time, troubles, the best and worst rows.
+    """Write JOB as one HTML page: scores, cost, tokens, time, problems, best and worst rows.
 
-    The page needs no network and no other file, and its size is bounded, whatever the job's.
+    The page needs no network and no other file, and its size is bounded.
     """
     html_report.check_extra_installed()
     with options.open_store() as store:

@@ -15,35 +15,28 @@ from archon_batch.errors import InputError
 from archon_batch.money import NanoUsd, to_usd
 from archon_batch.store import Job, Store
 
-_follow_option = click.option(
-    "--follow/--detach", "wait", default=None, help="Wait for the end, or do not."
-)
-
 
 @click.command()
 @click.argument("job")
-@click.option("--budget", type=options.UsdParam(), help="A new budget, in USD.")
+@click.option("--budget", type=options.UsdParam(), help="New budget in USD.")
 @options.processes_option
-@_follow_option
+@options.follow_option
 def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool | None) -> int:
-    """Go on with JOB where it was: after a kill, a stop, or a budget that was reached."""
+    """Continue JOB where it stopped: after a kill, an error, or a reached budget."""
     settings = options.load_settings(processes)
     with options.open_store(settings) as store:
         found = store.jobs.find(job)
         if found.state in ("done", "cancelled"):
-            raise InputError(
-                f"{found.id} is {found.state}; archon-batch retry opens its rows again"
-            )
+            raise InputError(f"{found.id} is {found.state}; archon-batch retry runs its rows again")
         if budget is None and found.state == "paused" and found.budget is not None:
             raise InputError(
                 f"{found.id} has reached its budget of {to_usd(found.budget):f} USD; "
-                "give it a larger one with --budget"
+                "pass a larger --budget"
             )
         paid = NanoUsd(found.spent + found.in_doubt)
         if budget is not None and budget < paid:
             raise InputError(
-                f"{found.id} has paid, or may have paid, {to_usd(paid):f} USD; "
-                "give it no smaller --budget"
+                f"{found.id} has spent up to {to_usd(paid):f} USD already; pass a larger --budget"
             )
         found = store.jobs.resume(found.id, from_states=["paused", "stopped"], budget=budget)
     with run_context(settings) as report:
@@ -52,7 +45,7 @@ def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool |
 
 @dataclass(frozen=True, slots=True)
 class RowCondition:
-    """What a row has to be like to be opened again."""
+    """A condition that a row must meet to be reopened."""
 
     key: str
     value: str
@@ -83,7 +76,7 @@ class _RowConditionParam(click.ParamType[RowCondition]):
 _KEYS = {"reason": "TEXT", "status": "failed|cancelled", "layer": "N", "id": "ROW"}
 _CONDITION_SYNTAX = ", ".join(f"{key}={value}" for key, value in _KEYS.items())
 _STATUSES = ("failed", "cancelled")
-#: Reasons that are listed when no row fits, and characters of each.
+#: Reasons that an error message lists, and characters of each.
 _MAX_REASONS_SHOWN, _MAX_REASON_CHARS = 3, 100
 
 
@@ -94,17 +87,18 @@ _MAX_REASONS_SHOWN, _MAX_REASON_CHARS = 3, 100
     type=_RowConditionParam(),
     multiple=True,
     metavar="KEY=VALUE",
-    help=f"Only rows that fit: {_CONDITION_SYNTAX}. All must hold.",
+    help=f"Only rows that match: {_CONDITION_SYNTAX}. All conditions must hold.",
 )
 @options.processes_option
-@_follow_option
+@options.follow_option
 def retry(
     job: str, where: tuple[RowCondition, ...], processes: int | None, wait: bool | None
 ) -> int:
-    """Open rows of JOB again that were given up or cancelled, and go on.
+    """Run failed or cancelled rows of JOB again.
 
-    Replies stay: only what failed is asked, and paid for, again. A reason is part of the row's, or
-    the word that a failed call ended with: rate_limit, timeout, broken_reply, provider_down, ...
+    Replies are kept: only failed calls are sent, and paid for, again. TEXT is part of the row's
+    reason, or the error code of a failed call: rate_limit, call_timeout, broken_reply,
+    provider_down, ...
     """
     settings = options.load_settings(processes)
     with options.open_store(settings) as store:
@@ -112,7 +106,7 @@ def retry(
         opened = _reopen_rows(store, found, where)
         if not opened:
             raise InputError(_no_match_message(store, found, where))
-        stderr.print(f"{opened} rows opened again")
+        stderr.print(f"{pluralize(opened, 'row')} reopened")
         found = store.jobs.get(found.id)
     with run_context(settings) as report:
         return result_status(run_job(settings, found, wait=bool(wait), report=report))
@@ -124,7 +118,7 @@ def _reopen_rows(store: Store, job: Job, where: Iterable[RowCondition]) -> int:
         wanted[condition.key].append(condition.value)
     return store.items.reopen(
         job.id,
-        [one for one in _STATUSES if all(one == status for status in wanted["status"])],
+        [status for status in _STATUSES if {status}.issuperset(wanted["status"])],
         reasons=wanted["reason"],
         layers=[int(layer) for layer in wanted["layer"]],
         row_ids=wanted["id"],
@@ -132,27 +126,29 @@ def _reopen_rows(store: Store, job: Job, where: Iterable[RowCondition]) -> int:
 
 
 def _no_match_message(store: Store, job: Job, where: Iterable[RowCondition]) -> str:
-    """Why nothing was opened: what there would be to open."""
-    ends = store.items.failure_counts(job.id)
-    if not ends:
-        return f"{job.id} has no row that was given up or cancelled"
-    counts = {status: sum(n for s, _, n in ends if s == status) for status in _STATUSES}
-    there = ", ".join(f"{n:,} {status.replace('_', ' ')}" for status, n in counts.items() if n)
-    told = [
-        f"{n:,} x {' '.join(reason.split())[:_MAX_REASON_CHARS]}" for _, reason, n in ends if reason
+    """The error if no row was reopened: what could be reopened instead."""
+    failures = store.items.failure_counts(job.id)
+    if not failures:
+        return f"{job.id} has no failed or cancelled row"
+    counts = {status: sum(n for s, _, n in failures if s == status) for status in _STATUSES}
+    rows = ", ".join(f"{n:,} {status.replace('_', ' ')}" for status, n in counts.items() if n)
+    reasons = [
+        f"{n:,} x {' '.join(reason.split())[:_MAX_REASON_CHARS]}"
+        for _, reason, n in failures
+        if reason
     ]
-    others = len(told) - _MAX_REASONS_SHOWN
-    more = [f"and {pluralize(others, 'other reason')}"] if others > 0 else []
-    listed = f" ({'; '.join(told[:_MAX_REASONS_SHOWN] + more)})" if told else ""
-    asked = " and ".join(map(str, where))
-    fits = f"no row fits --where {asked}" if asked else "no row can be opened again"
-    return f"{job.id}: {fits}; it has {there}{listed}"
+    hidden = len(reasons) - _MAX_REASONS_SHOWN
+    more = [f"and {pluralize(hidden, 'other reason')}"] if hidden > 0 else []
+    listed = f" ({'; '.join(reasons[:_MAX_REASONS_SHOWN] + more)})" if reasons else ""
+    conditions = " and ".join(map(str, where))
+    problem = f"no row matches --where {conditions}" if conditions else "no row can be reopened"
+    return f"{job.id}: {problem}; it has {rows}{listed}"
 
 
 @click.command()
 @click.argument("job")
 def cancel(job: str) -> None:
-    """End JOB: nothing more is begun, calls in flight land, what was paid for stays."""
+    """Cancel JOB: start no new calls and wait for calls in flight; its answers are kept."""
     with options.open_store() as store:
         found = store.jobs.find(job)
         if not store.items.cancel_job(found.id):

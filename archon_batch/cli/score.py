@@ -216,8 +216,8 @@ def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
             else ""
         )
         yield f"{unread:,} could not be read: {some}{more}"
-    if given_up := figures["failed"]:
-        yield f"{pluralize(given_up, 'row')} given up"
+    if failed := figures["failed"]:
+        yield f"{pluralize(failed, 'row')} failed"
     if left := figures["open"]:
         yield f"{pluralize(left, 'row')} open or cancelled, without a score"
     if "macro_f1" in figures and figures["macro_f1"] is not None:

@@ -106,7 +106,7 @@ def run(
     name: str | None,
     output: Path | None,
     algorithm: str,
-    reading: ReadOptions,
+    read_options: ReadOptions,
     as_json: bool,
     **more: Any,  # noqa: ANN401  (what only the plan has a use for)
 ) -> int:
@@ -129,7 +129,7 @@ def run(
         **more,
     )
     with ExitStack() as stack:
-        rows = [stack.enter_context(Dataset.open(one, reading)) for one in datasets]
+        rows = [stack.enter_context(Dataset.open(one, read_options)) for one in datasets]
         order = PreparedSearch.from_options(given, rows)
     with EventPrinter() as report, interruptible():
         if settings.in_process:

@@ -10,19 +10,19 @@ from archon_batch.jobs import views
 from archon_batch.store import Job, Store
 from archon_batch.untrusted_text import escape_control
 
-#: Characters of an answer in a line of many.
+#: Characters shown of each answer in the list.
 _MAX_ANSWER_CHARS = 100
 
 
 @click.command()
 @click.argument("job")
 @click.argument("row", required=False)
-@click.option("--full", is_flag=True, help="Show every text to its end.")
+@options.full_option
 @options.json_option
 def show(job: str, row: str | None, full: bool, as_json: bool) -> None:
-    """Show the row of id ROW in JOB: what each component did, every call, every candidate.
+    """Show the row with id ROW in JOB: what each component did, every call, every candidate.
 
-    Without ROW, the answers of all rows, a line each.
+    Without ROW, list the answers of all rows.
     """
     with options.open_store() as store:
         found = store.jobs.find(job)

@@ -12,18 +12,18 @@ from archon_batch.jobs import views
 
 @click.command()
 @click.argument("job")
-@click.option("--follow", "wait", is_flag=True, help="Watch until the job ends.")
+@click.option("--follow", "wait", is_flag=True, help="Show the progress until the job ends.")
 @options.json_option
 def status(job: str, wait: bool, as_json: bool) -> int:
-    """Say how far JOB is: an id, a name, or the beginning of one."""
+    """Show the progress of JOB (id, name, or a unique prefix of either)."""
     with options.open_store() as store, EventPrinter() as report:
         found = store.jobs.find(job)
-        ended = result_status(follow_job(store, found, report)) if wait else 0
+        exit_code = result_status(follow_job(store, found, report)) if wait else 0
         figures = views.job_status(store, found)
     if as_json:
         print_json(figures)
     if as_json or wait:
-        return ended
+        return exit_code
     echo(f"{figures['job']}  {figures['name']}  {figures['state']}")
     if figures["reason"]:
         echo(figures["reason"])

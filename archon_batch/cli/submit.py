@@ -18,52 +18,64 @@ from archon_batch.money import NanoUsd
 from archon_batch.store import Job
 
 
-@click.command()
+@click.command(
+    cls=options.CommandWithRenamedOptions,
+    renamed={"--go-on": "--continue", "--shard": "--shard-size"},
+)
 @click.argument("dataset", required=False)
 @click.option(
     "--arch", metavar="ARCH", help="Architecture: a path, or a name in jobs/architectures."
 )
 @click.option(
-    "--job", "job_file", type=Path, metavar="FILE", help="Take all of it from a job file."
+    "--job",
+    "job_file",
+    type=Path,
+    metavar="FILE",
+    help="Read dataset, architecture and other settings from a job file.",
 )
 @click.option(
     "--date",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="YYYY-MM-DD",
-    help="What {date} is in the job file; default: today, in UTC.",
+    help="Value of {date} in the job file. Default: today, in UTC.",
 )
-@click.option("--go-on", is_flag=True, help="Go on with that day's job as it was submitted.")
-@click.option("--name", help="A name of your own; submitting it again is the same job.")
-@click.option("--budget", type=options.UsdParam(), help="The most the job may spend, in USD.")
+@click.option(
+    "--continue",
+    "continues",
+    is_flag=True,
+    help="Continue that day's job without reading its dataset again.",
+)
+@click.option("--name", help="Name of the job. The same name again is the same job.")
+@click.option("--budget", type=options.UsdParam(), help="Maximum cost of the job in USD.")
 @click.option(
     "--priority",
     type=click.Choice(["high", "normal", "low"]),
-    help="Whose calls workers make first; default: normal.",
+    help="Workers execute calls of higher priority first. Default: normal.",
 )
 @options.dataset_options
 @click.option(
-    "--shard",
+    "--shard-size",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Rows that travel together; by the number of rows, 64 at most, when not given.",
+    help="Rows processed together. Default: by the number of rows, at most 64.",
 )
-@click.option("-o", "--output", type=Path, metavar="FILE", help="Export to FILE when it is done.")
-@click.option("--force", is_flag=True, help="Replace FILE.")
-@click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
-@click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
+@click.option("-o", "--output", type=Path, metavar="FILE", help="Export to FILE at the end.")
+@options.force_option
+@options.no_cache_option
+@options.allow_unpriced_option
 @options.processes_option
-@click.option("--follow/--detach", "wait", default=None, help="Wait for the end, or do not.")
+@options.follow_option
 @options.json_option
 def submit(
     dataset: str | None,
     arch: str | None,
     job_file: Path | None,
     date: datetime | None,
-    go_on: bool,
+    continues: bool,
     name: str | None,
     budget: NanoUsd | None,
     priority: str | None,
-    shard: int | None,
+    shard_size: int | None,
     output: Path | None,
     force: bool,
     no_cache: bool,
@@ -71,33 +83,31 @@ def submit(
     processes: int | None,
     wait: bool | None,
     as_json: bool,
-    reading: ReadOptions,
+    read_options: ReadOptions,
 ) -> int:
     """Run DATASET through an architecture.
 
     DATASET is JSONL (.gz too), CSV or Parquet, or - for standard input. The same submission
-    again is the same job: it goes on where it was, and nothing is paid for twice.
+    again is the same job: it continues where it stopped, and nothing is paid for twice.
     """
     settings = options.load_settings(processes)
-    order = JobRequest(dataset, arch, name, budget, output, reading, priority)
+    request = JobRequest(dataset, arch, name, budget, output, read_options, priority)
     if wait is False and output is not None:
-        raise InputError(
-            "--detach does not wait for what -o exports; archon-batch export does it later"
-        )
+        raise InputError("--detach does not wait for the end, so -o cannot export; export later")
 
-    chosen = SubmitOptions(
-        shard, reuse=not no_cache, allow_unpriced=allow_unpriced, overwrite=force, wait=wait
+    submit_options = SubmitOptions(
+        shard_size, reuse=not no_cache, allow_unpriced=allow_unpriced, overwrite=force, wait=wait
     )
     with run_context(settings, partial(_print_job, as_json=as_json)) as report:
         if job_file is not None:
             day = (date or datetime.now(UTC)).date()
             result = submit_job_file(
-                settings, job_file, day, order, chosen, report, continues=go_on
+                settings, job_file, day, request, submit_options, report, continues=continues
             )
-        elif date is not None or go_on:
-            raise InputError("--date and --go-on are of a job file; name one with --job FILE")
+        elif date is not None or continues:
+            raise InputError("--date and --continue need a job file; name it with --job FILE")
         else:
-            result = submit_dataset(settings, order, chosen, report)
+            result = submit_dataset(settings, request, submit_options, report)
     return result_status(result)
 
 

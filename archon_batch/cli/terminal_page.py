@@ -1,7 +1,6 @@
-"""A page of text as wide as the terminal, on which models' words stand as text and nothing else."""
+"""Terminal output in which control characters of untrusted text are escaped."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Sequence
 
 import click
 from rich.console import Console
@@ -12,25 +11,55 @@ from rich.text import Text
 
 from archon_batch.untrusted_text import escape_control
 
-#: Columns where there is no terminal.
+#: Width where there is no terminal.
 _WIDTH = 80
 
-#: Words, or words with a style of rich's.
+#: Text, or text with a style of rich.
 StyledText = str | tuple[str, str]
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print the text of whomever: a terminal shows all of it, and obeys none."""
-    click.echo(escape_control(text), err=err, nl=nl)  # noqa: TID251  (here it is)
+    """Print untrusted text: the terminal shows its control characters and obeys none."""
+    click.echo(escape_control(text), err=err, nl=nl)  # noqa: TID251  (the one place)
 
 
 def pluralize(count: int, noun: str) -> str:
-    """So many of it, in words."""
+    """The count with its noun, such as ``1 row`` or ``2 rows``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def build_table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[str]],
+    *,
+    right: Collection[str] = (),
+    no_wrap: Collection[str] = (),
+    header_style: str = "bold",
+) -> Table:
+    """A table without lines; cells that are too long continue on the next line.
+
+    Args:
+        columns: the headings.
+        rows: the cells, which may be untrusted text.
+        right: the columns that are right-aligned.
+        no_wrap: the columns whose cells stay on one line.
+        header_style: a style of rich.
+    """
+    table = Table(box=None, pad_edge=False, header_style=header_style)
+    for name in columns:
+        table.add_column(
+            _styled(name),
+            justify="right" if name in right else "left",
+            no_wrap=name in no_wrap,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_styled(cell) for cell in row))
+    return table
+
+
 class TerminalPage:
-    """Whatever it is given is made visible first."""
+    """Prints headings, texts and tables in the width of the terminal."""
 
     def __init__(self) -> None:
         console = Console(highlight=False)
@@ -41,13 +70,13 @@ class TerminalPage:
         self._console.print(Rule(_styled((text, "bold")), align="left", style="dim"))
 
     def line(self, *parts: StyledText, indent: int = 0) -> None:
-        """A line, and where it is too long more lines below it, set in by two."""
+        """One line; a line that is too long continues below it, two columns further in."""
         lines = self._wrap(_styled(*parts), indent + 2)
         for number, line in enumerate(lines):
             self._print(line, indent + 2 * (number > 0))
 
     def block(self, text: str, *, indent: int = 0, max_lines: int | None = None) -> None:
-        """A text of many lines; those beyond ``max_lines`` are counted instead of shown."""
+        """A text of several lines; lines beyond ``max_lines`` are counted, not shown."""
         lines = self._wrap(_styled(text.strip("\r\n")), indent + 2)
         shown = lines if max_lines is None or len(lines) <= max_lines + 1 else lines[:max_lines]
         for line in shown:
@@ -57,7 +86,7 @@ class TerminalPage:
             self._print(_styled((more, "dim")), indent)
 
     def paragraph(self, text: str) -> None:
-        """A text in full, with nothing beside it."""
+        """A text in full length, without decoration."""
         for line in self._wrap(_styled(text), 0):
             self._print(line, 0)
 
@@ -69,15 +98,14 @@ class TerminalPage:
         indent: int = 0,
         wrap_last: bool = False,
     ) -> None:
-        """The last column gets what room there is, and ends in dots unless it is shown whole."""
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        *others, last = columns
-        for column in others:
-            table.add_column(_styled(column), no_wrap=True)
-        overflow: Literal["fold", "ellipsis"] = "fold" if wrap_last else "ellipsis"
-        table.add_column(_styled(last), no_wrap=not wrap_last, overflow=overflow, ratio=1)
-        for row in rows:
-            table.add_row(*(_styled(" ".join(cell.split())) for cell in row))
+        """A table whose last column takes the remaining width and is cut off, or wrapped."""
+        *first, _ = columns
+        cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+        no_wrap = first if wrap_last else columns
+        table = build_table(columns, cells, no_wrap=no_wrap, header_style="dim")
+        table.expand = True
+        table.columns[-1].ratio = 1
+        table.columns[-1].overflow = "fold" if wrap_last else "ellipsis"
         self._console.print(Padding(table, (0, 0, 0, indent)))
 
     def blank_line(self) -> None:
@@ -93,5 +121,5 @@ class TerminalPage:
 
 
 def _styled(*parts: StyledText) -> Text:
-    pairs = ((word, "") if isinstance(word, str) else word for word in parts)
+    pairs = ((part, "") if isinstance(part, str) else part for part in parts)
     return Text.assemble(*((escape_control(text), style) for text, style in pairs))

@@ -1,30 +1,28 @@
 """``archon-batch verify``."""
 
-from dataclasses import asdict
-
 import click
 
 from archon_batch.cli import options
 from archon_batch.cli.tables import print_json, print_table
 from archon_batch.config import component_types
 from archon_batch.jobs.frozen_job import load_frozen_job
-from archon_batch.jobs.verify import verify_job as checks_of
+from archon_batch.jobs.verify import verify_job
 
 
 @click.command()
 @click.argument("job")
 @options.json_option
 def verify(job: str, as_json: bool) -> int:
-    """Add up every entry of JOB again, and work out every answer again.
+    """Recompute JOB's costs from its attempts and its answers from its replies.
 
-    Exit status 3 when something does not hold; nothing is changed.
+    Changes nothing. Exit status 3 if a check fails.
     """
     with options.open_store(spool=True) as store:
         found = store.jobs.find(job)
-        checks = list(checks_of(store, found, load_frozen_job(found, component_types())))
+        checks = list(verify_job(store, found, load_frozen_job(found, component_types())))
     if as_json:
-        print_json([asdict(check) for check in checks])
+        print_json([{"check": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
     else:
-        rows = [("holds" if check.ok else "WRONG", check.name, check.detail) for check in checks]
-        print_table(("", "what", "found"), rows)
+        rows = [("ok" if c.ok else "FAILED", c.name, c.detail) for c in checks]
+        print_table(("", "check", "detail"), rows)
     return 0 if all(check.ok for check in checks) else 3

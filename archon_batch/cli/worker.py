@@ -12,9 +12,9 @@ from archon_batch.errors import SettingsError
 @click.command()
 @click.argument("pool", type=Path)
 def worker(pool: Path) -> int:
-    """Start the workers of the pool file POOL, and stay until they are told to stop.
+    """Start the worker processes of the pool file POOL and keep them running.
 
-    SIGTERM or Ctrl-C: no new calls, those in flight land, then exit.
+    SIGTERM or Ctrl-C: start no new calls, wait for calls in flight, then exit.
     """
     settings = options.load_settings()
     if settings.in_process:
@@ -22,7 +22,7 @@ def worker(pool: Path) -> int:
             "ARCHON_BATCH_BROKER_URL",
             "not set; workers need a broker, such as redis://localhost:6379/0",
         )
-    found = read_pool_file(pool)
+    pool_file = read_pool_file(pool)
     from archon_batch.engine.worker_pool import run_pool  # noqa: PLC0415
 
-    return run_pool(found, pool.stem)
+    return run_pool(pool_file, pool.stem)

@@ -40,7 +40,7 @@ class ScheduledRunProcesses:
                 "scheduled_runs_overlap", file=file, date=str(day), running=", ".join(earlier)
             )
         command = [sys.executable, "-m", "archon_batch", "submit"]
-        command += ["--job", file, "--date", str(day), "--go-on", "--follow"]
+        command += ["--job", file, "--date", str(day), "--continue", "--follow"]
         # In its own session: Ctrl-C reaches only this process, which forwards it.
         self._running[file, day] = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, start_new_session=True

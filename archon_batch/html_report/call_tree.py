@@ -30,7 +30,7 @@ def call_tree(row: JsonObject) -> JsonObject:
             left -= len(keys)
             components.append({
                 **component,
-                "notes": [f"{note['kind']}: {note['why']:.200}" for note in component["notes"][:6]],
+                "notes": [f"{note['kind']}: {note['why']:.200}" for note in component["warnings"][:6]],
                 "calls": [_render_call(calls[key], calls) for key in keys],
                 "more": len(component["calls"]) - len(keys),
             })  # fmt: skip
@@ -57,9 +57,9 @@ def call_tree(row: JsonObject) -> JsonObject:
         ],
         "reason": row["reason"],
         **{name: row[name] for name in ("seconds", "usd", "unpriced_calls", "calls")},
-        "notes": len(row["notes"]),
+        "notes": len(row["warnings"]),
         "layers": layers,
-        "untold": row["untold"],
+        "trace_error": row["trace_error"],
         "other_calls": [_render_call(call, calls) for call in shown_calls],
         "more_other_calls": len(other_calls) - len(shown_calls),
         "missing": len(row["missing"]),

@@ -25,7 +25,7 @@ _TICKS = (
     (0.001, "1 ms"), (0.01, "10 ms"), (0.1, "0.1 s"), (1, "1 s"), (10, "10 s"), (60, "1 min"),
     (600, "10 min"), (3600, "1 h"), (36_000, "10 h"),
 )  # fmt: skip
-_MONEY = ("usd", "in_doubt_usd", "lost_usd", "again_usd", "saved_usd")
+_MONEY = ("usd", "in_doubt_usd", "failed_usd", "reask_usd", "cache_saved_usd")
 _COUNTS = ("unpriced_calls", "calls", "cached_calls", "failed_calls", "attempts")
 _TOKENS = ("prompt_tokens", "completion_tokens")
 

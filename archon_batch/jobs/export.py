@@ -47,7 +47,7 @@ _COLUMNS: ExportColumns = {
     "completion_tokens": "count",
     "seconds": "seconds",
     "row": "json",
-    "notes": "json",
+    "warnings": "json",
 }
 _COLUMNS_WITH_SCORES: ExportColumns = {**_COLUMNS, "scores": "json"}
 
@@ -109,7 +109,7 @@ def validate_output_path(target: Path, *, force: bool = False) -> None:
         if target.exists() and not target.is_file():
             raise InputError(f"{target} is not a regular file")
         if target.exists() and not force:
-            raise InputError(f"{target} exists; --force replaces it")
+            raise InputError(f"{target} exists; --force overwrites it")
         # To be asked is not enough: root may write in folders where nothing can be made.
         with TemporaryFile(dir=target.parent):
             pass
@@ -133,7 +133,7 @@ def _record(ending: ItemResult, columns: ExportColumns) -> ExportRecord:
         "completion_tokens": account.completion_tokens,
         "seconds": ending.seconds,
         "row": dict(ending.extras),
-        "notes": list(ending.warnings),
+        "warnings": list(ending.warnings),
         "scores": {metric: asdict(score) for metric, score in ending.scores.items()},
     }
     return {name: record[name] for name in columns}
@@ -220,7 +220,7 @@ def _json(value: object) -> str:
 def _write_csv(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
     """Comma-separated, as RFC 4180 has it; the row's other keys are JSON, the notes are left out."""
     writer = csv.writer(_Utf8Writer(file))
-    names = [name for name in columns if name != "notes"]
+    names = [name for name in columns if name != "warnings"]
     writer.writerow(names)
     rows = 0
     for record in records:

@@ -10,7 +10,7 @@ from archon_batch.store import Job, ScheduledRun, SearchRecord, Store
 _EMPTY_ENTRY: Mapping[str, Any] = dict.fromkeys(
     ("job", "name", "state", "reason", "dataset", "architecture", "rows", "budget_usd",
      "created_at", "ended_at", "answered", "failed", "open", "cancelled", "usd",
-     "in_doubt_usd", "night", "search")
+     "in_doubt_usd", "scheduled_run", "search")
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def list_jobs(store: Store, *, include_search_jobs: bool = False) -> list[dict[s
                     **row_counts(store.usage.progress(job.id)),
                     "usd": usd_number(job.spent),
                     "in_doubt_usd": usd_number(job.in_doubt),
-                    "night": _scheduled_run_figures(kept.get(job.id)),
+                    "scheduled_run": _scheduled_run_figures(kept.get(job.id)),
                     "search": search,
                 }
             )
@@ -65,7 +65,7 @@ def _run_entry(run: ScheduledRun) -> dict[str, Any]:
         "reason": run.reason,
         "created_at": iso_timestamp(run.begun_at),
         "ended_at": iso_timestamp(run.ended_at),
-        "night": _scheduled_run_figures(run),
+        "scheduled_run": _scheduled_run_figures(run),
     }
 
 

@@ -47,7 +47,7 @@ def job_status(store: Store, job: Job) -> dict[str, Any]:
         **row_counts(progress),
         **_usage_figures(store.usage.total(job.id)),
         "in_flight_usd": usd_number(job.held),
-        "exceeding": [seen.describe(model) for model, seen in sorted(job.overbilling.items())],
+        "overbilling": [seen.describe(model) for model, seen in sorted(job.overbilling.items())],
         "all_failed": all_failed(store, job, progress),
     }
 
@@ -106,9 +106,9 @@ def item_details(store: Store, job: Job, item: ItemResult) -> dict[str, Any]:
         "reason": item.reason,
         "seconds": item.seconds,
         **_usage_figures(item.usage),
-        "notes": list(item.warnings),
+        "warnings": list(item.warnings),
         "layers": _layer_figures(told, [call["call"] for call in calls]) if told else [],
-        "untold": untold,
+        "trace_error": untold,
         "calls_made": calls,
         "missing": [str(call.key) for call in step.calls] if isinstance(step, CallsNeeded) else [],
         "row": dict(item.extras),
@@ -159,10 +159,10 @@ def _usage_figures(account: UsageTotals) -> dict[str, Any]:
     return {
         "usd": usd_number(account.cost),
         "in_doubt_usd": usd_number(account.in_doubt_cost),
-        "lost_usd": usd_number(account.failed_cost),
-        "again_usd": usd_number(account.reask_cost),
-        "dropped_usd": usd_number(account.unused_cost),
-        "saved_usd": usd_number(account.cache_saved),
+        "failed_usd": usd_number(account.failed_cost),
+        "reask_usd": usd_number(account.reask_cost),
+        "unused_usd": usd_number(account.unused_cost),
+        "cache_saved_usd": usd_number(account.cache_saved),
         "unpriced_calls": account.unpriced_calls,
         "calls": account.calls,
         "cached_calls": account.cached_calls,
@@ -223,8 +223,8 @@ def _layer_figures(told: ItemTrace, calls: Sequence[str]) -> list[dict[str, Any]
                     "component": place,
                     "type": component.type,
                     "model": component.model,
-                    "did": component.description,
-                    "notes": [{"kind": kind, "why": why} for kind, why in component.warnings],
+                    "effect": component.description,
+                    "warnings": [{"kind": kind, "why": why} for kind, why in component.warnings],
                     "calls": [key for key in calls if CallKey.parse(key)[:2] == (depth, place)],
                 }
                 for place, component in enumerate(layer.components)
@@ -265,7 +265,7 @@ def _call_figures(line: CallRecord) -> dict[str, Any]:
         "failure": line.failure,
         "finish": line.finish_reason,
         "cached": line.cached,
-        "saved_usd": usd_number(line.cache_saved),
+        "cache_saved_usd": usd_number(line.cache_saved),
         "attempts": [
             {
                 "n": attempt.attempt_number,

@@ -56,7 +56,7 @@ _NEEDED = (
     "archon_batch.cli.export",
     "archon_batch.cli.limits",
     "archon_batch.cli.plan",
-    "archon_batch.cli.rehearse",
+    "archon_batch.cli.try_prompt",
     "archon_batch.cli.resume",
     "archon_batch.cli.score",
     "archon_batch.cli.search",

@@ -240,7 +240,7 @@ def test_one_machine_tells_no_key_no_prompt_and_no_answer(tmp_path: Path, hosts:
     )
     stage.write("bad.jsonl", json.dumps({"prompt": [PROMPT]}) + "\n" + PROMPT)
 
-    first = stage.start("rehearse", f"Forbidden: {PROMPT}", "--arch", "night.yaml")
+    first = stage.start("try", f"Forbidden: {PROMPT}", "--arch", "night.yaml")
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
     job = stage.does(*submit, "-o", "out.jsonl", status=1).strip()
     said, err = first.communicate(timeout=100)

@@ -120,7 +120,7 @@ def test_the_services_of_compose_bring_a_job_to_its_end(
     (tmp_path / "data" / "rows.jsonl").write_text(
         "".join(json.dumps({"id": f"q{n}", "prompt": f"What is {n}?"}) + "\n" for n in range(6))
     )
-    standing = ("calls", "joins", "beat", "flower")
+    standing = ("calls", "joins", "scheduler", "flower")
 
     compose.run("migrate")
     with ProviderServer(prices=PRICES) as provider, compose.up(standing) as ended:
@@ -132,7 +132,7 @@ def test_the_services_of_compose_bring_a_job_to_its_end(
         account = json.loads(compose.run("cli", "cost", "night", "--json"))
         for name in ("calls", "joins", "flower"):
             until(lambda name=name: compose.is_healthy(name), 100)
-        until(lambda: "job_file_scheduled" in compose.log("beat"), 100)
+        until(lambda: "job_file_scheduled" in compose.log("scheduler"), 100)
         doctor = compose.run("cli", "doctor")
 
     exported = (tmp_path / "data" / "out.jsonl").read_text().splitlines()
@@ -142,8 +142,8 @@ def test_the_services_of_compose_bring_a_job_to_its_end(
     assert provider.request_count == 6 * 8
     keys = {headers["Authorization"] for headers, _ in provider.recent_requests}
     assert keys == {"Bearer sk-of-the-provider"}
-    assert "WRONG" not in doctor
-    assert doctor.count(" drains calls") == 2
+    assert "FAILED" not in doctor
+    assert doctor.count(" consumes calls") == 2
     assert ended == dict.fromkeys(standing, 0)
     for name in standing:
         assert not [word for word in SECRETS.values() if word in compose.log(name)], name

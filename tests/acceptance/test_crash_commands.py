@@ -19,7 +19,7 @@ from tests.acceptance.test_crash_sweep import IN_LINE, Night, note_death, told
 
 pytestmark = pytest.mark.timeout(180)
 
-SUBMIT = ("submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night", "--shard", "1")
+SUBMIT = ("submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night", "--shard-size", "1")
 STORED = (*SUBMIT, "--budget", "0.01", "--detach")
 DONE = (*SUBMIT, "--budget", "0.01")
 #: Pays for a part of a row.
@@ -109,9 +109,7 @@ COMMANDS = {
         line=("plan", "rows.jsonl", "--arch", "small.yaml", "--pilot", "2", "--budget", "0.01"),
         until="before the exit",
     ),
-    "rehearse": Command(
-        line=("rehearse", "What is 2 + 2?", "--arch", "small.yaml"), until="before the exit"
-    ),
+    "try": Command(line=("try", "What is 2 + 2?", "--arch", "small.yaml"), until="before the exit"),
     "search": Command(
         line=SEARCH,
         until="before the exit",
@@ -221,8 +219,8 @@ def test_every_command_is_here_or_writes_nothing() -> None:
     from archon_batch.cli import archon_batch  # noqa: PLC0415
 
     reads = {"check", "status", "jobs", "cost", "show", "verify", "report", "doctor"}
-    #: Of processes and of other commands: a worker's tasks, a beat's commands, a benchmark's jobs.
-    made_of_others = {"worker", "beat", "bench"}
+    #: Of processes and of other commands: a worker's tasks, a scheduler's commands, a benchmark's jobs.
+    made_of_others = {"worker", "schedule", "bench"}
     swept = {command.line[0] for command in COMMANDS.values()} | {"db", "retry", "plan"}
 
     assert swept | reads | made_of_others == set(archon_batch.list_commands(None))  # type: ignore[arg-type]

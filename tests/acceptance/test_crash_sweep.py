@@ -96,7 +96,7 @@ class Job:
     def submit(self) -> tuple[str, ...]:
         return (
             "submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night",
-            "--budget", "0.01", "--shard", str(self.shard), "-o", "out.jsonl", "--force",
+            "--budget", "0.01", "--shard-size", str(self.shard), "-o", "out.jsonl", "--force",
         )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def test_flower_names_jobs_rows_and_models_and_tells_nothing_private(
         stage.architecture(provider.url)
         began = time.time()
         submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", NAME)
-        job = stage.run(*submit, "--shard", "12").strip()
+        job = stage.run(*submit, "--shard-size", "12").strip()
         until(lambda: provider.request_count > 0)
 
         page.goto("/tasks")

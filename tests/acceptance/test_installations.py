@@ -35,8 +35,8 @@ def a_worker(stage: Stage, log: str) -> Popen[str]:
 
 
 def workers(stage: Stage) -> list[str]:
-    found = [line["found"] for line in stage.json("doctor") if line["what"] == "workers"]
-    return [text.partition(" drains")[0] for text in found if " drains calls, joins" in text]
+    found = [line["detail"] for line in stage.json("doctor") if line["check"] == "workers"]
+    return [text.partition(" consumes")[0] for text in found if " consumes calls, joins" in text]
 
 
 @pytest.mark.timeout(400)

@@ -42,7 +42,7 @@ def test_three_workers_over_redis_keep_to_one_rate_and_use_it(
     assert most_within(came, 5.0) <= 150 + 30
     middle = [t for t in came if came[0] + 2 <= t < came[0] + 7]
     assert len(middle) >= 0.95 * 150 - 10
-    assert (told["model"], told["rpm"], told["width"]) == ("openai/stand-in", 1800, None)
+    assert (told["model"], told["rpm"], told["adaptive_limit"]) == ("openai/stand-in", 1800, None)
     assert told["in_flight"] > 0
 
 

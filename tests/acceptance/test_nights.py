@@ -77,9 +77,9 @@ class Nights(Stage):
     def nights(self) -> dict[str, str]:
         """Each night by its date, with its state."""
         return {
-            one["night"]["date"]: one["night"]["state"]
+            one["scheduled_run"]["date"]: one["scheduled_run"]["state"]
             for one in self.json("jobs")
-            if one["night"] is not None
+            if one["scheduled_run"] is not None
         }
 
     def exported(self, day: str) -> bool:
@@ -90,7 +90,7 @@ class Nights(Stage):
         # Its log goes to a file: a pipe that nobody reads would hold it up.
         with (self.folder / "beat.log").open("a") as log:
             started = Popen(
-                [sys.executable, "-m", "archon_batch", "beat"],
+                [sys.executable, "-m", "archon_batch", "schedule"],
                 cwd=self.folder,
                 env={**self.environment, "ARCHON_BATCH_LOG_FORMAT": "json"},
                 stderr=log,
@@ -169,7 +169,7 @@ def test_a_night_without_its_dataset_is_on_record_told_once_and_made_good(stage:
             "DATE": "2026-01-31",
         }
     ]
-    assert [(j["job"], j["night"]["state"]) for j in stage.json("jobs")] == [(job, "done")]
+    assert [(j["job"], j["scheduled_run"]["state"]) for j in stage.json("jobs")] == [(job, "done")]
     assert stage.exported("2026-01-31")
 
 
@@ -185,7 +185,7 @@ def test_a_night_that_reaches_its_budget_is_paused_told_and_goes_on_with_a_large
         stage.prepare(provider.url)
         # What was delivered may have gone by then: the rows are in the job.
         (stage.folder / "data" / "2026-01-31.jsonl").unlink()
-        again = stage.submit("2026-01-31", "--go-on")
+        again = stage.submit("2026-01-31", "--continue")
 
         assert stage.nano_usd(job) == provider.bill
     assert paused == {"2026-01-31": "paused"}
@@ -211,7 +211,7 @@ def test_another_architecture_or_dataset_under_the_night_s_name_is_refused(
         stage.submit("2026-01-31", status=2)
 
         assert provider.request_count == paid
-    assert [(j["job"], j["night"]["state"]) for j in stage.json("jobs")] == [(job, "done")]
+    assert [(j["job"], j["scheduled_run"]["state"]) for j in stage.json("jobs")] == [(job, "done")]
     assert stage.lines("out/labels-2026-01-31.jsonl") == before
 
 
@@ -340,5 +340,5 @@ def test_a_job_file_that_went_wrong_is_on_record_and_a_mistyped_one_is_not(stage
 def test_going_on_is_refused_where_no_nights_are_kept(stage: Nights) -> None:
     stage.prepare("http://127.0.0.1:9/v1", "dataset: rows.jsonl\narchitecture: night.yaml\n")
 
-    stage.submit("2026-01-31", "--go-on", status=2)
+    stage.submit("2026-01-31", "--continue", status=2)
     stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--date", "2026-01-31", status=2)

@@ -98,7 +98,7 @@ def test_it_is_rehearsed(stage: Stage) -> None:
     text = (EXAMPLE / "refine.yaml").read_text()
     stage.write("twice.yaml", text.replace("{type: reviser}", "{type: reviser, samples: 2}"))
 
-    shown = stage.json("rehearse", "What is 2 + 2?", "--arch", "twice.yaml")
+    shown = stage.json("try", "What is 2 + 2?", "--arch", "twice.yaml")
 
     revised = _of(shown["calls_made"], "reviser")
     assert [call["call"] for call in revised] == [f"2.0.{slot}.0" for slot in range(6)]
@@ -106,7 +106,7 @@ def test_it_is_rehearsed(stage: Stage) -> None:
     assert shown["answer"] in {call["text"] for call in revised}
     (ranking,) = _of(shown["calls_made"], "ranker")
     assert sorted(re.findall(r"\[(\d)\]", ranking["text"])) == list("123456")
-    assert (shown["calls"], shown["status"], shown["notes"]) == (11, "answered", [])
+    assert (shown["calls"], shown["status"], shown["warnings"]) == (11, "answered", [])
 
 
 def test_it_runs_in_a_job_and_has_its_place_in_the_account(stage: Stage) -> None:
@@ -129,7 +129,7 @@ def test_without_the_package_its_type_is_refused(tmp_path: Path) -> None:
         ("check", "refine.yaml"),
         ("plan", "rows.jsonl", "--arch", "refine.yaml"),
         ("submit", "rows.jsonl", "--arch", "refine.yaml"),
-        ("rehearse", "What is 2 + 2?", "--arch", "refine.yaml"),
+        ("try", "What is 2 + 2?", "--arch", "refine.yaml"),
     ):
         why = _error(stage, *command)
         assert "refine.yaml:7: layers[2][0].type: no component 'reviser'" in why

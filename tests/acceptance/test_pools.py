@@ -62,7 +62,7 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
             if name.startswith("archon_batch_calls_total")
         }
 
-    assert [line["found"].partition("@")[0] for line in doctor if line["what"] == "workers"] == [
+    assert [line["detail"].partition("@")[0] for line in doctor if line["check"] == "workers"] == [
         "others-1", "own-1",
     ]  # fmt: skip
     one, two = '{model="openai/stand-in",outcome="ok"}', '{model="hosted_vllm/other",outcome="ok"}'

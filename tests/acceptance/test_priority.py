@@ -22,7 +22,15 @@ def _served(folder: Path, redis_url: str, postgres_url: str, *priorities: str) -
         stage.architecture(provider.url)
         jobs = {}
         for n, priority in enumerate(priorities):
-            submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--shard", "4", "--no-cache")
+            submit = (
+                "submit",
+                "rows.jsonl",
+                "--arch",
+                "night.yaml",
+                "--shard-size",
+                "4",
+                "--no-cache",
+            )
             job = stage.run(*submit, "--name", f"job-{n}", "--priority", priority).strip()
             jobs[job] = f"{n} {priority}"
         with stage.workers(POOL):

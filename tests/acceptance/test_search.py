@@ -66,7 +66,7 @@ def found(stage: Stage, *arguments: str) -> Any:
 def command(*more: str) -> tuple[str, ...]:
     return (
         "search", "rows.jsonl", "--space", "space.yaml", "--metric", "regex", "--dev", "0.5",
-        "--trials", "5", "--at-once", "2", "--algorithm", "random", "-o", "found", *more,
+        "--trials", "5", "--parallel", "2", "--algorithm", "random", "-o", "found", *more,
     )  # fmt: skip
 
 

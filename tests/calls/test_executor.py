@@ -286,7 +286,7 @@ def test_the_hold_covers_overbilling_once_it_was_seen(store):
     paused = store.jobs.get(job.id)
     assert (paused.state, paused.reason) == ("paused", f"the budget is reached; {excess}")
     assert [log["why"] for log in logs if log["event"] == "model_overbills"] == [excess]
-    assert views.job_status(store, paused)["exceeding"] == [excess]
+    assert views.job_status(store, paused)["overbilling"] == [excess]
 
 
 def test_overbilling_is_known_to_the_next_process(store):

@@ -299,7 +299,7 @@ def test_d31_the_same_dataset_again_is_the_same_job(desk: Desk) -> None:
     again = desk.run("submit", "copy.jsonl", *SUBMIT[2:])
 
     assert (again.status, again.out) == (0, first.out)
-    assert f"submitted before: job {first.out.strip()} is done" in again.err
+    assert f"already submitted as job {first.out.strip()} (done)" in again.err
     assert desk.provider.request_count == sent
 
 
@@ -320,7 +320,7 @@ def test_every_wrong_row_can_be_skipped_and_is_on_record(desk: Desk) -> None:
     ended = desk.run(*SUBMIT, "--skip-bad-rows")
 
     assert ended.status == 1, ended.err
-    assert "warning: 1 rows cannot be accepted" in ended.err
+    assert "warning: 1 row is invalid" in ended.err
     rows = desk.json("show", ended.out.strip())
     assert [row["status"] for row in rows] == ["answered", "failed", "answered"]
     assert rows[1]["reason"] == "prompt: expected text, found a number"

@@ -42,9 +42,9 @@ POOL = "queues: [calls]\n"
         ("C3 no rows", ("--limit", "0"), "Invalid value for '--limit': 0 is not in the range x>=1"),
         ("C3 rows below 0", ("--limit", "-1"), "Invalid value for '--limit'"),
         ("C3 rows in words", ("--limit", "abc"), "Invalid value for '--limit': 'abc' is not a"),
-        ("C3 no shard", ("--shard", "0"), "'--shard': 0 is not in the range 1<=x<=1000"),
-        ("C3 a large shard", ("--shard", "1000000"), "is not in the range 1<=x<=1000"),
-        ("C4 is there", ("-o", "there.jsonl"), "there.jsonl exists; --force replaces it"),
+        ("C3 no shard", ("--shard-size", "0"), "'--shard-size': 0 is not in the range 1<=x<=1000"),
+        ("C3 a large shard", ("--shard-size", "1000000"), "is not in the range 1<=x<=1000"),
+        ("C4 is there", ("-o", "there.jsonl"), "there.jsonl exists; --force overwrites it"),
         ("C4 a folder", ("-o", "folder"), "folder: the suffix says the format: .jsonl"),
         ("C4 a folder with a suffix", ("-o", "folder.csv"), "folder.csv is a folder; name a file"),
         ("C4 in no folder", ("-o", "no/out.jsonl"), "no/out.jsonl: no such folder: no"),
@@ -55,11 +55,15 @@ POOL = "queues: [calls]\n"
         ("C4 the dataset by a link", ("-o", "link.jsonl", "--force"), "link.jsonl is the dataset"),
         ("C4 a device", ("-o", "full.jsonl", "--force"), "full.jsonl is not a regular file"),
         ("C4 a name too long", ("-o", "x" * 300 + ".jsonl"), "cannot be written: file name too"),
-        ("C4 --detach", ("-o", "out.jsonl", "--detach"), "--detach does not wait for what -o"),
+        (
+            "C4 --detach",
+            ("-o", "out.jsonl", "--detach"),
+            "--detach does not wait for the end, so -o",
+        ),
         ("no such flag", ("--concurency", "1"), "No such option '--concurency'"),
         ("no such flag, with a colour", ("--\x1b[31m", "1"), r"No such option '--\x1b[31m'"),
         ("one dataset too many", ("\x1b]0;x",), r"unexpected extra argument (\x1b]0;x)"),
-        ("C7 a night without a job file", ("--go-on",), "--date and --go-on are of a job file"),
+        ("C7 a night without a job file", ("--continue",), "--date and --continue need a job file"),
     ),
 )
 def test_a_flag_is_refused(desk: Desk, flags: Sequence[str], says: str | tuple[str, ...]) -> None:
@@ -164,9 +168,9 @@ def test_c6_a_row_that_is_not_there_is_said_to_be_not_there(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("state", "command", "says"),
     entries(
-        ("C7 resume what is done", "done", "resume", "is done; archon-batch retry opens its rows"),
+        ("C7 resume what is done", "done", "resume", "is done; archon-batch retry runs its rows"),
         ("C7 cancel what is done", "done", "cancel", "is done already"),
-        ("C7 retry what is answered", "done", "retry", "has no row that was given up or cancelled"),
+        ("C7 retry what is answered", "done", "retry", "has no failed or cancelled row"),
         ("C7 resume what is cancelled", "cancelled", "resume", "is cancelled; archon-batch retry"),
         ("C7 cancel twice", "cancelled", "cancel", "is cancelled already"),
         ("C7 submit what is cancelled", "cancelled", "submit", "is cancelled; archon-batch retry"),
@@ -319,7 +323,7 @@ def test_a_key_that_can_be_none_is_refused_and_not_shown(
     )
     looked = desk.run("doctor")
 
-    assert f"WRONG keys: {variable} looks wrong: it contains {what}" in looked.out
+    assert f"FAILED keys: {variable} looks wrong: it contains {what}" in looked.out
     assert "sesame" not in ended.err + looked.out + looked.err
 
 
@@ -410,7 +414,7 @@ def test_c16_a_proxy_is_named_without_its_password(
 def _looked(desk: Desk, what: str) -> list[tuple[bool, str]]:
     """What doctor says of it."""
     lines = json.loads(desk.run("doctor", "--json").out)
-    return [(line["ok"], line["found"]) for line in lines if line["what"] == what]
+    return [(line["ok"], line["detail"]) for line in lines if line["check"] == what]
 
 
 def test_c18_a_disk_or_a_limit_that_is_too_small_is_told_by_doctor(
@@ -424,10 +428,10 @@ def test_c18_a_disk_or_a_limit_that_is_too_small_is_told_by_doctor(
 
     files, disk = _looked(desk, "files"), _looked(desk, "disk")
 
-    assert files == [(False, "256 may be open (ulimit -Hn); 512 calls want 576")]
+    assert files == [(False, "a limit of 256 on open files (ulimit -Hn); 512 calls need 576")]
     assert disk == [
         (False, "0.0 GiB free in this folder"),
-        (False, "no file can be made in this folder: its file system has as many as it takes"),
+        (False, "out of inodes in this folder"),
     ]
     assert desk.run("doctor").status == 3
 
@@ -440,7 +444,7 @@ def test_c19_a_clock_that_went_back_is_told_by_doctor(
 
     *_, last = _looked(desk, "database")
 
-    assert last == (False, f"job {job} is of a later time than this machine's clock has")
+    assert last == (False, f"job {job} is dated in the future: check this machine's clock")
 
 
 def test_no_secret_of_this_desk_is_in_any_file_of_it(desk: Desk) -> None:

@@ -25,7 +25,7 @@ def test_a_submission_says_it_first_and_ends_as_with_rows_given_up(terminal: Ter
     first, second, *_ = [line for line in ended.err.splitlines() if " calls/s" not in line]
     assert first.startswith("all 3 rows failed: layer 0: ")
     assert "400" in first
-    assert second == "0 of 3 rows answered, 3 given up"
+    assert second == "0 of 3 rows answered, 3 failed"
     for command in ("status", "show"):
         assert first in terminal.run(command, "rows-arch").out
     assert terminal.json("status", "rows-arch")["all_failed"] == first

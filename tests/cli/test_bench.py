@@ -86,7 +86,7 @@ def test_rows_that_were_given_up_count_as_wrong_and_are_told(folder: Terminal) -
     _sums(folder, 16)
     told = folder.run("bench", "gsm8k", "--data", "data", "--arch", "rough.yaml")
     assert told.status == 1
-    assert " given up, which count as the least" in told.out
+    assert " failed, which count as the lowest score" in told.out
 
 
 @pytest.mark.timeout(180)  # four jobs, each with its workers

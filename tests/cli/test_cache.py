@@ -15,7 +15,7 @@ def done(terminal: Terminal) -> Terminal:
     return terminal
 
 
-def test_what_is_kept_is_shown_and_forgotten(done: Terminal) -> None:
+def test_stats_shows_the_cache_and_purge_deletes_from_it(done: Terminal) -> None:
     (kept,) = done.json("cache", "stats")
     page = done.run("cache", "stats").out
     young = done.run("cache", "purge", "--older-than", "1h")
@@ -24,8 +24,8 @@ def test_what_is_kept_is_shown_and_forgotten(done: Terminal) -> None:
     assert (kept["model"], kept["completions"], kept["usd"]) == ("scripted/plausible", 6, 0)
     assert kept["oldest"] <= kept["newest"]
     assert "scripted/plausible" in page
-    assert young.err == "0 completions forgotten\n"
-    assert purged.err == "6 completions forgotten\n"
+    assert young.err == "0 completions deleted\n"
+    assert purged.err == "6 completions deleted\n"
     assert done.json("cache", "stats") == []
 
 
@@ -46,7 +46,7 @@ def test_a_job_in_order_is_verified(done: Terminal) -> None:
     checks = done.json("verify", "rows")
 
     assert page.status == 0
-    assert all(line.startswith("holds") for line in page.out.splitlines()[1:])
+    assert all(line.startswith("ok") for line in page.out.splitlines()[1:])
     assert all(check["ok"] for check in checks)
     assert done.run("verify", "nobody").status == 2
 
@@ -62,5 +62,5 @@ def test_books_that_do_not_add_up_end_with_3(done: Terminal) -> None:
     page = done.run("verify", "rows")
 
     assert page.status == 3
-    assert "WRONG  money spent" in page.out
+    assert "FAILED  money spent" in page.out
     assert "0 USD by its entries, 0.000000005 by the job" in page.out

@@ -1,4 +1,4 @@
-"""What ``check`` shows of an architecture, draws, converts, and warns of."""
+"""``check``: the layers it prints or draws, conversion, and warnings."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def test_check_has_a_row_for_each_component_and_one_for_all(terminal: Terminal) 
 
     assert ended.status == 0
     assert words(ended.out) == [
-        ["funnel.yaml:", "an", "architecture:", "funnel"],
+        ["funnel.yaml:", "architecture:", "funnel"],
         ["layer", "component", "model", "in", "out", "calls", "with", "retries"],
         ["0", "unit_test_generator", "one", "0", "0", "1", "3"],
         ["1", "generator", "x5", "one", "0", "6", "5", "15"],
@@ -121,7 +121,7 @@ def test_the_layers_are_drawn_from_question_to_answer(terminal: Terminal) -> Non
     assert (
         ended.out
         == """\
-funnel.yaml: an architecture: funnel
+funnel.yaml: architecture: funnel
                      question
                         │
                         ▼
@@ -196,7 +196,7 @@ def test_no_drawing_is_wider_than_a_terminal_and_nothing_is_left_out(architectur
         ["plan", "rows.jsonl", "--arch", "two.yaml"],
         ["submit", "rows.jsonl", "--arch", "two.yaml"],
         ["submit", "--job", "job.yaml"],
-        ["rehearse", "Why?", "--arch", "two.yaml"],
+        ["try", "Why?", "--arch", "two.yaml"],
     ],
     ids=" ".join,
 )
@@ -268,7 +268,7 @@ def test_layers_are_shown_also_when_a_model_is_unknown_or_unpriced(
         assert "generator x2" in ended.out
         assert "up to 2 candidates" in ended.err
     where = "layers[0][0].model"
-    assert "warning: priceless.yaml: no price is known of openai/x, and submit" in priceless_.err
+    assert "warning: priceless.yaml: no known price for openai/x, so submit" in priceless_.err
     assert "or pass --allow-unpriced" in priceless_.err
     assert "no price" not in allowed.err
     assert "error" not in priceless_.err + allowed.err
@@ -359,7 +359,7 @@ def test_a_conversion_replaces_no_file_unless_it_is_forced_to(terminal: Terminal
     forced = terminal.run("check", "--convert", "two.yaml", "-o", "there.yaml", "--force")
 
     assert kept.status == 2
-    assert "error: there.yaml exists; --force replaces it" in kept.err
+    assert "error: there.yaml exists; --force overwrites it" in kept.err
     assert before == "mine"
     assert forced.status == 0
     assert terminal.read("there.yaml").startswith("# From two.yaml.\nname: two\n")
@@ -369,9 +369,9 @@ def test_a_conversion_replaces_no_file_unless_it_is_forced_to(terminal: Terminal
     ("arguments", "said"),
     [
         (["--convert", "two.yaml", "two.yaml"], "--convert takes one file"),
-        (["--convert", "--graph", "two.yaml"], "--convert takes one file, and no --graph"),
-        (["-o", "new.yaml", "two.yaml"], "-o and --force go with --convert"),
-        (["--force", "two.yaml"], "-o and --force go with --convert"),
+        (["--convert", "--graph", "two.yaml"], "--convert takes one file and no --graph"),
+        (["-o", "new.yaml", "two.yaml"], "-o and --force need --convert"),
+        (["--force", "two.yaml"], "-o and --force need --convert"),
         (["--convert"], "Missing argument 'FILES...'"),
         (["--convert", "gone.yaml"], "gone.yaml: no such file"),
         (["--convert", "job.yaml"], "job.yaml:1: dataset: unknown key"),
@@ -409,4 +409,4 @@ def test_check_counts_a_search_space(terminal: Terminal) -> None:
 
     assert ended.status == 0, ended.err
     assert "4 valid architectures of 8 combinations" in ended.out
-    assert "3 left out: candidates that no component uses" in ended.out
+    assert "3 excluded: candidates that no component uses" in ended.out

@@ -86,7 +86,7 @@ def test_another_job_with_the_same_rows_finds_its_replies_again(night: Terminal)
     first = night.json("cost", "rows-good")
     assert (twin["usd"], twin["attempts"]) == (0, 0)
     assert twin["cached_calls"] == twin["calls"] == 120
-    assert twin["saved_usd"] == pytest.approx(first["usd"])
+    assert twin["cache_saved_usd"] == pytest.approx(first["usd"])
 
 
 def test_a_name_belongs_to_one_dataset_and_architecture(night: Terminal) -> None:
@@ -109,7 +109,7 @@ def test_rows_that_were_given_up_are_told_of_and_can_be_tried_again(night: Termi
     assert before["answered"] + before["failed"] == 20
     # The script refuses the same calls again; only they were asked.
     assert retried.status == 1
-    assert f"{before['failed']} rows opened again" in retried.err
+    assert f"{before['failed']} rows reopened" in retried.err
     assert after["answered"] == before["answered"]
     assert before["attempts"] < after["attempts"] <= before["attempts"] + 2 * before["failed"]
 
@@ -126,7 +126,7 @@ def test_an_exhausted_budget_pauses_the_job(night: Terminal) -> None:
 
     assert ended.status == 4
     assert smaller.status == 2
-    assert "has paid, or may have paid, 0.0" in smaller.err
+    assert "has spent up to 0.0" in smaller.err
     assert (paused["state"], paused["reason"]) == ("paused", "the budget is reached")
     assert 0 < paused["usd"] <= 0.05
     assert paused["in_flight_usd"] == 0
@@ -169,7 +169,7 @@ def test_a_row_is_shown_with_every_call_and_attempt(night: Terminal) -> None:
 
 
 def test_a_rehearsal_shows_every_call_and_is_on_the_ledger(night: Terminal) -> None:
-    ended = night.run("rehearse", "What is 7?", "--arch", "good.yaml")
+    ended = night.run("try", "What is 7?", "--arch", "good.yaml")
 
     assert ended.status == 0
     for did in (
@@ -180,7 +180,7 @@ def test_a_rehearsal_shows_every_call_and_is_on_the_ledger(night: Terminal) -> N
     ):
         assert did in ended.out
     (job,) = night.json("jobs")
-    assert job["name"] == "rehearsal-good"
+    assert job["name"] == "try-good"
     assert job["usd"] > 0
 
 
@@ -221,7 +221,7 @@ def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Ter
 
     assert good.status == 0
     assert "a row" in good.out
-    assert "a pool" in good.out
+    assert ": pool:" in good.out
     assert both.status == 2
     assert "wrong.yaml" in both.err
     assert "a row" in both.out
@@ -238,7 +238,7 @@ def test_doctor_sends_nothing_and_finds_this_machine_well(
 
     found = night.json("doctor")
 
-    assert {line["what"] for line in found} >= {"database", "broker", "local model"}
+    assert {line["check"] for line in found} >= {"database", "broker", "local model"}
 
 
 def test_doctor_lists_the_workers_and_names_what_nobody_drains(
@@ -257,8 +257,8 @@ def test_doctor_lists_the_workers_and_names_what_nobody_drains(
 
     assert ended.status == 3
     assert ended.out.splitlines() == [
-        "ok    workers: calls-1@host.4711 drains calls, calls.openai",
-        "WRONG workers: no worker drains joins: start a pool that does",
+        "ok     workers: calls-1@host.4711 consumes calls, calls.openai",
+        "FAILED workers: no worker consumes joins: start a pool that does",
     ]
 
 

@@ -70,15 +70,15 @@ def test_the_pilot_is_paid_once_and_the_job_finds_its_replies(folder: Terminal) 
     job = folder.json("status", "rows-good")
 
     assert job["cached_calls"] == 10 * 4
-    assert job["saved_usd"] == pytest.approx(pilot["usd"])
-    assert plan["found_rows"] == 10
+    assert job["cache_saved_usd"] == pytest.approx(pilot["usd"])
+    assert plan["cached_rows"] == 10
     assert plan["expected"]["calls"] == whole["expected"]["calls"] - 10 * 4
-    assert pilot["rest"]["expected"]["calls"] == job["attempts"] == 50 * 4
-    assert pilot["rest"]["low"]["usd"] <= spent <= pilot["rest"]["high"]["usd"]
+    assert pilot["remaining"]["expected"]["calls"] == job["attempts"] == 50 * 4
+    assert pilot["remaining"]["low"]["usd"] <= spent <= pilot["remaining"]["high"]["usd"]
     assert pilot["low_usd"] <= pilot["usd"] + spent <= pilot["high_usd"]
     assert whole["low"]["usd"] <= pilot["usd"] + spent <= whole["high"]["usd"]
     for figure in ("prompt_tokens", "completion_tokens"):
-        rest = pilot["rest"]
+        rest = pilot["remaining"]
         assert rest["low"][figure] <= job[figure] <= rest["high"][figure]
 
 
@@ -86,7 +86,7 @@ def test_together_is_the_pilot_and_the_rest(folder: Terminal) -> None:
     pilot = folder.json(*PLAN, "--pilot", "6")["pilot"]
 
     for case in ("low", "expected", "high"):
-        together = pilot["usd"] + pilot["rest"][case]["usd"]
+        together = pilot["usd"] + pilot["remaining"][case]["usd"]
         assert pilot[f"{case}_usd"] == pytest.approx(together, abs=1e-12)
     assert pilot["low_usd"] < pilot["expected_usd"] < pilot["high_usd"]
     assert pilot["confidence"] == 0.9
@@ -111,11 +111,11 @@ def test_what_was_paid_before_the_pilot_counts_for_what_a_row_costs(folder: Term
     assert folder.json("status", pilot["job"])["cached_calls"] > 6 * 4 - 1
     assert pilot["per_row_usd"] > 1.5 * pilot["usd"] / 12
     assert pilot["per_row_usd"] == pytest.approx(first["per_row_usd"], rel=0.3)
-    assert pilot["rest"]["expected"]["calls"] == 4 * (60 - run["found_rows"])
-    in_full = pilot["rest"]["expected"]["usd"] / (60 - run["found_rows"])
+    assert pilot["remaining"]["expected"]["calls"] == 4 * (60 - run["cached_rows"])
+    in_full = pilot["remaining"]["expected"]["usd"] / (60 - run["cached_rows"])
     assert in_full == pytest.approx(pilot["per_row_usd"], rel=0.3)
-    tokens = pilot["rest"]["expected"]["completion_tokens"] / (60 - run["found_rows"])
-    known = first["rest"]["expected"]["completion_tokens"] / 54
+    tokens = pilot["remaining"]["expected"]["completion_tokens"] / (60 - run["cached_rows"])
+    known = first["remaining"]["expected"]["completion_tokens"] / 54
     assert tokens == pytest.approx(known, rel=0.3)
 
 
@@ -134,10 +134,13 @@ def test_it_says_before_what_it_may_cost_and_after_what_it_did(folder: Terminal)
     assert "6 rows, at the most $" in ended.err
     assert "and of a budget of $9.0000" in ended.err
     assert ended.err.index("at the most") < ended.err.index("6 of 6 rows answered")
-    assert "by the pilot of 6" in ended.out
+    assert "from a pilot of 6" in ended.out
     assert f"the pilot of 6 rows cost ${before['usd']:.4f}" in ended.out
-    assert f"the rest: ${before['rest']['expected']['usd']:.4f}, with 90% confidence" in ended.out
-    assert f"together: ${before['expected_usd']:.4f}, with 90% confidence" in ended.out
+    assert (
+        f"remaining rows: ${before['remaining']['expected']['usd']:.4f}, with 90% confidence"
+        in ended.out
+    )
+    assert f"total: ${before['expected_usd']:.4f}, with 90% confidence" in ended.out
     most = float(ended.err.split("at the most $")[1].split(",")[0])
     assert before["usd"] <= most
 
@@ -149,11 +152,11 @@ def test_a_budget_stops_the_pilot_and_a_larger_one_goes_on(folder: Terminal) -> 
 
     halted = json.loads(small.out)["pilot"]
     assert (small.status, told.status) == (4, 4)
-    assert (halted["state"], halted["rest"]) == ("paused", None)
+    assert (halted["state"], halted["remaining"]) == ("paused", None)
     assert 0 < halted["usd"] <= 0.03
     names = ("per_row_usd", "expected_usd", "low_usd", "high_usd")
     assert [halted[name] for name in names] == [None] * 4
-    assert "it is paused, so the others are not judged by it" in told.out
+    assert "it is paused, so the other rows cannot be estimated from it" in told.out
     assert (larger["state"], larger["answered"]) == ("done", 6)
     assert larger["job"] == halted["job"]
 
@@ -193,7 +196,8 @@ def test_a_pilot_of_unpriced_models_judges_calls_and_tokens(folder: Terminal) ->
 
     assert unpaid["pilot"]["expected_usd"] == 0
     assert (
-        unpaid["pilot"]["rest"]["expected"]["calls"] == plan["pilot"]["rest"]["expected"]["calls"]
+        unpaid["pilot"]["remaining"]["expected"]["calls"]
+        == plan["pilot"]["remaining"]["expected"]["calls"]
     )
 
 

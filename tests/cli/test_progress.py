@@ -16,7 +16,7 @@ def test_a_handover_says_where_to_look_and_that_no_worker_is_there(store, capsys
         report(events.JobHandedOver(job))
 
     printed = " ".join(capsys.readouterr().err.split())
-    assert printed.startswith("no worker drains calls, joins: ")
+    assert printed.startswith("no worker consumes calls, joins: ")
     assert printed.endswith(f"archon-batch status {job.id} --follow")
 
 

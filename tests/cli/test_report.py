@@ -45,7 +45,7 @@ def test_a_page_that_is_there_is_kept_unless_it_is_said(terminal: Terminal, job:
 
     assert (ended.status, ended.err) == (
         2,
-        "error: report.html exists; --force replaces it\n",
+        "error: report.html exists; --force overwrites it\n",
     )
     assert terminal.read("report.html") == "mine"
     assert terminal.run("report", job, "-o", "report.html", "--force").status == 0

@@ -76,8 +76,8 @@ def test_when_no_row_fits_it_says_what_there_is(given_up: Terminal) -> None:
     ended = given_up.run("retry", "night", "--where", "reason=timeout", "--where", "layer=0")
 
     assert ended.status == 2
-    assert "no row fits --where reason=timeout and layer=0" in ended.err
-    assert f"it has {len(why)} given up" in ended.err
+    assert "no row matches --where reason=timeout and layer=0" in ended.err
+    assert f"it has {len(why)} failed" in ended.err
     assert f"({list(why.values()).count(most)} x {most}" in ended.err
     assert reasons(given_up) == why
 
@@ -113,7 +113,7 @@ def test_rows_that_were_cancelled_are_told_apart(given_up: Terminal) -> None:
 
     assert none.status == 2
     assert "it has 60 cancelled" in none.err
-    assert "1 rows opened again" in some.err
+    assert "1 row reopened" in some.err
     assert given_up.json("status", job.out.strip())["cancelled"] == 59
 
 

@@ -55,7 +55,7 @@ def a_call(key: str = "0.0.0.0", text: str | None = "four", **changes: Any) -> d
         "failure": None,
         "finish": "stop",
         "cached": False,
-        "saved_usd": None,
+        "cache_saved_usd": None,
         "attempts": [an_attempt()],
     } | changes
 
@@ -72,8 +72,8 @@ def a_layer(
         "component": 0,
         "type": "generator",
         "model": "scripted/small",
-        "did": did,
-        "notes": changes.pop("notes", []),
+        "effect": did,
+        "warnings": changes.pop("warnings", []),
         "calls": [call["call"] for call in calls],
     }
     left = {"unit_tests": [], "candidates": [a_candidate()]} if did else {}
@@ -93,7 +93,10 @@ def an_item(*calls: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "seconds": 1.25,
         "usd": 0.25,
         "in_doubt_usd": 0.0,
-        "saved_usd": 0.0,
+        "failed_usd": 0.0,
+        "reask_usd": 0.0,
+        "unused_usd": 0.0,
+        "cache_saved_usd": 0.0,
         "unpriced_calls": 0,
         "calls": len(made),
         "cached_calls": 0,
@@ -101,9 +104,9 @@ def an_item(*calls: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "attempts": 1,
         "prompt_tokens": 1200,
         "completion_tokens": 7,
-        "notes": [],
+        "warnings": [],
         "layers": [a_layer(*made)],
-        "untold": None,
+        "trace_error": None,
         "calls_made": made,
         "missing": [],
     } | changes
@@ -147,8 +150,8 @@ def test_a_small_item_is_a_small_page(page: Any) -> None:
     ("call", "lines"),
     [
         (
-            a_call(attempts=[], cached=True, saved_usd=0.25),
-            ["0.0.0.0  found again; it cost $0.2500 then", "  | four"],
+            a_call(attempts=[], cached=True, cache_saved_usd=0.25),
+            ["0.0.0.0  cached; its original price was $0.2500", "  | four"],
         ),
         (
             a_call(
@@ -163,7 +166,7 @@ def test_a_small_item_is_a_small_page(page: Any) -> None:
         ),
         (
             a_call(attempts=[an_attempt(estimated=True)], finish="length"),
-            ["0.0.0.0  1,200 tokens in, 7 out, $0.2500 at the most, cut at max_tokens", "  | four"],
+            ["0.0.0.0  1,200 tokens in, 7 out, at most $0.2500, truncated at max_tokens", "  | four"],
         ),
         (
             a_call(text=None, failure="refused: no", attempts=[
@@ -198,9 +201,9 @@ def test_a_call_that_was_asked_again_says_so(page: Any) -> None:
     both = page(an_item(first, second))
     waiting = page(an_item(second, status="open", layers=[layer], missing=["0.0.0.2"]))
 
-    assert "0.0.0.0  1,200 tokens in, 7 out, $0.2500, unreadable, asked again\n" in both
+    assert "0.0.0.0  1,200 tokens in, 7 out, $0.2500, unparsed, asked again\n" in both
     assert both.count("asked again") == 1
-    assert "0.0.0.1  1,200 tokens in, 7 out, $0.2500, unreadable, asked again\n" in waiting
+    assert "0.0.0.1  1,200 tokens in, 7 out, $0.2500, unparsed, asked again\n" in waiting
 
 
 def test_notes_stand_under_their_component_each_once(page: Any) -> None:
@@ -212,12 +215,12 @@ def test_notes_stand_under_their_component_each_once(page: Any) -> None:
         {"kind": "skipped", "why": "2 of 3 are not there"},
     ]
 
-    out = page(an_item(*calls, layers=[a_layer(*calls, notes=notes)]))
+    out = page(an_item(*calls, layers=[a_layer(*calls, warnings=notes)]))
 
     assert out.partition("made 1 candidate\n")[2].splitlines()[:4] == [
         "    failed: 2 of 3 calls (refused: no)",
-        "    unreadable: 1 of 3 calls (it was empty)",
-        "    without: 2 of 3 are not there",
+        "    unparsed: 1 of 3 calls (it was empty)",
+        "    skipped: 2 of 3 are not there",
         "    0.0.0.0  1,200 tokens in, 7 out, $0.2500",
     ]
 
@@ -277,7 +280,7 @@ def test_candidates_that_a_layer_leaves_alone_are_not_repeated(page: Any) -> Non
     out = page(an_item(a_call(), call, layers=[a_layer(a_call()), critic, scored]))
 
     assert out.count("  0.0.0      four") == 1
-    assert out.count("the candidates are those before") == 1
+    assert out.count("the candidates are unchanged") == 1
     assert out.count("  0.0.0      reward 0.5  four") == 1
 
 
@@ -299,7 +302,7 @@ def test_an_open_item_says_what_it_waits_for(page: Any) -> None:
     out = page(an_item(call, sending, status="open", layers=layers, missing=missing, **nothing))
 
     assert "layer 1: 1 candidate in, not done " in out
-    assert "1.0 generator scripted/small, 1 call: misses 5 calls\n" in out
+    assert "1.0 generator scripted/small, 1 call: waiting for 5 calls\n" in out
     assert "5 calls missing: 1.0.0.0, 1.0.1.0, 1.0.2.0 +2\n" in out
     assert out.endswith("$0.2500 paid\n")
 
@@ -311,8 +314,8 @@ def test_an_item_that_was_given_up_says_where_and_why(page: Any) -> None:
 
     out = page(an_item(status="failed", reason=why, layers=layers, **nothing))
 
-    assert "layer 1: 1 candidate in, gave up here " in out
-    assert out.partition("given up: r1 ")[2].splitlines()[1] == why
+    assert "layer 1: 1 candidate in, failed here " in out
+    assert out.partition("failed: r1 ")[2].splitlines()[1] == why
 
 
 def test_a_row_that_was_refused_has_its_reason_and_nothing_else(page: Any) -> None:
@@ -327,7 +330,7 @@ def test_a_row_that_was_refused_has_its_reason_and_nothing_else(page: Any) -> No
     out = page(an_item(status="failed", reason="prompt: missing", **nothing))
 
     assert [line.rstrip(" ─") for line in out.splitlines()][:4] == [
-        "", "given up: r1", "prompt: missing", "",
+        "", "failed: r1", "prompt: missing", "",
     ]  # fmt: skip
 
 
@@ -335,13 +338,15 @@ def test_what_cannot_be_told_shows_its_calls_and_notes(page: Any) -> None:
     calls = [a_call(), a_call("0.0.1.0"), a_call("1.0.0.0", component="prover", model="m")]
     notes = [{"layer": 0, "component": 0, "kind": "truncated", "why": "it ends"}]
 
-    out = page(an_item(*calls, layers=[], notes=notes, candidate=None, untold="no 'prover' here"))
+    out = page(
+        an_item(*calls, layers=[], warnings=notes, candidate=None, trace_error="no 'prover' here")
+    )
 
     assert [line.rstrip(" ─") for line in out.splitlines()][3:11] == [
         "calls",
-        "what came of them cannot be told: no 'prover' here",
+        "the layers cannot be shown: no 'prover' here",
         "0.0 generator scripted/small",
-        "    cut: 1 of 2 calls (it ends)",
+        "    truncated: 1 of 2 calls (it ends)",
         "    0.0.0.0  1,200 tokens in, 7 out, $0.2500",
         "      | four",
         "    0.0.1.0  1,200 tokens in, 7 out, $0.2500",
@@ -357,17 +362,20 @@ def test_calls_of_layers_that_the_item_is_not_at_any_more_are_shown_too(page: An
     out = page(an_item(call, later, layers=[a_layer(call)]))
 
     assert out.count("0.0.0.0  ") == out.count("2.0.0.0  ") == 1
-    assert out.index("other calls on record") < out.index("| later")
+    assert out.index("other stored calls") < out.index("| later")
 
 
 def test_the_account_says_what_is_not_usual(page: Any) -> None:
-    more = {"cached_calls": 2, "failed_calls": 1, "in_doubt_usd": 0.5, "saved_usd": 0.75}
+    more = {"cached_calls": 2, "failed_calls": 1, "in_doubt_usd": 0.5, "cache_saved_usd": 0.75}
 
     out = page(an_item(unpriced_calls=3, **more))
 
-    assert "1 call, 2 found again, 1 failed, 1 attempt, " in out
+    assert "1 call, 2 cached, 1 failed, 1 attempt, " in out
     joined = " ".join(out.split())
-    assert "$0.2500 + 3 unpriced paid, $0.5000 possibly paid, $0.7500 saved, 1.2 s" in joined
+    assert (
+        "$0.2500 + 3 unpriced paid, billing unknown: $0.5000, cache savings: $0.7500, 1.2 s"
+        in joined
+    )
 
 
 def test_a_conversation_shows_its_last_message(page: Any) -> None:
@@ -386,22 +394,22 @@ def folder(terminal: Terminal) -> Terminal:
 
 
 def test_a_rehearsal_tells_of_every_component_within_eighty_columns(folder: Terminal) -> None:
-    ended = folder.run("rehearse", "What is 2+2?", "--arch", "all.yaml")
+    ended = folder.run("try", "What is 2+2?", "--arch", "all.yaml")
 
     assert ended.status == 0
     lines = ended.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert [k for k in KINDS if not any(line.startswith(f"{k}") for line in lines)] == []
-    short = ended.out.partition("in short ")[2]
+    short = ended.out.partition("summary ")[2]
     assert [k for k in KINDS if k.replace(" ", "  ") not in short] == []
 
 
 def test_what_a_rehearsal_prints_is_shown_again_from_the_ledger(folder: Terminal) -> None:
-    rehearsed = folder.run("rehearse", "What is 2+2?", "--arch", "all.yaml", "--full")
-    as_json = folder.json("rehearse", "What is 2+2?", "--arch", "all.yaml")
+    rehearsed = folder.run("try", "What is 2+2?", "--arch", "all.yaml", "--full")
+    as_json = folder.json("try", "What is 2+2?", "--arch", "all.yaml")
 
-    assert folder.run("show", "rehearsal-all", "1", "--full").out == rehearsed.out
-    assert folder.json("show", "rehearsal-all", "1") == as_json
+    assert folder.run("show", "try-all", "1", "--full").out == rehearsed.out
+    assert folder.json("show", "try-all", "1") == as_json
     assert f"candidate {as_json['candidate']}, of 5." in rehearsed.out
     for call in as_json["calls_made"]:
         assert f"\n    {call['call']}  " in rehearsed.out

@@ -18,32 +18,31 @@ NOTHING: dict[str, Any] = {
     "usd": 1.0,
     "unpriced_calls": 0,
     "in_doubt_usd": 0.0,
-    "lost_usd": 0.0,
-    "again_usd": 0.0,
-    "dropped_usd": 0.0,
-    "saved_usd": 0.0,
+    "failed_usd": 0.0,
+    "reask_usd": 0.0,
+    "unused_usd": 0.0,
+    "cache_saved_usd": 0.0,
     "budget_usd": None,
     "prompt_tokens": 1_000,
     "completion_tokens": 10,
-    "exceeding": [],
+    "overbilling": [],
 }
 
 
 def test_an_account_tells_of_a_model_that_bills_more_than_it_is_asked_for() -> None:
-    (told,) = summary_lines(NOTHING | {"exceeding": ["m exceeds"]})[len(summary_lines(NOTHING)) :]
+    (told,) = summary_lines(NOTHING | {"overbilling": ["m exceeds"]})[len(summary_lines(NOTHING)) :]
 
-    assert told == "m exceeds: more was billed than asked for"
+    assert told == "m exceeds: billed more than requested"
 
 
 def test_an_account_says_what_asking_again_cost_when_it_cost_something() -> None:
     plain = summary_lines(NOTHING)
-    again = summary_lines(NOTHING | {"lost_usd": 0.25, "again_usd": 0.125, "budget_usd": 2.0})
+    again = summary_lines(NOTHING | {"failed_usd": 0.25, "reask_usd": 0.125, "budget_usd": 2.0})
 
     assert plain[-1] == "$1.0000 paid"
     assert again[:-1] == plain[:-1]
     assert again[-1] == (
-        "$1.0000 paid, $0.2500 of it for attempts without an answer, "
-        "$0.1250 of it for asking again, of a budget of $2.0000"
+        "$1.0000 paid, failed attempts: $0.2500, re-asks: $0.1250, budget: $2.0000"
     )
 
 
@@ -57,7 +56,7 @@ def test_status_and_cost_tell_it_of_a_rough_night(terminal: Terminal) -> None:
     terminal.run("submit", "rows.jsonl", "--arch", "rough.yaml", "--name", "rough", "-o", "a.jsonl")
 
     figures = terminal.json("cost", "rough")
-    assert 0 < figures["again_usd"] < figures["usd"]
-    assert figures["dropped_usd"] == 0
-    assert "of it for asking again" in terminal.run("status", "rough").out
-    assert "again" in terminal.run("cost", "rough").out.splitlines()[0].split()
+    assert 0 < figures["reask_usd"] < figures["usd"]
+    assert figures["unused_usd"] == 0
+    assert "re-asks: $" in terminal.run("status", "rough").out
+    assert "re-asks" in terminal.run("cost", "rough").out.splitlines()[0].split()

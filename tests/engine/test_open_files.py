@@ -69,7 +69,7 @@ if sys.argv[1:]:
     preload_rich()
 before = set(sys.modules)
 stderr.print("stopping", style="bold")
-print_summary(defaultdict(int, state="paused", reason="x", budget_usd=None, exceeding=()))
+print_summary(defaultdict(int, state="paused", reason="x", budget_usd=None, overbilling=()))
 print(len(set(sys.modules) - before))
 """
 

@@ -49,7 +49,7 @@ def test_calls_in_flight_finish_when_the_command_s_terminal_closes(stage):
         stage.architecture(provider.url, ONE)
         command, terminal = in_a_terminal(
             stage, "submit", "rows.jsonl", "--arch", "night.yaml", "--name", "labels",
-            "--shard", "1", "--processes", "2",
+            "--shard-size", "1", "--processes", "2",
         )  # fmt: skip
         until(lambda: provider.request_count >= 6)
         os.close(terminal)

@@ -25,7 +25,7 @@ from tests.builders import a_finish, a_start
 
 FIELDS = [
     "id", "status", "answer", "reason", "cost_usd", "unpriced_calls", "calls", "cached_calls",
-    "attempts", "prompt_tokens", "completion_tokens", "seconds", "row", "notes",
+    "attempts", "prompt_tokens", "completion_tokens", "seconds", "row", "warnings",
 ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
         ("d", "failed", None, "prompt: missing"),
     ]
     assert [row["row"] for row in rows] == [{"gold": n, "note": "ä\u2028"} for n in range(4)]
-    assert [row["notes"] for row in rows] == [
+    assert [row["warnings"] for row in rows] == [
         [{"layer": 1, "component": 0, "kind": "unparsed", "why": "no ranking"}], [], [], [],
     ]  # fmt: skip
 
@@ -184,7 +184,7 @@ def test_csv_has_the_other_keys_as_json_and_no_notes(store, job, tmp_path):
 
     rows = cells(path)
     assert count == len(rows) == 4
-    assert list(rows[0]) == [name for name in FIELDS if name != "notes"]
+    assert list(rows[0]) == [name for name in FIELDS if name != "warnings"]
     assert [(row["id"], row["status"]) for row in rows] == [
         ("a", "answered"), ("b", "failed"), ("c", "open"), ("d", "failed"),
     ]  # fmt: skip
@@ -241,7 +241,7 @@ def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path
     assert rows[1]["cost_usd"] is None
     assert (rows[0]["answer"], rows[2]["answer"], rows[0]["calls"]) == ("Because.", None, 1)
     assert json.loads(rows[3]["row"]) == {"gold": 3, "note": "ä\u2028"}
-    assert json.loads(rows[0]["notes"])[0]["why"] == "no ranking"
+    assert json.loads(rows[0]["warnings"])[0]["why"] == "no ranking"
 
 
 def test_a_job_of_many_rows_is_written_part_by_part(store, tmp_path):
@@ -303,7 +303,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(store, job, tmp_path):
     path = tmp_path / "out.jsonl"
     path.write_text("precious")
 
-    with pytest.raises(InputError, match=r"out\.jsonl exists; --force replaces it$"):
+    with pytest.raises(InputError, match=r"out\.jsonl exists; --force overwrites it$"):
         export_job(store, job, path)
     assert path.read_text() == "precious"
 

@@ -80,7 +80,7 @@ def shown(store: Store, job: Job) -> dict[str, Any]:
 def test_an_item_has_what_each_component_did_and_every_candidate(store: Store) -> None:
     figures = shown(store, a_played_job(store, *ALL))
 
-    dids = [c["did"] for layer in figures["layers"] for c in layer["components"]]
+    dids = [c["effect"] for layer in figures["layers"] for c in layer["components"]]
     assert dids == [
         "wrote 2 unit tests",
         "made 2 candidates",
@@ -96,8 +96,8 @@ def test_an_item_has_what_each_component_did_and_every_candidate(store: Store) -
         "component": 0,
         "type": "ranker",
         "model": "scripted/plausible",
-        "did": "ranked 2, kept 1.0.1",
-        "notes": [],
+        "effect": "ranked 2, kept 1.0.1",
+        "warnings": [],
         "calls": ["4.0.0.0"],
     }
     assert figures["layers"][4]["candidates"] == [
@@ -118,7 +118,7 @@ def test_an_item_has_what_each_component_did_and_every_candidate(store: Store) -
     assert figures["layers"][0]["unit_tests"] == ["It says 4.", "It is short."]
     assert figures["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
     assert (figures["answer"], figures["candidate"]) == ("It says 0.", "5.0.0")
-    assert (figures["missing"], figures["untold"]) == ([], None)
+    assert (figures["missing"], figures["trace_error"]) == ([], None)
 
 
 def test_every_call_belongs_to_the_component_that_made_it(store: Store) -> None:
@@ -133,21 +133,23 @@ def test_notes_stand_with_their_component(store: Store) -> None:
     figures = shown(store, a_played_job(store, *ALL, ranker="no order"))
 
     (ranker,) = figures["layers"][4]["components"]
-    assert [note["kind"] for note in ranker["notes"]] == ["unparsed"] * 3 + ["skipped"]
-    assert [{"layer": 4, "component": 0, **note} for note in ranker["notes"]] == figures["notes"]
+    assert [note["kind"] for note in ranker["warnings"]] == ["unparsed"] * 3 + ["skipped"]
+    assert [{"layer": 4, "component": 0, **note} for note in ranker["warnings"]] == figures[
+        "warnings"
+    ]
 
 
 def test_an_open_item_says_what_is_done_and_what_is_missing(store: Store) -> None:
     figures = shown(store, a_played_job(store, *ALL, rounds=2))
 
     *done, waiting = figures["layers"]
-    assert [c["did"] for layer in done for c in layer["components"]] == [
+    assert [c["effect"] for layer in done for c in layer["components"]] == [
         "wrote 2 unit tests", "made 2 candidates",
     ]  # fmt: skip
-    assert waiting["components"][0]["did"] is None
+    assert waiting["components"][0]["effect"] is None
     assert (waiting["candidates"], waiting["unit_tests"]) == (None, None)
     assert figures["missing"] == ["2.0.0.0", "2.0.1.0"]
-    assert (figures["status"], figures["candidate"], figures["untold"]) == ("open", None, None)
+    assert (figures["status"], figures["candidate"], figures["trace_error"]) == ("open", None, None)
 
 
 def test_an_item_that_was_given_up_ends_with_the_layer_that_left_nothing(store: Store) -> None:
@@ -155,9 +157,9 @@ def test_an_item_that_was_given_up_ends_with_the_layer_that_left_nothing(store: 
     figures = shown(store, a_played_job(store, *ALL, generator=no))
 
     assert figures["status"] == "failed"
-    assert figures["layers"][-1]["components"][0]["did"] == "made no candidate"
+    assert figures["layers"][-1]["components"][0]["effect"] == "made no candidate"
     assert figures["layers"][-1]["candidates"] == []
-    assert (figures["missing"], figures["untold"]) == ([], None)
+    assert (figures["missing"], figures["trace_error"]) == ([], None)
 
 
 def test_a_row_that_was_refused_has_no_layers_and_misses_nothing(store: Store) -> None:
@@ -168,7 +170,7 @@ def test_a_row_that_was_refused_has_no_layers_and_misses_nothing(store: Store) -
 
     assert figures["reason"] == "layer 0: prompt: missing"
     assert (figures["messages"], figures["layers"], figures["missing"]) == ([], [], [])
-    assert figures["untold"] is None
+    assert figures["trace_error"] is None
 
 
 def test_a_job_with_a_component_that_is_not_installed_shows_its_calls(store: Store) -> None:
@@ -177,7 +179,7 @@ def test_a_job_with_a_component_that_is_not_installed_shows_its_calls(store: Sto
 
     figures = shown(store, job)
 
-    assert "layers[6][0].type: no component 'prover'" in figures["untold"]
+    assert "layers[6][0].type: no component 'prover'" in figures["trace_error"]
     assert (figures["layers"], figures["missing"], figures["candidate"]) == ([], [], None)
     assert figures["answer"] == "It says 0."
     assert len(figures["calls_made"]) == 10
@@ -195,7 +197,7 @@ def test_what_does_not_lead_to_the_end_on_record_is_not_told(
 
     figures = shown(store, job)
 
-    assert figures["untold"] == (
+    assert figures["trace_error"] == (
         "this version of the program would make something else of its replies"
     )
     assert (figures["layers"], figures["missing"], figures["candidate"]) == ([], [], None)
@@ -247,11 +249,11 @@ def test_what_asking_again_cost_is_told_of_the_component_that_asked(store: Store
 
     figures = views.job_cost(store, job, "component")
 
-    again = {group["kind"]: group["again_usd"] for group in figures["by"]}
+    again = {group["kind"]: group["reask_usd"] for group in figures["by"]}
     # A finish costs 60 nano-dollars, and the ranker was asked twice more.
-    assert again["ranker"] == figures["again_usd"] == 120 / 10**9
+    assert again["ranker"] == figures["reask_usd"] == 120 / 10**9
     assert sum(again.values()) == again["ranker"]
-    assert views.job_status(store, job)["again_usd"] == figures["again_usd"]
+    assert views.job_status(store, job)["reask_usd"] == figures["reask_usd"]
 
 
 def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
@@ -261,19 +263,19 @@ def test_what_candidates_cost_that_came_to_nothing_is_told_of_whoever_made_them(
 
     figures = views.job_cost(store, job, "component")
 
-    dropped = {group["kind"]: group["dropped_usd"] for group in figures["by"]}
+    dropped = {group["kind"]: group["unused_usd"] for group in figures["by"]}
     # Of two candidates the fuser saw the better one.
-    assert dropped["generator"] == figures["dropped_usd"] == 60 / 10**9
+    assert dropped["generator"] == figures["unused_usd"] == 60 / 10**9
     assert sum(dropped.values()) == dropped["generator"]
 
 
 def test_nothing_is_dropped_of_a_row_that_is_open_again(store: Store) -> None:
     job = a_played_job(store, {"type": "generator", "samples": 2}, "ranker", ranker="[2] > [1]")
-    assert views.job_status(store, job)["dropped_usd"] > 0
+    assert views.job_status(store, job)["unused_usd"] > 0
 
     store.items.reopen(job.id, ["answered"])
 
-    assert views.job_status(store, job)["dropped_usd"] == 0
+    assert views.job_status(store, job)["unused_usd"] == 0
 
 
 def test_a_search_is_one_line_among_the_jobs_unless_all_are_asked_for(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""``archon-batch rehearse``."""
+"""``archon-batch try``."""
 
 import click
 
@@ -12,15 +12,15 @@ from archon_batch.engine.stop_signals import interruptible
 from archon_batch.money import NanoUsd
 
 
-@click.command()
+@click.command("try")
 @click.argument("prompt")
 @options.arch_option
-@click.option("--budget", type=options.UsdParam(), help="The most it may spend, in USD.")
-@click.option("--no-cache", is_flag=True, help="Pay again for replies that were paid for before.")
-@click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
-@click.option("--full", is_flag=True, help="Show every text to its end.")
+@click.option("--budget", type=options.UsdParam(), help="Maximum cost in USD.")
+@options.no_cache_option
+@options.allow_unpriced_option
+@options.full_option
 @options.json_option
-def rehearse(
+def try_prompt(
     prompt: str,
     arch: str,
     budget: NanoUsd | None,
@@ -29,21 +29,21 @@ def rehearse(
     full: bool,
     as_json: bool,
 ) -> int:
-    """Run one PROMPT through an architecture in this process, and show what each component did.
+    """Run one PROMPT through an architecture in this process and show what each component did.
 
-    The calls are real, and on the ledger like any others, as a job of one row.
+    The calls are real and are recorded like all others, as a job of one row.
     """
     settings = options.load_settings()
     with EventPrinter() as report, interruptible():
         architecture, prices = load_priced(arch, allow_unpriced=allow_unpriced, report=report)
         validate_provider_access(settings, architecture, report)
-        job, figures = run_prompt(
+        job, item = run_prompt(
             settings, prompt, architecture, prices, budget=budget, reuse=not no_cache
         )
     if as_json:
-        print_json(figures)
+        print_json(item)
     else:
-        print_item(figures, full=full)
+        print_item(item, full=full)
     if job.state != "done":
         stderr.print(f"{job.state}: {job.reason}")
-    return exit_status(job.state, figures["status"] == "failed")
+    return exit_status(job.state, item["status"] == "failed")
