@@ -38,9 +38,9 @@ def run_prompt(
     # Without the cache every run is a new job.
     nonce = None if reuse else secrets.token_hex(8)
     new = new_job(
-        submit_key("rehearsal", prompt, architecture.to_dict(), nonce),
-        f"rehearsal-{architecture.name}",
-        "(rehearsal)",
+        submit_key("try", prompt, architecture.to_dict(), nonce),
+        f"try-{architecture.name}",
+        "(try)",
         architecture,
         prices,
         shard_size=1,

@@ -94,7 +94,7 @@ def job_cost(store: Store, job: Job, by: GroupBy) -> dict[str, Any]:
 def item_details(store: Store, job: Job, item: ItemResult) -> dict[str, Any]:
     question, replies = store.item_results.question_and_replies(job.id, item.ix)
     calls = [_call_figures(line) for line in store.item_results.calls(job.id, item.ix)]
-    told, untold = _replay(job, item, question, replies)
+    told, trace_error = _replay(job, item, question, replies)
     step = told.next_step if told else None
     return {
         "job": job.id,
@@ -108,7 +108,7 @@ def item_details(store: Store, job: Job, item: ItemResult) -> dict[str, Any]:
         **_usage_figures(item.usage),
         "warnings": list(item.warnings),
         "layers": _layer_figures(told, [call["call"] for call in calls]) if told else [],
-        "trace_error": untold,
+        "trace_error": trace_error,
         "calls_made": calls,
         "missing": [str(call.key) for call in step.calls] if isinstance(step, CallsNeeded) else [],
         "row": dict(item.extras),

@@ -63,4 +63,4 @@ def test_books_that_do_not_add_up_end_with_3(done: Terminal) -> None:
 
     assert page.status == 3
     assert "FAILED  money spent" in page.out
-    assert "0 USD by its entries, 0.000000005 by the job" in page.out
+    assert "0 USD by the attempts, 0.000000005 by the job" in page.out

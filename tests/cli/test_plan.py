@@ -97,7 +97,7 @@ def test_the_same_pilot_again_sends_nothing_and_says_the_same(folder: Terminal) 
     again = folder.run(*PLAN, "--pilot", "6", "--json")
 
     assert json.loads(again.out) == first
-    assert "was run before" in again.err
+    assert "has already run as job" in again.err
     assert len(folder.json("jobs")) == 1
 
 
@@ -131,9 +131,9 @@ def test_it_says_before_what_it_may_cost_and_after_what_it_did(folder: Terminal)
 
     before = folder.json(*PLAN, "--pilot", "6")["pilot"]
     assert ended.status == 0
-    assert "6 rows, at the most $" in ended.err
-    assert "and of a budget of $9.0000" in ended.err
-    assert ended.err.index("at the most") < ended.err.index("6 of 6 rows answered")
+    assert "6 rows, at most $" in ended.err
+    assert "; budget: $9.0000" in ended.err
+    assert ended.err.index("at most") < ended.err.index("6 of 6 rows answered")
     assert "from a pilot of 6" in ended.out
     assert f"the pilot of 6 rows cost ${before['usd']:.4f}" in ended.out
     assert (
@@ -141,7 +141,7 @@ def test_it_says_before_what_it_may_cost_and_after_what_it_did(folder: Terminal)
         in ended.out
     )
     assert f"total: ${before['expected_usd']:.4f}, with 90% confidence" in ended.out
-    most = float(ended.err.split("at the most $")[1].split(",")[0])
+    most = float(ended.err.split("at most $")[1].split(";")[0])
     assert before["usd"] <= most
 
 
