@@ -152,7 +152,9 @@ def test_c6_a_prefix_of_two_lists_both(desk: Desk) -> None:
     ended = desk.run("cancel", "night")
 
     assert ended.status == 2
-    assert re.search(r"several jobs fit: \w{12} \(night-[12]\), \w{12} \(night-[12]\)\n", ended.err)
+    assert re.search(
+        r"several jobs match: \w{12} \(night-[12]\), \w{12} \(night-[12]\)\n", ended.err
+    )
     assert [job["state"] for job in desk.json("jobs")] == ["running"] * 2
 
 

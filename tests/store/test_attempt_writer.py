@@ -180,27 +180,31 @@ ADDERS = """
 import os, sys
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing
-from archon_batch.store import CallId, Finish, Start, Store, me, now
+from archon_batch.store import (
+    AttemptRequest, AttemptResult, CallId, Store, current_process_id, now,
+)
 
 
 def add(slot):
     store = Store.open(sys.argv[1])
     job = store.jobs.find("nightly").id
     for ix in range(10):
-        starts = [
-            Start(
-                CallId(job, ix, CallKey(0, 0, slot, again)), "generator", "m",
-                f"{ix}/{slot}/{again}", 100, 60.0, True, me(), now(),
+        requests = [
+            AttemptRequest(
+                CallId(job, ix, CallKey(0, 0, slot, reask)), "generator", "m",
+                f"{ix}/{slot}/{reask}", 100, 60.0, True, current_process_id(), now(),
             )
-            for again in range(2)
+            for reask in range(2)
         ]
-        for future in [store.attempt_writer.admit(start) for start in starts]:
+        for future in [store.attempt_writer.admit(request) for request in requests]:
             future.result(30)
-        ends = [
-            Finish(s, 1, Billing.BILLED, "ok", None, Usage(1, 1), 60, False, Reply("four"), now())
-            for s in starts
+        results = [
+            AttemptResult(
+                request, 1, Billing.BILLED, "ok", None, Usage(1, 1), 60, False, Reply("four"), now()
+            )
+            for request in requests
         ]
-        for future in [store.attempt_writer.settle(end) for end in ends]:
+        for future in [store.attempt_writer.settle(result) for result in results]:
             future.result(30)
     store.close()
 

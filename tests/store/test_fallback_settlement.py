@@ -87,11 +87,11 @@ def test_an_impossible_cost_is_replaced_by_the_hold(any_store, cost):
     assert any_store.jobs.get(job.id).spent == 100
 
 
-#: What the database refuses, and what is left of the end.
+#: What the database rejects, and what is left of the result.
 REFUSED = [
     ("attempts", "prompt_tokens IS NOT NULL", "four \u2713", "usage"),
-    ("calls", "finish IS NOT NULL", "four \u2713", "finish"),
-    ("calls", "text LIKE '%\u2713%'", "four \\u2713", "letters"),
+    ("calls", "finish_reason IS NOT NULL", "four \u2713", "finish_reason"),
+    ("calls", "text LIKE '%\u2713%'", "four \\u2713", "characters"),
     ("calls", "text IS NOT NULL", None, "text"),
 ]
 
@@ -102,7 +102,7 @@ def refuse(store, table, when):
         if store.database.is_sqlite:
             for event in ("INSERT", "UPDATE"):
                 found = when
-                for column in ("prompt_tokens", "finish", "text", "state"):
+                for column in ("prompt_tokens", "finish_reason", "text", "state"):
                     found = found.replace(f"{column} ", f"NEW.{column} ")
                 connection.exec_driver_sql(
                     f"CREATE TRIGGER no_{event} BEFORE {event} ON {table} WHEN {found} "

@@ -156,8 +156,8 @@ def test_a_retry_opens_failed_items_and_deletes_only_their_failures(any_store):
     assert untouched.ix == 2
     ending = any_store.item_results.get(job.id, "row-0")
     assert (ending.status, ending.reason, ending.warnings) == ("open", None, ())
-    assert ending.account.attempts == 3
-    assert ending.account.cost == 180
+    assert ending.usage.attempts == 3
+    assert ending.usage.cost == 180
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n", " \r\n\t ", "\u2003"])
@@ -300,15 +300,15 @@ def test_a_retried_item_gets_the_result_of_all_its_replies(any_store):
         {"type": "generator", "samples": 2}, {"type": "ranker", "retries": 0}, "fuser"
     )
     job = a_job(any_store, architecture=architecture, questions=1)
-    night = {"0.0.1.0", "2.0.0.0"}
+    outage = {"0.0.1.0", "2.0.0.0"}
 
     def good(call):
-        if call.kind == "ranker":
-            return Reply(call.form.example)
+        if call.component_type == "ranker":
+            return Reply(call.reply_format.example)
         return Reply(f"text {call.fingerprint[:6]}")
 
     def bad(call):
-        return Reply(None, failure="provider_down") if str(call.key) in night else good(call)
+        return Reply(None, failure="provider_down") if str(call.key) in outage else good(call)
 
     assert isinstance(play(any_store, job, bad), Failed)
     any_store.items.reopen(job.id, ["failed"])

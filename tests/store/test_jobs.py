@@ -21,7 +21,7 @@ def test_a_job_is_stored_as_created(any_store):
 
     job = any_store.jobs.get(made.id)
     assert job == made
-    assert (job.name, job.dataset, job.rows, job.shard, job.width) == (
+    assert (job.name, job.dataset, job.rows, job.shard_size, job.concurrent_shards) == (
         "nightly", "rows.jsonl", 2, 16, 4,
     )  # fmt: skip
     assert (job.architecture, job.prices) == (architecture.to_dict(), PRICES)
@@ -154,7 +154,7 @@ def test_the_newest_of_several_jobs_with_one_name_is_found(any_store):
     assert any_store.jobs.newest_named("nightly") == newer
     assert any_store.jobs.newest_named("night") is None
     assert any_store.jobs.all()[0] == newer
-    with pytest.raises(JobNotFoundError, match="several jobs fit"):
+    with pytest.raises(JobNotFoundError, match="several jobs match"):
         any_store.jobs.find("nightly")
 
 
@@ -233,5 +233,8 @@ def test_overbilling_is_stored_with_the_job_and_only_grows(any_store):
     any_store.jobs.record_overbilling(job.id, "one", Overbilling(7, 300, 32))
 
     found = any_store.jobs.get(job.id)
-    assert found.beyond == {"one": Overbilling(7, 500, 64), "two": Overbilling(prompt_tokens=9)}
+    assert found.overbilling == {
+        "one": Overbilling(7, 500, 64),
+        "two": Overbilling(prompt_tokens=9),
+    }
     assert {k: v for k, v in found.options.items() if k != "overbilling"} == job.options

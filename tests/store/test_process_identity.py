@@ -122,7 +122,7 @@ def test_a_process_id_fits_every_column_and_is_unique(
 
     assert first != second
     for table, column in {
-        "attempts": "owner", "nights": "owner", "leases": "holder", "lines": "via",
+        "attempts": "owner", "scheduled_runs": "owner", "leases": "holder", "shard_cursors": "carrier",
     }.items():  # fmt: skip
         with store.database.read_transaction() as connection:
             width = sa.inspect(connection).get_columns(table)
