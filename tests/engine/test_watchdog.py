@@ -43,7 +43,7 @@ def aged(here, table, column, seconds=30):
 def lost(here, job):
     """The job's cursors, without their messages."""
     position = here.store.shard_cursors.start(job.id, 4, carrier(), queues.PLANNING)
-    aged(here, "lines", "moved")
+    aged(here, "shard_cursors", "progress_at")
     return position
 
 
@@ -71,7 +71,7 @@ def test_a_resent_message_is_not_resent_while_it_waits(here):
 
     here.watchdog.run_once()
     first = sent()
-    aged(here, "lines", "moved")
+    aged(here, "shard_cursors", "progress_at")
     here.watchdog.run_once()
 
     assert (first, sent()) == (3, 3)
@@ -81,7 +81,7 @@ def test_after_a_long_time_a_message_is_resent_although_messages_wait(here):
     lost(here, a_small_job(here))
     here.watchdog.run_once()
 
-    aged(here, "lines", "moved", 1000)
+    aged(here, "shard_cursors", "progress_at", 1000)
     here.watchdog.run_once()
 
     assert sent() == 2
@@ -89,7 +89,7 @@ def test_after_a_long_time_a_message_is_resent_although_messages_wait(here):
 
 def test_a_message_lost_among_many_is_resent_when_later_ones_are_fetched(here):
     lost(here, a_small_job(here, name="unlucky"))
-    aged(here, "lines", "sent")
+    aged(here, "shard_cursors", "sent_at")
     job = a_small_job(here, name="lucky", questions=3, shard=1)
     start_job(here.store, job)
     one = next(
@@ -114,10 +114,10 @@ def test_a_cursor_in_progress_is_left_alone(here):
         here.keep_alive(position.job_id, position.cursor, position.token),
     ):
         here.watchdog.run_once()
-        aged(here, "lines", "moved")
+        aged(here, "shard_cursors", "progress_at")
         here.watchdog.run_once()
         during = sent()
-    aged(here, "lines", "moved")
+    aged(here, "shard_cursors", "progress_at")
     here.watchdog.run_once()
 
     assert (during, sent()) == (0, 1)
@@ -126,7 +126,7 @@ def test_a_cursor_in_progress_is_left_alone(here):
 def test_cursors_of_another_command_are_left_alone(here):
     job = a_small_job(here)
     here.store.shard_cursors.start(job.id, 4, ELSEWHERE, queues.PLANNING)
-    aged(here, "lines", "moved")
+    aged(here, "shard_cursors", "progress_at")
 
     here.watchdog.run_once()
 
@@ -139,7 +139,7 @@ def test_one_process_at_a_time_leads(here):
 
     here.watchdog.run_once()
     before = sent()
-    aged(here, "leases", "until", 100)
+    aged(here, "leases", "expires_at", 100)
     here.watchdog.run_once()
 
     assert (before, sent()) == (0, 1)
@@ -166,7 +166,7 @@ def test_a_process_counts_as_dead_only_if_it_could_have_renewed_its_lease(here):
     job = a_small_job(here)
     here.store.leases.acquire(ELSEWHERE, ELSEWHERE, 20)
     begun = here.store.attempt_writer.admit(a_start(job, owner=ELSEWHERE)).result(30)
-    aged(here, "leases", "until", 100)
+    aged(here, "leases", "expires_at", 100)
 
     here.watchdog.run_once()
     early = here.store.jobs.get(job.id).held
