@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,6 +37,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _SLOW_FOLDERS = ("acceptance", "sandbox")
 _SLOW_MARKS = {"postgres", "redis", "slow"}
 _SLOW_FIXTURES = {"postgres_url", "redis_url", "rabbit_url", "little", "look", "sandbox"}
+_SHARED_FIXTURES = {"installed", "look"}
 
 #: What the program, its providers and their clients read.
 _READ = re.compile(r"^(ARCHON_BATCH|AWS|AZURE)_|_API_(KEY|BASE|TOKEN)$|_BASE_URL$|^HF_TOKEN$")
@@ -52,18 +54,26 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the slow tests, and have each worker of pytest-xdist begin with its share of them."""
-    slow: list[pytest.Item] = []
+    # Together: the tests of a file that share what takes seconds to make.
+    groups: dict[str, list[pytest.Item]] = {}
     quick: list[pytest.Item] = []
     for item in items:
-        (slow if _is_slow(item) else quick).append(item)
-    for item in slow:
-        item.add_marker(pytest.mark.slow)
+        if _is_slow(item):
+            item.add_marker(pytest.mark.slow)
+            together = not _SHARED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+            groups.setdefault(str(item.path) if together else item.nodeid, []).append(item)
+        else:
+            quick.append(item)
+    slow = list(groups.values())
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     size = -(-len(quick) // workers)
     items[:] = [
         item
         for worker in range(workers)
-        for item in (*slow[worker::workers], *quick[worker * size : (worker + 1) * size])
+        for item in (
+            *chain.from_iterable(slow[worker::workers]),
+            *quick[worker * size : (worker + 1) * size],
+        )
     ]
 
 
