@@ -277,7 +277,13 @@ def _import_all() -> None:
         for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
             if not _EXPENSIVE.search(found.name):
                 import_module(found.name)
-    # The list of prices is a large file, which each process would read again.
-    sys.modules["archon_batch.providers.price_list"].known_providers()
+    warm_up()
     early = [name for name in sys.modules if name.startswith("archon_batch.engine")]
     assert not early, f"these read settings, and are imported too early: {early}"
+
+
+def warm_up() -> None:
+    """Read the list of prices, and create tables once: what each process would do again."""
+    import_module("archon_batch.providers.price_list").known_providers()
+    with tempfile.TemporaryDirectory() as folder:
+        import_module("archon_batch.store").Store.open(f"sqlite:///{folder}/store.db").close()

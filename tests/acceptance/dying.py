@@ -37,13 +37,14 @@ from archon_batch.cli import main
 from archon_batch.dataset import Dataset
 from archon_batch.engine import in_process, runtime, start_job, tasks
 from archon_batch.jobs import export, submit
-from archon_batch.providers import ScriptedProvider, price_list
+from archon_batch.providers import ScriptedProvider
 from archon_batch.settings import Settings, Timing
 from archon_batch.store import Items, attempt_writer, database
 from archon_batch.store.installation import Installation
 from archon_batch.store.jobs import Jobs
 from archon_batch.store.leases import Leases
 from archon_batch.store.shard_cursors import ShardCursors
+from tests.fork_server import warm_up
 
 #: What a command imports when it needs it, and a child is to find here.
 _NEEDED = (
@@ -373,8 +374,7 @@ def _live(order: Order) -> None:
 def _serve() -> None:
     for name in _NEEDED:
         import_module(name)
-    # The list of prices is a large file, which each run would read again.
-    price_list.known_providers()
+    warm_up()
     gc.collect()
     gc.freeze()
     for line in sys.stdin:
