@@ -89,8 +89,8 @@ _CREDENTIAL_HEADERS = {
     "authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-security-token",
     "openai-organization", "openai-project",
 }  # fmt: skip
-#: The first digit of a success status; characters of an error message.
-_SUCCESS_CLASS, _MAX_MESSAGE = 2, 200
+#: Characters of an error message.
+_MAX_MESSAGE = 200
 #: What litellm adds before a message, as in "litellm.BadRequestError: OpenAIException - ", and after.
 _LITELLM_NOISE = re.compile(
     r"\b(litellm\.)?\w*(Error|Exception|Timeout)( Error)?(:| -) |Traceback \((?s:.*)"
@@ -115,6 +115,10 @@ class _HttpTrace:
     charset: str | None = None
     #: What failed below litellm.
     problem: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and response_bodies.is_success(self.status)
 
 
 _HTTP_TRACE: ContextVar[_HttpTrace] = ContextVar("http_trace")
@@ -283,8 +287,7 @@ def _parse_reply(trace: _HttpTrace, call: Call, response: object) -> Reply | Err
     None where neither can parse it.
     """
     remaining, reply = remaining_limits(trace.headers), None
-    is_success = trace.status is not None and trace.status // 100 == _SUCCESS_CLASS
-    if trace.body is not None and is_success:
+    if trace.body is not None and trace.is_success:
         with suppress(ValueError):
             reply = chat_completions.decode_reply(trace.body, call, remaining, trace.charset)
     # litellm may request a schema as a tool, and the reply is then a tool call.
@@ -311,7 +314,7 @@ def _classify_failure(
     if not trace.reached:
         return trace.unreached_class
     if trace.status is not None:
-        if trace.status // 100 != _SUCCESS_CLASS:
+        if not trace.is_success:
             return None
         is_timeout = error_class is errors.CallTimeoutError
         return error_class if is_timeout else errors.BrokenReplyError
@@ -329,10 +332,10 @@ def _classify_failure(
 
 def _failure_message(error: Exception, call: Call, trace: _HttpTrace) -> str:
     """One short line, without any key, prompt or reply text."""
-    words = trace.problem or _LITELLM_NOISE.sub("", str(error)) or "no answer in time"
-    if not trace.problem and trace.status is not None and trace.status // 100 == _SUCCESS_CLASS:
-        words = "its answer cannot be read"
-    line = redact(words, (message.content for message in call.messages))
+    message = trace.problem or _LITELLM_NOISE.sub("", str(error)) or "no answer in time"
+    if not trace.problem and trace.is_success:
+        message = "its answer cannot be read"
+    line = redact(message, (m.content for m in call.messages))
     source = "connection" if trace.problem else type(error).__name__
     status = f" {trace.status}" if trace.status else ""
     return f"{source}{status}: {line}"[:_MAX_MESSAGE]

@@ -33,7 +33,7 @@ from archon_batch.providers.retry_after import retry_after_seconds
 #: Seconds to connect, and that a connection may idle. Common servers close idle connections after
 #: five seconds, and a request into a closing connection would be in doubt.
 _CONNECT_SECONDS, _IDLE_SECONDS = 10.0, 4.0
-_FIRST_ERROR_STATUS, _SUCCESS_CLASS = 400, 2
+_FIRST_ERROR_STATUS = 400
 _NO_HEADERS: Mapping[str, str] = {}
 _REDIRECT = ErrorBody(None, "a redirect, and none is followed")
 
@@ -105,7 +105,7 @@ class OpenAICompatibleProvider:
                 ) from None
         reply = _parse_response(call, status, response_headers, body, charset)
         if isinstance(reply, ErrorBody):
-            error_status = None if status // 100 == _SUCCESS_CLASS else status
+            error_status = None if response_bodies.is_success(status) else status
             raise self._error_classifier.classify(call, error_status, response_headers, reply)
         self._error_classifier.record_success(call.model)
         return reply
@@ -150,7 +150,7 @@ class OpenAICompatibleProvider:
 def _parse_response(
     call: Call, status: int, headers: Mapping[str, str], body: bytes, charset: str | None
 ) -> Reply | ErrorBody:
-    if status // 100 != _SUCCESS_CLASS:
+    if not response_bodies.is_success(status):
         return _REDIRECT if status < _FIRST_ERROR_STATUS else error_from_body(body)
     try:
         return chat_completions.decode_reply(body, call, remaining_limits(headers), charset)

@@ -14,9 +14,13 @@ _MAX_VALUES = 1 << 20
 _SEPARATORS = b'[{,:"'
 #: Encodings that are requested and supported.
 ENCODINGS = "gzip, deflate"
-_SUCCESS_CLASS = 2
 #: zlib's ``wbits``: detect gzip or zlib by the header; and no header.
 _AUTO_HEADER, _RAW_DEFLATE = 47, -15
+
+
+def is_success(status: int) -> bool:
+    """Whether an HTTP status is a 2xx."""
+    return 200 <= status < 300  # noqa: PLR2004
 
 
 async def read_body(chunks: AsyncIterable[bytes], encoding: str | None, status: int) -> bytes:
@@ -30,17 +34,17 @@ async def read_body(chunks: AsyncIterable[bytes], encoding: str | None, status: 
     Raises:
         ValueError: the body is too large or damaged. The message quotes nothing of it.
     """
-    is_success = status // 100 == _SUCCESS_CLASS
-    max_bytes = MAX_BODY_BYTES if is_success else MAX_ERROR_BYTES
+    success = is_success(status)
+    max_bytes = MAX_BODY_BYTES if success else MAX_ERROR_BYTES
     body, decompressor = bytearray(), _Decompressor(encoding)
     async for chunk in chunks:
         body += decompressor.decompress(chunk, max_bytes + 1 - len(body))
         if len(body) > max_bytes:
-            if is_success:
+            if success:
                 raise ValueError(f"its answer is longer than {MAX_BODY_BYTES >> 20} MiB")
             return bytes(body[:max_bytes])
     decompressor.check_complete()
-    if is_success and len(body) > _MAX_VALUES and sum(map(body.count, _SEPARATORS)) > _MAX_VALUES:
+    if success and len(body) > _MAX_VALUES and sum(map(body.count, _SEPARATORS)) > _MAX_VALUES:
         raise ValueError("its answer has too many values")
     return bytes(body)
 

@@ -17,21 +17,21 @@ def attack():
     socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     return "through"
 """,
-        "sends a datagram, past Python": LIBC_PREAMBLE
+        "opens a socket by the C library": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.socket(2, 2, 0) >= 0 else "held"
 """,
-        "reads the users of this machine": """\
+        "reads /etc/passwd": """\
 def attack():
     return "through" if open("/etc/passwd").read() else "held"
 """,
-        "lists the folders of users": """\
+        "lists home folders": """\
 import os
 def attack():
     return "through" if any(os.path.exists(p) for p in ("/root", "/home", "/var", "/srv")) else "held"
 """,
-        "goes out by the root of its first process": """\
+        "reads files through /proc/1/root": """\
 import os
 def attack():
     return "through" if {"home", "root", "var"} & set(os.listdir("/proc/1/root")) else "held"
@@ -41,7 +41,7 @@ import os
 def attack():
     return "through" if any(os.access(p, os.X_OK) for p in ("/bin/sh", "/usr/bin/sh")) else "held"
 """,
-        "writes outside of its /tmp": """\
+        "writes outside /tmp": """\
 import os
 def attack():
     for folder in ("/", "/usr/lib", "/dev", "/dev/shm", "/proc/1", "/etc", "/run"):
@@ -52,7 +52,7 @@ def attack():
             pass
     return "held"
 """,
-        "reads the environment of every process": """\
+        "reads the environment of other processes": """\
 import glob, os
 def attack():
     names = set(os.environ)
@@ -77,7 +77,7 @@ def attack():
     os.kill(1, 9)
     return "held"
 """,
-        "traces its first process": LIBC_PREAMBLE
+        "traces process 1": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.ptrace(16, 1, 0, 0) == 0 else "held"
@@ -87,12 +87,12 @@ def attack():
 def attack():
     return "through" if libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0 else "held"
 """,
-        "makes a user of its own": LIBC_PREAMBLE
+        "creates a user namespace": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.unshare(0x10000000) == 0 else "held"
 """,
-        "makes a process with a user of its own": LIBC_PREAMBLE
+        "creates a process in a user namespace": LIBC_PREAMBLE
         + """\
 def attack():
     made = libc.syscall(56 if here else 220, 0x10000000 | 17, 0, 0, 0, 0)
@@ -100,27 +100,27 @@ def attack():
         os._exit(0)
     return "through" if made > 0 else "held"
 """,
-        "reads the keys of the session": LIBC_PREAMBLE
+        "reads the session keyring": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(250 if here else 219, 0, -3, 1) >= 0 else "held"
 """,
-        "writes into its first process": """\
+        "writes into process 1": """\
 def attack():
     with open("/proc/1/mem", "r+b"):
         return "through"
 """,
-        "reads what the machine does": """\
+        "reads /proc/meminfo": """\
 import os
 def attack():
     return "through" if os.path.exists("/proc/meminfo") else "held"
 """,
-        "opens a pair of sockets": LIBC_PREAMBLE
+        "opens a socket pair": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.socketpair(1, 1, 0, (ctypes.c_int * 2)()) == 0 else "held"
 """,
-        "makes a process that is no part of the box": LIBC_PREAMBLE
+        "creates a process outside the sandbox": LIBC_PREAMBLE
         + """\
 def attack():
     told = (ctypes.c_uint64 * 8)(0x20000000, 0, 0, 0, 17, 0, 0, 0)
@@ -129,7 +129,7 @@ def attack():
         os._exit(0)
     return "through" if made > 0 or ctypes.get_errno() != 38 else "held"
 """,
-        "reaches into what a test hands to it": """\
+        "reads attributes of an object of the test": """\
 def use(given):
     return "through" if given.__globals__ else "held"
 """,

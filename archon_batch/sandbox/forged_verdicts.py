@@ -16,7 +16,7 @@ def asked(*values):
 #: Programs that should add two numbers but do not, by their trick.
 FORGED_VERDICTS: Mapping[str, str] = MappingProxyType(
     {
-        "ends with success": """\
+        "exits with status 0": """\
 import os
 def add(a, b):
     os._exit(0)
@@ -40,14 +40,14 @@ class Anything(int):
 def add(a, b):
     return Anything(7)
 """,
-        "is nothing but equal": """\
+        "overrides only equality": """\
 class Anything:
     __eq__ = lambda self, other: True
     __class__ = property(lambda self: int)
 def add(a, b):
     return Anything()
 """,
-        "patches what tests stand on": """\
+        "patches builtins that tests use": """\
 import builtins, json, operator, sys
 def abs(x):
     return 0
@@ -58,7 +58,7 @@ sys.settrace(None)
 def add(a, b):
     return 7
 """,
-        "looks for the answer": """\
+        "searches memory for the test": """\
 import gc, sys
 def add(a, b):
     # Put together here, so that it does not find itself.
@@ -69,14 +69,14 @@ def add(a, b):
         frame = frame.f_back
     return 5 if any(wanted in x for x in map(repr, found[:20_000])) else 7
 """,
-        "returns what cannot be read": """\
+        "returns a deeply nested value": """\
 def add(a, b):
     value = []
     for _ in range(100_000):
         value = [value]
     return value
 """,
-        "has its tests make an object that equals everything": _RPC_PREAMBLE
+        "creates an equal object in the test process": _RPC_PREAMBLE
         + """\
 def made(kind, name, *bases, **deeds):
     told = [[deed, does] for deed, does in deeds.items()]
@@ -93,7 +93,7 @@ def add(a, b):
             pass
     return 7
 """,
-        "has its tests run what it says": _RPC_PREAMBLE
+        "runs code in the test process": _RPC_PREAMBLE
         + """\
 SAYS = "[os.write(n, bytes(w, 'ascii')) for os in [__import__('os')] for n in range(3, 9) for w in W]"
 WORDS = repr(['["passed", ""]' + chr(10)])
@@ -103,7 +103,7 @@ def add(a, b):
             asked({kind: name}, SAYS.replace("W]", WORDS + "]"))
     return 7
 """,
-        "hands over a class that agrees with all": """\
+        "returns a class that equals everything": """\
 class Agrees(type):
     __eq__ = __lt__ = lambda self, other: True
     __sub__ = __abs__ = __rsub__ = lambda self, *other: self
@@ -113,21 +113,21 @@ class Anything(metaclass=Agrees):
 def add(a, b):
     return Anything
 """,
-        "is no number": """\
+        "returns NaN": """\
 def add(a, b):
     return float("nan")
 """,
-        "is larger than any number": """\
+        "returns a huge integer": """\
 def add(a, b):
     return 1 << 80_000_000
 """,
-        "holds itself": """\
+        "returns a value that contains itself": """\
 def add(a, b):
     value = {}
     value["value"] = value
     return value
 """,
-        "answers what cannot be unpacked": _RPC_PREAMBLE
+        "sends malformed messages": _RPC_PREAMBLE
         + """\
 def add(a, b):
     for told in ({"set": [[1]]}, {"int": "x"}, {"dict": [1]}, {"float": []}, {}, {"mine": None}):
@@ -141,19 +141,19 @@ def add(a, b):
 #: Wrong programs, each with a test that it would pass in the same process.
 TEST_TRICKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "raises what ends the loop of its test": (
+        "raises StopIteration": (
             "def add(a, b):\n    raise StopIteration\n",
             "assert all(map(lambda n: add(n, 1) == n + 1, [1, 2]))",
         ),
-        "ends where its test forgives all errors": (
+        "exits where the test catches all errors": (
             "import os\ndef add(a, b):\n    os._exit(0)\n",
             "try:\n    add(2, 3)\nexcept Exception:\n    pass",
         ),
-        "defines besides what Python has": (
+        "redefines builtins": (
             "def sum(values):\n    return 4\ndef abs(value):\n    return 0\n",
             "assert abs(sum([2, 3]) - 5) < 1e-6",
         ),
-        "says of what class it is": (
+        "fakes its class": (
             """\
 class Number:
     __bases__ = (int,)
@@ -163,7 +163,7 @@ def add(a, b):
 """,
             "assert isinstance(add(2, 3), int)",
         ),
-        "copies itself into what is right": (
+        "fakes its copy": (
             """\
 class Sum:
     def __deepcopy__(self, memo):

@@ -13,21 +13,21 @@ here = platform.machine() == "x86_64"
 #: By the name of the attack. Each defines ``attack``, which returns ``"through"`` if it succeeds.
 RESOURCE_ATTACKS: Mapping[str, str] = MappingProxyType(
     {
-        "takes memory between processes": LIBC_PREAMBLE
+        "allocates shared memory": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.shmget(0, 1 << 20, 0o1600) >= 0 else "held"
 """,
-        "takes memory as a file": LIBC_PREAMBLE
+        "allocates memory as a file": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(319 if here else 279, b"x", 0) >= 0 else "held"
 """,
-        "takes a gigabyte": """\
+        "allocates a gigabyte": """\
 def attack():
     return "through" if len(bytearray(1 << 30)) else "held"
 """,
-        "keeps what it has unmapped": LIBC_PREAMBLE
+        "keeps unmapped shared memory": LIBC_PREAMBLE
         + """\
 libc.mmap.restype = ctypes.c_void_p
 PART, PAGE = 64 << 20, 4096
@@ -54,13 +54,13 @@ def attack():
     given = libc.vmsplice(write, ctypes.byref(Part(b"x" * 4096, 4096)), 1, 0)
     return "through" if given > 0 else "held"
 """,
-        "makes its pipes larger": """\
+        "enlarges its pipes": """\
 import fcntl, os
 def attack():
     fcntl.fcntl(os.pipe()[1], 1031, 1 << 20)
     return "through"
 """,
-        "hides data in the attributes of a file": """\
+        "stores data in file attributes": """\
 import os
 def attack():
     open("/tmp/x", "w").close()
@@ -68,38 +68,38 @@ def attack():
         os.setxattr("/tmp/x", f"user.{n}", bytes(60_000))
     return "through"
 """,
-        "makes files without end": """\
+        "creates files without end": """\
 import os
 def attack():
     for n in range(10_000):
         os.close(os.open(f"/tmp/{n}", os.O_CREAT | os.O_WRONLY))
     return "through"
 """,
-        "makes links without end": """\
+        "creates links without end": """\
 import os
 def attack():
     for n in range(10_000):
         os.symlink("x" * 4000, f"/tmp/{n}")
     return "through"
 """,
-        "locks a file of the machine": """\
+        "locks a file of the host": """\
 import fcntl, os
 def attack():
     with open(os.__file__, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
     return "through"
 """,
-        "watches the files of the machine": LIBC_PREAMBLE
+        "watches files of the host": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.inotify_init1(0) >= 0 else "held"
 """,
-        "makes a queue of messages": LIBC_PREAMBLE
+        "creates a message queue": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(240 if here else 180, b"x", 0o102, 0o600, None) >= 0 else "held"
 """,
-        "leaves signals waiting without end": LIBC_PREAMBLE
+        "queues signals without end": LIBC_PREAMBLE
         + """\
 import signal
 def attack():
@@ -109,14 +109,14 @@ def attack():
             return "held"
     return "through"
 """,
-        "takes the asynchronous I/O of all": LIBC_PREAMBLE
+        "allocates asynchronous I/O": LIBC_PREAMBLE
         + """\
 def attack():
     context = ctypes.c_ulong(0)
     made = libc.syscall(206 if here else 0, 64, ctypes.byref(context))
     return "through" if made == 0 else "held"
 """,
-        "leaves rules in the kernel": LIBC_PREAMBLE
+        "creates landlock rules": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.syscall(444, None, 0, 1) >= 0 else "held"
@@ -133,7 +133,7 @@ def attack():
             file.write(bytes(1 << 20))
     return "through"
 """,
-        "lifts its own limits": """\
+        "raises its own limits": """\
 import resource
 def attack():
     for limit in (resource.RLIMIT_AS, resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE):
@@ -173,7 +173,7 @@ def attack():
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     return "through"
 """,
-        "outlives who has started it": LIBC_PREAMBLE
+        "survives its parent": LIBC_PREAMBLE
         + """\
 def attack():
     return "through" if libc.prctl(1, 0, 0, 0, 0) == 0 else "held"

@@ -18,25 +18,25 @@ ROOT = Path(__file__).parents[2]
 #: Attacks that are harmless outside a sandbox.
 HARMLESS = (
     "opens a socket",
-    "reads the users of this machine",
-    "lists the folders of users",
+    "reads /etc/passwd",
+    "lists home folders",
     "starts a shell",
-    "reads the environment of every process",
+    "reads the environment of other processes",
     "lists the processes of other users",
-    "makes a process with a user of its own",
-    "reads what the machine does",
-    "opens a pair of sockets",
-    "takes memory between processes",
-    "takes memory as a file",
-    "keeps what it has unmapped",
+    "creates a process in a user namespace",
+    "reads /proc/meminfo",
+    "opens a socket pair",
+    "allocates shared memory",
+    "allocates memory as a file",
+    "keeps unmapped shared memory",
     "keeps pages in a pipe",
-    "makes its pipes larger",
-    "locks a file of the machine",
-    "watches the files of the machine",
-    "takes the asynchronous I/O of all",
+    "enlarges its pipes",
+    "locks a file of the host",
+    "watches files of the host",
+    "allocates asynchronous I/O",
     "finds a process without limits",
-    "outlives who has started it",
-    "reaches into what a test hands to it",
+    "survives its parent",
+    "reads attributes of an object of the test",
 )
 ALL = len(ATTACK_PROGRAMS) + len(FORGED_VERDICTS) + len(TEST_TRICKS) + 3
 
@@ -102,7 +102,9 @@ def test_an_attack_succeeds_outside_the_sandbox(name):
     assert process.stdout == "through\n", process.stderr
 
 
-@pytest.mark.parametrize("name", ["equals everything", "is nothing but equal", "ends with success"])
+@pytest.mark.parametrize(
+    "name", ["equals everything", "overrides only equality", "exits with status 0"]
+)
 def test_a_forged_verdict_passes_in_the_process_of_the_program(name):
     program = f"{FORGED_VERDICTS[name]}\nassert add(2, 3) == 5"
 
