@@ -8,7 +8,7 @@ import click
 from archon_batch.cli import options
 from archon_batch.cli.tables import format_usd, print_json, print_table
 from archon_batch.cli.terminal_page import echo
-from archon_batch.jobs import roster
+from archon_batch.jobs import views
 
 
 @click.command()
@@ -20,7 +20,7 @@ def jobs(every: bool, as_json: bool) -> None:
     A search is one line; --all also lists the jobs of its trials.
     """
     with options.open_store() as store:
-        listed = roster.list_jobs(store, include_search_jobs=every)
+        listed = views.list_jobs(store, include_search_jobs=every)
     if as_json:
         print_json(listed)
         return

@@ -1,4 +1,4 @@
-"""An export: the items of a job as a file, a row of the dataset a line, with its account."""
+"""Writes the items of a job to a file: one line for each row, with its usage and cost."""
 
 import csv
 import gzip
@@ -25,13 +25,13 @@ from archon_batch.store import ItemResult, Job, Store
 from archon_batch.untrusted_text import escape_control_json
 
 ExportRecord = Mapping[str, object]
-#: The fields of a row, and what is in them.
+#: The names of the columns, and the type of each.
 ExportColumns = Mapping[str, str]
-#: Writes the records, and returns how many there were.
+#: Writes the records to the file, and returns their number.
 ExportWriter = Callable[[Iterable[ExportRecord], BinaryIO, ExportColumns], int]
 
-#: Rows of a Parquet file that are written at once.
-_BATCH = 1_000
+#: Rows of a row group in a Parquet file.
+_ROW_GROUP_SIZE = 1_000
 
 _COLUMNS: ExportColumns = {
     "id": "text",
@@ -51,7 +51,7 @@ _COLUMNS: ExportColumns = {
 }
 _COLUMNS_WITH_SCORES: ExportColumns = {**_COLUMNS, "scores": "json"}
 
-#: What a spreadsheet takes for the beginning of a formula, also in full width.
+#: Characters with which a formula begins in a spreadsheet, also in full width.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -59,22 +59,22 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def export_job(store: Store, job: Job, target: Path | None = None, *, force: bool = False) -> int:
-    """Write the job's items in the dataset's order, and return how many there are.
+    """Write the job's items in the dataset's order, and return their number.
 
-    A file is there whole or not at all, whatever befalls the writing.
+    The file appears complete or not at all.
 
     Args:
-        store: where the items are.
-        job: whose items they are. It may be under way; what has no end yet is ``open``.
-        target: a file, whose suffix says the format: .jsonl, .jsonl.gz, .csv or .parquet. None
+        store: the job's database.
+        job: the job; while it runs, items that are not final are ``open``.
+        target: a file; its suffix selects the format: .jsonl, .jsonl.gz, .csv or .parquet. None
             or ``-`` is standard output, as JSON Lines.
-        force: replace a file that is there.
+        force: replace an existing file.
 
     Raises:
-        InputError: the file cannot be written, or is there already.
+        InputError: the file cannot be written, or exists.
     """
     columns = _COLUMNS_WITH_SCORES if store.scores.metric_names(job.id) else _COLUMNS
-    records = (_record(ending, columns) for ending in store.item_results.all(job.id))
+    records = (_record(item, columns) for item in store.item_results.all(job.id))
     if target is None or str(target) == "-":
         return _to_stdout(records)
     write = validate_export_path(target, force=force)
@@ -83,12 +83,12 @@ def export_job(store: Store, job: Job, target: Path | None = None, *, force: boo
 
 
 def validate_export_path(target: Path, *, force: bool = False) -> ExportWriter:
-    """Check that an export could be written there, and return what writes its format.
+    """Check that an export can be written there, and return the writer of its format.
 
-    A command that exports at its end asks before it begins: then nothing has been paid yet.
+    A command that exports at its end checks this first, before anything is paid.
 
     Raises:
-        InputError: it could not.
+        InputError: it cannot be written.
     """
     writer = _writer_for(target)
     validate_output_path(target, force=force)
@@ -96,10 +96,10 @@ def validate_export_path(target: Path, *, force: bool = False) -> ExportWriter:
 
 
 def validate_output_path(target: Path, *, force: bool = False) -> None:
-    """Check that a file can be put there.
+    """Check that a file can be created there.
 
     Raises:
-        InputError: it cannot, or there is one already and ``force`` does not replace it.
+        InputError: it cannot, or it exists and ``force`` is False.
     """
     try:
         if target.is_dir():
@@ -110,31 +110,31 @@ def validate_output_path(target: Path, *, force: bool = False) -> None:
             raise InputError(f"{target} is not a regular file")
         if target.exists() and not force:
             raise InputError(f"{target} exists; --force overwrites it")
-        # To be asked is not enough: root may write in folders where nothing can be made.
+        # Permissions are not enough: root may write to folders of read-only file systems.
         with TemporaryFile(dir=target.parent):
             pass
     except (OSError, ValueError) as error:
         raise InputError(f"{target}: {_write_error(error)}") from error
 
 
-def _record(ending: ItemResult, columns: ExportColumns) -> ExportRecord:
-    account = ending.usage
+def _record(item: ItemResult, columns: ExportColumns) -> ExportRecord:
+    usage = item.usage
     record = {
-        "id": ending.row_id,
-        "status": ending.status,
-        "answer": ending.answer,
-        "reason": ending.reason,
-        "cost_usd": None if account.unpriced_calls else to_usd(account.cost),
-        "unpriced_calls": account.unpriced_calls,
-        "calls": account.calls,
-        "cached_calls": account.cached_calls,
-        "attempts": account.attempts,
-        "prompt_tokens": account.prompt_tokens,
-        "completion_tokens": account.completion_tokens,
-        "seconds": ending.seconds,
-        "row": dict(ending.extras),
-        "warnings": list(ending.warnings),
-        "scores": {metric: asdict(score) for metric, score in ending.scores.items()},
+        "id": item.row_id,
+        "status": item.status,
+        "answer": item.answer,
+        "reason": item.reason,
+        "cost_usd": None if usage.unpriced_calls else to_usd(usage.cost),
+        "unpriced_calls": usage.unpriced_calls,
+        "calls": usage.calls,
+        "cached_calls": usage.cached_calls,
+        "attempts": usage.attempts,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "seconds": item.seconds,
+        "row": dict(item.extras),
+        "warnings": list(item.warnings),
+        "scores": {metric: asdict(score) for metric, score in item.scores.items()},
     }
     return {name: record[name] for name in columns}
 
@@ -154,9 +154,9 @@ def _write_error(error: OSError | ValueError) -> str:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[BinaryIO]:
-    """A file beside the target, which takes its place once all of it is on the disk.
+    """A new file that replaces the target once it is complete on the disk.
 
-    Its owner alone may read it.
+    Only its owner may read it.
 
     Raises:
         InputError: it cannot be written.
@@ -183,7 +183,7 @@ def _to_stdout(records: Iterable[ExportRecord]) -> int:
             rows += 1
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # Whoever read has had enough. Python flushes once more at its end, and must not fail then.
+        # The reader closed the pipe. Python flushes again at exit, which must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise InputError(f"standard output: {_write_error(error)}") from error
@@ -191,7 +191,7 @@ def _to_stdout(records: Iterable[ExportRecord]) -> int:
 
 
 def _write_jsonl(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
-    del columns  # a line names its own
+    del columns  # each line has the names
     rows = 0
     for record in records:
         file.write(_json_line(record))
@@ -200,7 +200,7 @@ def _write_jsonl(records: Iterable[ExportRecord], file: BinaryIO, columns: Expor
 
 
 def _write_jsonl_gz(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
-    # Without the moment it was made, the same items make the same bytes.
+    # Without a timestamp, the same items give the same bytes.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
         return _write_jsonl(records, cast("BinaryIO", packed), columns)
 
@@ -208,17 +208,17 @@ def _write_jsonl_gz(records: Iterable[ExportRecord], file: BinaryIO, columns: Ex
 def _json_line(record: ExportRecord) -> bytes:
     members = (f'"{name}": {_json(value)}' for name, value in record.items())
     line = f"{{{', '.join(members)}}}\n"
-    # Some readers of lines would cut a row at Unicode's line ends, and a terminal obeys others.
+    # Some readers split lines at Unicode line separators, and terminals obey control characters.
     return escape_control_json(line).encode()
 
 
 def _json(value: object) -> str:
-    # Money is written digit by digit: a binary fraction would not hold all of its nano-dollars.
+    # Costs are decimal: a binary fraction cannot represent every nano-dollar.
     return f"{value:f}" if isinstance(value, Decimal) else _encode(value)
 
 
 def _write_csv(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportColumns) -> int:
-    """Comma-separated, as RFC 4180 has it; the row's other keys are JSON, the notes are left out."""
+    """Comma-separated values (RFC 4180); the row's other keys are JSON, warnings are left out."""
     writer = csv.writer(_Utf8Writer(file))
     names = [name for name in columns if name != "warnings"]
     writer.writerow(names)
@@ -230,7 +230,7 @@ def _write_csv(records: Iterable[ExportRecord], file: BinaryIO, columns: ExportC
 
 
 class _Utf8Writer:
-    """Text into a file of bytes, which stays open and is not buffered twice."""
+    """Writes text to a binary file, without closing it or buffering twice."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -240,11 +240,11 @@ class _Utf8Writer:
 
 
 def spreadsheet_cell(value: object) -> str:
-    """The value as a cell that no spreadsheet runs."""
+    """The value as text that no spreadsheet evaluates as a formula."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else _json(value)
-    # A spreadsheet would run what looks like a formula, and answers are written by strangers.
+    # Models write the answers, and a spreadsheet would run a formula in them.
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
@@ -259,9 +259,9 @@ def _write_parquet(records: Iterable[ExportRecord], file: BinaryIO, columns: Exp
         "json": pyarrow.string(),
     }
     schema = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
-    rows, left = 0, iter(records)
+    rows, remaining = 0, iter(records)
     with parquet.ParquetWriter(file, schema) as writer:
-        while batch := list(islice(left, _BATCH)):
+        while batch := list(islice(remaining, _ROW_GROUP_SIZE)):
             cells = [
                 [_json(r[name]) if kind == "json" else r[name] for r in batch]
                 for name, kind in columns.items()
@@ -271,7 +271,7 @@ def _write_parquet(records: Iterable[ExportRecord], file: BinaryIO, columns: Exp
     return rows
 
 
-#: Suffixes, and what writes such a file.
+#: The writer for each suffix.
 _WRITERS: Mapping[str, ExportWriter] = {
     ".jsonl": _write_jsonl,
     ".jsonl.gz": _write_jsonl_gz,

@@ -31,8 +31,8 @@ FIELDS = [
 
 @pytest.fixture
 def job(store: Store) -> Job:
-    """A job with an item of each status: answered, given up, open, and refused from the start."""
-    job = a_job(store, "a", "b", "c", "d", refused={"d": "prompt: missing"})
+    """A job with an item of each status: answered, failed, open, and invalid from the start."""
+    job = a_job(store, "a", "b", "c", "d", invalid={"d": "prompt: missing"})
     store.items.finish(
         job.id,
         [
@@ -43,7 +43,7 @@ def job(store: Store) -> Job:
     return job
 
 
-def a_job(store: Store, *ids: str, refused: dict[str, str] | None = None) -> Job:
+def a_job(store: Store, *ids: str, invalid: dict[str, str] | None = None) -> Job:
     new = NewJob(
         submit_key=hashlib.sha256("-".join(ids).encode()).hexdigest(),
         name="job",
@@ -60,19 +60,20 @@ def a_job(store: Store, *ids: str, refused: dict[str, str] | None = None) -> Job
             row_id,
             Question(row_id, (Message("user", "Why?"),)),
             {"gold": n, "note": "ä\u2028"},
-            (refused or {}).get(row_id),
+            (invalid or {}).get(row_id),
         )
         for n, row_id in enumerate(ids)
     )
     return store.jobs.get_or_create(new, items)[0]
 
 
-def call(store: Store, job: Job, ix: int, fingerprint: str = "f", **finish: Any) -> None:
-    """One call of the item, with its attempt and its reply unless one is found."""
-    start = a_start(job, ix, fingerprint=fingerprint)
-    begun = store.attempt_writer.admit(start).result()
-    if isinstance(begun, Admitted):
-        store.attempt_writer.settle(a_finish(start, begun.attempt_number, **finish)).result()
+def call(store: Store, job: Job, ix: int, fingerprint: str = "f", **changes: Any) -> None:
+    """One call of the item, with an attempt and a reply unless the reply is cached."""
+    request = a_start(job, ix, fingerprint=fingerprint)
+    admitted = store.attempt_writer.admit(request).result()
+    if isinstance(admitted, Admitted):
+        result = a_finish(request, admitted.attempt_number, **changes)
+        store.attempt_writer.settle(result).result()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def cells(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
+def test_each_row_is_a_line_in_the_datasets_order(store, job, tmp_path):
     path = tmp_path / "out.jsonl"
 
     count = export_job(store, job, path)
@@ -105,7 +106,7 @@ def test_a_row_of_the_dataset_is_a_line_in_its_order(store, job, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_row_tells_what_it_took(store, tmp_path):
+def test_a_row_has_its_usage_and_cost(store, tmp_path):
     job = a_job(store, "priced", "unpriced", "found", "untouched")
     call(store, job, 0, cost=NanoUsd(1_500_000_001))
     call(store, job, 2)
@@ -113,8 +114,8 @@ def test_a_row_tells_what_it_took(store, tmp_path):
 
     export_job(store, job, path := tmp_path / "out.jsonl")
 
-    account = {row["id"]: [row[name] for name in FIELDS[4:12]] for row in lines(path)}
-    assert account == {
+    usage = {row["id"]: [row[name] for name in FIELDS[4:12]] for row in lines(path)}
+    assert usage == {
         "priced": [Decimal("1.500000001"), 0, 1, 0, 1, 10, 5, None],
         "unpriced": [None, 1, 1, 0, 1, 10, 5, None],
         "found": [0, 0, 1, 1, 0, 0, 0, None],
@@ -122,7 +123,7 @@ def test_a_row_tells_what_it_took(store, tmp_path):
     }
 
 
-def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
+def test_seconds_run_from_the_first_attempt_to_the_end(store, tmp_path):
     job = a_job(store, "a")
     store.attempt_writer.admit(a_start(job, begun_at=now() - timedelta(seconds=5))).result()
     store.items.finish(job.id, [(0, Answer("a", "0.0.0"))])
@@ -144,7 +145,7 @@ def test_seconds_are_those_from_the_first_attempt_to_the_end(store, tmp_path):
         (9_999_999_999_999_999, "9999999.999999999"),
     ],
 )
-def test_money_is_a_number_to_the_last_digit(store, job, tmp_path, cost, text):
+def test_a_cost_has_all_its_digits(store, job, tmp_path, cost, text):
     call(store, job, 0, cost=NanoUsd(cost))
 
     export_job(store, job, tmp_path / "out.jsonl")
@@ -157,7 +158,7 @@ def test_money_is_a_number_to_the_last_digit(store, job, tmp_path, cost, text):
 # Formats
 
 
-def test_gzip_holds_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_path):
+def test_gzip_has_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_path):
     for name in ("out.jsonl", "one.jsonl.gz", "two.JSONL.gz"):
         export_job(store, job, tmp_path / name)
 
@@ -166,7 +167,7 @@ def test_gzip_holds_the_same_lines_and_the_same_bytes_each_time(store, job, tmp_
     assert one == two
 
 
-def test_no_line_of_json_lines_has_a_line_end_of_unicode_inside(store, job, tmp_path):
+def test_no_json_line_contains_a_unicode_line_separator(store, job, tmp_path):
     store.items.finish(job.id, [(2, Answer("a\x85b\u2028c\u2029d\r\n\x0b", "0.0.0"))])
 
     export_job(store, job, path := tmp_path / "out.jsonl")
@@ -177,7 +178,7 @@ def test_no_line_of_json_lines_has_a_line_end_of_unicode_inside(store, job, tmp_
     assert lines(path)[2]["answer"] == "a\x85b\u2028c\u2029d\r\n\x0b"
 
 
-def test_csv_has_the_other_keys_as_json_and_no_notes(store, job, tmp_path):
+def test_csv_has_the_other_keys_as_json_and_no_warnings(store, job, tmp_path):
     call(store, job, 0, cost=NanoUsd(1))
 
     count = export_job(store, job, path := tmp_path / "out.csv")
@@ -215,9 +216,7 @@ def test_csv_has_the_other_keys_as_json_and_no_notes(store, job, tmp_path):
         ("", ""),
     ],
 )
-def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(
-    store, tmp_path, answer, cell
-):
+def test_a_cell_that_looks_like_a_formula_begins_with_an_apostrophe(store, tmp_path, answer, cell):
     job = a_job(store, "=id")
     store.items.finish(job.id, [(0, Answer(answer, "0.0.0"))])
 
@@ -227,7 +226,7 @@ def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(
     assert (row["id"], row["answer"]) == ("'=id", cell)
 
 
-def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path):
+def test_parquet_has_exact_costs_and_the_other_keys_as_json(store, job, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     call(store, job, 0, cost=NanoUsd(9_999_999_999_999_999))
     call(store, job, 1, fingerprint="g", cost=None)
@@ -244,7 +243,7 @@ def test_parquet_has_exact_money_and_the_other_keys_as_json(store, job, tmp_path
     assert json.loads(rows[0]["warnings"])[0]["why"] == "no ranking"
 
 
-def test_a_job_of_many_rows_is_written_part_by_part(store, tmp_path):
+def test_a_job_with_many_rows_is_written_completely(store, tmp_path):
     job = a_job(store, *(f"q{n}" for n in range(1_234)))
 
     for name in ("out.jsonl", "out.csv", "out.parquet"):
@@ -257,7 +256,7 @@ def test_a_job_of_many_rows_is_written_part_by_part(store, tmp_path):
     deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_any_answer_comes_out_as_it_went_in(store, tmp_path, text):
+def test_any_answer_is_exported_unchanged(store, tmp_path, text):
     job = a_job(store, text.encode().hex())
     store.items.finish(job.id, [(0, Answer(text, "0.0.0"))])
 
@@ -268,7 +267,7 @@ def test_any_answer_comes_out_as_it_went_in(store, tmp_path, text):
     assert cells(tmp_path / "out.csv")[0]["answer"] in (text, f"'{text}")
 
 
-# Where it goes
+# Targets
 
 
 @pytest.mark.parametrize("target", [None, Path("-")])
@@ -280,7 +279,7 @@ def test_without_a_file_the_lines_go_to_standard_output(store, job, target, capf
     assert [json.loads(line)["id"] for line in out.decode().splitlines()] == ["a", "b", "c", "d"]
 
 
-def test_a_reader_that_has_had_enough_ends_the_export_quietly(store, job, monkeypatch):
+def test_a_closed_pipe_ends_the_export_quietly(store, job, monkeypatch):
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stdout:  # noqa: PTH123
@@ -291,7 +290,7 @@ def test_a_reader_that_has_had_enough_ends_the_export_quietly(store, job, monkey
     assert rows == 4
 
 
-def test_standard_output_on_a_full_disk_says_so(store, job, monkeypatch):
+def test_a_full_disk_behind_standard_output_is_reported(store, job, monkeypatch):
     with Path("/dev/full").open("wb", buffering=0) as full:
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
 
@@ -299,7 +298,7 @@ def test_standard_output_on_a_full_disk_says_so(store, job, monkeypatch):
             export_job(store, job)
 
 
-def test_a_file_that_is_there_is_replaced_only_by_force(store, job, tmp_path):
+def test_an_existing_file_is_replaced_only_by_force(store, job, tmp_path):
     path = tmp_path / "out.jsonl"
     path.write_text("precious")
 
@@ -324,7 +323,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(store, job, tmp_path):
     ],
 )
 @pytest.mark.parametrize("force", [False, True])
-def test_a_place_that_cannot_be_written_is_refused(store, job, tmp_path, name, reason, force):
+def test_a_target_that_cannot_be_written_is_refused(store, job, tmp_path, name, reason, force):
     (tmp_path / "folder.jsonl").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
 
@@ -338,7 +337,9 @@ def test_a_place_that_cannot_be_written_is_refused(store, job, tmp_path, name, r
         assert str(caught.value).startswith(str(tmp_path / name))
 
 
-def test_parquet_without_its_library_says_what_to_install(store, job, tmp_path, monkeypatch):
+def test_parquet_without_its_library_names_the_command_that_installs_it(
+    store, job, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     with pytest.raises(InputError, match=r"Parquet needs: pip install archon-batch\[parquet\]"):
@@ -346,9 +347,7 @@ def test_parquet_without_its_library_says_what_to_install(store, job, tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.csv", "out.parquet"])
-def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(
-    store, job, tmp_path, monkeypatch, name
-):
+def test_a_full_disk_leaves_the_old_file_and_no_other(store, job, tmp_path, monkeypatch, name):
     def full(_fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -363,7 +362,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(
     assert not list(tmp_path.glob(".archon-batch-*"))
 
 
-def test_an_export_that_is_interrupted_leaves_nothing(store, job, tmp_path, monkeypatch):
+def test_an_interrupted_export_leaves_no_file(store, job, tmp_path, monkeypatch):
     def interrupted(_job_id: str) -> Iterator[object]:
         yield from store_all(job.id)
         raise KeyboardInterrupt
