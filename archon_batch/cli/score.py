@@ -1,39 +1,23 @@
 """``archon-batch score``."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from archon_batch.application.judge_run import JudgeSettings, run_judge_job
+from archon_batch.application.judge_run import JudgeSettings
 from archon_batch.application.run import UnfinishedJobError
-from archon_batch.archon import SCALES, ScaleName
+from archon_batch.application.score_run import JUDGE_SCALES, ScoreOptions, score_job
 from archon_batch.cli import options
 from archon_batch.cli.progress import result_status, run_context
 from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
 from archon_batch.cli.terminal_page import echo, pluralize
 from archon_batch.errors import InputError
-from archon_batch.evaluation import judge_cases as road
-from archon_batch.evaluation.metric_plugins import parse_metric
-from archon_batch.evaluation.scoring import (
-    JobScores,
-    compare_scores,
-    scores_from_verdicts,
-    scores_to_json,
-)
-from archon_batch.evaluation.scoring import score_answers as scored
-from archon_batch.jobs.views import usd_number
+from archon_batch.evaluation.scoring import compare_scores, scores_to_json
 from archon_batch.money import NanoUsd
-from archon_batch.settings import Settings
-from archon_batch.store import Job, Store
 
-#: Metrics that ask a judge, and the scale of their verdicts.
-_JUDGE_SCALES: Mapping[str, ScaleName] = {"judge-single": "rating", "judge-pairwise": "comparison"}
 #: Reasons and rows that are told.
 _MAX_SHOWN = 3
-#: Characters of what a metric is called on record.
-_MAX_METRIC_CHARS = 300
 
 
 @click.command()
@@ -74,22 +58,17 @@ def score(
     A judge's calls are a job of their own, which goes on where it was when it is scored again.
     """
     settings = options.load_settings()
-    if metric in _JUDGE_SCALES:
-        if judge is None:
-            raise InputError(f"--judge: {metric} wants a model or an architecture that judges")
-        bench = JudgeSettings(judge, budget, allow_unpriced)
-        task: _MetricScorer | _JudgeScorer = _JudgeScorer(
-            settings, metric, reference, baseline, bench
-        )
-    elif (judge, baseline, budget) != (None, None, None):
-        raise InputError(f"--judge, --baseline and --budget are of {', '.join(_JUDGE_SCALES)}")
-    else:
-        task = _MetricScorer(settings, metric, reference)
+    if metric not in JUDGE_SCALES and budget is not None:
+        raise InputError(f"--judge, --baseline and --budget are of {', '.join(JUDGE_SCALES)}")
+    judge_settings = None if judge is None else JudgeSettings(judge, budget, allow_unpriced)
+    score_options = ScoreOptions(metric, reference, baseline, judge_settings)
     try:
-        ours = task.score_job(job)
-        figures = scores_to_json(ours, group_by=by, seed=seed)
-        if compare is not None:
-            figures["compared"] = compare_scores(ours, task.score_job(compare), seed)
+        with run_context(settings) as report:
+            scores = score_job(settings, job, score_options, report)
+            figures = scores_to_json(scores, group_by=by, seed=seed)
+            if compare is not None:
+                others = score_job(settings, compare, score_options, report)
+                figures["compared"] = compare_scores(scores, others, seed)
     except UnfinishedJobError as error:
         stderr.print(f"not scored yet: the judge's {error}; the same command goes on with it")
         return result_status(error.result) or 1
@@ -98,79 +77,6 @@ def score(
     else:
         _print(figures)
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _MetricScorer:
-    """A metric that looks at the answer and the row alone."""
-
-    settings: Settings
-    metric: str
-    reference: str | None
-
-    def score_job(self, ref: str) -> JobScores:
-        metric = parse_metric(self.metric)
-        with options.open_store(self.settings) as store:
-            job = store.jobs.find(ref)
-            return _store_scores(
-                store, scored(store, job, metric, self.reference, recorded_name=self.metric)
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _JudgeScorer:
-    """A metric that asks a judge."""
-
-    settings: Settings
-    metric: str
-    reference: str | None
-    baseline: str | None
-    judge_settings: JudgeSettings
-
-    def score_job(self, ref: str) -> JobScores:
-        if (self.baseline is None) == (self.metric == "judge-pairwise"):
-            raise InputError("--baseline FIELD|JOB2 is what judge-pairwise compares with")
-        scale = _JUDGE_SCALES[self.metric]
-        with options.open_store(self.settings) as store:
-            job = store.jobs.find(ref)
-            docket = road.build_judge_batch(
-                store, job, scale, baseline=self.baseline, reference_field=self.reference
-            )
-        with run_context(self.settings) as report:
-            of_judge = run_judge_job(
-                self.settings, f"{job.name}-{self.metric}", docket, self.judge_settings, report
-            )
-        with options.open_store(self.settings) as store:
-            verdicts = road.read_verdicts(store, of_judge, scale)
-            figures = {
-                "judge": _judge_cost(store, of_judge),
-                **road.judge_figures(docket, verdicts),
-            }
-            against = f" against {self.baseline}" if self.baseline else ""
-            name = f"{self.metric} by {self.judge_settings.judge}{against}"
-            least = 0.0 if self.baseline else min(SCALES[scale].values())
-            scores = docket.scores(verdicts)
-            return _store_scores(
-                store, scores_from_verdicts(store, job, name, scores, figures, min_score=least)
-            )
-
-
-def _store_scores(store: Store, scores: JobScores) -> JobScores:
-    """The scores, each beside its answer on record."""
-    rows = {row.ix: row.score for row in scores.rows}
-    store.scores.replace(scores.job.id, scores.metric[:_MAX_METRIC_CHARS], rows)
-    return scores
-
-
-def _judge_cost(store: Store, job: Job) -> dict[str, Any]:
-    account = store.usage.total(job.id)
-    return {
-        "job": job.id,
-        "name": job.name,
-        "calls": account.calls,
-        "usd": usd_number(account.cost),
-        "unpriced_calls": account.unpriced_calls,
-    }
 
 
 def _print(figures: dict[str, Any]) -> None:
