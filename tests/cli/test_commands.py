@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import socket
 import sys
 
@@ -322,3 +323,28 @@ def test_a_worker_without_a_broker_says_what_to_set(night: Terminal) -> None:
 
     assert ended.status == 2
     assert "ARCHON_BATCH_BROKER_URL" in ended.err
+
+
+def test_old_names_of_commands_and_options_work_and_warn(terminal: Terminal) -> None:
+    helped = terminal.run("--help")
+    rehearsed = terminal.run("rehearse", "--help")
+    submitted = terminal.run("submit", "rows.jsonl", "--arch", "none.yaml", "--shard=4", "--go-on")
+
+    assert "try " in helped.out
+    assert "rehearse" not in helped.out
+    assert rehearsed.status == 0
+    assert "warning: the command rehearse is now called try" in rehearsed.err
+    assert submitted.status == 2
+    assert "warning: the option --shard is now called --shard-size" in submitted.err
+    assert "warning: the option --go-on is now called --continue" in submitted.err
+    assert "--date and --continue need a job file" in submitted.err
+
+
+def test_help_lists_every_command_once_and_the_first_steps_first(terminal: Terminal) -> None:
+    lines = terminal.run("--help").out.splitlines()
+
+    first, evaluate = lines.index("First steps:"), lines.index("Evaluate:")
+    listed = [line.split()[0] for line in lines[first:] if re.match(r"  [a-z]+  ", line)]
+    assert first < evaluate
+    assert len(listed) == len(set(listed)) >= 23
+    assert listed[:5] == ["doctor", "check", "plan", "try", "submit"]
