@@ -235,7 +235,7 @@ def test_a_name_that_is_not_there_lists_those_that_are(file, tmp_path):
     with pytest.raises(ArchitectureError) as caught:
         find_architecture("maths", tmp_path)
 
-    assert str(caught.value) == f"maths: no such file; in {tmp_path} are code, math"
+    assert str(caught.value) == f"maths: no such file; {tmp_path} has code, math"
 
 
 def test_a_name_is_just_not_there_when_there_is_no_folder(tmp_path):
@@ -597,12 +597,12 @@ def test_what_a_package_s_component_has_is_written_too(package, file):
         ("echo", "1 / 0", ("acme-0: the component 'echo' cannot be imported: "
          "ZeroDivisionError('division by zero')")),
         ("echo", "", "acme-0: the component 'echo' cannot be imported: AttributeError"),
-        ("echo", "Echo = int", "acme-0: what it registers as 'echo' is no component: "),
-        ("echo", "Echo = 1", "acme-0: what it registers as 'echo' is no component: "),
+        ("echo", "Echo = int", "acme-0: the entry point 'echo' is no component: "),
+        ("echo", "Echo = 1", "acme-0: the entry point 'echo' is no component: "),
         ("echo", ECHO.replace('COMPONENT_TYPES["generator"]', 'COMPONENT_TYPES["generator"].__base__'),
          "acme-0: the component 'echo' has no call_count, output_count, run: "),
-        ("ekko", ECHO, "acme-0: what it registers as 'ekko' has the type 'echo': "),
-        ("ranker", ECHO, "acme-0: there is a component 'ranker' already: archon_batch.archon."),
+        ("ekko", ECHO, "acme-0: the entry point 'ekko' has the type 'echo': "),
+        ("ranker", ECHO, "acme-0: the component 'ranker' exists already in archon_batch.archon."),
     ],
     ids=count(),
 )  # fmt: skip
@@ -619,7 +619,7 @@ def test_two_packages_cannot_register_the_same_component(package):
     package("echo", ECHO)
     package("echo", ECHO)
 
-    with pytest.raises(ArchitectureError, match=r"acme-\d: there is a component 'echo' already"):
+    with pytest.raises(ArchitectureError, match=r"acme-\d: the component 'echo' exists already"):
         component_types()
 
 

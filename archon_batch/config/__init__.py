@@ -1,4 +1,4 @@
-"""The files that operators write: architectures, search spaces, jobs and pools."""
+"""Configuration files: architectures, jobs and pools."""
 
 from archon_batch.config.architecture_file import (
     ArchitectureFile,

@@ -1,4 +1,4 @@
-"""Architectures as files, and the components that installed packages add to ours."""
+"""Architecture files, and the components of installed packages."""
 
 import importlib.metadata
 import re
@@ -23,7 +23,7 @@ from archon_batch.errors import ArchitectureError
 
 #: Where a name without a folder is looked for.
 ARCHITECTURE_FOLDER = Path("jobs/architectures")
-#: Where packages register components, each under its type.
+#: The entry-point group in which packages register components, each under its type.
 COMPONENT_ENTRY_POINTS = "archon_batch.components"
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -37,16 +37,16 @@ class ArchitectureFile:
 
     architecture: Architecture
     document: YamlDocument
-    #: What is taken otherwise than it is written, with its place: of configurations of the
-    #: reference implementation only.
+    #: Values that were converted differently from how they are written, with their key paths; only
+    #: for configurations of the reference implementation.
     conversion_notes: tuple[ConversionNote, ...] = ()
 
     def location(self, key_path: str) -> str:
-        """The file, and the line of a place if it is known: ``math.yaml:14``."""
+        """The file and, if known, the line of a key path: ``math.yaml:14``."""
         return self.document.location(key_path)
 
     def locate_errors(self) -> AbstractContextManager[None]:
-        """Have what is found wrong with the architecture later told with its file and line."""
+        """Add file and line to errors that are raised in the body."""
         return self.document.locate_errors(ArchitectureError)
 
 
@@ -55,7 +55,7 @@ def read_architecture_file(
     folder: Path = ARCHITECTURE_FOLDER,
     component_types: Mapping[str, type[Component]] | None = None,
 ) -> Architecture:
-    """The architecture of a path, or of a name in the folder: see ``load_architecture``."""
+    """The architecture alone: see ``load_architecture``."""
     return load_architecture(name, folder, component_types).architecture
 
 
@@ -64,89 +64,91 @@ def load_architecture(
     folder: Path = ARCHITECTURE_FOLDER,
     kinds: Mapping[str, type[Component]] | None = None,
 ) -> ArchitectureFile:
-    """The architecture of a path, or of a name in the folder; data can flow through it.
-
-    It may be written as ours are, or as those of the paper's reference implementation.
+    """Read and validate an architecture, in our format or the paper's reference configuration.
 
     Args:
         name: ``jobs/architectures/math.yaml``, ``math.yaml`` or ``math``.
-        folder: where names are looked for.
-        kinds: the components by their type; None is ours and those of installed packages.
+        folder: the folder of names without a path.
+        kinds: component classes by type; None uses ours and those of installed packages.
 
     Raises:
-        ArchitectureError: there is no such file, or something in it is wrong; ``file`` has the line.
+        ArchitectureError: the file is missing or invalid; ``file`` has the line.
     """
     path = find_architecture(name, folder)
     document = load_document(path)
     kinds = component_types() if kinds is None else kinds
-    told: tuple[ConversionNote, ...] = ()
-    theirs = document.value if is_reference_config(document.value) else None
-    document = document if theirs is None else _with_native_key_paths(document)
+    notes: tuple[ConversionNote, ...] = ()
+    reference = document.value if is_reference_config(document.value) else None
+    document = document if reference is None else _with_native_key_paths(document)
     with document.locate_errors(ArchitectureError):
-        if theirs is not None:
-            architecture, told = read_reference_config(theirs, kinds, path.stem)
+        if reference is not None:
+            architecture, notes = read_reference_config(reference, kinds, path.stem)
         else:
             architecture = read_architecture(document.value, kinds, path.stem)
         validate_architecture(architecture)
-    return ArchitectureFile(architecture, document, told)
+    return ArchitectureFile(architecture, document, notes)
 
 
 def find_architecture(name: str, folder: Path = ARCHITECTURE_FOLDER) -> Path:
-    """The file that ``name`` stands for.
+    """The path of the architecture file.
 
     Raises:
-        ArchitectureError: there is none; what is there instead is listed.
+        ArchitectureError: there is no such file; the message lists the available names.
     """
-    given = Path(name)
-    for path in (given, folder / given, *(folder / f"{name}{suffix}" for suffix in _SUFFIXES)):
+    path_or_name = Path(name)
+    for path in (
+        path_or_name,
+        folder / path_or_name,
+        *(folder / f"{name}{suffix}" for suffix in _SUFFIXES),
+    ):
         try:
             if path.is_file():
                 return path
         except OSError as error:
             why = f"cannot be read: {(error.strerror or str(error)).lower()}"
             raise ArchitectureError(name, "", why) from None
-    if given.is_dir():
-        raise ArchitectureError(str(given), "", "is a folder")
-    if given.exists():
+    if path_or_name.is_dir():
+        raise ArchitectureError(str(path_or_name), "", "is a folder")
+    if path_or_name.exists():
         raise ArchitectureError(name, "", "is not a regular file")
-    there = sorted({p.stem for p in folder.glob("*") if p.suffix in _SUFFIXES})
+    names = ", ".join(sorted({p.stem for p in folder.glob("*") if p.suffix in _SUFFIXES}))
     raise ArchitectureError(
-        name, "", f"no such file; in {folder} are {', '.join(there)}" if there else "no such file"
+        name, "", f"no such file; {folder} has {names}" if names else "no such file"
     )
 
 
 def component_types() -> Mapping[str, type[Component]]:
-    """Our components and those that installed packages register, by their type.
+    """Component classes by type: ours and those of installed packages.
 
     Raises:
-        ArchitectureError: one cannot be imported, is no whole component, or takes the name of another.
+        ArchitectureError: a component cannot be imported, is incomplete, or has a name that is taken.
     """
     kinds = dict(COMPONENT_TYPES)
     for entry in importlib.metadata.entry_points(group=COMPONENT_ENTRY_POINTS):
         package = entry.dist.name if entry.dist else entry.value
         try:
-            found = entry.load()
-        except Exception as error:  # a package may do anything when it is imported
+            loaded = entry.load()
+        except Exception as error:  # an import may raise any error
             why = f"the component {entry.name!r} cannot be imported: {error!r}"
             raise ArchitectureError(package, "", why) from error
-        if not (isinstance(found, type) and issubclass(found, Component)):
-            why = f"what it registers as {entry.name!r} is no component: {entry.value}"
+        if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+            why = f"the entry point {entry.name!r} is no component: {entry.value}"
             raise ArchitectureError(package, "", why)
-        if lacking := ", ".join(sorted(found.__abstractmethods__)):
-            why = f"the component {entry.name!r} has no {lacking}: {entry.value}"
+        if missing := ", ".join(sorted(loaded.__abstractmethods__)):
+            why = f"the component {entry.name!r} has no {missing}: {entry.value}"
             raise ArchitectureError(package, "", why)
         if entry.name in kinds:
-            why = f"there is a component {entry.name!r} already: {kinds[entry.name].__module__}"
+            why = f"the component {entry.name!r} exists already in {kinds[entry.name].__module__}"
             raise ArchitectureError(package, "", why)
-        types = get_args(found.model_fields["type"].annotation)
+        types = get_args(loaded.model_fields["type"].annotation)
         if types and entry.name not in types:
-            why = f"what it registers as {entry.name!r} has the type {types[0]!r}: {entry.value}"
+            why = f"the entry point {entry.name!r} has the type {types[0]!r}: {entry.value}"
             raise ArchitectureError(package, "", why)
-        kinds[entry.name] = found
+        kinds[entry.name] = loaded
     return kinds
 
 
 def _with_native_key_paths(document: YamlDocument) -> YamlDocument:
-    """With the lines of ``layers[1].models[2]`` as those of ``layers[1][2]``, where it is read to."""
-    lines = {_MODELS_KEY_PATH.sub(r"\1\2", place): line for place, line in document.lines.items()}
+    """Add the key path of our format, ``layers[1][2]``, to that of ``layers[1].models[2]``."""
+    lines = {_MODELS_KEY_PATH.sub(r"\1\2", path): line for path, line in document.lines.items()}
     return replace(document, lines={**lines, **document.lines})

@@ -1,4 +1,4 @@
-"""Job files: a dataset, an architecture, a budget and an hour."""
+"""Job files: a dataset, an architecture, a budget and a schedule."""
 
 import re
 from calendar import monthrange
@@ -28,9 +28,9 @@ _CRON_FIELDS = (
 
 
 def _parse_usd(value: object) -> Decimal:
-    """The amount as it is written: 0.10 is ten hundredths, not the nearest binary fraction."""
+    """The exact decimal amount: 0.10 is ten hundredths, not the nearest binary fraction."""
     try:
-        # True and false are whole numbers in Python, but not as text.
+        # str: in Python true and false are integers.
         amount = Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("nan")
@@ -84,7 +84,7 @@ OnFailure = Annotated[tuple[str, ...] | str, BeforeValidator(_url_or_command)]
 
 
 class JobFile(BaseModel):
-    """A job as an operator writes it down, to be submitted by hand or at its hour."""
+    """A job to submit by hand or on a schedule."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -92,33 +92,33 @@ class JobFile(BaseModel):
     dataset: NonEmptyText
     architecture: NonEmptyText
     name: NonEmptyText | None = None
-    #: The most it may spend; None is no bound.
+    #: Maximum cost; None is unlimited.
     budget_usd: UsdAmount | None = None
-    #: Whose calls workers make first; None is normal.
+    #: Workers execute calls of higher priority first; None is normal.
     priority: Literal["high", "normal", "low"] | None = None
-    #: Cron, in UTC; None is by hand only.
+    #: Cron schedule in UTC; None is by hand only.
     when: Cron | None = None
-    #: Where the results go.
+    #: The file of the results.
     export: NonEmptyText | None = None
     template: NonEmptyText | None = None
     prompt_field: NonEmptyText | None = None
     id_field: NonEmptyText | None = None
     #: Rows to read; None reads all.
     limit: int | None = Field(default=None, ge=1)
-    #: Who is told of a night that fails: a command, or a URL that takes JSON.
+    #: Called when a scheduled run fails: a command, or a URL that accepts JSON.
     on_failure: OnFailure | None = None
 
     @property
     def is_recorded(self) -> bool:
-        """Whether its nights are put on record: something starts it, or somebody wants to know."""
+        """Whether its runs are stored: it has a schedule, or a hook for failures."""
         return self.when is not None or self.on_failure is not None
 
 
 def read_job_file(path: Path, today: date) -> JobFile:
-    """The job file, with ``{date}`` and ``{name}`` filled in, and its template read, where it has them.
+    """Read a job file, fill in ``{date}`` and ``{name}``, and read its template file.
 
     Raises:
-        JobFileError: something in it is wrong; ``file`` has the line.
+        JobFileError: the file is invalid; ``file`` has the line.
     """
     document = load_document(path, JobFileError)
     with document.locate_errors(JobFileError):
@@ -141,7 +141,7 @@ def read_job_file(path: Path, today: date) -> JobFile:
 
 
 def _template_text(document: YamlDocument, given: str | None) -> str | None:
-    """The template, which may stand in a file beside the job file."""
+    """The template; ``@FILE`` is relative to the folder of the job file."""
     try:
         return None if given is None else text_or_file(given, document.path.parent)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Pool files: which queues a group of workers drains, and how wide."""
+"""Pool files: the queues of a group of workers, and their concurrency."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from archon_batch.archon import validate_data
 from archon_batch.config.yaml_document import load_document
 from archon_batch.errors import PoolFileError
 
-#: Models are named as litellm names them.
+#: Queue names; models have their litellm names.
 _QUEUE_NAME = re.compile(r"joins|calls(?:\.[A-Za-z0-9._:/@+-]{1,200})?")
 
 
@@ -35,23 +35,23 @@ class PoolFile(BaseModel):
         tuple[Annotated[str, AfterValidator(_validate_queue)], ...],
         BeforeValidator(_validate_queue_list),
     ]
-    #: One event loop a process is what the workers are built on, and threads share it.
+    #: Fixed: the threads of a worker process share its one event loop.
     pool: Literal["threads"] = "threads"
-    #: Messages that a process handles at once.
+    #: Messages that a process handles concurrently.
     concurrency: int = Field(default=64, ge=1, le=10_000)
     processes: int = Field(default=1, ge=1, le=1_000)
-    #: Calls on the wire at once in a process; None leaves it to the environment.
+    #: Calls in flight in a process; None uses the environment.
     max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
-    #: The port of the first process for Prometheus, the next ones for the others; None leaves it
-    #: to the environment.
+    #: Prometheus port of the first process; the other processes use the next ports. None uses the
+    #: environment.
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
 
 def read_pool_file(path: Path) -> PoolFile:
-    """The pool file.
+    """Read a pool file.
 
     Raises:
-        PoolFileError: something in it is wrong; ``file`` has the line.
+        PoolFileError: the file is invalid; ``file`` has the line.
     """
     document = load_document(path, PoolFileError)
     with document.locate_errors(PoolFileError):

@@ -1,4 +1,4 @@
-"""Text that stands in a file of its own, where ``@FILE`` is written in its place."""
+"""Options and keys whose value is text, or ``@FILE`` for the text of a file."""
 
 from pathlib import Path
 

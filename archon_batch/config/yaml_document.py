@@ -1,4 +1,4 @@
-"""A document: the plain data of one YAML or JSON file, and the line that each part stands on."""
+"""The plain data of a YAML or JSON file, with the line of every value."""
 
 import difflib
 import math
@@ -15,10 +15,10 @@ from archon_batch.archon import validate_no_secrets
 from archon_batch.errors import ArchitectureError, JobFileError, PoolFileError, combine_errors
 from archon_batch.untrusted_text import TextFileError, read_text
 
-#: The error of each kind of file, all with (file, place, why).
+#: The error class of each kind of file; the arguments are (file, key path, why).
 FileErrorType = type[ArchitectureError] | type[JobFileError] | type[PoolFileError]
 
-#: A point or an exponent makes it one: ``012`` is text, neither 12 nor YAML 1.1's 10.
+#: A float needs a point or an exponent: ``012`` is text, neither 12 nor YAML 1.1's 10.
 _FLOAT_PATTERN = (
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,40}|\.[0-9]{1,40}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?"
 )
@@ -31,15 +31,15 @@ _ALIAS_ERROR = "anchors and aliases are not allowed; put text that begins with &
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
     path: Path
-    #: Mappings with text as keys, lists, text, numbers, true and false, None.
+    #: Mappings with text keys, lists, text, numbers, booleans, None.
     value: object
-    #: The line of every place, from 1.
+    #: The line of every key path; the first line is 1.
     lines: Mapping[str, int]
 
     def line_of(self, key_path: str) -> int | None:
-        """The line of a place such as ``layers[2][0].top_k``, or of the nearest part around it."""
+        """The line of a key path such as ``layers[2][0].top_k``, or of its nearest parent."""
         while key_path:
-            # One component may stand for the layer it is alone in.
+            # A layer with one component may be written without its list.
             for at in (key_path, key_path.replace("][0]", "]")):
                 if at in self.lines:
                     return self.lines[at]
@@ -47,13 +47,13 @@ class YamlDocument:
         return None
 
     def location(self, key_path: str) -> str:
-        """The file, and the line of the place if it is known: ``math.yaml:14``."""
+        """The file and, if known, the line of the key path: ``math.yaml:14``."""
         line = self.line_of(key_path)
         return str(self.path) if line is None else f"{self.path}:{line}"
 
     @contextmanager
     def locate_errors(self, error_type: FileErrorType) -> Iterator[None]:
-        """Have what a check of the value finds wrong told with this file and its line."""
+        """Add file and line to errors that are raised in the body."""
         try:
             yield
         except ArchitectureError as error:
@@ -65,18 +65,18 @@ class YamlDocument:
 
 
 def load_document(path: Path, error_type: FileErrorType = ArchitectureError) -> YamlDocument:
-    """Read a file that an operator wrote.
+    """Read a configuration file.
 
-    Numbers are decimal, dates and times are text, and keys are text: what YAML 1.1 would make of
-    ``012``, ``1:30`` and ``on:`` is never what was meant. Aliases, tags and second documents are
-    refused, since no file of ours has a use for them; so is a file that holds a key of a provider.
+    Numbers are decimal; dates, times and keys are text, since YAML 1.1 would convert ``012``,
+    ``1:30`` and ``on:`` to other values. Aliases, tags and several documents are rejected, and so
+    is a file that contains a provider's key.
 
     Raises:
-        ArchitectureError: it cannot be read; or the ``error_type`` that is given.
+        ArchitectureError: the file cannot be read or is invalid; or ``error_type``.
     """
     text = _read_text(path, error_type)
     if path.suffix == ".json":
-        # JSON has no tabs but between its parts, where YAML has none.
+        # JSON allows tabs between values; YAML does not.
         text = text.replace("\t", " ")
     lines: dict[str, int] = {}
     try:
@@ -91,7 +91,7 @@ def load_document(path: Path, error_type: FileErrorType = ArchitectureError) -> 
         at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         why = ", ".join(part for part in (error.context, error.problem) if part)
         if why.startswith(("while scanning an alias", "while scanning an anchor")):
-            # A bare "* 2 * * *" of cron begins so.
+            # An unquoted cron schedule such as "* 2 * * *" also raises this error.
             why = _ALIAS_ERROR
         raise error_type(at, "", why) from None
     except yaml.reader.ReaderError as error:
@@ -110,7 +110,7 @@ def load_document(path: Path, error_type: FileErrorType = ArchitectureError) -> 
 
 
 def file_kind(path: Path) -> Literal["architecture", "job", "pool", "space"]:
-    """What the file is, by the keys it has.
+    """The kind of the file, recognised by its keys.
 
     Raises:
         ArchitectureError: it cannot be read, or is none of them.
@@ -138,7 +138,7 @@ def file_kind(path: Path) -> Literal["architecture", "job", "pool", "space"]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases and tags, and with the plain words of JSON but for yes, no, on, off."""
+    """YAML without aliases and tags; plain words are those of JSON, and yes, no, on, off."""
 
     _depth = 0
 
@@ -162,9 +162,9 @@ class _Loader(yaml.SafeLoader):
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
-    # Words that YAML 1.1 takes for true and false: to take them for text would be a silent trap.
+    # YAML 1.1 reads these words as booleans; reading them as text would be a silent error.
     ("bool", r"(?i:yes|no|true|false|on|off)", "yYnNtTfFoO"),
-    # Eighteen digits are more than any number here has; what is longer stays text, and is refused.
+    # No valid number has more than 18 digits; a longer one stays text and is then rejected.
     ("int", r"[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789"),
     ("float", _FLOAT_PATTERN, "-+.0123456789"),
 ):
@@ -180,7 +180,7 @@ def _read_text(path: Path, error_type: FileErrorType) -> str:
 
 
 def _plain_value(node: yaml.Node, key_path: str, lines: dict[str, int]) -> object:
-    """The plain data of a node; ``lines`` is filled in on the way."""
+    """The plain data of a node; fills in ``lines``."""
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, key_path, lines)
     if isinstance(node, yaml.SequenceNode):
@@ -225,7 +225,7 @@ def _mapping(node: yaml.MappingNode, key_path: str, lines: dict[str, int]) -> di
 
 
 def _join_surrogates(text: str, node: yaml.Node) -> str:
-    """The text with the halves of each surrogate pair joined, as JSON's escapes mean them."""
+    """The text with surrogate pairs joined, since JSON escapes characters as such pairs."""
     try:
         joined = text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:

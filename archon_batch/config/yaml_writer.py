@@ -1,4 +1,4 @@
-"""An architecture as the YAML that a person would write: short, and read back as the same."""
+"""Writes an architecture as short YAML that reads back as the same architecture."""
 
 import json
 import re
@@ -7,18 +7,18 @@ from decimal import Decimal
 
 from archon_batch.archon import Architecture, Component, ModelComponent
 
-#: Text that stands without quotes, between braces too.
+#: Text that needs no quotes, not even in a flow mapping.
 _UNQUOTED = re.compile(r"[A-Za-z_][\w./@+-]*(?::[\w./@+-]+)*", re.ASCII)
-#: Words that would be read as something else.
+#: Words that YAML reads as another type.
 _RESERVED_WORDS = frozenset({"yes", "no", "true", "false", "on", "off", "null"})
-#: Whole numbers below this are read as such; longer ones could be text.
+#: Larger integers may be read as text.
 _MAX_PLAIN_INTEGER = 10**15
-#: Characters beyond which YAML has a key announced.
+#: YAML requires an explicit "?" before longer keys.
 _MAX_KEY_CHARS = 1000
 
 
 def architecture_yaml(architecture: Architecture, source: str = "") -> str:
-    """The text of an architecture file; ``source`` is what its first line says it comes from."""
+    """The text of an architecture file; its first line names ``source``."""
     lines = [f"# From {source if source.isprintable() else ascii(source)}."] if source else []
     lines.append(f"name: {_scalar(architecture.name)}")
     if architecture.models:
@@ -32,7 +32,7 @@ def architecture_yaml(architecture: Architecture, source: str = "") -> str:
     for layer in architecture.layers:
         written = [_inline(_component_keys(component, defaults)) for component in layer]
         if len(written) == 1:
-            # One component may stand for the layer it is alone in.
+            # A layer with one component is written without its list.
             lines.append(f"  - {written[0]}")
         else:
             lines.append(f"  - - {written[0]}")
@@ -41,13 +41,13 @@ def architecture_yaml(architecture: Architecture, source: str = "") -> str:
 
 
 def _component_keys(component: Component, defaults: Mapping[str, object]) -> dict[str, object]:
-    """What has to be written of a component."""
+    """The keys of a component that must be written."""
     data = component.model_dump(mode="json", exclude_defaults=True)
     return {key: value for key, value in data.items() if key not in defaults}
 
 
 def _common_values(components: list[Component]) -> dict[str, object]:
-    """The values that all components have which can have them, where there are several."""
+    """Values that are equal in all components with that key, if at least two have it."""
     shared: dict[str, object] = {}
     for key in (key for key in ModelComponent.model_fields if key != "type"):
         having = [c for c in components if key in type(c).model_fields]
@@ -59,7 +59,7 @@ def _common_values(components: list[Component]) -> dict[str, object]:
 
 
 def _inline(value: object) -> str:
-    """The value in one line."""
+    """The value in YAML's flow style, on one line."""
     match value:
         case dict():
             return "{" + ", ".join(f"{_key(k)}: {_inline(v)}" for k, v in value.items()) + "}"
@@ -75,7 +75,7 @@ def _inline(value: object) -> str:
             return repr(value)
         case Decimal():
             written = f"{value:f}"
-            # Digits that a float would lose are kept as text, from which prices are read too.
+            # A float would lose digits, so a long number is written as text; prices accept text.
             return written if Decimal(repr(float(value))) == value else json.dumps(written)
     return _scalar(str(value))
 
@@ -88,5 +88,5 @@ def _key(name: str) -> str:
 def _scalar(text: str) -> str:
     if _UNQUOTED.fullmatch(text) and text.lower() not in _RESERVED_WORDS:
         return text
-    # JSON's quotes and escapes are YAML's too; but YAML takes no control character as it is.
+    # YAML accepts JSON's quotes and escapes, but no unescaped control characters.
     return json.dumps(text, ensure_ascii=not text.isprintable())
