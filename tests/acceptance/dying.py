@@ -134,7 +134,7 @@ class Runs:
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.acceptance.dying"],
             cwd=_ROOT,
-            # Whoever calls this has a database of theirs, which these jobs are not to be in.
+            # The caller's settings must not apply: these jobs use their own database.
             env={k: v for k, v in os.environ.items() if not k.startswith("ARCHON_BATCH_")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -226,7 +226,7 @@ class _Commits:
         setattr(owner, name, wrapped)
 
     def after(self, owner: Any, name: str, what: str) -> None:
-        """Name the commit that whoever calls the function will make."""
+        """Name the commit that the function's caller makes."""
         function = getattr(owner, name)
 
         @wraps(function)
@@ -238,7 +238,7 @@ class _Commits:
 
 
 class _Provider:
-    """Serves and bills: what has been entered is to be paid for, whoever lives to hear of it."""
+    """Answers and bills: a logged request costs money, even if its process dies before the answer."""
 
     _fsync = staticmethod(os.fsync)
 
@@ -345,12 +345,12 @@ def _live(order: Order) -> None:
     for number in (1, 2):
         os.dup2(said, number)
     faulthandler.dump_traceback_later(_TOO_LONG, exit=True)
-    # A copy of the folder has a copy of what this machine saw on record.
+    # Inside the folder, so that a copy of the folder includes the high-water mark.
     os.environ["ARCHON_BATCH_SPOOL"] = "spool"
     os.environ["ARCHON_BATCH_MAX_IN_FLIGHT"] = str(order.in_flight)
     # Nobody watches, so nobody needs a quarter of a second between two looks.
     _replace(run, _POLL_SECONDS=0.05, _PAUSE_FACTOR=0)
-    # A slow run is to come to the same points as a fast one.
+    # A slow run must reach the same points as a fast one.
     timing, read = Timing(watchdog_interval=2 * _TOO_LONG), Settings.from_environment
     _replace(Settings, from_environment=lambda: replace(read(), timing=timing))
     # One line of shards: then the end of one asks for the next.

@@ -1,4 +1,4 @@
-"""Servers of a test's own, on free ports and in folders of their own, to be killed and started again."""
+"""Servers for one test, on free ports and in temporary folders, that can be killed and restarted."""
 
 import os
 import shutil

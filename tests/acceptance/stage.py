@@ -1,4 +1,4 @@
-"""The program as a stranger starts it: processes, files in a folder, a provider on loopback."""
+"""The program as a user starts it: processes, files in a folder, a provider on loopback."""
 
 import json
 import os
@@ -111,5 +111,5 @@ def until(what: Any, seconds: float = 90.0) -> None:
     """Wait until ``what()`` is true; a bound, not a pause."""
     end = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < end, "it did not come to that"
+        assert time.monotonic() < end, "it did not become true in time"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A budget is never exceeded, by the provider's own count, whoever shares it."""
+"""A budget is never exceeded by the provider's count, even if processes share it."""
 
 import asyncio
 from collections import Counter
@@ -119,7 +119,7 @@ def test_twenty_budgets_hold_while_their_jobs_run_side_by_side(any_url: str) -> 
     again.close()
 
 
-def test_two_processes_share_a_budget_pause_and_go_on(tmp_path: Path, any_url: str) -> None:
+def test_two_processes_share_a_budget_pause_and_continue(tmp_path: Path, any_url: str) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_DATABASE_URL=any_url)
     stage.dataset(12)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "shared")

@@ -1,4 +1,4 @@
-"""Keys stay home: canaries for keys, prompts and answers, and a look at all that comes out."""
+"""Canaries for keys, prompts and answers are searched for in all output."""
 
 import base64
 import json
@@ -76,7 +76,7 @@ _fault: ContextVar[str] = ContextVar("fault")
 
 
 class Talker(ProviderServer):
-    """A provider that quotes whatever it was sent, and sends on to another host."""
+    """A provider that quotes every request, and redirects to another host."""
 
     elsewhere = ""
 
@@ -160,7 +160,7 @@ class Watched(Stage):
         return out
 
     def looks(self, job: str) -> None:
-        """Every command that tells of a job."""
+        """Every command that shows a job."""
         # Whether a worker is there is no matter.
         self.does("doctor", status=None)
         for line in ("jobs", f"status {job} --json", f"cost {job} --by model"):
@@ -209,7 +209,7 @@ def _refuse_wrong_keys(hosts: Hosts, name: str | None) -> None:
 
 
 def _refuse_quotations(whys: Sequence[str | None]) -> None:
-    """What is on record of errors quotes nothing either, though prompts stand beside it."""
+    """Stored errors quote nothing either, although prompts are stored beside them."""
     told = [why for why in whys if why]
     assert any("400" in why for why in told)
     assert any("307" in why for why in told)
@@ -224,7 +224,7 @@ _WHYS = (
 
 
 @pytest.mark.timeout(180)
-def test_one_machine_tells_no_key_no_prompt_and_no_answer(tmp_path: Path, hosts: Hosts) -> None:
+def test_one_machine_discloses_no_key_no_prompt_and_no_answer(tmp_path: Path, hosts: Hosts) -> None:
     # No key is bound to the host that has a name.
     unbound = "ARCHON_BATCH_KEY_LOCALHOST"
     stage = Watched(tmp_path, hosts, unbound, ARCHON_BATCH_LOG_FORMAT="json")
@@ -272,7 +272,7 @@ def test_one_machine_tells_no_key_no_prompt_and_no_answer(tmp_path: Path, hosts:
 @pytest.mark.redis
 @pytest.mark.postgres
 @pytest.mark.timeout(180)
-def test_many_machines_tell_no_key_no_prompt_and_no_answer(
+def test_many_machines_disclose_no_key_no_prompt_and_no_answer(
     tmp_path: Path, hosts: Hosts, redis_url: str, postgres_url: str
 ) -> None:
     psycopg = pytest.importorskip("psycopg")
@@ -371,7 +371,7 @@ def _overheard(url: str) -> Iterator[list[str]]:
         ("DATABASE_URL", "postgresql://u:walrus7735@127.0.0.1:1/d"),
     ],
 )
-def test_a_password_in_an_address_that_does_not_work_is_not_told(
+def test_an_error_about_an_address_does_not_quote_its_password(
     tmp_path: Path, variable: str, url: str
 ) -> None:
     stage = Stage(tmp_path, **{f"ARCHON_BATCH_{variable}": url})

@@ -1,4 +1,4 @@
-"""A night under faults ends with every row accounted for and the provider's bill on the ledger."""
+"""A job under faults ends with every row final and the provider's bill in the ledger."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def _held(figures: ChaosResult, night: ChaosRun) -> None:
     assert figures.extra_paid_by_kills <= figures.in_flight_at_kills
 
 
-def test_a_command_that_is_killed_again_and_again_ends_with_the_bill_on_its_ledger(
+def test_a_command_killed_repeatedly_ends_with_the_bill_in_its_ledger(
     tmp_path: Path,
 ) -> None:
     night = ChaosRun(rows=40, shard=1, latency=0.2, lifetimes=(0.5, 1.0), max_kills=3)
@@ -37,7 +37,7 @@ def test_a_command_that_is_killed_again_and_again_ends_with_the_bill_on_its_ledg
 
 @pytest.mark.redis
 @pytest.mark.postgres
-def test_workers_that_are_killed_again_and_again_end_with_the_bill_on_their_ledger(
+def test_workers_killed_repeatedly_end_with_the_bill_in_their_ledger(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     night = ChaosRun(rows=40, shard=1, latency=0.2, lifetimes=(0.5, 1.0), max_kills=3, workers=2)

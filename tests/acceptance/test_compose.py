@@ -1,4 +1,4 @@
-"""docker-compose.yml without Docker: its commands, environments and checks, run as they stand."""
+"""docker-compose.yml without Docker: its commands, environments and health checks, run unchanged."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def _text() -> str:
 @pytest.mark.redis
 @pytest.mark.postgres
 @pytest.mark.timeout(400)
-def test_the_services_of_compose_bring_a_job_to_its_end(
+def test_the_services_of_compose_finish_a_job(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     compose = Compose(tmp_path, redis_url, postgres_url)
@@ -149,20 +149,20 @@ def test_the_services_of_compose_bring_a_job_to_its_end(
         assert not [word for word in SECRETS.values() if word in compose.log(name)], name
 
 
-def test_only_services_that_place_calls_are_given_the_providers_keys() -> None:
+def test_only_services_that_send_calls_get_the_providers_keys() -> None:
     services = yaml.safe_load(_text())["services"]
 
     assert {name for name, service in services.items() if "env_file" in service} == {"calls", "cli"}
 
 
-def test_a_pool_that_calls_has_time_for_the_slowest_of_them() -> None:
+def test_a_calls_pool_gets_time_to_finish_its_slowest_call() -> None:
     stopped = yaml.safe_load(_text())["services"]["calls"]["stop_grace_period"]
 
     assert stopped == "11m"
     assert int(stopped.removesuffix("m")) * 60 > Settings().call_timeout
 
 
-def test_every_service_is_held_to_what_it_needs_and_its_image_to_a_release() -> None:
+def test_every_service_is_restricted_to_its_needs_and_its_image_pinned() -> None:
     compose = yaml.safe_load(_text())
 
     for name, service in compose["services"].items():
@@ -179,7 +179,7 @@ def test_every_service_is_held_to_what_it_needs_and_its_image_to_a_release() -> 
     assert re.match(r"# .*\nFROM python:3\.\d+\.\d+-\S+\n", DOCKERFILE)
 
 
-def test_the_image_is_built_of_files_that_suffice(tmp_path: Path) -> None:
+def test_the_image_is_built_from_sufficient_files(tmp_path: Path) -> None:
     image = tmp_path / "image"
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     context = {line[1:] for line in lines if line.startswith("!")}

@@ -50,7 +50,7 @@ ROWS = "SELECT status, answer FROM items ORDER BY job_id, ix"
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command, what was done before it, and what it comes to."""
+    """A command, the commands before it, and its expected result."""
 
     line: Sequence[str]
     before: Sequence[Sequence[str]] = ()
@@ -60,7 +60,7 @@ class Command:
     until: str = "after the commit of the shard cursors"
     #: Points that are died at, at most.
     most: int = 16
-    #: What it comes to, as the database says it.
+    #: Queries whose rows are the result.
     comes_to: Sequence[str] = (STANDS, ROWS)
     ends: int = 0
 
@@ -134,7 +134,7 @@ def points(night: Night, command: Command) -> list[Point]:
 def sound(night: Night) -> None:
     """What holds of the books at every moment."""
     attempts, bill = night.attempts(), night.bill
-    assert {entry for entry, _ in bill} <= set(attempts), "sent, and not on record"
+    assert {entry for entry, _ in bill} <= set(attempts), "sent, and not recorded"
     assert len(bill) == len(dict(bill)), "one attempt, and two requests"
     for job in night.ask("SELECT * FROM jobs"):
         own = [a for a in attempts.values() if a["job_id"] == job["id"]]
@@ -153,7 +153,7 @@ def comes_to(night: Night, command: Command) -> list[list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_that_dies_at_a_commit_is_done_again(
+def test_a_command_that_dies_at_a_commit_can_be_repeated(
     runs: Runs, tmp_path: Path, name: str
 ) -> None:
     command = COMMANDS[name]
@@ -189,7 +189,7 @@ def test_a_command_that_dies_at_a_commit_is_done_again(
     assert len(at) >= 2
 
 
-def test_an_upgrade_that_dies_at_its_commit_is_done_again(
+def test_an_upgrade_that_dies_at_its_commit_can_be_repeated(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = Night(tmp_path / "before", runs, IN_LINE)
@@ -214,7 +214,7 @@ def test_an_upgrade_that_dies_at_its_commit_is_done_again(
     assert len(at) >= 2
 
 
-def test_every_command_is_here_or_writes_nothing() -> None:
+def test_every_command_that_writes_is_covered() -> None:
     """A command that is added is swept, or said to write nothing."""
     from archon_batch.cli import archon_batch  # noqa: PLC0415
 

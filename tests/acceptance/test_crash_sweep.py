@@ -100,7 +100,7 @@ class Job:
         )  # fmt: skip
 
 
-#: One call after the other: every run comes to the same points.
+#: One call after the other: every run reaches the same points.
 IN_LINE = Job(rows=2, shard=1, in_flight=1, latency=0.0)
 #: Up to six calls at once, which share commits as it happens.
 AT_ONCE = Job(rows=3, shard=3, in_flight=6, latency=0.004)
@@ -111,7 +111,7 @@ class Night:
 
     def __init__(self, folder: Path, runs: Runs, job: Job) -> None:
         self.folder, self.job, self._runs = folder, job, runs
-        #: Attempts that were on record as sending when the process died.
+        #: Attempts in flight when the process died.
         self.lost: set[str] = set()
         rows = [{"id": f"q{n}", "prompt": f"What is {n} + {n}?"} for n in range(job.rows)]
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ class Night:
 
     @property
     def reached(self) -> list[Point]:
-        """The points that the last run came to, in their order."""
+        """The points that the last run reached, in order."""
         return [Point.read(line) for line in (self.folder / REACHED).read_text().splitlines()]
 
     @property
@@ -182,7 +182,7 @@ class Night:
                 return []
 
     def attempts(self) -> dict[str, sqlite3.Row]:
-        """The ledger's entries by what the provider was told of each."""
+        """The attempts by the id that the provider gets."""
         rows = self.ask(
             "SELECT job_id || '/' || ix || '/' || key || '/' || attempt_number AS id, * FROM attempts"
         )
@@ -197,7 +197,7 @@ def check_always(night: Night, whole: Night) -> None:
     """What holds at every moment, also while the program is dead."""
     attempts, bill = night.attempts(), night.bill
     assert night.answers in (None, whole.answers), "an export that is not the whole one"
-    assert {entry for entry, _ in bill} <= set(attempts), "sent, and not on record"
+    assert {entry for entry, _ in bill} <= set(attempts), "sent, and not recorded"
     assert len(bill) == len(dict(bill)), "one attempt, and two requests"
     for job in night.ask("SELECT * FROM jobs"):
         assert job["spent"] + job["held"] + job["in_doubt"] <= job["budget"] == BUDGET
@@ -264,7 +264,7 @@ def die_twice(
         dead.run(first)
         note_death(dead)
         check_always(dead, whole)
-        # One time in two by the command for it; whoever dies in the end of a run has only submit.
+        # Every second time by `resume`; after a crash at the end of a run only `submit` continues it.
         resume = dead.is_running and first.nth % 2 == 0
         undisturbed = dead.again(folder / "undisturbed")
         assert undisturbed.run(resume=resume) == 0
@@ -306,7 +306,7 @@ def at_once(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Night:
 
 
 def a_whole_night(folder: Path, runs: Runs, job: Job) -> Night:
-    """One that nothing befalls: what every other is to come to."""
+    """A run without a crash: the expected result of every other run."""
     night = Night(folder, runs, job)
     with told("undisturbed", night):
         assert night.run() == 0
@@ -315,14 +315,14 @@ def a_whole_night(folder: Path, runs: Runs, job: Job) -> Night:
     return night
 
 
-def test_the_points_are_all_around_what_a_run_does(in_line: Night) -> None:
+def test_the_crash_points_surround_every_step_of_a_run(in_line: Night) -> None:
     names = {point.name for point in in_line.reached}
 
     assert names == MOMENTS | {f"{when} {step}" for when in ("before", "after") for step in STEPS}
 
 
 @pytest.mark.parametrize("part", range(8))
-def test_wherever_it_dies_it_goes_on_and_has_lost_what_was_in_flight(
+def test_a_run_continues_after_a_crash_at_any_point_and_loses_only_calls_in_flight(
     in_line: Night, tmp_path: Path, part: int
 ) -> None:
     points = sorted(in_line.reached)[part::8]
@@ -334,7 +334,9 @@ def test_wherever_it_dies_it_goes_on_and_has_lost_what_was_in_flight(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_it_may_die_again_while_it_goes_on(at_once: Night, tmp_path: Path, seed: int) -> None:
+def test_a_run_survives_a_second_crash_while_it_continues(
+    at_once: Night, tmp_path: Path, seed: int
+) -> None:
     dice = Random(seed)  # noqa: S311
     figures: Counter[str] = Counter()
 
@@ -348,7 +350,7 @@ def test_it_may_die_again_while_it_goes_on(at_once: Night, tmp_path: Path, seed:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_is_interrupted_lets_calls_land_and_leaves_nothing_in_doubt(
+def test_an_interrupted_run_finishes_its_calls_and_leaves_none_in_doubt(
     at_once: Night, tmp_path: Path, number: int
 ) -> None:
     reached = at_once.reached
@@ -360,7 +362,7 @@ def test_who_is_interrupted_lets_calls_land_and_leaves_nothing_in_doubt(
 
 
 def main() -> None:
-    """Die at every pair of points, and say what it came to."""
+    """Crash at every pair of points, and print the outcome."""
     job = replace(IN_LINE, rows=int(sys.argv[1]))
 
     def some(part: int) -> Counter[str]:

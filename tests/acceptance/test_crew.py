@@ -1,4 +1,4 @@
-"""A job in several processes of one command: no call twice, and no member missed for long."""
+"""A job in several processes of one command: no call twice, and a dead process is replaced soon."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def test_two_processes_share_a_job_and_pay_each_call_once(stage):
     assert stage.json("status", job)["answered"] == 32
 
 
-def test_what_a_dead_process_leaves_is_taken_up(stage):
+def test_the_cursors_of_a_dead_process_are_taken_over(stage):
     with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
         command = stage.start(*SUBMIT)
@@ -60,7 +60,7 @@ def test_what_a_dead_process_leaves_is_taken_up(stage):
     assert figures["attempts"] - figures["attempts_in_doubt"] == 32 * 8
 
 
-def test_an_interrupt_lets_the_calls_of_all_processes_land(stage):
+def test_an_interrupt_lets_the_calls_of_all_processes_finish(stage):
     with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
         command = stage.start(*SUBMIT)

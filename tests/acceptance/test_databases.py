@@ -1,4 +1,4 @@
-"""Databases that are shared, read-only, full, or away for a while: nothing is lost, and it is said."""
+"""Databases that are shared, read-only, full, or unavailable: nothing is lost, and it is reported."""
 
 import os
 import shutil
@@ -97,7 +97,7 @@ def _whole(stage: Stage, provider: ProviderServer, rows: int, job: str = "night"
     return status
 
 
-def test_four_jobs_at_once_on_one_sqlite_file_lose_no_update_and_see_no_lock(
+def test_four_jobs_at_once_on_one_sqlite_file_lose_no_update_and_see_no_lock_error(
     stage: Stage, provider: ProviderServer
 ) -> None:
     names = [f"job-{n}" for n in range(4)]
@@ -113,7 +113,7 @@ def test_four_jobs_at_once_on_one_sqlite_file_lose_no_update_and_see_no_lock(
     assert sum(round(job["usd"] * 10**9) for job in jobs.values()) == provider.bill
 
 
-def test_a_disk_that_fills_up_in_mid_run_loses_nothing_and_the_job_goes_on(
+def test_a_disk_that_fills_up_during_a_run_loses_nothing_and_the_job_continues(
     stage: Stage, provider: ProviderServer
 ) -> None:
     stage.run(*SUBMIT, "--detach")
@@ -205,7 +205,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.postgres
-def test_a_postgres_that_is_killed_and_started_again_in_mid_run_is_waited_for(
+def test_a_run_waits_for_a_postgres_that_is_killed_and_restarted(
     stage: Stage, provider: ProviderServer, server: Server
 ) -> None:
     stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
@@ -226,7 +226,7 @@ def test_a_postgres_that_is_killed_and_started_again_in_mid_run_is_waited_for(
 
 
 @pytest.mark.postgres
-def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_asked_again(
+def test_a_postgres_that_stays_down_ends_the_run_and_no_answered_call_is_sent_again(
     stage: Stage, provider: ProviderServer, server: Server
 ) -> None:
     stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
@@ -249,7 +249,7 @@ def test_a_postgres_that_stays_away_ends_the_run_and_what_was_answered_is_not_as
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("harm", ["moved", "replaced by an older copy"])
-def test_a_database_file_that_goes_in_mid_run_ends_the_command_and_nothing_is_paid_twice(
+def test_a_database_file_removed_during_a_run_ends_the_command_and_nothing_is_paid_twice(
     stage: Stage, provider: ProviderServer, harm: str
 ) -> None:
     stage.run(*SUBMIT, "--detach")

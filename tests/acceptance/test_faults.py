@@ -1,4 +1,4 @@
-"""Brokers that forget, workers that freeze: every row is answered, and nobody has to do anything."""
+"""Brokers that lose messages, workers that freeze: every row is answered without an operator."""
 
 import json
 import shutil
@@ -103,9 +103,7 @@ def _done(stage: Stage, job: str, seconds: float = 200) -> dict[str, Any]:
 
 @pytest.mark.redis
 @pytest.mark.postgres
-def test_a_redis_that_forgets_everything_in_mid_run_costs_nothing(
-    tmp_path: Path, postgres_url: str
-) -> None:
+def test_a_redis_emptied_during_a_run_costs_nothing(tmp_path: Path, postgres_url: str) -> None:
     with ProviderServer(prices=PRICES, latency=0.05) as provider, serving(server := RedisServer()):
         stage = _stage(tmp_path, provider, server.url, postgres_url)
         job = _submitted(stage)
@@ -124,9 +122,7 @@ def test_a_redis_that_forgets_everything_in_mid_run_costs_nothing(
 
 @pytest.mark.redis
 @pytest.mark.postgres
-def test_messages_that_are_lost_or_come_twice_change_nothing(
-    tmp_path: Path, postgres_url: str
-) -> None:
+def test_lost_and_duplicate_messages_change_nothing(tmp_path: Path, postgres_url: str) -> None:
     with ProviderServer(prices=PRICES, latency=0.02) as provider, serving(server := RedisServer()):
         stage = _stage(tmp_path, provider, server.url, postgres_url)
         job = _submitted(stage)
@@ -146,7 +142,7 @@ def test_messages_that_are_lost_or_come_twice_change_nothing(
 
 @pytest.mark.redis
 @pytest.mark.postgres
-def test_a_worker_that_starts_before_its_database_mends_what_was_lost_when_it_is_there(
+def test_a_worker_started_before_its_database_recovers_once_it_is_available(
     tmp_path: Path, redis_url: str
 ) -> None:
     database = PostgresServer()
@@ -165,7 +161,7 @@ def test_a_worker_that_starts_before_its_database_mends_what_was_lost_when_it_is
 
 @pytest.mark.redis
 @pytest.mark.postgres
-def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
+def test_a_job_continues_without_a_frozen_worker_which_may_come_back(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     with ProviderServer(prices=PRICES, latency=0.3) as provider:
@@ -180,7 +176,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
             one.send_signal(signal.SIGSTOP)
             status = _done(stage, job)
             one.send_signal(signal.SIGCONT)
-            # What it still had is put on record, and nothing is made of it twice.
+            # Its late results are recorded, and no call is sent twice for them.
             until(lambda: stage.json("status", job)["attempts_in_doubt"] == 0, 100)
         booked = stage.nano_usd(job)
         stage.run("verify", job)
@@ -193,7 +189,7 @@ def test_a_frozen_worker_is_gone_on_without_and_may_come_back(
 
 @pytest.mark.redis
 @pytest.mark.postgres
-def test_a_worker_whose_clock_is_two_hours_ahead_disturbs_nobody(
+def test_a_worker_with_a_clock_two_hours_ahead_does_no_harm(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -240,7 +236,7 @@ def rabbit_url() -> Iterator[str]:
 
 
 @pytest.mark.postgres
-def test_workers_over_rabbitmq_need_no_redis_and_give_the_answers_of_one_machine(
+def test_workers_over_rabbitmq_need_no_redis_and_give_the_same_answers_as_one_machine(
     tmp_path: Path, rabbit_url: str, postgres_url: str
 ) -> None:
     (tmp_path / "one").mkdir()

@@ -1,4 +1,4 @@
-"""Flower in a browser while a job runs: what a person reads of it, and what nobody may."""
+"""Flower in a browser while a job runs: what it shows, and what it must not show."""
 
 import os
 import socket
@@ -86,7 +86,7 @@ def browser(address: str) -> Iterator[Page]:
         chromium.close()
 
 
-def test_flower_names_jobs_rows_and_models_and_tells_nothing_private(
+def test_flower_shows_jobs_rows_and_models_and_nothing_private(
     tmp_path: Path, redis_url: str
 ) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_KEY_127_0_0_1=KEY)

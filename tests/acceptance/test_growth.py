@@ -1,4 +1,4 @@
-"""A dataset that grows, is edited, or comes twice pays for what is new and for nothing else."""
+"""A dataset that grows, is edited, or is submitted twice pays only for new rows."""
 
 import json
 from collections import Counter
@@ -122,7 +122,7 @@ def test_only_what_is_new_is_paid_for_and_nothing_is_stale(
     assert answers == afresh
 
 
-def test_two_that_submit_the_same_at_the_same_moment_make_one_job_and_one_bill(
+def test_two_simultaneous_submissions_make_one_job_and_one_bill(
     tmp_path: Path, any_url: str
 ) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_DATABASE_URL=any_url)

@@ -1,4 +1,4 @@
-"""Two databases on one broker: neither takes what is the other's."""
+"""Two databases on one broker: neither takes messages of the other."""
 
 import sys
 from pathlib import Path
@@ -45,7 +45,7 @@ def workers(stage: Stage) -> list[str]:
     [pytest.param("redis_url", marks=pytest.mark.redis), "rabbit_url"],
     ids=["redis", "rabbitmq"],
 )
-def test_each_of_two_installations_does_its_own_work_and_a_pool_may_be_started_twice(
+def test_two_installations_on_one_broker_do_their_own_work_and_a_pool_may_be_started_twice(
     tmp_path: Path, request: pytest.FixtureRequest, broker: str
 ) -> None:
     url = request.getfixturevalue(broker)

@@ -1,4 +1,4 @@
-"""Limits over several processes: the provider counts, and an operator changes them meanwhile."""
+"""Rate limits over several processes, counted by the provider, and changed by an operator meanwhile."""
 
 from pathlib import Path
 

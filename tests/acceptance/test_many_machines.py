@@ -1,4 +1,4 @@
-"""A night with a broker: commands here, workers in other processes, the same answers."""
+"""A job with a broker: workers in other processes give the same answers."""
 
 from pathlib import Path
 
@@ -24,7 +24,9 @@ def _night(stage: Stage, provider: ProviderServer) -> tuple[list[tuple[str, str]
     return [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")], provider.request_count
 
 
-def test_workers_over_redis_give_the_answers_of_one_machine(tmp_path: Path, redis_url: str) -> None:
+def test_workers_over_redis_give_the_same_answers_as_one_machine(
+    tmp_path: Path, redis_url: str
+) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "many").mkdir()
     one = Stage(tmp_path / "one")
@@ -45,7 +47,7 @@ def test_workers_over_redis_give_the_answers_of_one_machine(tmp_path: Path, redi
 
 
 @pytest.mark.postgres
-def test_workers_that_are_told_to_stop_let_calls_land_and_others_go_on(
+def test_stopping_workers_finish_their_calls_and_other_workers_continue(
     tmp_path: Path, redis_url: str
 ) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, ARCHON_BATCH_MAX_IN_FLIGHT="8")
@@ -66,7 +68,7 @@ def test_workers_that_are_told_to_stop_let_calls_land_and_others_go_on(
     assert stage.nano_usd(job) == provider.bill
 
 
-def test_workers_over_redis_and_postgres_keep_the_account(
+def test_workers_over_redis_and_postgres_record_the_provider_s_bill(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     stage = Stage(

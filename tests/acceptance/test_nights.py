@@ -1,4 +1,4 @@
-"""Nights, by the commands that cron and an operator start."""
+"""Scheduled runs, by the commands that cron and an operator start."""
 
 import json
 import signal
@@ -119,7 +119,7 @@ def stage(tmp_path: Path) -> Nights:
 
 
 @pytest.mark.redis
-def test_two_beats_and_workers_make_one_job_of_a_night_and_export_it(
+def test_two_schedulers_and_workers_make_one_job_of_a_run_and_export_it(
     tmp_path: Path, redis_url: str
 ) -> None:
     stage = Nights(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
@@ -148,7 +148,9 @@ def test_two_beats_and_workers_make_one_job_of_a_night_and_export_it(
     assert stage.told == []
 
 
-def test_a_night_without_its_dataset_is_on_record_told_once_and_made_good(stage: Nights) -> None:
+def test_a_run_without_its_dataset_is_recorded_notified_once_and_can_be_repeated(
+    stage: Nights,
+) -> None:
     with ProviderServer(prices=PRICES) as provider:
         stage.prepare(provider.url)
         stage.submit("2026-01-31", status=2)
@@ -173,7 +175,7 @@ def test_a_night_without_its_dataset_is_on_record_told_once_and_made_good(stage:
     assert stage.exported("2026-01-31")
 
 
-def test_a_night_that_reaches_its_budget_is_paused_told_and_goes_on_with_a_larger_one(
+def test_a_run_that_exhausts_its_budget_is_paused_notified_and_continues_with_a_larger_one(
     stage: Nights,
 ) -> None:
     with ProviderServer(prices=PRICES) as provider:
@@ -183,7 +185,7 @@ def test_a_night_that_reaches_its_budget_is_paused_told_and_goes_on_with_a_large
         job = stage.submit("2026-01-31", status=4)
         paused = stage.nights()
         stage.prepare(provider.url)
-        # What was delivered may have gone by then: the rows are in the job.
+        # The dataset may be deleted by then: the rows are in the job.
         (stage.folder / "data" / "2026-01-31.jsonl").unlink()
         again = stage.submit("2026-01-31", "--continue")
 
@@ -195,7 +197,7 @@ def test_a_night_that_reaches_its_budget_is_paused_told_and_goes_on_with_a_large
 
 
 @pytest.mark.parametrize("changed", ["architecture", "dataset"])
-def test_another_architecture_or_dataset_under_the_night_s_name_is_refused(
+def test_another_architecture_or_dataset_under_the_run_s_name_is_refused(
     stage: Nights, changed: str
 ) -> None:
     with ProviderServer(prices=PRICES) as provider:
@@ -215,7 +217,7 @@ def test_another_architecture_or_dataset_under_the_night_s_name_is_refused(
     assert stage.lines("out/labels-2026-01-31.jsonl") == before
 
 
-def test_an_export_that_cannot_be_written_is_told_and_made_good_by_the_next_beat(
+def test_a_failed_export_is_notified_and_repeated_by_the_next_scheduler(
     stage: Nights,
 ) -> None:
     with ProviderServer(prices=PRICES, latency=0.1) as provider:
@@ -248,7 +250,7 @@ def _aged(stage: Nights) -> None:
     database.close()
 
 
-def test_beat_that_is_told_to_stop_leaves_nights_that_the_next_one_brings_to_their_end(
+def test_runs_of_a_stopped_scheduler_are_finished_by_the_next(
     stage: Nights,
 ) -> None:
     today = _day(0)
@@ -275,7 +277,7 @@ def test_beat_that_is_told_to_stop_leaves_nights_that_the_next_one_brings_to_the
     assert stage.told == []
 
 
-def test_nights_of_two_days_run_side_by_side_and_that_is_logged(stage: Nights) -> None:
+def test_runs_of_two_days_overlap_and_that_is_logged(stage: Nights) -> None:
     yesterday, today = _day(1), _day(0)
     with ProviderServer(prices=PRICES, latency=0.2) as provider:
         stage.environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = "1"
@@ -297,7 +299,7 @@ def test_nights_of_two_days_run_side_by_side_and_that_is_logged(stage: Nights) -
     assert stage.exported(today)
 
 
-def test_a_broker_that_is_away_leaves_the_night_open_and_is_told(tmp_path: Path) -> None:
+def test_an_unreachable_broker_leaves_the_run_open_and_is_notified(tmp_path: Path) -> None:
     stage = Nights(tmp_path, ARCHON_BATCH_BROKER_URL="redis://127.0.0.1:1/0")
     stage.prepare("http://127.0.0.1:9/v1")
     stage.deliver("2026-01-31")
@@ -309,7 +311,7 @@ def test_a_broker_that_is_away_leaves_the_night_open_and_is_told(tmp_path: Path)
     assert [t["STATE"] for t in stage.told] == ["open"]
 
 
-def test_a_night_with_rows_given_up_is_exported_and_told(stage: Nights) -> None:
+def test_a_run_with_failed_rows_is_exported_and_notified(stage: Nights) -> None:
     with ProviderServer(prices=PRICES, faults=lambda n: "refused" if n <= 2 else None) as provider:
         stage.environment["ARCHON_BATCH_MAX_IN_FLIGHT"] = "1"
         stage.prepare(provider.url, JOB.replace("budget_usd: 5\n", ""))
@@ -321,7 +323,9 @@ def test_a_night_with_rows_given_up_is_exported_and_told(stage: Nights) -> None:
     assert stage.exported("2026-01-31")
 
 
-def test_a_job_file_that_went_wrong_is_on_record_and_a_mistyped_one_is_not(stage: Nights) -> None:
+def test_a_job_file_that_became_invalid_is_recorded_and_a_mistyped_name_is_not(
+    stage: Nights,
+) -> None:
     with ProviderServer(prices=PRICES) as provider:
         stage.prepare(provider.url)
         stage.run("submit", "--job", "jobs/label.yaml", status=2)
@@ -337,7 +341,7 @@ def test_a_job_file_that_went_wrong_is_on_record_and_a_mistyped_one_is_not(stage
     assert stage.told == []
 
 
-def test_going_on_is_refused_where_no_nights_are_kept(stage: Nights) -> None:
+def test_continue_is_refused_for_a_file_without_recorded_runs(stage: Nights) -> None:
     stage.prepare("http://127.0.0.1:9/v1", "dataset: rows.jsonl\narchitecture: night.yaml\n")
 
     stage.submit("2026-01-31", "--continue", status=2)

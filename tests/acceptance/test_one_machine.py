@@ -1,4 +1,4 @@
-"""A night on one machine: no server but the provider's."""
+"""A job on one machine: no server but the provider's."""
 
 import re
 import signal
@@ -39,7 +39,7 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
-def test_every_row_is_answered_and_the_account_is_the_provider_s_bill(stage: Stage) -> None:
+def test_every_row_is_answered_and_the_cost_is_the_provider_s_bill(stage: Stage) -> None:
     rows = 200
     stage.dataset(rows)
 
@@ -63,7 +63,7 @@ def test_every_row_is_answered_and_the_account_is_the_provider_s_bill(stage: Sta
     assert (status["answered"], status["attempts"]) == (rows, requests)
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_answers(stage: Stage) -> None:
+def test_a_killed_run_continues_and_ends_with_the_same_answers(stage: Stage) -> None:
     stage.dataset(30)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--no-cache", "-o", "out.jsonl")
 
@@ -85,12 +85,12 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_answers(stage:
 
     assert [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")] == expected
     figures = stage.json("cost", job)
-    # What was in flight when it was killed is told of, and is all that was paid for again.
+    # Calls in flight when it was killed are reported, and only they were paid again.
     assert 0 < twice <= figures["attempts_in_doubt"]
     assert figures["attempts"] == paid + figures["attempts_in_doubt"]
 
 
-def test_an_interrupted_run_lets_what_is_in_flight_land_and_says_how_to_go_on(stage: Stage) -> None:
+def test_an_interrupted_run_finishes_its_calls_and_says_how_to_continue(stage: Stage) -> None:
     stage.dataset(30)
     submit = ("submit", "rows.jsonl", "--arch", "night.yaml")
 
@@ -110,7 +110,7 @@ def test_an_interrupted_run_lets_what_is_in_flight_land_and_says_how_to_go_on(st
         assert stage.nano_usd(job) == provider.bill
 
 
-def test_a_budget_stops_the_job_and_a_larger_one_goes_on(stage: Stage) -> None:
+def test_a_budget_stops_the_job_and_a_larger_one_continues_it(stage: Stage) -> None:
     stage.dataset(20)
 
     with ProviderServer(prices=PRICES, latency=0.01) as provider:
@@ -127,7 +127,7 @@ def test_a_budget_stops_the_job_and_a_larger_one_goes_on(stage: Stage) -> None:
     assert stage.json("status", "small")["answered"] == 20
 
 
-def test_a_bad_night_ends_with_every_row_answered_and_every_attempt_on_record(
+def test_with_every_fault_every_row_is_answered_and_every_attempt_recorded(
     stage: Stage,
 ) -> None:
     stage.dataset(8)
@@ -165,7 +165,7 @@ def test_a_wrong_key_stops_the_job_at_once_and_keeps_every_row(stage: Stage) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_interrupt_ends_it_at_once_and_what_is_in_flight_is_in_doubt(
+def test_a_second_interrupt_ends_it_at_once_and_leaves_calls_in_flight_in_doubt(
     stage: Stage, number: int
 ) -> None:
     stage.dataset(4)

@@ -1,4 +1,4 @@
-"""Pools with queues of their own: who drains what, what goes where, and what Prometheus is told."""
+"""Pools with their own queues: which worker consumes what, where calls go, and the metrics."""
 
 import re
 from pathlib import Path
@@ -32,22 +32,22 @@ def _metrics(port: int) -> dict[str, float]:
     return {name: float(value) for name, value in lines if "_created" not in name}
 
 
-def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
+def test_calls_go_to_the_pool_of_their_provider_while_there_is_one(
     tmp_path: Path, redis_url: str
 ) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
     stage.dataset(6)
-    ports = {name: free_port() for name in ("own", "others")}
+    ports = {name: free_port() for name in ("own", "default")}
     own_pool = f"queues: [calls.openai]\nconcurrency: 4\nmetrics_port: {ports['own']}\n"
-    others_pool = f"queues: [calls, joins]\nconcurrency: 4\nmetrics_port: {ports['others']}\n"
+    default_pool = f"queues: [calls, joins]\nconcurrency: 4\nmetrics_port: {ports['default']}\n"
 
-    with ProviderServer(prices=PRICES) as provider, stage.workers({"others.yaml": others_pool}):
+    with ProviderServer(prices=PRICES) as provider, stage.workers({"default.yaml": default_pool}):
         stage.architecture(provider.url, TWO)
         with stage.workers({"own.yaml": own_pool}):
             until(lambda: _drained(stage) == {"calls", "calls.openai", "joins"}, 100)
             doctor = stage.json("doctor")
             stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow")
-            own, others = (_metrics(port) for port in ports.values())
+            own, default = (_metrics(port) for port in ports.values())
             listened = {port: _listened(port) for port in ports.values()}
         (job,) = stage.json("jobs")
         after = _drained(stage)
@@ -63,19 +63,19 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one_and_are_told(
         }
 
     assert [line["detail"].partition("@")[0] for line in doctor if line["check"] == "workers"] == [
-        "others-1", "own-1",
+        "default-1", "own-1",
     ]  # fmt: skip
     one, two = '{model="openai/stand-in",outcome="ok"}', '{model="hosted_vllm/other",outcome="ok"}'
     assert calls(own) == {one: 12}
-    assert calls(others) == {two: 18}
+    assert calls(default) == {two: 18}
     assert after == {"calls", "joins"}
 
-    usd = sum(v for m in (own, others) for n, v in m.items() if n.startswith("archon_batch_usd"))
+    usd = sum(v for m in (own, default) for n, v in m.items() if n.startswith("archon_batch_usd"))
     assert usd == pytest.approx(job["usd"])
     assert own['archon_batch_calls_in_flight{model="openai/stand-in"}'] == 0
     # Two a row: so small a job has shards of one.
-    assert others["archon_batch_rounds_total"] == 12
-    assert others['archon_batch_queue_messages{queue="joins"}'] == 0
+    assert default["archon_batch_rounds_total"] == 12
+    assert default['archon_batch_queue_messages{queue="joins"}'] == 0
     assert own['archon_batch_queue_messages{queue="calls.openai"}'] == 0
 
 

@@ -1,4 +1,4 @@
-"""Several jobs, one worker: the more urgent goes first, and equals share."""
+"""Several jobs, one worker: a higher priority goes first, equal priorities share."""
 
 from collections import Counter
 from pathlib import Path
@@ -39,7 +39,7 @@ def _served(folder: Path, redis_url: str, postgres_url: str, *priorities: str) -
     return [jobs[str(entry.client_request_id).split("/")[0]] for entry in provider.entries]
 
 
-def test_a_job_of_high_priority_is_done_first_though_it_came_last(
+def test_a_job_of_high_priority_is_done_first_although_submitted_last(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     served = _served(tmp_path, redis_url, postgres_url, "low", "normal", "high")
@@ -51,7 +51,7 @@ def test_a_job_of_high_priority_is_done_first_though_it_came_last(
     assert served[:192].count("2 high") > 100
 
 
-def test_jobs_of_one_priority_have_equal_shares_whoever_came_first(
+def test_jobs_of_one_priority_get_equal_shares_in_any_order_of_submission(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
     served = _served(tmp_path, redis_url, postgres_url, "normal", "normal")

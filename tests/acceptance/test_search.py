@@ -1,4 +1,4 @@
-"""A search as a stranger runs it: killed, started again, and short of money."""
+"""A search as a user runs it: killed, restarted, and out of budget."""
 
 import json
 import sqlite3
@@ -29,7 +29,7 @@ POOLS = {
     "calls.yaml": "queues: [calls]\nconcurrency: 16\n",
     "joins.yaml": "queues: [joins]\nconcurrency: 4\n",
 }
-#: An even chance, whatever is said.
+#: Matches a reply with an even chance.
 WORD = "^(all|but|for|from|it|more)"
 
 
@@ -81,7 +81,7 @@ def in_doubt(stage: Stage) -> int:
 
 
 @pytest.mark.timeout(1800)
-def test_a_killed_search_goes_on_to_the_same_end_and_pays_for_nothing_twice(
+def test_a_killed_search_continues_to_the_same_result_and_pays_nothing_twice(
     tmp_path: Path, provider: ProviderServer
 ) -> None:
     whole = found(a_stage(tmp_path / "whole", provider), *command("--budget", "1"))
@@ -107,7 +107,7 @@ def test_a_killed_search_goes_on_to_the_same_end_and_pays_for_nothing_twice(
 
 
 @pytest.mark.timeout(1800)
-def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: ProviderServer) -> None:
+def test_a_budget_covers_the_whole_search(tmp_path: Path, provider: ProviderServer) -> None:
     stage = a_stage(tmp_path / "poor", provider)
 
     out = ended(stage, *command("--budget", "0.0003"), status=4)
@@ -122,7 +122,7 @@ def test_a_budget_is_of_the_whole_search(tmp_path: Path, provider: ProviderServe
 @pytest.mark.redis
 @pytest.mark.postgres
 @pytest.mark.timeout(1800)
-def test_workers_over_redis_and_postgres_find_what_one_machine_finds(
+def test_workers_over_redis_and_postgres_find_the_same_winner_as_one_machine(
     tmp_path: Path, provider: ProviderServer, redis_url: str, postgres_url: str
 ) -> None:
     alone = found(a_stage(tmp_path / "alone", provider), *command("--budget", "1"))

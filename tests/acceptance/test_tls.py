@@ -1,4 +1,4 @@
-"""A Redis that is reached by ``rediss://`` only, with a certificate that is checked."""
+"""A Redis that only accepts ``rediss://``, with certificate validation."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ def _rights() -> list[str]:
     return rights[0].split()
 
 
-def test_workers_and_the_limits_of_models_go_over_tls_by_a_user_of_few_rights(
+def test_workers_and_rate_limits_use_tls_and_a_user_with_few_permissions(
     tmp_path: Path,
 ) -> None:
     with (
@@ -59,7 +59,7 @@ def test_workers_and_the_limits_of_models_go_over_tls_by_a_user_of_few_rights(
     assert len(limits) == 1
 
 
-def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(tmp_path: Path) -> None:
+def test_a_server_with_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
     with serving(server := TlsRedisServer()):
         address = server.url.partition("?")[0]
         stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=f"{address}?ssl_cert_reqs=required")

@@ -91,11 +91,11 @@ ELSEWHERE = {
     ),
     "C9": (
         "tests/acceptance/test_one_machine.py",
-        "test_an_interrupted_run_lets_what_is_in_flight_land_and_says_how_to_go_on",
+        "test_an_interrupted_run_finishes_its_calls_and_says_how_to_continue",
     ),
     "C18": (
         "tests/acceptance/test_databases.py",
-        "test_a_disk_that_fills_up_in_mid_run_loses_nothing_and_the_job_goes_on",
+        "test_a_disk_that_fills_up_during_a_run_loses_nothing_and_the_job_continues",
     ),
 }
 #: Entries that cannot come up, and why.
