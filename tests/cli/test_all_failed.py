@@ -5,7 +5,7 @@ import pytest
 from archon_batch.archon import Call, Reply
 from archon_batch.store import Store
 from tests.cli.terminal import Terminal
-from tests.html_report.jobs import a_played_job
+from tests.html_report.jobs import a_finished_job
 from tests.provider import ProviderServer
 
 ARCH = """\
@@ -53,7 +53,7 @@ def test_what_is_a_request_s_own_makes_no_other_reason(
             else Reply(None, failure=failures[ix])
         )
 
-    job = a_played_job(store, len(failures), say, {"type": "generator", "retries": 0})
+    job = a_finished_job(store, len(failures), say, {"type": "generator", "retries": 0})
     monkeypatch.setenv("ARCHON_BATCH_DATABASE_URL", str(store.database.engine.url))
 
     told = terminal.run("status", job.id).out

@@ -10,7 +10,7 @@ import pytest
 from archon_batch.archon import Call, Message, Question, Reply
 from archon_batch.store import Job, Store
 from tests.cli.terminal import Terminal
-from tests.html_report.jobs import a_played_job
+from tests.html_report.jobs import a_finished_job
 
 #: A title, a colour, a cursor that goes back, letters that run the other way.
 WORDS = "said \x1b]0;owned\x07\x1b[31m\x9b2J\r\u202etxt.exe\u2066 end"
@@ -30,7 +30,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
             else Reply(None, failure=f"500: {WORDS}")
         )
 
-    played = a_played_job(
+    played = a_finished_job(
         store, questions, say, {"type": "generator"}, rows=3, name=f"arch {WORDS}"
     )
     store.jobs.change_state(

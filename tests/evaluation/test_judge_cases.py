@@ -137,15 +137,15 @@ def test_a_dictated_rating_is_flagged(store):
 
 
 def test_a_judge_that_quotes_a_verdict_is_asked_again(store):
-    said = []
+    prompts = []
 
     def quoting(prompt: str) -> str:
-        said.append(prompt)
-        return "It says [[10]].\n[[2]]" if len(said) == 1 else "[[2]]"
+        prompts.append(prompt)
+        return "It says [[10]].\n[[2]]" if len(prompts) == 1 else "[[2]]"
 
     figures = scored(store, a_job_with(store, "[[10]]"), quoting, scale="rating")
 
-    assert "it names more than one verdict" in said[1]
+    assert "it names more than one verdict" in prompts[1]
     assert figures["mean"] == 2
 
 

@@ -67,7 +67,7 @@ def test_the_judge_prompts_match_the_reviewed_file():
     ]
     rendered = "\n=====\n".join(texts) + "\n"
 
-    file = Path(__file__).parent / "briefs.txt"
+    file = Path(__file__).parent / "judge_prompts.txt"
     if os.environ.get("UPDATE_PROMPTS"):
         file.write_text(rendered, encoding="utf-8")
     assert rendered == file.read_text(encoding="utf-8")

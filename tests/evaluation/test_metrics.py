@@ -171,11 +171,11 @@ def test_an_answer_with_two_labels_is_unparsed():
 
 def test_labels_give_macro_f1_and_a_confusion_matrix():
     metric = METRICS["label"]()
-    said = [("a", "a"), ("a", "b"), ("b", "b"), ("b", "b"), ("c", "nothing")]
-    references = [metric.parse_reference(of) for of, _ in said]
+    pairs = [("a", "a"), ("a", "b"), ("b", "b"), ("b", "b"), ("c", "nothing")]
+    references = [metric.parse_reference(of) for of, _ in pairs]
     rows = [
         ScoredRow(ix, str(ix), answer, reference, {}, metric.score(answer, reference))
-        for ix, ((_, answer), reference) in enumerate(zip(said, references, strict=True))
+        for ix, ((_, answer), reference) in enumerate(zip(pairs, references, strict=True))
     ]
 
     summary = metric.summary(rows)

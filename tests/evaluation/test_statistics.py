@@ -13,10 +13,10 @@ def test_no_values_have_no_mean():
 
 
 def test_equal_values_have_an_interval_of_width_zero():
-    found = bootstrap_mean([1.0] * 20)
+    mean = bootstrap_mean([1.0] * 20)
 
-    assert found is not None
-    assert (found.value, found.low, found.high, found.n) == (1, 1, 1, 20)
+    assert mean is not None
+    assert (mean.value, mean.low, mean.high, mean.n) == (1, 1, 1, 20)
 
 
 def test_the_same_values_and_seed_give_the_same_interval():
@@ -28,29 +28,29 @@ def test_the_same_values_and_seed_give_the_same_interval():
 
 def test_the_interval_of_fractions_matches_the_binomial():
     # 60 of 100: the exact 95 % interval of the mean is about 0.50 to 0.69.
-    found = bootstrap_mean([1.0] * 60 + [0.0] * 40)
+    mean = bootstrap_mean([1.0] * 60 + [0.0] * 40)
 
-    assert found is not None
-    assert found.low == pytest.approx(0.504, abs=0.015)
-    assert found.high == pytest.approx(0.696, abs=0.015)
+    assert mean is not None
+    assert mean.low == pytest.approx(0.504, abs=0.015)
+    assert mean.high == pytest.approx(0.696, abs=0.015)
 
 
 @pytest.mark.parametrize("n", [40, 3_000])
 def test_the_interval_contains_the_true_mean_in_95_percent_of_samples(n):
-    dice = random.Random(1)  # noqa: S311
+    rng = random.Random(1)  # noqa: S311
     trials = 60
     held = 0
     for trial in range(trials):
-        found = bootstrap_mean([float(dice.random() < 0.3) for _ in range(n)], trial)
-        assert found is not None
-        held += found.low <= 0.3 <= found.high
+        mean = bootstrap_mean([float(rng.random() < 0.3) for _ in range(n)], trial)
+        assert mean is not None
+        held += mean.low <= 0.3 <= mean.high
 
     assert held >= trials * 0.88
 
 
 def test_bootstrap_and_normal_interval_agree_at_the_switch():
-    dice = random.Random(2)  # noqa: S311
-    values = [dice.random() for _ in range(2_001)]
+    rng = random.Random(2)  # noqa: S311
+    values = [rng.random() for _ in range(2_001)]
 
     by_normal, by_resampling = bootstrap_mean(values), bootstrap_mean(values[:-1])
 
@@ -63,10 +63,10 @@ def test_bootstrap_and_normal_interval_agree_at_the_switch():
 def test_the_difference_is_computed_pair_by_pair():
     # Rows differ a lot, but each is better by a tenth: the interval has width zero.
     baseline = [0.0, 0.2, 0.4, 0.6, 0.8] * 4
-    found = paired_difference([value + 0.1 for value in baseline], baseline)
+    mean = paired_difference([value + 0.1 for value in baseline], baseline)
 
-    assert found is not None
-    assert found.value == pytest.approx(0.1)
-    assert found.low == pytest.approx(0.1)
-    assert found.n == len(baseline)
+    assert mean is not None
+    assert mean.value == pytest.approx(0.1)
+    assert mean.low == pytest.approx(0.1)
+    assert mean.n == len(baseline)
     assert fmean(baseline) == pytest.approx(0.4)

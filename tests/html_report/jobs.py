@@ -9,13 +9,13 @@ from archon_batch.jobs.frozen_job import load_frozen_job
 from archon_batch.store import Admitted, CallId, Job, Store, now
 from tests.builders import a_finish, a_job, a_start, an_architecture
 
-Saying = Callable[[int, Call], str | Reply]
+ReplyFunction = Callable[[int, Call], str | Reply]
 
 
-def a_played_job(
+def a_finished_job(
     store: Store,
     questions: Sequence[Question] | int,
-    say: Saying,
+    reply_to: ReplyFunction,
     *layers: Any,
     rows: int | None = None,
     **top: Any,
@@ -28,14 +28,14 @@ def a_played_job(
             step = plan_item(architecture, found[0].question, found[0].replies)
             if isinstance(step, CallsNeeded):
                 for call in step.calls:
-                    settle(store, job, ix, call, say(ix, call))
+                    settle(store, job, ix, call, reply_to(ix, call))
             else:
                 store.items.finish(job.id, [(ix, step)])
     return store.jobs.get(job.id)
 
 
 def settle(
-    store: Store, job: Job, ix: int, call: Call, said: str | Reply, *, seconds: float = 2.0
+    store: Store, job: Job, ix: int, call: Call, text_or_reply: str | Reply, *, seconds: float = 2.0
 ) -> None:
     at = now()
     start = a_start(
@@ -48,7 +48,11 @@ def settle(
     )
     begun = store.attempt_writer.admit(start).result(30)
     assert isinstance(begun, Admitted)
-    reply = said if isinstance(said, Reply) else Reply(said, finish_reason="stop")
+    reply = (
+        text_or_reply
+        if isinstance(text_or_reply, Reply)
+        else Reply(text_or_reply, finish_reason="stop")
+    )
     end = a_finish(
         start, begun.attempt_number, reply=reply, ended_at=at + timedelta(seconds=seconds)
     )

@@ -11,7 +11,7 @@ from archon_batch.html_report.call_tree import (
 )
 from archon_batch.jobs import views
 from tests.builders import a_question
-from tests.html_report.jobs import a_played_job
+from tests.html_report.jobs import a_finished_job
 
 
 def shown(store, job):
@@ -19,7 +19,7 @@ def shown(store, job):
 
 
 def test_a_long_text_is_truncated_with_a_count(store) -> None:
-    job = a_played_job(
+    job = a_finished_job(
         store, [a_question("q" * 5000)], lambda *_: "x" * (MAX_TEXT_CHARS + 7), "generator"
     )
 
@@ -30,7 +30,7 @@ def test_a_long_text_is_truncated_with_a_count(store) -> None:
 
 
 def test_some_of_many_calls_are_shown_with_a_count(store) -> None:
-    job = a_played_job(
+    job = a_finished_job(
         store, 1, lambda *_: "x", {"type": "generator", "samples": MAX_CANDIDATES + 9}
     )
 
@@ -45,7 +45,7 @@ def test_some_of_many_calls_are_shown_with_a_count(store) -> None:
 def test_the_largest_row_has_a_bounded_size(store) -> None:
     many = [{"type": "generator", "samples": 16} for _ in range(14)]
     rubbish = "\x01" * 20_000
-    job = a_played_job(store, [a_question(rubbish)], lambda *_: rubbish, many)
+    job = a_finished_job(store, [a_question(rubbish)], lambda *_: rubbish, many)
 
     row = shown(store, job)
 
@@ -59,7 +59,7 @@ def test_the_largest_row_has_a_bounded_size(store) -> None:
 
 
 def test_unchanged_candidates_are_shown_once(store) -> None:
-    job = a_played_job(
+    job = a_finished_job(
         store, 1, lambda _, call: "[Correct]" if call.component_type == "verifier" else "x",
         {"type": "generator", "samples": 2}, "critic",
     )  # fmt: skip

@@ -12,10 +12,10 @@ DURATIONS = st.lists(st.floats(0.002, 100_000), min_size=1, max_size=200)
 
 
 def histogram_of(durations: list[float]) -> DurationHistogram:
-    spread = DurationHistogram()
+    histogram = DurationHistogram()
     for seconds in durations:
-        spread.add(seconds)
-    return spread
+        histogram.add(seconds)
+    return histogram
 
 
 @given(DURATIONS, st.floats(0.001, 1))

@@ -8,7 +8,7 @@ from archon_batch.html_report.extremes import ExtremeRows, RankedRow
 from archon_batch.store import ItemResult, UsageTotals
 
 
-def a_pick(ix, score=None, *, status="answered", agree=(1, 1), notes=0, cost=0):
+def a_ranked_row(ix, score=None, *, status="answered", agree=(1, 1), notes=0, cost=0):
     made, most = agree
     ending = ItemResult(
         ix, f"row-{ix}", status, None, None, [{}] * notes, {}, None, UsageTotals(cost=cost)
@@ -33,25 +33,28 @@ PICKS = st.lists(
 
 @given(PICKS, st.integers(1, 6))
 def test_extremes_are_the_ends_of_the_sorted_rows(given_rows, most) -> None:
-    rows = [a_pick(ix, **row) for ix, row in enumerate(given_rows)]
-    picks = ExtremeRows(most)
+    rows = [a_ranked_row(ix, **row) for ix, row in enumerate(given_rows)]
+    extremes = ExtremeRows(most)
     for row in rows:
-        picks.add(row)
+        extremes.add(row)
 
     ordered = sorted(rows, key=lambda row: row.sort_key)
     if len(rows) <= 2 * most:
-        assert (picks.worst, picks.best) == (ordered, [])
+        assert (extremes.worst, extremes.best) == (ordered, [])
     else:
-        assert picks.worst == ordered[:most]
-        assert picks.best == ordered[::-1][:most]
+        assert extremes.worst == ordered[:most]
+        assert extremes.best == ordered[::-1][:most]
 
 
 def test_the_score_orders_rows_first() -> None:
-    right_and_dear = a_pick(0, 1.0, agree=(5, 1), notes=3, cost=100)
-    wrong_and_sure = a_pick(1, 0.0, agree=(5, 5))
+    right_and_dear = a_ranked_row(0, 1.0, agree=(5, 1), notes=3, cost=100)
+    wrong_and_sure = a_ranked_row(1, 0.0, agree=(5, 5))
 
     assert wrong_and_sure.sort_key < right_and_dear.sort_key
 
 
 def test_without_a_score_a_row_without_an_answer_is_the_worst() -> None:
-    assert a_pick(0, status="failed", agree=(5, 5)).sort_key < a_pick(1, agree=(5, 1)).sort_key
+    assert (
+        a_ranked_row(0, status="failed", agree=(5, 5)).sort_key
+        < a_ranked_row(1, agree=(5, 1)).sort_key
+    )

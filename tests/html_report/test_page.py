@@ -8,7 +8,7 @@ from archon_batch.html_report import collect
 from archon_batch.html_report.collect import collect_report_data
 from archon_batch.scores import Score
 from tests.builders import a_question
-from tests.html_report.jobs import a_played_job
+from tests.html_report.jobs import a_finished_job
 
 HOSTILE = (
     '</pre></details><script>document.title = "owned"</script>'
@@ -36,14 +36,14 @@ def written(store, tmp_path):
 
 
 def test_the_page_shows_the_job_and_unfolds_to_every_call(store, written, look) -> None:
-    job = a_played_job(store, 3, plain, *LAYERS)
+    job = a_finished_job(store, 3, plain, *LAYERS)
 
     page = look(written(job))
 
     assert page.get_by_role("heading", level=1).inner_text().startswith("nightly")
     assert "100 %" in page.locator(".tiles").inner_text()
     row = page.locator(".row").first
-    call = row.locator(".call").first.locator(".said")
+    call = row.locator(".call").first.locator(".text")
     assert not call.is_visible()
     row.locator("summary").first.click()
     row.locator(".layer > summary").first.click()
@@ -54,7 +54,7 @@ def test_the_page_shows_the_job_and_unfolds_to_every_call(store, written, look) 
 
 def test_text_of_models_and_rows_is_escaped(store, written, look) -> None:
     question = Question(f"row {HOSTILE}", a_question(HOSTILE).messages)
-    job = a_played_job(
+    job = a_finished_job(
         store,
         [question],
         lambda _, call: (
@@ -77,13 +77,13 @@ def test_text_of_models_and_rows_is_escaped(store, written, look) -> None:
     assert page.locator("body").is_visible()
     assert page.evaluate("[...document.querySelectorAll('*')].every(e =>"
                          " [...e.attributes].every(a => !/^on|^style$/.test(a.name)))")  # fmt: skip
-    assert "document.title = 3" in page.locator(".said").first.text_content()
+    assert "document.title = 3" in page.locator(".text").first.text_content()
     assert "<b>$x_1$</b>" in page.locator("svg.chart").last.text_content()
-    assert "{{ 7 * 7 }}" in page.locator(".said").first.text_content()
+    assert "{{ 7 * 7 }}" in page.locator(".text").first.text_content()
 
 
 def test_the_policy_blocks_injected_content(store, written, look) -> None:
-    path = written(a_played_job(store, 1, plain))
+    path = written(a_finished_job(store, 1, plain))
     text = path.read_text()
     evil = (
         '<script>document.title = "owned"</script><style>h1 { color: rgb(1, 2, 3) }</style>'
@@ -103,21 +103,21 @@ def test_the_policy_blocks_injected_content(store, written, look) -> None:
 
 
 def test_the_page_makes_no_request_and_violates_no_policy(store, written, look) -> None:
-    path = written(a_played_job(store, 2, plain, *LAYERS))
+    path = written(a_finished_job(store, 2, plain, *LAYERS))
     asked: list[str] = []
-    told: list[str] = []
+    console: list[str] = []
     page = look(path)
     page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: told.append(message.text))
+    page.on("console", lambda message: console.append(message.text))
     page.reload(wait_until="networkidle")
 
-    assert (asked, told) == ([path.as_uri()], [])
+    assert (asked, console) == ([path.as_uri()], [])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone_and_has_enough_contrast(store, written, look, scheme) -> None:
     long = "a" * 300
-    job = a_played_job(
+    job = a_finished_job(
         store,
         [a_question(long, row=long), a_question()],
         lambda ix, call: long if ix == 0 else plain(ix, call),
@@ -155,7 +155,7 @@ _CONTRAST = """element => {
 
 
 def test_light_and_dark_themes_have_the_same_text(store, written, look) -> None:
-    path = written(a_played_job(store, 2, plain, *LAYERS))
+    path = written(a_finished_job(store, 2, plain, *LAYERS))
 
     pages = [look(path, scheme=scheme) for scheme in ("light", "dark")]
 
@@ -173,7 +173,7 @@ def test_light_and_dark_themes_have_the_same_text(store, written, look) -> None:
 
 
 def test_scores_come_first_and_order_the_rows(store, written, look) -> None:
-    job = a_played_job(store, 12, plain, *LAYERS)
+    job = a_finished_job(store, 12, plain, *LAYERS)
     right = {ix: Score(float(ix != 7)) for ix in range(11)} | {
         11: Score(None, unparsed_reason="rubbish")
     }
@@ -196,7 +196,7 @@ def test_scores_come_first_and_order_the_rows(store, written, look) -> None:
 
 
 def test_a_chosen_metric_orders_the_rows(store) -> None:
-    job = a_played_job(store, 3, plain)
+    job = a_finished_job(store, 3, plain)
     store.scores.replace(job.id, "a", {0: Score(1.0)})
     store.scores.replace(job.id, "rating", {0: Score(7.0), 1: Score(9.0), 2: Score(3.0)})
 
@@ -206,14 +206,14 @@ def test_a_chosen_metric_orders_the_rows(store) -> None:
 
 
 def test_a_running_job_has_a_page(store, written, look) -> None:
-    page = look(written(a_played_job(store, 5, plain, *LAYERS, rows=2)))
+    page = look(written(a_finished_job(store, 5, plain, *LAYERS, rows=2)))
 
     assert "2 of 5, 3 open" in page.locator(".tiles").inner_text()
     assert page.locator(".row").count() == 2
 
 
 def test_a_job_without_calls_has_a_page(store, written, look) -> None:
-    page = look(written(a_played_job(store, 5, plain, rows=0)))
+    page = look(written(a_finished_job(store, 5, plain, rows=0)))
 
     assert "0 of 5, 5 open" in page.locator(".tiles").inner_text()
     assert page.locator("svg.chart").count() == 0
@@ -221,7 +221,7 @@ def test_a_job_without_calls_has_a_page(store, written, look) -> None:
 
 def test_rows_without_an_answer_show_the_reason(store, written, look) -> None:
     refused = Reply(None, failure="refused: not this")
-    job = a_played_job(store, 2, lambda *_: refused)
+    job = a_finished_job(store, 2, lambda *_: refused)
 
     page = look(written(job))
 
@@ -232,7 +232,7 @@ def test_rows_without_an_answer_show_the_reason(store, written, look) -> None:
 
 
 def test_the_page_says_if_only_some_rows_were_compared(store, written, look, monkeypatch) -> None:
-    job = a_played_job(store, 9, plain, {"type": "generator", "samples": 3})
+    job = a_finished_job(store, 9, plain, {"type": "generator", "samples": 3})
     every = look(written(job)).inner_text("body")
     monkeypatch.setattr(collect, "_MAX_COMPARED_ROWS", 4)
 

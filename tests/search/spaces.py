@@ -49,7 +49,7 @@ def cases(count: int, origin: int = 0) -> list[SearchRow]:
     ]
 
 
-def a_plan(space: Space, algorithm: str = "random", **more: Any) -> SearchRequest:
+def a_request(space: Space, algorithm: str = "random", **more: Any) -> SearchRequest:
     fresh: dict[str, Any] = {
         "trials": 20,
         "at_once": 3,
@@ -60,7 +60,7 @@ def a_plan(space: Space, algorithm: str = "random", **more: Any) -> SearchReques
     return SearchRequest(space, ALGORITHMS[algorithm], **{**fresh, **more})  # type: ignore[index]
 
 
-class Played:
+class InMemoryRunner:
     """Runs architectures in memory; a function of the test gives the scores."""
 
     def __init__(

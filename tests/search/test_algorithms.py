@@ -21,22 +21,22 @@ def height(point: Point) -> float:
 
 
 def searched(name: str, trials: int, *, seed: int = 0, at_once: int = 4) -> list[Observation]:
-    ground = SearchState(SPACE.search_axes, POINTS, seed)
-    tried: list[Observation] = []
-    while len(tried) < trials:
-        batch = ALGORITHMS[name](ground, tried, min(at_once, trials - len(tried)))  # type: ignore[index]
+    state = SearchState(SPACE.search_axes, POINTS, seed)
+    observations: list[Observation] = []
+    while len(observations) < trials:
+        batch = ALGORITHMS[name](state, observations, min(at_once, trials - len(observations)))  # type: ignore[index]
         if not batch:
             break
-        tried += [Observation(point, height(point), 0.0) for point in batch]
-    return tried
+        observations += [Observation(point, height(point), 0.0) for point in batch]
+    return observations
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 def test_all_proposals_are_distinct_points_of_the_space(name: str) -> None:
-    tried = [one.point for one in searched(name, 24)]
+    observations = [one.point for one in searched(name, 24)]
 
-    assert len(tried) == len(set(tried)) == 24
-    assert set(tried) <= set(POINTS)
+    assert len(observations) == len(set(observations)) == 24
+    assert set(observations) <= set(POINTS)
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
@@ -51,45 +51,45 @@ def test_another_seed_gives_other_points(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["greedy", "random", "grid"])
 def test_an_algorithm_tries_every_point_of_a_space(name: str) -> None:
-    tried = searched(name, len(POINTS) + 10, at_once=40)
+    observations = searched(name, len(POINTS) + 10, at_once=40)
 
-    assert {one.point for one in tried} == set(POINTS)
-    assert len(tried) == len(POINTS)
+    assert {one.point for one in observations} == set(POINTS)
+    assert len(observations) == len(POINTS)
 
 
 def test_bayes_tries_every_point_of_a_small_space() -> None:
     few = a_space(samples=[1, 2, 3])
-    ground = SearchState(few.search_axes, enumerate_space(few).points, 0)
-    tried: list[Observation] = []
+    state = SearchState(few.search_axes, enumerate_space(few).points, 0)
+    observations: list[Observation] = []
 
-    while batch := ALGORITHMS["bayes"](ground, tried, 3):
-        tried += [Observation(point, 0.0) for point in batch]
+    while batch := ALGORITHMS["bayes"](state, observations, 3):
+        observations += [Observation(point, 0.0) for point in batch]
 
-    assert {one.point for one in tried} == set(ground.points)
+    assert {one.point for one in observations} == set(state.points)
 
 
 def test_greedy_finds_the_maximum_of_a_single_hill() -> None:
-    tried = searched("greedy", 70, at_once=1)
+    observations = searched("greedy", 70, at_once=1)
 
-    assert max(one.value for one in tried) == max(map(height, POINTS))
+    assert max(one.value for one in observations) == max(map(height, POINTS))
 
 
 def test_bayes_beats_random_on_a_single_hill() -> None:
-    tried = searched("bayes", 40)
+    observations = searched("bayes", 40)
 
-    early = sum(one.value for one in tried[:14]) / 14
-    late = sum(one.value for one in tried[-14:]) / 14
+    early = sum(one.value for one in observations[:14]) / 14
+    late = sum(one.value for one in observations[-14:]) / 14
     assert late > early + 0.1
 
 
 def test_bayes_optimises_score_and_cost_together() -> None:
-    ground = SearchState(SPACE.search_axes, POINTS, 0, pareto=True)
-    tried = [Observation(p, height(p), float(p["samples"])) for p in POINTS[:30]]
+    state = SearchState(SPACE.search_axes, POINTS, 0, pareto=True)
+    observations = [Observation(p, height(p), float(p["samples"])) for p in POINTS[:30]]
 
-    found = ALGORITHMS["bayes"](ground, tried, 2)
+    points = ALGORITHMS["bayes"](state, observations, 2)
 
-    assert len(set(found)) == 2
-    assert not {one.point for one in tried} & set(found)
+    assert len(set(points)) == 2
+    assert not {one.point for one in observations} & set(points)
 
 
 def test_without_optuna_the_error_says_what_to_install(monkeypatch) -> None:

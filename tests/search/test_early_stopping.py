@@ -12,17 +12,17 @@ from archon_batch.search.search import ArchitectureSearch
 from archon_batch.search.trial import Trial
 from archon_batch.search.trial_jobs import CallCounts, RowOutcome, RowOutcomes, TrialRequest
 from tests.builders import an_architecture
-from tests.search.spaces import a_plan, a_space, cases
+from tests.search.spaces import a_request, a_space, cases
 
 SPACE = a_space(samples=[1, 2, 3, 4, 5], fusions=[1, 2], review=["none", "critic"])
-OBJECTIVE = Objective(a_plan(SPACE, dev=cases(50)))
+OBJECTIVE = Objective(a_request(SPACE, dev=cases(50)))
 #: What the rule states of one as good as the best, over both looks.
 STATED = 0.25
 #: Trials before the first of the search itself.
 STAGE_0 = 5
 
 
-class Planted:
+class FixedScoreRunner:
     """Returns given scores without making calls."""
 
     budget_left = None
@@ -52,8 +52,8 @@ def a_trial(n: int, scores: Sequence[float], state: str = "done", usd: float = 0
     return Trial(n, "trial", "", an_architecture("generator"), state=state, dev=dev)
 
 
-def worse(ours: Sequence[float], best: Sequence[float], seed: int = 0) -> bool:
-    return is_significantly_worse(outcomes(ours), outcomes(best), OBJECTIVE, seed)
+def worse(outcomes_of_trial: Sequence[float], best: Sequence[float], seed: int = 0) -> bool:
+    return is_significantly_worse(outcomes(outcomes_of_trial), outcomes(best), OBJECTIVE, seed)
 
 
 def test_a_trial_that_fails_where_the_best_succeeds_is_worse_after_five_rows() -> None:
@@ -78,51 +78,62 @@ def test_an_equal_trial_is_dropped_no_more_often_than_documented() -> None:
     for chance in (0.5, 0.8):
         dropped = 0
         for seed in range(600):
-            dice = random.Random(seed)  # noqa: S311
-            ours, best = ([float(dice.random() < chance) for _ in range(16)] for _ in range(2))
-            dropped += worse(ours[:5], best[:5], seed) or worse(ours, best, seed)
+            rng = random.Random(seed)  # noqa: S311
+            outcomes_of_trial, best = (
+                [float(rng.random() < chance) for _ in range(16)] for _ in range(2)
+            )
+            dropped += worse(outcomes_of_trial[:5], best[:5], seed) or worse(
+                outcomes_of_trial, best, seed
+            )
         assert dropped / 600 <= STATED, chance
 
 
 def test_a_trial_is_compared_with_the_best_that_ran_all_rows() -> None:
-    ours = a_trial(0, [0.5] * 5, "running")
-    beside, poor, good = (
+    outcomes_of_trial = a_trial(0, [0.5] * 5, "running")
+    same_batch, poor, good = (
         a_trial(1, [1.0] * 5, "running"),
         a_trial(2, [0.1] * 50),
         a_trial(3, [0.4] * 50),
     )
 
-    assert best_rival(ours, [ours, beside, poor, good], OBJECTIVE) is good
-    assert best_rival(ours, [ours, beside], OBJECTIVE) is beside
-    assert best_rival(ours, [ours], OBJECTIVE) is None
+    assert (
+        best_rival(outcomes_of_trial, [outcomes_of_trial, same_batch, poor, good], OBJECTIVE)
+        is good
+    )
+    assert best_rival(outcomes_of_trial, [outcomes_of_trial, same_batch], OBJECTIVE) is same_batch
+    assert best_rival(outcomes_of_trial, [outcomes_of_trial], OBJECTIVE) is None
 
 
 def test_in_a_pareto_search_a_more_expensive_trial_is_no_rival() -> None:
-    objective = Objective(a_plan(SPACE, dev=cases(50), pareto=True))
-    ours = a_trial(0, [0.5] * 5, "running", usd=2.0)
-    dear, cheap = a_trial(1, [0.9] * 50, usd=3.0), a_trial(2, [0.6] * 50, usd=1.0)
+    objective = Objective(a_request(SPACE, dev=cases(50), pareto=True))
+    outcomes_of_trial = a_trial(0, [0.5] * 5, "running", usd=2.0)
+    expensive, cheap = a_trial(1, [0.9] * 50, usd=3.0), a_trial(2, [0.6] * 50, usd=1.0)
 
-    assert best_rival(ours, [ours, dear, cheap], objective) is cheap
-    assert best_rival(ours, [ours, dear], objective) is None
+    assert best_rival(outcomes_of_trial, [outcomes_of_trial, expensive, cheap], objective) is cheap
+    assert best_rival(outcomes_of_trial, [outcomes_of_trial, expensive], objective) is None
 
 
 def test_the_minimum_over_datasets_is_compared_if_it_counts() -> None:
     dev = [*cases(8), *cases(8, 1)]
-    scores = {"ours": (1.0, 0.4), "best": (0.6, 0.5)}
-    found = {
+    scores = {"trial": (1.0, 0.4), "best": (0.6, 0.5)}
+    results = {
         who: {c.id: RowOutcome(both[c.dataset_index], 1, 0, 0.0) for c in dev}
         for who, both in scores.items()
     }
 
-    mean, worst = (Objective(a_plan(SPACE, dev=dev, worst=worst)) for worst in (False, True))
+    mean, worst = (Objective(a_request(SPACE, dev=dev, worst=worst)) for worst in (False, True))
 
-    assert not is_significantly_worse(found["ours"], found["best"], mean, 0)
-    assert is_significantly_worse(found["ours"], found["best"], worst, 0)
+    assert not is_significantly_worse(results["trial"], results["best"], mean, 0)
+    assert is_significantly_worse(results["trial"], results["best"], worst, 0)
 
 
 def tried(score: Callable[[TrialRequest, str], float], seed: int = 0) -> list[Trial]:
-    plan = a_plan(SPACE, dev=cases(50), trials=8, at_once=4, seed=seed, finalists=1)
-    return [t for t in ArchitectureSearch(Planted(score), plan).run().trials if t.stage == "trial"]
+    request = a_request(SPACE, dev=cases(50), trials=8, at_once=4, seed=seed, finalists=1)
+    return [
+        t
+        for t in ArchitectureSearch(FixedScoreRunner(score), request).run().trials
+        if t.stage == "trial"
+    ]
 
 
 def test_poor_architectures_run_few_rows_and_equal_ones_run_all() -> None:

@@ -10,7 +10,7 @@ from archon_batch.search.enumerate_space import enumerate_space
 from archon_batch.search.search_state import Observation, SearchState
 from archon_batch.search.shared_calls import SharedCalls
 from archon_batch.search.trial_jobs import TrialRequest
-from tests.search.spaces import Played, a_space, cases
+from tests.search.spaces import InMemoryRunner, a_space, cases
 
 if TYPE_CHECKING:
     from archon_batch.search.axes import Point
@@ -24,21 +24,21 @@ POINTS = enumerate_space(SPACE).points
 
 def test_predicted_shared_calls_match_the_calls_made() -> None:
     builder = ArchitectureBuilder(SPACE)
-    shared, played = SharedCalls(builder), Played()
-    tried: list[tuple[Point, float]] = []
+    shared, runner = SharedCalls(builder), InMemoryRunner()
+    observations: list[tuple[Point, float]] = []
 
     for point in POINTS[::3]:
         calls = sum(shared.requests(point).values())
-        fresh = round(calls * shared.unpaid_share(point, shared.request_coverage(tried)))
-        paid = played.call_counts.paid
-        played.run([TrialRequest("", builder.build(point), cases(1))])
-        tried.append((point, 1.0))
+        fresh = round(calls * shared.unpaid_share(point, shared.request_coverage(observations)))
+        paid = runner.call_counts.paid
+        runner.run([TrialRequest("", builder.build(point), cases(1))])
+        observations.append((point, 1.0))
         # Equal replies by chance make the requests that follow from them equal too.
-        assert played.call_counts.paid - paid <= fresh
-        if not played.call_counts.cached:
-            assert played.call_counts.paid - paid == fresh
+        assert runner.call_counts.paid - paid <= fresh
+        if not runner.call_counts.cached:
+            assert runner.call_counts.paid - paid == fresh
 
-    assert played.call_counts.cached
+    assert runner.call_counts.cached
 
 
 def test_rows_that_did_not_run_are_unpaid() -> None:
@@ -51,11 +51,13 @@ def test_rows_that_did_not_run_are_unpaid() -> None:
 
 def test_bayes_prefers_points_that_are_paid_for() -> None:
     shared = SharedCalls(ArchitectureBuilder(SPACE))
-    tried = [Observation(point, 0.5) for point in POINTS[::5]]
-    seen = shared.request_coverage((one.point, one.row_share) for one in tried)
+    observations = [Observation(point, 0.5) for point in POINTS[::5]]
+    seen = shared.request_coverage((one.point, one.row_share) for one in observations)
 
-    def fresh(ground: SearchState) -> float:
-        return sum(shared.unpaid_share(p, seen) for p in ALGORITHMS["bayes"](ground, tried, 4))
+    def fresh(state: SearchState) -> float:
+        return sum(
+            shared.unpaid_share(p, seen) for p in ALGORITHMS["bayes"](state, observations, 4)
+        )
 
     plain = sum(fresh(SearchState(SPACE.search_axes, POINTS, seed)) for seed in range(4))
     thrifty = sum(

@@ -20,12 +20,12 @@ from archon_batch.search.trial_jobs import (
 )
 from tests.cli.terminal import Terminal
 from tests.provider import ProviderServer
-from tests.search.spaces import a_plan, a_space
+from tests.search.spaces import a_request, a_space
 
 NAMES = ("one", "two", "three", "four")
 
 
-class Refused:
+class FailingModelRunner:
     """Runs architectures in memory with models that fail every call."""
 
     def __init__(self, *silent: str) -> None:
@@ -63,12 +63,12 @@ def a_search(*silent: str, roles: Any = None, **axes: Any) -> tuple[Architecture
     space = a_space(roles=roles, **axes).model_copy(
         update={"models": {name: Model(model=f"scripted/{name}") for name in NAMES}}
     )  # fmt: skip
-    said: list[str] = []
+    messages: list[str] = []
     return ArchitectureSearch(
-        Refused(*silent),
-        a_plan(space, "grid", trials=100, halving=False),
-        report_progress=said.append,
-    ), said
+        FailingModelRunner(*silent),
+        a_request(space, "grid", trials=100, halving=False),
+        report_progress=messages.append,
+    ), messages
 
 
 def asked(architecture: Architecture) -> set[str]:
@@ -76,34 +76,36 @@ def asked(architecture: Architecture) -> set[str]:
 
 
 def test_a_generator_that_fails_every_call_is_in_no_trial_and_no_fuser_baseline() -> None:
-    search, said = a_search("one", fusions=[0, 1], roles={"critic": None, "ranker": None,
+    search, messages = a_search("one", fusions=[0, 1], roles={"critic": None, "ranker": None,
                             "verifier": None, "unit_tests": None})  # fmt: skip
 
-    found = search.run()
+    result = search.run()
 
-    assert "scripted/one replied to none of its 15 calls and is excluded" in said
-    assert found.unresponsive_models == ("scripted/one",)
-    assert found.best_single is not None
-    assert found.best_single.label != "one"
-    tried = [t for t in found.trials if t.stage == "trial"]
+    assert "scripted/one replied to none of its 15 calls and is excluded" in messages
+    assert result.unresponsive_models == ("scripted/one",)
+    assert result.best_single is not None
+    assert result.best_single.label != "one"
+    tried = [t for t in result.trials if t.stage == "trial"]
     assert tried
     assert not [t for t in tried if "scripted/one" in asked(t.architecture)]
-    assert found.winner is not None
+    assert result.winner is not None
 
 
 def test_trials_with_a_critic_that_fails_every_call_cannot_win() -> None:
-    search, said = a_search(
+    search, messages = a_search(
         "four", roles={"critic": "four"}, review=["critic", "none"], fusions=[0, 1]
     )
 
-    found = search.run()
+    result = search.run()
 
-    assert [words for words in said if words.startswith("scripted/four replied to none of its ")]
-    assert {t.state for t in found.trials if "scripted/four" in asked(t.architecture)} == {
+    assert [
+        words for words in messages if words.startswith("scripted/four replied to none of its ")
+    ]
+    assert {t.state for t in result.trials if "scripted/four" in asked(t.architecture)} == {
         "excluded"
     }
-    assert found.winner is not None
-    assert not [t for t in found.finalists if "scripted/four" in asked(t.architecture)]
+    assert result.winner is not None
+    assert not [t for t in result.finalists if "scripted/four" in asked(t.architecture)]
 
 
 @pytest.mark.parametrize(

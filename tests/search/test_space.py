@@ -33,28 +33,28 @@ def test_every_architecture_of_a_space_is_valid_by_the_rules_of_the_paper() -> N
 def test_enumerated_points_have_distinct_architectures() -> None:
     space = a_space(**EVERYTHING)
     builder = ArchitectureBuilder(space)
-    found = enumerate_space(space)
+    enumeration = enumerate_space(space)
 
-    names = Counter(architecture_digest(builder.build(point)) for point in found.points)
+    names = Counter(architecture_digest(builder.build(point)) for point in enumeration.points)
 
     assert max(names.values()) == 1
-    assert len(found.points) + sum(found.excluded.values()) == found.combinations
+    assert len(enumeration.points) + sum(enumeration.excluded.values()) == enumeration.combinations
 
 
 def test_a_duplicate_has_the_architecture_of_another_point() -> None:
     space = a_space(**EVERYTHING)
     builder = ArchitectureBuilder(space)
-    found = enumerate_space(space)
-    known = {architecture_digest(builder.build(point)) for point in found.points}
+    enumeration = enumerate_space(space)
+    known = {architecture_digest(builder.build(point)) for point in enumeration.points}
     alike = 0
 
     for point in space.search_axes.all_points():
         try:
             alike += architecture_digest(builder.build(point)) in known
         except ArchitectureError as error:
-            assert error.why in found.excluded  # noqa: PT017
+            assert error.why in enumeration.excluded  # noqa: PT017
 
-    assert alike == len(found.points) + found.excluded["duplicate"]
+    assert alike == len(enumeration.points) + enumeration.excluded["duplicate"]
 
 
 def test_the_space_of_the_paper_has_the_documented_size() -> None:
@@ -64,11 +64,11 @@ def test_the_space_of_the_paper_has_the_documented_size() -> None:
         update={"axes": space.axes.model_copy(update={"generators": (5,), "samples": (2, 5)})}
     )
 
-    found = enumerate_space(few)
+    enumeration = enumerate_space(few)
 
     widths = 1 + 5 + 5**2 + 5**3
-    assert len(found.points) == widths * 2 * 3  # critic with ranker or not; three evaluations
-    assert found.excluded == {"more than 24 candidates": widths * 2 * 3}
+    assert len(enumeration.points) == widths * 2 * 3  # critic with ranker or not; three evaluations
+    assert enumeration.excluded == {"more than 24 candidates": widths * 2 * 3}
     pairs = sum(g * s <= 24 for g in range(1, 11) for s in range(1, 6))
     assert f"{pairs * widths * 2 * 3:,} architectures" in (
         ROOT / "jobs" / "searches" / "archon.yaml"
@@ -91,10 +91,12 @@ def test_architectures_above_the_limit_of_calls_are_excluded() -> None:
 def test_limits_of_tokens_and_usd_use_the_forecast() -> None:
     space = a_space(limits={"tokens": 100, "usd": 1.0})
 
-    found = enumerate_space(space, lambda a: (90 + len(a.layers[0]) * 5, 0.7 * len(a.layers[0])))
+    enumeration = enumerate_space(
+        space, lambda a: (90 + len(a.layers[0]) * 5, 0.7 * len(a.layers[0]))
+    )
 
-    assert [point["generators"] for point in found.points] == [1]
-    assert found.excluded == {"more than $1 per row": 1, "more than 100 tokens per row": 1}
+    assert [point["generators"] for point in enumeration.points] == [1]
+    assert enumeration.excluded == {"more than $1 per row": 1, "more than 100 tokens per row": 1}
 
 
 def test_a_point_has_no_value_on_an_axis_that_does_not_apply() -> None:
@@ -118,9 +120,12 @@ def test_a_mix_gives_each_generator_its_own_samples() -> None:
     )
     builder = ArchitectureBuilder(space)
 
-    found = [builder.build(point) for point in enumerate_space(space).points]
+    enumeration = [builder.build(point) for point in enumerate_space(space).points]
 
-    made = [{getattr(c, "model", ""): getattr(c, "samples", 0) for c in a.layers[0]} for a in found]
+    made = [
+        {getattr(c, "model", ""): getattr(c, "samples", 0) for c in a.layers[0]}
+        for a in enumeration
+    ]
     assert made == [{"two": 1}, {"one": 2}, {"one": 2, "two": 1}]
 
 

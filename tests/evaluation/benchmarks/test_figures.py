@@ -108,11 +108,11 @@ def test_alpaca_eval_has_the_figures_of_the_published_leaderboard() -> None:
 
 def longer_wins(bias: float, skill: float, seed: int = 1) -> list[PreferenceCase]:
     """Preferences by our skill and by a bias for long answers."""
-    dice = random.Random(seed)  # noqa: S311
-    lengths = [dice.gauss(-300, 500) for _ in range(2000)]
-    spread = (sum((x + 300) ** 2 for x in lengths) / len(lengths)) ** 0.5
+    rng = random.Random(seed)  # noqa: S311
+    lengths = [rng.gauss(-300, 500) for _ in range(2000)]
+    deviation = (sum((x + 300) ** 2 for x in lengths) / len(lengths)) ** 0.5
     return [
-        PreferenceCase(1 / (1 + math.exp(-skill + bias * math.tanh(x / spread))), x)
+        PreferenceCase(1 / (1 + math.exp(-skill + bias * math.tanh(x / deviation))), x)
         for x in lengths
     ]
 
@@ -157,8 +157,8 @@ def test_without_the_published_cases_there_is_no_length_controlled_rate() -> Non
 
 
 def test_the_regression_recovers_known_coefficients() -> None:
-    dice = random.Random(3)  # noqa: S311
-    rows = [(dice.gauss(0, 1), dice.gauss(0, 1), 1.0) for _ in range(400)]
+    rng = random.Random(3)  # noqa: S311
+    rows = [(rng.gauss(0, 1), rng.gauss(0, 1), 1.0) for _ in range(400)]
     made = (1.5, -0.7, 0.3)
     shares = [predict_probability(made, row) for row in rows]
     assert fit_logistic_regression(rows, shares, [1.0] * len(rows)) == pytest.approx(made, abs=0.01)
