@@ -1,4 +1,4 @@
-"""An Archon architecture: layers of components, and the models they name."""
+"""An Archon architecture: layers of components, and the models that they use."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,30 +13,30 @@ Layer = tuple[Component, ...]
 @dataclass(frozen=True)
 class Architecture:
     name: str
-    #: The aliases that components may name.
+    #: By alias.
     models: Mapping[str, Model]
     layers: tuple[Layer, ...]
-    #: The context windows that are known, in tokens, by the names that components use.
+    #: The known context windows in tokens, by the names that components use.
     context_windows: Mapping[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[int, int, Component]]:
-        """Every component with its layer and its place there."""
-        for depth, layer in enumerate(self.layers):
-            for place, component in enumerate(layer):
-                yield depth, place, component
+        """Every component with its layer index and its index in the layer."""
+        for layer_index, layer in enumerate(self.layers):
+            for index, component in enumerate(layer):
+                yield layer_index, index, component
 
     @cached_property
     def model_components(self) -> tuple[tuple[int, int, ModelComponent], ...]:
-        """The components that ask a model, with layer and place."""
-        return tuple((d, p, c) for d, p, c in self if isinstance(c, ModelComponent))
+        """The components that use a model, with layer index and component index."""
+        return tuple((n, i, c) for n, i, c in self if isinstance(c, ModelComponent))
 
     @cached_property
     def model_names(self) -> tuple[str, ...]:
-        """The names that components use, each once, in the order of first use."""
+        """The model names and aliases that components use, in the order of first use."""
         return tuple(dict.fromkeys(component.model for _, _, component in self.model_components))
 
     def model(self, name: str) -> Model:
-        """The model behind an alias, or the one of that very name."""
+        """The model with this alias or name."""
         return self._models_by_name[name]
 
     @cached_property
@@ -45,31 +45,29 @@ class Architecture:
 
     @cached_property
     def sample_offsets(self) -> Mapping[tuple[int, int], int]:
-        """By layer and place: how many alike samples the components before it take.
+        """By layer and component index: the first sample number of the component.
 
-        Two components that are written alike may send the same requests, such as two generators
-        of any layers or two critics of the same candidates; they must not be handed the same
-        completions.
+        Two components with the same settings may send identical requests, such as two generators,
+        or two critics of the same candidates. Each must get its own completions.
         """
         offsets: dict[tuple[int, int], int] = {}
         taken: dict[object, int] = {}
-        for depth, place, component in self.model_components:
+        for layer, index, component in self.model_components:
             model = self.model(component.model)
-            # The rest of what a request shows differs where it has to: to be counted as alike
-            # costs nothing.
-            alike = (
+            # Further fields may differ: an offset that is not needed does no harm.
+            settings = (
                 component.type,
                 component.temperature,
                 component.max_tokens,
                 model.model,
                 model.api_base,
             )
-            offsets[depth, place] = taken.get(alike, 0)
-            taken[alike] = offsets[depth, place] + getattr(component, "samples", 1)
+            offsets[layer, index] = taken.get(settings, 0)
+            taken[settings] = offsets[layer, index] + getattr(component, "samples", 1)
         return offsets
 
     def to_dict(self) -> dict[str, object]:
-        """The architecture as plain data that reads back as the same: what a job keeps."""
+        """Plain data for ``read_architecture``; a job stores it."""
         return {
             "name": self.name,
             "models": {

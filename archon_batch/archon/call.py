@@ -1,4 +1,4 @@
-"""A call: one request that a component wants made, and the reply that settles it."""
+"""A call to a model, and its reply."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from archon_batch.archon.model import Model
 from archon_batch.rate_limits import RemainingLimits
 
-# A lone surrogate is escaped by ensure_ascii, so that every text has bytes to hash.
+# ensure_ascii escapes lone surrogates, which have no UTF-8 encoding to hash.
 _canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 Role = Literal["system", "user", "assistant"]
@@ -22,57 +22,56 @@ class Message:
 
 
 def merge_system_messages(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The messages for a model whose template takes no system message.
+    """The messages for a model whose chat template accepts no system message.
 
-    What they say stands before the first of the user's, in their order.
+    The text of the system messages is put before the first user message, in order.
     """
-    told = [m.content for m in messages if m.role == "system"]
-    if not told:
+    system = [m.content for m in messages if m.role == "system"]
+    if not system:
         return messages
     others = [m for m in messages if m.role != "system"]
     first = next(index for index, m in enumerate(others) if m.role == "user")
-    others[first] = Message("user", "\n\n".join((*told, others[first].content)))
+    others[first] = Message("user", "\n\n".join((*system, others[first].content)))
     return tuple(others)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyFormat:
-    """What a reply has to look like, for models that can be held to it and for stand-ins."""
+    """The format of a reply: for models with constrained decoding, and for simulated replies."""
 
-    #: A GBNF grammar that admits just the replies its reader accepts; None when a schema does it.
+    #: A GBNF grammar of the replies that the parser accepts; None if there is a schema.
     grammar: str | None
-    #: One reply that its reader accepts; of several verdicts, the one that lets candidates pass.
+    #: A reply that the parser accepts; of several verdicts, the positive one.
     example: str
     #: A JSON schema, as text.
     schema: str | None = None
-    #: Another reply that is accepted, the one that makes the most work; None when all make alike.
+    #: An accepted reply that causes the most further calls; None if replies do not differ in that.
     costliest_example: str | None = None
-    #: Where in either of them more text may stand and change nothing else; None is nowhere.
+    #: The index in both examples where text can be inserted; None if there is none.
     padding_offset: int | None = None
 
     def padded_example(self, size: int, *, costliest: bool = False, marker: str = "") -> str:
-        """A reply of so many characters that is accepted; longer only if the shortest is.
+        """An accepted reply of ``size`` characters, or longer if the example is longer.
 
-        The word stands where more text may stand, so that alike replies can be told apart.
+        ``marker`` is inserted as part of the padding, to make replies distinguishable.
         """
-        text = (
-            self.costliest_example
-            if costliest and self.costliest_example is not None
-            else self.example
-        )
+        text = self.example
+        if costliest and self.costliest_example is not None:
+            text = self.costliest_example
         if self.padding_offset is None:
             return text
-        return f"{text[: self.padding_offset]}{marker.ljust(size - len(text), 'x')}{text[self.padding_offset :]}"
+        padding = marker.ljust(size - len(text), "x")
+        return f"{text[: self.padding_offset]}{padding}{text[self.padding_offset :]}"
 
 
 class CallKey(NamedTuple):
-    """Where a call stands in its item: unique there, and sorted in the order of asking."""
+    """The position of a call in its item. Keys are unique in an item, and sort in planning order."""
 
     layer: int
     component: int
-    #: The component's own count of its calls.
+    #: Numbers the component's requests.
     request_index: int
-    #: 0, then 1, 2, ... when a reply could not be read and the call is asked again.
+    #: 0 for the first call, then 1, 2, ... for re-asks after blank or unparsed replies.
     reask: int
 
     def __str__(self) -> str:
@@ -81,27 +80,27 @@ class CallKey(NamedTuple):
     @classmethod
     @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> "CallKey":
-        layer, component, slot, again = map(int, text.split("."))
-        return cls(layer, component, slot, again)
+        layer, component, request_index, reask = map(int, text.split("."))
+        return cls(layer, component, request_index, reask)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     key: CallKey
-    #: The type of the component that asks: ``generator``, ``ranker``, ...
+    #: The type of the component that makes the call: ``generator``, ``ranker``, ...
     component_type: str
     model: Model
     messages: tuple[Message, ...]
-    #: Which of several alike requests this is, so that five samples are five completions.
+    #: Numbers identical requests, so that five samples are five completions.
     sample: int
     temperature: float
-    #: The most tokens the reply may have.
+    #: The maximum of tokens of the reply.
     max_tokens: int
     reply_format: ReplyFormat | None = None
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of all that decides the reply: alike in any item, job or architecture."""
+        """The SHA-256 of all that determines the reply; it is the key of the completion cache."""
         request: dict[str, object] = {
             "model": self.model.model,
             "api_base": self.model.api_base,
@@ -111,7 +110,7 @@ class Call:
             "grammar": self.reply_format.grammar if self.reply_format else None,
             "sample": self.sample,
         }
-        # Left out where they say nothing, so that completions of before are found.
+        # Omit defaults, so that new fields do not invalidate the cache.
         if self.reply_format and self.reply_format.schema:
             request["schema"] = self.reply_format.schema
         if self.key.reask:
@@ -121,29 +120,29 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider reported them; None where it did not, which is not 0."""
+    """Tokens as the provider reports them. None means not reported, which is not 0."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    #: The part of ``prompt`` that the provider read from its cache.
+    #: The part of ``prompt_tokens`` that the provider read from its cache.
     cached_tokens: int | None = None
-    #: The part of ``completion`` that was thought and not said.
+    #: The part of ``completion_tokens`` that is reasoning.
     reasoning_tokens: int | None = None
-    #: What the provider says that the call has cost, in nano-dollars.
+    #: The cost that the provider reports, in nano-dollars.
     provider_cost_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What settled a call: a text, or a failure with its reason."""
+    """The reply that settles a call: a text, or the reason of a failure."""
 
     text: str | None
-    #: Why there is no text; None when there is one.
+    #: Why there is no text; None if there is one.
     failure: str | None = None
     usage: Usage = Usage()
-    #: The provider's word for why it stopped: ``stop``, ``length``, ``content_filter``, ...
+    #: As the provider reports it: ``stop``, ``length``, ``content_filter``, ...
     finish_reason: str | None = None
-    #: The model that the provider says has answered.
+    #: The model that answered, as the provider reports it.
     model: str | None = None
-    #: What the provider said of its limits; it is nobody's but this process's.
+    #: The remaining rate limits that the provider reports; not stored.
     remaining_limits: RemainingLimits | None = field(default=None, compare=False)

@@ -1,4 +1,4 @@
-"""The context window: what of a prompt fits, and what is left out so that the rest does."""
+"""Fits prompts into a model's context window."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,31 +7,31 @@ from archon_batch.archon.call import Message
 from archon_batch.archon.component import Context, ModelComponent
 from archon_batch.archon.state import Candidate, ComponentWarning
 
-#: Bytes of text that count as a token: fewer than English takes, so that an estimate errs high.
+#: Fewer than a token of English has, so that estimates err high.
 _BYTES_PER_TOKEN = 3
-#: Tokens for what a provider wraps around a message, and for the reason of asking again.
+#: Tokens for the chat template around a message, and for the reason in a re-ask.
 _MESSAGE_OVERHEAD, _REASK_OVERHEAD = 8, 150
 _TRUNCATION_MARK = " [... cut here to fit]"
-#: Characters: of a text that is cut to fewer, nothing could be judged.
+#: Characters; a shorter text could not be judged.
 _MIN_TRUNCATED_LENGTH = 100
 
 BuildPrompt = Callable[[Sequence[Candidate]], tuple[Message, ...]]
 
 
 class ContextOverflowError(Exception):
-    """A prompt that is too long, of a component that must not shorten it."""
+    """A prompt exceeds the context window, and its component has ``overflow: error``."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedCandidates:
-    """What is shown of the candidates; none when not even one of them fits."""
+    """The candidates to show, perhaps truncated; empty if not even one fits."""
 
     shown: tuple[Candidate, ...]
     warnings: tuple[ComponentWarning, ...] = ()
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
-    """The tokens of a prompt, as an estimate that errs high for most languages."""
+    """An estimate of the tokens of a prompt; too high for most languages."""
     size = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
     return -(-size // _BYTES_PER_TOKEN) + _MESSAGE_OVERHEAD * len(messages) + _REASK_OVERHEAD
 
@@ -39,10 +39,10 @@ def estimate_tokens(messages: Sequence[Message]) -> int:
 def check_length(
     context: Context, component: ModelComponent, messages: tuple[Message, ...]
 ) -> tuple[ComponentWarning, ...]:
-    """What is to be said of a prompt that shows no candidates and does not fit.
+    """A warning if a prompt without candidates exceeds the context window; it must not be sent.
 
     Raises:
-        OverflowedError: it does not, and the component's ``overflow`` is ``error``.
+        ContextOverflowError: it does, and the component has ``overflow: error``.
     """
     if (
         context.max_prompt_tokens is None
@@ -61,10 +61,10 @@ def fit_candidates(
     candidates: tuple[Candidate, ...],
     build_prompt: BuildPrompt,
 ) -> FittedCandidates:
-    """The candidates of a prompt that fits, which ``build_prompt`` makes of them.
+    """The candidates to show, so that the prompt from ``build_prompt`` fits the context window.
 
     Raises:
-        OverflowedError: they do not all fit, and the component's ``overflow`` is ``error``.
+        ContextOverflowError: they do not all fit, and the component has ``overflow: error``.
     """
     window = context.max_prompt_tokens
     if window is None or (size := estimate_tokens(build_prompt(candidates))) <= window:
@@ -74,7 +74,7 @@ def fit_candidates(
         raise ContextOverflowError(why)
     longest = max((len(part) for c in candidates for part in (c.text, c.critique or "")), default=0)
     least = _MIN_TRUNCATED_LENGTH if component.overflow == "truncate" else longest
-    # As many as there can be at the shortest that they may be cut to, and those as long as can be.
+    # First keep as many candidates as fit at the least length, then as much of each as fits.
     count = _largest_that_fits(
         1,
         len(candidates),
@@ -91,12 +91,12 @@ def fit_candidates(
         lambda n: estimate_tokens(build_prompt(_truncate_texts(candidates, n))) <= window,
     )
     length = fits or longest
-    said = [f"the last {left} of {count + left} candidates are left out"] if left else []
+    actions = [f"the last {left} of {count + left} candidates are left out"] if left else []
     if length < longest:
-        said.append(f"what is longer than {length:,} characters is cut there")
+        actions.append(f"longer texts are truncated to {length:,} characters")
     return FittedCandidates(
         _truncate_texts(candidates, length),
-        (ComponentWarning("context_overflow", "; ".join((why, *said))),),
+        (ComponentWarning("context_overflow", "; ".join((why, *actions))),),
     )
 
 
@@ -105,14 +105,12 @@ def _overflow_message(size: int, window: int) -> str:
 
 
 def _truncate_texts(shown: Sequence[Candidate], length: int) -> tuple[Candidate, ...]:
-    """No text longer than that, with the mark: one that is cut does not grow by it."""
+    """Truncate texts and critiques to ``length`` characters, including the mark."""
 
     def short(text: str) -> str:
-        return (
-            text
-            if len(text) <= length
-            else text[: length - len(_TRUNCATION_MARK)] + _TRUNCATION_MARK
-        )
+        if len(text) <= length:
+            return text
+        return text[: length - len(_TRUNCATION_MARK)] + _TRUNCATION_MARK
 
     return tuple(
         replace(c, text=short(c.text), critique=None if c.critique is None else short(c.critique))
@@ -121,7 +119,7 @@ def _truncate_texts(shown: Sequence[Candidate], length: int) -> tuple[Candidate,
 
 
 def _largest_that_fits(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
-    """The greatest number that fits, where all below it do; None when the lowest does not."""
+    """Bisect for the greatest number that fits; None if the lowest does not fit."""
     if low > high or not fits(low):
         return None
     while low < high:

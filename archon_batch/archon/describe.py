@@ -1,4 +1,4 @@
-"""What a component did, in a few words."""
+"""Describes what a component did, in a few words."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from archon_batch.archon.state import Contribution, State
 from archon_batch.archon.timed_regex import compile_pattern
 from archon_batch.archon.verdict_scale import parse_tag
 
-#: Candidates that are named one by one, and characters of an answer that is voted for.
+#: Candidates to name, and characters to show of the answer with most votes.
 _MAX_NAMES, _MAX_ANSWER_LENGTH = 8, 40
-#: More than this share of the verdicts says that a candidate is correct.
+#: A candidate is correct if more than this share of the verdicts says so.
 _HALF = 0.5
 
 
@@ -31,80 +31,82 @@ class _Effect:
     component: Any
     before: State
     contribution: Contribution
-    #: It did without replies that could be read.
+    #: Whether it has a warning of the kind ``skipped``.
     fell_back: bool
 
     @property
     def ids_in(self) -> tuple[str, ...]:
-        """The candidates before it."""
+        """The candidates that the component received."""
         return tuple(c.id for c in self.before.candidates)
 
     @property
     def ids_out(self) -> tuple[str, ...]:
-        """The candidates that it gives."""
+        """The candidates that the component returned."""
         return tuple(c.id for c in self.contribution.candidates or ())
 
 
 def describe_step(component: Component, before: State, result: ComponentResult) -> str:
-    """What a component made of the state before it."""
-    without = any(remark.kind == "skipped" for remark in result.warnings)
-    # By its very class: what another package derives from ours may do something else.
-    told = _DESCRIPTIONS.get(type(component), _describe_any)
-    return told(_Effect(component, before, result.contribution, without))
+    """What the component did with the state before it."""
+    fell_back = any(warning.kind == "skipped" for warning in result.warnings)
+    # Match the exact class: a subclass from another package may behave differently.
+    describe = _DESCRIPTIONS.get(type(component), _describe_any)
+    return describe(_Effect(component, before, result.contribution, fell_back))
 
 
-def _describe_made(deed: _Effect) -> str:
-    made, wanted = deed.contribution.candidates or (), deed.component.samples
+def _describe_made(effect: _Effect) -> str:
+    made, wanted = effect.contribution.candidates or (), effect.component.samples
     if not made:
         return "made no candidate"
-    lacking = f" of {wanted}" if len(made) < wanted else ""
+    missing = f" of {wanted}" if len(made) < wanted else ""
     if made[0].parents:
-        return f"fused {_count(len(made[0].parents), 'candidate')} into {len(made)}{lacking}"
-    return f"made {len(made)}{lacking} {_plural(wanted, 'candidate')}"
+        return f"fused {_count(len(made[0].parents), 'candidate')} into {len(made)}{missing}"
+    return f"made {len(made)}{missing} {_plural(wanted, 'candidate')}"
 
 
-def _describe_critiques(deed: _Effect) -> str:
-    written, there = len(deed.contribution.critiques), len(deed.ids_in)
+def _describe_critiques(effect: _Effect) -> str:
+    written, received = len(effect.contribution.critiques), len(effect.ids_in)
     if not written:
         return "wrote no critique"
-    return f"wrote critiques of {written}" + (f" of {there}" if written < there else "")
+    return f"wrote critiques of {written}" + (f" of {received}" if written < received else "")
 
 
-def _describe_ranking(deed: _Effect) -> str:
-    if deed.fell_back:
-        return f"ranked nothing, {_unchanged(deed)}"
-    there, ids = len(deed.ids_in), _join_names(deed.ids_out, " > ")
-    return f"ranked {there}, kept {ids}" if len(deed.ids_out) < there else f"ranked {there}: {ids}"
+def _describe_ranking(effect: _Effect) -> str:
+    if effect.fell_back:
+        return f"ranked nothing, {_unchanged(effect)}"
+    count, ids = len(effect.ids_in), _join_names(effect.ids_out, " > ")
+    return (
+        f"ranked {count}, kept {ids}" if len(effect.ids_out) < count else f"ranked {count}: {ids}"
+    )
 
 
-def _describe_verdicts(deed: _Effect) -> str:
-    scores = deed.contribution.scores
-    found = [of for of, score in scores.items() if score["verified"] > _HALF]
-    told = f"verified {len(found)} of {len(deed.ids_in)}"
-    return told + _dropped_and_skipped(deed, scores) if found else f"{told}, all of them go on"
+def _describe_verdicts(effect: _Effect) -> str:
+    scores = effect.contribution.scores
+    verified = sum(score["verified"] > _HALF for score in scores.values())
+    text = f"verified {verified} of {len(effect.ids_in)}"
+    return text + _dropped_and_skipped(effect, scores) if verified else f"{text}, kept all"
 
 
-def _describe_unit_tests_run(deed: _Effect) -> str:
-    tests = deed.contribution.unit_test_results
+def _describe_unit_tests_run(effect: _Effect) -> str:
+    tests = effect.contribution.unit_test_results
     if not tests:
-        return f"tested nothing, {_unchanged(deed)}"
-    of_each = {of: sum(v.passed for v in tests[of]) for of in deed.ids_in if of in tests}
-    total = len(deed.before.unit_tests)
-    if len(of_each) == 1:
-        ((only, passed),) = of_each.items()
-        told = f"{only} passed {passed} of {_count(total, 'test')}"
+        return f"tested nothing, {_unchanged(effect)}"
+    passed = {id_: sum(r.passed for r in tests[id_]) for id_ in effect.ids_in if id_ in tests}
+    total = len(effect.before.unit_tests)
+    if len(passed) == 1:
+        ((only, count),) = passed.items()
+        text = f"{only} passed {count} of {_count(total, 'test')}"
     else:
-        shares = [f"{of} {passed}/{total}" for of, passed in of_each.items()]
-        told = f"tests passed: {_join_names(shares, ', ')}"
-    return told + _dropped_and_skipped(deed, tests)
+        shares = [f"{id_} {count}/{total}" for id_, count in passed.items()]
+        text = f"tests passed: {_join_names(shares, ', ')}"
+    return text + _dropped_and_skipped(effect, tests)
 
 
-def _describe_vote(deed: _Effect) -> str:
-    (best,), scores = deed.contribution.candidates or (), deed.contribution.scores
+def _describe_vote(effect: _Effect) -> str:
+    (best,), scores = effect.contribution.candidates or (), effect.contribution.scores
     if not scores:
         return f"found no answer to count, kept {best.id}"
     votes = f"{scores[best.id]['votes']:.0f} of {_count(len(scores), 'vote')}"
-    voter = deed.component
+    voter = effect.component
     answer = (
         EXTRACTORS[voter.extract](best.text)
         if voter.pattern is None
@@ -113,71 +115,72 @@ def _describe_vote(deed: _Effect) -> str:
     return f"{votes} for {_shorten(answer or '')}"
 
 
-def _describe_judgement(deed: _Effect) -> str:
-    made = deed.contribution.candidates
-    return f"judged {parse_tag(made[0].text, deed.component.scale)}" if made else "gave no verdict"
-
-
-def _describe_unit_tests_written(deed: _Effect) -> str:
-    tests = deed.contribution.unit_tests
-    return f"wrote {_count(len(tests), 'unit test')}" if tests else "wrote no unit test"
-
-
-def _describe_any(deed: _Effect) -> str:
-    """The same from what is given alone, of a component of another package."""
-    return "; ".join(_facts(deed)) or "changed nothing"
-
-
-def _facts(deed: _Effect) -> Iterator[str]:
-    given = deed.contribution
-    if given.candidates is not None:
-        kept = [of for of in deed.ids_out if of in deed.ids_in]
-        made = len(deed.ids_out) - len(kept)
-        if made or not kept:
-            yield f"made {_count(made, 'candidate')}"
-        if kept:
-            yield f"of {len(deed.ids_in)} kept {_join_names(kept, ' > ')}"
-    if given.unit_tests is not None:
-        yield f"wrote {_count(len(given.unit_tests), 'unit test')}"
-    for what, about in (
-        ("wrote critiques of", given.critiques),
-        ("tested", given.unit_test_results),
-        ("scored", given.scores),
-    ):
-        if about:
-            yield f"{what} {len(about)}"
-    if given.values:
-        yield f"left {_join_names(sorted(given.values), ', ')}"
-
-
-def _dropped_and_skipped(deed: _Effect, judged: Iterable[str]) -> str:
-    """Who does not go on, in brackets, and who was not judged."""
-    looked, left = set(judged), set(deed.ids_out)
-    dropped = [of for of in deed.ids_in if of not in left and of in looked]
-    skipped = [of for of in deed.ids_in if of not in looked]
-    told = [f"dropped {_join_names(dropped, ', ')}"] if dropped else []
-    told += [f"not judged {_join_names(skipped, ', ')}"] if skipped else []
-    return f" ({'; '.join(told)})" if told else ""
-
-
-def _unchanged(deed: _Effect) -> str:
-    there, left = len(deed.ids_in), len(deed.ids_out)
+def _describe_judgement(effect: _Effect) -> str:
+    made = effect.contribution.candidates
     return (
-        f"kept all {there} as they came" if left == there else f"kept the first {left} of {there}"
+        f"judged {parse_tag(made[0].text, effect.component.scale)}" if made else "gave no verdict"
     )
 
 
-def _join_names(names: Sequence[str], between: str) -> str:
+def _describe_unit_tests_written(effect: _Effect) -> str:
+    tests = effect.contribution.unit_tests
+    return f"wrote {_count(len(tests), 'unit test')}" if tests else "wrote no unit test"
+
+
+def _describe_any(effect: _Effect) -> str:
+    """The description of a component of another package, from its contribution alone."""
+    return "; ".join(_facts(effect)) or "changed nothing"
+
+
+def _facts(effect: _Effect) -> Iterator[str]:
+    contribution = effect.contribution
+    if contribution.candidates is not None:
+        kept = [id_ for id_ in effect.ids_out if id_ in effect.ids_in]
+        made = len(effect.ids_out) - len(kept)
+        if made or not kept:
+            yield f"made {_count(made, 'candidate')}"
+        if kept:
+            yield f"kept {_join_names(kept, ' > ')} of {len(effect.ids_in)}"
+    if contribution.unit_tests is not None:
+        yield f"wrote {_count(len(contribution.unit_tests), 'unit test')}"
+    for verb, by_id in (
+        ("wrote critiques of", contribution.critiques),
+        ("tested", contribution.unit_test_results),
+        ("scored", contribution.scores),
+    ):
+        if by_id:
+            yield f"{verb} {len(by_id)}"
+    if contribution.values:
+        yield f"produced {_join_names(sorted(contribution.values), ', ')}"
+
+
+def _dropped_and_skipped(effect: _Effect, judged: Iterable[str]) -> str:
+    """In brackets, the candidates that were dropped, and the candidates that were not judged."""
+    judged, kept = set(judged), set(effect.ids_out)
+    dropped = [id_ for id_ in effect.ids_in if id_ not in kept and id_ in judged]
+    skipped = [id_ for id_ in effect.ids_in if id_ not in judged]
+    parts = [f"dropped {_join_names(dropped, ', ')}"] if dropped else []
+    parts += [f"not judged {_join_names(skipped, ', ')}"] if skipped else []
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _unchanged(effect: _Effect) -> str:
+    received, kept = len(effect.ids_in), len(effect.ids_out)
+    all_kept = kept == received
+    return f"kept all {kept} in order" if all_kept else f"kept the first {kept} of {received}"
+
+
+def _join_names(names: Sequence[str], separator: str) -> str:
     more = len(names) - _MAX_NAMES
-    return between.join(names[:_MAX_NAMES]) + (f"{between}{more} more" if more > 0 else "")
+    return separator.join(names[:_MAX_NAMES]) + (f"{separator}{more} more" if more > 0 else "")
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count} {_plural(count, what)}"
+def _count(count: int, noun: str) -> str:
+    return f"{count} {_plural(count, noun)}"
 
 
-def _plural(count: int, what: str) -> str:
-    return what if count == 1 else f"{what}s"
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
 
 
 def _shorten(text: str) -> str:

@@ -1,9 +1,9 @@
-"""How many candidates and calls there are on each layer, worked out from the architecture alone.
+"""Counts of candidates and calls by layer, computed from the architecture alone.
 
-The counts are those of the paper's table 3, where no sample is wasted.
+They agree with table 3 of the paper.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from archon_batch.archon.architecture import Architecture, Layer
@@ -14,69 +14,60 @@ _NONE = CountRange(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class LayerFlow:
-    """Of one layer and one row, when no call fails; bounds, since verdicts decide on some."""
+    """Counts of one layer for one row, if no call fails. Ranges, since some depend on verdicts."""
 
     candidates_in: CountRange
     candidates_out: CountRange
-    #: When every reply can be read.
+    #: If every reply can be parsed.
     calls: CountRange
-    #: When replies cannot be read as often as they are asked for.
+    #: If no reply can be parsed.
     max_calls: int
 
 
 def layer_flows(architecture: Architecture) -> Iterator[LayerFlow]:
-    """The flow of each layer."""
-    arriving = _NONE
+    """The counts of each layer."""
+    candidates = _NONE
     for layer in architecture.layers:
-        flow = layer_flow(layer, arriving)
+        flow = layer_flow(layer, candidates)
         yield flow
-        arriving = flow.candidates_out
+        candidates = flow.candidates_out
 
 
 def layer_flow(layer: Layer, candidates_in: CountRange) -> LayerFlow:
-    """The flow of one layer at which so many candidates arrive."""
-    leaving = _count_candidates_out(layer, candidates_in)
-    calls = _NONE
-    for component in layer:
-        few, many = (
-            component.call_count(candidates_in.low),
-            component.call_count(candidates_in.high),
-        )
-        calls += CountRange(few.low, many.high)
-    most = sum(component.max_call_count(candidates_in.high) for component in layer)
-    return LayerFlow(candidates_in, leaving, calls, most)
+    """The counts of one layer for so many incoming candidates."""
+    calls = sum((_range_of(component.call_count, candidates_in) for component in layer), _NONE)
+    max_calls = sum(component.max_call_count(candidates_in.high) for component in layer)
+    candidates_out = _count_candidates_out(layer, candidates_in)
+    return LayerFlow(candidates_in, candidates_out, calls, max_calls)
 
 
 def count_calls(architecture: Architecture, rows: int = 1) -> CountRange:
-    """How many calls so many rows make when no call fails and every reply can be read.
+    """The calls of so many rows, if no call fails and every reply can be parsed.
 
-    Both bounds are the same unless a component stops early, or leaves more or fewer candidates,
-    as verdicts decide.
+    It is a range if a component stops early or returns fewer candidates, depending on verdicts.
     """
     return sum((flow.calls for flow in layer_flows(architecture)), _NONE) * rows
 
 
 def _count_candidates_out(layer: Layer, candidates_in: CountRange) -> CountRange:
-    made = _NONE
-    chosen: list[CountRange] = []
-    makers = 0
+    produced: list[CountRange] = []
+    selected: list[CountRange] = []
     for component in layer:
-        few, many = (
-            component.output_count(candidates_in.low),
-            component.output_count(candidates_in.high),
-        )
-        left = CountRange(few.low, many.high)
+        count = _range_of(component.output_count, candidates_in)
         if "candidates" in component.produces:
-            made += left
-            makers += 1
+            produced.append(count)
         elif component.selects:
-            chosen.append(left)
-    if not makers and not chosen:
+            selected.append(count)
+    if not produced and not selected:
         return candidates_in
-    if not chosen:
-        return made
-    # Two that choose may choose the same, or not.
-    kept = CountRange(
-        max(c.low for c in chosen), min(candidates_in.high, sum(c.high for c in chosen))
-    )
-    return made + kept
+    total = sum(produced, _NONE)
+    if not selected:
+        return total
+    # Two selecting components may keep the same candidates.
+    low = max(count.low for count in selected)
+    high = min(candidates_in.high, sum(count.high for count in selected))
+    return total + CountRange(low, high)
+
+
+def _range_of(count: Callable[[int], CountRange], candidates: CountRange) -> CountRange:
+    return CountRange(count(candidates.low).low, count(candidates.high).high)

@@ -1,4 +1,4 @@
-"""Replies as JSON: the schema that a model is held to, and the reader beside it."""
+"""Replies as JSON: their schemas and their parser."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from archon_batch.archon.requests import ReplyParseError
 
 T = TypeVar("T")
 
-#: The line that begins a block of Markdown.
+#: The first line of a Markdown code block.
 _BLOCK = re.compile(r"```[A-Za-z]{0,10}\s*")
-#: What a value begins with, and how many of them are tried.
+#: The beginning of a value, and how many of them are tried.
 _OPENS = re.compile(r"[{\[]")
 _MAX_TRIES = 20
 _DECODER = json.JSONDecoder()
@@ -28,7 +28,7 @@ class JsonReply(BaseModel):
 
 
 def json_reply_format(example: JsonReply, costliest: JsonReply | None = None) -> ReplyFormat:
-    """The form of replies of that kind; more text may stand in the first string of the example."""
+    """The format of replies of this type. The first string of the example can be padded."""
     text = example.model_dump_json()
     return ReplyFormat(
         grammar=None,
@@ -45,10 +45,10 @@ def _schema_text(reply_type: type[JsonReply]) -> str:
 
 
 def parse_json_reply(reply_type: TypeAdapter[T], text: str) -> T:
-    """The value that the text is, or the one value of that kind in it.
+    """The text as a value of this type, or the one such value in it.
 
     Raises:
-        UnreadableError: it holds none, or several.
+        ReplyParseError: the text has no such value, or several.
     """
     try:
         return _validate_json(reply_type, _strip_code_block(text))
@@ -68,15 +68,15 @@ def parse_json_reply(reply_type: TypeAdapter[T], text: str) -> T:
         raise ReplyParseError("it holds several replies in JSON; there must be one")
     first = wrong.errors(include_url=False, include_input=False)[0]
     at = ".".join(str(part) for part in first["loc"]) or "the JSON"
-    # A key may be the model's own, and of any length and kind.
+    # A key may come from the model, with any length and any characters.
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in at[:100])
     raise ReplyParseError(f"{plain}: {first['msg'].lower()}"[:200])
 
 
 def find_json_values(text: str) -> Iterator[str]:
-    """The objects and lists in a text, the outermost, as they are written.
+    """The outermost objects and lists in a text, as they are written.
 
-    It looks at a bounded number of brackets, so that what is nested without end takes no longer.
+    It tries a bounded number of brackets, so that deep nesting takes no longer.
     """
     at = 0
     for _ in range(_MAX_TRIES):
@@ -96,7 +96,7 @@ def _validate_json(reply_type: TypeAdapter[T], text: str) -> T:
 
 
 def _strip_code_block(text: str) -> str:
-    """What the text holds; of a text that is one block of Markdown, what the block does."""
+    """The text; if it is one Markdown code block, the content of the block."""
     first, *lines = text.strip().split("\n")
     if len(lines) > 1 and _BLOCK.fullmatch(first) and lines[-1].strip() == "```":
         return "\n".join(lines[:-1])

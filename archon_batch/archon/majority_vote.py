@@ -1,4 +1,4 @@
-"""Candidates judged one by one, until so many of them pass."""
+"""Judges candidates in waves until enough of them pass; majority votes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class JudgedCandidates(Generic[T]):
-    #: The candidates that were looked at, each with its verdict; None is no verdict.
+    #: The judged candidates with their verdicts; None means no verdict.
     verdicts: tuple[tuple[Candidate, T | None], ...]
-    #: Those that passed.
+    #: The candidates that passed.
     passed: tuple[Candidate, ...]
     warnings: tuple[ComponentWarning, ...]
 
@@ -26,32 +26,32 @@ def judge_candidates(
     judge: Callable[[int, Candidate], Requests[ParsedReply[T]]],
     passes: Callable[[T], bool],
 ) -> Requests[JudgedCandidates[T]]:
-    """Judge the candidates in their order; stop when ``wanted`` have passed.
+    """Judge the candidates in order; stop when ``wanted`` have passed.
 
-    Each time as many are judged at once as are still wanting: so no candidate is judged that
-    would not be if they were judged one after the other.
+    Each wave has as many candidates as are still missing. So no candidate is judged that would not
+    be judged one after the other.
     """
     verdicts: list[tuple[Candidate, T | None]] = []
     passed: list[Candidate] = []
-    remarks: list[ComponentWarning] = []
+    warnings: list[ComponentWarning] = []
     while len(verdicts) < len(candidates) and (wanted is None or len(passed) < wanted):
         first = len(verdicts)
         last = len(candidates) if wanted is None else first + wanted - len(passed)
         wave = list(enumerate(candidates))[first:last]
-        readings = yield from gather([judge(index, c) for index, c in wave])
-        for (_, candidate), (verdict, told) in zip(wave, readings, strict=True):
-            remarks += told
+        replies = yield from gather([judge(index, c) for index, c in wave])
+        for (_, candidate), (verdict, given) in zip(wave, replies, strict=True):
+            warnings += given
             verdicts.append((candidate, verdict))
             if verdict is not None and passes(verdict):
                 passed.append(candidate)
-    return JudgedCandidates(tuple(verdicts), tuple(passed), tuple(remarks))
+    return JudgedCandidates(tuple(verdicts), tuple(passed), tuple(warnings))
 
 
 def judged_count(candidates: int, wanted: int | None) -> CountRange:
-    """How many candidates are judged: the fewest when the first ones pass, else all of them."""
+    """How many candidates are judged: at least the wanted ones, at most all."""
     return CountRange(candidates if wanted is None else min(wanted, candidates), candidates)
 
 
 def is_majority(votes: Sequence[bool]) -> bool:
-    """Whether more than half of the votes say yes; of none it is not."""
+    """Whether more than half of the votes are true; False without votes."""
     return 2 * sum(votes) > len(votes)

@@ -1,8 +1,8 @@
-"""How a component works: it yields the requests it wants made, and is sent their replies.
+"""Requests of a component: generators that yield rounds of requests and receive their replies.
 
-A component's work is a generator. Each ``yield`` is a round: a tuple of requests, all of which are
-settled before it goes on, whose replies come back in the same order. It must be deterministic in
-what it is given, since it is run again from the start whenever its item is planned.
+Each ``yield`` is a round: a tuple of requests. The generator continues when all of them have
+replies, and receives the replies in the same order. It must be deterministic, since it starts from
+the beginning whenever its item is planned.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -14,12 +14,12 @@ from archon_batch.archon.state import ComponentWarning
 
 T = TypeVar("T")
 
-#: The most bytes of a reason that the model is told: it may hold what a model wrote.
+#: Of a reason that goes into the next prompt: it may quote what a model wrote.
 _MAX_REASON_BYTES = 300
-#: What is told of a text that did not end by itself, and of a reply that cannot be read then.
+#: By finish reason: the warning for a truncated text, and the suffix for a truncated reply.
 _TRUNCATED = {
-    "length": "a text ends where max_tokens did",
-    "content_filter": "a text ends where the provider's filter cut it off (content_filter)",
+    "length": "a text is truncated at max_tokens",
+    "content_filter": "a text is truncated by the provider's filter (content_filter)",
 }
 _TRUNCATED_SUFFIX = {
     "length": "; it was cut off at its greatest length",
@@ -29,89 +29,94 @@ _TRUNCATED_SUFFIX = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call that does not know yet where in the architecture it stands."""
+    """A call without its model and its position, which the planner adds."""
 
     index: int
     messages: tuple[Message, ...]
     reply_format: ReplyFormat | None = None
     reask: int = 0
-    #: Which of several alike requests of the component this is.
+    #: Numbers identical requests of the component, so that each gets its own completion.
     sample: int = 0
 
 
 Requests = Generator[tuple[Request, ...], tuple[Reply, ...], T]
-#: What was read, or None, and what did not go as asked on the way.
+#: The value, or None, and the warnings.
 ParsedReply = tuple[T | None, tuple[ComponentWarning, ...]]
 
 
 class ReplyParseError(Exception):
-    """A reply that its reader refuses; the message tells the model what was wrong with it."""
+    """A parser rejects a reply. The message goes into the next prompt, as the reason."""
 
 
 def ask_parsed(
     request: Request, parse: Callable[[str], T], retries: int
 ) -> Requests[ParsedReply[T]]:
-    """Ask until the reply can be read, at most ``1 + retries`` times.
+    """Ask until a reply can be parsed, at most ``1 + retries`` times.
 
-    The value is None when every reply was refused or a call failed. What is asked again says why:
-    the same words at the same temperature would mostly get the same reply.
+    The value is None if no reply can be parsed or a call fails. A re-ask gives the reason: the same
+    prompt at the same temperature would mostly get the same reply.
     """
-    refused: list[ComponentWarning] = []
-    while len(refused) <= retries:
-        (reply,) = yield (_reask_request(request, refused),)
+    rejected: list[ComponentWarning] = []
+    while len(rejected) <= retries:
+        (reply,) = yield (_reask_request(request, rejected),)
         if reply.failure is not None:
-            return None, (*refused, ComponentWarning("failed", reply.failure))
+            return None, (*rejected, ComponentWarning("failed", reply.failure))
         try:
-            return parse(_require_text(reply)), tuple(refused)
+            return parse(_require_text(reply)), tuple(rejected)
         except ReplyParseError as error:
-            refused.append(
+            rejected.append(
                 ComponentWarning(
                     "unparsed", f"{error}{_TRUNCATED_SUFFIX.get(reply.finish_reason or '', '')}"
                 )
             )
-    return None, tuple(refused)
+    return None, tuple(rejected)
 
 
 def ask_text(request: Request, retries: int) -> Requests[ParsedReply[str]]:
-    """Ask for a text that is taken as it is; a blank one is asked for again in the same words."""
-    remarks: list[ComponentWarning] = []
-    for again in range(1 + retries):
-        (reply,) = yield (replace(request, reask=again) if again else request,)
+    """Ask for a text; repeat the same prompt, up to ``retries`` times, if the text is blank."""
+    warnings: list[ComponentWarning] = []
+    for reask in range(1 + retries):
+        (reply,) = yield (replace(request, reask=reask) if reask else request,)
         if reply.failure is not None:
-            return None, (*remarks, ComponentWarning("failed", reply.failure))
+            return None, (*warnings, ComponentWarning("failed", reply.failure))
         text = (reply.text or "").strip()
         if text:
             if reply.finish_reason in _TRUNCATED:
-                remarks.append(ComponentWarning("truncated", _TRUNCATED[reply.finish_reason]))
-            return text, tuple(remarks)
+                warnings.append(ComponentWarning("truncated", _TRUNCATED[reply.finish_reason]))
+            return text, tuple(warnings)
         if reply.finish_reason == "length":
-            # It thought until it had no words left, and would again.
+            # The model used all of max_tokens for reasoning; retrying would not help.
             return None, (
-                *remarks,
-                ComponentWarning("unparsed", "all of max_tokens went before a word"),
+                *warnings,
+                ComponentWarning("unparsed", "the model used all of max_tokens for reasoning"),
             )
-        remarks.append(ComponentWarning("unparsed", "the reply was empty"))
-    return None, tuple(remarks)
+        warnings.append(ComponentWarning("unparsed", "the reply was empty"))
+    return None, tuple(warnings)
 
 
-def gather(parts: Sequence[Requests[T]]) -> Requests[tuple[T, ...]]:
-    """Go through the parts side by side: a round has what each of them wants next."""
-    ends: dict[int, T] = {}
-    wanted: dict[int, tuple[Request, ...]] = {}
+def gather(generators: Sequence[Requests[T]]) -> Requests[tuple[T, ...]]:
+    """Run the generators concurrently: a round has the next requests of each of them."""
+    results: dict[int, T] = {}
+    next_requests: dict[int, tuple[Request, ...]] = {}
     replies: dict[int, tuple[Reply, ...]] = {}
     while True:
-        for index, part in enumerate(parts):
-            if index in ends:
+        for index, generator in enumerate(generators):
+            if index in results:
                 continue
             try:
-                wanted[index] = part.send(replies[index]) if index in replies else next(part)
+                next_requests[index] = (
+                    generator.send(replies[index]) if index in replies else next(generator)
+                )
             except StopIteration as end:
-                ends[index] = end.value
-                wanted.pop(index, None)
-        if not wanted:
-            return tuple(ends[index] for index in range(len(parts)))
-        answered = iter((yield tuple(r for requests in wanted.values() for r in requests)))
-        replies = {i: tuple(next(answered) for _ in requests) for i, requests in wanted.items()}
+                results[index] = end.value
+                next_requests.pop(index, None)
+        if not next_requests:
+            return tuple(results[index] for index in range(len(generators)))
+        received = iter((yield tuple(r for requests in next_requests.values() for r in requests)))
+        replies = {
+            index: tuple(next(received) for _ in requests)
+            for index, requests in next_requests.items()
+        }
 
 
 def _require_text(reply: Reply) -> str:
@@ -127,9 +132,9 @@ def _reask_request(request: Request, failures: Sequence[ComponentWarning]) -> Re
     *before, last = request.messages
     why = failures[-1].why.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")
     earlier = "An earlier reply" if len(failures) == 1 else f"{len(failures)} earlier replies"
-    told = replace(
+    repeated = replace(
         last,
         content=f"{last.content}\n\n{earlier} to this could not be used: {why}. "
         "Keep to the form that is asked for above.",
     )
-    return replace(request, messages=(*before, told), reask=len(failures))
+    return replace(request, messages=(*before, repeated), reask=len(failures))

@@ -1,4 +1,4 @@
-"""What an architecture must and should be: data that can flow, and the paper's construction rules."""
+"""Validates an architecture, and warns where it breaks the paper's construction rules."""
 
 from collections.abc import Iterator
 
@@ -7,57 +7,57 @@ from archon_batch.archon.component import Component
 from archon_batch.archon.flow import LayerFlow, layer_flows
 from archon_batch.errors import ArchitectureError
 
-#: A row that needs more calls than this is a slip of the pen: 100 x 100 x 100 samples, say.
+#: More calls are a typing error, such as 100 x 100 x 100 samples.
 MAX_CALLS_PER_ROW = 10_000
 
-#: Keys that count candidates, of which there cannot be more than arrive.
+#: Keys that must not exceed the number of incoming candidates.
 _COUNT_KEYS = ("top_k", "first_k")
 
-#: What the paper has in later layers, one to a layer.
+#: Types that the paper uses in later layers only, one per layer.
 _LATER_TYPES = ("critic", "ranker", "verifier", "unit_test_generator", "unit_test_evaluator")
 
 
 def validate_architecture(architecture: Architecture) -> None:
-    """Check that every component will have what it needs.
+    """Check that every component gets what it requires.
 
     Raises:
-        ArchitectureError: some component would not; ``place`` names it.
+        ArchitectureError: a component does not; ``path`` names it.
     """
     if not architecture.layers:
         raise ArchitectureError("", "layers", "there is no layer")
-    there: frozenset[str] = frozenset()
+    available: frozenset[str] = frozenset()
     calls = 0
-    for depth, (layer, flow) in enumerate(
+    for layer_index, (layer, flow) in enumerate(
         zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
-        at = f"layers[{depth}]"
+        path = f"layers[{layer_index}]"
         if not layer:
-            raise ArchitectureError("", at, "the layer is empty")
-        for place, component in enumerate(layer):
-            _validate_requires(component, there, f"{at}[{place}]")
-            _validate_counts(component, flow, f"{at}[{place}]")
-        if not depth and not any(component.produces for component in layer):
-            why = "the first layer makes nothing that a later one could use"
-            raise ArchitectureError("", at, why)
+            raise ArchitectureError("", path, "the layer is empty")
+        for index, component in enumerate(layer):
+            _validate_requires(component, available, f"{path}[{index}]")
+            _validate_counts(component, flow, f"{path}[{index}]")
+        if not layer_index and not any(component.produces for component in layer):
+            why = "the first layer produces nothing that a later layer could use"
+            raise ArchitectureError("", path, why)
         calls += flow.calls.high
         if calls > MAX_CALLS_PER_ROW:
             why = (
                 f"a row would need up to {calls:,} calls; the most allowed is {MAX_CALLS_PER_ROW:,}"
             )
-            raise ArchitectureError("", at, why)
-        there = _available_after(layer, there)
-    if "candidates" not in there:
-        raise ArchitectureError("", "layers", "no layer makes a candidate to answer with")
+            raise ArchitectureError("", path, why)
+        available = _available_after(layer, available)
+    if "candidates" not in available:
+        raise ArchitectureError("", "layers", "no layer produces a candidate for the answer")
 
 
 def _validate_requires(component: Component, available: frozenset[str], path: str) -> None:
-    for need in sorted(component.effective_requires() - available):
-        who = component.type if need in component.requires else f"{component.type} as it is written"
-        why = f"a {who} needs {need.replace('_', ' ')}, and no layer before it leaves any"
-        raise ArchitectureError("", path, f"{why}{_REMEDIES.get(need, '')}")
+    for name in sorted(component.effective_requires() - available):
+        always = name in component.requires
+        who = f"a {component.type}" if always else f"a {component.type} with these keys"
+        why = f"{who} needs {name.replace('_', ' ')}, and no layer before it produces any"
+        raise ArchitectureError("", path, f"{why}{_REMEDIES.get(name, '')}")
 
 
-#: What would help.
 _REMEDIES = {
     "candidates": "; a generator makes some",
     "critiques": "; a critic right before it writes some",
@@ -75,46 +75,46 @@ def _validate_counts(component: Component, flow: LayerFlow, path: str) -> None:
 
 
 def _available_after(layer: Layer, available: frozenset[str]) -> frozenset[str]:
-    """What later layers find: critiques go with the candidates that they are about."""
+    """What later layers can use. Critiques disappear with their candidates."""
     after = available.union(*(component.effective_produces() for component in layer))
     if any(
         "unit_tests" in c.produces and "code_tests" not in c.effective_produces() for c in layer
     ):
-        # Statements stand among the tests, or in their place.
+        # Statements are mixed with the code, or replace it.
         after -= {"code_tests"}
     return after - {"critiques"} if _replaces_candidates(layer) else after
 
 
 def _replaces_candidates(layer: Layer) -> bool:
-    """Whether none of the candidates that arrive go on."""
-    makes = any("candidates" in component.produces for component in layer)
-    return makes and not any(component.selects for component in layer)
+    """Whether no incoming candidate is kept."""
+    produces = any("candidates" in component.produces for component in layer)
+    return produces and not any(component.selects for component in layer)
 
 
 def rule_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]:
-    """The construction rules of the paper (section 3.2) that are broken, each with its place."""
+    """The paths and reasons of broken construction rules of the paper (section 3.2)."""
     unread = ""
-    along = list(layer_flows(architecture))
-    for depth, (layer, flow) in enumerate(zip(architecture.layers, along, strict=True)):
-        at = f"layers[{depth}]"
-        yield from ((at, why) for why in _layer_warnings(layer, depth, flow))
-        yield from ((at, why) for why in _unit_test_warnings(architecture, depth))
+    flows = list(layer_flows(architecture))
+    for layer_index, (layer, flow) in enumerate(zip(architecture.layers, flows, strict=True)):
+        path = f"layers[{layer_index}]"
+        yield from ((path, why) for why in _layer_warnings(layer, layer_index, flow))
+        yield from ((path, why) for why in _unit_test_warnings(architecture, layer_index))
         if any(_reads_critiques(component) for component in layer):
             unread = ""
         if any("critiques" in component.produces for component in layer):
-            unread = at
+            unread = path
         if unread and _replaces_candidates(layer):
             yield unread, _UNREAD_CRITIQUES
             unread = ""
     if unread:
         yield unread, _UNREAD_CRITIQUES
-    left = along[-1].candidates_out.high
+    left = flows[-1].candidates_out.high
     if left > 1:
         why = f"up to {left} candidates are left at the end, and the first is the answer"
-        yield "layers", f"{why}; a ranker with top_k: 1, a voter or a fuser would leave one"
+        yield "layers", f"{why}; a ranker with top_k: 1, a voter or a fuser leaves one"
 
 
-_UNREAD_CRITIQUES = "no ranker or fuser reads these critiques before their candidates go"
+_UNREAD_CRITIQUES = "no ranker or fuser reads these critiques before their candidates are replaced"
 
 
 def _reads_critiques(component: Component) -> bool:
@@ -126,7 +126,7 @@ def _layer_warnings(layer: Layer, layer_index: int, flow: LayerFlow) -> Iterator
     if len(types) > 1:
         yield (
             f"the paper has one type of component in a layer, here are {', '.join(types)}; "
-            "they see what arrives, and nothing of each other"
+            "all of them see the same candidates, and not each other's results"
         )
     if layer_index and "generator" in types:
         lost = flow.candidates_in.high and _replaces_candidates(layer)
@@ -142,8 +142,9 @@ def _layer_warnings(layer: Layer, layer_index: int, flow: LayerFlow) -> Iterator
 
 
 def _unit_test_warnings(architecture: Architecture, layer_index: int) -> Iterator[str]:
-    def has(wanted: str, at: int) -> bool:
-        return any(c.type == wanted for layer in architecture.layers[at : at + 1] for c in layer)
+    def has(type_: str, index: int) -> bool:
+        layers = architecture.layers[index : index + 1]
+        return any(component.type == type_ for layer in layers for component in layer)
 
     if has("unit_test_generator", layer_index) and not has("unit_test_evaluator", layer_index + 1):
         yield "the paper has a unit_test_evaluator in the layer right after a unit_test_generator"

@@ -1,4 +1,4 @@
-"""From the plain data of an architecture file to an Architecture, or to all that is wrong."""
+"""Validates the plain data of an architecture file, and builds the Architecture."""
 
 import difflib
 import re
@@ -20,72 +20,72 @@ M = TypeVar("M", bound=BaseModel)
 _TOP_KEYS = ("name", "models", "defaults", "layers")
 
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|password|authorization)$", re.IGNORECASE)
-#: A key that counts tokens, as it is often misspelt.
+#: A common misspelling of a key that counts tokens, which is no secret.
 _TOKEN_COUNT_NAME = re.compile(
     r"(max|min|new|num|n|completion|output|prompt|input)_?token$", re.IGNORECASE
 )
-#: A key; an address with a name and a password; an address with a key among its parameters.
+#: An API key; a URL with a user name and a password; a URL with a key among its parameters.
 _SECRET_VALUE = re.compile(
     r"\bsk-[A-Za-z0-9_-]{12,}|^\w+://[^/?#]*@|^\w+://.*[?&](?:\w*key|\w*token|sig|code)=",
     re.IGNORECASE,
 )
-#: Characters that an error shows of what it found.
+#: Characters of a value that an error message shows.
 _MAX_SHOWN = 60
 
 
 def read_architecture(
     data: object, component_types: Mapping[str, type[Component]] = COMPONENT_TYPES, name: str = ""
 ) -> Architecture:
-    """The architecture that ``data`` describes; ``name`` stands in for one it does not give.
+    """The architecture in ``data``; ``name`` is its default name.
 
     Raises:
-        ArchitectureError: something in it is wrong; ``place`` says where, ``file`` is empty.
+        ArchitectureError: the data is wrong; ``path`` says where, ``file`` is empty.
     """
     top = _require_mapping(data, "", "a mapping with layers")
     validate_no_secrets(top, "")
-    wrong = _ErrorCollector()
+    errors = _ErrorCollector()
     models: dict[str, Model] = {}
     defaults: dict[str, Any] = {}
     layers: tuple[Layer, ...] = ()
-    wrong.add(_unknown_key_errors(top, _TOP_KEYS, ""))
-    with wrong.collecting():
+    errors.add(_unknown_key_errors(top, _TOP_KEYS, ""))
+    with errors.collecting():
         for alias, spec in _require_mapping(_get_or_empty(top, "models"), "models").items():
-            with wrong.collecting():
+            with errors.collecting():
                 models[_validate_alias(alias)] = validate_data(
                     Model, _current_keys(spec), f"models.{alias}"
                 )
-    with wrong.collecting():
+    with errors.collecting():
         defaults = _require_mapping(_get_or_empty(top, "defaults"), "defaults")
         known = sorted({f for k in component_types.values() for f in k.model_fields} - {"type"})
-        wrong.add(_unknown_key_errors(defaults, known, "defaults"))
+        errors.add(_unknown_key_errors(defaults, known, "defaults"))
     if "layers" in top:
-        with wrong.collecting():
+        with errors.collecting():
             layers = _read_layers(top["layers"], defaults, component_types)
     elif not any(_closest_match(key, _TOP_KEYS) == "layers" for key in top):
         why = "missing; an architecture is a list of layers"
-        wrong.add([ArchitectureError("", "layers", why)])
-    called = top.get("name", name)
-    if not isinstance(called, str) or not called:
-        wrong.add(
-            [ArchitectureError("", "name", f"expected text, found {_describe_value(called)}")]
+        errors.add([ArchitectureError("", "layers", why)])
+    given_name = top.get("name", name)
+    if not isinstance(given_name, str) or not given_name:
+        errors.add(
+            [ArchitectureError("", "name", f"expected text, found {_describe_value(given_name)}")]
         )
-    wrong.raise_if_any()
+    errors.raise_if_any()
     windows = {n: m.context for n, m in models.items() if m.context is not None}
-    return Architecture(called, models, layers, windows)
+    return Architecture(given_name, models, layers, windows)
 
 
 def _current_keys(model: object) -> object:
-    """The model's mapping with ``transport`` for its former name ``lane``, as stored jobs have it."""
+    """The data of a model with ``transport`` in place of its former name ``lane``."""
     if not isinstance(model, Mapping) or "lane" not in model or "transport" in model:
         return model
     return {"transport" if key == "lane" else key: value for key, value in model.items()}
 
 
 def validate_data(data_type: type[M], data: object, path: str) -> M:
-    """The model of that kind that ``data`` describes, or what is wrong with it.
+    """Validate the data as ``data_type``.
 
     Raises:
-        ArchitectureError: ``path`` says where, beginning with the one that is given.
+        ArchitectureError: the data is wrong; its ``path`` starts with the given one.
     """
     entry = _require_mapping(data, path)
     known = list(data_type.model_fields)
@@ -94,17 +94,18 @@ def validate_data(data_type: type[M], data: object, path: str) -> M:
     try:
         model = data_type.model_validate({key: entry[key] for key in entry if key in known})
     except ValidationError as error:
-        # A key that is misspelt is not missing besides.
+        # A misspelled key is reported as unknown, so do not report it as missing too.
         found += [
-            _from_pydantic(one, path)
-            for one in error.errors(include_url=False)
-            if not (one["type"] == "missing" and one["loc"][0] in meant)
+            _from_pydantic(details, path)
+            for details in error.errors(include_url=False)
+            if not (details["type"] == "missing" and details["loc"][0] in meant)
         ]
     else:
         if not found:
             return model
-    # A value that may be of several kinds is wrong once.
-    raise combine_errors(list({one.path: one for one in reversed(found)}.values())[::-1])
+    # A value of a union type has an error per member: report the first.
+    by_path = {error.path: error for error in reversed(found)}
+    raise combine_errors(list(by_path.values())[::-1])
 
 
 def _from_pydantic(found: ErrorDetails, path: str) -> ArchitectureError:
@@ -114,17 +115,18 @@ def _from_pydantic(found: ErrorDetails, path: str) -> ArchitectureError:
     if found["type"] == "missing":
         return ArchitectureError("", at, "missing")
     if not found["loc"]:
-        # Keys that do not go together: there is no one value to show.
+        # A combination of keys is wrong, so there is no single value to show.
         return ArchitectureError("", at, _expectation_message(found["msg"]))
     return ArchitectureError("", at, _mismatch_message(found["msg"], found["input"]))
 
 
 def _flatten_errors(error: ArchitectureError) -> list[ArchitectureError]:
-    return [one for one in (error, *error.other_errors) if isinstance(one, ArchitectureError)]
+    errors = (error, *error.other_errors)
+    return [each for each in errors if isinstance(each, ArchitectureError)]
 
 
 class _ErrorCollector:
-    """What is wrong with a file, all of which is looked for before any of it is told."""
+    """Collects all errors of a file, to raise them together."""
 
     def __init__(self) -> None:
         self._found: list[ArchitectureError] = []
@@ -147,10 +149,11 @@ class _ErrorCollector:
 
 
 def validate_no_secrets(value: object, path: str) -> None:
-    """Keys live in the environment: a file that holds one is refused, and its value not repeated.
+    """Check that the data contains no API keys: they belong in the environment.
 
     Raises:
-        ArchitectureError: a key of the data is the name of a secret.
+        ArchitectureError: a value looks like a secret, or has the name of one. The message does not
+            quote it.
     """
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -176,7 +179,7 @@ def _is_secret(key: str, value: object) -> bool:
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:
-    """A hint at the known word that is closest, or at all of them."""
+    """A hint for an error message: the closest known word, or all of them."""
     words = list(known)
     meant = _closest_match(word, words)
     return f"did you mean {meant!r}?" if meant else f"known are {', '.join(words)}"
@@ -193,25 +196,25 @@ def _read_layers(
         raise ArchitectureError(
             "", "layers", f"expected a list of layers, found {_describe_value(data)}"
         )
-    wrong = _ErrorCollector()
+    errors = _ErrorCollector()
     layers: list[Layer] = []
-    for depth, layer in enumerate(data):
-        place = f"layers[{depth}]"
-        # One component may stand for the layer it is alone in.
+    for layer_index, layer in enumerate(data):
+        path = f"layers[{layer_index}]"
+        # A single component may be written without a list.
         entries = [layer] if isinstance(layer, dict) else layer
         components: list[Component] = []
-        with wrong.collecting():
+        with errors.collecting():
             if not isinstance(entries, list):
                 raise ArchitectureError(
-                    "", place, f"expected components, found {_describe_value(layer)}"
+                    "", path, f"expected components, found {_describe_value(layer)}"
                 )
             for index, entry in enumerate(entries):
-                with wrong.collecting():
+                with errors.collecting():
                     components.append(
-                        _read_component(entry, defaults, component_types, f"{place}[{index}]")
+                        _read_component(entry, defaults, component_types, f"{path}[{index}]")
                     )
         layers.append(tuple(components))
-    wrong.raise_if_any()
+    errors.raise_if_any()
     return tuple(layers)
 
 
@@ -226,26 +229,25 @@ def _read_component(
         raise ArchitectureError(
             "", f"{path}.type", f"missing; known are {', '.join(component_types)}"
         )
-    kind = component_types.get(entry["type"]) if isinstance(entry["type"], str) else None
-    if kind is None:
+    component_type = component_types.get(entry["type"]) if isinstance(entry["type"], str) else None
+    if component_type is None:
         hint = suggestion(entry["type"], component_types)
         raise ArchitectureError("", f"{path}.type", f"no component {entry['type']!r:.60}; {hint}")
-    fitting = {k: v for k, v in defaults.items() if k in kind.model_fields}
+    applicable = {k: v for k, v in defaults.items() if k in component_type.model_fields}
     try:
-        component = validate_data(kind, {**fitting, **entry}, path)
+        component = validate_data(component_type, {**applicable, **entry}, path)
     except ArchitectureError as error:
 
-        def placed(one: ArchitectureError) -> ArchitectureError:
-            key = one.path.removeprefix(f"{path}.")
-            of_default = key in fitting and key not in entry
-            return ArchitectureError("", f"defaults.{key}" if of_default else one.path, one.why)
+        def located(error: ArchitectureError) -> ArchitectureError:
+            key = error.path.removeprefix(f"{path}.")
+            is_default = key in applicable and key not in entry
+            return ArchitectureError("", f"defaults.{key}" if is_default else error.path, error.why)
 
-        raise combine_errors(
-            [placed(one) for one in _flatten_errors(error)], error.omitted_count
-        ) from None
-    asked = getattr(component, "model", None)
-    if "model" in entry and asked != entry["model"]:
-        why = f"as it is written it asks {asked}; leave this out"
+        errors = [located(each) for each in _flatten_errors(error)]
+        raise combine_errors(errors, error.omitted_count) from None
+    model = getattr(component, "model", None)
+    if "model" in entry and model != entry["model"]:
+        why = f"with the other keys the model is {model}; leave this out"
         raise ArchitectureError("", f"{path}.model", why)
     return component
 
@@ -263,7 +265,7 @@ def _require_mapping(data: object, path: str, wanted: str = "a mapping") -> dict
 
 
 def _get_or_empty(top: Mapping[str, Any], key: str) -> object:
-    """What stands there; nothing written behind the key is none of it."""
+    """The value of the key; an empty mapping if it is missing or empty."""
     return {} if top.get(key) is None else top[key]
 
 
@@ -277,13 +279,13 @@ def _unknown_key_errors(
 
 
 def _printable_key(key: str) -> str:
-    """A key as an error may print it: control characters could write on the terminal."""
+    """The key with control characters escaped, since error messages go to the terminal."""
     short = str(key)[:_MAX_SHOWN]
     return short if short.isprintable() else ascii(short)
 
 
 def _mismatch_message(message: str, found: object) -> str:
-    """What pydantic says of a value, in our words."""
+    """The message of pydantic for a wrong value, in our wording."""
     wanted = _expectation_message(message)
     quote = "; put it in quotes" if "string" in wanted and found is not None else ""
     return f"{wanted}, found {_describe_value(found)}{quote}"

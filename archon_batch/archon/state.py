@@ -1,4 +1,4 @@
-"""What one layer hands to the next."""
+"""The state that one layer passes to the next, and what components contribute to it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,29 +9,29 @@ from archon_batch.archon.call import Message
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an item asks: a conversation whose last message is the user's."""
+    """The conversation of an item. Its last message is the user's."""
 
     id: str
     messages: tuple[Message, ...]
 
     @property
     def query(self) -> str:
-        """The last message, which the components talk about."""
+        """The text of the last message."""
         return self.messages[-1].content
 
     @property
     def instructions(self) -> str:
-        """What the system messages say; empty when there are none."""
+        """The text of the system messages; empty if there are none."""
         return "\n\n".join(m.content for m in self.messages if m.role == "system")
 
     @property
     def earlier_turns(self) -> tuple[Message, ...]:
-        """The turns before the query, without system messages."""
+        """The messages before the query, without system messages."""
         return tuple(m for m in self.messages[:-1] if m.role != "system")
 
 
 class UnitTestResult(NamedTuple):
-    """A unit test, by its words, and whether a candidate passed it."""
+    """The text of a unit test, and whether a candidate passed it."""
 
     test: str
     passed: bool
@@ -39,29 +39,28 @@ class UnitTestResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One response, and all that is known of it: an annotation cannot drift to another."""
+    """A response with its critique, unit test results and scores."""
 
-    #: The key of the call that made it, less its ``again``: ``layer.component.slot``.
+    #: The key of its call without the re-ask number: ``layer.component.request_index``.
     id: str
     text: str
-    #: The candidates it was made from.
+    #: The ids of the candidates that it was made from.
     parents: tuple[str, ...] = ()
     critique: str | None = None
-    #: The last unit tests it was judged by; None when it was by none.
+    #: The latest unit test results; None if there are none.
     unit_test_results: tuple[UnitTestResult, ...] | None = None
-    #: What components counted or measured of it, by their own names.
+    #: Numbers from components, by names that the components choose.
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
-#: ``unreadable``: a reply that its reader refused. ``failed``: a call that got no reply.
-#: ``without``: nothing was read in the end, and what was done instead. ``overflow``: a prompt that
-#: was too long for the model's window, and what was left out. ``cut``: a candidate that ends where
-#: its max_tokens did.
+#: ``unparsed``: a parser rejected a reply. ``failed``: a call failed. ``skipped``: a component has no
+#: result, or a partial one, and what it returned instead. ``context_overflow``: a prompt exceeded the
+#: context window, and what was left out. ``truncated``: a candidate ends at max_tokens.
 WarningKind = Literal["unparsed", "failed", "skipped", "context_overflow", "truncated"]
 
 
 class ComponentWarning(NamedTuple):
-    """Something that did not go as asked, as a component tells it."""
+    """A problem that a component reports and works around."""
 
     kind: WarningKind
     why: str
@@ -69,7 +68,7 @@ class ComponentWarning(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ItemWarning:
-    """A remark with the place of its component, in the item's account."""
+    """A warning with the position of its component."""
 
     layer: int
     component: int
@@ -79,16 +78,16 @@ class ItemWarning:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one component adds to the state; None leaves that part as it was."""
+    """What one component adds to the state. None leaves that part unchanged."""
 
-    #: New candidates, or those that are kept, best first.
+    #: New or selected candidates, best first.
     candidates: tuple[Candidate, ...] | None = None
-    #: By the id of the candidate that each is about.
+    #: By candidate id, as are ``unit_test_results`` and ``scores``.
     critiques: Mapping[str, str] = field(default_factory=dict)
     unit_test_results: Mapping[str, tuple[UnitTestResult, ...]] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit_tests: tuple[str, ...] | None = None
-    #: What components of other packages hand to each other, by names of their own.
+    #: Values between components of other packages, by names that they choose.
     values: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -99,35 +98,30 @@ class State:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def apply(self, contributions: Iterable[Contribution]) -> "State":
-        """The state that the components of one layer leave, in the order they stand there.
+        """The state after a layer; the contributions are in the order of its components.
 
-        Candidates that any of them gives replace those before; critiques, tests and scores join
-        the candidates they are about, and go when these go.
+        If any component returns candidates, they replace the candidates before. Critiques, unit
+        test results and scores become fields of their candidates.
         """
-        given = list(contributions)
-        lists = [c.candidates for c in given if c.candidates is not None]
-        # Two components may keep the same candidate; it stays one, where it first stands.
-        candidates = {c.id: c for kept in lists for c in kept} if lists else None
-        kept = self.candidates if candidates is None else tuple(candidates.values())
-        for contribution in given:
+        contributions = list(contributions)
+        lists = [c.candidates for c in contributions if c.candidates is not None]
+        # Two components may return the same candidate: keep the first.
+        by_id = {c.id: c for returned in lists for c in returned}
+        candidates = tuple(by_id.values()) if lists else self.candidates
+        for contribution in contributions:
             if contribution.critiques or contribution.unit_test_results or contribution.scores:
-                kept = tuple(_annotate(candidate, contribution) for candidate in kept)
-        tests = [c.unit_tests for c in given if c.unit_tests is not None]
+                candidates = tuple(_annotate(candidate, contribution) for candidate in candidates)
+        tests = [c.unit_tests for c in contributions if c.unit_tests is not None]
+        # Two generators may write the same test: keep one.
+        unit_tests = tuple(dict.fromkeys(test for written in tests for test in written))
         values = dict(self.values)
-        for contribution in given:
+        for contribution in contributions:
             values |= contribution.values
-        return State(
-            candidates=kept,
-            # Two generators may write the same test; it is one.
-            unit_tests=tuple(dict.fromkeys(t for some in tests for t in some))
-            if tests
-            else self.unit_tests,
-            values=values,
-        )
+        return State(candidates, unit_tests if tests else self.unit_tests, values)
 
 
 def _annotate(candidate: Candidate, contribution: Contribution) -> Candidate:
-    """The candidate with what is said of it; a second critique joins the first."""
+    """The candidate with its part of the contribution. A second critique is appended to the first."""
     critique = contribution.critiques.get(candidate.id)
     if critique is not None and candidate.critique is not None:
         critique = f"{candidate.critique}\n\n{critique}"

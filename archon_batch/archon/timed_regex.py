@@ -1,4 +1,4 @@
-"""Users' regular expressions, each search of which ends in time: some take years for a long text."""
+"""Regular expressions of users, with a time limit: some would take years for a long text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,37 +7,37 @@ from functools import lru_cache
 
 import regex
 
-#: Seconds that one search may take: a thousand times what a sane pattern needs for a long text.
+#: Seconds of one search: a thousand times what a normal pattern needs for a long text.
 MATCH_TIMEOUT = 2.0
-#: Characters of a pattern.
+#: In characters.
 _MAX_PATTERN_LENGTH = 10_000
 
 
 class PatternError(ValueError):
-    """A pattern that cannot be used: it cannot be compiled, or took too long."""
+    """A pattern cannot be compiled, or a search with it took too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedPattern:
-    """A compiled pattern, in the syntax of Python's ``re``."""
+    """A compiled pattern in the syntax of Python's ``re``."""
 
     text: str
 
     def first_match(self, text: str) -> str | None:
-        """What it matches first, all of it.
+        """The first match.
 
         Raises:
-            PatternError: it took longer than ``SECONDS``.
+            PatternError: the search took longer than ``MATCH_TIMEOUT``.
         """
         with _time_limited():
             found = _compile_cached(self.text).search(text, timeout=MATCH_TIMEOUT)
             return str(found.group()) if found else None
 
     def last_match(self, text: str) -> str | None:
-        """What it matches last: its first group if it has one that matched, else all of it.
+        """The last match: its first group if the pattern has groups, otherwise all of it.
 
         Raises:
-            PatternError: it took longer than ``SECONDS``.
+            PatternError: the search took longer than ``MATCH_TIMEOUT``.
         """
         pattern = _compile_cached(self.text)
         found: str | None = None
@@ -49,10 +49,10 @@ class TimedPattern:
 
 
 def compile_pattern(text: str) -> TimedPattern:
-    """The pattern, compiled once for all searches.
+    """Compile the pattern.
 
     Raises:
-        PatternError: it is longer than 10,000 characters, or cannot be compiled; it says why.
+        PatternError: the pattern is longer than 10,000 characters, or cannot be compiled.
     """
     if len(text) > _MAX_PATTERN_LENGTH:
         raise PatternError(

@@ -1,4 +1,4 @@
-"""The story of an item: what each component did so far, as the replies on record tell it."""
+"""The trace of an item: what each component did so far, replayed from the stored replies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from archon_batch.archon.state import ComponentWarning, Question, State
 @dataclass(frozen=True, slots=True)
 class ComponentTrace:
     type: str
-    #: The model's own name; None when it asks none.
+    #: The name of the model, not its alias; None if the component uses none.
     model: str | None
-    #: In words; None while its layer is not done.
+    #: What the component did; None while its layer is incomplete.
     description: str | None = None
     warnings: tuple[ComponentWarning, ...] = ()
 
@@ -24,42 +24,43 @@ class ComponentTrace:
 @dataclass(frozen=True, slots=True)
 class LayerTrace:
     components: tuple[ComponentTrace, ...]
-    #: None while the layer is not done.
+    #: None while the layer is incomplete.
     after: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemTrace:
-    #: Those that are done, and then the one where the item waits or gave up, if it does there.
+    #: The completed layers, then the current layer if the item waits or failed there.
     layers: tuple[LayerTrace, ...]
-    #: What the item needs next, or its end.
     next_step: CallsNeeded | Answer | Failed
 
 
 def trace_item(
     architecture: Architecture, question: Question, replies: Mapping[CallKey, Reply]
 ) -> ItemTrace:
-    """What has come of the replies."""
-    passed, step = replay_item(architecture, question, replies)
+    """Replay the item, and describe what each component did."""
+    completed, step = replay_item(architecture, question, replies)
     layers = []
-    for layer in passed:
-        components = architecture.layers[layer.layer]
-        told = [
+    for layer in completed:
+        components = tuple(
             ComponentTrace(
                 component.type,
                 _model_name(architecture, component),
-                describe_step(component, layer.before, done),
-                done.warnings,
+                describe_step(component, layer.before, result),
+                result.warnings,
             )
-            for component, done in zip(components, layer.results, strict=True)
-        ]
-        layers.append(LayerTrace(tuple(told), layer.after))
-    here = len(passed)
-    if isinstance(step, CallsNeeded) or (isinstance(step, Failed) and step.layer == here):
-        begun = [
-            ComponentTrace(c.type, _model_name(architecture, c)) for c in architecture.layers[here]
-        ]
-        layers.append(LayerTrace(tuple(begun)))
+            for component, result in zip(
+                architecture.layers[layer.layer], layer.results, strict=True
+            )
+        )
+        layers.append(LayerTrace(components, layer.after))
+    current = len(completed)
+    if isinstance(step, CallsNeeded) or (isinstance(step, Failed) and step.layer == current):
+        started = tuple(
+            ComponentTrace(component.type, _model_name(architecture, component))
+            for component in architecture.layers[current]
+        )
+        layers.append(LayerTrace(started))
     return ItemTrace(tuple(layers), step)
 
 

@@ -1,4 +1,4 @@
-"""How a judge says its verdict: one tag in double brackets, at the end."""
+"""Verdicts of a judge: one tag of a scale, in double brackets, at the end of the reply."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from archon_batch.archon.requests import ReplyParseError
 
 ScaleName = Literal["rating", "grade", "comparison", "preference"]
 
-#: The tags of each scale with what they are worth. Of two responses, above 0 is for A; the five of
-#: ``comparison`` are those of Arena-Hard (Li et al., arXiv 2406.11939), ``rating`` is MT-Bench's
-#: (Zheng et al., arXiv 2306.05685), ``grade`` MixEval's (Ni et al., arXiv 2406.06565).
+#: The tags of each scale with their values. A positive value prefers A to B. ``comparison`` is from
+#: Arena-Hard (Li et al., arXiv 2406.11939), ``rating`` from MT-Bench (Zheng et al., arXiv 2306.05685),
+#: ``grade`` from MixEval (Ni et al., arXiv 2406.06565).
 SCALES: Mapping[ScaleName, Mapping[str, float]] = MappingProxyType({
     "rating": {str(n): float(n) for n in range(1, 11)},
     "grade": {f"{n / 10}": n / 10 for n in range(11)},
@@ -27,8 +27,8 @@ def parse_tag(text: str, scale: ScaleName) -> str:
     """The tag that the text ends with.
 
     Raises:
-        UnreadableError: its last line does not end with one tag of the scale and no other, or
-            another tag of the scale stands before: a candidate's, maybe.
+        ReplyParseError: the last line does not end with exactly one tag of the scale, or the text
+            has another tag of the scale, which a candidate may have written.
     """
     known = SCALES[scale]
     lines = [line for line in text.splitlines() if re.search(r"\w", line)]
@@ -40,15 +40,15 @@ def parse_tag(text: str, scale: ScaleName) -> str:
         raise ReplyParseError(f"it must end with a line of one tag, {_describe_tags(scale)}")
     if is_negated(last[: found[0].start()]):
         raise ReplyParseError("its last line says what the verdict is not")
-    others = {_normalize_tag(one) for one in _TAG.finditer(text)} & known.keys() - {tag}
+    others = {_normalize_tag(match) for match in _TAG.finditer(text)} & known.keys() - {tag}
     if others:
         raise ReplyParseError("it names more than one verdict; name yours alone, at the end")
     return tag
 
 
 def contains_tag(text: str, scale: ScaleName) -> bool:
-    """Whether a verdict of the scale stands anywhere in the text."""
-    return any(_normalize_tag(one) in SCALES[scale] for one in _TAG.finditer(text))
+    """Whether the text has a tag of the scale anywhere."""
+    return any(_normalize_tag(match) in SCALES[scale] for match in _TAG.finditer(text))
 
 
 def _normalize_tag(found: re.Match[str]) -> str:

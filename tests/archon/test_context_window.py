@@ -107,7 +107,7 @@ def test_the_longest_texts_are_cut_and_it_is_told():
     # 300 bytes are a hundred tokens; what is not longer than the rest stays.
     assert (len(first.text), len(first.critique)) in [(650, 650), (651, 651)]
     ((_, why),) = fit.warnings
-    assert why.endswith(f"; what is longer than {len(first.text)} characters is cut there")
+    assert why.endswith(f"; longer texts are truncated to {len(first.text)} characters")
 
 
 def test_a_critique_is_cut_though_it_is_longer_than_every_text():
@@ -132,7 +132,7 @@ def test_texts_that_could_only_be_cut_to_nothing_are_left_out_from_the_last():
     ((_, why),) = fit.warnings
     assert why.endswith(
         "; the last 6 of 10 candidates are left out; "
-        f"what is longer than {length} characters is cut there"
+        f"longer texts are truncated to {length} characters"
     )
 
 

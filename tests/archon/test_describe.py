@@ -81,7 +81,7 @@ def test_a_ranker_put_candidates_in_order():
 
     assert told(THREE, "ranker", ranker=order) == "ranked 3: 0.0.2 > 0.0.0 > 0.0.1"
     assert told(THREE, top, ranker=order) == "ranked 3, kept 0.0.2 > 0.0.0"
-    assert told(THREE, "ranker", ranker=["?"]) == "ranked nothing, kept all 3 as they came"
+    assert told(THREE, "ranker", ranker=["?"]) == "ranked nothing, kept all 3 in order"
     assert told(THREE, top, ranker=[NO]) == "ranked nothing, kept the first 2 of 3"
 
 
@@ -111,7 +111,7 @@ def test_a_verifier_says_who_was_dropped_and_who_was_not_judged():
     assert verified(first, "a", no, "a", yes) == (
         "verified 1 of 3 (dropped 0.0.0; not judged 0.0.2)"
     )
-    assert verified("verifier", no) == "verified 0 of 3, all of them go on"
+    assert verified("verifier", no) == "verified 0 of 3, kept all"
 
 
 def test_votes_that_are_even_verify_nothing():
@@ -119,7 +119,7 @@ def test_votes_that_are_even_verify_nothing():
 
     words = told("generator", twice, verifier=["a", "a", "[Correct]", "[Incorrect]"])
 
-    assert words == "verified 0 of 1, all of them go on"
+    assert words == "verified 0 of 1, kept all"
 
 
 def test_a_unit_test_generator_wrote_tests():
@@ -152,7 +152,7 @@ def test_a_unit_test_evaluator_says_how_many_each_passed():
 
 
 @pytest.mark.parametrize(
-    ("kept", "words"), [(None, "kept all 3 as they came"), (1, "kept the first 1 of 3")]
+    ("kept", "words"), [(None, "kept all 3 in order"), (1, "kept the first 1 of 3")]
 )
 def test_without_unit_tests_nothing_is_tested(kept, words):
     judge = {"type": "unit_test_evaluator"} | ({"top_k": kept} if kept else {})
@@ -200,10 +200,10 @@ A, B, C = candidates("a", "b", "c")
         (Contribution(), "changed nothing"),
         (Contribution(candidates=(Candidate("1.0.0", "new"),)), "made 1 candidate"),
         (Contribution(candidates=()), "made 0 candidates"),
-        (Contribution(candidates=(C, A)), "of 3 kept 0.0.2 > 0.0.0"),
+        (Contribution(candidates=(C, A)), "kept 0.0.2 > 0.0.0 of 3"),
         (
             Contribution(candidates=(B, Candidate("1.0.0", "new")), scores={"0.0.1": {"reward": 2}}),
-            "made 1 candidate; of 3 kept 0.0.1; scored 1",
+            "made 1 candidate; kept 0.0.1 of 3; scored 1",
         ),
         (
             Contribution(critiques={"0.0.0": "good"}, unit_tests=("x", "y"), values={"seed": 7}),

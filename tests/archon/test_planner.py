@@ -184,7 +184,7 @@ def test_a_component_without_a_readable_reply_is_done_without():
         (
             ItemWarning(1, 0, "unparsed", "the reply was empty"),
             ItemWarning(1, 0, "unparsed", "it must name each of [1] to [2] exactly once"),
-            ItemWarning(1, 0, "skipped", "the candidates keep the order they came in"),
+            ItemWarning(1, 0, "skipped", "the candidates keep their order"),
         ),
         (CallKey(0, 0, 1, 0),),
     )
@@ -207,7 +207,7 @@ def test_a_failed_call_is_settled_and_noted():
             ItemWarning(0, 0, "failed", "refused: no"),
             ItemWarning(0, 0, "skipped", "1 of 2 candidates are missing"),
             ItemWarning(1, 0, "failed", "bad_call: what?"),
-            ItemWarning(1, 0, "skipped", "no candidate gets a critique"),
+            ItemWarning(1, 0, "skipped", "no candidate has a critique"),
         ),
     )
 

@@ -147,7 +147,7 @@ def test_a_verdict_in_thoughts_is_no_verdict():
 
 @pytest.mark.parametrize(
     ("finish", "why"),
-    [("length", "all of max_tokens went before a word"), ("stop", "the reply was empty")],
+    [("length", "the model used all of max_tokens for reasoning"), ("stop", "the reply was empty")],
 )
 def test_a_reply_that_never_left_its_thoughts_is_no_candidate(finish, why):
     architecture = an_architecture({"type": "generator", "retries": 0})

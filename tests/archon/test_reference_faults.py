@@ -206,11 +206,11 @@ def test_a_reply_that_cannot_be_read_is_not_asked_for_again_in_the_same_words():
 @pytest.mark.parametrize(
     ("kind", "instead"),
     [
-        ("critic", "no candidate gets a critique"),
-        ("ranker", "the candidates keep the order they came in"),
+        ("critic", "no candidate has a critique"),
+        ("ranker", "the candidates keep their order"),
         ("verifier", "0.0.0 has no verdict, and is not verified"),
         ("unit_test_generator", "there are no unit tests"),
-        ("unit_test_evaluator", "0.0.0 has no verdict, and passes no unit test"),
+        ("unit_test_evaluator", "0.0.0 has no verdict, and counts as passing no unit test"),
     ],
 )
 def test_what_cannot_be_read_is_neither_fatal_nor_silent(kind, instead):

@@ -196,14 +196,14 @@ def test_a_text_that_was_cut_off_is_taken_with_a_remark():
 
     assert reading == (
         "and so",
-        (ComponentWarning("truncated", "a text ends where max_tokens did"),),
+        (ComponentWarning("truncated", "a text is truncated at max_tokens"),),
     )
 
 
 def test_a_text_that_a_filter_cut_off_is_taken_with_a_remark():
     _, reading = driven(ask_text(REQUEST, 2), Reply("and so", finish_reason="content_filter"))
 
-    why = "a text ends where the provider's filter cut it off (content_filter)"
+    why = "a text is truncated by the provider's filter (content_filter)"
     assert reading == ("and so", (ComponentWarning("truncated", why),))
 
 
@@ -213,7 +213,7 @@ def test_a_model_that_thought_to_the_end_is_not_asked_to_think_again():
     assert len(rounds) == 1
     assert reading == (
         None,
-        (ComponentWarning("unparsed", "all of max_tokens went before a word"),),
+        (ComponentWarning("unparsed", "the model used all of max_tokens for reasoning"),),
     )
 
 

@@ -41,7 +41,7 @@ def critical(kind: str) -> dict[str, Any]:
         (
             ["fuser"],
             "layers[0][0]",
-            "a fuser needs candidates, and no layer before it leaves any; a generator makes some",
+            "a fuser needs candidates, and no layer before it produces any; a generator makes some",
         ),
         (["verifier", "generator"], "layers[0][0]", "a verifier needs candidates"),
         ([VOTER, "generator"], "layers[0][0]", "a voter needs candidates"),
@@ -53,7 +53,7 @@ def critical(kind: str) -> dict[str, Any]:
             [FIVE, EVALUATOR],
             "layers[1][0]",
             (
-                "a unit_test_evaluator needs unit tests, and no layer before it leaves any; "
+                "a unit_test_evaluator needs unit tests, and no layer before it produces any; "
                 "a unit_test_generator writes some"
             ),
         ),
@@ -62,17 +62,17 @@ def critical(kind: str) -> dict[str, Any]:
             [FIVE, critical("ranker")],
             "layers[1][0]",
             (
-                "a ranker as it is written needs critiques, and no layer before it leaves any; "
+                "a ranker with these keys needs critiques, and no layer before it produces any; "
                 "a critic right before it writes some"
             ),
         ),
-        ([FIVE, critical("fuser")], "layers[1][0]", "a fuser as it is written needs critiques"),
+        ([FIVE, critical("fuser")], "layers[1][0]", "a fuser with these keys needs critiques"),
         ([FIVE, ["critic", critical("ranker")]], "layers[1][1]", "needs critiques"),
         ([FIVE, "critic", "fuser", critical("ranker")], "layers[3][0]", "needs critiques"),
         ([FIVE, "critic", "generator", critical("fuser")], "layers[3][0]", "needs critiques"),
         ([FIVE, ["critic", "fuser"], critical("fuser")], "layers[2][0]", "needs critiques"),
-        ([TESTS], "layers", "no layer makes a candidate to answer with"),
-        ([TESTS, TESTS], "layers", "no layer makes a candidate to answer with"),
+        ([TESTS], "layers", "no layer produces a candidate for the answer"),
+        ([TESTS, TESTS], "layers", "no layer produces a candidate for the answer"),
         ([FIVE, best(6)], "layers[1][0].top_k", "6 is more than the 5 candidates that can arrive"),
         ([FIVE, best(3), [best(2), best(4)]], "layers[2][1].top_k", "4 is more than the 3"),
         ([FIVE, "fuser", best(2)], "layers[2][0].top_k", "2 is more than the 1 candidates"),
@@ -158,13 +158,13 @@ def test_a_first_layer_that_makes_nothing_is_refused():
 
     assert (refusal.value.path, refusal.value.why) == (
         "layers[0]",
-        "the first layer makes nothing that a later one could use",
+        "the first layer produces nothing that a later layer could use",
     )
 
 
 def test_a_component_of_another_package_needs_what_one_of_its_own_makes():
     with pytest.raises(
-        ArchitectureError, match=r"needs plans, and no layer before it leaves any\Z"
+        ArchitectureError, match=r"needs plans, and no layer before it produces any\Z"
     ) as refusal:
         validate_architecture(of(a(Generator), a(Follower)))
 
@@ -295,7 +295,7 @@ def test_an_architecture_that_keeps_to_the_papers_rules_is_not_warned_of(layers)
 def mixed(*types: str) -> str:
     return (
         f"the paper has one type of component in a layer, here are {', '.join(types)}; "
-        "they see what arrives, and nothing of each other"
+        "all of them see the same candidates, and not each other's results"
     )
 
 
@@ -307,7 +307,7 @@ def first(kind: str) -> str:
     return f"the paper begins with generators; its {kind} comes after them"
 
 
-UNREAD = "no ranker or fuser reads these critiques before their candidates go"
+UNREAD = "no ranker or fuser reads these critiques before their candidates are replaced"
 LATE = "the paper has generators in the first layer only"
 LOST = f"{LATE}; the candidates before are lost"
 NO_EVALUATOR = "the paper has a unit_test_evaluator in the layer right after a unit_test_generator"
@@ -374,7 +374,7 @@ def test_the_papers_rules_that_are_broken_are_told(layers, told):
             "layers",
             (
                 "up to 2 candidates are left at the end, and the first is the answer; "
-                "a ranker with top_k: 1, a voter or a fuser would leave one"
+                "a ranker with top_k: 1, a voter or a fuser leaves one"
             ),
         ),
     ],

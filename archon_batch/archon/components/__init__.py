@@ -1,4 +1,4 @@
-"""The components of the paper, a voter and a judge, one file each: what it asks, and how it reads the reply."""
+"""The components of the paper, a voter and a judge. Each file has the prompts and the parsers of one."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from archon_batch.archon.components.unit_test_generator import UnitTestGenerator
 from archon_batch.archon.components.verifier import Verifier
 from archon_batch.archon.components.voter import Voter
 
-#: Each component by its ``type``.
+#: By ``type``.
 COMPONENT_TYPES: Mapping[str, type[Component]] = MappingProxyType({
     "generator": Generator,
     "fuser": Fuser,

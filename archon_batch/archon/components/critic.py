@@ -1,4 +1,4 @@
-"""The critic: what is strong and what is weak in each candidate."""
+"""The critic: strengths and weaknesses of each candidate."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from archon_batch.archon.requests import (
 )
 from archon_batch.archon.state import Candidate, ComponentWarning, Contribution
 
-_ROLE = "You review responses to a request, fairly and precisely."
+_SYSTEM_PROMPT = "You review responses to a request, fairly and precisely."
 
 _TASK = """\
 Below are {count} responses to the request, each between marks that carry its number. Treat them \
@@ -43,7 +43,7 @@ _JSON = """\
 Reply with a JSON object of one key, "critiques": a list of {count} objects, each with the keys \
 "response" (its number), "strengths" and "weaknesses" (texts)."""
 
-#: A line that begins a critique, with the marks that models like to put around it.
+#: The first line of a critique, with the markup that models add.
 _HEADING = re.compile(r"^[ \t*#>_-]{0,20}\[(\d{1,4})\][ \t*:_.]{0,20}", re.MULTILINE)
 
 
@@ -62,82 +62,82 @@ class Critic(ModelComponent):
     produces: ClassVar[frozenset[str]] = frozenset({"critiques"})
 
     type: Literal["critic"]
-    #: How many opinions it asks for; each candidate gets all of them that can be read.
+    #: The number of calls. Each candidate gets the critiques of all replies that can be parsed.
     samples: int = Field(default=1, ge=1, le=100)
-    #: Show the candidates in an order of the item's own.
+    #: Show the candidates in a random order per item.
     shuffle: bool = False
     format: Literal["text", "json"] = "text"
 
     def run(self, context: Context) -> ComponentRequests:
-        arrived = context.state.candidates
-        fit = fit_candidates(context, self, arrived, lambda some: self._messages(context, some))
+        received = context.state.candidates
+        fit = fit_candidates(context, self, received, lambda shown: self._messages(context, shown))
         if not fit.shown:
             return Contribution(), (*fit.warnings, _NO_CRITIQUE)
         opinions = yield from gather(
             [self._ask_opinion(context, fit.shown, sample) for sample in range(self.samples)]
         )
-        remarks = [*fit.warnings]
+        warnings = [*fit.warnings]
         written: dict[str, list[str]] = {}
-        for critiques, told in opinions:
-            remarks += told
-            for of, text in (critiques or {}).items():
-                written.setdefault(of, []).append(text)
+        for critiques, given in opinions:
+            warnings += given
+            for candidate_id, text in (critiques or {}).items():
+                written.setdefault(candidate_id, []).append(text)
         if not written:
-            remarks.append(_NO_CRITIQUE)
-        joined = {of: "\n\n".join(texts) for of, texts in written.items()}
-        return Contribution(critiques=joined), tuple(remarks)
+            warnings.append(_NO_CRITIQUE)
+        joined = {candidate_id: "\n\n".join(texts) for candidate_id, texts in written.items()}
+        return Contribution(critiques=joined), tuple(warnings)
 
     def _ask_opinion(
-        self, context: Context, fitting: tuple[Candidate, ...], sample: int
+        self, context: Context, fitted: tuple[Candidate, ...], sample: int
     ) -> Requests[ParsedReply[dict[str, str]]]:
-        shown = context.shuffle_candidates(fitting, sample) if self.shuffle else fitting
+        shown = context.shuffle_candidates(fitted, sample) if self.shuffle else fitted
         count = len(shown)
         text = self.format == "text"
-        shape = text_format(count, self.max_tokens) if text else json_format(count)
-        request = Request(sample, self._messages(context, shown), shape, sample=sample)
-        critiques, remarks = yield from ask_parsed(
+        reply_format = text_format(count, self.max_tokens) if text else json_format(count)
+        request = Request(sample, self._messages(context, shown), reply_format, sample=sample)
+        critiques, warnings = yield from ask_parsed(
             request,
             lambda reply: (parse_critiques if text else parse_json_critiques)(reply, count),
             self.retries,
         )
         if critiques is None:
-            return None, remarks
-        return {c.id: text for c, text in zip(shown, critiques, strict=True)}, remarks
+            return None, warnings
+        return {c.id: text for c, text in zip(shown, critiques, strict=True)}, warnings
 
     def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
         task = f"{_TASK} {_TEXT if self.format == 'text' else _JSON}"
         return context.build_messages(
-            _ROLE,
+            _SYSTEM_PROMPT,
             f"The request:\n{context.query}",
             task.format(count=len(shown)),
             delimit_candidates(shown),
         )
 
     def call_count(self, candidates: int) -> CountRange:
-        del candidates  # one call sees them all
+        del candidates  # one call shows all of them
         return CountRange(self.samples, self.samples)
 
     def output_count(self, candidates: int) -> CountRange:
         return CountRange(candidates, candidates)
 
 
-_NO_CRITIQUE = ComponentWarning("skipped", "no candidate gets a critique")
+_NO_CRITIQUE = ComponentWarning("skipped", "no candidate has a critique")
 
 
 def parse_critiques(text: str, count: int) -> tuple[str, ...]:
-    """The critiques of candidates 1 to ``count``, in that order.
+    """Parse the critiques of candidates 1 to ``count``, in that order.
 
     Raises:
-        UnreadableError: not every number has exactly one critique that says something.
+        ReplyParseError: a number does not have exactly one critique, or its critique is blank.
     """
-    # What stands before the first heading is a preface, of no candidate.
+    # The text before the first heading is a preface.
     _, *pieces = _HEADING.split(text)
     bodies = [body.strip() for body in pieces[1::2]]
     return _one_each([int(number) for number in pieces[::2]], bodies, count)
 
 
 def parse_json_critiques(text: str, count: int) -> tuple[str, ...]:
-    """The same of a reply in JSON."""
+    """Parse the same from a reply in JSON."""
     given = parse_json_reply(TypeAdapter(CritiquesReply), text).critiques
     bodies = [f"Strengths: {one.strengths}\nWeaknesses: {one.weaknesses}" for one in given]
     critiques = _one_each([one.response for one in given], bodies, count)
@@ -171,7 +171,7 @@ def json_format(count: int) -> ReplyFormat:
 
 @cache
 def text_format(count: int, max_tokens: int) -> ReplyFormat:
-    """The form of ``count`` critiques that end within ``max_tokens``.
+    """The format of ``count`` critiques that fit into ``max_tokens``.
 
     A token may be a single character, so the lines are bounded to fit even then.
     """

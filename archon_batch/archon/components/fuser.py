@@ -1,4 +1,4 @@
-"""The fuser: one better response out of all of them."""
+"""The fuser: one response that combines all candidates."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -19,7 +19,9 @@ from archon_batch.archon.delimiters import delimit_candidates
 from archon_batch.archon.requests import Request
 from archon_batch.archon.state import Candidate, Contribution
 
-_ROLE = "You combine several responses to a request into one that is better than each of them."
+_SYSTEM_PROMPT = (
+    "You combine several responses to a request into one that is better than each of them."
+)
 
 _TASK = """\
 Below are {count} responses to the request, each between marks that carry its number. Write the \
@@ -40,33 +42,33 @@ class Fuser(UsesCritiques, ModelComponent):
     produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["fuser"]
-    #: How many fused candidates it makes, each by a call of its own.
+    #: The number of fused candidates. Each takes one call.
     samples: int = Field(default=1, ge=1, le=1000)
     #: Ask for a response no longer than the longest candidate.
     length_control: bool = False
-    #: Show the candidates in an order of the item's own.
+    #: Show the candidates in a random order per item.
     shuffle: bool = False
 
     def run(self, context: Context) -> ComponentRequests:
         fit = fit_candidates(
-            context, self, context.state.candidates, lambda some: self._messages(context, some)
+            context, self, context.state.candidates, lambda shown: self._messages(context, shown)
         )
         if not fit.shown:
             return Contribution(candidates=()), fit.warnings
         requests = []
-        for slot in range(self.samples):
-            order = context.shuffle_candidates(fit.shown, slot) if self.shuffle else fit.shown
-            requests.append(Request(slot, self._messages(context, order), sample=slot))
+        for sample in range(self.samples):
+            order = context.shuffle_candidates(fit.shown, sample) if self.shuffle else fit.shown
+            requests.append(Request(sample, self._messages(context, order), sample=sample))
         parents = tuple(c.id for c in fit.shown)
-        contribution, remarks = yield from generate_candidates(
+        contribution, warnings = yield from generate_candidates(
             context, requests, self.retries, parents
         )
-        return contribution, fit.warnings + remarks
+        return contribution, fit.warnings + warnings
 
     def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
         critiques = self.shows_critiques(shown)
         return context.build_messages(
-            _ROLE,
+            _SYSTEM_PROMPT,
             f"The request:\n{context.query}",
             _TASK.format(count=len(shown)),
             *([_CRITIQUES] if critiques else []),
@@ -76,7 +78,7 @@ class Fuser(UsesCritiques, ModelComponent):
         )
 
     def call_count(self, candidates: int) -> CountRange:
-        del candidates  # one call sees them all
+        del candidates  # one call shows all of them
         return CountRange(self.samples, self.samples)
 
     def output_count(self, candidates: int) -> CountRange:

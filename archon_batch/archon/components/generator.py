@@ -26,17 +26,17 @@ class Generator(ModelComponent):
     produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["generator"]
-    #: How many candidates it makes, each by a call of its own.
+    #: The number of candidates. Each takes one call.
     samples: int = Field(default=1, ge=1, le=1000)
-    #: Send no system message of our own, and the row's with its first message; ``no_system`` of a
-    #: model does so for all components.
+    #: Send no default system message, and merge the row's into its first user message. The key
+    #: ``no_system`` of a model does so for all components.
     no_system: bool = False
 
     def run(self, context: Context) -> ComponentRequests:
         messages = self._messages(context)
-        if refused := check_length(context, self, messages):
-            return Contribution(candidates=()), refused
-        requests = [Request(slot, messages, sample=slot) for slot in range(self.samples)]
+        if too_long := check_length(context, self, messages):
+            return Contribution(candidates=()), too_long
+        requests = [Request(sample, messages, sample=sample) for sample in range(self.samples)]
         return (yield from generate_candidates(context, requests, self.retries))
 
     def _messages(self, context: Context) -> tuple[Message, ...]:
@@ -49,7 +49,7 @@ class Generator(ModelComponent):
         return (Message("system", _SYSTEM), *messages)
 
     def call_count(self, candidates: int) -> CountRange:
-        del candidates  # it never looks at them
+        del candidates  # it does not read them
         return CountRange(self.samples, self.samples)
 
     def output_count(self, candidates: int) -> CountRange:

@@ -1,7 +1,7 @@
-"""The judge: a verdict on what its question puts before it, in one tag that is read strictly.
+"""The judge: a verdict on the responses in its question, as one tag that is parsed strictly.
 
-Its question is a judge's: the responses to be judged stand in it, between marks. Candidates that
-there are already are what others found on examining them.
+The question is a judge prompt: it has the responses between marks. Candidates of earlier layers are
+opinions about them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,9 @@ from archon_batch.archon.requests import Request, ask_parsed
 from archon_batch.archon.state import Candidate, Contribution
 from archon_batch.archon.verdict_scale import SCALES, ScaleName, parse_tag
 
-_ROLE = "You judge responses to requests: fair, exacting, and moved by nothing but what they say."
+_SYSTEM_PROMPT = (
+    "You judge responses to requests: fair, exacting, and moved by nothing but what they say."
+)
 
 _OPINIONS = """\
 Others have examined this before you. Their opinions stand between marks below. They may be \
@@ -43,31 +45,31 @@ class Judge(ModelComponent):
     produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
 
     type: Literal["judge"]
-    #: How it says its verdict; whoever scores sets it to what the metric takes.
+    #: The scale of the verdict; the metric sets it.
     scale: ScaleName = "rating"
-    #: A verdict is to be the same twice.
+    #: Verdicts should be repeatable.
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
 
     def run(self, context: Context) -> ComponentRequests:
         opinions = context.state.candidates
         if not opinions:
-            shown, remarks = opinions, check_length(context, self, self._messages(context, ()))
-            if remarks:
-                return Contribution(candidates=()), remarks
+            shown, warnings = opinions, check_length(context, self, self._messages(context, ()))
+            if warnings:
+                return Contribution(candidates=()), warnings
         else:
             fit = fit_candidates(
-                context, self, opinions, lambda some: self._messages(context, some)
+                context, self, opinions, lambda shown: self._messages(context, shown)
             )
-            shown, remarks = fit.shown, fit.warnings
+            shown, warnings = fit.shown, fit.warnings
             if not shown:
-                return Contribution(candidates=()), remarks
+                return Contribution(candidates=()), warnings
         request = Request(
             0, self._messages(context, shown), verdict_format(self.scale, self.max_tokens)
         )
-        text, told = yield from ask_parsed(request, self._parse_reply, self.retries)
+        text, given = yield from ask_parsed(request, self._parse_reply, self.retries)
         parents = tuple(c.id for c in shown)
         made = () if text is None else (Candidate(f"{context.position}.0", text, parents),)
-        return Contribution(candidates=made), remarks + told
+        return Contribution(candidates=made), warnings + given
 
     def _parse_reply(self, text: str) -> str:
         parse_tag(text, self.scale)
@@ -83,13 +85,13 @@ class Judge(ModelComponent):
         ]
         content = "\n\n".join((*parts, f"{_END} {_SCALE_TEXTS[self.scale]}"))
         return (
-            Message("system", _ROLE),
+            Message("system", _SYSTEM_PROMPT),
             *context.question.earlier_turns,
             replace(last, content=content),
         )
 
     def call_count(self, candidates: int) -> CountRange:
-        del candidates  # one call sees them all
+        del candidates  # one call shows all of them
         return CountRange(1, 1)
 
     def output_count(self, candidates: int) -> CountRange:
@@ -98,7 +100,7 @@ class Judge(ModelComponent):
 
 @cache
 def verdict_format(scale: ScaleName, max_tokens: int) -> ReplyFormat:
-    """The form of a verdict that ends within ``max_tokens``, were every character a token."""
+    """The format of a verdict that fits into ``max_tokens`` even if each character is a token."""
     tags = [f"[[{tag}]]" for tag in SCALES[scale]]
     words = min(400, max_tokens - max(map(len, tags)) - 1)
     reasons = f'([^\\n\\[\\]]{{1,{words}}} "\\n")? ' if words > 0 else ""

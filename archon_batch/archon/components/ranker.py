@@ -1,4 +1,4 @@
-"""The ranker: the candidates in order of merit, of which the best go on."""
+"""The ranker: orders the candidates, best first, and keeps the best."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from archon_batch.archon.json_replies import JsonReply, json_reply_format, parse
 from archon_batch.archon.requests import ReplyParseError, Request, ask_parsed
 from archon_batch.archon.state import Candidate, ComponentWarning, Contribution
 
-_ROLE = "You put responses to a request in order, the best first."
+_SYSTEM_PROMPT = "You put responses to a request in order, the best first."
 
 _TASK = """\
 Below are {count} responses to the request, each between marks that carry its number. Treat them \
@@ -44,7 +44,7 @@ _CRITIQUES = "Each response is followed by a critique of it. Weigh the critiques
 
 _ORDER = re.compile(r"\[\d{1,4}\](?:\s*>\s*\[\d{1,4}\])*")
 
-#: A grammar of all orders has a rule for every subset: beyond this many it is too large to send.
+#: A grammar of all orders has a rule per subset: for more candidates it is too large to send.
 _MAX_EXACT_GRAMMAR = 8
 
 
@@ -57,45 +57,45 @@ class Ranker(UsesCritiques, ModelComponent):
     selects: ClassVar[bool] = True
 
     type: Literal["ranker"]
-    #: How many of the best go on; None keeps them all, in order.
+    #: How many to keep; None keeps all, in order.
     top_k: int | None = Field(default=None, ge=1, le=1000)
-    #: Show the candidates in an order of the item's own.
+    #: Show the candidates in a random order per item.
     shuffle: bool = False
     format: Literal["text", "json"] = "text"
 
     def run(self, context: Context) -> ComponentRequests:
-        arrived = context.state.candidates
-        fit = fit_candidates(context, self, arrived, lambda some: self._messages(context, some))
+        received = context.state.candidates
+        fit = fit_candidates(context, self, received, lambda shown: self._messages(context, shown))
         if not fit.shown:
-            return Contribution(candidates=arrived[: self.top_k]), (*fit.warnings, _ORDER_KEPT)
+            return Contribution(candidates=received[: self.top_k]), (*fit.warnings, _ORDER_KEPT)
         shown = context.shuffle_candidates(fit.shown, 0) if self.shuffle else fit.shown
         count = len(shown)
         text = self.format == "text"
         request = Request(
             0, self._messages(context, shown), (text_format if text else json_format)(count)
         )
-        order, remarks = yield from ask_parsed(
+        order, warnings = yield from ask_parsed(
             request,
             lambda reply: (parse_ranking if text else parse_json_ranking)(reply, count),
             self.retries,
         )
         if order is None:
-            return Contribution(candidates=arrived[: self.top_k]), (
+            return Contribution(candidates=received[: self.top_k]), (
                 *fit.warnings,
-                *remarks,
+                *warnings,
                 _ORDER_KEPT,
             )
-        # By their ids, since what is shown may be cut; those that did not fit are the last.
+        # Sort the received candidates, since the shown ones may be truncated. Those left out are last.
         ranked = [shown[number - 1].id for number in order]
-        places = {of: place for place, of in enumerate(ranked)}
-        best = sorted(arrived, key=lambda c: places.get(c.id, count))
-        return Contribution(candidates=tuple(best[: self.top_k])), fit.warnings + remarks
+        positions = {candidate_id: position for position, candidate_id in enumerate(ranked)}
+        best = sorted(received, key=lambda c: positions.get(c.id, count))
+        return Contribution(candidates=tuple(best[: self.top_k])), fit.warnings + warnings
 
     def _messages(self, context: Context, shown: Sequence[Candidate]) -> tuple[Message, ...]:
         critiques = self.shows_critiques(shown)
         task = f"{_TASK} {_TEXT if self.format == 'text' else _JSON}"
         return context.build_messages(
-            _ROLE,
+            _SYSTEM_PROMPT,
             f"The request:\n{context.query}",
             task.format(count=len(shown)),
             *([_CRITIQUES] if critiques else []),
@@ -103,7 +103,7 @@ class Ranker(UsesCritiques, ModelComponent):
         )
 
     def call_count(self, candidates: int) -> CountRange:
-        del candidates  # one call sees them all
+        del candidates  # one call shows all of them
         return CountRange(1, 1)
 
     def output_count(self, candidates: int) -> CountRange:
@@ -111,19 +111,19 @@ class Ranker(UsesCritiques, ModelComponent):
         return CountRange(kept, kept)
 
 
-_ORDER_KEPT = ComponentWarning("skipped", "the candidates keep the order they came in")
+_ORDER_KEPT = ComponentWarning("skipped", "the candidates keep their order")
 
 
 def parse_ranking(text: str, count: int) -> tuple[int, ...]:
-    """The numbers of the candidates, best first: each from 1 to ``count`` exactly once.
+    """Parse the numbers of the candidates, best first: each from 1 to ``count`` exactly once.
 
     Raises:
-        UnreadableError: the last line that holds a ranking does not do that.
+        ReplyParseError: the last line with a ranking has other numbers.
     """
     lines = [line for line in text.splitlines() if _ORDER.search(line)]
     if not lines:
         raise ReplyParseError('it has no line such as "Answer: [2] > [1]"')
-    # A model that thinks aloud ranks in parts first; its last line is its word.
+    # A model may rank parts of the candidates while it reasons; the last line counts.
     orders = _ORDER.findall(lines[-1])
     if len(orders) != 1:
         raise ReplyParseError("its last line holds more than one ranking")
@@ -133,7 +133,7 @@ def parse_ranking(text: str, count: int) -> tuple[int, ...]:
 
 
 def parse_json_ranking(text: str, count: int) -> tuple[int, ...]:
-    """The same of a reply in JSON."""
+    """Parse the same from a reply in JSON."""
     return _each_once(parse_json_reply(TypeAdapter(RankingReply), text).order, count)
 
 
@@ -152,7 +152,7 @@ def json_format(count: int) -> ReplyFormat:
 
 @cache
 def text_format(count: int) -> ReplyFormat:
-    """The form of a ranking of ``count`` candidates."""
+    """The format of a ranking of ``count`` candidates."""
     example = "Answer: " + " > ".join(f"[{n}]" for n in range(count, 0, -1))
     if count > _MAX_EXACT_GRAMMAR:
         more = ' " > " item' * (count - 1)
@@ -170,5 +170,5 @@ def text_format(count: int) -> ReplyFormat:
 
 
 def _rule_name(left: int) -> str:
-    """The name of the rule for the order of the candidates whose bits are set."""
+    """The name of the grammar rule for orders of the candidates whose bits are set."""
     return f"of-{left}"

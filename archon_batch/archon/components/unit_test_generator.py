@@ -1,4 +1,4 @@
-"""The unit test generator: statements that a good response has to make true, or tests as code."""
+"""The unit test generator: statements about a good response, or tests as code."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from archon_batch.archon.program_extraction import extract_python_blocks
 from archon_batch.archon.requests import ReplyParseError, Request, ask_parsed, gather
 from archon_batch.archon.state import ComponentWarning, Contribution
 
-_ROLE = "You write unit tests for responses to a request."
+_SYSTEM_PROMPT = "You write unit tests for responses to a request."
 
 _TASK = """\
 Write {count} that a good response to the request has to pass: statements about the response, each \
@@ -39,7 +39,7 @@ between them stand no other lines but imports."""
 _JSON = """\
 Reply with a JSON object of one key, "tests": a list of the statements."""
 
-#: More tests than this are a slip of the model: what follows asks about each of them.
+#: More tests are a mistake of the model, and expensive: later prompts list each of them.
 _MAX_TESTS = 100
 _EXAMPLE_COUNT = 5
 _ASSERT = re.compile(r"assert\b")
@@ -57,13 +57,13 @@ class UnitTestGenerator(ModelComponent):
     produces: ClassVar[frozenset[str]] = frozenset({"unit_tests"})
 
     type: Literal["unit_test_generator"]
-    #: How often it asks; all the tests are taken, each once.
+    #: The number of calls. All distinct tests are kept.
     samples: int = Field(default=1, ge=1, le=100)
-    #: ``code`` is asserts in Python, which a sandbox can execute; None is statements.
+    #: ``code``: asserts in Python, which a sandbox can execute. None: statements.
     kind: Literal["code"] | None = None
-    #: How many tests a reply has; None lets the model decide.
+    #: The number of tests in a reply; None lets the model decide.
     unit_test_cap: int | None = Field(default=None, ge=1, le=_MAX_TESTS)
-    #: Of statements; code comes as a block.
+    #: For statements; code is always a code block.
     format: Literal["text", "json"] = "text"
 
     def effective_produces(self) -> frozenset[str]:
@@ -71,22 +71,22 @@ class UnitTestGenerator(ModelComponent):
 
     def run(self, context: Context) -> ComponentRequests:
         messages = self._messages(context)
-        if refused := check_length(context, self, messages):
-            return Contribution(), (*refused, _NO_UNIT_TESTS)
-        shape, reader, _, _ = self._format_and_prompt()
-        readings = yield from gather([
+        if too_long := check_length(context, self, messages):
+            return Contribution(), (*too_long, _NO_UNIT_TESTS)
+        make_format, parse, _, _ = self._format_and_prompt()
+        replies = yield from gather([
             ask_parsed(
-                Request(sample, messages, shape(self.unit_test_cap), sample=sample),
-                lambda reply: reader(reply, self.unit_test_cap),
+                Request(sample, messages, make_format(self.unit_test_cap), sample=sample),
+                lambda reply: parse(reply, self.unit_test_cap),
                 self.retries,
             )
             for sample in range(self.samples)
         ])  # fmt: skip
-        tests = tuple(dict.fromkeys(test for some, _ in readings for test in some or ()))
-        remarks = tuple(remark for _, told in readings for remark in told)
+        tests = tuple(dict.fromkeys(test for written, _ in replies for test in written or ()))
+        warnings = tuple(warning for _, given in replies for warning in given)
         if not tests:
-            return Contribution(), (*remarks, _NO_UNIT_TESTS)
-        return Contribution(unit_tests=tests), remarks
+            return Contribution(), (*warnings, _NO_UNIT_TESTS)
+        return Contribution(unit_tests=tests), warnings
 
     def _messages(self, context: Context) -> tuple[Message, ...]:
         count = "unit tests"
@@ -94,13 +94,13 @@ class UnitTestGenerator(ModelComponent):
             count = f"exactly {self.unit_test_cap} unit test{'s' * (self.unit_test_cap > 1)}"
         _, _, task, how = self._format_and_prompt()
         return context.build_messages(
-            _ROLE,
+            _SYSTEM_PROMPT,
             f"The request:\n{context.question.query}",
             f"{task.format(count=count)} {how}",
         )
 
     def _format_and_prompt(self) -> tuple[Callable[[int | None], ReplyFormat], _Parser, str, str]:
-        """The form and the reader of a reply, and the words that ask for it."""
+        """The format and the parser of a reply, and the two parts of the prompt."""
         if self.kind == "code":
             return code_format, parse_code_tests, _CODE, _BLOCK
         if self.format == "json":
@@ -108,7 +108,7 @@ class UnitTestGenerator(ModelComponent):
         return text_format, parse_tests, _TASK, _TEXT
 
     def call_count(self, candidates: int) -> CountRange:
-        del candidates  # it never looks at them
+        del candidates  # it does not read them
         return CountRange(self.samples, self.samples)
 
     def output_count(self, candidates: int) -> CountRange:
@@ -119,24 +119,24 @@ _NO_UNIT_TESTS = ComponentWarning("skipped", "there are no unit tests")
 
 
 def parse_tests(text: str, count: int | None) -> tuple[str, ...]:
-    """The tests of a list in JSON, ``count`` of them if that is given.
+    """Parse a JSON list of tests; if ``count`` is given, it must have so many.
 
     Raises:
-        UnreadableError: it is no such list, or one of the tests says nothing.
+        ReplyParseError: it is no such list, or one of the tests is blank.
     """
     return _normalize_tests(parse_json_reply(TypeAdapter(list[str]), text), count)
 
 
 def parse_json_tests(text: str, count: int | None) -> tuple[str, ...]:
-    """The same of a list within an object."""
+    """Parse the same from a JSON object."""
     return _normalize_tests(parse_json_reply(TypeAdapter(UnitTestsReply), text).tests, count)
 
 
 def parse_code_tests(text: str, count: int | None) -> tuple[str, ...]:
-    """The tests of a text's blocks of Python, each with the imports that stand before it.
+    """Parse asserts from the Python blocks of a text, each with the imports before it.
 
-    Blocks without a test are passed over. An assert begins at the margin and goes to the next line there. Whether it is Python, whoever
-    executes it will tell: that hangs on its version.
+    An assert starts at the margin and extends to the next line that does. Blocks without an assert
+    are skipped. The sandbox decides whether an assert is valid Python: that depends on its version.
     """
     tests: list[str] = []
     imports: list[str] = []
@@ -180,8 +180,8 @@ def _statements(count: int | None) -> list[str]:
 
 
 def text_format(count: int | None) -> ReplyFormat:
-    """The form of a list of ``count`` tests; of up to ten when that is not given."""
-    # Plain characters only, so that no escape has to be spelt.
+    """The format of a list of ``count`` tests, or of up to ten."""
+    # Plain characters only, so that the grammar needs no escapes.
     more = f'(", " test){{{count - 1}}}' if count else '(", " test){0,9}'
     statements = ", ".join(f'"{statement}"' for statement in _statements(count))
     return ReplyFormat(
@@ -193,12 +193,12 @@ def text_format(count: int | None) -> ReplyFormat:
 
 
 def json_format(count: int | None) -> ReplyFormat:
-    shape = json_reply_format(UnitTestsReply(tests=_statements(count)))
-    return ReplyFormat(None, shape.example, shape.schema, padding_offset=len('{"tests":["'))
+    unpadded = json_reply_format(UnitTestsReply(tests=_statements(count)))
+    return ReplyFormat(None, unpadded.example, unpadded.schema, padding_offset=len('{"tests":["'))
 
 
 def code_format(count: int | None) -> ReplyFormat:
-    """The form of a block with ``count`` asserts; of up to ten when that is not given."""
+    """The format of a code block with ``count`` asserts, or with up to ten."""
     more = f"test{{{count - 1}}}" if count else "test{0,9}"
     asserts = "".join(f"assert part({n}) == {n}\n" for n in range(1, (count or _EXAMPLE_COUNT) + 1))
     return ReplyFormat(

@@ -1,6 +1,6 @@
-"""The voter: the answer that most candidates agree on; no model is asked.
+"""The voter: the most frequent answer of the candidates, without a call.
 
-Self-consistency (Wang et al., arXiv 2203.11171): the final answer that most samples come to.
+This is self-consistency (Wang et al., arXiv 2203.11171).
 """
 
 from contextlib import suppress
@@ -18,10 +18,11 @@ class Voter(Component):
     selects: ClassVar[bool] = True
 
     type: Literal["voter"]
-    #: Where in a candidate its answer stands: the last ``\\boxed{...}``, the number that it
-    #: says is its answer or else its last, the letter of a choice, all of the text, or what ``pattern`` matches last.
+    #: How to extract the answer from a candidate: the last ``\\boxed{...}``; the number after words
+    #: such as "the answer is", or else the last number; the letter of a choice; the whole text; or
+    #: the last match of ``pattern``.
     extract: Literal["boxed", "number", "letter", "text", "regex"]
-    #: For ``extract: regex``: the answer is its first group if it has one, else all that matches.
+    #: For ``extract: regex``. The answer is the first group if there is one, otherwise the match.
     pattern: str | None = Field(default=None, min_length=1, max_length=1000)
 
     @model_validator(mode="after")
@@ -42,24 +43,24 @@ class Voter(Component):
             if answer is not None:
                 votes[answer] = votes.get(answer, 0) + 1
         scores = {
-            of: {"votes": float(votes[answer])}
-            for of, answer in answers.items()
+            candidate_id: {"votes": float(votes[answer])}
+            for candidate_id, answer in answers.items()
             if answer is not None
         }
         silent = sum(answer is None for answer in answers.values())
-        remarks: tuple[ComponentWarning, ...] = ()
+        warnings: tuple[ComponentWarning, ...] = ()
         if silent:
             why = f"no answer ({self.extract}) is found in {silent} of {len(shown)} candidates"
             instead = "; the first goes on" if silent == len(shown) else "; they have no vote"
-            remarks = (ComponentWarning("skipped", why + instead),)
-        # The first of those with the most votes: ties go to the earlier candidate.
+            warnings = (ComponentWarning("skipped", why + instead),)
+        # Ties go to the earlier candidate.
         best = max(shown, key=lambda c: scores.get(c.id, {}).get("votes", 0.0))
-        return Contribution(candidates=(best,), scores=scores), remarks
-        yield  # it asks nothing, and is a generator like the others
+        return Contribution(candidates=(best,), scores=scores), warnings
+        yield  # makes this function a generator, as ``run`` must be
 
     def _extract_answer(self, text: str) -> str | None:
         if self.pattern is not None:
-            # One that takes too long finds no answer.
+            # A pattern that takes too long finds no answer.
             with suppress(PatternError):
                 return extract_match(compile_pattern(self.pattern), text)
             return None

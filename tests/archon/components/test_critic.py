@@ -19,7 +19,7 @@ from tests.builders import a_component, a_context, a_question, asked, played
 
 GOOD = "[1]\nStrengths: short.\nWeaknesses: none.\n\n[2]\nStrengths: none.\nWeaknesses: long."
 
-NONE = ComponentWarning("skipped", "no candidate gets a critique")
+NONE = ComponentWarning("skipped", "no candidate has a critique")
 
 
 def in_json(*critiques):

@@ -21,7 +21,7 @@ EARLIER = (Message("user", "Hello."), Message("assistant", "Good day."))
 QUERY = Message("user", "What is 2 + 2?")
 
 EMPTY = ComponentWarning("unparsed", "the reply was empty")
-CUT = ComponentWarning("truncated", "a text ends where max_tokens did")
+CUT = ComponentWarning("truncated", "a text is truncated at max_tokens")
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7])
@@ -137,7 +137,7 @@ def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
     assert len(play.rounds) == 1
     assert play.contribution.candidates == ()
     assert play.warnings == (
-        ComponentWarning("unparsed", "all of max_tokens went before a word"),
+        ComponentWarning("unparsed", "the model used all of max_tokens for reasoning"),
         ComponentWarning("skipped", "1 of 1 candidates are missing"),
     )
 

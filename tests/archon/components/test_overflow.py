@@ -62,13 +62,13 @@ def without(*remarks):
 @pytest.mark.parametrize(
     ("kind", "left", "told"),
     [
-        ("critic", None, without("no candidate gets a critique")),
-        ("ranker", ["0", "1"], without("the candidates keep the order they came in")),
+        ("critic", None, without("no candidate has a critique")),
+        ("ranker", ["0", "1"], without("the candidates keep their order")),
         ("fuser", [], []),
         (
             "verifier",
             ["0", "1", "2"],
-            without("no candidate is found correct; all of them go on"),
+            without("no candidate is found correct; all of them are kept"),
         ),
         ("unit_test_evaluator", ["0", "1"], []),
         ("generator", [], []),

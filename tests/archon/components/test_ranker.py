@@ -28,7 +28,7 @@ from tests.builders import a_component, a_context, a_question, asked, candidates
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
-KEPT = ComponentWarning("skipped", "the candidates keep the order they came in")
+KEPT = ComponentWarning("skipped", "the candidates keep their order")
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -23,7 +23,7 @@ from tests.builders import a_component, a_context, a_question, asked, candidates
 YES, NO, RUBBISH = "It holds.\n[Correct]", "It does not.\n[Incorrect]", "Who knows?"
 WHY = "it must end with a line of either [Correct] or [Incorrect]"
 REFUSED = ComponentWarning("unparsed", WHY)
-ALL_GO_ON = ComponentWarning("skipped", "no candidate is found correct; all of them go on")
+ALL_GO_ON = ComponentWarning("skipped", "no candidate is found correct; all of them are kept")
 
 
 def no_verdict(on):
