@@ -1,4 +1,4 @@
-"""The final answer of a candidate, as it is compared with that of others."""
+"""Extracts and normalises the final answer of a text, to compare answers."""
 
 import re
 import unicodedata
@@ -10,18 +10,18 @@ from archon_batch.archon.quantity import Quantity, all_quantities, first_quantit
 from archon_batch.archon.timed_regex import TimedPattern
 
 _NUMBER = re.compile(
-    # A sign, unless what stands before it makes it a minus or a dash: 10-15 ends with 15.
+    # A sign, unless it follows an operand: 10-15 ends with 15.
     r"(?:(?<![\w)\]}%])[-+\u2212])?[$\u20ac\xa3]?"
-    # A fraction that is no part of a date, or digits with their thousands, point and power of ten.
+    # A fraction that is not part of a date; or digits with separators, point and power of ten.
     r"(?:(?<![/\d.,])\d{1,9}/\d{1,9}(?!/|\d|[.,]\d)"
     r"|(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,3}(?!\w))?)"
 )
-#: Where a text says that its answer comes; the surest sign first.
+#: Marks of a final answer, the most reliable first.
 _STATED_PATTERNS = (
     re.compile(
         r'"(?:final_?)?answer"\s{0,9}:\s{0,9}(?:"((?:[^"\\]|\\.)*+)"|([^"}\n]+))', re.IGNORECASE
     ),
-    # Digits without a space, or in groups of three, and a unit; a heading of a list is none.
+    # Digits without a space, or in groups of three, and a unit; not the heading of a list.
     re.compile(
         r"^####[ \t]{0,9}([^\s\d]{0,9}+\d[^\s]{0,400}+(?: \d{3}(?!\d)){0,9}+(?:(?<![.:)]) [^\W\d]{1,20}+)?)"
         r"[ \t]{0,99}+$",
@@ -38,20 +38,19 @@ _ANSWER_INTRO = re.compile(
     rf"{_ANSWER}(?:[^\w\n]{{0,9}}{_IS}|[^\w\n]{{0,9}}\n)(?!\s{{0,9}}(?:not|never|neither)\b)",
     re.IGNORECASE,
 )
-#: The end of a sentence, and not a decimal point.
+#: The end of a sentence, but not a decimal point.
 _END = re.compile(r"[.!?](?:\s|\Z)|;|\u3002")
-#: A JSON object that never came to its answer.
+#: The beginning of a JSON object.
 _OPEN_JSON = re.compile(r'\s{0,99}(?:```(?:json)?\s{0,9})?\{\s{0,9}"')
-#: Mathematics within a sentence.
+#: TeX in a sentence.
 _TEX = re.compile(
     r"\$\$?([^$]{1,500})\$|\\\(((?:[^\\]|\\(?!\))){1,500}+)\\\)|\\\[((?:[^\\]|\\(?!\])){1,500}+)\\\]"
 )
-#: Characters of a line that is looked through, and of a text that is nothing but an expression;
-#: what no expression has.
+#: In characters: the part of a line to search, and the longest text that may be one expression.
 _MAX_LINE, _MAX_BARE_EXPRESSION = 2_000, 200
 _PROSE = re.compile(r"\n|(?<![\\{A-Za-z])(?!(?:sqrt|sin|cos|tan|log|ln|exp|pi|infty)\b)[A-Za-z]{2}")
 _BRACE = re.compile("[{}]")
-#: What may stand before an answer, its emphasis and the line break that it follows.
+#: Characters before an answer: emphasis, and the line break after its introduction.
 _MARKS_AND_BREAKS = " \t\n\r*_`#"
 _TEX_NOISE = re.compile(
     r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\[!,;: ()\[\]]|\\?[$%]"
@@ -60,9 +59,9 @@ _TEX_NOISE = re.compile(
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}")
 _TEX_FRACTION = re.compile(r"([-+]?)\\frac\{(\d{1,9})\}\{(\d{1,9})\}")
 
-# A letter ends before Chinese, Japanese and Korean, which part no words.
+# Chinese, Japanese and Korean do not separate words, so their characters end a letter.
 _WORD = r"[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-# "A" and "I" are words too, unless a word follows that goes on about a choice.
+# "A" and "I" are words too, unless the next word continues a sentence about a choice.
 _CHOICE = (
     r"(?![AI]\s+(?!(?:and|as|because|but|by|due|for|from|given|in|is|since|which|with)\b)[a-z])"
     rf"([A-J])(?!{_WORD}|['\u2019])"
@@ -74,7 +73,7 @@ _THEN = (
 _OPTION = r"(?i:option|choice|opci\u00f3n|\u9009\u9879|\u9078\u9805)"
 _OPEN, _CLOSE = r"[(\[\uff08]", r"[)\]\uff09]"
 _LETTER_PATTERNS = (
-    # The more a model points at it, the more it is its answer: the last of the first kind found.
+    # The most explicit pattern first; of its matches, the last.
     re.compile(
         rf"(?i:{_ANSWER})(?:{_THEN}{_CHOICE}|{_THEN}{_OPEN}([a-j]){_CLOSE}"
         r"|\W{0,8}[:\uff1a]\W{0,8}([a-j])[ \t*.]{0,9}$)",
@@ -88,25 +87,25 @@ _LETTER_PATTERNS = (
         rf"(?<!not )(?<!n't )(?<!{_WORD})([A-J])(?=[.):\uff1a\u3002\u3001](?:\s|\Z|[^\x00-\x7f])|\s*\Z)"
     ),
 )
-#: Words before a verdict that turn it round, or leave it open.
+#: Words before a verdict that negate it, or leave it open.
 _NEGATION = re.compile(
     r"\b(?:not|cannot|never|neither|nor|no|hardly|unlikely|without|fails?|far|wrong|false|than|instead"
     r"|if|unless|whether|were)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
-#: Ordering the accents of a word takes time that grows with the square of their number, and no
-#: language has so many: longer words are taken in parts.
+#: Normalising the accents of a word takes quadratic time, so longer words are split. No language
+#: has so many accents.
 _WORD_CHUNK = re.compile(r"\s+|\S{1,200}")
 
 
 def extract_boxed(text: str) -> str | None:
-    r"""What the last ``\boxed{...}`` holds, braces within braces and all, without TeX's spacing."""
+    r"""The content of the last ``\boxed{...}``, with nested braces, without TeX spacing."""
     inside = _box_contents(text)
     return (_normalize_tex(inside) or None) if inside else None
 
 
 def _box_contents(text: str) -> str:
-    """The last box as it is written; empty when there is none, or it is never closed."""
+    """The content of the last box as written; empty if there is none, or it is never closed."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return ""
@@ -122,13 +121,13 @@ def _box_contents(text: str) -> str:
 
 
 def _is_truncated_json(text: str) -> bool:
-    """Whether the text is a JSON object that was cut off."""
+    """Whether the text is a truncated JSON object."""
     begun = _OPEN_JSON.match(text)
     return begun is not None and "}" not in text[begun.end() :].rstrip(" \n`")[-1:]
 
 
 def extract_stated(text: str) -> str | None:
-    """What a JSON field named answer holds, as it is written, or what follows ``####``."""
+    """The answer after an explicit mark: a JSON field ``answer``, ``####``, or ``<answer>`` tags."""
     for pattern in _STATED_PATTERNS:
         if found := pattern.findall(text):
             return (found[-1] if isinstance(found[-1], str) else "".join(found[-1])).strip(" ,")
@@ -136,19 +135,19 @@ def extract_stated(text: str) -> str | None:
 
 
 def extract_number(text: str) -> str | None:
-    """The number that the text says is its answer, else its last.
+    """The number that the text gives as its answer, or else its last number.
 
-    An answer is a JSON field of that name, what follows ``####``, what stands between ``<answer>``
-    tags, what is boxed, or what "the answer is", in the line below too. Written the shortest way:
-    ``1,000.0`` and ``1000`` are one. None when the number is a part of something else: see
-    ``quantity``; and when the text was cut off in its answer, or before.
+    An answer is a JSON field ``answer``, the text after ``####``, in ``<answer>`` tags or in a box, or
+    the text after words such as "the answer is", also on the next line. It is normalised:
+    ``1,000.0`` and ``1000`` become equal. None if the number is part of an expression (see
+    ``quantity``), or if the text is truncated in or before its answer.
     """
-    told = extract_stated(text)
-    if told is not None and extract_boxed(told) is None:
-        return _quantity_value(last_quantity(told))
-    box = extract_boxed(told or text)
+    stated = extract_stated(text)
+    if stated is not None and extract_boxed(stated) is None:
+        return _quantity_value(last_quantity(stated))
+    box = extract_boxed(stated or text)
     if box is not None:
-        found = all_quantities(_after_equals(_box_contents(told or text)))
+        found = all_quantities(_after_equals(_box_contents(stated or text)))
         return found[0].value if len(found) == 1 and "!" not in box else None
     if text.rfind("\\boxed{") >= 0 or _is_truncated_json(text):
         return None
@@ -159,17 +158,16 @@ def extract_number(text: str) -> str | None:
 
 
 def extract_expression(text: str) -> str | None:
-    r"""What the text says is its answer, in LaTeX or plain; None when it says none.
+    r"""The expression that the text gives as its answer, in LaTeX or plain; None if there is none.
 
-    What is stated, boxed, or behind "the answer is": an expression between dollars or TeX's
-    brackets, or a number. Else what the text ends with between such marks, or all of a text that is
-    nothing but an expression.
+    It is marked explicitly, boxed, or follows words such as "the answer is" (as TeX or a number).
+    Otherwise it is the TeX at the end of the text, or the whole text if it is one expression.
     """
-    told = extract_stated(text)
-    if told is not None:
-        # What a model writes into JSON is LaTeX with its backslashes doubled, or not.
-        told = told.replace("\\\\", "\\")
-        return _box_contents(told) or (None if "\\boxed{" in told else told.strip() or None)
+    stated = extract_stated(text)
+    if stated is not None:
+        # In JSON, models double the backslashes of LaTeX, or do not.
+        stated = stated.replace("\\\\", "\\")
+        return _box_contents(stated) or (None if "\\boxed{" in stated else stated.strip() or None)
     if "\\boxed{" in text:
         return _box_contents(text) or None
     if _is_truncated_json(text):
@@ -188,7 +186,7 @@ def extract_expression(text: str) -> str | None:
 
 
 def _answer_line(text: str) -> str:
-    """The line that goes on where the text says for the last time that its answer comes."""
+    """The rest of the line after the last words that introduce an answer."""
     last = max(_ANSWER_INTRO.finditer(text), key=re.Match.end, default=None)
     return text[last.end() :].lstrip(_MARKS_AND_BREAKS).partition("\n")[0] if last else ""
 
@@ -202,10 +200,10 @@ def _after_equals(text: str) -> str:
 
 
 def extract_letter(text: str) -> str | None:
-    """The letter of a choice, A to J: after "answer" best, else by itself or in brackets."""
+    """The letter of a choice, A to J: after "answer", or else alone or in brackets."""
     for pattern in _LETTER_PATTERNS:
         last = None
-        for last in pattern.finditer(text):  # noqa: B007  (the last one is wanted)
+        for last in pattern.finditer(text):  # noqa: B007  (to find the last match)
             pass
         if last:
             return "".join(part or "" for part in last.groups()).upper()
@@ -213,24 +211,24 @@ def extract_letter(text: str) -> str | None:
 
 
 def is_negated(before: str) -> bool:
-    """Whether what stands before a verdict on its line says that it is not that."""
+    """Whether the text before a verdict, on the same line, negates it."""
     return _NEGATION.search(before) is not None
 
 
 def normalize_text(text: str) -> str | None:
-    """The text without regard to case, spacing, accents' spelling, and marks at its ends."""
+    """The text with normalised case, spaces and accents, without punctuation at its ends."""
     parts = _WORD_CHUNK.findall(text)
     folded = "".join(unicodedata.normalize("NFKC", part) for part in parts).casefold()
     joined = " ".join(folded.split())
-    # Marks only are an answer too, when there is nothing else.
+    # Punctuation is an answer if there is nothing else.
     return joined.strip(" .,:;!?\"'`*_()[]{}") or joined or None
 
 
 def extract_match(pattern: TimedPattern, text: str) -> str | None:
-    """The last match of the pattern: of its first group if it has one, else of all of it.
+    """The normalised last match of the pattern: its first group if it has groups.
 
     Raises:
-        PatternError: it took too long.
+        PatternError: the search took too long.
     """
     found = pattern.last_match(text)
     return None if found is None else normalize_text(found)
@@ -245,11 +243,11 @@ EXTRACTORS: Mapping[str, Callable[[str], str | None]] = {
 
 
 def _normalize_tex(tex: str) -> str:
-    told = _TEX_NOISE.sub("", _TEX_TEXT.sub(r"\1", tex)).replace("{,}", ",").rstrip(".")
-    told = re.sub(r"\\[dt]frac", r"\\frac", told)
-    told = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", told)
-    told = _TEX_FRACTION.sub(r"\1\2/\3", told) if _TEX_FRACTION.fullmatch(told) else told
-    return _normalize_number(told) if _NUMBER.fullmatch(told) else told
+    stated = _TEX_NOISE.sub("", _TEX_TEXT.sub(r"\1", tex)).replace("{,}", ",").rstrip(".")
+    stated = re.sub(r"\\[dt]frac", r"\\frac", stated)
+    stated = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", stated)
+    stated = _TEX_FRACTION.sub(r"\1\2/\3", stated) if _TEX_FRACTION.fullmatch(stated) else stated
+    return _normalize_number(stated) if _NUMBER.fullmatch(stated) else stated
 
 
 def _normalize_number(number_text: str) -> str:
@@ -257,7 +255,7 @@ def _normalize_number(number_text: str) -> str:
     if "/" in bare:
         above, below = map(int, bare.split("/"))
         return str(Fraction(above, below)) if below else bare
-    # As it stands, without an exponent; a zero has no sign.
+    # All digits, without an exponent; zero has no sign.
     text = f"{Decimal(bare):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text.removeprefix("+")

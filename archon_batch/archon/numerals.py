@@ -1,4 +1,4 @@
-"""Numbers as they are written: what parts a text of them, and what each part is worth."""
+"""Tokens of a text with numbers, and the values of the tokens."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-#: Digits and powers that a number may have.
+#: Limits of a number.
 _MAX_DIGITS, MAX_EXPONENT = 400, 400
 
 _THIN = "\u00a0\u2009\u202f"
@@ -16,7 +16,7 @@ _SIGNS = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2044": "
 _POWERS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b",
                         "0123456789-")  # fmt: skip
 
-#: What says nothing of the value, by what takes its place.
+#: Markup that does not change a value, with its replacement.
 _CLEANUPS = (
     (re.compile(r"</?[A-Za-z][^<>\n]{0,80}>"), " "),
     (re.compile(r"(?<=\d)\*\*(?=\d)"), "^"),
@@ -31,7 +31,7 @@ _CLEANUPS = (
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "*"),
     (re.compile(r"(\d{1,2}):00(?=\s?[ap]\.?m)", re.IGNORECASE), r"\1"),
-    # The marks of a quotation and of a list, whose dash is no minus, and a list's own numbers.
+    # Markers of quotes and lists, whose dash is no minus sign, and the numbers of list items.
     (re.compile(r"(?<=\n)[ \t]{0,9}(?:>|[-*+](?=[ \t]))[ \t]{0,9}"), ""),
     (re.compile(r"^[ \t]{0,9}\d{1,3}[.)](?=[ \t]{1,9}\S)", re.MULTILINE), ""),
 )  # fmt: skip
@@ -67,7 +67,7 @@ NUMBER_KINDS = frozenset(["num", "frac", "part"])
 class Token(NamedTuple):
     kind: str
     text: str
-    #: Whether nothing stands between it and the one before.
+    #: Whether the token directly follows the one before.
     adjacent: bool
 
     def is_variable(self) -> bool:
@@ -81,20 +81,20 @@ NO_TOKEN = Token("line", "\n", adjacent=False)
 
 
 def tokenize(text: str) -> list[Token]:
-    """The numbers, words and marks of a short text, without what says nothing of a value."""
-    told = text.translate(_SIGNS)
+    """The numbers, words and punctuation of a short text, without markup."""
+    cleaned = text.translate(_SIGNS)
     for pattern, instead in _CLEANUPS:
-        told = pattern.sub(instead, told)
-    told = _SUPERSCRIPTS.sub(lambda power: f"^{power.group().translate(_POWERS)}", told)
+        cleaned = pattern.sub(instead, cleaned)
+    cleaned = _SUPERSCRIPTS.sub(lambda power: f"^{power.group().translate(_POWERS)}", cleaned)
     tokens, last = list[Token](), 0
-    for match in _TOKEN.finditer(told):
+    for match in _TOKEN.finditer(cleaned):
         tokens.append(Token(str(match.lastgroup), match.group(), match.start() == last))
         last = match.end()
     return tokens
 
 
 def normalize_digits(digits: str) -> str | None:
-    """The digits of a run as Python takes them; None when the marks between them say nothing."""
+    """The number in Python syntax; None if its separators are ambiguous or wrong."""
     mantissa, mark, power = digits.lower().partition("e")
     if len(mantissa) > _MAX_DIGITS or (mark and abs(int(power)) > MAX_EXPONENT):
         return None
@@ -132,7 +132,7 @@ def format_fraction(value: Fraction, minus: str) -> str:
 
 
 def format_decimal(digits: str) -> str:
-    """As it stands, without an exponent; a zero has no sign."""
+    """All digits, without an exponent; zero has no sign."""
     text = f"{Decimal(digits):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text

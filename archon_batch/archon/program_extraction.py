@@ -1,9 +1,9 @@
-"""The program in an answer.
+"""Extracts the program from an answer.
 
-Its blocks are those of CommonMark (0.31, section 4.5, fenced code blocks), read as models write them: a
-fence may be indented or quoted by any amount, and the list or the quote that it stands in need not
-go on. Nothing is parsed as Python: what can be is for whoever runs it to say, by its version.
-All of it takes time in proportion to the text.
+Code blocks are those of CommonMark (0.31, section 4.5, fenced code blocks), with the deviations of
+models: a fence may be indented or quoted by any amount, and the list or quote around it may end.
+Nothing is parsed as Python, since validity depends on the version that runs the program. The time
+is linear in the length of the text.
 """
 
 import re
@@ -11,26 +11,26 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from keyword import kwlist
 
-#: A line that opens a block, with what stands before the mark: quotes, spaces, items of lists.
+#: A line that opens a block, with quotes, spaces and list markers before the fence.
 _FENCE = re.compile(
     r"(?P<before>(?:[ \t]*+>){0,8}+[ \t]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++){0,8}+)"
     r"(?P<mark>`{3,}+|~{3,}+)(?P<info>.*)"
 )
-#: The first word behind the mark, without what other tools put before it: ``{.python #id}``.
+#: The first word after the fence, without the punctuation of other tools: ``{.python #id}``.
 _TAG = re.compile(r"[^\w\s]{0,4}+[ \t]*+([\w+#.-]*)")
 _PYTHON = re.compile(r"(?:i?python|py)[\d.]*")
-#: A session at a prompt, which is no program.
+#: An interactive session, which is no program.
 _SESSION = re.compile(r"(?:>>>|\.\.\.|In \[\d*\]:|\$) ")
 
 _FUNCTION = re.compile(r"(?:async[ \t]++)?(?:def|class)[ \t]++(\w++)")
 _ASSIGNED = re.compile(r"(\w++)[ \t]*+(?::[^=]*+)?=(?!=)")
-#: A string of several lines, such as documentation.
+#: A triple-quoted string, such as a docstring.
 _STRING = re.compile(r"[rRuU]?(\"\"\"|''').*?(?:\1|\Z)", re.DOTALL)
 _IMPORT = re.compile(r"(?:from[ \t]++[\w.]++[ \t]++)?import[ \t(]")
 _WORD = re.compile(r"[^\W\d]\w*+")
 _CALLED = re.compile(r"(?<![\w.])([^\W\d]\w*+)[ \t]*+\(")
 _DEFINED = re.compile(r"(?<!\w)(?:def|class)[ \t]++(\w++)")
-#: How a statement may begin at the margin, where text does not.
+#: A Python statement at the margin that cannot be prose.
 _STATEMENT = re.compile(
     r"(?:import|from)[ \t]++[\w.]++(?:[ \t]++(?:import|as)\b|[ \t]*+(?:,|$))|@\w|#|[\"')\]}]"
     r"|(?:async[ \t]++)?(?:def|class)[ \t]++\w++[ \t]*+[(:]|(?:for\b.*\bin|while|with|if|elif)\b.*:"
@@ -38,11 +38,12 @@ _STATEMENT = re.compile(
     r"|[\w.\[\]]++(?:[ \t]*+,[ \t]*+[\w.\[\]]++)*+[ \t]*+(?::[^=]*+)?[-+*/%&|^]?=(?!=)"
     r"|[\w.]++\(.*[)\](,\[{:\\][ \t]*+$"
 )
-#: A mark that stands behind the last line of a program, which is none of CommonMark's fences.
+#: A fence at the end of the last line of a program, which is none in CommonMark.
 _TRAILING_FENCE = "```"
-#: An indentation from which on a line, by CommonMark, is no fence.
+#: A line with at least this indentation is no fence in CommonMark.
 _MAX_FENCE_INDENT = 4
-#: Of a definition: all of it, of a block that is closed; all; by a value; by an import; its head.
+#: How well a block defines a name, best first: a function in a closed block, in an open block, an
+#: assignment, an import, a function without a body.
 _RANK_CLOSED_BLOCK, _RANK_OPEN_BLOCK, _RANK_ASSIGNED, _RANK_IMPORTED, _RANK_SIGNATURE_ONLY = (
     5,
     4,
@@ -54,14 +55,14 @@ _RANK_CLOSED_BLOCK, _RANK_OPEN_BLOCK, _RANK_ASSIGNED, _RANK_IMPORTED, _RANK_SIGN
 
 @dataclass(slots=True)
 class _CodeBlock:
-    #: Its place among the blocks of the text.
+    #: The number of the block in the text.
     index: int
     tag: str
     lines: list[str] = field(default_factory=list)
     closed: bool = False
-    #: What it defines at the margin, and how well.
+    #: The rank of each name that the block defines at the margin.
     definition_ranks: dict[str, int] = field(default_factory=dict)
-    #: It does nothing else.
+    #: Whether the block only defines names.
     only_defines: bool = True
 
     def may_be_python(self) -> bool:
@@ -69,7 +70,7 @@ class _CodeBlock:
         return is_python and not _SESSION.match(self.lines[0])
 
     def find_definitions(self) -> None:
-        """Find out what it defines."""
+        """Set ``definition_ranks`` and ``only_defines``."""
         lines = self.lines = _dedent_definitions(self.lines)
         for at, line in enumerate(lines):
             if not line or line[0] in " \t#@)]}\"'":
@@ -96,15 +97,15 @@ class _CodeBlock:
 def extract_program(text: str, names: Collection[str] = ()) -> str:
     """The program of an answer.
 
-    It is the block that defines the names that are asked for, with the blocks that define what it
-    uses: of several the last, but rather one that is whole than one that is cut off or a mere head.
-    Where none does, or none is asked for, the last block of Python counts, and where there is no
-    block the text without what is no Python around it. Blank lines around the code go; its
-    indentation stays where it may be the body of a function.
+    It is the block that defines the given names, with the blocks that define what it uses. Of
+    several definitions the best ranked counts, then the last. If no block defines the names, or
+    none are given, it is the last Python block; without blocks, the text without the prose around
+    the code. Blank lines around the code are removed. Indentation is kept if the code may be the
+    body of a function.
 
     Args:
-        text: what a model has written.
-        names: what the tests, or an entry point, call.
+        text: the reply of a model.
+        names: the names that the tests, or an entry point, call.
     """
     lines = text.replace("\r\n", "\n").split("\n")
     blocks = list(_parse_blocks(lines))
@@ -117,19 +118,19 @@ def extract_program(text: str, names: Collection[str] = ()) -> str:
     if not chosen:
         chosen = ([block for block in programs if block.tag] or programs)[-1:]
         if names:
-            # The body of a function, most likely.
+            # It is probably the body of a function, so keep its indentation.
             return "\n".join(chosen[0].lines)
     return "\n".join(line for block in _with_dependencies(programs, chosen) for line in block.lines)
 
 
 def extract_python_blocks(text: str) -> tuple[str, ...]:
-    """The blocks of a text that may be Python, in their order."""
+    """The blocks of a text that may be Python, in order."""
     blocks = _parse_blocks(text.replace("\r\n", "\n").split("\n"))
     return tuple("\n".join(block.lines) for block in blocks if block.may_be_python())
 
 
 def called_names(tests: Iterable[str]) -> frozenset[str]:
-    """The names that tests call and do not define: those that a program has to define are among them."""
+    """The names that the tests call and do not define; some of them are builtins."""
     called, defined = set[str](), set[str]()
     for test in tests:
         called.update(_CALLED.findall(test))
@@ -138,7 +139,7 @@ def called_names(tests: Iterable[str]) -> frozenset[str]:
 
 
 def _parse_blocks(lines: Iterable[str]) -> Iterator[_CodeBlock]:
-    """The blocks that hold anything, each without the indentation of its fence."""
+    """The blocks that are not empty, each without the indentation of its fence."""
     block: _CodeBlock | None = None
     mark, quotes, width, count = "", 0, 0, 0
     for line in lines:
@@ -146,7 +147,7 @@ def _parse_blocks(lines: Iterable[str]) -> Iterator[_CodeBlock]:
         inner = _unquoted(line, quotes)
         bare = inner.strip()
         if block is not None and _indentation(inner) < width + _MAX_FENCE_INDENT:
-            # A fence with a word behind it is no line of a program: the one before was left open.
+            # A fence with a word after it is no code: the block before was never closed.
             reopens = found and found["info"].strip() and found["mark"].startswith(mark)
             block.closed = bool(reopens) or (len(bare) >= len(mark) and not bare.strip(mark[0]))
             if block.closed:
@@ -176,7 +177,7 @@ def _parse_blocks(lines: Iterable[str]) -> Iterator[_CodeBlock]:
 
 
 def _finish_block(block: _CodeBlock, width: int) -> Iterator[_CodeBlock]:
-    """The block without the indentation of its fence, as far as its first line has it."""
+    """Remove the indentation of the fence from the block, at most that of its first line."""
     block.lines = _strip_blank_lines(block.lines)
     if block.lines:
         width = min(width, _indentation(block.lines[0]))
@@ -189,12 +190,12 @@ def _match_opening_fence(line: str) -> re.Match[str] | None:
     if "```" not in line and "~~~" not in line:
         return None
     found = _FENCE.fullmatch(line)
-    # Else it is code within a line of text.
+    # Otherwise it is inline code.
     return None if found is None or (found["mark"][0] == "`" and "`" in found["info"]) else found
 
 
 def _unquoted(line: str, quotes: int) -> str:
-    """The line without the marks of quotes that its fence has before it, as far as it has them."""
+    """The line without quote marks, at most as many as its fence has."""
     for _ in range(quotes):
         bare = line.lstrip(" \t")
         if not bare.startswith(">"):
@@ -208,13 +209,13 @@ def _indentation(line: str) -> int:
 
 
 def _strip_blank_lines(lines: Sequence[str]) -> list[str]:
-    """The lines without blank ones at both ends."""
+    """The lines without blank lines at both ends."""
     said = [number for number, line in enumerate(lines) if line.strip()]
     return list(lines[said[0] : said[-1] + 1]) if said else []
 
 
 def _dedent_definitions(lines: list[str]) -> list[str]:
-    """The lines at the margin, where they are definitions and not the body of one."""
+    """Dedent the lines if they are definitions, and not the body of a function."""
     bare = lines[0].lstrip() if lines else ""
     width = len(lines[0]) - len(bare) if lines else 0
     if not width or not (bare.startswith("@") or _FUNCTION.match(bare)):
@@ -224,26 +225,26 @@ def _dedent_definitions(lines: list[str]) -> list[str]:
 
 
 def _has_body(lines: Sequence[str], at: int) -> bool:
-    """Whether the definition that begins in that line does anything."""
+    """Whether the definition on line ``at`` has a body other than ``pass``, ``...`` or a docstring."""
     end = at + 1
     while end < len(lines) and (not lines[end] or lines[end][0] in " \t)]}#"):
         end += 1
     said = [line.partition("#")[0].strip() for line in lines[at:end]]
     head = next((n for n, line in enumerate(said) if line.endswith(":")), None)
     if head is None:
-        # All of it in one line.
+        # The definition is on one line.
         return "):" in said[0].replace(" ", "") or said[0].startswith("class")
     body = _STRING.sub("", "\n".join(said[head + 1 :])).split("\n")
     does = [line for line in body if line not in ("", "...", "pass")]
     heads = [line for line in does if line[0] == "@" or _FUNCTION.match(line)]
     if said[0].startswith("class") and not heads:
-        # An error, for one, needs no more than its name.
+        # A class may be empty, such as an exception.
         return any(said[head + 1 :])
     return len(does) > len(heads)
 
 
 def _imported_names(line: str) -> list[str]:
-    """The names that an import of one line binds."""
+    """The names that an import on one line binds."""
     parts = line.rpartition("import")[2].partition("#")[0].strip("() \t").split(",")
     words = [_WORD.findall(part) for part in parts]
     # ``a.b`` binds a, and ``a as b`` binds b.
@@ -255,7 +256,7 @@ def _imported_names(line: str) -> list[str]:
 
 
 def _blocks_defining(blocks: Sequence[_CodeBlock], names: Collection[str]) -> list[_CodeBlock]:
-    """Of the blocks those that define the names, each the best and then the last that does."""
+    """For each name the block that defines it best; of equal ones the last."""
     best = dict[str, _CodeBlock]()
     for block in blocks:
         for name in block.definition_ranks.keys() & set(names):
@@ -264,7 +265,7 @@ def _blocks_defining(blocks: Sequence[_CodeBlock], names: Collection[str]) -> li
                 or block.definition_ranks[name] >= best[name].definition_ranks[name]
             ):
                 best[name] = block
-    # A name that is but imported, or a head, where another is defined: it is not the program's.
+    # If some names are defined well, ignore names that are only imported or have no body.
     well = {name for name, block in best.items() if block.definition_ranks[name] >= _RANK_ASSIGNED}
     return [block for name, block in best.items() if not well or name in well]
 
@@ -272,7 +273,7 @@ def _blocks_defining(blocks: Sequence[_CodeBlock], names: Collection[str]) -> li
 def _with_dependencies(
     blocks: Sequence[_CodeBlock], chosen: Iterable[_CodeBlock]
 ) -> list[_CodeBlock]:
-    """These blocks and those that define what they use, in their order."""
+    """The chosen blocks and the blocks that define what they use, in order."""
     best = dict[str, _CodeBlock]()
     for block in blocks:
         for name, how in block.definition_ranks.items():
@@ -293,7 +294,7 @@ def _with_dependencies(
 
 
 def _program_before_blocks(lines: Sequence[str], names: Collection[str]) -> list[str]:
-    """The text before the first block, where it defines one of the names: without what is no Python."""
+    """The code in the text before the first block, if it defines one of the names."""
     first = next((at for at, line in enumerate(lines) if _match_opening_fence(line)), len(lines))
     block = _CodeBlock(0, "", _strip_blank_lines(lines[:first]), closed=True)
     block.find_definitions()
@@ -301,6 +302,6 @@ def _program_before_blocks(lines: Sequence[str], names: Collection[str]) -> list
         return []
     begins = [at for at, line in enumerate(block.lines) if _STATEMENT.match(line)]
     said = {at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()}
-    # What begins with an indented line is the body of a function.
+    # Code that starts with an indented line is the body of a function.
     begin = 0 if 0 in said or not begins else begins[0]
     return block.lines[begin : max(said | set(begins), default=len(block.lines)) + 1]

@@ -1,12 +1,11 @@
-"""The value of a number as people and models write it: of all of it, or of nothing.
+"""Parses numbers in text as people and models write them, completely or not at all.
 
-What is read: digits with their thousands, point and power of ten, a fraction, a mixed number, a
-power, a product with a power of ten, each with its sign, currency, per cent, scale or unit. What
-goes on in another way (``2x``, ``3 + 4``, ``10-15``, ``2:30``, ``3, 5``) has no value here.
+Supported are digits with separators, point and power of ten, fractions, mixed numbers, powers, and
+products with a power of ten, each with sign, currency, per cent, scale or unit. A number that is
+part of something else (``2x``, ``3 + 4``, ``10-15``, ``2:30``, ``3, 5``) has no value.
 
-A comma before three digits parts thousands, and so do a point that comes twice, a space, an
-apostrophe and India's commas; a comma before one or two digits, after a nought or after such points
-is a decimal one.
+A comma before three digits separates thousands, as do repeated points, a space, an apostrophe and
+Indian commas. A comma before one or two digits, after a zero, or after such points, is decimal.
 """
 
 import re
@@ -27,7 +26,7 @@ from archon_batch.archon.numerals import (
     tokenize,
 )
 
-#: Characters that are looked at around a number; what is longer is no final answer.
+#: Characters to parse around a number; a final answer is shorter.
 _CHARACTERS_BEFORE, _CHARACTERS_AFTER = 3_000, 1_000
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "millions": 6, "billion": 9, "trillion": 12}
 _MATHS = frozenset(["pi", "sqrt", "sin", "cos", "tan", "log", "ln", "exp", "xy", "choose", "mod"])
@@ -42,24 +41,24 @@ _UNIT = re.compile(
     r"|degree|kg|g|km|m|cm|ft)s?|feet|foot|inch(?:es)?",
     re.IGNORECASE,
 )  # fmt: skip
-#: What may stand at a number's very end: km, th, cm2.
+#: A suffix without a space: km, th, cm2.
 _SUFFIX = re.compile(r"[^\W\d_]{2,20}\d?(?:\^\{?\d\}?)?")
 _RELATIONS = frozenset("<>\u2264\u2265\u2260\u00b1\u221a")
 _DIGIT = re.compile(r"[\d\u00bc-\u00be\u2150-\u215e]")
-#: After these words a dash is a minus.
+#: After these words a dash is a minus sign.
 _WORDS_BEFORE_MINUS = frozenset(
     ["is", "be", "equals", "to", "of", "by", "was", "are", "than", "at", "as"]
 )
 
 
 class Quantity(NamedTuple):
-    """A number that stands in a text, the shortest way; None when it is a part of something else."""
+    """A number in a text, normalised; None if it is part of something else."""
 
     value: str | None
 
 
 def first_quantity(text: str) -> Quantity | None:
-    """The first number of the text; None when there is none."""
+    """The first number of the text; None if there is none."""
     found = _DIGIT.search(text)
     if found is None:
         return None
@@ -68,7 +67,7 @@ def first_quantity(text: str) -> Quantity | None:
 
 
 def last_quantity(text: str) -> Quantity | None:
-    """The last number of the text; None when there is none."""
+    """The last number of the text; None if there is none."""
     end = len(text)
     while end > 0 and not _DIGIT.search(text, max(0, end - _CHARACTERS_BEFORE), end):
         end -= _CHARACTERS_BEFORE
@@ -81,7 +80,7 @@ def last_quantity(text: str) -> Quantity | None:
 
 
 def all_quantities(text: str) -> list[Quantity]:
-    """The numbers at the beginning of the text, as far as a final answer may go."""
+    """The numbers at the beginning of the text, within the length of a final answer."""
     return list(_find_quantities(text[: _CHARACTERS_BEFORE + _CHARACTERS_AFTER]))
 
 
@@ -94,15 +93,15 @@ def _find_quantities(window: str) -> Iterator[Quantity]:
 
 
 class _QuantityReader:
-    """Reads one number after the other."""
+    """Parses one number after the other."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
-        #: Where the tokens go on after what was read.
+        #: The index of the first token after the last number.
         self.after = 0
 
     def read(self, index: int) -> Quantity | None:
-        """The number that begins there; None when its digits are a name's."""
+        """The number at the index; None if its digits belong to a name."""
         sign = self._sign(index)
         if sign == "name":
             return None
@@ -114,7 +113,7 @@ class _QuantityReader:
         return self._tokens[index] if 0 <= index < len(self._tokens) else NO_TOKEN
 
     def _sign(self, index: int) -> str:
-        """The sign before it, or ``part`` of something that begins before, or of a ``name``."""
+        """The sign; ``part`` if the number continues something before it; ``name`` if it is in a name."""
         before = self._at(index - 1)
         match before.kind:
             case "op":
@@ -216,7 +215,7 @@ class _QuantityReader:
         return None, index
 
     def _exponent(self, index: int) -> tuple[int | None, int]:
-        """The power behind the mark at the index."""
+        """The exponent after the ``^`` at the index."""
         index += 1
         braced = self._at(index).text == "{"
         index += braced
@@ -230,7 +229,7 @@ class _QuantityReader:
         return (-int(token.text) if minus else int(token.text)), index + braced
 
     def _power_of_ten(self, index: int) -> tuple[int | None, int]:
-        """The power of ten that the number is times."""
+        """The power of ten that scales the number."""
         scale = 0
         times = self._at(index)
         ten = self._at(index + 1).text == "10" and self._at(index + 2).text == "^"
@@ -244,7 +243,7 @@ class _QuantityReader:
         return scale, index + (self._at(index).text == "%")
 
     def _continues(self, index: int) -> bool:
-        """Whether what stands there makes the number a part of something."""
+        """Whether the token at the index makes the number part of something."""
         token = self._at(index)
         match token.kind:
             case "op":

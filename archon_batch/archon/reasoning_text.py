@@ -1,4 +1,4 @@
-"""The thoughts that a model, or the server in front of it, left in its text."""
+"""Strips reasoning that a model, or its server, left in the text of a reply."""
 
 import re
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ _REASONING_TAG = r"(?:[A-Za-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning)"
 
 @dataclass(frozen=True, slots=True)
 class _TagPair:
-    #: What a text of thoughts begins with, and what ends them.
+    #: Patterns of the tags around reasoning.
     opening: str
     closing: str
-    #: Whether what is opened and never closed is a thought; plain words may be an answer's own.
+    #: Whether an opening tag alone means reasoning; plain words may belong to the answer.
     unambiguous: bool = True
 
 
-#: As chat templates and the parsers of vLLM, SGLang and llama.cpp have them.
+#: From chat templates, and the parsers of vLLM, SGLang and llama.cpp.
 _TAG_PAIRS = (
     # DeepSeek-R1, Qwen, GLM, MiniMax, Nemotron, Phi-4; EXAONE Deep (thought); Seed-OSS (seed:think)
     _TagPair(rf"(?i:<{_REASONING_TAG}>)", rf"(?i:</{_REASONING_TAG}>)"),
@@ -26,7 +26,7 @@ _TAG_PAIRS = (
     _TagPair(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # OpenThoughts, Sky-T1
     _TagPair(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
     _TagPair(r"<\|channel>thought\b", r"<channel\|>"),  # Gemma 4
-    # gpt-oss: every channel but the final one; then the same with its special tokens left out.
+    # gpt-oss: every channel but the final one, with and without special tokens.
     _TagPair(
         r"(?:<\|start\|>assistant)?<\|channel\|>(?!final)",
         r"<\|channel\|>final\s{0,3}(?:<\|constrain\|>\s{0,3}\w{1,20}\s{0,3})?<\|message\|>",
@@ -46,7 +46,7 @@ _UNAMBIGUOUS_OPENING = re.compile(
 _UNAMBIGUOUS_CLOSING = re.compile(
     "|".join(marks.closing for marks in _TAG_PAIRS if marks.unambiguous)
 )
-#: What the same templates put around the answer.
+#: Tags that the same templates put around the answer.
 _ANSWER_WRAPPERS = re.compile(
     r"\A\s*(?:<\|START_RESPONSE\|>|<\|begin_of_solution\|>)"
     r"|(?:<\|END_RESPONSE\|>|<\|end_of_solution\|>|<\|return\|>|<\|end\|>)\s{0,9}\Z"
@@ -54,24 +54,24 @@ _ANSWER_WRAPPERS = re.compile(
 _FENCE = re.compile(r"(`{3,}|~{3,})([^`]*)")
 _TICKS = re.compile("`+")
 _QUOTES = frozenset("\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb")
-#: Characters of a word between two marks that are only named.
+#: The longest word between two tags that the text only mentions.
 _MAX_NAMED_WORD = 20
 
 
 def strip_reasoning(text: str) -> str | None:
-    """What the text says: the part after its thoughts; None when it never left them.
+    """The text after the reasoning; None if the reasoning never ends.
 
-    Thoughts stand at the beginning, up to the last closing mark; the opening one may be missing,
-    since many templates end the prompt with it. A mark in Markdown's code or in quotation marks, or
-    a pair with a word between it in the middle of a line, is spoken of and ends nothing. A text
-    without thoughts comes back as it is. Takes time that grows with the length of the text.
+    Reasoning is at the beginning, up to the last closing tag. The opening tag may be missing, since
+    many templates put it into the prompt. A tag in Markdown code or in quotation marks, or a pair
+    with one word between in the middle of a line, is only mentioned and ends nothing. A text
+    without reasoning is returned unchanged. The time is linear in the length of the text.
     """
     head = len(text) - len(text.lstrip())
     opened = _OPENING.match(text, head)
     begin = 0
     if opened:
         marks = opened.lastindex or 1
-        # The first ends the thoughts even in code: a thought often leaves its own code open.
+        # The first tag ends the reasoning even in code: reasoning often leaves a code block open.
         first = _CLOSING[marks - 1].search(text, opened.end())
         if first is None:
             return None if _TAG_PAIRS[marks - 1].unambiguous else text
@@ -85,7 +85,7 @@ def strip_reasoning(text: str) -> str | None:
 
 
 def _closing_ends(text: str, begin: int) -> Iterator[int]:
-    """Where the closing marks after ``begin`` end that are not spoken of, in their order."""
+    """The ends of closing tags after ``begin`` that are not only mentioned, in order."""
     if not _UNAMBIGUOUS_CLOSING.search(text, begin):
         return
     fence, inside = "", list[int]()
@@ -94,7 +94,7 @@ def _closing_ends(text: str, begin: int) -> Iterator[int]:
         if mark := _FENCE.fullmatch(bare):
             closes = mark[1].startswith(fence) and not mark[2].strip()
             if fence and not closes:
-                # This opens another block: the one before was a thought's, and never closed.
+                # This opens another block: the block before belongs to the reasoning, and was never closed.
                 yield from inside
             fence, inside = "" if fence and closes else mark[1], []
         elif fence:
@@ -120,7 +120,7 @@ def _closing_ends_in_line(line: str) -> Iterator[int]:
         start, end = close.span()
         in_code = at < len(code) and code[at][0] < start
         quoted = start > 0 and end < len(line) and {line[start - 1], line[end]} <= _QUOTES
-        # As in: between <think> and </think> there is ...
+        # For example: between <think> and </think> there is ...
         named = before > 0 and first < openings[before - 1].start() and end < last
         if named:
             between = line[max(openings[before - 1].end(), start - _MAX_NAMED_WORD - 1) : start]
@@ -130,7 +130,7 @@ def _closing_ends_in_line(line: str) -> Iterator[int]:
 
 
 def _code_spans(line: str) -> list[tuple[int, int]]:
-    """Where code stands in the line: from a run of backticks to the next one of its length."""
+    """The spans of inline code: from a run of backticks to the next run of the same length."""
     runs = list(_TICKS.finditer(line))
     following, last = list[int | None](), dict[int, int]()
     for index in range(len(runs) - 1, -1, -1):

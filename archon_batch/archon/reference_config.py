@@ -1,7 +1,7 @@
-"""Configurations of the paper's reference implementation: from its plain data to an Architecture.
+"""Imports configurations of the paper's reference implementation.
 
-It ignores what it does not know and checks next to nothing. What is written there is taken as it
-takes it, and whatever that leaves out or changes is told.
+The reference implementation ignores unknown keys and validates almost nothing. The import gives a
+configuration the meaning that it has there, with a note on every key that it drops or changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,14 +16,14 @@ from archon_batch.archon.flow import layer_flows
 from archon_batch.archon.schema import read_architecture, suggestion
 from archon_batch.errors import ArchitectureError
 
-#: A place, and what is to be said of it.
+#: The path of a key, and what the import did with it.
 ConversionNote = tuple[str, str]
 
-#: Of a value, how many candidates arrive at most and whether critiques do: what stands there
-#: instead, and why; or None.
+#: From a value, the most incoming candidates, and whether there are critiques: the new value and the
+#: reason, or None.
 _Adjustment = Callable[[Any, int, bool], tuple[object, str] | None]
 
-#: By its ``model_type``, how litellm's names of that provider's models begin.
+#: By ``model_type``: the prefix of the provider's models in litellm.
 _PREFIXES = {
     "Together_API": "together_ai/",
     "OpenAI_API": "openai/",
@@ -33,13 +33,13 @@ _PREFIXES = {
     "Bedrock_API": "bedrock/",
     "vLLM": "hosted_vllm/",
 }
-#: Of Hugging Face's Text Generation Inference the model is the address of a server.
+#: For Hugging Face's Text Generation Inference, the model is the address of a server.
 _TGI, _TGI_MODEL = "tgi", "huggingface/tgi"
 _PAIRRM = "llm-blender/PairRM"
 
-#: What we have at the top too: a configuration can be given addresses and prices as it is.
+#: Top-level keys of ours, so that a configuration can have addresses and prices.
 _TOP_KEYS = ("name", "models", "defaults")
-#: Keys of its components that are not ours; but for first_pass they do nothing there any more.
+#: Keys that only the reference has. All but first_pass have no effect there.
 _REFERENCE_KEYS = frozenset({
     "batch_num", "checkpoint", "first_pass", "fuse_generations_count", "max_context_length",
     "ranker_batch_size", "ranker_config", "top_k_generations",
@@ -47,7 +47,7 @@ _REFERENCE_KEYS = frozenset({
 
 
 def is_reference_config(data: object) -> TypeGuard[Mapping[str, Any]]:
-    """Whether an architecture file's data is a configuration of the reference."""
+    """Whether the data of an architecture file is a configuration of the reference."""
     layers = data.get("layers") if isinstance(data, dict) else None
     if not isinstance(layers, list):
         return False
@@ -63,33 +63,33 @@ def read_reference_config(
     component_types: Mapping[str, type[Component]] = COMPONENT_TYPES,
     name: str = "",
 ) -> tuple[Architecture, tuple[ConversionNote, ...]]:
-    """The architecture of a configuration, and what is to be said of how it is taken.
+    """The architecture of a configuration, and notes on dropped or changed keys.
 
     Raises:
-        ArchitectureError: something in it is wrong; ``place`` says where, as in a file of ours.
+        ArchitectureError: the configuration is wrong; ``path`` says where.
     """
     translation = _Converter(component_types, data.get("models"))
     architecture = read_architecture(translation.convert(data), component_types, name)
-    told = translation.notes
+    notes = translation.notes
     while True:
-        # Without a first_k fewer candidates may arrive further on.
+        # Dropping a first_k changes the number of candidates in later layers.
         architecture, more = _adjust_values(architecture, "first_k", _adjust_first_k)
-        told += more
+        notes += more
         if not more:
             break
     for key, judge in (("top_k", _adjust_top_k), ("use_critiques", _adjust_use_critiques)):
         architecture, more = _adjust_values(architecture, key, judge)
-        told += more
-    return architecture, tuple(told)
+        notes += more
+    return architecture, tuple(notes)
 
 
 @dataclass
 class _Converter:
     component_types: Mapping[str, type[Component]]
-    #: The aliases that the file itself gives, if it does.
+    #: The value of ``models`` in the file, if it has one.
     models: object
     notes: list[ConversionNote] = field(default_factory=list)
-    #: The servers that it names by their addresses.
+    #: By alias: the models that the file names by the address of a server.
     servers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def convert(self, data: Mapping[str, Any]) -> dict[str, object]:
@@ -125,7 +125,7 @@ class _Converter:
         name = entry.get("type") if isinstance(entry, dict) else None
         kind = self.component_types.get(name) if isinstance(name, str) else None
         if not isinstance(entry, dict) or kind is None:
-            return entry  # it is refused when it is read
+            return entry  # read_architecture rejects it
         ours = dict(entry)
         provider = ours.pop("model_type", None)
         if "model_type" in entry and "model" in ours:
@@ -145,7 +145,7 @@ class _Converter:
         return ours
 
     def _convert_model(self, model: object, provider: object, path: str) -> object:
-        """The model's name as litellm has it, or an alias."""
+        """The model's name in litellm, or an alias."""
         if model == _PAIRRM:
             why = (
                 f"{_PAIRRM} takes no messages: it scores pairs of texts, and cannot be asked; "
@@ -153,7 +153,7 @@ class _Converter:
             )
             raise ArchitectureError("", f"{path}.model", why)
         if not isinstance(model, str) or not model:
-            return model  # it is refused when it is read
+            return model  # read_architecture rejects it
         if provider == _TGI:
             return self._server_alias(model, path)
         if not isinstance(provider, str) or provider not in _PREFIXES:
@@ -191,12 +191,12 @@ class _Converter:
 
 
 def _holds_models(layer: object) -> bool:
-    """Whether it is a layer of the old form: a mapping that has the components under ``models``."""
+    """Whether it is a layer in the old format: a mapping with the components under ``models``."""
     return isinstance(layer, dict) and "models" in layer and "type" not in layer
 
 
 def _adjust_top_k(value: int, candidates_in: int, _: bool) -> tuple[object, str] | None:
-    # Of none there is nothing to choose: that is refused for its own reason.
+    # A layer without candidates is an error of its own.
     if not 0 < candidates_in < value:
         return None
     why = f"{value} is more than the {candidates_in} candidates that can arrive; it counts as {candidates_in}"
@@ -223,25 +223,25 @@ def _adjust_use_critiques(value: bool, _: int, critiques: bool) -> tuple[object,
 def _adjust_values(
     architecture: Architecture, key: str, adjust: _Adjustment
 ) -> tuple[Architecture, list[ConversionNote]]:
-    """With the values under a key that a judge has instead, and what it says of them."""
-    told: list[ConversionNote] = []
+    """Replace the values of a key in all components by ``adjust``, with notes."""
+    notes: list[ConversionNote] = []
     layers = []
     critiques = False
-    for depth, (layer, flow) in enumerate(
+    for layer_index, (layer, flow) in enumerate(
         zip(architecture.layers, layer_flows(architecture), strict=True)
     ):
         components = []
-        for place, component in enumerate(layer):
+        for index, component in enumerate(layer):
             value = getattr(component, key, None)
-            found = None if value is None else adjust(value, flow.candidates_in.high, critiques)
-            if found is None:
+            adjusted = None if value is None else adjust(value, flow.candidates_in.high, critiques)
+            if adjusted is None:
                 components.append(component)
                 continue
-            instead, why = found
-            components.append(component.model_copy(update={key: instead}))
-            told.append((f"layers[{depth}][{place}].{key}", why))
+            new_value, why = adjusted
+            components.append(component.model_copy(update={key: new_value}))
+            notes.append((f"layers[{layer_index}][{index}].{key}", why))
         layers.append(tuple(components))
         critiques = critiques or any("critiques" in c.produces for c in layer)
         if any("candidates" in c.produces for c in layer) and not any(c.selects for c in layer):
             critiques = False
-    return replace(architecture, layers=tuple(layers)), told
+    return replace(architecture, layers=tuple(layers)), notes

@@ -51,7 +51,7 @@ class Voter(Component):
         warnings: tuple[ComponentWarning, ...] = ()
         if silent:
             why = f"no answer ({self.extract}) is found in {silent} of {len(shown)} candidates"
-            instead = "; the first goes on" if silent == len(shown) else "; they have no vote"
+            instead = "; the first one is kept" if silent == len(shown) else "; they have no vote"
             warnings = (ComponentWarning("skipped", why + instead),)
         # Ties go to the earlier candidate.
         best = max(shown, key=lambda c: scores.get(c.id, {}).get("votes", 0.0))

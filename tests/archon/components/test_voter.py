@@ -77,7 +77,7 @@ def test_without_any_answer_the_first_goes_on():
 
     assert ids(play) == ["0"]
     assert play.contribution.scores == {}
-    why = "no answer (boxed) is found in 2 of 2 candidates; the first goes on"
+    why = "no answer (boxed) is found in 2 of 2 candidates; the first one is kept"
     assert play.warnings == (ComponentWarning("skipped", why),)
 
 
