@@ -86,7 +86,7 @@ def test_every_architecture_fits_its_models(path: Path) -> None:
 
 @pytest.mark.parametrize("path", _files("jobs/architectures/*"))
 def test_every_architecture_says_its_calls_a_row(path: Path) -> None:
-    said = re.findall(r"([\d,]+(?:-[\d,]+)?) calls? a\s+(?:# )?row", path.read_text())
+    said = re.findall(r"([\d,]+(?:-[\d,]+)?) calls? per\s+(?:# )?row", path.read_text())
 
     assert said == [str(count_calls(read_architecture_file(str(path))))]
 

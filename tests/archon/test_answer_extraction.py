@@ -14,7 +14,7 @@ from archon_batch.archon.answer_extraction import (
     normalize_text,
 )
 from archon_batch.archon.timed_regex import compile_pattern
-from tests.archon.components.hostile import slow
+from tests.archon.components.hostile_texts import slow
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ from tests.archon.components.hostile import slow
         (["\\text{(B)}", "(B)"], "(B)"),
     ],
 )
-def test_boxed_answers_that_differ_in_tex_only_are_alike(alike, answer):
+def test_boxed_answers_that_differ_only_in_tex_are_equal(alike, answer):
     assert [extract_boxed(f"so it is \\boxed{{{told}}}.") for told in alike] == [answer] * len(
         alike
     )
@@ -61,7 +61,7 @@ def test_boxed_answers_that_differ_in_tex_only_are_alike(alike, answer):
         ("", None),
     ],
 )
-def test_the_last_box_counts_with_all_its_braces(text, answer):
+def test_the_last_box_is_extracted_with_nested_braces(text, answer):
     assert extract_boxed(text) == answer
 
 
@@ -82,7 +82,7 @@ def test_the_last_box_counts_with_all_its_braces(text, answer):
         (".5", "0.5"),
         ("1.5e-7", "0.00000015"),
         ("2E3", "2000"),
-        # Halves and quarters are not their denominators.
+        # A half is not its denominator.
         ("3/4", "3/4"),
         ("6/8.", "3/4"),
         ("-4/2", "-2"),
@@ -92,22 +92,22 @@ def test_the_last_box_counts_with_all_its_braces(text, answer):
         ("", None),
     ],
 )
-def test_the_last_number_is_written_the_shortest_way(text, answer):
+def test_the_last_number_is_normalised(text, answer):
     assert extract_number(text) == answer
 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        # A field of a JSON object, with more said below it, and quotation marks within.
+        # A JSON field, with more text after it, and quotes in it.
         ('{"reasoning": "3 x 5", "answer": "15"}\n\nIn 2 steps.', "15"),
         ('{"answer": 15, "steps": 2}', "15"),
         ('{"final_answer": "it is \\"15\\" or so"} 2', "15"),
         ('{"answer": "2:00 pm"}', "2"),
-        # It says that there is none.
-        ('Of 12 we know nothing. {"answer": "cannot be told"}', None),
+        # The text says that there is no answer.
+        ('We know nothing about 12. {"answer": "cannot be told"}', None),
         ('{"answer": null, "tried": 3}', None),
-        # As GSM8K's solutions end; a heading does not.
+        # The end of GSM8K solutions; not a heading.
         ("4 + 5 = 9\n#### 9\n(in 2 steps)", "9"),
         ("#### 1. Add\n3 + 4 is 7", "7"),
         ("so \\boxed{12}, in 2 steps", "12"),
@@ -115,12 +115,12 @@ def test_the_last_number_is_written_the_shortest_way(text, answer):
         ("The answer is 3 * 5 = 15. It took 2 steps.", "15"),
         ("Answer: 2.5\n(of 7)", "2.5"),
         ("The answer is 7. No: the answer is 8 of 9.", "8"),
-        # Not an answer that comes, and an answer without a number.
+        # An announced answer that does not follow, and an answer without a number.
         ("I answered 3 questions of 4", "4"),
         ("The answer is clear. So 7", "7"),
     ],
 )
-def test_the_number_that_is_said_to_be_the_answer_goes_before_the_last(text, answer):
+def test_a_number_given_as_the_answer_takes_precedence_over_the_last_number(text, answer):
     assert extract_number(text) == answer
 
 
@@ -211,7 +211,7 @@ def test_the_number_that_is_said_to_be_the_answer_goes_before_the_last(text, ans
         ),
     ],
 )
-def test_a_number_is_read_as_a_whole(text, answer):
+def test_a_number_is_extracted_completely(text, answer):
     assert extract_number(text) == answer
 
 
@@ -231,7 +231,7 @@ def test_a_number_is_read_as_a_whole(text, answer):
             "\u221a2",
             "2(3)",
         ),
-        # Several, and from one to another.
+        # Several numbers, and ranges.
         *("\\boxed{3, 5}", "\\boxed{(3, 5)}", "The answers are 3, 5 and 7", "The answer is 5 or 6"),
         *("pages 10-15", "3\u20134 hours", "3 to 4 hours", "(8)-5", "50%-60%", "between 3 and 5"),
         *("2 hours and 30 minutes", "5 feet 4 inches", "12 apples and 3 pears", "5 and a half"),
@@ -248,13 +248,13 @@ def test_a_number_is_read_as_a_whole(text, answer):
             "1/2/3",
         ),
         *("> 5", "x < 5", "\\le 5", "x \\geq 5", "5 \u00b1 2", "5 \\pm 2"),
-        # No number is written so.
+        # These are no valid numbers.
         *("1,2345", "3.11.2", "1/0", "1.2.3,4", "9" * 500, "1e999"),
-        # Cut off in the answer, or before.
+        # Truncated in the answer, or before.
         *("so 11, and \\boxed{12", '{"reasoning": "3 * 4 = 12, and then'),
     ],
 )
-def test_of_what_is_more_than_a_number_no_part_is_read(text):
+def test_no_part_of_an_expression_is_extracted_as_a_number(text):
     assert extract_number(text) is None
     if "box" not in text and "{" not in text:
         assert extract_number(f"The answer is {text}.") is None
@@ -277,7 +277,7 @@ def test_of_what_is_more_than_a_number_no_part_is_read(text):
         ("\u6b63\u786e\u9009\u9879\u662fB\uff0c\u56e0\u4e3a", "B"),
         ("\u6b63\u89e3\u306fB\u3067\u3059", "B"),
         ("\uff08B\uff09", "B"),
-        # Lower case is a word's, where nothing points at it.
+        # Lower case is a word, without an introduction.
         ("(a) is a way, and (b) too", None),
         ("The answer is not A", None),
         ("**B**", "B"),
@@ -294,7 +294,7 @@ def test_of_what_is_more_than_a_number_no_part_is_read(text):
         ("**C.**", "C"),
         ("**C. Paris**", "C"),
         ("I think D", "D"),
-        # A word is no letter of a choice.
+        # A word is no choice.
         ("A good answer.", None),
         ("A good way is to ask.", None),
         ("I would ask.", None),
@@ -304,7 +304,7 @@ def test_of_what_is_more_than_a_number_no_part_is_read(text):
         ("The answer, I\u2019d say: C", "C"),
         ("The answer is A because it holds, and B) does not.", "A"),
         ("the answer is a", None),
-        # What follows an answer explains it.
+        # The text after an answer explains it.
         ("The answer is B.\n\nOption C is wrong. (D) is silly.", "B"),
         ("Option C is right, and (D) is silly.", "C"),
         ("The answer is A. No: the answer is B.", "B"),
@@ -313,7 +313,7 @@ def test_of_what_is_more_than_a_number_no_part_is_read(text):
         ("", None),
     ],
 )
-def test_a_letter_is_found_where_a_model_points_at_it(text, answer):
+def test_a_letter_is_extracted_from_common_phrases(text, answer):
     assert extract_letter(text) == answer
 
 
@@ -328,12 +328,12 @@ def test_a_letter_is_found_where_a_model_points_at_it(text, answer):
         ("e\u0301" * 100, "\xe9" * 100),
     ],
 )
-def test_texts_that_differ_in_case_spacing_or_spelling_of_accents_are_alike(one, other):
+def test_texts_that_differ_in_case_spaces_or_accent_encoding_are_equal(one, other):
     assert normalize_text(one) == normalize_text(other)
 
 
 @pytest.mark.parametrize(("text", "answer"), [("?!", "?!"), (" \n", None), ("", None)])
-def test_marks_alone_are_a_text_and_nothing_is_none(text, answer):
+def test_punctuation_alone_is_an_answer_and_a_blank_text_is_none(text, answer):
     assert normalize_text(text) == answer
 
 
@@ -349,7 +349,7 @@ def test_marks_alone_are_a_text_and_nothing_is_none(text, answer):
         ("#### (.*)", "#### Yes.\n", "yes"),
     ],
 )
-def test_a_pattern_takes_its_last_match_and_of_that_the_first_group(pattern, text, answer):
+def test_a_pattern_extracts_the_first_group_of_its_last_match(pattern, text, answer):
     assert extract_match(compile_pattern(pattern), text) == answer
 
 
@@ -358,7 +358,7 @@ def test_a_pattern_takes_its_last_match_and_of_that_the_first_group(pattern, tex
 @example(text="\\boxed{" * 9 + "}" * 9)
 @example(text="1e999 1/0 00/00 $")
 @example(text="\ud800")
-def test_any_text_has_an_answer_that_says_something_or_none(name, text):
+def test_any_text_has_a_nonblank_answer_or_none(name, text):
     for told in (text, f"\\boxed{{{text}}}", f"Answer: {text}"):
         answer = EXTRACTORS[name](told)
 
@@ -379,7 +379,7 @@ def test_any_text_has_an_answer_that_says_something_or_none(name, text):
         ("$\\frac12$", "\\frac12"),
         ("(x+1)^2", "(x+1)^2"),
         ("even", "even"),
-        # Cut off before its answer, or in it; or it says none.
+        # Truncated before or in its answer; or without an answer.
         ('{"reasoning": "3 * 4 = 12', None),
         ("so \\boxed{12", None),
         ("We get $x = 12$ and then", None),
@@ -387,14 +387,14 @@ def test_any_text_has_an_answer_that_says_something_or_none(name, text):
         ("so 3 times 4 is 12", None),
     ],
 )
-def test_an_expression_is_what_the_text_says_its_answer_is(text, told):
+def test_an_expression_given_as_the_answer_is_extracted(text, told):
     assert extract_expression(text) == told
 
 
 @given(
     value=st.decimals(allow_nan=False, allow_infinity=False, places=3),
 )
-def test_a_number_that_is_written_again_is_the_same(value):
+def test_normalising_a_number_twice_changes_nothing(value):
     once = extract_number(f"{value:,}")
 
     assert once is not None
@@ -403,9 +403,9 @@ def test_a_number_that_is_written_again_is_the_same(value):
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_no_text_takes_long(name):
+def test_every_text_is_processed_quickly(name):
     assert slow(EXTRACTORS[name]) == []
 
 
-def test_a_pattern_of_words_is_compared_quickly_whatever_it_matches():
+def test_a_match_of_a_pattern_is_normalised_quickly():
     assert slow(lambda text: extract_match(compile_pattern(r"(?s)(.+)"), text)) == []

@@ -56,11 +56,11 @@ def fit_of(overflow, window, shown):
         (["\ud800"], 150 + 8 + 1),
     ],
 )
-def test_a_prompt_is_taken_for_a_token_every_three_bytes_and_some_around_it(texts, tokens):
+def test_a_prompt_is_estimated_at_a_token_per_three_bytes_plus_overhead(texts, tokens):
     assert estimate_tokens([Message("user", text) for text in texts]) == tokens
 
 
-def test_what_fits_is_shown_as_it_is():
+def test_candidates_that_fit_are_unchanged():
     shown = (Candidate("a", "x" * 100), Candidate("b", "y", critique="weak"))
     size = estimate_tokens(composed(shown))
 
@@ -70,7 +70,7 @@ def test_what_fits_is_shown_as_it_is():
         assert fit_of(overflow, size, shown).warnings == ()
 
 
-def test_what_does_not_fit_is_an_error_where_it_must_not_be_shortened():
+def test_candidates_that_do_not_fit_raise_with_overflow_error():
     shown = [Candidate("a", "x" * 6000)]
 
     with pytest.raises(ContextOverflowError) as refusal:
@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_an_error_where_it_must_not_be_shortened():
     )
 
 
-def test_the_last_candidates_are_left_out_and_it_is_told():
+def test_drop_last_leaves_out_the_last_candidates_with_a_warning():
     shown = [Candidate(name, "x" * 300) for name in "abcde"]
 
     fit = fit_of("drop_last", estimate_tokens(composed(shown[:3])), shown)
@@ -93,7 +93,7 @@ def test_the_last_candidates_are_left_out_and_it_is_told():
     assert why.endswith("; the last 2 of 5 candidates are left out")
 
 
-def test_the_longest_texts_are_cut_and_it_is_told():
+def test_truncate_shortens_the_longest_texts_with_a_warning():
     shown = [Candidate("a", "x" * 900, critique="c" * 700), Candidate("b", "y" * 200)]
 
     fit = fit_of("truncate", estimate_tokens(composed(shown)) - 100, shown)
@@ -104,13 +104,13 @@ def test_the_longest_texts_are_cut_and_it_is_told():
     assert first.text.endswith(MARK)
     assert first.text.removesuffix(MARK) == "x" * (len(first.text) - len(MARK))
     assert first.critique is not None
-    # 300 bytes are a hundred tokens; what is not longer than the rest stays.
+    # 300 bytes are a hundred tokens; the shorter texts are kept.
     assert (len(first.text), len(first.critique)) in [(650, 650), (651, 651)]
     ((_, why),) = fit.warnings
     assert why.endswith(f"; longer texts are truncated to {len(first.text)} characters")
 
 
-def test_a_critique_is_cut_though_it_is_longer_than_every_text():
+def test_a_critique_longer_than_every_text_is_truncated():
     shown = [Candidate("a", "x" * 150, critique="c" * 900)]
 
     fit = fit_of("truncate", estimate_tokens(composed(shown)) - 100, shown)
@@ -121,7 +121,7 @@ def test_a_critique_is_cut_though_it_is_longer_than_every_text():
     assert len(after.critique) in (600, 601, 602)
 
 
-def test_texts_that_could_only_be_cut_to_nothing_are_left_out_from_the_last():
+def test_candidates_are_left_out_if_truncation_leaves_too_little():
     shown = [Candidate(str(n), "x" * 1000) for n in range(10)]
     window = estimate_tokens(composed([replace(c, text="x" * 100) for c in shown[:4]])) + 2
 
@@ -138,7 +138,7 @@ def test_texts_that_could_only_be_cut_to_nothing_are_left_out_from_the_last():
 
 @pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
 @pytest.mark.parametrize("window", [-5, 0, 170])
-def test_where_nothing_fits_nothing_is_shown(overflow, window):
+def test_no_candidate_is_shown_if_none_fits(overflow, window):
     fit = fit_of(overflow, window, [Candidate("a", "x" * 1000), Candidate("b", "y")])
 
     assert fit.shown == ()
@@ -147,7 +147,7 @@ def test_where_nothing_fits_nothing_is_shown(overflow, window):
 
 
 @pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
-def test_where_no_candidates_are_none_are_shown(overflow):
+def test_no_candidates_give_no_candidates(overflow):
     assert fit_of(overflow, 10, []).shown == ()
 
 
@@ -160,7 +160,7 @@ CANDIDATES = st.lists(
     max_size=6,
 )
 
-#: Windows, as a part of what all of it takes.
+#: Windows as a share of the full prompt.
 SHARES = st.floats(0.2, 1.1)
 
 
@@ -179,7 +179,7 @@ def cut(candidate, length):
 
 
 @given(shown=CANDIDATES, share=SHARES)
-def test_as_many_of_the_first_are_shown_as_fit(shown, share):
+def test_drop_last_keeps_as_many_candidates_as_fit(shown, share):
     window = int(share * estimate_tokens(composed(shown)))
     fit = fit_of("drop_last", window, shown)
 
@@ -191,7 +191,9 @@ def test_as_many_of_the_first_are_shown_as_fit(shown, share):
 
 
 @given(shown=CANDIDATES, share=SHARES)
-def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_may_be(shown, share):
+def test_truncate_keeps_as_many_candidates_as_fit_at_the_least_length_and_as_much_of_each(
+    shown, share
+):
     window = int(share * estimate_tokens(composed(shown)))
 
     def fits(count, length):
@@ -210,7 +212,7 @@ def test_as_many_are_shown_as_fit_at_a_hundred_characters_and_as_long_as_they_ma
 
 
 @given(shown=CANDIDATES, share=SHARES)
-def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(shown, share):
+def test_a_truncated_text_is_a_prefix_with_a_mark(shown, share):
     window = int(share * estimate_tokens(composed(shown)))
     fit = fit_of("truncate", window, shown)
 
@@ -224,7 +226,7 @@ def test_whatever_is_shown_of_a_text_is_its_beginning_and_says_where_it_is_cut(s
                 assert 100 <= len(part) < len(whole)
 
 
-def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
+def test_check_length_rejects_a_prompt_that_is_too_long():
     messages = (Message("user", "x" * 900),)
 
     assert check_length(a_context(None), a_ranker("error"), messages) == ()
@@ -243,7 +245,7 @@ def test_a_prompt_without_candidates_is_refused_when_it_is_too_long():
 
 @pytest.mark.parametrize("kind", ["critic", "ranker", "fuser", "verifier"])
 @pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
-def test_what_a_component_sends_fits_its_window(kind, overflow):
+def test_the_prompts_of_every_component_fit_the_context_window(kind, overflow):
     component = a_component(kind, overflow=overflow)
     shown = tuple(Candidate(f"0.0.{n}", "x" * 3000) for n in range(2))
     context = a_context(1600, *shown)
@@ -260,7 +262,7 @@ def narrowed(*layers, overflow="drop_last"):
     return an_architecture(*layers, models=models, defaults=defaults)
 
 
-def test_a_row_that_is_too_long_is_given_up_and_nothing_is_sent():
+def test_a_row_that_is_too_long_fails_without_a_call():
     architecture = narrowed({"type": "generator", "model": "narrow"}, "fuser")
 
     end, replies = run_item(architecture, a_question("x" * 9000), lambda _: Reply("never"))
@@ -268,10 +270,10 @@ def test_a_row_that_is_too_long_is_given_up_and_nothing_is_sent():
     assert isinstance(end, Failed)
     assert replies == {}
     assert end.why.endswith("window leaves 944; it is not sent")
-    assert [note.kind for note in end.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in end.warnings] == ["context_overflow"]
 
 
-def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranked():
+def test_candidates_that_do_not_fit_are_kept_after_the_ranked_candidates():
     architecture = narrowed(
         {"type": "generator", "samples": 3}, {"type": "ranker", "model": "narrow"}
     )
@@ -288,5 +290,5 @@ def test_candidates_that_do_not_fit_stay_candidates_behind_those_that_were_ranke
 
     assert isinstance(end, Answer)
     assert end.candidate_id == "0.0.1"
-    assert [note.kind for note in end.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in end.warnings] == ["context_overflow"]
     assert "the last 1 of 3 candidates are left out" in end.warnings[0].why

@@ -28,7 +28,7 @@ NO = Reply(None, failure="refused: no")
 
 
 def told(*layers, windows=None, **replies):
-    """What the components of the last layer did when each kind's calls have these replies in turn.
+    """The descriptions of the last layer, if the calls of each type get these replies in turn.
 
     The last reply of a kind is that of all its calls beyond.
     """
@@ -46,14 +46,14 @@ def told(*layers, windows=None, **replies):
     return "; ".join(component.description or "" for component in last.components)
 
 
-def test_a_generator_made_candidates():
+def test_a_generator_is_described_by_its_candidates():
     assert told(THREE) == "made 3 candidates"
     assert told("generator") == "made 1 candidate"
     assert told(THREE, generator=["a", NO, "c"]) == "made 2 of 3 candidates"
     assert told(THREE, generator=[NO]) == "made no candidate"
 
 
-def test_a_fuser_made_some_of_others():
+def test_a_fuser_is_described_by_its_parents_and_candidates():
     two = {"type": "fuser", "samples": 2}
 
     assert told(THREE, "fuser") == "fused 3 candidates into 1"
@@ -62,7 +62,7 @@ def test_a_fuser_made_some_of_others():
     assert told(THREE, two, fuser=[NO]) == "made no candidate"
 
 
-def test_a_critic_wrote_critiques():
+def test_a_critic_is_described_by_its_critiques():
     good = "[1]\nStrengths: a\nWeaknesses: b\n\n[2]\nStrengths: a\nWeaknesses: b"
     two, drop = {"type": "generator", "samples": 2}, {"type": "critic", "overflow": "drop_last"}
     long = ["short", "long " * 2000]
@@ -75,7 +75,7 @@ def test_a_critic_wrote_critiques():
     assert fitting == "wrote critiques of 1 of 2"
 
 
-def test_a_ranker_put_candidates_in_order():
+def test_a_ranker_is_described_by_its_order():
     order = ["Answer: [3] > [1] > [2]"]
     top = {"type": "ranker", "top_k": 2}
 
@@ -85,7 +85,7 @@ def test_a_ranker_put_candidates_in_order():
     assert told(THREE, top, ranker=[NO]) == "ranked nothing, kept the first 2 of 3"
 
 
-def test_a_long_ranking_is_cut():
+def test_a_long_ranking_is_shortened():
     many = {"type": "generator", "samples": 10}
     order = "Answer: " + " > ".join(f"[{n}]" for n in range(10, 0, -1))
 
@@ -95,12 +95,12 @@ def test_a_long_ranking_is_cut():
     assert words.endswith(" > 0.0.3 > 0.0.2 > 2 more")
 
 
-def test_a_verifier_says_who_was_dropped_and_who_was_not_judged():
+def test_a_verifier_is_described_with_dropped_and_unjudged_candidates():
     yes, no = "[Correct]", "[Incorrect]"
     first = {"type": "verifier", "first_k": 1}
 
     def verified(component, *replies):
-        # An argument comes before each round of verdicts; any text is one.
+        # An argument precedes each round of verdicts; any text is valid.
         return told(THREE, component, verifier=list(replies))
 
     assert verified("verifier", yes) == "verified 3 of 3"
@@ -114,7 +114,7 @@ def test_a_verifier_says_who_was_dropped_and_who_was_not_judged():
     assert verified("verifier", no) == "verified 0 of 3, kept all"
 
 
-def test_votes_that_are_even_verify_nothing():
+def test_a_tie_of_votes_verifies_no_candidate():
     twice = {"type": "verifier", "samples": 2}
 
     words = told("generator", twice, verifier=["a", "a", "[Correct]", "[Incorrect]"])
@@ -122,7 +122,7 @@ def test_votes_that_are_even_verify_nothing():
     assert words == "verified 0 of 1, kept all"
 
 
-def test_a_unit_test_generator_wrote_tests():
+def test_a_unit_test_generator_is_described_by_its_tests():
     write = "unit_test_generator"
 
     assert told("generator", write, unit_test_generator=['["It is four."]']) == "wrote 1 unit test"
@@ -130,7 +130,7 @@ def test_a_unit_test_generator_wrote_tests():
     assert told("generator", write, unit_test_generator=["no"]) == "wrote no unit test"
 
 
-def test_a_unit_test_evaluator_says_how_many_each_passed():
+def test_a_unit_test_evaluator_is_described_by_passed_tests():
     write, judge = ['["a", "b"]'], "unit_test_evaluator"
     top = {"type": judge, "top_k": 2}
 
@@ -171,7 +171,7 @@ def test_without_unit_tests_nothing_is_tested(kept, words):
         ({"extract": "boxed"}, ["none"], "found no answer to count, kept 0.0.0"),
     ],
 )  # fmt: skip
-def test_a_voter_says_what_won(extract, texts, words):
+def test_a_voter_is_described_by_the_winning_answer(extract, texts, words):
     assert told(THREE, {"type": "voter", **extract}, generator=texts) == words
 
 
@@ -207,19 +207,19 @@ A, B, C = candidates("a", "b", "c")
         ),
         (
             Contribution(critiques={"0.0.0": "good"}, unit_tests=("x", "y"), values={"seed": 7}),
-            "wrote 2 unit tests; wrote critiques of 1; left seed",
+            "wrote 2 unit tests; wrote critiques of 1; produced seed",
         ),
         (Contribution(unit_test_results={"0.0.0": (UnitTestResult("x", passed=True),)}), "tested 1"),
     ],
 )  # fmt: skip
-def test_of_another_package_s_component_it_says_what_was_given(given, words):
+def test_a_component_of_another_package_is_described_by_its_contribution(given, words):
     assert (
         describe_step(Marker(type="marker"), State((A, B, C)), ComponentResult(0, given, ()))
         == words
     )
 
 
-def test_what_derives_from_ours_is_not_taken_for_it():
+def test_a_subclass_from_another_package_is_described_as_a_component_of_another_package():
     class Sorter(Ranker):
         type: Literal["sorter"]  # type: ignore[assignment]
 

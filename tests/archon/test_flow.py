@@ -50,7 +50,7 @@ def among(count, bounds):
 
 @examples(5)
 @given(architecture=architectures(), seed=st.integers())
-def test_a_run_asks_and_leaves_what_was_foretold(architecture, seed):
+def test_a_run_makes_the_predicted_calls_and_candidates(architecture, seed):
     end, replies = run_item(architecture, QUESTION, answers(seed, failures=False, rubbish=False))
 
     passed, _ = replay_item(architecture, QUESTION, replies)
@@ -65,7 +65,7 @@ def test_a_run_asks_and_leaves_what_was_foretold(architecture, seed):
 
 @examples(2)
 @given(architecture=architectures(), seed=st.integers(), failures=st.booleans())
-def test_a_run_never_asks_more_than_the_most_whatever_the_replies_are(architecture, seed, failures):
+def test_a_run_never_exceeds_the_maximum_of_calls(architecture, seed, failures):
     _, replies = run_item(architecture, QUESTION, answers(seed, failures=failures))
 
     passed, _ = replay_item(architecture, QUESTION, replies)
@@ -77,7 +77,7 @@ def test_a_run_never_asks_more_than_the_most_whatever_the_replies_are(architectu
         assert len(layer.after.candidates) <= flow.candidates_out.high
 
 
-def test_what_is_judged_twice_is_at_least_one_and_at_most_all_of_them():
+def test_two_selecting_components_keep_at_least_one_and_at_most_all_candidates():
     architecture = an_architecture({"type": "generator", "samples": 5}, "verifier", "verifier")
 
     first, *_, again = layer_flows(architecture)
@@ -106,7 +106,7 @@ def unreadable(call: Call) -> Reply:
         ["generator", {"type": "unit_test_generator", "samples": 2}],
     ],
 )
-def test_the_most_is_what_is_asked_when_nothing_can_be_read(layers):
+def test_the_maximum_of_calls_is_reached_if_no_reply_can_be_parsed(layers):
     architecture = an_architecture(*layers)
 
     made = asked(architecture, unreadable)
@@ -161,9 +161,7 @@ def verdicts(passes: Callable[[int], bool], samples: int) -> Callable[[Call], Re
 @pytest.mark.parametrize(
     ("n", "component", "asks", "leaves"), [(n, *row) for n in (1, 2, 7) for row in table(n)]
 )
-def test_each_component_asks_and_leaves_what_the_table_says_and_no_bound_is_loose(
-    n, component, asks, leaves
-):
+def test_each_component_reaches_the_bounds_of_its_counts(n, component, asks, leaves):
     architecture = an_architecture(
         "unit_test_generator", {"type": "generator", "samples": n}, component
     )
@@ -190,7 +188,7 @@ def test_each_component_asks_and_leaves_what_the_table_says_and_no_bound_is_loos
 @pytest.mark.parametrize("kind", ["verifier", "unit_test_evaluator"])
 @pytest.mark.parametrize(("n", "first_k"), [(1, 1), (5, 1), (5, 3), (5, 5), (9, 4)])
 @pytest.mark.parametrize("samples", [1, 2])
-def test_who_stops_early_asks_least_when_the_first_pass_and_most_when_none_do(
+def test_a_component_that_stops_early_makes_fewest_calls_if_the_first_candidates_pass(
     kind, n, first_k, samples
 ):
     architecture = an_architecture(
@@ -207,7 +205,7 @@ def test_who_stops_early_asks_least_when_the_first_pass_and_most_when_none_do(
 
 
 @pytest.mark.parametrize("n", range(1, 6))
-def test_no_candidate_is_judged_that_would_not_be_one_after_the_other(n):
+def test_waves_judge_no_more_candidates_than_judging_sequentially(n):
     for first_k, passes in product(range(1, n + 1), product([False, True], repeat=n)):
         architecture = an_architecture(
             {"type": "generator", "samples": n},
@@ -247,7 +245,7 @@ def itas(
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("fusers", [(), (2,), (8, 4), (10, 6, 2)])
 @pytest.mark.parametrize(("generators", "samples"), [(1, 1), (1, 5), (10, 1), (6, 4)])
-def test_the_papers_search_space_asks_what_its_formula_says(
+def test_the_papers_search_space_has_the_calls_of_its_formula(
     generators, samples, fusers, critics, late, judge
 ):
     layers = itas(generators, samples, fusers, critics=critics, judge=judge, late=late)
@@ -268,24 +266,24 @@ def test_the_papers_search_space_asks_what_its_formula_says(
 @pytest.mark.parametrize(
     ("layers", "counted"),
     [
-        # The best of the repository for Arena-Hard: the critic stands behind the ranker.
+        # The repository's best architecture for Arena-Hard: the critic follows the ranker.
         ([{"type": "generator", "samples": 10}, {"type": "ranker", "top_k": 5}, "critic", "fuser"], 13),
         ([[{"type": "generator", "samples": 3}] * 6, ["fuser"] * 8, ["fuser"] * 5, ["fuser"] * 3, "fuser"], 35),
-        # Mixture of agents: three layers of six, and one that has the last word.
+        # Mixture of Agents: three layers of six models, and one final model.
         ([["generator"] * 6, ["fuser"] * 6, ["fuser"] * 6, "fuser"], 19),
         ([["generator"] * 8, "verifier"], 24),
         ([["generator"] * 8, "verifier", "fuser"], 25),
         ([["generator"] * 8, "critic", "ranker", "fuser"], 11),
     ],
 )  # fmt: skip
-def test_an_architecture_of_the_paper_takes_its_calls(layers, counted):
+def test_an_architecture_of_the_paper_has_the_published_calls(layers, counted):
     architecture = an_architecture(*layers)
 
     assert count_calls(architecture) == exactly(counted)
     assert asked(architecture, good).total() == asked(architecture, bad).total() == counted
 
 
-def test_an_architecture_that_stops_early_takes_what_its_verdicts_say():
+def test_an_architecture_that_stops_early_makes_calls_by_its_verdicts():
     architecture = an_architecture(
         {"type": "unit_test_generator", "unit_test_cap": 5},
         {"type": "generator", "samples": 5},
@@ -293,7 +291,7 @@ def test_an_architecture_that_stops_early_takes_what_its_verdicts_say():
         {"type": "verifier", "first_k": 1},
     )
 
-    # Three go on when three pass, else one.
+    # Three are kept if three pass, otherwise one.
     made = {
         frozenset(passing): asked(architecture, verdicts(passing.__contains__, 1)).total()
         for passing in ({0, 1, 2}, {0, 1, 3}, {0, 3, 4}, {2, 3, 4}, {1}, set())

@@ -21,7 +21,7 @@ TALKERS = (
 
 
 @pytest.mark.parametrize("kind", TALKERS)
-def test_a_component_is_told_of_the_row_s_instructions_between_marks(kind):
+def test_a_component_shows_the_row_s_instructions_between_marks(kind):
     (request, *_) = asked(a_component(kind), Context(QUESTION, STATE, "1.0"))
 
     system, *others = request.messages
@@ -34,13 +34,13 @@ def test_a_component_is_told_of_the_row_s_instructions_between_marks(kind):
 
 
 @pytest.mark.parametrize("kind", TALKERS)
-def test_without_a_system_message_nothing_is_said_of_instructions(kind):
+def test_a_prompt_without_a_system_message_mentions_no_instructions(kind):
     (request, *_) = asked(a_component(kind), Context(Question("q", (ASKED,)), STATE, "1.0"))
 
     assert not any("instructions |" in m.content for m in request.messages)
 
 
-def test_a_candidate_cannot_write_the_marks_of_the_instructions():
+def test_a_candidate_cannot_contain_the_marks_of_the_instructions():
     def marks(text: str) -> set[str]:
         context = Context(QUESTION, State(candidates(text)), "1.0")
         (request,) = asked(a_component("ranker"), context)
@@ -80,7 +80,7 @@ def test_a_model_without_system_messages_is_sent_none_by_any_component(layers):
     assert "What is 2 + 2?" in call.messages[0].content
 
 
-def test_what_system_messages_say_stands_before_the_first_of_the_user_s():
+def test_system_messages_are_merged_into_the_first_user_message():
     said = Message("assistant", "Helo.")
 
     assert merge_system_messages((SYSTEM, said, ASKED, SYSTEM, ASKED)) == (

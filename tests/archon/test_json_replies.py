@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from archon_batch.archon import JsonReply, ReplyParseError, json_reply_format, parse_json_reply
 from archon_batch.archon.components import critic, unit_test_evaluator, verifier
-from tests.archon.components.hostile import slow
+from tests.archon.components.hostile_texts import slow
 
 
 class Word(JsonReply):
@@ -37,11 +37,11 @@ KIND = TypeAdapter(Word)
         '{\n"count": 1,\n"text": "so"\n}',
     ],
 )
-def test_json_is_read_with_or_without_the_block_around_it(text):
+def test_json_is_parsed_with_or_without_a_code_block(text):
     assert parse_json_reply(KIND, text) == Word(text="so", count=1)
 
 
-def test_a_block_within_a_text_stays_in_it():
+def test_a_code_block_in_a_string_is_kept():
     text = json.dumps({"text": "```\nso\n```", "count": 1})
 
     assert parse_json_reply(KIND, f"```\n{text}\n```").text == "```\nso\n```"
@@ -70,7 +70,7 @@ def test_a_block_within_a_text_stays_in_it():
         ("\ud800", "^the JSON: invalid json"),
     ],
 )
-def test_anything_else_is_refused_with_its_place_and_reason(text, why):
+def test_other_text_is_rejected_with_path_and_reason(text, why):
     with pytest.raises(ReplyParseError, match=why):
         parse_json_reply(KIND, text)
 
@@ -82,21 +82,21 @@ def test_anything_else_is_refused_with_its_place_and_reason(text, why):
         f"Here is my reply:\n\n```json\n{ONE}\n```\n\nI hope that it helps.",
         f"```\n{ONE}\nand more",
         f"```{ONE}```",
-        # Other brackets are no replies, and neither is other JSON.
+        # Other brackets and other JSON are no replies.
         f"Of [1] and {{x}}, as in {{}}, I say: {ONE} [2]",
     ],
 )
-def test_the_one_reply_behind_a_sentence_is_read(text):
+def test_a_single_reply_after_a_sentence_is_parsed(text):
     assert parse_json_reply(KIND, text) == parse_json_reply(KIND, ONE)
 
 
-def test_the_place_within_a_list_is_told():
+def test_the_path_in_a_list_is_reported():
     with pytest.raises(ReplyParseError, match=r"^words\.1\.count: field required$"):
         parse_json_reply(TypeAdapter(Words), f'{{"words": [{ONE}, {{"text": ""}}]}}')
 
 
 @given(key=st.text().filter(lambda key: key not in ("text", "count")))
-def test_a_key_of_the_model_s_own_is_told_in_plain_characters_and_short(key):
+def test_a_key_from_the_model_is_shortened_and_printable_in_the_reason(key):
     text = json.dumps({"text": "so", "count": 1, key * 99: 2})
 
     with pytest.raises(ReplyParseError) as refused:
@@ -110,11 +110,11 @@ def test_a_key_of_the_model_s_own_is_told_in_plain_characters_and_short(key):
 
 
 @pytest.mark.parametrize("kind", [KIND, TypeAdapter(list[str]), TypeAdapter(Words)])
-def test_no_text_takes_long(kind):
+def test_every_text_is_processed_quickly(kind):
     assert slow(lambda text: parse_json_reply(kind, text)) == []
 
 
-def test_a_form_has_a_schema_and_replies_that_are_read():
+def test_a_format_has_a_schema_and_examples_that_are_parsed():
     form = json_reply_format(Word(text="so", count=1), Word(text="no", count=0))
 
     assert form.grammar is None
@@ -128,7 +128,7 @@ def test_a_form_has_a_schema_and_replies_that_are_read():
     assert form.padded_example(0) == form.example
 
 
-def test_a_form_without_a_text_has_no_room():
+def test_a_format_without_a_string_cannot_be_padded():
     assert json_reply_format(Words(words=[])).padded_example(99) == '{"words":[]}'
 
 

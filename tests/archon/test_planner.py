@@ -61,7 +61,7 @@ def asked(step):
     return [str(call.key).replace(".", " ") for call in step.calls]
 
 
-def test_it_asks_for_a_whole_layer_at_once():
+def test_all_calls_of_a_layer_are_needed_at_once():
     architecture = an_architecture([{"type": "generator", "samples": 2}, "generator"], "fuser")
 
     step = step_after(architecture)
@@ -69,7 +69,7 @@ def test_it_asks_for_a_whole_layer_at_once():
     assert asked(step) == ["0 0 0 0", "0 0 1 0", "0 1 0 0"]
 
 
-def test_it_asks_only_for_what_is_missing():
+def test_only_missing_calls_are_needed():
     architecture = an_architecture([{"type": "generator", "samples": 2}, "generator"], "fuser")
 
     step = step_after(architecture, k0_0_1_0="one", k1_0_0_0="too early")
@@ -77,7 +77,7 @@ def test_it_asks_only_for_what_is_missing():
     assert asked(step) == ["0 0 0 0", "0 1 0 0"]
 
 
-def test_it_asks_for_all_that_is_missing_though_a_component_beside_it_is_done():
+def test_missing_calls_are_needed_while_another_component_is_done():
     architecture = an_architecture([{"type": "generator", "samples": 3}, "generator"], "fuser")
 
     step = step_after(architecture, k0_1_0_0="done", k0_0_1_0="one")
@@ -85,7 +85,7 @@ def test_it_asks_for_all_that_is_missing_though_a_component_beside_it_is_done():
     assert asked(step) == ["0 0 0 0", "0 0 2 0"]
 
 
-def test_it_looks_at_the_next_layer_when_all_of_one_is_done():
+def test_the_next_layer_starts_when_all_components_are_done():
     architecture = an_architecture("generator", "fuser")
 
     step = step_after(architecture, k0_0_0_0="one")
@@ -93,7 +93,7 @@ def test_it_looks_at_the_next_layer_when_all_of_one_is_done():
     assert asked(step) == ["1 0 0 0"]
 
 
-def test_a_call_has_all_that_its_component_says():
+def test_a_call_has_the_settings_of_its_component():
     generator = {"type": "generator", "model": "cheap", "temperature": 0.2, "max_tokens": 99}
     models = {"cheap": {"model": "scripted/plausible", "rpm": 9}}
 
@@ -106,7 +106,7 @@ def test_a_call_has_all_that_its_component_says():
     assert call.messages[-1].content == QUESTION.query
 
 
-def test_the_first_candidate_answers():
+def test_the_first_candidate_is_the_answer():
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker")
 
     step = step_after(
@@ -116,7 +116,7 @@ def test_the_first_candidate_answers():
     assert step == Answer("two", "0.0.1", unused_calls=(CallKey(0, 0, 0, 0),))
 
 
-def test_a_candidate_is_dropped_when_nothing_of_it_is_in_the_answer():
+def test_a_call_is_unused_if_its_candidate_is_no_ancestor_of_the_answer():
     architecture = an_architecture(
         {"type": "generator", "samples": 3},
         {"type": "ranker", "top_k": 2},
@@ -144,7 +144,7 @@ def test_a_candidate_is_dropped_when_nothing_of_it_is_in_the_answer():
     ]  # fmt: skip
 
 
-def test_what_cannot_be_read_is_asked_again_with_the_reason_in_the_message():
+def test_an_unparsed_reply_is_asked_again_with_the_reason():
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker")
 
     step = step_after(architecture, k0_0_0_0="one", k0_0_1_0="two", k1_0_0_0="the second")
@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_asked_again_with_the_reason_in_the_message():
     assert 'it has no line such as "Answer: [2] > [1]"' in step.calls[0].messages[-1].content
 
 
-def test_every_time_something_is_asked_again_is_a_request_of_its_own():
+def test_every_reask_has_its_own_fingerprint():
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker")
     calls = []
 
@@ -169,7 +169,7 @@ def test_every_time_something_is_asked_again_is_a_request_of_its_own():
     assert len(set(asks)) == 3
 
 
-def test_a_component_without_a_readable_reply_is_done_without():
+def test_a_component_without_a_parsed_reply_is_skipped():
     architecture = an_architecture(
         {"type": "generator", "samples": 2}, {"type": "ranker", "retries": 1}
     )
@@ -190,7 +190,7 @@ def test_a_component_without_a_readable_reply_is_done_without():
     )
 
 
-def test_a_failed_call_is_settled_and_noted():
+def test_a_failed_call_is_settled_with_a_warning():
     architecture = an_architecture([{"type": "generator", "samples": 2}], "critic")
 
     step = step_after(
@@ -221,7 +221,7 @@ def test_a_failed_call_is_settled_and_noted():
         ({"k0_0_0_0": "one", "k1_0_0_0": "", "k1_0_0_1": ""}, 1, "the reply was empty"),
     ],
 )
-def test_it_gives_up_with_the_layer_that_is_left_without_a_candidate(replies, layer, why):
+def test_an_item_fails_in_the_layer_that_leaves_no_candidate(replies, layer, why):
     architecture = an_architecture(
         "generator", "fuser", defaults={"model": MODEL, "max_tokens": 256, "retries": 1}
     )
@@ -233,7 +233,7 @@ def test_it_gives_up_with_the_layer_that_is_left_without_a_candidate(replies, la
     assert step.warnings[-1] == ItemWarning(layer, 0, "skipped", "1 of 1 candidates are missing")
 
 
-def test_it_gives_up_for_a_reason_of_the_layer_that_failed():
+def test_an_item_fails_with_a_reason_of_the_failed_layer():
     architecture = an_architecture({"type": "generator", "samples": 2, "retries": 0}, "fuser")
 
     step = step_after(
@@ -245,7 +245,7 @@ def test_it_gives_up_for_a_reason_of_the_layer_that_failed():
     assert len(step.warnings) == 4
 
 
-def test_it_gives_up_for_a_reason_of_those_that_should_have_given_candidates():
+def test_an_item_fails_with_a_reason_of_a_component_that_returns_candidates():
     architecture = an_architecture([{"type": "unit_test_generator", "retries": 0}, "generator"])
 
     step = step_after(architecture, k0_0_0_0="no list", k0_1_0_0=Reply(None, failure="refused: no"))
@@ -254,7 +254,7 @@ def test_it_gives_up_for_a_reason_of_those_that_should_have_given_candidates():
     assert step.why == "refused: no"
 
 
-def test_it_gives_up_for_the_call_that_failed_and_not_for_a_prompt_that_was_shortened():
+def test_a_failed_call_is_the_reason_rather_than_a_shortened_prompt():
     models = {"narrow": {"model": MODEL, "context": 1000}}
     fuser = {"type": "fuser", "model": "narrow"}
     architecture = an_architecture({"type": "generator", "samples": 2}, fuser, models=models)
@@ -267,11 +267,11 @@ def test_it_gives_up_for_the_call_that_failed_and_not_for_a_prompt_that_was_shor
     )
 
     assert isinstance(step, Failed)
-    assert [note.kind for note in step.warnings] == ["context_overflow", "failed", "skipped"]
+    assert [warning.kind for warning in step.warnings] == ["context_overflow", "failed", "skipped"]
     assert step.why == "refused: no"
 
 
-def test_a_layer_that_makes_candidates_replaces_those_before():
+def test_new_candidates_replace_the_candidates_before():
     architecture = an_architecture("generator", ["critic", "generator"])
 
     step = step_after(
@@ -281,7 +281,7 @@ def test_a_layer_that_makes_candidates_replaces_those_before():
     assert step == Answer("another", "1.1.0", unused_calls=(CallKey(0, 0, 0, 0),))
 
 
-def test_unit_tests_may_come_before_the_first_candidates_and_are_told_to_their_generators():
+def test_unit_tests_before_the_first_candidates_are_shown_to_generators():
     architecture = an_architecture("unit_test_generator", "generator")
 
     first = step_after(architecture)
@@ -295,7 +295,7 @@ def test_unit_tests_may_come_before_the_first_candidates_and_are_told_to_their_g
 
 
 class Faulty(Component):
-    """Does what its author did not mean."""
+    """A component with a bug."""
 
     requires: ClassVar[frozenset[str]] = frozenset()
     produces: ClassVar[frozenset[str]] = frozenset({"candidates"})
@@ -338,7 +338,7 @@ class FaultyAsker(Faulty, ModelComponent):
         (FaultyAsker, "words", "the component faulty does not yield a tuple of requests"),
     ],
 )
-def test_a_component_that_does_not_keep_to_the_contract_is_told_what_is_wrong(base, fault, why):
+def test_a_component_that_breaks_the_contract_raises_with_the_reason(base, fault, why):
     kind = type(
         base.__name__, (base,), {"fault": fault, "__annotations__": {"fault": ClassVar[str]}}
     )
@@ -351,7 +351,7 @@ def test_a_component_that_does_not_keep_to_the_contract_is_told_what_is_wrong(ba
     assert (refusal.value.path, refusal.value.why) == ("layers[0][0]", why)
 
 
-def test_a_component_that_breaks_is_named_and_the_row_is_not_quoted():
+def test_an_exception_in_a_component_is_wrapped_without_quoting_the_row():
     class Breaking(Faulty):
         fault: ClassVar[str] = "breaks"
 
@@ -388,7 +388,7 @@ class Sieve(Component):
         return CountRange(0, 0)
 
 
-def test_a_layer_that_keeps_nothing_without_a_word_gives_up_all_the_same():
+def test_an_item_fails_if_a_layer_keeps_no_candidate_without_a_warning():
     layers = [
         {"type": "generator", "model": "m"},
         {"type": "sieve"},
@@ -411,7 +411,7 @@ def test_components_of_a_layer_see_the_same_candidates():
     assert "weak" not in step.calls[0].messages[-1].content
 
 
-def test_alike_generators_get_samples_of_their_own_wherever_they_stand():
+def test_identical_generators_get_their_own_samples_in_any_layer():
     pair = {"type": "generator", "samples": 2}
     architecture = an_architecture([pair, pair], "generator")
 
@@ -431,7 +431,7 @@ def test_alike_generators_get_samples_of_their_own_wherever_they_stand():
         ("ranker", {"k1_0_0_0": "Answer: [1]"}),
     ],
 )
-def test_what_is_asked_of_the_same_candidates_once_more_is_another_sample(kind, replies):
+def test_a_repeated_component_asks_for_another_sample(kind, replies):
     architecture = an_architecture("generator", kind, kind)
 
     first = step_after(architecture, k0_0_0_0="a")
@@ -456,7 +456,7 @@ def test_what_is_asked_of_the_same_candidates_once_more_is_another_sample(kind, 
         ({"shuffle": True}, {}),
     ],
 )
-def test_components_that_send_alike_requests_get_samples_of_their_own(one, other):
+def test_components_with_identical_requests_get_their_own_samples(one, other):
     models = {"cheap": {"model": "scripted/plausible"}, "also": {"model": "scripted/plausible"}}
     pair = [{"type": "fuser", **one}, {"type": "fuser", **other}]
 
@@ -509,7 +509,7 @@ def rambling(seed):
 
 @examples(3)
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
-def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, random):
+def test_any_order_of_replies_gives_the_end_of_run_item(architecture, seed, random):
     answer = rambling(seed)
     end, settled = run_item(architecture, QUESTION, answer)
 
@@ -525,17 +525,17 @@ def test_any_order_of_replies_comes_to_the_interpreters_end(architecture, seed, 
 
 @examples(2)
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
-def test_a_course_says_at_each_step_what_a_plan_says(architecture, seed, random):
+def test_a_planner_with_memory_returns_the_steps_of_plan_item(architecture, seed, random):
     answer, other = rambling(seed), rambling(seed + 1)
-    course, replies = ItemPlanner(architecture, QUESTION), dict[CallKey, Reply]()
+    planner, replies = ItemPlanner(architecture, QUESTION), dict[CallKey, Reply]()
 
     step = plan_item(architecture, QUESTION, replies)
     while True:
-        assert course.next_step(replies) == step
+        assert planner.next_step(replies) == step
         if not isinstance(step, CallsNeeded):
             break
         if replies and random.random() < 0.1:
-            # A retry takes a reply back, or it is another now.
+            # A retry removes a reply or replaces it.
             key = random.choice(list(replies))
             del replies[key]
             answer = other
@@ -544,11 +544,11 @@ def test_a_course_says_at_each_step_what_a_plan_says(architecture, seed, random)
                 replies[call.key] = answer(call)
         step = plan_item(architecture, QUESTION, replies)
 
-    course.close()
+    planner.close()
 
 
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
-def test_more_replies_and_their_order_change_nothing(architecture, seed, random):
+def test_surplus_replies_and_their_order_change_nothing(architecture, seed, random):
     end, settled = run_item(architecture, QUESTION, rambling(seed))
     more = {
         CallKey(layer, component, slot, 99): Reply("nobody asked")
@@ -563,7 +563,7 @@ def test_more_replies_and_their_order_change_nothing(architecture, seed, random)
 
 
 @given(architecture=narrow(), seed=st.integers(), random=st.randoms())
-def test_a_layer_that_is_not_reached_is_not_looked_at(architecture, seed, random):
+def test_replies_of_a_later_layer_are_ignored(architecture, seed, random):
     _, settled = run_item(architecture, QUESTION, rambling(seed))
     known = {key: reply for key, reply in settled.items() if random.random() < 0.8}
 
@@ -576,7 +576,7 @@ def test_a_layer_that_is_not_reached_is_not_looked_at(architecture, seed, random
 
 
 @given(architecture=narrow(), seed=st.integers())
-def test_every_architecture_ends_after_no_more_calls_than_its_most(architecture, seed):
+def test_every_item_ends_within_the_maximum_of_calls(architecture, seed):
     most = sum(flow.max_calls for flow in layer_flows(architecture))
     replies: dict[CallKey, Reply] = {}
 
@@ -590,19 +590,19 @@ def test_every_architecture_ends_after_no_more_calls_than_its_most(architecture,
 
 
 @given(architecture=narrow(), seed=st.integers())
-def test_nothing_that_went_wrong_goes_without_a_note(architecture, seed):
+def test_every_failed_or_unparsed_reply_has_a_warning(architecture, seed):
     end, settled = run_item(architecture, QUESTION, rambling(seed))
 
     passed, _ = replay_item(architecture, QUESTION, settled)
     done = [reply for key, reply in settled.items() if key.layer < len(passed)]
     again = [key for key in settled if key.layer < len(passed) and key.reask]
-    kinds = [note.kind for note in end.warnings]
-    assert all(note.why for note in end.warnings)
+    kinds = [warning.kind for warning in end.warnings]
+    assert all(warning.why for warning in end.warnings)
     assert kinds.count("failed") == sum(reply.failure is not None for reply in done)
     assert kinds.count("unparsed") >= len(again)
 
 
-def test_what_the_layers_did_can_be_followed():
+def test_replay_returns_the_completed_layers():
     architecture = an_architecture(
         {"type": "generator", "samples": 2}, ["critic", "ranker"], "fuser"
     )
@@ -622,7 +622,7 @@ def test_what_the_layers_did_can_be_followed():
     assert (first.layer, first.before.candidates) == (0, ())
     assert second.before == first.after
     assert [d.component for d in second.results] == [0, 1]
-    assert [remark.kind for d in second.results for remark in d.warnings] == ["unparsed"]
+    assert [warning.kind for d in second.results for warning in d.warnings] == ["unparsed"]
     assert second.results[0].contribution.critiques == {"0.0.0": "weak", "0.0.1": "long"}
     assert [(c.id, c.critique) for c in second.after.candidates] == [
         ("0.0.1", "long"),
@@ -630,7 +630,7 @@ def test_what_the_layers_did_can_be_followed():
     ]
 
 
-def test_a_note_names_the_component_it_is_about():
+def test_a_warning_names_its_component():
     architecture = an_architecture("generator", ["critic", {"type": "ranker", "retries": 0}])
 
     step = step_after(
@@ -638,7 +638,7 @@ def test_a_note_names_the_component_it_is_about():
     )  # fmt: skip
 
     assert isinstance(step, Answer)
-    assert {(note.layer, note.component) for note in step.warnings} == {(1, 1)}
+    assert {(warning.layer, warning.component) for warning in step.warnings} == {(1, 1)}
 
 
 def narrowed(*layers: Any, context: int) -> Architecture:
@@ -660,7 +660,7 @@ def narrowed(*layers: Any, context: int) -> Architecture:
         "unit_test_evaluator",
     ],
 )
-def test_a_prompt_that_must_not_be_shortened_ends_the_item_before_its_layer_asks(kind):
+def test_a_first_prompt_that_is_too_long_fails_the_item_before_its_layer_makes_calls(kind):
     layers = [
         ["generator", "unit_test_generator"],
         ["generator", {"type": kind, "model": "narrow"}],
@@ -675,7 +675,7 @@ def test_a_prompt_that_must_not_be_shortened_ends_the_item_before_its_layer_asks
     )
 
 
-def test_a_window_is_that_of_the_model_less_the_reply_and_of_no_other_model():
+def test_max_prompt_tokens_is_the_model_s_window_minus_max_tokens():
     fusers = [{"type": "fuser", "model": "narrow", "max_tokens": 100}, "fuser"]
 
     step = step_after(narrowed("generator", fusers, context=300), k0_0_0_0="one")
@@ -687,7 +687,7 @@ def test_a_window_is_that_of_the_model_less_the_reply_and_of_no_other_model():
     )
 
 
-def test_what_gets_stuck_midway_waits_for_what_its_layer_has_asked():
+def test_a_later_prompt_that_is_too_long_waits_for_the_calls_of_its_layer():
     verifier = {"type": "verifier", "model": "narrow"}
     architecture = narrowed("generator", [verifier, "critic"], context=256 + 600)
     argued = {"k0_0_0_0": "one", "k1_0_0_0": "It holds. " * 200}
@@ -702,7 +702,7 @@ def test_what_gets_stuck_midway_waits_for_what_its_layer_has_asked():
     assert "window leaves 600" in late.why
 
 
-def test_what_is_stuck_from_the_beginning_is_the_reason_whatever_else_is_known():
+def test_a_first_prompt_that_is_too_long_is_the_reason_before_later_ones():
     wordy = {"type": "verifier", "model": "narrow"}
     stuck = {"type": "critic", "model": "narrow", "max_tokens": 256 + 600}
     architecture = narrowed("generator", [wordy, stuck], context=256 + 600)
@@ -734,7 +734,7 @@ CALL = a_call()
         replace(CALL, key=CallKey(0, 0, 0, 1)),
     ],
 )
-def test_whatever_decides_a_reply_makes_another_request(other):
+def test_the_fingerprint_covers_all_that_determines_a_reply(other):
     assert other.fingerprint != CALL.fingerprint
 
 
@@ -747,7 +747,7 @@ def test_whatever_decides_a_reply_makes_another_request(other):
         replace(CALL, model=Model(model=CALL.model.model, rpm=9, context=99)),
     ],
 )
-def test_where_a_call_stands_makes_no_other_request(other):
+def test_the_fingerprint_ignores_the_position_of_a_call(other):
     assert other.fingerprint == CALL.fingerprint
 
 
@@ -757,7 +757,7 @@ def test_any_text_has_a_fingerprint():
     assert len({call.fingerprint for call in calls}) == 5
 
 
-def test_a_key_sorts_as_it_was_asked_and_survives_writing():
+def test_keys_sort_in_planning_order_and_survive_str_and_parse():
     keys = [CallKey(10, 0, 0, 0), CallKey(2, 3, 10, 0), CallKey(2, 3, 4, 1), CallKey(2, 3, 4, 0)]
 
     assert sorted(keys) == keys[::-1]

@@ -27,17 +27,17 @@ PLAIN = st.text(st.characters(exclude_characters="`~\r", exclude_categories=["Cs
         ("", ""),
     ],
 )
-def test_it_is_the_last_block_or_all_of_the_answer(answer, code):
+def test_the_program_is_the_last_block_or_the_whole_answer(answer, code):
     assert extract_program(answer) == code
 
 
 @given(before=PLAIN, code=PLAIN.filter(str.strip), after=PLAIN)
-def test_a_block_is_found_whatever_stands_around_it(before, code, after):
+def test_a_block_is_found_in_any_text_around_it(before, code, after):
     assert extract_program(f"{before}\n```python\n{code}\n```\n{after}") == extract_program(code)
 
 
 @given(st.text())
-def test_any_text_has_a_code_that_is_its_own(text):
+def test_the_program_of_any_text_is_part_of_it(text):
     code = extract_program(text)
 
     assert code == "" or code.strip()
@@ -72,15 +72,15 @@ def indented(text, by="   "):
         f"{PROGRAM}\nTests:\n```python\nfrom add import add\nassert add(1, 2) == 3\n```",
         f"{PROGRAM}\n```pycon\n>>> add(1, 2)\n3\n```",
         f"{PROGRAM}\n```python\n>>> add(1, 2)\n3\n```",
-        # Heads and restated tasks are no programs.
+        # Signatures and restated tasks are no programs.
         f"{PROGRAM}\nIts head is\n```python\ndef add(a, b):\n```",
         f"{PROGRAM}\nas in\n```python\ndef add(a, b):\n    ...\n```",
         f'You ask for\n```python\ndef add(a, b):\n    """Add them."""\n```\n{PROGRAM}',
         f'{PROGRAM}\nfor\n```python\ndef add(\n    a: int,\n    b: int,\n) -> int:\n    """Add."""\n```',
-        # Of two the later, but the one that is not cut off.
+        # The later of two, but a complete one before a truncated one.
         f"First try:\n```python\ndef add(a, b):\n    return a - b\n```\nBetter:\n{PROGRAM}",
         f"{PROGRAM}\nWith types:\n```python\ndef add(a: int, b: int) -> int:\n    if",
-        # Fences as CommonMark has them, and as models write them.
+        # Fences of CommonMark, and fences as models write them.
         f"1. Code:\n{indented(PROGRAM)}",
         f"10. Code:\n{indented(PROGRAM, chr(9))}",
         f"- {indented(PROGRAM, '  ').lstrip()}",
@@ -99,13 +99,13 @@ def indented(text, by="   "):
         f"```python\n{ADD}```\nIt adds them.",
         f"{PROGRAM}\nas\n```python\nclass Sum:\n    def add(a, b):\n```\n",
         PROGRAM.replace("\n", "\r\n"),
-        # No fence, or one that only closes what the prompt has opened.
+        # No fence, or one that only closes a block opened by the prompt.
         ADD,
         f"{ADD}\n```\nIt adds them:\n```\n3\n```",
         f"Here is the function:\n\n{ADD}\n\nIt adds them.",
     ],
 )
-def test_the_program_is_the_block_that_defines_what_is_asked_for(answer):
+def test_the_program_is_the_block_that_defines_the_given_names(answer):
     assert extract_program(answer, ["add"]) == ADD
 
 
@@ -120,19 +120,19 @@ def test_the_program_is_the_block_that_defines_what_is_asked_for(answer):
         ("def add(a, b):\n    return a + b", "def less(a, b):\n    return a - b"),
     ],
 )
-def test_blocks_that_define_what_it_uses_go_with_it(first, second):
+def test_blocks_that_define_used_names_are_included(first, second):
     answer = f"```python\n{first}\n```\nThen:\n```python\n{second}\n```\n```python\nadd(1, 2)\n```"
 
     assert extract_program(answer, ["add", "less"]) == f"{first}\n{second}"
 
 
-def test_what_an_example_sets_is_no_part_of_the_program():
+def test_assignments_of_an_example_are_not_included():
     answer = f"{PROGRAM}\n```python\na = int(input())\nprint(add(a, 2))\n```"
 
     assert extract_program(answer, ["add"]) == ADD
 
 
-def test_a_class_whose_methods_are_heads_is_a_head():
+def test_a_class_with_empty_methods_ranks_as_a_signature():
     head = "class Sum:\n    def add(self, a, b):\n        # to do"
     whole = "class Sum:\n    def add(self, a, b):\n        return a + b"
     error = "class Odd(ValueError):\n    pass"
@@ -198,11 +198,11 @@ def test_the_names_that_tests_call_are_found(tests, names):
     ],
     ids=range(14),
 )
-def test_a_text_of_a_megabyte_takes_time_in_proportion(text):
+def test_a_text_of_a_megabyte_takes_linear_time(text):
     begun = time.process_time()
 
     extract_program(text, ["f", "f0"])
     called_names([text])
 
-    # What grows with the square of the text takes minutes.
+    # Quadratic time would be minutes.
     assert time.process_time() - begun < 15

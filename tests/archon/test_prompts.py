@@ -52,7 +52,7 @@ JSON = {"format": "json"}
         ("judge-comparison-with-opinions", "judge", {"scale": "comparison"}, State(PLAIN)),
     ],
 )
-def test_a_prompt_reads_as_it_was_reviewed(name, kind, knobs, state):
+def test_a_prompt_equals_its_reviewed_file(name, kind, knobs, state):
     question = a_question("How many people live there?", earlier=EARLIER)
 
     play = played(a_component(kind, **knobs), Context(question, state, "1.0"), EXAMINATION)
@@ -65,7 +65,7 @@ def test_a_prompt_reads_as_it_was_reviewed(name, kind, knobs, state):
     assert rendered == file.read_text(encoding="utf-8"), "read this module's docstring"
 
 
-def test_every_prompt_on_file_is_compared():
-    named = test_a_prompt_reads_as_it_was_reviewed.pytestmark[0].args[1]
+def test_every_prompt_file_is_compared():
+    named = test_a_prompt_equals_its_reviewed_file.pytestmark[0].args[1]
 
     assert {file.stem for file in FOLDER.iterdir()} == {name for name, *_ in named}

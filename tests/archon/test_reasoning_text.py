@@ -13,7 +13,7 @@ from archon_batch.archon import (
     strip_reasoning,
 )
 from archon_batch.archon.call import Message
-from tests.archon.components.hostile import slow
+from tests.archon.components.hostile_texts import slow
 from tests.builders import an_architecture
 
 QUESTION = Question("q", (Message("user", "3 + 4?"),))
@@ -39,10 +39,10 @@ QUESTION = Question("q", (Message("user", "3 + 4?"),))
         "<|channel|>final<|message|>7<|return|>",
         "analysisWe add 3 and 4.assistantfinal7",
         "Here is my thought process: 12? Here is my response: 7",
-        # The template wrote the opening mark into the prompt.
+        # The template puts the opening tag into the prompt.
         "12? No, 7.\n</think>\n\n7",
         "12?[/THINK]7",
-        # It thought twice, and of thinking itself.
+        # It reasons twice, and mentions the tags in its reasoning.
         "<think>12?</think>\n<think>No.</think>7",
         "<think>I will close with </think>, then </think>7",
         "<think></think>7",
@@ -51,7 +51,7 @@ QUESTION = Question("q", (Message("user", "3 + 4?"),))
         "Sure.\n<think>12?</think>\n7",
     ],
 )
-def test_what_a_text_says_comes_after_its_thoughts(text):
+def test_the_text_after_the_reasoning_is_returned(text):
     assert strip_reasoning(text) == "7"
 
 
@@ -64,7 +64,7 @@ def test_what_a_text_says_comes_after_its_thoughts(text):
         ("a</think>`b` is it, and `c`", "`b` is it, and `c`"),
     ],
 )
-def test_code_of_the_answer_stays_with_it(text, said):
+def test_code_in_the_answer_is_kept(text, said):
     assert strip_reasoning(text) == said
 
 
@@ -81,7 +81,7 @@ def test_code_of_the_answer_stays_with_it(text, said):
         "analysis of the sum: 7",
     ],
 )
-def test_a_text_that_only_speaks_of_thoughts_stays_as_it_is(text):
+def test_a_text_that_only_mentions_reasoning_tags_is_unchanged(text):
     assert strip_reasoning(text) == text
 
 
@@ -93,11 +93,11 @@ def test_a_text_that_only_speaks_of_thoughts_stays_as_it_is(text):
         *("12</think>", "<think>12</think>\n", "<think>12</think><think>7"),
     ],
 )
-def test_a_text_that_never_left_its_thoughts_is_none(text):
+def test_a_text_whose_reasoning_never_ends_is_none(text):
     assert strip_reasoning(text) is None
 
 
-def test_no_text_takes_long_to_look_through():
+def test_every_text_is_processed_quickly():
     assert slow(strip_reasoning) == []
     assert slow(lambda text: strip_reasoning(f"<think>{text}</think>\n{text}")) == []
 
@@ -109,7 +109,7 @@ REPLIES = {
 }
 
 
-def test_a_vote_counts_what_is_said_and_not_what_was_thought():
+def test_a_vote_ignores_reasoning():
     architecture = an_architecture(
         {"type": "generator", "samples": 3}, {"type": "voter", "extract": "text"}
     )
@@ -120,7 +120,7 @@ def test_a_vote_counts_what_is_said_and_not_what_was_thought():
     assert (end.text, end.candidate_id) == ("7", "0.0.0")
 
 
-def test_no_prompt_of_a_later_layer_has_thoughts():
+def test_no_prompt_of_a_later_layer_has_reasoning():
     architecture = an_architecture({"type": "generator", "samples": 2}, {"type": "fuser"})
 
     ask = plan_item(architecture, QUESTION, REPLIES)
@@ -131,7 +131,7 @@ def test_no_prompt_of_a_later_layer_has_thoughts():
     assert "12" not in shown
 
 
-def test_a_verdict_in_thoughts_is_no_verdict():
+def test_a_verdict_in_reasoning_is_ignored():
     architecture = an_architecture({"type": "generator"}, {"type": "verifier", "retries": 0})
     replies = {
         CallKey(0, 0, 0, 0): Reply("7"),
@@ -142,14 +142,14 @@ def test_a_verdict_in_thoughts_is_no_verdict():
     end = plan_item(architecture, QUESTION, replies)
 
     assert isinstance(end, Answer)
-    assert "the reply was empty" in [note.why for note in end.warnings]
+    assert "the reply was empty" in [warning.why for warning in end.warnings]
 
 
 @pytest.mark.parametrize(
     ("finish", "why"),
     [("length", "the model used all of max_tokens for reasoning"), ("stop", "the reply was empty")],
 )
-def test_a_reply_that_never_left_its_thoughts_is_no_candidate(finish, why):
+def test_a_reply_whose_reasoning_never_ends_is_no_candidate(finish, why):
     architecture = an_architecture({"type": "generator", "retries": 0})
 
     end = plan_item(
@@ -160,7 +160,7 @@ def test_a_reply_that_never_left_its_thoughts_is_no_candidate(finish, why):
     assert end.why == why
 
 
-def test_a_reply_that_only_thought_and_stopped_is_asked_for_again():
+def test_a_reply_of_reasoning_only_is_asked_again():
     architecture = an_architecture({"type": "generator", "retries": 1})
 
     step = plan_item(architecture, QUESTION, {CallKey(0, 0, 0, 0): Reply("<think>12")})

@@ -19,7 +19,7 @@ from archon_batch.errors import ArchitectureError
 from tests.builders import architectures
 
 
-def theirs(kind, **knobs):
+def reference(kind, **knobs):
     """A component as the reference has it, with the keys that it demands of all of them."""
     asked = {"model": "acme/big", "model_type": "Together_API"}
     return {"type": kind, **asked, "temperature": 0.7, "max_tokens": 2048, **knobs}
@@ -29,18 +29,18 @@ def configuration(*layers, **top):
     return {"name": "old", "layers": list(layers), **top}
 
 
-FIVE = [theirs("generator", samples=5)]
-CRITIC = [theirs("critic", samples=1)]
-TESTS = [theirs("unit_test_generator", samples=1, unit_test_cap=3)]
+FIVE = [reference("generator", samples=5)]
+CRITIC = [reference("critic", samples=1)]
+TESTS = [reference("unit_test_generator", samples=1, unit_test_cap=3)]
 
 
 def ranker(**knobs):
-    return [theirs("ranker", **knobs)]
+    return [reference("ranker", **knobs)]
 
 
 def evaluator(**knobs):
     kept = {"samples": 1, "remove_unit_tests_from_prompt": True}
-    return [theirs("unit_test_evaluator", **kept, **knobs)]
+    return [reference("unit_test_evaluator", **kept, **knobs)]
 
 
 def read(*layers, **top):
@@ -64,7 +64,7 @@ def refused(*layers, **top):
     ("data", "is_one"),
     [
         (configuration(FIVE), True),
-        (configuration(theirs("generator")), True),
+        (configuration(reference("generator")), True),
         (configuration([{"type": "generator", "model": "a"}], FIVE), True),
         (configuration({"models": [{"type": "generator", "model": "a"}], "branches": 1}), True),
         (configuration([{"type": "generator", "model": "a"}]), False),
@@ -77,7 +77,7 @@ def refused(*layers, **top):
         (None, False),
     ],
 )
-def test_a_configuration_is_known_by_its_model_types_or_its_old_layers(data, is_one):
+def test_a_configuration_is_recognised_by_model_type_or_old_layers(data, is_one):
     assert is_reference_config(data) == is_one
 
 
@@ -96,14 +96,14 @@ def test_a_configuration_is_known_by_its_model_types_or_its_old_layers(data, is_
         ("vLLM", "acme/small", "hosted_vllm/acme/small"),
     ],
 )
-def test_a_model_gets_the_name_that_litellm_has_for_it(provider, model, name):
-    component, _ = last([theirs("generator", model=model, model_type=provider)])
+def test_a_model_gets_its_litellm_name(provider, model, name):
+    component, _ = last([reference("generator", model=model, model_type=provider)])
 
     assert component.model == name
 
 
-def test_a_model_in_the_process_becomes_one_of_a_server_whose_address_is_asked_for():
-    layer = [theirs("generator", model="acme/small", model_type="vLLM")]
+def test_an_in_process_vllm_model_becomes_a_server_with_a_note_about_its_address():
+    layer = [reference("generator", model="acme/small", model_type="vLLM")]
     name = "hosted_vllm/acme/small"
     spec = {"model": name, "api_base": "http://localhost:8000/v1"}
 
@@ -127,16 +127,16 @@ def test_a_model_in_the_process_becomes_one_of_a_server_whose_address_is_asked_f
     ],
 )
 def test_a_text_generation_server_becomes_an_alias_with_its_address(url, api_base):
-    architecture, told = read([theirs("generator", model=url, model_type="tgi")])
+    architecture, told = read([reference("generator", model=url, model_type="tgi")])
 
     assert architecture.models == {"tgi": Model(model="huggingface/tgi", api_base=api_base)}
     assert architecture.model_names == ("tgi",)
     assert told == ()
 
 
-def test_each_server_has_one_alias_and_none_takes_that_of_another():
+def test_each_server_has_its_own_alias():
     def at(url):
-        return theirs("generator", model=f"http://{url}", model_type="tgi")
+        return reference("generator", model=f"http://{url}", model_type="tgi")
 
     own = {"tgi": {"model": "openai/gpt-4o"}}
     layer = [at("a"), at("b"), at("a/v1"), at("b/")]
@@ -167,14 +167,14 @@ def test_each_server_has_one_alias_and_none_takes_that_of_another():
         ({"type": "rank"}, "type", "did you mean 'ranker'?"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_with_what_would_do(component, place, why):
-    at, told = refused(FIVE, [theirs("fuser") | component])
+def test_a_model_that_cannot_be_called_is_rejected_with_an_alternative(component, place, why):
+    at, told = refused(FIVE, [reference("fuser") | component])
 
     assert at == f"layers[1][0].{place}"
     assert why in told
 
 
-def test_components_of_ones_own_are_refused_with_the_way_to_register_them():
+def test_custom_components_are_rejected_with_how_to_register_them():
     place, why = refused(FIVE, custom=True)
     _, told = read(FIVE, custom=False)
 
@@ -185,15 +185,15 @@ def test_components_of_ones_own_are_refused_with_the_way_to_register_them():
 
 @pytest.mark.parametrize("models", [["a"], "a", {"a": 1}])
 @pytest.mark.parametrize("url", ["http://a", "acme"])
-def test_wrong_models_are_refused_as_in_a_file_of_ours(models, url):
+def test_wrong_models_are_rejected_as_in_our_format(models, url):
     provider = "tgi" if url.startswith("http") else "OpenAI_API"
 
-    place, _ = refused([theirs("generator", model=url, model_type=provider)], models=models)
+    place, _ = refused([reference("generator", model=url, model_type=provider)], models=models)
 
     assert place.startswith("models")
 
 
-def test_what_no_component_of_ours_is_called_is_refused_as_in_a_file_of_ours():
+def test_an_unknown_component_type_is_rejected_as_in_our_format():
     assert refused(FIVE, ["ranker"])[0] == "layers[1][0]"
     assert refused(FIVE, "ranker")[0] == "layers[1]"
     assert refused(FIVE, {"models": "ranker"})[0] == "layers[1]"
@@ -211,7 +211,7 @@ def test_what_no_component_of_ours_is_called_is_refused_as_in_a_file_of_ours():
         ({}, None),
     ],
 )
-def test_the_first_that_passes_is_a_first_k_of_one(knobs, first_k):
+def test_first_pass_becomes_first_k_1(knobs, first_k):
     component, told = last(TESTS, FIVE, evaluator(top_k=1, **knobs))
 
     assert (component.first_k, component.top_k) == (first_k, 1)
@@ -235,17 +235,17 @@ def test_the_first_that_passes_is_a_first_k_of_one(knobs, first_k):
         ("unit_test_generator", "max_context_length", 2048),
     ],
 )
-def test_a_key_that_means_nothing_there_is_left_out_and_told(kind, key, value):
-    plain, nothing = last(TESTS, FIVE, [theirs(kind)])
-    component, told = last(TESTS, FIVE, [theirs(kind, **{key: value})])
+def test_a_key_without_effect_is_dropped_with_a_note(kind, key, value):
+    plain, nothing = last(TESTS, FIVE, [reference(kind)])
+    component, told = last(TESTS, FIVE, [reference(kind, **{key: value})])
 
     assert component == plain
     assert nothing == []
     assert told == [(f"layers[2][0].{key}", f"{key} means nothing on a {kind}; it is left out")]
 
 
-def test_a_key_that_is_misspelt_is_left_out_and_told_with_the_one_that_was_meant():
-    component, told = last(FIVE, [theirs("fuser", length_contorl=True)])
+def test_a_misspelled_key_is_dropped_with_a_note_and_a_suggestion():
+    component, told = last(FIVE, [reference("fuser", length_contorl=True)])
 
     assert not component.length_control
     assert told == [
@@ -256,19 +256,19 @@ def test_a_key_that_is_misspelt_is_left_out_and_told_with_the_one_that_was_meant
     ]
 
 
-def test_what_stands_at_the_top_and_means_nothing_is_left_out_and_told():
+def test_a_top_level_key_without_effect_is_dropped_with_a_note():
     architecture, told = read(FIVE, save_path="out")
 
     assert architecture == read(FIVE)[0]
     assert told == (("save_path", "save_path means nothing here; it is left out"),)
 
 
-def test_keys_that_both_have_mean_the_same():
+def test_common_keys_have_the_same_meaning():
     knobs = {"samples": 3, "temperature": 1.25, "max_tokens": 4096}
 
-    generator, told = last([theirs("generator", no_system=True, **knobs)])
-    fuser, _ = last(FIVE, [theirs("fuser", length_control=True, **knobs)])
-    tests, _ = last(FIVE, [theirs("unit_test_generator", unit_test_cap=10, samples=1)])
+    generator, told = last([reference("generator", no_system=True, **knobs)])
+    fuser, _ = last(FIVE, [reference("fuser", length_control=True, **knobs)])
+    tests, _ = last(FIVE, [reference("unit_test_generator", unit_test_cap=10, samples=1)])
 
     assert told == []
     assert generator.model_dump(exclude_defaults=True) == {
@@ -279,20 +279,20 @@ def test_keys_that_both_have_mean_the_same():
     assert tests.unit_test_cap == 10
 
 
-def test_what_is_not_given_is_as_ours():
+def test_missing_keys_have_our_defaults():
     component, _ = last([{"type": "generator", "model": "big", "model_type": "OpenAI_API"}])
 
     assert (component.temperature, component.max_tokens, component.samples) == (0.7, 2048, 1)
 
 
-def test_the_name_is_kept_or_that_of_the_file():
+def test_the_name_is_that_of_the_configuration_or_of_the_file():
     nameless = {"layers": [FIVE]}
 
     assert read_reference_config(configuration(FIVE), name="file")[0].name == "old"
     assert read_reference_config(nameless, name="file")[0].name == "file"
 
 
-def test_a_component_without_a_model_type_names_its_model_as_ours_do():
+def test_without_model_type_a_model_has_our_name():
     own = {"type": "fuser", "model": "small"}
 
     architecture, told = read(
@@ -306,8 +306,8 @@ def test_a_component_without_a_model_type_names_its_model_as_ours_do():
 
 
 def test_a_layer_may_be_a_list_or_a_mapping_of_models_or_a_component():
-    pair = [theirs("generator", samples=2), theirs("generator")]
-    fuser = theirs("fuser")
+    pair = [reference("generator", samples=2), reference("generator")]
+    fuser = reference("fuser")
 
     plain, nothing = read(pair, [fuser])
     old, told = read({"branches": 1, "models": pair}, fuser)
@@ -316,7 +316,7 @@ def test_a_layer_may_be_a_list_or_a_mapping_of_models_or_a_component():
     assert told == nothing == ()
 
 
-def test_branches_that_do_nothing_are_told():
+def test_branches_without_effect_get_a_note():
     plain, _ = read(FIVE)
     old, told = read({"branches": 5, "models": FIVE, "note": "wide"})
 
@@ -337,12 +337,14 @@ def test_branches_that_do_nothing_are_told():
         ([FIVE, ranker(top_k=6)], "top_k", 5, "6 is more than the 5 candidates that can arrive"),
         ([TESTS, FIVE, evaluator(top_k=9)], "top_k", 5, "9 is more than the 5 candidates"),
         ([FIVE, ranker(top_k=2), ranker(top_k=3)], "top_k", 2, "3 is more than the 2 candidates"),
-        ([FIVE, [theirs("verifier", first_k=5)]], "first_k", 5, None),
-        ([FIVE, [theirs("verifier", first_k=6)]], "first_k", None, "it is left out"),
+        ([FIVE, [reference("verifier", first_k=5)]], "first_k", 5, None),
+        ([FIVE, [reference("verifier", first_k=6)]], "first_k", None, "it is left out"),
         ([TESTS, FIVE, evaluator(first_k=6)], "first_k", None, "it is left out"),
     ],
 )
-def test_a_count_of_more_than_arrive_is_taken_as_the_reference_takes_it(layers, key, value, why):
+def test_a_count_above_the_incoming_candidates_has_the_meaning_of_the_reference(
+    layers, key, value, why
+):
     component, told = last(*layers)
     validate_architecture(read(*layers)[0])
 
@@ -355,8 +357,8 @@ def test_a_count_of_more_than_arrive_is_taken_as_the_reference_takes_it(layers, 
         assert why in said
 
 
-def test_a_count_is_of_what_arrives_when_those_before_are_taken_so():
-    # Without its first_k, which five candidates never reach, the evaluator leaves two.
+def test_a_count_is_compared_with_candidates_after_earlier_adjustments():
+    # Without its first_k, which five candidates never reach, the evaluator keeps two.
     architecture, told = read(
         TESTS, FIVE, evaluator(first_k=6, top_k=2), evaluator(first_k=3), ranker(top_k=4)
     )
@@ -369,7 +371,7 @@ def test_a_count_is_of_what_arrives_when_those_before_are_taken_so():
     ]  # fmt: skip
 
 
-def test_a_ranker_of_nothing_is_left_to_be_refused_for_that():
+def test_a_ranker_without_candidates_is_not_adjusted():
     architecture, told = read(ranker(top_k=3))
 
     assert architecture.layers[0][0].top_k == 3
@@ -385,13 +387,13 @@ def test_a_ranker_of_nothing_is_left_to_be_refused_for_that():
         ([FIVE], False, False, None),
         ([FIVE, CRITIC], False, False, "the reference shows critiques all the same"),
         ([FIVE], True, None, "there are no critiques here"),
-        # They are gone with the candidates that they were about.
-        ([FIVE, CRITIC, [theirs("fuser")]], True, None, "there are no critiques here"),
+        # The critiques are lost with their candidates.
+        ([FIVE, CRITIC, [reference("fuser")]], True, None, "there are no critiques here"),
         ([FIVE, CRITIC, ranker(top_k=3)], True, True, None),
         ([FIVE, CRITIC, ranker(top_k=3), FIVE], False, False, None),
     ],
 )
-def test_use_critiques_is_as_written_where_that_can_be(layers, value, taken, why):
+def test_use_critiques_is_kept_if_possible(layers, value, taken, why):
     component, told = last(*layers, ranker(use_critiques=value))
     validate_architecture(read(*layers, ranker(use_critiques=value))[0])
 
@@ -405,14 +407,14 @@ def test_use_critiques_is_as_written_where_that_can_be(layers, value, taken, why
 @pytest.mark.parametrize(
     ("layers", "low", "high"),
     [
-        ([FIVE, ranker(top_k=3), CRITIC, [theirs("fuser")]], 8, 8),
-        ([FIVE, [theirs("verifier", samples=1)], [theirs("fuser")]], 16, 16),
-        ([FIVE, [theirs("verifier", samples=1, first_k=1)]], 7, 15),
+        ([FIVE, ranker(top_k=3), CRITIC, [reference("fuser")]], 8, 8),
+        ([FIVE, [reference("verifier", samples=1)], [reference("fuser")]], 16, 16),
+        ([FIVE, [reference("verifier", samples=1, first_k=1)]], 7, 15),
         ([TESTS, FIVE, evaluator(first_pass=True, top_k=1)], 7, 11),
-        ([{"branches": 2, "models": [*FIVE, *FIVE]}, [theirs("fuser", samples=3)]], 13, 13),
+        ([{"branches": 2, "models": [*FIVE, *FIVE]}, [reference("fuser", samples=3)]], 13, 13),
     ],
 )
-def test_a_configuration_asks_as_often_as_the_reference_does(layers, low, high):
+def test_a_configuration_makes_the_calls_of_the_reference(layers, low, high):
     architecture, _ = read(*layers)
 
     assert (count_calls(architecture).low, count_calls(architecture).high) == (low, high)
@@ -439,10 +441,10 @@ def named_for_litellm(architecture: Architecture) -> Architecture:
 
 
 @given(architecture=architectures())
-def test_whatever_can_be_said_in_both_forms_is_read_as_the_same(architecture):
+def test_equivalent_configurations_give_equal_architectures(architecture):
     again, told = read_reference_config(as_theirs(architecture))
 
-    # It may hide critiques, which the reference does not; and no count is of more than arrive.
+    # It may hide critiques, which the reference cannot; and no count exceeds the incoming candidates.
     assert again == named_for_litellm(architecture)
     assert all(place.endswith(".use_critiques") for place, _ in told)
 

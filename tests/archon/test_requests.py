@@ -24,7 +24,7 @@ REQUEST = Request(7, (SYSTEM, TASK), ReplyFormat("root ::= [0-9]+", "4"), sample
 
 
 def driven(steps, *replies):
-    """The rounds, and what comes of them; None while the replies do not reach the end."""
+    """The rounds and the result; None if the replies do not suffice."""
     left = iter(replies)
     rounds = []
     try:
@@ -50,7 +50,7 @@ def number(text):
 
 
 def told(rounds, turn):
-    """What the last message of a round says beyond the task."""
+    """The text of the last message of a round after the task."""
     ((request,),) = rounds[turn : turn + 1]
     assert request.messages[:-1] == (SYSTEM,)
     assert request.messages[-1].role == "user"
@@ -58,19 +58,19 @@ def told(rounds, turn):
     return request.messages[-1].content.removeprefix(TASK.content)
 
 
-def test_what_is_asked_first_is_asked_as_it_stands():
+def test_the_first_request_is_sent_unchanged():
     rounds, _ = driven(ask_parsed(REQUEST, number, 2))
 
     assert rounds == [(REQUEST,)]
 
 
-def test_a_reply_that_can_be_read_is_the_end():
+def test_a_parsed_reply_ends_the_requests():
     rounds, reading = driven(ask_parsed(REQUEST, number, 2), " 12\n")
 
     assert (len(rounds), reading) == (1, (12, ()))
 
 
-def test_a_refused_reply_is_asked_for_again_and_the_model_is_told_why():
+def test_a_rejected_reply_is_asked_again_with_the_reason():
     rounds, reading = driven(ask_parsed(REQUEST, number, 2), "many", "12")
 
     assert told(rounds, 1) == (
@@ -87,7 +87,7 @@ def test_a_refused_reply_is_asked_for_again_and_the_model_is_told_why():
     assert reading == (12, (ComponentWarning("unparsed", "'many' is no number"),))
 
 
-def test_only_the_last_reason_is_told_and_how_many_there_were():
+def test_a_reask_has_the_last_reason_and_the_number_of_rejected_replies():
     rounds, _ = driven(ask_parsed(REQUEST, number, 2), "many", "few")
 
     assert "2 earlier replies to this could not be used: 'few' is no number." in told(rounds, 2)
@@ -96,7 +96,7 @@ def test_only_the_last_reason_is_told_and_how_many_there_were():
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_it_asks_once_and_as_often_again_as_it_may(retries):
+def test_a_request_is_repeated_up_to_retries_times(retries):
     rounds, reading = driven(ask_parsed(REQUEST, number, retries), *["many"] * (1 + retries))
 
     assert [requests[0].reask for requests in rounds] == list(range(1 + retries))
@@ -104,34 +104,34 @@ def test_it_asks_once_and_as_often_again_as_it_may(retries):
 
 
 @pytest.mark.parametrize("blank", ["", " \n", None])
-def test_a_blank_reply_is_unreadable_before_its_reader_sees_it(blank):
-    def reader(text):
+def test_a_blank_reply_is_rejected_before_the_parser_sees_it(blank):
+    def parse(text):
         pytest.fail(f"it was given {text!r}")
 
-    _, reading = driven(ask_parsed(REQUEST, reader, 0), Reply(blank))
+    _, reading = driven(ask_parsed(REQUEST, parse, 0), Reply(blank))
 
     assert reading == (None, (ComponentWarning("unparsed", "the reply was empty"),))
 
 
-def test_a_reply_that_was_cut_off_is_told_so():
+def test_the_reason_says_that_a_reply_was_truncated():
     rounds, _ = driven(ask_parsed(REQUEST, number, 1), Reply("mo", finish_reason="length"))
 
     assert "'mo' is no number; it was cut off at its greatest length." in told(rounds, 1)
 
 
-def test_a_reply_that_a_filter_cut_off_is_told_so():
+def test_the_reason_says_that_a_filter_truncated_a_reply():
     rounds, _ = driven(ask_parsed(REQUEST, number, 1), Reply("mo", finish_reason="content_filter"))
 
     assert "'mo' is no number; the provider's filter cut it off." in told(rounds, 1)
 
 
-def test_a_reply_that_was_cut_off_and_can_be_read_is_taken():
+def test_a_truncated_reply_that_can_be_parsed_is_accepted():
     _, reading = driven(ask_parsed(REQUEST, number, 1), Reply("12", finish_reason="length"))
 
     assert reading == (12, ())
 
 
-def test_a_call_that_failed_is_not_asked_again():
+def test_a_failed_call_is_not_asked_again():
     rounds, reading = driven(
         ask_parsed(REQUEST, number, 3), "many", Reply(None, failure="refused: no")
     )
@@ -147,36 +147,36 @@ def test_a_call_that_failed_is_not_asked_again():
 
 
 @given(why=st.text(max_size=2000))
-def test_no_reason_makes_a_prompt_longer_than_is_reckoned_with(why):
-    def reader(_text):
+def test_a_reason_never_exceeds_the_reask_overhead(why):
+    def parse(_text):
         raise ReplyParseError(why)
 
     rounds, reading = driven(
-        ask_parsed(REQUEST, reader, 10), *[Reply("x", finish_reason="length")] * 11
+        ask_parsed(REQUEST, parse, 10), *[Reply("x", finish_reason="length")] * 11
     )
 
-    # 400 is what the forecast adds, and less than the window keeps back.
+    # The forecast adds 400, less than the reask overhead.
     assert all(len(told(rounds, turn).encode()) <= 400 for turn in range(1, 11))
     assert reading[1][0].why.startswith(why)
 
 
-def test_a_reason_that_no_provider_could_be_sent_is_told_in_part():
-    def reader(_text):
+def test_lone_surrogates_in_a_reason_are_replaced():
+    def parse(_text):
         raise ReplyParseError("key \ud800 is unknown")
 
-    rounds, _ = driven(ask_parsed(REQUEST, reader, 1), "x")
+    rounds, _ = driven(ask_parsed(REQUEST, parse, 1), "x")
 
     assert "key ? is unknown" in told(rounds, 1)
 
 
-def test_a_text_is_taken_as_it_is_but_for_the_space_around_it():
+def test_a_text_is_accepted_without_the_space_around_it():
     rounds, reading = driven(ask_text(REQUEST, 2), "\n two\n words \n")
 
     assert rounds == [(REQUEST,)]
     assert reading == ("two\n words", ())
 
 
-def test_a_blank_text_is_asked_for_again_in_the_same_words():
+def test_a_blank_text_is_asked_again_with_the_same_prompt():
     rounds, reading = driven(ask_text(REQUEST, 2), "", Reply(None), "two")
 
     assert [requests[0].messages for requests in rounds] == [REQUEST.messages] * 3
@@ -184,14 +184,14 @@ def test_a_blank_text_is_asked_for_again_in_the_same_words():
     assert reading == ("two", (ComponentWarning("unparsed", "the reply was empty"),) * 2)
 
 
-def test_a_text_is_asked_for_as_often_as_it_may_be():
+def test_a_text_is_asked_for_up_to_retries_times():
     rounds, reading = driven(ask_text(REQUEST, 1), "", " ")
 
     assert len(rounds) == 2
     assert reading == (None, (ComponentWarning("unparsed", "the reply was empty"),) * 2)
 
 
-def test_a_text_that_was_cut_off_is_taken_with_a_remark():
+def test_a_truncated_text_is_accepted_with_a_warning():
     _, reading = driven(ask_text(REQUEST, 2), Reply("and so", finish_reason="length"))
 
     assert reading == (
@@ -200,14 +200,14 @@ def test_a_text_that_was_cut_off_is_taken_with_a_remark():
     )
 
 
-def test_a_text_that_a_filter_cut_off_is_taken_with_a_remark():
+def test_a_text_truncated_by_a_filter_is_accepted_with_a_warning():
     _, reading = driven(ask_text(REQUEST, 2), Reply("and so", finish_reason="content_filter"))
 
     why = "a text is truncated by the provider's filter (content_filter)"
     assert reading == ("and so", (ComponentWarning("truncated", why),))
 
 
-def test_a_model_that_thought_to_the_end_is_not_asked_to_think_again():
+def test_a_model_that_used_all_tokens_for_reasoning_is_not_asked_again():
     rounds, reading = driven(ask_text(REQUEST, 2), Reply("", finish_reason="length"))
 
     assert len(rounds) == 1
@@ -217,7 +217,7 @@ def test_a_model_that_thought_to_the_end_is_not_asked_to_think_again():
     )
 
 
-def test_a_text_whose_call_failed_is_not_asked_for_again():
+def test_a_text_whose_call_failed_is_not_asked_again():
     rounds, reading = driven(ask_text(REQUEST, 2), "", Reply(None, failure="no quota"))
 
     assert len(rounds) == 2
@@ -231,7 +231,7 @@ def test_a_text_whose_call_failed_is_not_asked_for_again():
 
 
 def part(name: int, rounds: Sequence[int]) -> Requests[list[str | None]]:
-    """Asks so many at a time, and ends with all it was told."""
+    """Makes so many requests per round, and returns all replies."""
     heard: list[str | None] = []
     slot = 100 * name
     for size in rounds:
@@ -245,7 +245,7 @@ PARTS = st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=5)
 
 
 def echoed(steps):
-    """Every request is told its own slot."""
+    """Reply to every request with its own index."""
     rounds = []
     try:
         requests = next(steps)
@@ -256,7 +256,7 @@ def echoed(steps):
         return rounds, end.value
 
 
-def test_parts_ask_side_by_side():
+def test_gather_combines_the_requests_of_a_round():
     rounds, heard = echoed(gather([part(1, [1, 2]), part(2, [2]), part(3, [1, 1, 1])]))
 
     assert rounds == [[100, 200, 201, 300], [101, 102, 301], [302]]
@@ -264,7 +264,7 @@ def test_parts_ask_side_by_side():
 
 
 @pytest.mark.parametrize("parts", [[], [[]], [[], []]])
-def test_parts_that_ask_nothing_make_no_round(parts):
+def test_gather_makes_no_round_without_requests(parts):
     rounds, heard = echoed(gather([part(n, sizes) for n, sizes in enumerate(parts)]))
 
     assert rounds == []
@@ -272,7 +272,7 @@ def test_parts_that_ask_nothing_make_no_round(parts):
 
 
 @given(parts=PARTS)
-def test_a_part_hears_beside_others_what_it_hears_alone(parts):
+def test_a_generator_gets_the_same_replies_in_gather_as_alone(parts):
     alone = [echoed(part(n, sizes))[1] for n, sizes in enumerate(parts)]
 
     _, heard = echoed(gather([part(n, sizes) for n, sizes in enumerate(parts)]))
@@ -281,7 +281,7 @@ def test_a_part_hears_beside_others_what_it_hears_alone(parts):
 
 
 @given(parts=PARTS)
-def test_a_round_has_what_each_part_wants_next_in_the_order_of_the_parts(parts):
+def test_a_round_has_the_next_requests_in_the_order_of_the_generators(parts):
     rounds, _ = echoed(gather([part(n, sizes) for n, sizes in enumerate(parts)]))
 
     apart = [echoed(part(n, sizes))[0] for n, sizes in enumerate(parts)]
@@ -293,7 +293,7 @@ def test_a_round_has_what_each_part_wants_next_in_the_order_of_the_parts(parts):
 
 
 @given(parts=PARTS, more=PARTS)
-def test_parts_of_parts_are_asked_side_by_side_too(parts, more):
+def test_gather_can_be_nested(parts, more):
     one = [part(n, sizes) for n, sizes in enumerate(parts)]
     other = [part(10 + n, sizes) for n, sizes in enumerate(more)]
     flat = echoed(
@@ -308,7 +308,7 @@ def test_parts_of_parts_are_asked_side_by_side_too(parts, more):
     assert (rounds, heard + also) == flat
 
 
-def test_replies_are_read_by_the_part_that_asked_and_refused_by_it_alone():
+def test_each_generator_parses_and_rejects_its_own_replies():
     requests = [Request(slot, (SYSTEM, TASK)) for slot in range(3)]
 
     rounds, readings = driven(
@@ -327,7 +327,7 @@ def test_replies_are_read_by_the_part_that_asked_and_refused_by_it_alone():
     )
 
 
-def test_what_a_part_raises_ends_all_of_them():
+def test_an_exception_in_one_generator_ends_gather():
     def broken():
         yield (REQUEST,)
         raise LookupError("gone")

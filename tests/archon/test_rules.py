@@ -114,7 +114,7 @@ def critical(kind: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_cannot_work_is_refused_with_its_place(layers, place, why):
+def test_a_broken_architecture_is_rejected_with_its_path(layers, place, why):
     architecture = an_architecture(*layers)
 
     with pytest.raises(ArchitectureError) as refusal:
@@ -125,7 +125,7 @@ def test_what_cannot_work_is_refused_with_its_place(layers, place, why):
 
 
 class Wisher(Generator):
-    """Makes nothing."""
+    """Produces nothing."""
 
     produces: ClassVar[frozenset[str]] = frozenset()
 
@@ -134,7 +134,7 @@ class Wisher(Generator):
 
 
 class Planner(Wisher):
-    """Makes what another component of its package needs."""
+    """Produces what another component of its package requires."""
 
     produces: ClassVar[frozenset[str]] = frozenset({"plans"})
 
@@ -152,7 +152,7 @@ def a(kind: type[Generator]) -> Generator:
     return kind(type="generator", model="scripted/plausible")
 
 
-def test_a_first_layer_that_makes_nothing_is_refused():
+def test_a_first_layer_that_produces_nothing_is_rejected():
     with pytest.raises(ArchitectureError) as refusal:
         validate_architecture(of(a(Wisher), a(Generator)))
 
@@ -162,7 +162,7 @@ def test_a_first_layer_that_makes_nothing_is_refused():
     )
 
 
-def test_a_component_of_another_package_needs_what_one_of_its_own_makes():
+def test_components_of_another_package_can_require_each_other_s_products():
     with pytest.raises(
         ArchitectureError, match=r"needs plans, and no layer before it produces any\Z"
     ) as refusal:
@@ -172,7 +172,7 @@ def test_a_component_of_another_package_needs_what_one_of_its_own_makes():
     validate_architecture(of(a(Planner), a(Follower)))
 
 
-def test_an_architecture_without_layers_is_refused():
+def test_an_architecture_without_layers_is_rejected():
     with pytest.raises(ArchitectureError, match="layers: there is no layer"):
         validate_architecture(of())
 
@@ -194,7 +194,7 @@ def test_an_architecture_without_layers_is_refused():
         [TESTS, FIVE, {"type": EVALUATOR, "first_k": 3, "top_k": 1}, best(3)],
     ],
 )
-def test_what_can_work_is_let_through(layers):
+def test_a_valid_architecture_is_accepted(layers):
     validate_architecture(an_architecture(*layers))
 
 
@@ -233,7 +233,7 @@ def test_candidates_are_counted_from_layer_to_layer(layers, along):
         ([FIVE, TESTS, {"type": EVALUATOR, "top_k": 3}, "ranker"], [0, 0, 1, 3]),
     ],
 )
-def test_as_many_candidates_are_shown_as_are_counted(layers, shown):
+def test_the_number_of_shown_candidates_equals_the_predicted_number(layers, shown):
     counted = dict.fromkeys(range(len(layers)), 0)
 
     def answer(call):
@@ -247,7 +247,7 @@ def test_as_many_candidates_are_shown_as_are_counted(layers, shown):
 
 
 @given(architecture=architectures())
-def test_whatever_is_let_through_comes_to_an_answer_when_nothing_fails(architecture):
+def test_a_valid_architecture_answers_if_nothing_fails(architecture):
     end, _ = run_item(
         architecture,
         a_question(),
@@ -257,8 +257,8 @@ def test_whatever_is_let_through_comes_to_an_answer_when_nothing_fails(architect
     )
 
     assert isinstance(end, Answer)
-    # A voter may find no answer of its kind in such texts.
-    assert {note.why.partition(" (")[0] for note in end.warnings} <= {"no answer"}
+    # A voter may find no answer in such texts.
+    assert {warning.why.partition(" (")[0] for warning in end.warnings} <= {"no answer"}
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_whatever_is_let_through_comes_to_an_answer_when_nothing_fails(architect
         [FIVE, "critic", VOTER, "fuser"],
     ],
 )
-def test_an_architecture_that_keeps_to_the_papers_rules_is_not_warned_of(layers):
+def test_an_architecture_by_the_papers_rules_gives_no_warning(layers):
     architecture = an_architecture(*layers)
 
     validate_architecture(architecture)
@@ -317,7 +317,7 @@ NO_TESTS = "the paper has a unit_test_generator in the layer right before a unit
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
-        # One type in a layer.
+        # One type per layer.
         ([["generator", TESTS]], [mixed("generator", TESTS), first(TESTS), alone(TESTS), NO_EVALUATOR]),
         ([FIVE, ["critic", "fuser"]], [mixed("critic", "fuser"), alone("critic"), UNREAD]),
         ([FIVE, ["fuser", VOTER], "fuser"], [mixed("fuser", "voter")]),
@@ -326,7 +326,7 @@ NO_TESTS = "the paper has a unit_test_generator in the layer right before a unit
         ([FIVE, "generator"], [LOST]),
         ([TESTS, "generator"], [first(TESTS), NO_EVALUATOR, LATE]),
         ([FIVE, ["generator", best(2)], "fuser"], [mixed("generator", "ranker"), LATE, alone("ranker")]),
-        # A critic before someone who reads it.
+        # A critic before a component that reads critiques.
         (["generator", "critic"], [UNREAD]),
         ([FIVE, "critic", "generator"], [UNREAD, LOST]),
         ([FIVE, "critic", {"type": "fuser", "use_critiques": False}], [UNREAD]),
@@ -342,14 +342,14 @@ NO_TESTS = "the paper has a unit_test_generator in the layer right before a unit
         ([FIVE, ["verifier", "verifier"], "fuser"], [alone("verifier")]),
         ([FIVE, [TESTS, TESTS], EVALUATOR, "fuser"], [alone(TESTS)]),
         ([FIVE, TESTS, [EVALUATOR, EVALUATOR], "fuser"], [alone(EVALUATOR)]),
-        # Unit tests and their evaluator, one right after the other.
+        # Unit tests directly followed by their evaluator.
         ([TESTS, FIVE, EVALUATOR, "fuser"], [first(TESTS), NO_EVALUATOR, LATE, NO_TESTS]),
         ([FIVE, TESTS, "fuser", EVALUATOR], [NO_EVALUATOR, NO_TESTS]),
         ([FIVE, TESTS, EVALUATOR, EVALUATOR, "fuser"], [NO_TESTS]),
         ([FIVE, TESTS, "fuser"], [NO_EVALUATOR]),
     ],
 )  # fmt: skip
-def test_the_papers_rules_that_are_broken_are_told(layers, told):
+def test_broken_rules_of_the_paper_give_warnings(layers, told):
     architecture = an_architecture(*layers)
 
     validate_architecture(architecture)
@@ -379,21 +379,21 @@ def test_the_papers_rules_that_are_broken_are_told(layers, told):
         ),
     ],
 )
-def test_a_warning_names_the_place_it_is_about(layers, place, why):
+def test_a_rule_warning_has_its_path(layers, place, why):
     told = [said for at, said in rule_warnings(an_architecture(*layers)) if at == place]
 
     assert any(why in said for said in told)
 
 
 @given(architecture=architectures())
-def test_every_warning_has_a_place_and_is_told_once(architecture):
+def test_every_rule_warning_has_a_path_and_is_given_once(architecture):
     told = list(rule_warnings(architecture))
 
     assert len(set(told)) == len(told)
     assert all(place == "layers" or place.startswith("layers[") for place, _ in told)
 
 
-def test_what_is_there_for_a_component_hangs_on_how_it_is_written():
+def test_requirements_and_products_depend_on_fields():
     assert a_component("ranker").effective_requires() == {"candidates"}
     assert a_component("ranker", use_critiques=False).effective_requires() == {"candidates"}
     assert a_component("ranker", use_critiques=True).effective_requires() == {

@@ -60,7 +60,7 @@ def refused(data):
         (file_with([GENERATOR, [CRITIC]]), "layers[0][1]", "found a list"),
     ],
 )
-def test_a_wrong_outline_is_refused_with_its_place(data, place, why):
+def test_a_wrong_structure_is_rejected_with_its_path(data, place, why):
     found, told = refused(data)
 
     assert found == place
@@ -157,7 +157,7 @@ def test_a_wrong_outline_is_refused_with_its_place(data, place, why):
         (file_with(VOTER | {"pattern": ""}), "layers[0][0].pattern", "at least 1 character"),
     ],
 )
-def test_a_wrong_component_is_refused_with_its_place(data, place, why):
+def test_a_wrong_component_is_rejected_with_its_path(data, place, why):
     found, told = refused(data)
 
     assert found == place
@@ -172,7 +172,7 @@ def test_a_wrong_component_is_refused_with_its_place(data, place, why):
         {"extract": "regex", "pattern": "(a"},
     ],
 )
-def test_keys_that_do_not_go_together_are_refused_at_their_component(knobs):
+def test_a_wrong_combination_of_keys_is_rejected_at_the_component(knobs):
     place, why = refused(file_with(GENERATOR, {"type": "voter"} | knobs))
 
     assert place == "layers[1][0]"
@@ -207,7 +207,7 @@ def test_keys_that_do_not_go_together_are_refused_at_their_component(knobs):
         (model(price={"input": 1, "output": 1, "cached": 0}), "models.cheap.price.cached", ""),
     ],
 )
-def test_a_wrong_model_is_refused_with_its_place(data, place, why):
+def test_a_wrong_model_is_rejected_with_its_path(data, place, why):
     found, told = refused(data)
 
     assert found == place
@@ -229,7 +229,7 @@ def test_a_wrong_model_is_refused_with_its_place(data, place, why):
         "http://a,b/v1",
     ],
 )
-def test_an_address_that_no_request_can_go_to_is_refused(address):
+def test_an_invalid_address_is_rejected(address):
     assert refused(model(api_base=address)) == (
         "models.cheap.api_base",
         f"expected an address such as http://localhost:8000/v1, found {address!r}",
@@ -239,7 +239,7 @@ def test_an_address_that_no_request_can_go_to_is_refused(address):
 @pytest.mark.parametrize(
     "address", ["http://localhost:8000/v1", "https://api.host-1.example", "http://[::1]:80/v1"]
 )
-def test_an_address_that_a_request_can_go_to_is_taken(address):
+def test_a_valid_address_is_accepted(address):
     assert read_architecture(model(api_base=address)).models["cheap"].api_base == address
 
 
@@ -253,7 +253,7 @@ def test_an_address_that_a_request_can_go_to_is_taken(address):
         (file_with(defaults={"temperature": 9}), "defaults.temperature", "equal to 2"),
     ],
 )
-def test_wrong_defaults_are_refused_with_their_place(data, place, why):
+def test_wrong_defaults_are_rejected_with_their_path(data, place, why):
     found, told = refused(data)
 
     assert found == place
@@ -278,7 +278,7 @@ def test_wrong_defaults_are_refused_with_their_place(data, place, why):
         (model(api_base="https://sk-hushhushhush@host"), "models.cheap.api_base"),
     ],
 )
-def test_a_key_in_a_file_is_refused_and_not_repeated(data, place):
+def test_an_api_key_in_a_file_is_rejected_and_not_quoted(data, place):
     found, told = refused(data)
 
     assert found == place
@@ -287,17 +287,17 @@ def test_a_key_in_a_file_is_refused_and_not_repeated(data, place):
 
 
 @pytest.mark.parametrize("name", ["sk-short", "task-force-of-models", "openai/max-tokens"])
-def test_what_only_resembles_a_key_is_taken(name):
+def test_a_value_that_only_resembles_an_api_key_is_accepted(name):
     assert read_architecture(generator(model=name)).model_names == (name,)
 
 
-def test_a_component_may_stand_for_the_layer_it_is_alone_in():
+def test_a_single_component_may_be_written_without_a_list():
     alone = read_architecture(file_with(GENERATOR, CRITIC))
 
     assert alone == read_architecture(file_with([GENERATOR], [CRITIC]))
 
 
-def test_a_file_without_a_name_takes_the_one_it_is_given():
+def test_a_file_without_a_name_gets_the_default_name():
     data = {"layers": [GENERATOR]}
 
     assert read_architecture(data, name="math").name == "math"
@@ -326,7 +326,7 @@ def test_defaults_reach_the_components_that_have_the_key():
     assert voter.model_dump() == VOTER | {"pattern": None}
 
 
-def test_only_components_that_ask_a_model_name_one():
+def test_only_model_components_have_a_model():
     architecture = read_architecture(file_with(GENERATOR, VOTER, {**CRITIC, "model": "other"}))
 
     assert architecture.model_names == (MODEL, "other")
@@ -334,7 +334,7 @@ def test_only_components_that_ask_a_model_name_one():
     assert not issubclass(COMPONENT_TYPES["voter"], ModelComponent)
 
 
-def test_windows_are_known_by_the_names_that_components_use():
+def test_context_windows_are_keyed_by_the_names_that_components_use():
     models = {"small": {"model": MODEL, "context": 4096}, "large": {"model": "openai/gpt-4o"}}
     pair = [{"type": "generator", "model": name} for name in ("small", "large", MODEL)]
 
@@ -343,7 +343,7 @@ def test_windows_are_known_by_the_names_that_components_use():
     assert architecture.context_windows == {"small": 4096}
 
 
-def test_a_price_is_the_number_that_is_written():
+def test_a_price_is_the_exact_decimal():
     architecture = read_architecture(model(price={"input": 0.15, "output": "0.60"}, rpm=9))
 
     assert architecture.models["cheap"] == Model(
@@ -365,18 +365,18 @@ def test_a_component_names_an_alias_or_the_model_itself():
     ("name", "provider"),
     [("openai/gpt-4o", "openai"), ("together/meta/llama", "together"), ("gpt-4o", "")],
 )
-def test_a_models_provider_is_what_stands_before_the_first_stroke(name, provider):
+def test_a_models_provider_is_the_part_before_the_first_slash(name, provider):
     assert Model(model=name).provider == provider
 
 
 @given(architecture=architectures())
-def test_an_architecture_reads_back_as_the_same(architecture):
+def test_an_architecture_survives_to_dict_and_back(architecture):
     again = read_architecture(architecture.to_dict())
 
     assert again == architecture
 
 
-def test_models_read_back_as_the_same():
+def test_models_survive_to_dict_and_back():
     models = {
         "cheap": {
             "model": MODEL, "api_base": "http://localhost:8000/v1", "rpm": 1, "tpm": 2,

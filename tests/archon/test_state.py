@@ -12,7 +12,7 @@ ONE, TWO, THREE = (Candidate(name, f"text {name}") for name in ("one", "two", "t
 PASSED, FAILED = (UnitTestResult("it adds up", True),), (UnitTestResult("it adds up", False),)
 
 
-def test_a_question_is_about_its_last_message_and_what_was_said_before():
+def test_a_question_has_a_query_and_earlier_turns():
     system, before, answer = Message("system", "s"), Message("user", "u"), Message("assistant", "a")
     question = Question("row", (system, before, answer, system, Message("user", "now")))
 
@@ -20,35 +20,35 @@ def test_a_question_is_about_its_last_message_and_what_was_said_before():
     assert question.earlier_turns == (before, answer)
 
 
-def test_a_layer_that_says_nothing_leaves_all_as_it_was():
+def test_an_empty_contribution_changes_nothing():
     state = State((ONE, TWO), ("test",), {"shared": 1})
 
     assert state.apply([Contribution(), Contribution()]) == state
 
 
-def test_new_candidates_take_the_place_of_those_before():
+def test_new_candidates_replace_the_candidates_before():
     assert State((ONE, TWO)).apply([Contribution((THREE,))]).candidates == (THREE,)
 
 
-def test_candidates_of_one_layer_stand_in_the_order_of_their_components():
+def test_candidates_of_one_layer_are_in_the_order_of_their_components():
     after = State().apply([Contribution((TWO,)), Contribution(), Contribution((ONE, THREE))])
 
     assert after.candidates == (TWO, ONE, THREE)
 
 
-def test_a_component_that_keeps_none_leaves_those_of_the_others():
+def test_a_component_that_returns_no_candidate_keeps_candidates_of_other_components():
     after = State((ONE, TWO)).apply([Contribution(()), Contribution((TWO,))])
 
     assert after.candidates == (TWO,)
 
 
-def test_two_that_keep_the_same_candidate_keep_it_once_where_it_first_stands():
+def test_a_candidate_returned_twice_is_kept_once_at_its_first_position():
     after = State((ONE, TWO, THREE)).apply([Contribution((TWO, ONE)), Contribution((THREE, TWO))])
 
     assert after.candidates == (TWO, ONE, THREE)
 
 
-def test_critiques_join_the_candidates_they_are_about_and_add_up():
+def test_critiques_are_added_to_their_candidates():
     state = State((ONE, TWO), ("test",))
 
     after = state.apply([
@@ -59,7 +59,7 @@ def test_critiques_join_the_candidates_they_are_about_and_add_up():
     assert after == State((replace(ONE, critique="weak\n\nshort"), TWO), ("test",))
 
 
-def test_a_later_critique_joins_an_earlier_one():
+def test_a_later_critique_is_appended_to_an_earlier_one():
     first = State((ONE, TWO)).apply([Contribution(critiques={"one": "weak", "two": "long"})])
 
     second = first.apply([Contribution(critiques={"two": "dull"})])
@@ -67,7 +67,7 @@ def test_a_later_critique_joins_an_earlier_one():
     assert [c.critique for c in second.candidates] == ["weak", "long\n\ndull"]
 
 
-def test_the_last_tests_are_told_of_a_candidate_and_every_score_by_its_name():
+def test_a_candidate_has_the_latest_test_results_and_all_scores_by_name():
     state = State((ONE, TWO)).apply([
         Contribution(unit_test_results={"one": PASSED}, scores={"one": {"votes": 2.0, "verified": 0.5}})
     ])  # fmt: skip
@@ -82,7 +82,7 @@ def test_the_last_tests_are_told_of_a_candidate_and_every_score_by_its_name():
     )
 
 
-def test_what_is_said_of_a_candidate_leaves_what_was_said_otherwise():
+def test_an_annotation_keeps_the_other_annotations():
     known = replace(ONE, critique="weak", unit_test_results=PASSED, scores={"votes": 2.0})
 
     for said in (
@@ -103,7 +103,7 @@ def test_an_annotation_reaches_a_candidate_that_another_component_of_the_layer_k
     assert after.candidates == (replace(TWO, critique="long"),)
 
 
-def test_all_that_is_known_of_a_candidate_goes_with_it():
+def test_a_kept_candidate_keeps_its_annotations():
     known = State((ONE, TWO)).apply([
         Contribution(
             critiques={"one": "weak"}, unit_test_results={"one": PASSED}, scores={"one": {"votes": 3.0}}
@@ -117,7 +117,7 @@ def test_all_that_is_known_of_a_candidate_goes_with_it():
     assert again.candidates == (Candidate("two", "another"),)
 
 
-def test_what_is_said_of_candidates_that_their_layer_replaces_is_lost():
+def test_annotations_of_replaced_candidates_are_lost():
     after = State((ONE, TWO)).apply([
         Contribution(critiques={"one": "weak"}, unit_test_results={"two": PASSED}, scores={"one": {"votes": 1}}),
         Contribution((THREE,)),
@@ -126,7 +126,7 @@ def test_what_is_said_of_candidates_that_their_layer_replaces_is_lost():
     assert after.candidates == (THREE,)
 
 
-def test_unit_tests_add_up_within_a_layer_and_replace_those_before():
+def test_unit_tests_of_a_layer_are_combined_and_replace_earlier_unit_tests():
     state = State((ONE,), ("old",))
 
     after = state.apply([
@@ -137,14 +137,14 @@ def test_unit_tests_add_up_within_a_layer_and_replace_those_before():
 
 
 @pytest.mark.parametrize("unit_tests", [None, ("new",)])
-def test_candidates_and_unit_tests_do_not_hang_on_each_other(unit_tests):
+def test_candidates_and_unit_tests_are_independent(unit_tests):
     after = State((ONE,), ("old",)).apply([Contribution((TWO,), unit_tests=unit_tests)])
 
     assert after.candidates == (TWO,)
     assert after.unit_tests == (unit_tests or ("old",))
 
 
-def test_values_of_other_packages_are_handed_on_by_name():
+def test_values_of_other_packages_are_passed_on_by_name():
     before = State(values={"plan": "a", "budget": 3})
 
     after = before.apply([Contribution(values={"plan": "b"}), Contribution(values={"seen": {1}})])
@@ -181,7 +181,7 @@ def candidate(name):
     layers=st.lists(st.tuples(CHOICES, st.lists(SAID, max_size=3)), max_size=4),
     random=st.randoms(),
 )
-def test_whatever_happens_an_annotation_is_with_the_candidate_it_is_about(layers, random):
+def test_an_annotation_always_stays_with_its_candidate(layers, random):
     state = State(tuple(map(candidate, "abc")))
 
     for chosen, said in layers:

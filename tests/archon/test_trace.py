@@ -1,4 +1,4 @@
-"""The story of an item, as far as its replies tell it."""
+"""The trace of an item."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def replied(**settled):
     }
 
 
-def test_it_has_each_layer_with_what_its_components_did_and_what_they_left():
+def test_a_trace_has_each_layer_with_descriptions_and_state():
     architecture = an_architecture(
         [{"type": "generator", "samples": 2}, {"type": "generator", "model": "small"}],
         {"type": "voter", "extract": "text"},
@@ -24,9 +24,9 @@ def test_it_has_each_layer_with_what_its_components_did_and_what_they_left():
     )
     _, replies = run_item(architecture, QUESTION, lambda call: Reply(f"text {call.key.component}"))
 
-    story = trace_item(architecture, QUESTION, replies)
+    trace = trace_item(architecture, QUESTION, replies)
 
-    first, second = story.layers
+    first, second = trace.layers
     assert [(c.type, c.model, c.description) for c in first.components] == [
         ("generator", MODEL, "made 2 candidates"),
         ("generator", "scripted/small", "made 1 candidate"),
@@ -38,11 +38,11 @@ def test_it_has_each_layer_with_what_its_components_did_and_what_they_left():
     assert second.after is not None
     assert [c.id for c in first.after.candidates] == ["0.0.0", "0.0.1", "0.1.0"]
     assert [(c.id, c.scores) for c in second.after.candidates] == [("0.0.0", {"votes": 2.0})]
-    assert isinstance(story.next_step, Answer)
-    assert (story.next_step.text, story.next_step.candidate_id) == ("text 0", "0.0.0")
+    assert isinstance(trace.next_step, Answer)
+    assert (trace.next_step.text, trace.next_step.candidate_id) == ("text 0", "0.0.0")
 
 
-def test_what_did_not_go_as_asked_stands_with_its_component():
+def test_a_trace_has_the_warnings_of_each_component():
     architecture = an_architecture({"type": "generator", "samples": 2}, "ranker")
     _, replies = run_item(
         architecture,
@@ -53,10 +53,10 @@ def test_what_did_not_go_as_asked_stands_with_its_component():
     (_, ranked) = trace_item(architecture, QUESTION, replies).layers
 
     (ranker,) = ranked.components
-    assert [remark.kind for remark in ranker.warnings] == ["unparsed"] * 3 + ["skipped"]
+    assert [warning.kind for warning in ranker.warnings] == ["unparsed"] * 3 + ["skipped"]
 
 
-def test_the_layer_that_waits_is_there_and_has_done_nothing():
+def test_the_waiting_layer_is_in_the_trace_without_descriptions():
     architecture = an_architecture(
         {"type": "generator", "samples": 2}, ["critic", "ranker"], "fuser"
     )
@@ -79,42 +79,42 @@ def test_the_layer_that_waits_is_there_and_has_done_nothing():
     assert [str(call.key) for call in half.next_step.calls] == ["1.0.0.0"]
 
 
-def test_a_layer_that_left_no_candidate_is_the_last():
+def test_the_last_layer_of_a_failed_item_has_no_candidates():
     architecture = an_architecture("generator", "fuser")
     _, replies = run_item(architecture, QUESTION, lambda _: Reply(None, failure="refused: no"))
 
-    story = trace_item(architecture, QUESTION, replies)
+    trace = trace_item(architecture, QUESTION, replies)
 
-    (only,) = story.layers
+    (only,) = trace.layers
     assert only.components[0].description == "made no candidate"
     assert only.after is not None
     assert only.after.candidates == ()
-    assert isinstance(story.next_step, Failed)
-    assert (story.next_step.layer, story.next_step.why) == (0, "refused: no")
+    assert isinstance(trace.next_step, Failed)
+    assert (trace.next_step.layer, trace.next_step.why) == (0, "refused: no")
 
 
-def test_a_layer_whose_prompt_must_not_be_shortened_is_the_last_and_has_done_nothing():
+def test_a_layer_with_a_prompt_that_is_too_long_is_the_last_without_descriptions():
     architecture = an_architecture("generator", {"type": "fuser", "overflow": "error"}, "fuser")
     architecture = replace(architecture, context_windows={MODEL: 1000})
 
-    story = trace_item(architecture, QUESTION, replied(k0_0_0_0="long " * 1000))
+    trace = trace_item(architecture, QUESTION, replied(k0_0_0_0="long " * 1000))
 
-    assert [(layer.components[0].description, layer.after is None) for layer in story.layers] == [
+    assert [(layer.components[0].description, layer.after is None) for layer in trace.layers] == [
         ("made 1 candidate", False),
         (None, True),
     ]
-    assert isinstance(story.next_step, Failed)
-    assert story.next_step.layer == 1
+    assert isinstance(trace.next_step, Failed)
+    assert trace.next_step.layer == 1
 
 
-def test_every_component_of_what_any_architecture_did_is_told_of():
+def test_every_component_of_any_completed_layer_is_described():
     for seed in range(60):
         architecture = a_random_architecture(seed, [MODEL])
         step, replies = run_item(architecture, QUESTION, answers(seed))
 
-        story = trace_item(architecture, QUESTION, replies)
+        trace = trace_item(architecture, QUESTION, replies)
 
-        assert story.next_step == step
-        for layer, components in zip(story.layers, architecture.layers, strict=False):
+        assert trace.next_step == step
+        for layer, components in zip(trace.layers, architecture.layers, strict=False):
             assert [c.type for c in layer.components] == [c.type for c in components]
             assert all(component.description for component in layer.components)

@@ -121,7 +121,7 @@ TAG, ALIAS = "tags are not allowed", "anchors and aliases are not allowed"
         (
             "A11 nothing before a fuser",
             ARCH.replace("generator", "fuser"),
-            "arch.yaml:4: layers[0][0]: a fuser needs candidates, and no layer before it leaves",
+            "arch.yaml:4: layers[0][0]: a fuser needs candidates, and no layer before it produces",
         ),
         (
             "A11 no tests to evaluate",

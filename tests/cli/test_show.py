@@ -212,7 +212,7 @@ def test_notes_stand_under_their_component_each_once(page: Any) -> None:
         {"kind": "failed", "why": "refused: no"},
         {"kind": "unparsed", "why": "it was empty"},
         {"kind": "failed", "why": "refused: no"},
-        {"kind": "skipped", "why": "2 of 3 are not there"},
+        {"kind": "skipped", "why": "2 of 3 candidates are missing"},
     ]
 
     out = page(an_item(*calls, layers=[a_layer(*calls, warnings=notes)]))
@@ -220,7 +220,7 @@ def test_notes_stand_under_their_component_each_once(page: Any) -> None:
     assert out.partition("made 1 candidate\n")[2].splitlines()[:4] == [
         "    failed: 2 of 3 calls (refused: no)",
         "    unparsed: 1 of 3 calls (it was empty)",
-        "    skipped: 2 of 3 are not there",
+        "    skipped: 2 of 3 candidates are missing",
         "    0.0.0.0  1,200 tokens in, 7 out, $0.2500",
     ]
 

@@ -4,7 +4,7 @@ import re
 
 from archon_batch.archon import ReplyFormat
 
-#: A literal, a class, how often, a bracket, the bar between two choices, or a rule's name.
+#: A literal, a character class, a repetition, a bracket, an alternative, or a rule name.
 TOKEN = re.compile(
     r'"(?P<literal>(?:[^"\\]|\\.)*)"|(?P<kind>\[(?:[^\]\\]|\\.)*\])|(?P<times>\{\d+(?:,\d+)?\}|\?)'
     r"|(?P<bracket>[()])|(?P<bar>\|)|(?P<rule>[a-z][a-z0-9-]*)"
@@ -52,7 +52,7 @@ def language(form: ReplyFormat) -> list[str]:
 def _rules(form: ReplyFormat) -> dict[str, str]:
     assert form.grammar is not None
     rules = dict(line.split(" ::= ", 1) for line in form.grammar.splitlines())
-    # What is not understood must not be passed over.
+    # Unknown syntax must not be skipped.
     assert not "".join(TOKEN.sub("", rule) for rule in rules.values()).strip()
     return rules
 

@@ -29,7 +29,7 @@ def in_json(*critiques):
 
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
+def test_each_sample_is_one_call_about_all_candidates(count, samples):
     critic = a_component("critic", samples=samples, retries=3, max_tokens=999)
 
     requests = asked(critic, a_context(*(f"text {n}" for n in range(count))))
@@ -46,7 +46,7 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
     assert critic.output_count(count) == CountRange(count, count)
 
 
-def test_it_asks_for_json_when_it_is_told_to():
+def test_it_asks_for_json_with_format_json():
     (request,) = asked(a_component("critic", format="json"), a_context("one", "two", "three"))
 
     assert "a list of 3 objects" in request.messages[-1].content
@@ -54,7 +54,7 @@ def test_it_asks_for_json_when_it_is_told_to():
     assert request.reply_format == json_format(3)
 
 
-def test_it_carries_earlier_turns_without_their_system_message():
+def test_it_sends_earlier_turns_without_system_messages():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
 
     (request,) = asked(
@@ -76,7 +76,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
         ),
     ],
 )
-def test_its_critiques_are_bound_to_their_candidates(knobs, reply):
+def test_critiques_are_keyed_by_candidate(knobs, reply):
     play = played(a_component("critic", **knobs), a_context("one", "two"), reply)
 
     assert play.contribution.critiques == {
@@ -87,7 +87,7 @@ def test_its_critiques_are_bound_to_their_candidates(knobs, reply):
     assert play.warnings == ()
 
 
-def test_a_candidate_gets_all_opinions_that_can_be_read():
+def test_a_candidate_gets_the_critiques_of_all_parsed_replies():
     critic = a_component("critic", samples=3, retries=0)
 
     play = played(critic, a_context("one", "two"), "[1] a\n[2] b", "[1] a", "[2] d\n[1] c")
@@ -114,13 +114,13 @@ def test_a_candidate_gets_all_opinions_that_can_be_read():
         "[\u0661] good\n[\u0662] bad",
     ],
 )
-def test_a_rough_reply_is_read(text):
+def test_a_reply_with_extra_markup_is_parsed(text):
     critiques = parse_critiques(text, 2)
 
     assert [re.sub(r"[^a-z]", "", critique) for critique in critiques] == ["good", "bad"]
 
 
-def test_a_number_inside_a_line_begins_nothing():
+def test_a_number_inside_a_line_starts_no_critique():
     critiques = parse_critiques("[1] better than [2] in all\n[2] worse than [1]", 2)
 
     assert critiques == ("better than [2] in all", "worse than [1]")
@@ -140,11 +140,11 @@ def test_a_number_inside_a_line_begins_nothing():
         ("[1]\n[2] bad", r"nothing is said about \[1\]"),
         ("[1] good\n[2] ---", r"nothing is said about \[2\]"),
         ("\n".join(f"[{n}] x" for n in range(1, 40)), r"\[20\]$"),
-        # It repeats what a candidate says, which looks like a critique of the second.
+        # It quotes a candidate that looks like a critique of the second.
         ("[1] It says:\n[2]\nStrengths: all.\n[2] bad", r"has \[1\], \[2\], \[2\]"),
     ],
 )
-def test_a_bad_reply_is_refused_with_its_reason(text, why):
+def test_a_bad_reply_is_rejected_with_its_reason(text, why):
     with pytest.raises(ReplyParseError, match=why):
         parse_critiques(text, 2)
 
@@ -162,7 +162,7 @@ def test_a_bad_reply_is_refused_with_its_reason(text, why):
         (in_json((int("9" * 4000), "good", " ")), r"has \[9{10}"),
     ],
 )
-def test_a_bad_reply_in_json_is_refused_with_its_reason(text, why):
+def test_a_bad_reply_in_json_is_rejected_with_its_reason(text, why):
     with pytest.raises(ReplyParseError, match=why) as refused:
         parse_json_critiques(text, 2)
 
@@ -172,7 +172,7 @@ def test_a_bad_reply_in_json_is_refused_with_its_reason(text, why):
 @given(text=st.text(), count=st.integers(1, 9))
 @example(text="[1]" * 50, count=1)
 @example(text="\n[1] \n" * 9, count=9)
-def test_any_text_is_read_or_refused(text, count):
+def test_any_text_is_parsed_or_rejected(text, count):
     try:
         critiques = parse_critiques(text, count)
     except ReplyParseError:
@@ -183,19 +183,19 @@ def test_any_text_is_read_or_refused(text, count):
 
 @given(replies=st.lists(st.text(), min_size=1, max_size=5), retries=st.integers(0, 4))
 @example(replies=["[1] a\n[2] b"], retries=0)
-def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
+def test_it_ends_within_its_rounds_with_any_replies(replies, retries):
     critic = a_component("critic", retries=retries)
 
     play = played(critic, a_context("one", "two"), *replies)
 
-    refused = [remark for remark in play.warnings if remark.kind == "unparsed"]
+    refused = [warning for warning in play.warnings if warning.kind == "unparsed"]
     done = bool(play.contribution.critiques)
     assert len(play.rounds) <= 1 + retries
     assert len(refused) == len(play.rounds) - done
     assert (NONE in play.warnings) is not done
 
 
-def test_it_asks_again_with_the_reason_and_then_does_without():
+def test_it_asks_again_with_the_reason_and_then_skips_the_critique():
     critic = a_component("critic", retries=1)
 
     play = played(critic, a_context("one", "two"), "[1] good", "")
@@ -216,7 +216,7 @@ def test_it_asks_again_with_the_reason_and_then_does_without():
     )
 
 
-def test_a_reply_that_was_cut_off_is_told_of():
+def test_a_truncated_reply_gives_a_warning():
     play = played(
         a_component("critic", retries=0),
         a_context("one", "two"),
@@ -255,12 +255,12 @@ def test_its_grammar_leaves_room_for_all_critiques_within_max_tokens(count, room
 
     longest = max(n for n in range(300) if admits(shape, critiques(n)))
 
-    # All of it is used, but for what does not divide by two.
+    # All tokens are used, except an odd one.
     assert count * (room - 4) <= len(critiques(longest)) <= count * room
 
 
 @given(data=st.data(), count=st.integers(1, 4), room=st.integers(60, 400))
-def test_what_its_grammar_admits_is_read_and_ends_in_time(data, count, room):
+def test_a_reply_by_its_grammar_is_parsed_and_fits_max_tokens(data, count, room):
     shape = text_format(count, count * room)
 
     text = data.draw(st.from_regex(as_regex(shape), fullmatch=True))

@@ -23,7 +23,7 @@ from archon_batch.archon.components.unit_test_generator import code_format, pars
 from archon_batch.archon.sandbox_calls import parse_sandbox_results, sandbox_reply_format
 from archon_batch.errors import ArchitectureError
 from tests.archon.components.gbnf import admits
-from tests.archon.components.playing import answered, ids
+from tests.archon.components.running import answered, ids
 from tests.builders import a_component, a_question, asked, candidates, played
 
 TESTS = ("assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3")
@@ -61,7 +61,7 @@ def architecture(*layers):
     return read_architecture({"name": "a", "layers": list(layers)})
 
 
-def test_the_sandbox_is_asked_once_for_each_candidate_with_its_code_and_the_tests():
+def test_the_sandbox_gets_one_call_per_candidate_with_code_and_tests():
     first, second = asked(an_evaluator(), a_context("Here:\n```python\nx = 1\n```", "x = 2"))
 
     assert [json.loads(r.messages[-1].content) for r in (first, second)] == [
@@ -86,7 +86,7 @@ def test_without_agreement_candidates_are_ranked_by_the_tests_that_they_pass():
     assert play.warnings == ()
 
 
-def test_dual_agreement_prefers_many_candidates_that_pass_the_same_to_one_that_passes_more():
+def test_dual_agreement_prefers_many_candidates_that_pass_the_same_tests():
     passed = {"a": {0, 1, 2}, "b": {0, 1}, "c": {0, 1}, "d": {2}}
 
     plain = answered(an_evaluator(agreement="none"), a_context(*"abcd"), results(passed))
@@ -98,7 +98,7 @@ def test_dual_agreement_prefers_many_candidates_that_pass_the_same_to_one_that_p
     assert dual.contribution.scores["0.0.1"] == {"unit_tests": 2 / 3, "agreement": 4.0}
     told_so = an_evaluator(agreement="dual")
     assert answered(told_so, a_context(*"abcd"), results(passed)).contribution == dual.contribution
-    # One that stops at the first to pass does not see whom to agree with.
+    # With first_k there are not enough candidates to agree with.
     first = an_evaluator(first_k=1)
     assert answered(first, a_context("b", "a"), results(passed)).contribution.candidates
 
@@ -120,15 +120,15 @@ def test_the_best_by_agreement_has_the_greatest_product(passed):
     assert products == sorted(products, reverse=True)
 
 
-def test_a_test_that_is_no_python_is_told_of_once():
+def test_a_test_that_is_not_valid_python_gives_one_warning():
     play = played(an_evaluator(), a_context("a", "b"), told("passed", "broken", "failed"))
 
     broken, dropped = play.warnings
-    assert broken.why.startswith("unit test 2 is no Python")
+    assert broken.why.startswith("unit test 2 is not valid Python")
     assert dropped.why.endswith("tests that nobody passes: 2, 3 of 3")
 
 
-def test_later_layers_are_told_once_of_the_executed_tests_that_somebody_passes():
+def test_later_layers_get_only_executed_tests_that_a_candidate_passes():
     play = answered(an_evaluator(), a_context("a", "b"), results({"a": {0}, "b": {0, 2}}))
     after = a_context("a", "b").state.apply([play.contribution])
     none = answered(an_evaluator(), a_context("a"), results({"a": set()}))
@@ -137,16 +137,16 @@ def test_later_layers_are_told_once_of_the_executed_tests_that_somebody_passes()
     (request,) = asked(a_component("fuser"), Context(a_question(), after, "3.0"))
 
     assert after.unit_tests == (TESTS[0], TESTS[2])
-    # The verdicts stay whole.
+    # The verdicts are complete.
     assert [v.passed for v in after.candidates[0].unit_test_results or ()] == [True, False, True]
     prompt = request.messages[-1].content
     assert [prompt.count(test) for test in TESTS] == [1, 0, 1]
     assert none.contribution.unit_tests == ()
-    # Where nothing was run, nothing is known of the tests.
+    # Without a run nothing is known about the tests.
     assert lost.contribution.unit_tests is None
 
 
-def test_the_program_is_what_defines_the_names_that_the_tests_call():
+def test_the_program_is_the_block_that_defines_the_called_names():
     answer = "```python\ndef f(x):\n    return x\n```\nRun it:\n```bash\npython f.py\n```"
 
     (request,) = asked(an_evaluator(), a_context(answer))
@@ -154,13 +154,13 @@ def test_the_program_is_what_defines_the_names_that_the_tests_call():
     assert json.loads(request.messages[-1].content)["program"] == "def f(x):\n    return x"
 
 
-def test_seconds_go_along_with_the_program():
+def test_seconds_are_sent_with_the_program():
     (request,) = asked(an_evaluator(seconds=0.5), a_context("x"))
 
     assert json.loads(request.messages[-1].content)["seconds"] == 0.5
 
 
-def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
+def test_a_candidate_that_could_not_run_has_no_verdict_and_is_last():
     play = played(
         an_evaluator(), a_context("a", "b"), Reply(None, failure="down"), told(*["failed"] * 3)
     )
@@ -171,13 +171,13 @@ def test_a_candidate_that_could_not_be_run_has_no_verdict_and_comes_last():
 
 
 @pytest.mark.parametrize("text", ["", "yes", told(), told("passed", "passed"), '{"results": [1]}'])
-def test_results_that_are_not_one_for_each_test_are_refused(text):
+def test_results_must_be_one_per_test(text):
     with pytest.raises(ReplyParseError):
         parse_sandbox_results(text, 3)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_form_of_results_is_read(count):
+def test_the_examples_of_the_reply_format_are_parsed(count):
     assert {
         r.verdict for r in parse_sandbox_results(sandbox_reply_format(count).example, count)
     } == {"passed"}
@@ -207,20 +207,20 @@ def test_the_form_of_results_is_read(count):
         ("assert f('a  b') == 'a  b'\nassert f('a  b') == 'a  b'", ["assert f('a  b') == 'a  b'"]),
     ],
 )
-def test_tests_are_read_of_a_block_of_asserts(text, tests):
+def test_tests_are_parsed_from_a_block_of_asserts(text, tests):
     assert parse_code_tests(text, None) == tuple(tests)
 
 
 @pytest.mark.parametrize(
     "text", ["", "There are none.", "def f(x):\n    return x", "import math", "    assert f(1)"]
 )
-def test_what_is_no_block_of_asserts_is_refused(text):
+def test_other_code_than_asserts_is_rejected(text):
     with pytest.raises(ReplyParseError):
         parse_code_tests(text, None)
 
 
 @pytest.mark.parametrize("count", [None, 1, 4])
-def test_the_form_of_a_block_is_read_and_admitted(count):
+def test_the_example_of_a_block_is_parsed_and_in_the_grammar(count):
     shape = code_format(count)
 
     assert len(parse_code_tests(shape.example, count)) == (count or 5)
@@ -228,7 +228,7 @@ def test_the_form_of_a_block_is_read_and_admitted(count):
     assert admits(shape, shape.example)
 
 
-def test_a_block_with_another_number_of_tests_is_refused():
+def test_a_block_with_another_number_of_tests_is_rejected():
     with pytest.raises(ReplyParseError, match="exactly 2"):
         parse_code_tests("assert f(1)", 2)
 
@@ -243,10 +243,10 @@ def test_a_block_with_another_number_of_tests_is_refused():
         ({"seconds": 0}, "seconds"),
         ({"seconds": 61}, "seconds"),
         ({"execute": None, "model": SANDBOX_MODEL}, "what runs in the sandbox has execute"),
-        ({"model": "scripted/plausible"}, "it asks sandbox/python; leave this out"),
+        ({"model": "scripted/plausible"}, "the model is sandbox/python; leave this out"),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(knobs, why):
+def test_a_wrong_combination_of_keys_is_rejected(knobs, why):
     layer = {k: v for k, v in {**LAYERS[2], "top_k": None, **knobs}.items() if v is not None}
     layer.setdefault("model", "scripted/plausible") if "execute" not in layer else None
 
@@ -254,7 +254,7 @@ def test_keys_that_do_not_go_together_are_refused(knobs, why):
         architecture(*LAYERS[:2], layer)
 
 
-def test_the_default_model_is_not_asked_to_execute():
+def test_execute_ignores_the_default_model():
     layers = [dict(layer) for layer in LAYERS]
     built = read_architecture(
         {"name": "a", "defaults": {"model": "scripted/rough"}, "layers": layers}
@@ -278,7 +278,7 @@ def test_statements_cannot_be_executed():
             validate_architecture(architecture(*layers))
 
 
-def test_an_item_goes_from_question_to_answer_by_what_the_sandbox_says():
+def test_an_item_is_answered_by_the_results_of_the_sandbox():
     def answer(call):
         if call.model.model == SANDBOX_MODEL:
             is_best = json.loads(call.messages[-1].content)["program"] == "program 1"

@@ -29,7 +29,7 @@ def prompt(fuser, context):
 
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
+def test_each_sample_is_one_call_about_all_candidates(count, samples):
     fuser = a_component("fuser", samples=samples, retries=1)
 
     requests = asked(fuser, a_context(*(f"text {n}" for n in range(count))))
@@ -45,14 +45,14 @@ def test_it_asks_once_for_each_sample_about_all_candidates(count, samples):
     assert fuser.output_count(count) == CountRange(samples, samples)
 
 
-def test_it_has_the_question_before_and_after_the_candidates():
+def test_the_prompt_has_the_question_before_and_after_the_candidates():
     content = prompt(a_component("fuser"), a_context("one", question=a_question("How high?")))
 
     assert content.startswith("The request:\nHow high?\n\n")
     assert content.endswith("\n\nThe request once more:\nHow high?")
 
 
-def test_it_carries_earlier_turns_without_their_system_message():
+def test_it_sends_earlier_turns_without_system_messages():
     earlier = (
         Message("system", "Answer in French."),
         Message("user", "Hello."),
@@ -79,7 +79,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
         ({}, (CRITIQUED[0], *candidates("two")), True, False),
     ],
 )
-def test_it_shows_critiques_and_asks_for_length_when_told_to(knobs, shown, followed, length):
+def test_it_shows_critiques_and_limits_the_length_if_configured(knobs, shown, followed, length):
     content = prompt(a_component("fuser", **knobs), Context(a_question(), State(shown), "1.0"))
 
     assert (FOLLOWED in content) is followed
@@ -97,11 +97,11 @@ def test_it_shows_critiques_and_asks_for_length_when_told_to(knobs, shown, follo
     ],
 )
 @pytest.mark.parametrize("kind", ["fuser", "ranker"])
-def test_critiques_have_to_be_there_for_whoever_is_told_to_use_them(kind, knobs, needed):
+def test_use_critiques_requires_critiques(kind, knobs, needed):
     assert a_component(kind, **knobs).effective_requires() == needed
 
 
-def test_its_candidates_descend_from_all_that_it_saw():
+def test_the_parents_of_its_candidates_are_all_shown_candidates():
     fuser = a_component("fuser", samples=2)
 
     play = played(fuser, a_context("one", "two"), "both", " more ")
@@ -114,7 +114,7 @@ def test_its_candidates_descend_from_all_that_it_saw():
     assert play.warnings == ()
 
 
-def test_it_asks_again_for_a_blank_reply_in_the_same_words():
+def test_a_blank_reply_is_asked_again_with_the_same_prompt():
     play = played(a_component("fuser", retries=1), a_context("one"), "\n", "fused")
 
     (first,), (second,) = play.rounds
@@ -123,7 +123,7 @@ def test_it_asks_again_for_a_blank_reply_in_the_same_words():
     assert play.warnings == (ComponentWarning("unparsed", "the reply was empty"),)
 
 
-def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
+def test_failed_and_blank_replies_give_warnings_and_no_candidates():
     fuser = a_component("fuser", samples=3, retries=0)
 
     play = played(fuser, a_context("one"), Reply(None, failure="refused: no"), "", "fused")
@@ -137,7 +137,7 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
 
 
 @given(reply=st.text(), retries=st.integers(0, 10))
-def test_it_takes_any_text_as_it_is_and_ends(reply, retries):
+def test_any_text_is_accepted_unchanged(reply, retries):
     fuser = a_component("fuser", retries=retries)
 
     play = played(fuser, a_context("one", "two"), reply)

@@ -25,7 +25,7 @@ CUT = ComponentWarning("truncated", "a text is truncated at max_tokens")
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7])
-def test_it_asks_once_for_each_sample_in_one_round(samples):
+def test_all_samples_are_requested_in_one_round(samples):
     generator = a_component("generator", samples=samples, retries=3)
 
     requests = asked(generator, a_context())
@@ -40,7 +40,7 @@ def test_it_asks_once_for_each_sample_in_one_round(samples):
 
 
 @pytest.mark.parametrize("shown", [(), ("one",), ("one", "two"), tuple("abcdefg")])
-def test_it_never_looks_at_the_candidates(shown):
+def test_it_does_not_read_candidates(shown):
     generator = a_component("generator")
 
     (request,) = asked(generator, a_context(*shown))
@@ -71,7 +71,7 @@ def test_it_never_looks_at_the_candidates(shown):
         ),
     ],
 )
-def test_it_sends_the_questions_own_system_message_or_else_the_usual_one(given, no_system, sent):
+def test_it_sends_the_question_s_system_message_or_the_default(given, no_system, sent):
     generator = a_component("generator", no_system=no_system)
     context = Context(Question("row-1", given), State(), "0.0")
 
@@ -80,7 +80,7 @@ def test_it_sends_the_questions_own_system_message_or_else_the_usual_one(given, 
     assert request.messages == sent
 
 
-def test_its_candidates_are_named_after_the_calls_that_made_them():
+def test_candidate_ids_are_the_keys_of_their_calls():
     generator = a_component("generator", samples=3)
     context = Context(a_question(), State(), "0.4")
 
@@ -94,7 +94,7 @@ def test_its_candidates_are_named_after_the_calls_that_made_them():
     assert play.warnings == ()
 
 
-def test_it_asks_again_for_a_blank_reply_in_the_same_words():
+def test_a_blank_reply_is_asked_again_with_the_same_prompt():
     generator = a_component("generator", samples=2, retries=2)
 
     play = played(generator, a_context(), "one", " \n", Reply(None), "two")
@@ -109,7 +109,7 @@ def test_it_asks_again_for_a_blank_reply_in_the_same_words():
     assert play.warnings == (EMPTY, EMPTY)
 
 
-def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
+def test_failed_and_blank_replies_give_warnings_and_no_candidates():
     generator = a_component("generator", samples=3, retries=1)
 
     play = played(generator, a_context(), "one", Reply(None, failure="refused: no"), " \n")
@@ -124,14 +124,14 @@ def test_it_leaves_out_what_failed_or_stayed_blank_and_tells_of_it():
     )
 
 
-def test_a_text_that_was_cut_off_is_a_candidate_and_is_told_of():
+def test_a_truncated_text_is_a_candidate_with_a_warning():
     play = played(a_component("generator"), a_context(), Reply("one, tw", finish_reason="length"))
 
     assert play.contribution.candidates == (Candidate("1.0.0", "one, tw"),)
     assert play.warnings == (CUT,)
 
 
-def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
+def test_a_model_that_used_all_tokens_for_reasoning_is_not_asked_again():
     play = played(a_component("generator"), a_context(), Reply(" ", finish_reason="length"))
 
     assert len(play.rounds) == 1
@@ -143,7 +143,7 @@ def test_it_does_not_ask_again_whoever_thinks_until_no_word_is_left():
 
 
 @given(replies=st.lists(st.text(), min_size=1, max_size=9), retries=st.integers(0, 10))
-def test_it_takes_any_text_as_it_is_and_ends(replies, retries):
+def test_any_text_is_accepted_unchanged(replies, retries):
     generator = a_component("generator", samples=3, retries=retries)
 
     play = played(generator, a_context(), *replies)

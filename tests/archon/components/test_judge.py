@@ -16,7 +16,7 @@ def alone(question=None):
     return Context(question or a_question("Which is better?"), State(), "0.0")
 
 
-def test_it_asks_once_and_leaves_its_verdict():
+def test_it_makes_one_call_and_returns_the_verdict():
     play = played(a_judge(), alone(), "A is right.\n[[A>>B]]")
 
     ((request,),) = play.rounds
@@ -27,23 +27,23 @@ def test_it_asks_once_and_leaves_its_verdict():
     assert play.warnings == ()
 
 
-def test_it_is_asked_again_with_the_reason_and_in_the_end_has_no_verdict():
+def test_it_asks_again_with_the_reason_and_then_has_no_verdict():
     play = played(a_judge(retries=2), alone(), "A, I think.")
 
     assert [request.reask for (request,) in play.rounds] == [0, 1, 2]
     assert "it must end with a line of one tag" in play.rounds[1][0].messages[-1].content
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.warnings] == ["unparsed"] * 3
+    assert [warning.kind for warning in play.warnings] == ["unparsed"] * 3
 
 
-def test_a_call_that_fails_leaves_no_verdict():
+def test_a_failed_call_gives_no_verdict():
     play = played(a_judge(), alone(), Reply(None, failure="refused: no"))
 
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.warnings] == ["failed"]
+    assert [warning.kind for warning in play.warnings] == ["failed"]
 
 
-def test_what_others_found_is_shown_between_marks_and_is_no_verdict():
+def test_opinions_are_shown_between_marks_and_are_no_verdict():
     context = a_context("B is better, [[B>A]]", "A is", question=a_question("Which?"))
 
     play = played(a_judge(), context, "[[A>B]]")
@@ -55,7 +55,7 @@ def test_what_others_found_is_shown_between_marks_and_is_no_verdict():
     assert verdict.parents == ("0.0.0", "0.0.1")
 
 
-def test_it_carries_the_turns_before_its_question():
+def test_it_sends_the_turns_before_the_question():
     earlier = (Message("system", "Be brief."), Message("user", "Hello."))
 
     (request,) = asked(a_judge(), alone(Question("r", (*earlier, Message("user", "Which?")))))
@@ -64,19 +64,19 @@ def test_it_carries_the_turns_before_its_question():
 
 
 @pytest.mark.parametrize("opinions", [(), candidates("long " * 900)])
-def test_what_does_not_fit_the_window_is_not_sent(opinions):
+def test_a_prompt_that_exceeds_the_window_is_not_sent(opinions):
     context = Context(a_question("long " * 900), State(opinions), "1.0", max_prompt_tokens=600)
 
     play = played(a_judge(), context, "[[A>B]]")
 
     assert play.rounds == []
     assert play.contribution.candidates == ()
-    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in play.warnings] == ["context_overflow"]
 
 
 @pytest.mark.parametrize("scale", sorted(SCALES))
 @pytest.mark.parametrize("max_tokens", [4, 30, 2048])
-def test_its_form_admits_what_it_reads(scale, max_tokens):
+def test_its_format_admits_the_verdicts_it_parses(scale, max_tokens):
     held = verdict_format(scale, max_tokens)
 
     for text in (

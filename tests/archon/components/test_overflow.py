@@ -6,7 +6,7 @@ import pytest
 
 from archon_batch.archon import ComponentWarning, Context, State
 from archon_batch.archon.context_window import ContextOverflowError, estimate_tokens
-from tests.archon.components.playing import answered, ids, slots
+from tests.archon.components.running import answered, ids, slots
 from tests.builders import a_component, a_question, asked, candidates, played
 
 TEXTS = ("a" * 400, "b" * 300, "c" * 200)
@@ -35,7 +35,7 @@ def shown_in(request):
 
 @pytest.mark.parametrize("kind", [*LISTWISE, *ONE_BY_ONE, *ALONE])
 @pytest.mark.parametrize("overflow", ["error", "drop_last", "truncate"])
-def test_a_prompt_that_just_fits_is_as_if_there_were_no_window(kind, overflow):
+def test_a_prompt_that_just_fits_is_sent_unchanged(kind, overflow):
     component = a_component(kind, overflow=overflow)
     unbounded = seeing(None)
 
@@ -45,7 +45,7 @@ def test_a_prompt_that_just_fits_is_as_if_there_were_no_window(kind, overflow):
 
 
 @pytest.mark.parametrize("kind", [*LISTWISE, *ONE_BY_ONE, *ALONE])
-def test_whoever_must_not_shorten_a_prompt_raises(kind):
+def test_overflow_error_raises(kind):
     component = a_component(kind, overflow="error")
     most = size(component, seeing(None))
 
@@ -55,8 +55,8 @@ def test_whoever_must_not_shorten_a_prompt_raises(kind):
         asked(component, seeing(most - 1))
 
 
-def without(*remarks):
-    return [ComponentWarning("skipped", why) for why in remarks]
+def without(*warnings):
+    return [ComponentWarning("skipped", why) for why in warnings]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def without(*remarks):
 )
 @pytest.mark.parametrize("overflow", ["drop_last", "truncate"])
 @pytest.mark.parametrize("window", [9, -9])
-def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, overflow, window):
+def test_nothing_is_sent_if_no_candidate_fits(kind, left, told, overflow, window):
     knobs = {"top_k": 2} if kind in ("ranker", "unit_test_evaluator") else {}
 
     play = played(a_component(kind, overflow=overflow, **knobs), seeing(window))
@@ -86,14 +86,14 @@ def test_when_nothing_fits_nothing_is_asked_and_it_is_told(kind, left, told, ove
     assert play.rounds == []
     assert (None if play.contribution.candidates is None else ids(play)) == left
     assert play.contribution.unit_tests is None
-    assert [remark for remark in play.warnings if remark in told] == told
-    about = [remark.why for remark in play.warnings if remark.kind == "context_overflow"]
+    assert [warning for warning in play.warnings if warning in told] == told
+    about = [warning.why for warning in play.warnings if warning.kind == "context_overflow"]
     assert len(about) == times
     assert all(why.endswith("it is not sent") for why in about)
 
 
 @pytest.mark.parametrize("kind", ONE_BY_ONE)
-def test_each_candidate_that_does_not_fit_is_named(kind):
+def test_each_candidate_that_does_not_fit_has_a_warning(kind):
     component = a_component(kind)
 
     play = played(component, seeing(9))
@@ -119,36 +119,36 @@ def test_the_last_candidates_are_left_out(kind, count, shuffle):
     assert f"Below are {count} responses" in request.messages[-1].content
 
 
-def test_a_ranker_puts_those_it_did_not_see_last():
+def test_a_ranker_puts_candidates_that_were_not_shown_last():
     ranker = a_component("ranker")
 
     play = played(ranker, fitting(ranker, 2), "Answer: [2] > [1]")
 
     assert ids(play) == ["1", "0", "2"]
-    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in play.warnings] == ["context_overflow"]
     assert "the last 1 of 3 candidates" in play.warnings[0].why
 
 
-def test_a_critic_leaves_those_it_did_not_see_without_a_critique():
+def test_a_candidate_that_was_not_shown_has_no_critique():
     critic = a_component("critic")
 
     play = played(critic, fitting(critic, 2), "[1] good\n[2] bad")
 
     assert play.contribution.critiques == {"0.0.0": "good", "0.0.1": "bad"}
-    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in play.warnings] == ["context_overflow"]
 
 
-def test_the_parents_of_a_fused_candidate_are_those_that_were_seen():
+def test_the_parents_of_a_fused_candidate_are_the_shown_candidates():
     fuser = a_component("fuser", samples=2)
 
     play = played(fuser, fitting(fuser, 2), "fused")
 
     assert [c.parents for c in play.contribution.candidates or ()] == [("0.0.0", "0.0.1")] * 2
-    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in play.warnings] == ["context_overflow"]
 
 
 @pytest.mark.parametrize("kind", [*LISTWISE, "verifier", "unit_test_evaluator"])
-def test_what_is_cut_to_fit_is_cut_in_the_prompt_only(kind):
+def test_candidates_are_truncated_in_the_prompt_only(kind):
     component = a_component(kind, overflow="truncate")
     whole = candidates(*TEXTS)
     cut = seeing(size(component, seeing(None, shown=whole)) - 30, shown=whole)
@@ -166,11 +166,11 @@ def test_what_is_cut_to_fit_is_cut_in_the_prompt_only(kind):
     assert "a" * 100 in content
     kept = [c for c in play.contribution.candidates or () if not c.parents]
     assert all(candidate in whole for candidate in kept)
-    assert {remark.kind for remark in play.warnings} == {"context_overflow"}
-    assert all("is cut there" in remark.why for remark in play.warnings)
+    assert {warning.kind for warning in play.warnings} == {"context_overflow"}
+    assert all("are truncated to" in warning.why for warning in play.warnings)
 
 
-def test_one_candidate_that_does_not_fit_is_not_judged_and_the_others_are():
+def test_only_the_candidate_that_does_not_fit_is_not_judged():
     evaluator = a_component("unit_test_evaluator")
     context = seeing(size(evaluator, seeing(None, shown=CRITIQUED[1:])))
 
@@ -189,7 +189,7 @@ def test_a_long_argument_can_leave_no_room_for_a_verdict():
     play = played(verifier, context, "x" * 300)
 
     assert slots(play) == [0, 2]
-    assert [remark.kind for remark in play.warnings] == [
+    assert [warning.kind for warning in play.warnings] == [
         "context_overflow",
         "context_overflow",
         "skipped",
@@ -198,7 +198,7 @@ def test_a_long_argument_can_leave_no_room_for_a_verdict():
     assert "0.0.0 has no verdict" in play.warnings[2].why
 
 
-def test_what_is_cut_for_a_verdict_only_is_told_too():
+def test_truncation_in_the_verdict_prompt_gives_a_warning():
     verifier = a_component("verifier", overflow="truncate")
     one = CRITIQUED[:1]
     context = seeing(size(verifier, seeing(None, shown=one)) + 60, shown=one)
@@ -208,15 +208,15 @@ def test_what_is_cut_for_a_verdict_only_is_told_too():
     (argue,), (judge,) = play.rounds
     assert [TEXTS[0] in request.messages[-1].content for request in (argue, judge)] == [True, False]
     assert estimate_tokens(judge.messages) <= (context.max_prompt_tokens or 0)
-    assert [remark.kind for remark in play.warnings] == ["context_overflow"]
+    assert [warning.kind for warning in play.warnings] == ["context_overflow"]
     assert play.contribution.candidates == one
 
 
-def test_what_is_cut_for_a_verifier_s_argument_is_told_once_and_not_for_each_sample():
+def test_truncation_in_the_argument_prompt_gives_one_warning_for_all_samples():
     verifier = a_component("verifier", samples=3, overflow="truncate")
     one = CRITIQUED[:1]
     context = seeing(size(verifier, seeing(None, shown=one)) - 30, shown=one)
 
     play = played(verifier, context, *[""] * 9)
 
-    assert [remark.kind for remark in play.warnings].count("context_overflow") == 1
+    assert [warning.kind for warning in play.warnings].count("context_overflow") == 1

@@ -32,7 +32,7 @@ KEPT = ComponentWarning("skipped", "the candidates keep their order")
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_it_asks_once_about_all_candidates(count):
+def test_it_makes_one_call_about_all_candidates(count):
     ranker = a_component("ranker", retries=3)
 
     (request,) = asked(ranker, a_context(*(f"text {n}" for n in range(count))))
@@ -47,7 +47,7 @@ def test_it_asks_once_about_all_candidates(count):
     assert ranker.max_call_count(count) == 4
 
 
-def test_it_asks_for_json_when_it_is_told_to():
+def test_it_asks_for_json_with_format_json():
     (request,) = asked(a_component("ranker", format="json"), a_context("one", "two", "three"))
 
     assert '"order", a list that has every number from 1 to 3' in request.messages[-1].content
@@ -56,11 +56,11 @@ def test_it_asks_for_json_when_it_is_told_to():
 
 
 @pytest.mark.parametrize(("top_k", "left"), [(None, 7), (1, 1), (7, 7), (9, 7)])
-def test_it_leaves_the_best_so_many(top_k, left):
+def test_it_keeps_top_k_candidates(top_k, left):
     assert a_component("ranker", top_k=top_k).output_count(7) == CountRange(left, left)
 
 
-def test_it_carries_earlier_turns_without_their_system_message():
+def test_it_sends_earlier_turns_without_system_messages():
     earlier = (Message("system", "Answer in French."), Message("assistant", "Good day."))
 
     (request,) = asked(
@@ -82,7 +82,7 @@ def test_it_carries_earlier_turns_without_their_system_message():
         ({}, (CRITIQUED[0], *candidates("two")), True),
     ],
 )
-def test_it_shows_critiques_when_there_are_any_and_it_is_told_to(knobs, shown, followed):
+def test_it_shows_critiques_if_configured(knobs, shown, followed):
     ranker = a_component("ranker", **knobs)
 
     (request,) = asked(ranker, Context(a_question(), State(shown), "2.0"))
@@ -104,7 +104,7 @@ def test_it_shows_critiques_when_there_are_any_and_it_is_told_to(knobs, shown, f
         ({"format": "json"}, '{"reasoning": "[1] > [2] > [3]", "order": [2, 3, 1]}'),
     ],
 )
-def test_the_best_go_on_in_order(top_k, texts, knobs, reply):
+def test_the_best_candidates_are_kept_in_order(top_k, texts, knobs, reply):
     ranker = a_component("ranker", top_k=top_k, **knobs)
 
     play = played(ranker, a_context("one", "two", "three"), reply)
@@ -126,7 +126,7 @@ def test_the_best_go_on_in_order(top_k, texts, knobs, reply):
         "Answer: [\u0662] > [\u0661] > [\u0663]",
     ],
 )
-def test_a_rough_reply_is_read(text):
+def test_a_reply_with_extra_text_is_parsed(text):
     assert parse_ranking(text, 3) == (2, 1, 3)
 
 
@@ -143,11 +143,11 @@ def test_a_rough_reply_is_read(text):
         ("Answer: [2], [1], [3]", "more than one ranking"),
         ("Answer: [2] [1] > [3]", "more than one ranking"),
         ("Answer: [2] > [12345] > [1] > [3]", "more than one ranking"),
-        # It repeats what a candidate says.
+        # It quotes a candidate.
         ("Answer: [2] > [1] > [3]\nThe third says: Answer: [3] > [1]", "exactly once"),
     ],
 )
-def test_a_bad_reply_is_refused_with_its_reason(text, why):
+def test_a_bad_reply_is_rejected_with_its_reason(text, why):
     with pytest.raises(ReplyParseError, match=why):
         parse_ranking(text, 3)
 
@@ -165,7 +165,7 @@ def test_a_bad_reply_is_refused_with_its_reason(text, why):
         (None, "order: "),
     ],
 )
-def test_a_bad_order_in_json_is_refused_with_its_reason(order, why):
+def test_a_bad_order_in_json_is_rejected_with_its_reason(order, why):
     with pytest.raises(ReplyParseError, match=why):
         parse_json_ranking(json.dumps({"reasoning": "", "order": order}), 3)
 
@@ -173,7 +173,7 @@ def test_a_bad_order_in_json_is_refused_with_its_reason(order, why):
 @given(text=st.text(), count=st.integers(1, 9))
 @example(text="Answer: [1]", count=1)
 @example(text="[" * 999 + "[1] >" * 99, count=2)
-def test_any_text_is_read_or_refused(text, count):
+def test_any_text_is_parsed_or_rejected(text, count):
     try:
         order = parse_ranking(text, count)
     except ReplyParseError:
@@ -184,19 +184,19 @@ def test_any_text_is_read_or_refused(text, count):
 
 @given(replies=st.lists(st.text(), min_size=1, max_size=5), retries=st.integers(0, 4))
 @example(replies=["[2] > [1]"], retries=0)
-def test_it_ends_within_its_rounds_whatever_the_replies(replies, retries):
+def test_it_ends_within_its_rounds_with_any_replies(replies, retries):
     ranker = a_component("ranker", retries=retries)
 
     play = played(ranker, a_context("one", "two"), *replies)
 
-    refused = [remark for remark in play.warnings if remark.kind == "unparsed"]
+    refused = [warning for warning in play.warnings if warning.kind == "unparsed"]
     done = KEPT not in play.warnings
     assert len(play.rounds) <= 1 + retries
     assert len(refused) == len(play.rounds) - done
     assert {c.text for c in play.contribution.candidates or ()} == {"one", "two"}
 
 
-def test_it_asks_again_with_the_reason_and_then_keeps_the_order_it_found():
+def test_it_asks_again_with_the_reason_and_then_keeps_the_order():
     ranker = a_component("ranker", retries=1, top_k=2)
 
     play = played(ranker, a_context("one", "two", "three"), "Answer: [3]", "no idea")

@@ -22,7 +22,7 @@ from archon_batch.archon.components.unit_test_generator import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
-from tests.archon.components.playing import slots
+from tests.archon.components.running import slots
 from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 KIND = "unit_test_generator"
@@ -36,7 +36,7 @@ def told(*tests):
 
 @pytest.mark.parametrize("samples", [1, 2, 7])
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_it_asks_once_for_each_sample_whatever_candidates_there_are(samples, count):
+def test_each_sample_is_one_call_for_any_candidates(samples, count):
     generator = a_component(KIND, samples=samples, retries=2)
 
     requests = asked(generator, a_context(*(f"text {n}" for n in range(count))))
@@ -54,7 +54,7 @@ def test_it_asks_once_for_each_sample_whatever_candidates_there_are(samples, cou
     [(None, "Write unit tests that"), (1, "exactly 1 unit test that"), (5, "exactly 5 unit tests")],
 )
 @pytest.mark.parametrize(("words", "shape"), [("text", text_format), ("json", json_format)])
-def test_it_asks_for_so_many_tests_in_the_form_that_it_is_told(cap, wanted, words, shape):
+def test_it_asks_for_the_configured_number_and_format(cap, wanted, words, shape):
     (request,) = asked(a_component(KIND, unit_test_cap=cap, format=words), a_context())
 
     content = request.messages[-1].content
@@ -63,7 +63,7 @@ def test_it_asks_for_so_many_tests_in_the_form_that_it_is_told(cap, wanted, word
     assert request.reply_format == shape(cap)
 
 
-def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_tests():
+def test_the_prompt_has_the_request_and_earlier_turns_but_no_earlier_tests():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
     context = Context(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
 
@@ -78,7 +78,7 @@ def test_it_is_asked_about_the_request_and_what_came_before_it_and_no_earlier_te
 @pytest.mark.parametrize(
     ("knobs", "reply"), [({}, told(*TESTS)), ({"format": "json"}, json.dumps({"tests": TESTS}))]
 )
-def test_its_tests_are_for_the_state_and_leave_the_candidates(knobs, reply):
+def test_its_tests_go_into_the_state_and_candidates_are_unchanged(knobs, reply):
     play = played(a_component(KIND, **knobs), a_context("one"), reply)
 
     assert play.contribution.unit_tests == TESTS
@@ -86,7 +86,7 @@ def test_its_tests_are_for_the_state_and_leave_the_candidates(knobs, reply):
     assert play.warnings == ()
 
 
-def test_the_tests_of_all_samples_are_taken_each_once_in_their_order():
+def test_distinct_tests_of_all_samples_are_kept_in_order():
     generator = a_component(KIND, samples=3)
 
     play = played(generator, a_context(), told("b", "a"), told("a", "c  c", "b"), told("c c", "d"))
@@ -94,13 +94,13 @@ def test_the_tests_of_all_samples_are_taken_each_once_in_their_order():
     assert play.contribution.unit_tests == ("b", "a", "c c", "d")
 
 
-def test_a_sample_that_fails_is_told_of_and_the_others_stand():
+def test_a_failed_sample_gives_a_warning_and_the_other_samples_count():
     generator = a_component(KIND, samples=3, retries=0)
 
     play = played(generator, a_context(), "no", Reply(None, failure="lost"), told(*TESTS))
 
     assert play.contribution.unit_tests == TESTS
-    assert [remark.kind for remark in play.warnings] == ["unparsed", "failed"]
+    assert [warning.kind for warning in play.warnings] == ["unparsed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_a_sample_that_fails_is_told_of_and_the_others_stand():
         (["", "Tests?"], [0, 0], ["unparsed", "unparsed"]),
     ],
 )
-def test_without_a_reply_that_can_be_read_there_are_no_tests(replies, asked_for, kinds):
+def test_without_a_parsed_reply_there_are_no_tests(replies, asked_for, kinds):
     play = played(a_component(KIND, retries=1), a_context(), *replies)
 
     assert slots(play) == asked_for
     assert play.contribution.unit_tests is None
-    assert [remark.kind for remark in play.warnings[:-1]] == kinds
+    assert [warning.kind for warning in play.warnings[:-1]] == kinds
     assert play.warnings[-1] == NONE
 
 
@@ -141,7 +141,7 @@ def test_it_asks_again_with_the_reason():
     ],
 )
 @pytest.mark.parametrize("cap", [None, 2])
-def test_a_list_is_read(text, cap):
+def test_a_list_is_parsed(text, cap):
     assert parse_tests(text, cap) == TESTS
 
 
@@ -160,13 +160,13 @@ def test_a_list_is_read(text, cap):
         (told(*TESTS), 3, "exactly 3 tests, and there are 2"),
     ],
 )
-def test_another_reply_is_refused_with_its_reason(text, cap, why):
+def test_another_reply_is_rejected_with_its_reason(text, cap, why):
     with pytest.raises(ReplyParseError, match=why):
         parse_tests(text, cap)
 
 
 @pytest.mark.parametrize("text", [told(*TESTS), '{"tests": []}', '{"tests": ["a"], "more": 1}'])
-def test_another_object_is_refused(text):
+def test_another_object_is_rejected(text):
     with pytest.raises(ReplyParseError):
         parse_json_tests(text, None)
 
@@ -185,7 +185,7 @@ def test_a_hundred_tests_are_not_too_many():
     form=st.sampled_from(["text", "json"]),
 )
 @example(replies=["[]"], samples=1, retries=3, cap=None, form="text")
-def test_it_ends_whatever_the_replies(replies, samples, retries, cap, form):
+def test_it_ends_with_any_replies(replies, samples, retries, cap, form):
     generator = a_component(KIND, samples=samples, retries=retries, unit_test_cap=cap, format=form)
 
     play = played(generator, a_context(), *replies)
@@ -204,7 +204,7 @@ def test_its_grammar_admits_its_example(cap):
 
 
 @given(data=st.data(), cap=st.none() | st.integers(1, 4))
-def test_what_its_grammar_admits_is_read(data, cap):
+def test_a_reply_by_its_grammar_is_parsed(data, cap):
     text = data.draw(st.from_regex(as_regex(text_format(cap)), fullmatch=True))
 
     assert 1 <= len(parse_tests(text, cap)) <= (cap or 10)
@@ -221,7 +221,7 @@ READY = {
 
 
 @pytest.mark.parametrize("kind", READY)
-def test_later_components_are_told_the_tests_with_the_request_and_the_row_is_not(kind):
+def test_later_prompts_show_the_tests_and_the_question_is_unchanged(kind):
     question = a_question("Where was it?")
     before = Context(question, State(candidates("one")), "1.0")
     play = played(a_component(KIND), before, told(*TESTS))

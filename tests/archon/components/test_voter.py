@@ -9,7 +9,7 @@ from archon_batch.archon.answer_extraction import EXTRACTORS
 from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.schema import validate_data
 from archon_batch.errors import ArchitectureError
-from tests.archon.components.playing import ids
+from tests.archon.components.running import ids
 from tests.builders import a_context, played
 
 
@@ -18,7 +18,7 @@ def a_voter(extract="number", pattern=None):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_it_asks_nothing_and_leaves_one(count):
+def test_it_makes_no_call_and_returns_one_candidate(count):
     voter = a_voter()
 
     play = played(voter, a_context(*map(str, range(count))))
@@ -30,7 +30,7 @@ def test_it_asks_nothing_and_leaves_one(count):
     assert voter.output_count(count) == CountRange(1, 1)
 
 
-def test_with_no_candidates_none_is_left():
+def test_without_candidates_its_output_count_is_zero():
     assert a_voter().output_count(0) == CountRange(0, 0)
 
 
@@ -53,7 +53,9 @@ def test_with_no_candidates_none_is_left():
         ("number", None, ["3", "2", "1", "1", "2"], "1", [1, 2, 2, 2, 2]),
     ],
 )
-def test_the_first_of_those_that_most_agree_on_goes_on(extract, pattern, texts, best, votes):
+def test_the_first_candidate_with_the_most_frequent_answer_is_kept(
+    extract, pattern, texts, best, votes
+):
     play = played(a_voter(extract, pattern), a_context(*texts))
 
     assert ids(play) == [best]
@@ -72,7 +74,7 @@ def test_a_candidate_without_an_answer_has_no_vote():
     assert play.warnings == (ComponentWarning("skipped", why),)
 
 
-def test_without_any_answer_the_first_goes_on():
+def test_without_any_answer_the_first_candidate_is_kept():
     play = played(a_voter("boxed"), a_context("4", "5"))
 
     assert ids(play) == ["0"]
@@ -85,7 +87,7 @@ def test_without_any_answer_the_first_goes_on():
     texts=st.lists(st.text(max_size=9), min_size=1, max_size=9),
     extract=st.sampled_from([*EXTRACTORS, "regex"]),
 )
-def test_whatever_the_candidates_one_goes_on_that_no_other_has_more_votes_than(texts, extract):
+def test_no_candidate_has_more_votes_than_the_kept_one(texts, extract):
     play = played(a_voter(extract, r"\w" if extract == "regex" else None), a_context(*texts))
 
     (best,) = ids(play)
@@ -108,6 +110,6 @@ def test_whatever_the_candidates_one_goes_on_that_no_other_has_more_votes_than(t
         ({"extract": "number", "model": "scripted/plausible"}, "model"),
     ],
 )
-def test_a_voter_that_could_not_work_is_refused(entry, why):
+def test_a_voter_with_wrong_keys_is_rejected(entry, why):
     with pytest.raises(ArchitectureError, match=why):
         validate_data(Voter, {"type": "voter", **entry}, "layers[1][0]")

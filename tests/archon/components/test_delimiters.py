@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import Context, State, delimit_candidates, delimit_text
-from tests.archon.components.playing import answered
+from tests.archon.components.running import answered
 from tests.builders import a_component, a_context, a_question, asked, candidates, played
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
@@ -30,7 +30,7 @@ HOSTILE = (
     [("critic", 2), ("ranker", 2), ("fuser", 2), ("verifier", 1), ("unit_test_evaluator", 1)],
 )
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_candidate_cannot_pass_for_a_mark(text, kind, shown):
+def test_a_candidate_cannot_contain_a_valid_mark(text, kind, shown):
     context = Context(a_question(), State(candidates(text, "Four."), ("It is short.",)), "1.0")
 
     request, *_ = asked(a_component(kind), context)
@@ -47,7 +47,7 @@ def test_a_candidate_cannot_pass_for_a_mark(text, kind, shown):
 
 
 @given(texts=st.lists(st.text(), min_size=1, max_size=3), data=st.data())
-def test_a_candidate_that_repeats_the_marks_changes_them(texts, data):
+def test_a_candidate_that_repeats_its_marks_changes_them(texts, data):
     shown = candidates(*texts)
     victim = data.draw(st.sampled_from(shown))
     before = delimit_candidates(shown)
@@ -62,7 +62,7 @@ def test_a_candidate_that_repeats_the_marks_changes_them(texts, data):
 
 
 @given(text=st.text())
-def test_a_text_of_a_model_s_cannot_end_its_own_mark(text):
+def test_a_text_cannot_contain_its_own_closing_mark(text):
     before = delimit_text("examination", text)
 
     after = delimit_text("examination", text + before)
@@ -70,14 +70,14 @@ def test_a_text_of_a_model_s_cannot_end_its_own_mark(text):
     assert after.rpartition("\n")[2] not in before
 
 
-def test_what_stands_beside_the_candidates_changes_their_marks():
+def test_other_text_of_the_prompt_changes_the_marks():
     texts = {delimit_candidates(CRITIQUED, other_text=beside) for beside in ("", "one", "two")}
 
     assert len(texts) == 3
     assert delimit_candidates(CRITIQUED, other_text="") == delimit_candidates(CRITIQUED)
 
 
-def test_critiques_stand_between_marks_of_their_own():
+def test_critiques_have_their_own_marks():
     text = delimit_candidates(CRITIQUED, critiques=True)
 
     (nonce,) = set(re.findall(r"\| (\w{8})>>>", text))
@@ -88,7 +88,7 @@ def test_critiques_stand_between_marks_of_their_own():
     )
 
 
-def test_critiques_that_are_not_shown_change_nothing():
+def test_critiques_that_are_not_shown_do_not_change_the_marks():
     shown = delimit_candidates(candidates("one", "two"))
 
     hidden = delimit_candidates(CRITIQUED, critiques=False)
@@ -111,12 +111,12 @@ def shown_to(kind, *, row="row-1", place="1.0", **knobs):
 
 
 @pytest.mark.parametrize("kind", SHUFFLING)
-def test_candidates_are_shown_in_their_order_unless_they_are_shuffled(kind):
+def test_candidates_are_shown_in_order_unless_shuffled(kind):
     assert {shown for n in range(9) for shown in shown_to(kind, row=f"row-{n}")} == {TEXTS}
 
 
 @pytest.mark.parametrize("kind", SHUFFLING)
-def test_a_shuffled_order_is_always_the_same_for_an_item_and_a_place(kind):
+def test_a_shuffled_order_is_deterministic_per_item_and_position(kind):
     rows = [f"row-{n}" for n in range(20)]
 
     first = [shown_to(kind, row=row, shuffle=True) for row in rows]
@@ -128,26 +128,26 @@ def test_a_shuffled_order_is_always_the_same_for_an_item_and_a_place(kind):
 
 
 @pytest.mark.parametrize("kind", ["critic", "fuser"])
-def test_each_sample_has_an_order_of_its_own(kind):
+def test_each_sample_has_its_own_order(kind):
     shown = shown_to(kind, samples=40, shuffle=True)
 
     assert len(set(shown)) == 6
 
 
 @pytest.mark.parametrize("kind", SHUFFLING)
-def test_over_many_items_every_candidate_stands_in_every_place_about_alike_often(kind):
+def test_over_many_items_every_candidate_has_every_position_equally_often(kind):
     rows = 900
 
     shown = [shown_to(kind, row=f"row-{n}", shuffle=True)[0] for n in range(rows)]
 
     stood = Counter((place, text) for texts in shown for place, text in enumerate(texts))
     assert len(stood) == 9
-    # Six standard deviations of so many throws: 300 of 900, give or take 85.
+    # Six standard deviations: 300 of 900, plus or minus 85.
     assert all(abs(count - rows / 3) < 85 for count in stood.values())
 
 
 @pytest.mark.parametrize("row", [f"row-{n}" for n in range(6)])
-def test_an_order_of_merit_is_about_the_candidates_as_they_were_shown(row):
+def test_a_ranking_refers_to_the_shuffled_candidates(row):
     context = a_context(*TEXTS, question=a_question(row=row))
 
     play = played(a_component("ranker", shuffle=True), context, "Answer: [3] > [1] > [2]")
@@ -157,7 +157,7 @@ def test_an_order_of_merit_is_about_the_candidates_as_they_were_shown(row):
 
 
 @pytest.mark.parametrize("row", [f"row-{n}" for n in range(6)])
-def test_critiques_are_about_the_candidates_as_they_were_shown(row):
+def test_critiques_refer_to_the_shuffled_candidates(row):
     context = a_context(*TEXTS, question=a_question(row=row))
 
     def criticise(request):
@@ -170,7 +170,7 @@ def test_critiques_are_about_the_candidates_as_they_were_shown(row):
     }
 
 
-def test_fused_candidates_have_their_parents_in_the_order_they_came_in():
+def test_parents_of_fused_candidates_are_in_the_original_order():
     play = played(a_component("fuser", shuffle=True, samples=9), a_context(*TEXTS), "fused")
 
     parents = {c.parents for c in play.contribution.candidates or ()}

@@ -17,21 +17,21 @@ from archon_batch.archon.components import (
     verifier,
 )
 from tests.archon.components.gbnf import admits
-from tests.archon.components.hostile import slow
-from tests.archon.components.playing import answered
+from tests.archon.components.hostile_texts import slow
+from tests.archon.components.running import answered
 from tests.builders import a_component, a_question, candidates
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A form and its reader, at several sizes."""
+    """A reply format and its parser, at several sizes."""
 
     form: Callable[[int], ReplyFormat]
     read: Callable[[str, int], object]
-    #: How many candidates or tests a reply is about.
+    #: The number of candidates or tests in a reply.
     counts: tuple[int, ...] = (1, 2, 9, 50)
-    #: What a reader makes of the example and of the worst, where they differ.
-    readings: Callable[[int], tuple[object, object]] | None = field(default=None)
+    #: The parsed values of both examples, if they differ.
+    replies: Callable[[int], tuple[object, object]] | None = field(default=None)
 
 
 def _verdicts(count):
@@ -57,16 +57,16 @@ SHAPES = {
         unit_test_generator.json_format, unit_test_generator.parse_json_tests
     ),
     "unit_test_evaluator": Shape(
-        lambda n: unit_test_evaluator.text_format(n, 2048), unit_test_evaluator.parse_results, readings=_verdicts
+        lambda n: unit_test_evaluator.text_format(n, 2048), unit_test_evaluator.parse_results, replies=_verdicts
     ),
     "unit_test_evaluator, json": Shape(
-        unit_test_evaluator.json_format, unit_test_evaluator.parse_json_results, readings=_verdicts
+        unit_test_evaluator.json_format, unit_test_evaluator.parse_json_results, replies=_verdicts
     ),
 }  # fmt: skip
 
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
-#: Anything that JSON can say, with the keys that are asked for among it.
+#: Any JSON, with the requested keys among it.
 _KEYS = ("critiques", "response", "strengths", "weaknesses", "reasoning", "order", "correct")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
@@ -83,7 +83,7 @@ VALUES = st.recursive(
 
 
 def refusal(shape, text):
-    """Why the text is refused; nothing else may be raised."""
+    """Why the text is rejected; no other exception may be raised."""
     try:
         shape.read(text, 2)
     except ReplyParseError as error:
@@ -92,26 +92,26 @@ def refusal(shape, text):
 
 
 def assert_fit_to_be_told(why):
-    """It stands in the next prompt, where there is room for so much of it, and in the notes."""
+    """The reason goes into the next prompt, in limited space, and into the warnings."""
     assert 0 < len(why) < 250
     assert why.isprintable()
 
 
 @every_shape
 @given(text=st.text())
-def test_any_text_is_read_or_refused(shape, text):
+def test_any_text_is_parsed_or_rejected(shape, text):
     assert_fit_to_be_told(refusal(shape, text))
 
 
 @every_shape
 @given(value=VALUES)
-def test_any_json_is_read_or_refused(shape, value):
+def test_any_json_is_parsed_or_rejected(shape, value):
     assert_fit_to_be_told(refusal(shape, json.dumps(value)))
 
 
 @pytest.mark.parametrize("shape", [s for of, s in SHAPES.items() if of.endswith("json")])
 @given(value=VALUES, data=st.data())
-def test_a_good_object_with_one_value_changed_is_read_or_refused(shape, value, data):
+def test_a_valid_object_with_one_changed_value_is_parsed_or_rejected(shape, value, data):
     entry = json.loads(shape.form(2).example)
     entry[data.draw(st.sampled_from(sorted(entry)) | st.text())] = value
 
@@ -119,13 +119,13 @@ def test_a_good_object_with_one_value_changed_is_read_or_refused(shape, value, d
 
 
 @every_shape
-def test_no_text_takes_long(shape):
+def test_every_text_is_parsed_quickly(shape):
     assert slow(lambda text: shape.read(text, 2)) == []
 
 
 @every_shape
 @given(data=st.data(), size=st.integers(0, 5000), worst=st.booleans())
-def test_what_stands_in_for_a_reply_is_read_at_any_size(shape, data, size, worst):
+def test_a_padded_example_is_parsed_at_any_size(shape, data, size, worst):
     count = data.draw(st.sampled_from(shape.counts))
     form = shape.form(count)
     shortest = (
@@ -141,7 +141,7 @@ def test_what_stands_in_for_a_reply_is_read_at_any_size(shape, data, size, worst
 
 
 @every_shape
-def test_what_stands_in_for_a_reply_is_what_a_model_would_be_held_to(shape):
+def test_the_examples_are_in_the_grammar(shape):
     for count in shape.counts:
         form = shape.form(count)
         assert (form.grammar is None) is (form.schema is not None)
@@ -151,7 +151,7 @@ def test_what_stands_in_for_a_reply_is_what_a_model_would_be_held_to(shape):
 
 
 @every_shape
-def test_only_rankings_cannot_be_longer(shape):
+def test_only_rankings_cannot_be_padded(shape):
     assert (shape.form(2).padding_offset is None) is (shape is SHAPES["ranker"])
 
 
@@ -160,7 +160,7 @@ KINDS = ("critic", "ranker", "verifier", "unit_test_generator", "unit_test_evalu
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("words", ["text", "json"])
-def test_a_component_works_with_what_stands_in_for_its_replies(kind, words):
+def test_a_component_accepts_the_examples_as_replies(kind, words):
     state = State(candidates("one", "two"), ("It is short.", "It is right."))
 
     play = answered(

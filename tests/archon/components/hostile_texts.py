@@ -8,7 +8,7 @@ from archon_batch.archon import ReplyParseError
 
 SIZE = 50_000
 
-#: What is written over and over; after it come an end that spoils it, and what goes around it.
+#: Repeated parts, endings that break them, and wrappers.
 _BITS = (
     *("\n", " ", "\t ", "a\n", "-", "*", "* ", "_", "`", "'", '"', "\\", "{", "}", "[", "(", "#"),
     *("1", "1,", "1,111", ".1", "1.", "1/", "1e", "-1", "$", "+-", "\u0661", "e9"),
@@ -30,13 +30,13 @@ def texts() -> Iterator[str]:
         yield f"\\boxed{{{text}}}"
 
 
-def slow(reader: Callable[[str], object]) -> list[str]:
+def slow(parse: Callable[[str], object]) -> list[str]:
     """The beginnings of the texts for which the reader takes more than a quarter of a second."""
     found = []
     for text in texts():
         begun = time.process_time()
         with suppress(ReplyParseError):
-            reader(text)
+            parse(text)
         if time.process_time() - begun > 0.25:
             found.append(text[:40])
     return found

@@ -1,4 +1,4 @@
-"""Components at work, with replies that depend on what they ask."""
+"""Runs components with replies that depend on the requests."""
 
 from collections.abc import Callable
 
@@ -23,10 +23,10 @@ def answered(
 
 
 def slots(play: Played) -> list[int]:
-    """The slots that were asked, in order."""
+    """The indices of all requests, in order."""
     return [request.index for requests in play.rounds for request in requests]
 
 
 def ids(play: Played) -> list[str]:
-    """The candidates that are given, by the last part of their ids."""
+    """The last part of the ids of the returned candidates."""
     return [c.id.rpartition(".")[2] for c in play.contribution.candidates or ()]
