@@ -94,7 +94,7 @@ def a_context(*texts: str, question: Question | None = None) -> Context:
 
 
 @dataclass(frozen=True)
-class Played:
+class ComponentRun:
     """A component's work from beginning to end."""
 
     rounds: Sequence[tuple[Request, ...]]
@@ -102,7 +102,9 @@ class Played:
     warnings: tuple[ComponentWarning, ...]
 
 
-def played(component: Component, context: Context, *replies: str | Reply | None) -> Played:
+def run_with_texts(
+    component: Component, context: Context, *replies: str | Reply | None
+) -> ComponentRun:
     """Run a component alone; the last reply is given to all that it asks beyond them."""
     left = iter(replies)
     last: str | Reply | None = ""
@@ -118,10 +120,10 @@ def played(component: Component, context: Context, *replies: str | Reply | None)
                 settled.append(last if isinstance(last, Reply) else Reply(last))
             requests = steps.send(tuple(settled))
     except StopIteration as end:
-        return Played(rounds, *end.value)
+        return ComponentRun(rounds, *end.value)
 
 
-def asked(component: Component, context: Context) -> tuple[Request, ...]:
+def first_requests(component: Component, context: Context) -> tuple[Request, ...]:
     """What a component asks first."""
     return next(component.run(context))
 

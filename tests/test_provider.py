@@ -22,7 +22,7 @@ from archon_batch.archon.components import (
 from archon_batch.archon.delimiters import delimit_candidates
 from tests import provider as module
 from tests.builders import a_component, a_question
-from tests.builders import asked as asked_of
+from tests.builders import first_requests as asked_of
 from tests.provider import ProviderServer
 
 

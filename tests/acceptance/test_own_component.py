@@ -29,7 +29,7 @@ from archon_batch.archon import (
 from archon_batch.errors import ArchitectureError
 from archon_batch.jobs.forecast import DatasetSize, forecast, total_forecast
 from tests.acceptance.stage import Stage
-from tests.builders import MODEL, Played, a_context, a_question, candidates, played
+from tests.builders import MODEL, ComponentRun, a_context, a_question, candidates, run_with_texts
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "archon-batch-reviser"
@@ -184,15 +184,15 @@ def _reviser(**knobs: Any) -> Component:
     return reviser.model_validate({"type": "reviser", "model": MODEL, **knobs})
 
 
-def _revised(scene: Context, *replies: str | Reply | None, **knobs: Any) -> Played:
-    return played(_reviser(**knobs), scene, *replies)
+def _revised(scene: Context, *replies: str | Reply | None, **knobs: Any) -> ComponentRun:
+    return run_with_texts(_reviser(**knobs), scene, *replies)
 
 
 @pytest.mark.parametrize("samples", [1, 3])
 def test_it_makes_the_calls_and_candidates_that_it_promises(samples: int) -> None:
     reviser = _reviser(samples=samples)
 
-    revised = played(reviser, a_context("four", "five"), "better")
+    revised = run_with_texts(reviser, a_context("four", "five"), "better")
 
     made = len(revised.contribution.candidates or ())
     assert reviser.call_count(2) == CountRange(len(revised.rounds[0]), len(revised.rounds[0]))

@@ -20,7 +20,7 @@ from archon_batch.archon import (
     run_item,
 )
 from archon_batch.archon.context_window import ContextOverflowError, estimate_tokens
-from tests.builders import MODEL, a_component, a_question, an_architecture, asked
+from tests.builders import MODEL, a_component, a_question, an_architecture, first_requests
 
 MARK = " [... cut here to fit]"
 
@@ -250,7 +250,7 @@ def test_the_prompts_of_every_component_fit_the_context_window(kind, overflow):
     shown = tuple(Candidate(f"0.0.{n}", "x" * 3000) for n in range(2))
     context = a_context(1600, *shown)
 
-    requests = asked(component, context)
+    requests = first_requests(component, context)
 
     assert requests
     assert all(estimate_tokens(request.messages) <= 1600 for request in requests)

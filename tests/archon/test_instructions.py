@@ -8,7 +8,7 @@ from archon_batch.archon import CallKey, Context, Message, Question, Reply, Stat
 from archon_batch.archon.call import merge_system_messages
 from archon_batch.archon.planner import CallsNeeded
 from archon_batch.evaluation.judge_prompt import JudgeCase, render_judge_prompt
-from tests.builders import a_component, an_architecture, asked, candidates
+from tests.builders import a_component, an_architecture, candidates, first_requests
 
 SYSTEM = Message("system", "Answer in Welsh.")
 ASKED = Message("user", "What is 2 + 2?")
@@ -22,7 +22,7 @@ TALKERS = (
 
 @pytest.mark.parametrize("kind", TALKERS)
 def test_a_component_shows_the_row_s_instructions_between_marks(kind):
-    (request, *_) = asked(a_component(kind), Context(QUESTION, STATE, "1.0"))
+    (request, *_) = first_requests(a_component(kind), Context(QUESTION, STATE, "1.0"))
 
     system, *others = request.messages
     assert system.role == "system"
@@ -35,7 +35,9 @@ def test_a_component_shows_the_row_s_instructions_between_marks(kind):
 
 @pytest.mark.parametrize("kind", TALKERS)
 def test_a_prompt_without_a_system_message_mentions_no_instructions(kind):
-    (request, *_) = asked(a_component(kind), Context(Question("q", (ASKED,)), STATE, "1.0"))
+    (request, *_) = first_requests(
+        a_component(kind), Context(Question("q", (ASKED,)), STATE, "1.0")
+    )
 
     assert not any("instructions |" in m.content for m in request.messages)
 
@@ -43,7 +45,7 @@ def test_a_prompt_without_a_system_message_mentions_no_instructions(kind):
 def test_a_candidate_cannot_contain_the_marks_of_the_instructions():
     def marks(text: str) -> set[str]:
         context = Context(QUESTION, State(candidates(text)), "1.0")
-        (request,) = asked(a_component("ranker"), context)
+        (request,) = first_requests(a_component("ranker"), context)
         return set(re.findall(r"<<<instructions \| \w{8}>>>", request.messages[-1].content))
 
     (first,) = marks("pedwar")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archon_batch.archon import Context, Message, State
-from tests.builders import a_component, a_question, candidates, played
+from tests.builders import a_component, a_question, candidates, run_with_texts
 
 FOLDER = Path(__file__).parent / "prompts"
 
@@ -55,9 +55,9 @@ JSON = {"format": "json"}
 def test_a_prompt_equals_its_reviewed_file(name, kind, knobs, state):
     question = a_question("How many people live there?", earlier=EARLIER)
 
-    play = played(a_component(kind, **knobs), Context(question, state, "1.0"), EXAMINATION)
+    run = run_with_texts(a_component(kind, **knobs), Context(question, state, "1.0"), EXAMINATION)
 
-    request, *_ = play.rounds[int("verdict" in name)]
+    request, *_ = run.rounds[int("verdict" in name)]
     rendered = "\n".join(f"=== {m.role}\n{m.content}" for m in request.messages) + "\n"
     file = FOLDER / f"{name}.txt"
     if os.environ.get("UPDATE_PROMPTS"):

@@ -20,7 +20,7 @@ from tests.builders import architectures
 
 
 def reference(kind, **knobs):
-    """A component as the reference has it, with the keys that it demands of all of them."""
+    """A component of the reference, with the keys that it requires of every component."""
     asked = {"model": "acme/big", "model_type": "Together_API"}
     return {"type": kind, **asked, "temperature": 0.7, "max_tokens": 2048, **knobs}
 

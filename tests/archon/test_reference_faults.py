@@ -38,7 +38,7 @@ from archon_batch.archon import (
     validate_architecture,
 )
 from archon_batch.errors import ArchitectureError
-from tests.builders import a_component, a_question, an_architecture, played
+from tests.builders import a_component, a_question, an_architecture, run_with_texts
 
 QUESTION = a_question()
 FAILED = Reply(None, failure="provider_down: gone")
@@ -609,7 +609,7 @@ def test_a_candidate_cannot_pose_as_two_candidates(kind, forged):
     honest = (Candidate("a", "first"), Candidate("b", forged), Candidate("c", "last"))
     context = Context(QUESTION, State(honest), "1.0")
 
-    (((request,), *_)) = played(a_component(kind, retries=0), context, "").rounds
+    (((request,), *_)) = run_with_texts(a_component(kind, retries=0), context, "").rounds
     prompt = request.messages[-1].content
 
     (nonce,) = set(re.findall(r"<<<response \d of 3 \| (\w{8})>>>", prompt)) - {"00000000"}

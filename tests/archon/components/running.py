@@ -3,30 +3,30 @@
 from collections.abc import Callable
 
 from archon_batch.archon import Component, Context, Reply, Request
-from tests.builders import Played
+from tests.builders import ComponentRun
 
 
-def answered(
-    component: Component, context: Context, answer: Callable[[Request], Reply | str]
-) -> Played:
+def run_with(
+    component: Component, context: Context, complete: Callable[[Request], Reply | str]
+) -> ComponentRun:
     """Run a component alone."""
     rounds: list[tuple[Request, ...]] = []
-    steps = component.run(context)
+    generator = component.run(context)
     try:
-        requests = next(steps)
+        requests = next(generator)
         while True:
             rounds.append(requests)
-            told = [answer(request) for request in requests]
-            requests = steps.send(tuple(r if isinstance(r, Reply) else Reply(r) for r in told))
+            replies = [complete(request) for request in requests]
+            requests = generator.send(tuple(r if isinstance(r, Reply) else Reply(r) for r in replies))
     except StopIteration as end:
-        return Played(rounds, *end.value)
+        return ComponentRun(rounds, *end.value)
 
 
-def slots(play: Played) -> list[int]:
+def request_indices(run: ComponentRun) -> list[int]:
     """The indices of all requests, in order."""
-    return [request.index for requests in play.rounds for request in requests]
+    return [request.index for requests in run.rounds for request in requests]
 
 
-def ids(play: Played) -> list[str]:
+def kept_ids(run: ComponentRun) -> list[str]:
     """The last part of the ids of the returned candidates."""
-    return [c.id.rpartition(".")[2] for c in play.contribution.candidates or ()]
+    return [c.id.rpartition(".")[2] for c in run.contribution.candidates or ()]

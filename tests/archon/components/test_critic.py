@@ -15,7 +15,7 @@ from archon_batch.archon.components.critic import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
-from tests.builders import a_component, a_context, a_question, asked, played
+from tests.builders import a_component, a_context, a_question, first_requests, run_with_texts
 
 GOOD = "[1]\nStrengths: short.\nWeaknesses: none.\n\n[2]\nStrengths: none.\nWeaknesses: long."
 
@@ -32,7 +32,7 @@ def in_json(*critiques):
 def test_each_sample_is_one_call_about_all_candidates(count, samples):
     critic = a_component("critic", samples=samples, retries=3, max_tokens=999)
 
-    requests = asked(critic, a_context(*(f"text {n}" for n in range(count))))
+    requests = first_requests(critic, a_context(*(f"text {n}" for n in range(count))))
 
     content = requests[0].messages[-1].content
     assert [(r.index, r.sample, r.reask) for r in requests] == [(n, n, 0) for n in range(samples)]
@@ -47,7 +47,9 @@ def test_each_sample_is_one_call_about_all_candidates(count, samples):
 
 
 def test_it_asks_for_json_with_format_json():
-    (request,) = asked(a_component("critic", format="json"), a_context("one", "two", "three"))
+    (request,) = first_requests(
+        a_component("critic", format="json"), a_context("one", "two", "three")
+    )
 
     assert "a list of 3 objects" in request.messages[-1].content
     assert "Keep to this form" not in request.messages[-1].content
@@ -57,7 +59,7 @@ def test_it_asks_for_json_with_format_json():
 def test_it_sends_earlier_turns_without_system_messages():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
 
-    (request,) = asked(
+    (request,) = first_requests(
         a_component("critic"), a_context("one", question=a_question(earlier=earlier))
     )
 
@@ -77,23 +79,23 @@ def test_it_sends_earlier_turns_without_system_messages():
     ],
 )
 def test_critiques_are_keyed_by_candidate(knobs, reply):
-    play = played(a_component("critic", **knobs), a_context("one", "two"), reply)
+    run = run_with_texts(a_component("critic", **knobs), a_context("one", "two"), reply)
 
-    assert play.contribution.critiques == {
+    assert run.contribution.critiques == {
         "0.0.0": "Strengths: short.\nWeaknesses: none.",
         "0.0.1": "Strengths: none.\nWeaknesses: long.",
     }
-    assert play.contribution.candidates is None
-    assert play.warnings == ()
+    assert run.contribution.candidates is None
+    assert run.warnings == ()
 
 
 def test_a_candidate_gets_the_critiques_of_all_parsed_replies():
     critic = a_component("critic", samples=3, retries=0)
 
-    play = played(critic, a_context("one", "two"), "[1] a\n[2] b", "[1] a", "[2] d\n[1] c")
+    run = run_with_texts(critic, a_context("one", "two"), "[1] a\n[2] b", "[1] a", "[2] d\n[1] c")
 
-    assert play.contribution.critiques == {"0.0.0": "a\n\nc", "0.0.1": "b\n\nd"}
-    assert play.warnings == (
+    assert run.contribution.critiques == {"0.0.0": "a\n\nc", "0.0.1": "b\n\nd"}
+    assert run.warnings == (
         ComponentWarning("unparsed", "it must have each of [1] to [2] once, and has [1]"),
     )
 
@@ -186,21 +188,21 @@ def test_any_text_is_parsed_or_rejected(text, count):
 def test_it_ends_within_its_rounds_with_any_replies(replies, retries):
     critic = a_component("critic", retries=retries)
 
-    play = played(critic, a_context("one", "two"), *replies)
+    run = run_with_texts(critic, a_context("one", "two"), *replies)
 
-    refused = [warning for warning in play.warnings if warning.kind == "unparsed"]
-    done = bool(play.contribution.critiques)
-    assert len(play.rounds) <= 1 + retries
-    assert len(refused) == len(play.rounds) - done
-    assert (NONE in play.warnings) is not done
+    refused = [warning for warning in run.warnings if warning.kind == "unparsed"]
+    done = bool(run.contribution.critiques)
+    assert len(run.rounds) <= 1 + retries
+    assert len(refused) == len(run.rounds) - done
+    assert (NONE in run.warnings) is not done
 
 
 def test_it_asks_again_with_the_reason_and_then_skips_the_critique():
     critic = a_component("critic", retries=1)
 
-    play = played(critic, a_context("one", "two"), "[1] good", "")
+    run = run_with_texts(critic, a_context("one", "two"), "[1] good", "")
 
-    (first,), (second,) = play.rounds
+    (first,), (second,) = run.rounds
     assert (first.reask, second.reask) == (0, 1)
     assert second.messages[:-1] == first.messages[:-1]
     assert second.messages[-1].content == (
@@ -208,8 +210,8 @@ def test_it_asks_again_with_the_reason_and_then_skips_the_critique():
         "it must have each of [1] to [2] once, and has [1]. "
         "Keep to the form that is asked for above."
     )
-    assert play.contribution.critiques == {}
-    assert play.warnings == (
+    assert run.contribution.critiques == {}
+    assert run.warnings == (
         ComponentWarning("unparsed", "it must have each of [1] to [2] once, and has [1]"),
         ComponentWarning("unparsed", "the reply was empty"),
         NONE,
@@ -217,7 +219,7 @@ def test_it_asks_again_with_the_reason_and_then_skips_the_critique():
 
 
 def test_a_truncated_reply_gives_a_warning():
-    play = played(
+    run = run_with_texts(
         a_component("critic", retries=0),
         a_context("one", "two"),
         Reply("[1] go", finish_reason="length"),
@@ -225,15 +227,17 @@ def test_a_truncated_reply_gives_a_warning():
 
     why = "it must have each of [1] to [2] once, and has [1]"
     cut = f"{why}; it was cut off at its greatest length"
-    assert play.warnings == (ComponentWarning("unparsed", cut), NONE)
+    assert run.warnings == (ComponentWarning("unparsed", cut), NONE)
 
 
 def test_a_failed_call_is_not_asked_again():
-    play = played(a_component("critic"), a_context("one"), Reply(None, failure="refused: no"))
+    run = run_with_texts(
+        a_component("critic"), a_context("one"), Reply(None, failure="refused: no")
+    )
 
-    assert len(play.rounds) == 1
-    assert play.contribution.critiques == {}
-    assert play.warnings == (ComponentWarning("failed", "refused: no"), NONE)
+    assert len(run.rounds) == 1
+    assert run.contribution.critiques == {}
+    assert run.warnings == (ComponentWarning("failed", "refused: no"), NONE)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20])

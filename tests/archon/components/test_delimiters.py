@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import Context, State, delimit_candidates, delimit_text
-from tests.archon.components.running import answered
-from tests.builders import a_component, a_context, a_question, asked, candidates, played
+from tests.archon.components.running import run_with
+from tests.builders import (
+    a_component,
+    a_context,
+    a_question,
+    candidates,
+    first_requests,
+    run_with_texts,
+)
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -33,7 +40,7 @@ HOSTILE = (
 def test_a_candidate_cannot_contain_a_valid_mark(text, kind, shown):
     context = Context(a_question(), State(candidates(text, "Four."), ("It is short.",)), "1.0")
 
-    request, *_ = asked(a_component(kind), context)
+    request, *_ = first_requests(a_component(kind), context)
 
     content = request.messages[-1].content
     found = re.findall(rf"^<<<response \d of {shown} \| (\w{{8}})>>>$", content, re.MULTILINE)
@@ -107,7 +114,9 @@ def order(request):
 
 def shown_to(kind, *, row="row-1", place="1.0", **knobs):
     context = replace(a_context(*TEXTS, question=a_question(row=row)), position=place)
-    return [tuple(order(request)) for request in asked(a_component(kind, **knobs), context)]
+    return [
+        tuple(order(request)) for request in first_requests(a_component(kind, **knobs), context)
+    ]
 
 
 @pytest.mark.parametrize("kind", SHUFFLING)
@@ -150,10 +159,10 @@ def test_over_many_items_every_candidate_has_every_position_equally_often(kind):
 def test_a_ranking_refers_to_the_shuffled_candidates(row):
     context = a_context(*TEXTS, question=a_question(row=row))
 
-    play = played(a_component("ranker", shuffle=True), context, "Answer: [3] > [1] > [2]")
+    run = run_with_texts(a_component("ranker", shuffle=True), context, "Answer: [3] > [1] > [2]")
 
-    first, second, third = order(play.rounds[0][0])
-    assert [c.text for c in play.contribution.candidates or ()] == [third, first, second]
+    first, second, third = order(run.rounds[0][0])
+    assert [c.text for c in run.contribution.candidates or ()] == [third, first, second]
 
 
 @pytest.mark.parametrize("row", [f"row-{n}" for n in range(6)])
@@ -163,15 +172,15 @@ def test_critiques_refer_to_the_shuffled_candidates(row):
     def criticise(request):
         return "\n".join(f"[{n}] about {text}" for n, text in enumerate(order(request), 1))
 
-    play = answered(a_component("critic", shuffle=True, samples=2), context, criticise)
+    run = run_with(a_component("critic", shuffle=True, samples=2), context, criticise)
 
-    assert play.contribution.critiques == {
+    assert run.contribution.critiques == {
         c.id: f"about {c.text}\n\nabout {c.text}" for c in context.state.candidates
     }
 
 
 def test_parents_of_fused_candidates_are_in_the_original_order():
-    play = played(a_component("fuser", shuffle=True, samples=9), a_context(*TEXTS), "fused")
+    run = run_with_texts(a_component("fuser", shuffle=True, samples=9), a_context(*TEXTS), "fused")
 
-    parents = {c.parents for c in play.contribution.candidates or ()}
+    parents = {c.parents for c in run.contribution.candidates or ()}
     assert parents == {("0.0.0", "0.0.1", "0.0.2")}

@@ -23,8 +23,8 @@ from archon_batch.archon.components.unit_test_generator import code_format, pars
 from archon_batch.archon.sandbox_calls import parse_sandbox_results, sandbox_reply_format
 from archon_batch.errors import ArchitectureError
 from tests.archon.components.gbnf import admits
-from tests.archon.components.running import answered, ids
-from tests.builders import a_component, a_question, asked, candidates, played
+from tests.archon.components.running import kept_ids, run_with
+from tests.builders import a_component, a_question, candidates, first_requests, run_with_texts
 
 TESTS = ("assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3")
 LAYERS = (
@@ -62,7 +62,9 @@ def architecture(*layers):
 
 
 def test_the_sandbox_gets_one_call_per_candidate_with_code_and_tests():
-    first, second = asked(an_evaluator(), a_context("Here:\n```python\nx = 1\n```", "x = 2"))
+    first, second = first_requests(
+        an_evaluator(), a_context("Here:\n```python\nx = 1\n```", "x = 2")
+    )
 
     assert [json.loads(r.messages[-1].content) for r in (first, second)] == [
         {"program": "x = 1", "tests": list(TESTS)},
@@ -74,39 +76,39 @@ def test_the_sandbox_gets_one_call_per_candidate_with_code_and_tests():
 
 
 def test_without_agreement_candidates_are_ranked_by_the_tests_that_they_pass():
-    play = answered(
+    run = run_with(
         an_evaluator(top_k=2, agreement="none"),
         a_context("a", "b", "c"),
         results({"a": {0}, "b": {0, 1, 2}, "c": {1, 2}}),
     )
 
-    assert ids(play) == ["1", "2"]
-    assert play.contribution.scores["0.0.1"] == {"unit_tests": 1.0}
-    assert [v.passed for v in play.contribution.unit_test_results["0.0.2"]] == [False, True, True]
-    assert play.warnings == ()
+    assert kept_ids(run) == ["1", "2"]
+    assert run.contribution.scores["0.0.1"] == {"unit_tests": 1.0}
+    assert [v.passed for v in run.contribution.unit_test_results["0.0.2"]] == [False, True, True]
+    assert run.warnings == ()
 
 
 def test_dual_agreement_prefers_many_candidates_that_pass_the_same_tests():
     passed = {"a": {0, 1, 2}, "b": {0, 1}, "c": {0, 1}, "d": {2}}
 
-    plain = answered(an_evaluator(agreement="none"), a_context(*"abcd"), results(passed))
-    dual = answered(an_evaluator(), a_context(*"abcd"), results(passed))
+    plain = run_with(an_evaluator(agreement="none"), a_context(*"abcd"), results(passed))
+    dual = run_with(an_evaluator(), a_context(*"abcd"), results(passed))
 
-    assert ids(plain) == ["0", "1", "2", "3"]
+    assert kept_ids(plain) == ["0", "1", "2", "3"]
     # 2 x 2 beats 1 x 3.
-    assert ids(dual) == ["1", "2", "0", "3"]
+    assert kept_ids(dual) == ["1", "2", "0", "3"]
     assert dual.contribution.scores["0.0.1"] == {"unit_tests": 2 / 3, "agreement": 4.0}
     told_so = an_evaluator(agreement="dual")
-    assert answered(told_so, a_context(*"abcd"), results(passed)).contribution == dual.contribution
+    assert run_with(told_so, a_context(*"abcd"), results(passed)).contribution == dual.contribution
     # With first_k there are not enough candidates to agree with.
     first = an_evaluator(first_k=1)
-    assert answered(first, a_context("b", "a"), results(passed)).contribution.candidates
+    assert run_with(first, a_context("b", "a"), results(passed)).contribution.candidates
 
 
 @given(st.lists(st.frozensets(st.integers(0, 2)), min_size=1, max_size=6))
 def test_the_best_by_agreement_has_the_greatest_product(passed):
     texts = [f"x = {n}" for n in range(len(passed))]
-    play = answered(
+    run = run_with(
         an_evaluator(agreement="dual"),
         a_context(*texts),
         results(dict(zip(texts, passed, strict=True))),
@@ -115,26 +117,26 @@ def test_the_best_by_agreement_has_the_greatest_product(passed):
     groups: dict[frozenset[int], int] = defaultdict(int)
     for tests in passed:
         groups[tests] += 1
-    order = [passed[int(n)] for n in ids(play)]
+    order = [passed[int(n)] for n in kept_ids(run)]
     products = [groups[tests] * len(tests) for tests in order]
     assert products == sorted(products, reverse=True)
 
 
 def test_a_test_that_is_not_valid_python_gives_one_warning():
-    play = played(an_evaluator(), a_context("a", "b"), told("passed", "broken", "failed"))
+    run = run_with_texts(an_evaluator(), a_context("a", "b"), told("passed", "broken", "failed"))
 
-    broken, dropped = play.warnings
+    broken, dropped = run.warnings
     assert broken.why.startswith("unit test 2 is not valid Python")
     assert dropped.why.endswith("tests that nobody passes: 2, 3 of 3")
 
 
 def test_later_layers_get_only_executed_tests_that_a_candidate_passes():
-    play = answered(an_evaluator(), a_context("a", "b"), results({"a": {0}, "b": {0, 2}}))
-    after = a_context("a", "b").state.apply([play.contribution])
-    none = answered(an_evaluator(), a_context("a"), results({"a": set()}))
-    (lost,) = [played(an_evaluator(), a_context("a"), Reply(None, failure="down"))]
+    run = run_with(an_evaluator(), a_context("a", "b"), results({"a": {0}, "b": {0, 2}}))
+    after = a_context("a", "b").state.apply([run.contribution])
+    none = run_with(an_evaluator(), a_context("a"), results({"a": set()}))
+    (lost,) = [run_with_texts(an_evaluator(), a_context("a"), Reply(None, failure="down"))]
 
-    (request,) = asked(a_component("fuser"), Context(a_question(), after, "3.0"))
+    (request,) = first_requests(a_component("fuser"), Context(a_question(), after, "3.0"))
 
     assert after.unit_tests == (TESTS[0], TESTS[2])
     # The verdicts are complete.
@@ -149,25 +151,25 @@ def test_later_layers_get_only_executed_tests_that_a_candidate_passes():
 def test_the_program_is_the_block_that_defines_the_called_names():
     answer = "```python\ndef f(x):\n    return x\n```\nRun it:\n```bash\npython f.py\n```"
 
-    (request,) = asked(an_evaluator(), a_context(answer))
+    (request,) = first_requests(an_evaluator(), a_context(answer))
 
     assert json.loads(request.messages[-1].content)["program"] == "def f(x):\n    return x"
 
 
 def test_seconds_are_sent_with_the_program():
-    (request,) = asked(an_evaluator(seconds=0.5), a_context("x"))
+    (request,) = first_requests(an_evaluator(seconds=0.5), a_context("x"))
 
     assert json.loads(request.messages[-1].content)["seconds"] == 0.5
 
 
 def test_a_candidate_that_could_not_run_has_no_verdict_and_is_last():
-    play = played(
+    run = run_with_texts(
         an_evaluator(), a_context("a", "b"), Reply(None, failure="down"), told(*["failed"] * 3)
     )
 
-    assert ids(play) == ["0", "1"]
-    assert "0.0.0" not in play.contribution.scores
-    assert [r.kind for r in play.warnings] == ["failed", "skipped", "skipped"]
+    assert kept_ids(run) == ["0", "1"]
+    assert "0.0.0" not in run.contribution.scores
+    assert [r.kind for r in run.warnings] == ["failed", "skipped", "skipped"]
 
 
 @pytest.mark.parametrize("text", ["", "yes", told(), told("passed", "passed"), '{"results": [1]}'])

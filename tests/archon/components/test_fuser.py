@@ -15,7 +15,14 @@ from archon_batch.archon import (
     Reply,
     State,
 )
-from tests.builders import a_component, a_context, a_question, asked, candidates, played
+from tests.builders import (
+    a_component,
+    a_context,
+    a_question,
+    candidates,
+    first_requests,
+    run_with_texts,
+)
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -24,7 +31,7 @@ FOLLOWED = "followed by a critique"
 
 
 def prompt(fuser, context):
-    return asked(fuser, context)[0].messages[-1].content
+    return first_requests(fuser, context)[0].messages[-1].content
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -32,7 +39,7 @@ def prompt(fuser, context):
 def test_each_sample_is_one_call_about_all_candidates(count, samples):
     fuser = a_component("fuser", samples=samples, retries=1)
 
-    requests = asked(fuser, a_context(*(f"text {n}" for n in range(count))))
+    requests = first_requests(fuser, a_context(*(f"text {n}" for n in range(count))))
 
     assert [(r.index, r.sample, r.reask, r.reply_format) for r in requests] == [
         (slot, slot, 0, None) for slot in range(samples)
@@ -59,7 +66,9 @@ def test_it_sends_earlier_turns_without_system_messages():
         Message("assistant", "Good day."),
     )
 
-    (request,) = asked(a_component("fuser"), a_context("one", question=a_question(earlier=earlier)))
+    (request,) = first_requests(
+        a_component("fuser"), a_context("one", question=a_question(earlier=earlier))
+    )
 
     assert [m.role for m in request.messages] == ["system", "user", "assistant", "user"]
     assert request.messages[1:3] == earlier[1:]
@@ -104,32 +113,32 @@ def test_use_critiques_requires_critiques(kind, knobs, needed):
 def test_the_parents_of_its_candidates_are_all_shown_candidates():
     fuser = a_component("fuser", samples=2)
 
-    play = played(fuser, a_context("one", "two"), "both", " more ")
+    run = run_with_texts(fuser, a_context("one", "two"), "both", " more ")
 
     parents = ("0.0.0", "0.0.1")
-    assert play.contribution.candidates == (
+    assert run.contribution.candidates == (
         Candidate("1.0.0", "both", parents),
         Candidate("1.0.1", "more", parents),
     )
-    assert play.warnings == ()
+    assert run.warnings == ()
 
 
 def test_a_blank_reply_is_asked_again_with_the_same_prompt():
-    play = played(a_component("fuser", retries=1), a_context("one"), "\n", "fused")
+    run = run_with_texts(a_component("fuser", retries=1), a_context("one"), "\n", "fused")
 
-    (first,), (second,) = play.rounds
+    (first,), (second,) = run.rounds
     assert (second.reask, second.messages) == (1, first.messages)
-    assert [c.text for c in play.contribution.candidates or ()] == ["fused"]
-    assert play.warnings == (ComponentWarning("unparsed", "the reply was empty"),)
+    assert [c.text for c in run.contribution.candidates or ()] == ["fused"]
+    assert run.warnings == (ComponentWarning("unparsed", "the reply was empty"),)
 
 
 def test_failed_and_blank_replies_give_warnings_and_no_candidates():
     fuser = a_component("fuser", samples=3, retries=0)
 
-    play = played(fuser, a_context("one"), Reply(None, failure="refused: no"), "", "fused")
+    run = run_with_texts(fuser, a_context("one"), Reply(None, failure="refused: no"), "", "fused")
 
-    assert play.contribution.candidates == (Candidate("1.0.2", "fused", ("0.0.0",)),)
-    assert play.warnings == (
+    assert run.contribution.candidates == (Candidate("1.0.2", "fused", ("0.0.0",)),)
+    assert run.warnings == (
         ComponentWarning("failed", "refused: no"),
         ComponentWarning("unparsed", "the reply was empty"),
         ComponentWarning("skipped", "2 of 3 candidates are missing"),
@@ -140,9 +149,9 @@ def test_failed_and_blank_replies_give_warnings_and_no_candidates():
 def test_any_text_is_accepted_unchanged(reply, retries):
     fuser = a_component("fuser", retries=retries)
 
-    play = played(fuser, a_context("one", "two"), reply)
+    run = run_with_texts(fuser, a_context("one", "two"), reply)
 
-    assert len(play.rounds) == (1 if reply.strip() else 1 + retries)
-    assert [c.text for c in play.contribution.candidates or ()] == [
+    assert len(run.rounds) == (1 if reply.strip() else 1 + retries)
+    assert [c.text for c in run.contribution.candidates or ()] == [
         text for text in [reply.strip()] if text
     ]

@@ -24,7 +24,14 @@ from archon_batch.archon.components.ranker import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, language
-from tests.builders import a_component, a_context, a_question, asked, candidates, played
+from tests.builders import (
+    a_component,
+    a_context,
+    a_question,
+    candidates,
+    first_requests,
+    run_with_texts,
+)
 
 CRITIQUED = tuple(replace(c, critique=f"weak in {c.text}") for c in candidates("one", "two"))
 
@@ -35,7 +42,7 @@ KEPT = ComponentWarning("skipped", "the candidates keep their order")
 def test_it_makes_one_call_about_all_candidates(count):
     ranker = a_component("ranker", retries=3)
 
-    (request,) = asked(ranker, a_context(*(f"text {n}" for n in range(count))))
+    (request,) = first_requests(ranker, a_context(*(f"text {n}" for n in range(count))))
 
     content = request.messages[-1].content
     assert (request.index, request.sample, request.reask) == (0, 0, 0)
@@ -48,7 +55,9 @@ def test_it_makes_one_call_about_all_candidates(count):
 
 
 def test_it_asks_for_json_with_format_json():
-    (request,) = asked(a_component("ranker", format="json"), a_context("one", "two", "three"))
+    (request,) = first_requests(
+        a_component("ranker", format="json"), a_context("one", "two", "three")
+    )
 
     assert '"order", a list that has every number from 1 to 3' in request.messages[-1].content
     assert "Answer:" not in request.messages[-1].content
@@ -63,7 +72,7 @@ def test_it_keeps_top_k_candidates(top_k, left):
 def test_it_sends_earlier_turns_without_system_messages():
     earlier = (Message("system", "Answer in French."), Message("assistant", "Good day."))
 
-    (request,) = asked(
+    (request,) = first_requests(
         a_component("ranker"), a_context("one", question=a_question(earlier=earlier))
     )
 
@@ -85,7 +94,7 @@ def test_it_sends_earlier_turns_without_system_messages():
 def test_it_shows_critiques_if_configured(knobs, shown, followed):
     ranker = a_component("ranker", **knobs)
 
-    (request,) = asked(ranker, Context(a_question(), State(shown), "2.0"))
+    (request,) = first_requests(ranker, Context(a_question(), State(shown), "2.0"))
 
     content = request.messages[-1].content
     assert ("followed by a critique" in content) is followed
@@ -107,10 +116,10 @@ def test_it_shows_critiques_if_configured(knobs, shown, followed):
 def test_the_best_candidates_are_kept_in_order(top_k, texts, knobs, reply):
     ranker = a_component("ranker", top_k=top_k, **knobs)
 
-    play = played(ranker, a_context("one", "two", "three"), reply)
+    run = run_with_texts(ranker, a_context("one", "two", "three"), reply)
 
-    assert [c.text for c in play.contribution.candidates or ()] == texts
-    assert play.warnings == ()
+    assert [c.text for c in run.contribution.candidates or ()] == texts
+    assert run.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -187,28 +196,28 @@ def test_any_text_is_parsed_or_rejected(text, count):
 def test_it_ends_within_its_rounds_with_any_replies(replies, retries):
     ranker = a_component("ranker", retries=retries)
 
-    play = played(ranker, a_context("one", "two"), *replies)
+    run = run_with_texts(ranker, a_context("one", "two"), *replies)
 
-    refused = [warning for warning in play.warnings if warning.kind == "unparsed"]
-    done = KEPT not in play.warnings
-    assert len(play.rounds) <= 1 + retries
-    assert len(refused) == len(play.rounds) - done
-    assert {c.text for c in play.contribution.candidates or ()} == {"one", "two"}
+    refused = [warning for warning in run.warnings if warning.kind == "unparsed"]
+    done = KEPT not in run.warnings
+    assert len(run.rounds) <= 1 + retries
+    assert len(refused) == len(run.rounds) - done
+    assert {c.text for c in run.contribution.candidates or ()} == {"one", "two"}
 
 
 def test_it_asks_again_with_the_reason_and_then_keeps_the_order():
     ranker = a_component("ranker", retries=1, top_k=2)
 
-    play = played(ranker, a_context("one", "two", "three"), "Answer: [3]", "no idea")
+    run = run_with_texts(ranker, a_context("one", "two", "three"), "Answer: [3]", "no idea")
 
-    (first,), (second,) = play.rounds
+    (first,), (second,) = run.rounds
     assert (first.reask, second.reask) == (0, 1)
     assert second.messages[-1].content == (
         f"{first.messages[-1].content}\n\nAn earlier reply to this could not be used: "
         "it must name each of [1] to [3] exactly once. Keep to the form that is asked for above."
     )
-    assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
-    assert play.warnings == (
+    assert [c.text for c in run.contribution.candidates or ()] == ["one", "two"]
+    assert run.warnings == (
         ComponentWarning("unparsed", "it must name each of [1] to [3] exactly once"),
         ComponentWarning("unparsed", 'it has no line such as "Answer: [2] > [1]"'),
         KEPT,
@@ -218,11 +227,11 @@ def test_it_asks_again_with_the_reason_and_then_keeps_the_order():
 def test_a_failed_call_is_not_asked_again():
     ranker = a_component("ranker")
 
-    play = played(ranker, a_context("one", "two"), Reply(None, failure="refused: no"))
+    run = run_with_texts(ranker, a_context("one", "two"), Reply(None, failure="refused: no"))
 
-    assert len(play.rounds) == 1
-    assert [c.text for c in play.contribution.candidates or ()] == ["one", "two"]
-    assert play.warnings == (ComponentWarning("failed", "refused: no"), KEPT)
+    assert len(run.rounds) == 1
+    assert [c.text for c in run.contribution.candidates or ()] == ["one", "two"]
+    assert run.warnings == (ComponentWarning("failed", "refused: no"), KEPT)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -18,7 +18,7 @@ from archon_batch.archon.components import (
 )
 from tests.archon.components.gbnf import admits
 from tests.archon.components.hostile_texts import slow
-from tests.archon.components.running import answered
+from tests.archon.components.running import run_with
 from tests.builders import a_component, a_question, candidates
 
 
@@ -163,7 +163,7 @@ KINDS = ("critic", "ranker", "verifier", "unit_test_generator", "unit_test_evalu
 def test_a_component_accepts_the_examples_as_replies(kind, words):
     state = State(candidates("one", "two"), ("It is short.", "It is right."))
 
-    play = answered(
+    run = run_with(
         a_component(kind, format=words),
         Context(a_question(), state, "1.0"),
         lambda request: (
@@ -171,5 +171,5 @@ def test_a_component_accepts_the_examples_as_replies(kind, words):
         ),
     )
 
-    assert play.rounds
-    assert play.warnings == ()
+    assert run.rounds
+    assert run.warnings == ()

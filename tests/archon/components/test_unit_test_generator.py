@@ -22,8 +22,15 @@ from archon_batch.archon.components.unit_test_generator import (
     text_format,
 )
 from tests.archon.components.gbnf import admits, as_regex
-from tests.archon.components.running import slots
-from tests.builders import a_component, a_context, a_question, asked, candidates, played
+from tests.archon.components.running import request_indices
+from tests.builders import (
+    a_component,
+    a_context,
+    a_question,
+    candidates,
+    first_requests,
+    run_with_texts,
+)
 
 KIND = "unit_test_generator"
 NONE = ComponentWarning("skipped", "there are no unit tests")
@@ -39,7 +46,7 @@ def told(*tests):
 def test_each_sample_is_one_call_for_any_candidates(samples, count):
     generator = a_component(KIND, samples=samples, retries=2)
 
-    requests = asked(generator, a_context(*(f"text {n}" for n in range(count))))
+    requests = first_requests(generator, a_context(*(f"text {n}" for n in range(count))))
 
     assert [(r.index, r.sample, r.reask) for r in requests] == [(n, n, 0) for n in range(samples)]
     assert len({r.messages for r in requests}) == 1
@@ -55,7 +62,7 @@ def test_each_sample_is_one_call_for_any_candidates(samples, count):
 )
 @pytest.mark.parametrize(("words", "shape"), [("text", text_format), ("json", json_format)])
 def test_it_asks_for_the_configured_number_and_format(cap, wanted, words, shape):
-    (request,) = asked(a_component(KIND, unit_test_cap=cap, format=words), a_context())
+    (request,) = first_requests(a_component(KIND, unit_test_cap=cap, format=words), a_context())
 
     content = request.messages[-1].content
     assert wanted in content
@@ -67,7 +74,7 @@ def test_the_prompt_has_the_request_and_earlier_turns_but_no_earlier_tests():
     earlier = (Message("system", "Answer in French."), Message("user", "Hello."))
     context = Context(a_question(earlier=earlier), State((), ("It is old.",)), "1.0")
 
-    (request,) = asked(a_component(KIND), context)
+    (request,) = first_requests(a_component(KIND), context)
 
     assert [m.role for m in request.messages] == ["system", "user", "user"]
     assert request.messages[1] == earlier[1]
@@ -79,28 +86,30 @@ def test_the_prompt_has_the_request_and_earlier_turns_but_no_earlier_tests():
     ("knobs", "reply"), [({}, told(*TESTS)), ({"format": "json"}, json.dumps({"tests": TESTS}))]
 )
 def test_its_tests_go_into_the_state_and_candidates_are_unchanged(knobs, reply):
-    play = played(a_component(KIND, **knobs), a_context("one"), reply)
+    run = run_with_texts(a_component(KIND, **knobs), a_context("one"), reply)
 
-    assert play.contribution.unit_tests == TESTS
-    assert play.contribution.candidates is None
-    assert play.warnings == ()
+    assert run.contribution.unit_tests == TESTS
+    assert run.contribution.candidates is None
+    assert run.warnings == ()
 
 
 def test_distinct_tests_of_all_samples_are_kept_in_order():
     generator = a_component(KIND, samples=3)
 
-    play = played(generator, a_context(), told("b", "a"), told("a", "c  c", "b"), told("c c", "d"))
+    run = run_with_texts(
+        generator, a_context(), told("b", "a"), told("a", "c  c", "b"), told("c c", "d")
+    )
 
-    assert play.contribution.unit_tests == ("b", "a", "c c", "d")
+    assert run.contribution.unit_tests == ("b", "a", "c c", "d")
 
 
 def test_a_failed_sample_gives_a_warning_and_the_other_samples_count():
     generator = a_component(KIND, samples=3, retries=0)
 
-    play = played(generator, a_context(), "no", Reply(None, failure="lost"), told(*TESTS))
+    run = run_with_texts(generator, a_context(), "no", Reply(None, failure="lost"), told(*TESTS))
 
-    assert play.contribution.unit_tests == TESTS
-    assert [warning.kind for warning in play.warnings] == ["unparsed", "failed"]
+    assert run.contribution.unit_tests == TESTS
+    assert [warning.kind for warning in run.warnings] == ["unparsed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -111,23 +120,23 @@ def test_a_failed_sample_gives_a_warning_and_the_other_samples_count():
     ],
 )
 def test_without_a_parsed_reply_there_are_no_tests(replies, asked_for, kinds):
-    play = played(a_component(KIND, retries=1), a_context(), *replies)
+    run = run_with_texts(a_component(KIND, retries=1), a_context(), *replies)
 
-    assert slots(play) == asked_for
-    assert play.contribution.unit_tests is None
-    assert [warning.kind for warning in play.warnings[:-1]] == kinds
-    assert play.warnings[-1] == NONE
+    assert request_indices(run) == asked_for
+    assert run.contribution.unit_tests is None
+    assert [warning.kind for warning in run.warnings[:-1]] == kinds
+    assert run.warnings[-1] == NONE
 
 
 def test_it_asks_again_with_the_reason():
-    play = played(a_component(KIND, unit_test_cap=2), a_context(), told("one"), told(*TESTS))
+    run = run_with_texts(a_component(KIND, unit_test_cap=2), a_context(), told("one"), told(*TESTS))
 
-    (first,), (second,) = play.rounds
+    (first,), (second,) = run.rounds
     why = "there must be exactly 2 tests, and there are 1"
     assert (second.index, second.reask) == (first.index, 1)
     assert why in second.messages[-1].content
-    assert play.contribution.unit_tests == TESTS
-    assert play.warnings == (ComponentWarning("unparsed", why),)
+    assert run.contribution.unit_tests == TESTS
+    assert run.warnings == (ComponentWarning("unparsed", why),)
 
 
 @pytest.mark.parametrize(
@@ -188,10 +197,10 @@ def test_a_hundred_tests_are_not_too_many():
 def test_it_ends_with_any_replies(replies, samples, retries, cap, form):
     generator = a_component(KIND, samples=samples, retries=retries, unit_test_cap=cap, format=form)
 
-    play = played(generator, a_context(), *replies)
+    run = run_with_texts(generator, a_context(), *replies)
 
-    assert len(slots(play)) <= generator.max_call_count(0)
-    assert (NONE in play.warnings) is (play.contribution.unit_tests is None)
+    assert len(request_indices(run)) <= generator.max_call_count(0)
+    assert (NONE in run.warnings) is (run.contribution.unit_tests is None)
 
 
 @pytest.mark.parametrize("cap", [None, 1, 2, 5, 100])
@@ -224,10 +233,10 @@ READY = {
 def test_later_prompts_show_the_tests_and_the_question_is_unchanged(kind):
     question = a_question("Where was it?")
     before = Context(question, State(candidates("one")), "1.0")
-    play = played(a_component(KIND), before, told(*TESTS))
-    after = State(candidates("one")).apply([play.contribution])
+    run = run_with_texts(a_component(KIND), before, told(*TESTS))
+    after = State(candidates("one")).apply([run.contribution])
 
-    (request,) = asked(a_component(kind, **READY[kind]), Context(question, after, "2.0"))
+    (request,) = first_requests(a_component(kind, **READY[kind]), Context(question, after, "2.0"))
 
     listed = "Where was it?\n\nA good response passes these unit tests, and does not mention them:"
     assert f"{listed}\n\n1. It names a city.\n2. It names a year." in request.messages[-1].content

@@ -9,8 +9,8 @@ from archon_batch.archon.answer_extraction import EXTRACTORS
 from archon_batch.archon.components.voter import Voter
 from archon_batch.archon.schema import validate_data
 from archon_batch.errors import ArchitectureError
-from tests.archon.components.running import ids
-from tests.builders import a_context, played
+from tests.archon.components.running import kept_ids
+from tests.builders import a_context, run_with_texts
 
 
 def a_voter(extract="number", pattern=None):
@@ -21,10 +21,10 @@ def a_voter(extract="number", pattern=None):
 def test_it_makes_no_call_and_returns_one_candidate(count):
     voter = a_voter()
 
-    play = played(voter, a_context(*map(str, range(count))))
+    run = run_with_texts(voter, a_context(*map(str, range(count))))
 
-    assert play.rounds == []
-    assert len(ids(play)) == 1
+    assert run.rounds == []
+    assert len(kept_ids(run)) == 1
     assert voter.call_count(count) == CountRange(0, 0)
     assert voter.max_call_count(count) == 0
     assert voter.output_count(count) == CountRange(1, 1)
@@ -56,31 +56,31 @@ def test_without_candidates_its_output_count_is_zero():
 def test_the_first_candidate_with_the_most_frequent_answer_is_kept(
     extract, pattern, texts, best, votes
 ):
-    play = played(a_voter(extract, pattern), a_context(*texts))
+    run = run_with_texts(a_voter(extract, pattern), a_context(*texts))
 
-    assert ids(play) == [best]
-    assert play.contribution.scores == {
+    assert kept_ids(run) == [best]
+    assert run.contribution.scores == {
         f"0.0.{n}": {"votes": float(count)} for n, count in enumerate(votes)
     }
-    assert play.warnings == ()
+    assert run.warnings == ()
 
 
 def test_a_candidate_without_an_answer_has_no_vote():
-    play = played(a_voter(), a_context("none", "no idea", "4"))
+    run = run_with_texts(a_voter(), a_context("none", "no idea", "4"))
 
-    assert ids(play) == ["2"]
-    assert play.contribution.scores == {"0.0.2": {"votes": 1.0}}
+    assert kept_ids(run) == ["2"]
+    assert run.contribution.scores == {"0.0.2": {"votes": 1.0}}
     why = "no answer (number) is found in 2 of 3 candidates; they have no vote"
-    assert play.warnings == (ComponentWarning("skipped", why),)
+    assert run.warnings == (ComponentWarning("skipped", why),)
 
 
 def test_without_any_answer_the_first_candidate_is_kept():
-    play = played(a_voter("boxed"), a_context("4", "5"))
+    run = run_with_texts(a_voter("boxed"), a_context("4", "5"))
 
-    assert ids(play) == ["0"]
-    assert play.contribution.scores == {}
+    assert kept_ids(run) == ["0"]
+    assert run.contribution.scores == {}
     why = "no answer (boxed) is found in 2 of 2 candidates; the first one is kept"
-    assert play.warnings == (ComponentWarning("skipped", why),)
+    assert run.warnings == (ComponentWarning("skipped", why),)
 
 
 @given(
@@ -88,13 +88,13 @@ def test_without_any_answer_the_first_candidate_is_kept():
     extract=st.sampled_from([*EXTRACTORS, "regex"]),
 )
 def test_no_candidate_has_more_votes_than_the_kept_one(texts, extract):
-    play = played(a_voter(extract, r"\w" if extract == "regex" else None), a_context(*texts))
+    run = run_with_texts(a_voter(extract, r"\w" if extract == "regex" else None), a_context(*texts))
 
-    (best,) = ids(play)
-    votes = {of: score["votes"] for of, score in play.contribution.scores.items()}
+    (best,) = kept_ids(run)
+    votes = {of: score["votes"] for of, score in run.contribution.scores.items()}
     most = max(votes.values(), default=0.0)
     assert votes.get(f"0.0.{best}", 0.0) == most
-    assert bool(play.warnings) is (len(votes) < len(texts))
+    assert bool(run.warnings) is (len(votes) < len(texts))
     assert all(votes.get(f"0.0.{n}", 0.0) < most for n in range(int(best)))
 
 
