@@ -17,7 +17,9 @@ def run_with(
         while True:
             rounds.append(requests)
             replies = [complete(request) for request in requests]
-            requests = generator.send(tuple(r if isinstance(r, Reply) else Reply(r) for r in replies))
+            requests = generator.send(
+                tuple(r if isinstance(r, Reply) else Reply(r) for r in replies)
+            )
     except StopIteration as end:
         return ComponentRun(rounds, *end.value)
 

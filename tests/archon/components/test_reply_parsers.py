@@ -23,48 +23,48 @@ from tests.builders import a_component, a_question, candidates
 
 
 @dataclass(frozen=True)
-class Shape:
+class ReplyKind:
     """A reply format and its parser, at several sizes."""
 
-    form: Callable[[int], ReplyFormat]
-    read: Callable[[str, int], object]
+    reply_format: Callable[[int], ReplyFormat]
+    parse: Callable[[str, int], object]
     #: The number of candidates or tests in a reply.
     counts: tuple[int, ...] = (1, 2, 9, 50)
     #: The parsed values of both examples, if they differ.
-    replies: Callable[[int], tuple[object, object]] | None = field(default=None)
+    parsed: Callable[[int], tuple[object, object]] | None = field(default=None)
 
 
 def _verdicts(count):
     return (True,) * count, (False,) * count
 
 
-SHAPES = {
-    "critic": Shape(lambda n: critic.text_format(n, 2048), critic.parse_critiques),
-    "critic, json": Shape(critic.json_format, critic.parse_json_critiques),
-    "ranker": Shape(ranker.text_format, ranker.parse_ranking),
-    "ranker, json": Shape(ranker.json_format, ranker.parse_json_ranking),
-    "verifier": Shape(
+REPLY_KINDS = {
+    "critic": ReplyKind(lambda n: critic.text_format(n, 2048), critic.parse_critiques),
+    "critic, json": ReplyKind(critic.json_format, critic.parse_json_critiques),
+    "ranker": ReplyKind(ranker.text_format, ranker.parse_ranking),
+    "ranker, json": ReplyKind(ranker.json_format, ranker.parse_json_ranking),
+    "verifier": ReplyKind(
         lambda _: verifier.text_format(2048), lambda text, _: verifier.parse_verdict(text), (1,), lambda _: (True, False)
     ),
-    "verifier, json": Shape(
+    "verifier, json": ReplyKind(
         lambda _: verifier._JSON_FORMAT,
         lambda text, _: verifier.parse_json_verdict(text),
         (1,),
         lambda _: (True, False),
     ),
-    "unit_test_generator": Shape(unit_test_generator.text_format, unit_test_generator.parse_tests),
-    "unit_test_generator, json": Shape(
+    "unit_test_generator": ReplyKind(unit_test_generator.text_format, unit_test_generator.parse_tests),
+    "unit_test_generator, json": ReplyKind(
         unit_test_generator.json_format, unit_test_generator.parse_json_tests
     ),
-    "unit_test_evaluator": Shape(
-        lambda n: unit_test_evaluator.text_format(n, 2048), unit_test_evaluator.parse_results, replies=_verdicts
+    "unit_test_evaluator": ReplyKind(
+        lambda n: unit_test_evaluator.text_format(n, 2048), unit_test_evaluator.parse_results, parsed=_verdicts
     ),
-    "unit_test_evaluator, json": Shape(
-        unit_test_evaluator.json_format, unit_test_evaluator.parse_json_results, replies=_verdicts
+    "unit_test_evaluator, json": ReplyKind(
+        unit_test_evaluator.json_format, unit_test_evaluator.parse_json_results, parsed=_verdicts
     ),
 }  # fmt: skip
 
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+every_kind = pytest.mark.parametrize("kind", REPLY_KINDS.values(), ids=REPLY_KINDS)
 
 #: Any JSON, with the requested keys among it.
 _KEYS = ("critiques", "response", "strengths", "weaknesses", "reasoning", "order", "correct")
@@ -82,13 +82,13 @@ VALUES = st.recursive(
 )
 
 
-def refusal(shape, text):
+def rejection(kind, text):
     """Why the text is rejected; no other exception may be raised."""
     try:
-        shape.read(text, 2)
+        kind.parse(text, 2)
     except ReplyParseError as error:
         return str(error)
-    return "it is read"
+    return "it is parsed"
 
 
 def assert_fit_to_be_told(why):
@@ -97,62 +97,62 @@ def assert_fit_to_be_told(why):
     assert why.isprintable()
 
 
-@every_shape
+@every_kind
 @given(text=st.text())
-def test_any_text_is_parsed_or_rejected(shape, text):
-    assert_fit_to_be_told(refusal(shape, text))
+def test_any_text_is_parsed_or_rejected(kind, text):
+    assert_fit_to_be_told(rejection(kind, text))
 
 
-@every_shape
+@every_kind
 @given(value=VALUES)
-def test_any_json_is_parsed_or_rejected(shape, value):
-    assert_fit_to_be_told(refusal(shape, json.dumps(value)))
+def test_any_json_is_parsed_or_rejected(kind, value):
+    assert_fit_to_be_told(rejection(kind, json.dumps(value)))
 
 
-@pytest.mark.parametrize("shape", [s for of, s in SHAPES.items() if of.endswith("json")])
+@pytest.mark.parametrize("kind", [s for of, s in REPLY_KINDS.items() if of.endswith("json")])
 @given(value=VALUES, data=st.data())
-def test_a_valid_object_with_one_changed_value_is_parsed_or_rejected(shape, value, data):
-    entry = json.loads(shape.form(2).example)
+def test_a_valid_object_with_one_changed_value_is_parsed_or_rejected(kind, value, data):
+    entry = json.loads(kind.reply_format(2).example)
     entry[data.draw(st.sampled_from(sorted(entry)) | st.text())] = value
 
-    assert_fit_to_be_told(refusal(shape, json.dumps(entry)))
+    assert_fit_to_be_told(rejection(kind, json.dumps(entry)))
 
 
-@every_shape
-def test_every_text_is_parsed_quickly(shape):
-    assert slow(lambda text: shape.read(text, 2)) == []
+@every_kind
+def test_every_text_is_parsed_quickly(kind):
+    assert slow(lambda text: kind.parse(text, 2)) == []
 
 
-@every_shape
+@every_kind
 @given(data=st.data(), size=st.integers(0, 5000), worst=st.booleans())
-def test_a_padded_example_is_parsed_at_any_size(shape, data, size, worst):
-    count = data.draw(st.sampled_from(shape.counts))
-    form = shape.form(count)
+def test_a_padded_example_is_parsed_at_any_size(kind, data, size, worst):
+    count = data.draw(st.sampled_from(kind.counts))
+    form = kind.reply_format(count)
     shortest = (
         form.costliest_example if worst and form.costliest_example is not None else form.example
     )
 
     text = form.padded_example(size, costliest=worst)
 
-    reading = shape.read(text, count)
+    parsed = kind.parse(text, count)
     assert len(text) == (len(shortest) if form.padding_offset is None else max(size, len(shortest)))
-    if shape.readings is not None:
-        assert reading == shape.readings(count)[worst]
+    if kind.parsed is not None:
+        assert parsed == kind.parsed(count)[worst]
 
 
-@every_shape
-def test_the_examples_are_in_the_grammar(shape):
-    for count in shape.counts:
-        form = shape.form(count)
+@every_kind
+def test_the_examples_are_in_the_grammar(kind):
+    for count in kind.counts:
+        form = kind.reply_format(count)
         assert (form.grammar is None) is (form.schema is not None)
         if form.grammar is not None:
             assert admits(form, form.example)
             assert admits(form, form.costliest_example or form.example)
 
 
-@every_shape
-def test_only_rankings_cannot_be_padded(shape):
-    assert (shape.form(2).padding_offset is None) is (shape is SHAPES["ranker"])
+@every_kind
+def test_only_rankings_cannot_be_padded(kind):
+    assert (kind.reply_format(2).padding_offset is None) is (kind is REPLY_KINDS["ranker"])
 
 
 KINDS = ("critic", "ranker", "verifier", "unit_test_generator", "unit_test_evaluator")
