@@ -35,7 +35,8 @@ def _metrics(port: int) -> dict[str, float]:
 def test_calls_go_to_the_pool_of_their_provider_while_there_is_one(
     tmp_path: Path, redis_url: str
 ) -> None:
-    stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
+    # With a variable of the interpreter, processes are started and not forked: /proc has their settings.
+    stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, PYTHONFAULTHANDLER="1")
     stage.dataset(6)
     ports = {name: free_port() for name in ("own", "default")}
     own_pool = f"queues: [calls.openai]\nconcurrency: 4\nmetrics_port: {ports['own']}\n"
@@ -44,13 +45,13 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one(
     with ProviderServer(prices=PRICES) as provider, stage.workers({"default.yaml": default_pool}):
         stage.architecture(provider.url, TWO)
         with stage.workers({"own.yaml": own_pool}):
-            until(lambda: _drained(stage) == {"calls", "calls.openai", "joins"}, 100)
+            until(lambda: _consumed(stage) == {"calls", "calls.openai", "joins"}, 100)
             doctor = stage.json("doctor")
             stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow")
             own, default = (_metrics(port) for port in ports.values())
             listened = {port: _listened(port) for port in ports.values()}
         (job,) = stage.json("jobs")
-        after = _drained(stage)
+        after = _consumed(stage)
 
     # A worker's own port for its metrics, and no other.
     assert listened == {port: {port} for port in ports.values()}
@@ -79,7 +80,7 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one(
     assert own['archon_batch_queue_messages{queue="calls.openai"}'] == 0
 
 
-def _drained(stage: Stage) -> frozenset[str]:
+def _consumed(stage: Stage) -> frozenset[str]:
     store = Store.open(f"sqlite:///{stage.folder}/archon-batch.db")
     try:
         return store.workers.consumed_queues()
@@ -88,7 +89,7 @@ def _drained(stage: Stage) -> frozenset[str]:
 
 
 def _listened(port: int) -> set[int]:
-    """The ports that processes listen on which have this one for their metrics."""
+    """The ports on which the processes with this metrics port listen."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
