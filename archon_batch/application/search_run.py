@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class SearchRun:
-    """A search that ended: what it found, and its record as ``search show --json`` prints it."""
+    """A search that ended, its record as ``search show --json`` prints it, and its result."""
 
     found: SearchResult
     figures: dict[str, Any]
@@ -55,7 +55,7 @@ def _run_search(
 ) -> SearchRun:
     request, searches = prepared.request, store.searches
     is_new = searches.start(prepared.id, prepared.name, prepared.parameters, prepared.terms.budget)
-    continued = "" if is_new else "; it goes on where it was"
+    continued = "" if is_new else "; continues where it stopped"
     report(
         SearchProgressed(
             f"search {prepared.id} ({prepared.name}): {len(request.dev)} dev rows, "
@@ -72,7 +72,7 @@ def _run_search(
     try:
         found = search.run()
     except (InterruptedSearchError, KeyboardInterrupt):
-        searches.finish(prepared.id, "interrupted", "the same command goes on", None)
+        searches.finish(prepared.id, "interrupted", "the same command continues", None)
         raise
     except ArchonBatchError as error:
         searches.finish(prepared.id, "stopped", str(error), None)

@@ -107,7 +107,9 @@ def submit_job_file(
 
     def work(file: JobFile, recorder: ScheduledRunRecorder | None) -> RunResult:
         if continues and recorder is None:
-            raise InputError(f"--go-on: {path} has no nights, for want of when and on_failure")
+            raise InputError(
+                f"--continue: {path} has no scheduled runs, since it has neither when nor on_failure"
+            )
         merged = request.with_job_file(file)
         wait = submit_options.wait
         if wait is None and file.on_failure is not None:

@@ -241,7 +241,7 @@ def new_job(
 
 
 def continue_job(store: Store, job: Job, budget: NanoUsd | None) -> Job:
-    """Restart a job that an equal submission found.
+    """Restart the existing job of an equal submission.
 
     Raises:
         InputError: the job was cancelled.
