@@ -25,7 +25,7 @@ from archon_batch.evaluation.benchmarks import BENCHMARKS
 from archon_batch.evaluation.benchmarks.benchmark import Benchmark, sample_problems
 from archon_batch.money import NanoUsd
 
-#: Reasons that are told of what could not be read.
+#: Number of reasons shown for unparsed answers.
 _MAX_SHOWN = 3
 
 
@@ -36,24 +36,22 @@ _MAX_SHOWN = 3
     type=click.Path(exists=True, path_type=Path),
     required=True,
     metavar="PATH",
-    help="The benchmark's published folder, or its file of questions.",
+    help="The benchmark's published folder or file of questions.",
 )
 @options.arch_option
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N problems, by the seed.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Run N random problems.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of what is drawn, shuffled, resampled."
+    "--seed", type=int, default=0, show_default=True, help="Random seed of samples and intervals."
 )
-@click.option("--judge", metavar="MODEL|ARCH", help="Who judges, where the benchmark has a judge.")
+@click.option("--judge", metavar="MODEL|ARCH", help="The judge, if the benchmark has one.")
 @click.option(
     "--baseline",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Published answers of a model to compare with, for the benchmark's own baseline.",
+    help="Published answers to compare with, instead of the benchmark's own baseline.",
 )
-@click.option(
-    "--budget", type=options.UsdParam(), help="The most to spend, judging and all, in USD."
-)
-@click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
+@click.option("--budget", type=options.UsdParam(), help="Maximum cost in USD, including the judge.")
+@options.allow_unpriced_option
 @click.option(
     "-o",
     "--output",
@@ -61,7 +59,7 @@ _MAX_SHOWN = 3
     default=Path("bench"),
     show_default=True,
     metavar="FOLDER",
-    help="Where the figures go, as JSON and Markdown.",
+    help="Folder of the results (JSON and Markdown).",
 )
 @options.json_option
 def bench(
@@ -77,12 +75,12 @@ def bench(
     output: Path,
     as_json: bool,
 ) -> int:
-    """Run the benchmark NAME through an architecture, and score it.
+    """Run the benchmark NAME through an architecture and score it.
 
     NAME is gsm8k, math, math-500, mmlu, mmlu-pro, gpqa, ifeval, humaneval, mbpp, codecontests,
-    mt-bench, arena-hard, arena-hard-2, alpaca-eval, mixeval or mixeval-hard; its published files
-    are read as they are. Answers and verdicts are jobs like any other: the same command again goes
-    on where it was, and pays for nothing twice.
+    mt-bench, arena-hard, arena-hard-2, alpaca-eval, mixeval or mixeval-hard; its published
+    files are read unchanged. Answers and verdicts are ordinary jobs: the same command again
+    continues where it stopped and pays for nothing twice.
     """
     settings = options.load_settings()
     benchmark = BENCHMARKS[name]()
@@ -140,7 +138,7 @@ def _read_files(benchmark: Benchmark, data: Path, baseline: Path | None) -> Benc
 
 
 def _validate_references(run: road.BenchmarkSample) -> None:
-    """Refuse before anything is paid for what could not be measured afterwards."""
+    """Raise, before anything is paid for, if the answers could not be measured afterwards."""
     measured = [problem for problem in run.problems if not run.benchmark.needs_judge(problem)]
     if not measured:
         return
@@ -208,14 +206,14 @@ def _print(figures: Mapping[str, Any]) -> None:
         of_each = [(name, *_figure_cells(group)) for name, group in groups.items()]
         print_table((field, figure["name"], "95 % interval", "n"), of_each)
     echo()
-    if unread := figures["unparsed"]:
-        why = list(figures["unparsed_reasons"].items())[:_MAX_SHOWN]
-        echo(f"{unread:,} could not be read: " + "; ".join(f"{n:,} x {w}" for w, n in why))
+    if unparsed := figures["unparsed"]:
+        reasons = list(figures["unparsed_reasons"].items())[:_MAX_SHOWN]
+        echo(f"{unparsed:,} unparsed: " + "; ".join(f"{n:,} x {why}" for why, n in reasons))
     if figures["failed"]:
         echo(f"{figures['failed']:,} failed, which count as the lowest score")
-    if suspect := figures["flagged"]:
-        some = ", ".join(suspect[:_MAX_SHOWN])
-        echo(f"{len(suspect):,} may be talking to the judge; look at {some}")
+    if flagged := figures["flagged"]:
+        ids = ", ".join(flagged[:_MAX_SHOWN])
+        echo(f"{len(flagged):,} may address the judge; check {ids}")
     echo(f"{format_usd(figures['usd'])} paid for {figures['calls']:,} calls")
     if judge := figures["judge"]:
         echo(f"{format_usd(judge['usd'])} paid for judging by {judge['name']}")

@@ -29,16 +29,18 @@ _MAX_SHOWN = 3
     help="exact, normalized, contains, regex[:PATTERN], choice, number, math, label, "
     "json[:@SCHEMA], code[:SECONDS], judge-single, judge-pairwise, or one of a package's.",
 )
-@click.option("--reference", metavar="FIELD", help="The row's field with what is right.")
-@click.option("--by", metavar="FIELD", help="The mean for each value of a field, too.")
-@click.option("--compare", metavar="JOB2", help="The difference to another job, row by row.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the intervals.")
-@click.option("--judge", metavar="MODEL|ARCH", help="Who judges, for judge-... metrics.")
+@click.option("--reference", metavar="FIELD", help="The row's field with the expected answer.")
+@click.option("--by", metavar="FIELD", help="Also show the mean for each value of FIELD.")
 @click.option(
-    "--baseline", metavar="FIELD|JOB2", help="Answers for judge-pairwise to compare with."
+    "--compare", metavar="JOB2", help="Also show the difference to another job, row by row."
 )
-@click.option("--budget", type=options.UsdParam(), help="The most a judge may spend, in USD.")
-@click.option("--allow-unpriced", is_flag=True, help="Take a judge whose price nobody knows.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the confidence intervals."
+)
+@click.option("--judge", metavar="MODEL|ARCH", help="The judge, for judge-... metrics.")
+@click.option("--baseline", metavar="FIELD|JOB2", help="Answers that judge-pairwise compares with.")
+@click.option("--budget", type=options.UsdParam(), help="Maximum cost of the judge in USD.")
+@options.allow_unpriced_option
 @options.json_option
 def score(
     job: str,
@@ -53,9 +55,9 @@ def score(
     allow_unpriced: bool,
     as_json: bool,
 ) -> int:
-    """Score JOB's answers: each row's beside its answer, and their mean with its interval.
+    """Score JOB's answers; show the mean with its confidence interval. Row scores are stored.
 
-    A judge's calls are a job of their own, which goes on where it was when it is scored again.
+    A judge's calls are a job of their own; the same command again continues that job.
     """
     settings = options.load_settings()
     if metric not in JUDGE_SCALES and budget is not None:
@@ -113,15 +115,12 @@ def _mean_line(figures: Mapping[str, Any], sign: str = "") -> str:
 
 
 def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
-    if unread := figures["unparsed"]:
-        why = figures["unparsed_reasons"]
-        some = "; ".join(f"{n:,} x {reason}" for reason, n in list(why.items())[:_MAX_SHOWN])
-        more = (
-            f"; and {pluralize(len(why) - _MAX_SHOWN, 'other reason')}"
-            if len(why) > _MAX_SHOWN
-            else ""
-        )
-        yield f"{unread:,} could not be read: {some}{more}"
+    if unparsed := figures["unparsed"]:
+        counts = figures["unparsed_reasons"]
+        hidden = len(counts) - _MAX_SHOWN
+        reasons = [f"{n:,} x {reason}" for reason, n in list(counts.items())[:_MAX_SHOWN]]
+        more = [f"and {pluralize(hidden, 'other reason')}"] if hidden > 0 else []
+        yield f"{unparsed:,} unparsed: {'; '.join(reasons + more)}"
     if failed := figures["failed"]:
         yield f"{pluralize(failed, 'row')} failed"
     if left := figures["open"]:
@@ -130,11 +129,11 @@ def _count_lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"macro F1 {figures['macro_f1']:.4f}"
     if "won" in figures:
         yield f"won {figures['won']:,}, tied {figures['tied']:,}, lost {figures['lost']:,}"
-    if contradicted := figures.get("orders_disagree"):
-        yield f"{contradicted:,} of the ties have another winner in each order"
-    if suspect := figures.get("flagged"):
-        some = ", ".join(suspect[:_MAX_SHOWN]) + (", ..." if len(suspect) > _MAX_SHOWN else "")
-        yield f"{pluralize(len(suspect), 'row')} may be talking to the judge; look at {some}"
+    if disagreeing := figures.get("orders_disagree"):
+        yield f"{disagreeing:,} of the ties have a different winner in each order"
+    if flagged := figures.get("flagged"):
+        ids = ", ".join(flagged[:_MAX_SHOWN]) + (", ..." if len(flagged) > _MAX_SHOWN else "")
+        yield f"{pluralize(len(flagged), 'row')} may address the judge; check {ids}"
 
 
 def _cost_lines(figures: dict[str, Any]) -> Iterator[str]:

@@ -28,7 +28,7 @@ _AMOUNTS: tuple[CostUnit, ...] = get_args(CostUnit)
 
 
 class _DefaultRunGroup(click.Group):
-    """Whose first word is a dataset unless it is one of its commands."""
+    """Runs ``run`` if the first word is not one of the group's commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
@@ -38,62 +38,79 @@ class _DefaultRunGroup(click.Group):
 
 _EPILOG = """\b
   archon-batch search DATASET --space SPACE --metric METRIC
-looks for an architecture; search run --help has the options.
+starts a search; search run --help has the options.
 """
 
 
 @click.group(cls=_DefaultRunGroup, epilog=_EPILOG)
 def search() -> None:
-    """Look for the best architecture for DATASET within a space."""
+    """Search for the best architecture for DATASET within a space."""
 
 
-@search.command()
+@search.command(cls=options.CommandWithRenamedOptions, renamed={"--at-once": "--parallel"})
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--space", required=True, metavar="SPACE", help="A path, or a name in jobs/searches.")
 @click.option(
     "--metric", required=True, metavar="NAME[:ARG]",
-    help="What answers are scored by, as score --help lists them; not by a judge.",
+    help="Metric of the answers, as in score --help; not a judge.",
 )  # fmt: skip
 @click.option(
     "--reference", metavar="FIELD",
-    help="The rows' field with what is right; default: answer, if the metric needs one.",
+    help="The rows' field with the expected answer. Default: answer, if needed.",
 )  # fmt: skip
-@click.option(
-    "--budget", type=options.UsdParam(), help="The most that all of it may spend, in USD."
-)
+@click.option("--budget", type=options.UsdParam(), help="Maximum cost of the whole search in USD.")
 @click.option(
     "--algorithm", type=click.Choice(list(ALGORITHMS)), default="bayes", show_default=True
 )
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, metavar="N")
 @click.option(
-    "--at-once", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
-    help="Trials side by side.",
+    "--parallel", "at_once", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
+    help="Number of concurrent trials.",
 )  # fmt: skip
 @click.option(
     "--dev", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2,
-    show_default=True, metavar="SHARE", help="Of the rows, to search by; the rest is held out.",
+    show_default=True, metavar="SHARE", help="Share of the rows used by the search; the rest is held out.",
 )  # fmt: skip
-@click.option("--held-out", type=click.IntRange(1), metavar="N", help="Held-out rows at the most.")
+@click.option(
+    "--held-out", type=click.IntRange(1), metavar="N", help="Maximum number of held-out rows."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--lambda", "weight", type=click.FloatRange(0), default=0.0, metavar="X",
-    help="What a unit of cost takes off a row's score.",
+    help="Score penalty per unit of cost.",
 )  # fmt: skip
 @click.option(
     "--cost", "amount", type=click.Choice(_AMOUNTS), default="usd", show_default=True,
-    help="The unit of --lambda, a row.",
+    help="Unit of cost for --lambda, per row.",
 )  # fmt: skip
-@click.option("--pareto", is_flag=True, help="Look for the front of score and USD.")
-@click.option("--worst", is_flag=True, help="Of several datasets the worst counts, not the mean.")
-@click.option("--patience", type=click.IntRange(1), metavar="N", help="End after N trials in vain.")
+@click.option("--pareto", is_flag=True, help="Search the Pareto front of score and USD.")
+@click.option(
+    "--worst",
+    is_flag=True,
+    help="With several datasets, optimise the worst score instead of the mean.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop after N trials without improvement.",
+)
 @click.option(
     "--finalists", type=click.IntRange(1), default=3, show_default=True, metavar="N",
-    help="Architectures that are run on held-out rows.",
+    help="Architectures to run on held-out rows.",
 )  # fmt: skip
-@click.option("--no-halving", is_flag=True, help="Run every trial on all dev rows.")
-@click.option("--name", help="A name of your own for the search.")
-@click.option("--allow-unpriced", is_flag=True, help="Call models whose price nobody knows.")
-@click.option("-o", "--output", type=Path, metavar="FOLDER", help="Default: the search's name.")
+@click.option(
+    "--no-halving", is_flag=True, help="Run every trial on all dev rows, without early stopping."
+)
+@click.option("--name", help="Name of the search.")
+@options.allow_unpriced_option
+@click.option(
+    "-o",
+    "--output",
+    type=Path,
+    metavar="FOLDER",
+    help="Folder of the results. Default: the search's name.",
+)
 @options.dataset_options
 @options.json_option
 def run(
@@ -110,13 +127,13 @@ def run(
     as_json: bool,
     **more: Any,  # noqa: ANN401  (what only the plan has a use for)
 ) -> int:
-    """Look for the best architecture for the datasets: trials are jobs, and share completions.
+    """Search for the best architecture for the datasets. Trials are jobs that share the cache.
 
-    The same command again goes on where it was, and pays for nothing twice. SPACE says what is
-    looked at; archon-batch check SPACE counts it.
+    The same command again continues where it stopped and pays for nothing twice. SPACE defines
+    the architectures; archon-batch check SPACE counts them.
     """
     settings = options.load_settings()
-    given = SearchOptions(
+    search_options = SearchOptions(
         datasets,
         space,
         metric,
@@ -130,7 +147,7 @@ def run(
     )
     with ExitStack() as stack:
         rows = [stack.enter_context(Dataset.open(one, read_options)) for one in datasets]
-        order = PreparedSearch.from_options(given, rows)
+        order = PreparedSearch.from_options(search_options, rows)
     with EventPrinter() as report, interruptible():
         if settings.in_process:
             validate_provider_access(settings, order.all_models, report)
@@ -150,9 +167,9 @@ def run(
 
 
 def _provenance(search_run: PreparedSearch, result: dict[str, Any]) -> Iterator[str]:
-    asked, winner = search_run.parameters, result["winner"]
-    yield f"Found by search {search_run.id} in the space {search_run.request.space.name}, {asked['algorithm']},"
-    yield f"seed {asked['seed']}, metric {asked['metric']}, on {', '.join(asked['datasets'])}."
+    parameters, winner = search_run.parameters, result["winner"]
+    yield f"Found by search {search_run.id} in the space {search_run.request.space.name}, {parameters['algorithm']},"
+    yield f"seed {parameters['seed']}, metric {parameters['metric']}, on {', '.join(parameters['datasets'])}."
     if winner is not None:
         for part in ("dev", "held_out"):
             if (mean := winner[part]) is not None:
@@ -165,30 +182,30 @@ def _provenance(search_run: PreparedSearch, result: dict[str, Any]) -> Iterator[
 @search.command()
 @options.json_option
 def status(as_json: bool) -> None:
-    """List the searches, and how far each is."""
+    """List the searches with their progress."""
     settings = options.load_settings()
     with options.open_store(settings) as store:
-        told = [
+        searches = [
             {
-                **search_head(store, one.id),
-                "trials": len([t for t in store.searches.trials(one.id) if t.stage == "trial"]),
+                **search_head(store, record.id),
+                "trials": sum(t.stage == "trial" for t in store.searches.trials(record.id)),
             }
-            for one in store.searches.all()
+            for record in store.searches.all()
         ]
     if as_json:
-        print_json(told)
+        print_json(searches)
     else:
-        print_search_list(told)
+        print_search_list(searches)
 
 
 @search.command()
 @click.argument("which", metavar="SEARCH")
 @options.json_option
 def show(which: str, as_json: bool) -> None:
-    """Show what a search found, and every trial."""
+    """Show the result and the trials of a search."""
     with options.open_store() as store:
-        told = search_json(store, store.searches.find(which).id)
+        figures = search_json(store, store.searches.find(which).id)
     if as_json:
-        print_json(told)
+        print_json(figures)
     else:
-        print_search(told)
+        print_search(figures)

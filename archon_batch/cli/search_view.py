@@ -1,4 +1,4 @@
-"""What a search found, as people read it."""
+"""A search and its trials, printed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,21 +6,22 @@ from typing import Any
 from archon_batch.cli.tables import format_usd, print_table
 from archon_batch.cli.terminal_page import echo
 
-#: Trials that are listed, the best first.
+#: Number of trials shown, the best first.
 _MAX_TRIALS_SHOWN = 10
 
 
 def print_search_list(searches: Sequence[Mapping[str, Any]]) -> None:
     if not searches:
-        echo("there is no search")
+        echo("no searches yet")
         return
     columns = ("search", "name", "state", "trials", "paid", "budget")
     print_table(
         columns,
         [
-            [one["search"], one["name"], one["state"], one["trials"], format_usd(one["usd"]),
-             None if one["budget_usd"] is None else format_usd(one["budget_usd"])]
-            for one in searches
+            [search["search"], search["name"], search["state"], search["trials"],
+             format_usd(search["usd"]),
+             None if search["budget_usd"] is None else format_usd(search["budget_usd"])]
+            for search in searches
         ],
     )  # fmt: skip
 
@@ -43,7 +44,7 @@ def print_search(search: Mapping[str, Any]) -> None:
 
 
 def _print_trials(scored: Sequence[Mapping[str, Any]]) -> None:
-    columns = ("trial", "objective", "dev score", "calls a row", "USD a row", "choices")
+    columns = ("trial", "objective", "dev score", "calls per row", "USD per row", "choices")
     print_table(columns, [_trial_row(t) for t in scored[:_MAX_TRIALS_SHOWN]])
 
 
@@ -65,13 +66,13 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
     yield (
         f"ended: {result['ended']}; {result['architectures']:,} valid architectures of "
         f"{result['combinations']:,} combinations, {result['trials']} tried, "
-        f"{result['dropped']} of them dropped early"
+        f"{result['dropped']} of them stopped early"
     )
-    # Searches of before have no such key.
+    # Results of older versions do not have this key.
     for model in result.get("unresponsive_models", ()):
-        yield f"{model} replied to none of its calls and left the search; look at its key and its limits"
+        yield f"{model} replied to no call and was excluded; check its key and its limits"
     if result["winner"] is None:
-        why = "was tried on all dev rows" if not _has_completed_trial(search) else "scored anything"
+        why = "ran on all dev rows" if not _has_completed_trial(search) else "has a score"
         yield f"no architecture {why}, so there is no winner"
     elif (choice := result["winner"].get("choice")) is not None:
         yield (
@@ -87,7 +88,7 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
             yield (
                 f"{who}: {end['label']}: dev {_format_mean(end['dev'])}, held out "
                 f"{_format_mean(end['held_out'])}, {end['calls_per_row']:.1f} calls and "
-                f"{format_usd(end['usd_per_row'])} a row"
+                f"{format_usd(end['usd_per_row'])} per row"
             )
     for who, key in (("the best single model", "against_best_single"),
                      ("self-consistency", "against_self_consistency")):  # fmt: skip
@@ -95,14 +96,16 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
             yield f"winner against {who}, held out: {_format_mean(diff, sign='+')}"
     all_dev = [t for t in search["trials"] if t["stage"] == "trial" and t["dev"]]
     if all_dev and not any(t["dev"]["mean"] for t in all_dev):
-        yield "every trial scored 0: look at the metric and the reference before the architectures"
-    paid, again, whole = (result[k] for k in ("paid_calls", "cached_calls", "sequential_calls"))
-    dropped = whole - paid - again
-    rest = f", {dropped:,} are of rows that dropped ones were not run on" if dropped > 0 else ""
-    yield f"paid {paid:,} calls instead of {whole:,}: {again:,} were found again{rest}"
+        yield "every trial scored 0: check the metric and the reference first"
+    paid, cached, sequential = (
+        result[k] for k in ("paid_calls", "cached_calls", "sequential_calls")
+    )
+    skipped = sequential - paid - cached
+    rest = f", {skipped:,} skipped by early stopping" if skipped > 0 else ""
+    yield f"paid {paid:,} calls instead of {sequential:,}: {cached:,} cached{rest}"
     budget = result["budget_usd"]
-    of = "" if budget is None else f" of a budget of {format_usd(budget)}"
-    yield f"{result['held_out_calls']:,} more calls on held-out rows; {format_usd(result['usd'])} paid{of}"
+    limit = "" if budget is None else f", budget: {format_usd(budget)}"
+    yield f"{result['held_out_calls']:,} more calls on held-out rows; {format_usd(result['usd'])} paid{limit}"
 
 
 def _has_completed_trial(search: Mapping[str, Any]) -> bool:
