@@ -36,6 +36,9 @@ layers:
 class Stage:
     """A folder with a dataset, an architecture and a database, and commands run in it."""
 
+    #: Other processes start slowly, and show their command line and environment in /proc.
+    forked = True
+
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.environment = {
@@ -66,7 +69,8 @@ class Stage:
         if arguments[0] == "doctor":
             # Without bwrap: its attacks on the sandbox take ten seconds, and have tests of their own.
             environment = {**environment, "PATH": str(Path(sys.executable).parent)}
-        return Popen(
+        popen = Popen if self.forked else subprocess.Popen
+        return popen(
             [sys.executable, "-m", "archon_batch", *arguments],
             cwd=self.folder,
             env=environment,
