@@ -35,8 +35,8 @@ def _metrics(port: int) -> dict[str, float]:
 def test_calls_go_to_the_pool_of_their_provider_while_there_is_one(
     tmp_path: Path, redis_url: str
 ) -> None:
-    # With a variable of the interpreter, processes are started and not forked: /proc has their settings.
-    stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url, PYTHONFAULTHANDLER="1")
+    stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=redis_url)
+    stage.forked = False
     stage.dataset(6)
     ports = {name: free_port() for name in ("own", "default")}
     own_pool = f"queues: [calls.openai]\nconcurrency: 4\nmetrics_port: {ports['own']}\n"
