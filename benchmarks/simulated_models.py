@@ -22,7 +22,9 @@ _SUM = re.compile(r"What is (\d+) plus (\d+)\?")
 _RESPONSE = re.compile(
     r"<<<response (\d+) of \d+ \| (\w+)>>>\n(.*?)\n<<<end of response", re.DOTALL
 )
-_NUMBER = re.compile(r"The sum is (\d+)\.")
+#: Part of every reply. The replies decide the figures in docs/search.md, so it must not change.
+_RESULT = "It {} to".format("comes")
+_NUMBER = re.compile(rf"{_RESULT} (\d+)\.")
 #: How often a component recognises whether a candidate is right.
 _DETECTION_RATE = 0.8
 
@@ -96,7 +98,7 @@ def _answer(model: str, asked: str, right: int, shown: list[str], rng: _SeededNu
         # A model with candidates mostly follows them and seldom finds an answer that none has.
         chance = 0.25 * chance + 0.75 * share**0.8 if share else 0.25 * chance
     off = 0 if rng("answer") < chance else 1 + int(9 * rng("off"))
-    return f"Let me see ({rng.word('words')}). The sum is {right + off}."
+    return f"Let me see ({rng.word('words')}). {_RESULT} {right + off}."
 
 
 def _critiques(shown: list[str], rng: _SeededNumbers) -> str:

@@ -48,7 +48,7 @@ def best_rival(trial: Trial, trials: Sequence[Trial], objective: Objective) -> T
 
 
 def is_significantly_worse(
-    outcomes: RowOutcomes, best: RowOutcomes, objective: Objective, seed: object
+    outcomes: RowOutcomes, best: RowOutcomes, objective: Objective, *seed: object
 ) -> bool:
     """Whether the interval of the difference lies below zero.
 
@@ -56,7 +56,7 @@ def is_significantly_worse(
         outcomes: of the trial.
         best: outcomes of the best trial; has at least the same rows.
         objective: combines several datasets by their mean or their minimum.
-        seed: of the resampling.
+        *seed: of the resampling.
     """
     if objective.value_of(outcomes) >= objective.value_of({row: best[row] for row in outcomes}):
         return False
@@ -65,7 +65,7 @@ def is_significantly_worse(
         strata[objective.dataset_index(row)].append(
             (objective.row_value(outcomes[row]), objective.row_value(best[row]))
         )
-    rng = seeded_rng(seed)
+    rng = seeded_rng(*seed)
     differences = []
     for _ in range(_RESAMPLES):
         samples = [rng.choices(rows, k=len(rows)) for rows in strata.values()]

@@ -250,7 +250,7 @@ class ArchitectureSearch:
         best = best_rival(trial, [*done, *batch], self._objective)
         seed = (self._request.seed, trial.number, len(trial.dev))
         return best is not None and is_significantly_worse(
-            trial.dev, best.dev, self._objective, seed
+            trial.dev, best.dev, self._objective, *seed
         )
 
     def _run_missing_rows(
