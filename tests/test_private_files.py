@@ -89,6 +89,8 @@ def test_doctor_reports_a_database_that_other_users_can_read(tmp_path: Path) -> 
     Store.open(url).close()
     (tmp_path / "ledger.db").chmod(0o644)
 
-    told = [said for fine, said in doctor._check_database(Settings(database_url=url)) if not fine]
+    shown = [
+        message for fine, message in doctor._check_database(Settings(database_url=url)) if not fine
+    ]
 
-    assert [said for said in told if "others may read" in said and "chmod 600" in said]
+    assert [message for message in shown if "other users" in message and "chmod 600" in message]

@@ -158,7 +158,8 @@ def prepare_inputs(
     with Dataset.open(request.dataset, request.read_options) as dataset:
         dataset.check()
         if dataset.rejected:
-            report(Warned(f"{dataset.rejected} rows are invalid and count as failed"))
+            rows = "1 row is" if dataset.rejected == 1 else f"{dataset.rejected} rows are"
+            report(Warned(f"{rows} invalid, and failed"))
         if dataset.undecoded_columns:
             names = ", ".join(sorted(dataset.undecoded_columns))
             report(Warned(f"{dataset.name}: bytes that are no text are left out: {names}"))

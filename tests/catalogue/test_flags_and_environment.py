@@ -140,7 +140,7 @@ def test_c6_a_job_that_is_not_there_is_said_to_be_not_there(desk: Desk, command:
     for ref in ("nothing", "", "%", "\x1b[31m", "x" * 10_000):
         ended = desk.run(command, ref)
         assert ended.status == 2, ended
-        assert "no job of that id or name; archon-batch jobs lists them" in ended.err
+        assert "no job with this id or name; archon-batch jobs lists them" in ended.err
         told(ended)
     assert desk.provider.request_count == sent
 
