@@ -161,7 +161,7 @@ def test_a_run_without_its_dataset_is_recorded_notified_once_and_can_be_repeated
 
     why = "data/2026-01-31.jsonl: no such file"
     assert [(j["job"], j["state"], j["reason"]) for j in failed] == [(None, "failed", why)]
-    assert f"jobs/labels.yaml of 2026-01-31 failed: {why}" in table
+    assert f"jobs/labels.yaml on 2026-01-31: failed: {why}" in table
     assert stage.told == [
         {
             "JOB": "",
