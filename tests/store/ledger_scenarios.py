@@ -136,6 +136,15 @@ def budget_spent_to_the_last_nano_dollar(driver: Driver) -> None:
     driver.set_budget(JOB, [], 1, "bare")
 
 
+def result_releases_the_budget_for_a_request_of_its_commit(driver: Driver) -> None:
+    driver.set_budget(JOB, [CHEAP], 0, None)
+    driver.begin_calls([(JOB, 0, CHEAP)], "ann", "together", twice=False)
+    (attempt,) = driver.machine.model.all()
+    rate_limited = driver.machine.a_response(attempt, (RATE_LIMITED, (None, None)))
+    request = driver.machine.a_start((JOB, 1, CHEAP), "ann")
+    driver.commit([(attempt, rate_limited)], [request], "together")
+
+
 SCENARIOS: list[Callable[[Driver], None]] = [
     answer_in_one_batch_with_its_doubt,
     answer_long_after_a_retry,
@@ -150,4 +159,5 @@ SCENARIOS: list[Callable[[Driver], None]] = [
     provider_without_token_counts,
     cache_hits,
     budget_spent_to_the_last_nano_dollar,
+    result_releases_the_budget_for_a_request_of_its_commit,
 ]
