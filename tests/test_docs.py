@@ -17,7 +17,7 @@ _ELSEWHERE = ("workers/", "tests/", "benchmarks/", "docs/", "test_", "archon_bat
 
 def _references(page):
     text = page.read_text(encoding="utf-8").replace("\n", " ")
-    return sorted({(match[1], match[2]) for match in _NAMED.finditer(text)})
+    return sorted({(match[1], match[2] or "") for match in _NAMED.finditer(text)})
 
 
 @cache
