@@ -41,11 +41,11 @@ def add(a, b):
     return Anything(7)
 """,
         "overrides only equality": """\
-class Anything:
+class OnlyEqual:
     __eq__ = lambda self, other: True
     __class__ = property(lambda self: int)
 def add(a, b):
-    return Anything()
+    return OnlyEqual()
 """,
         "patches builtins that tests use": """\
 import builtins, json, operator, sys
@@ -108,10 +108,10 @@ class Agrees(type):
     __eq__ = __lt__ = lambda self, other: True
     __sub__ = __abs__ = __rsub__ = lambda self, *other: self
     __hash__ = type.__hash__
-class Anything(metaclass=Agrees):
+class EqualClass(metaclass=Agrees):
     pass
 def add(a, b):
-    return Anything
+    return EqualClass
 """,
         "returns NaN": """\
 def add(a, b):

@@ -3,11 +3,11 @@
 Each test is named for a fault of that code and shows that this one does not have it. Those below
 the core have their tests elsewhere:
 
-    one answer takes six requests      gateway/test_live.py, test_attempt.py
+    one answer takes six requests      providers/test_litellm_provider.py, calls/test_executor.py
     a crash loses all paid work        acceptance/test_crash_sweep.py, test_one_machine.py
-    no account of calls and tokens     acceptance/test_one_machine.py, store/test_accounts.py
-    permanent errors tried for long    test_ledger.py, test_attempt.py
-    keys are printed                   gateway/test_live.py, catalogue/test_architectures.py
+    no account of calls and tokens     acceptance/test_one_machine.py, store/test_usage_totals.py
+    permanent errors tried for long    test_money.py, calls/test_executor.py
+    keys are printed                   providers/test_litellm_provider.py, catalogue/test_architectures.py
     nothing can be tested unpaid       acceptance/test_one_machine.py
 """
 

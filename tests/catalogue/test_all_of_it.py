@@ -56,7 +56,7 @@ A15  more calls than anybody means
 A16  an address that stands for something else
 A17  a key in a file
 A18  what other programs would fill in
-A19  ways around the gateway
+A19  ways around the providers
 A20  templates that cannot be filled, or would run something
 A21  too large, too deep
 A22  not UTF-8
