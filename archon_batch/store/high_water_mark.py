@@ -165,8 +165,7 @@ class HighWaterMark:
         return (
             f"database: {self._database.canonical_address}: it does not know {missing} that this "
             f"machine saw there until {at:%Y-%m-%d %H:%M} UTC: it is an older copy, or a restored "
-            "backup; put the newer one back, or run archon-batch db accept, after which they are "
-            "paid for again"
+            "backup; put the newer one back, or run archon-batch db accept and pay for them again"
         )
 
     def _other_files(self) -> list[Path]:

@@ -86,7 +86,7 @@ JOBS = st.sampled_from(["nightly", "nightly", "weekly", "afresh", "afresh"])
 IXS = st.integers(0, ITEMS - 1)
 PLACES = st.lists(st.tuples(JOBS, IXS, st.sampled_from([CHEAP, CHEAP, DEAR, LATER])), max_size=4)
 OWNERS = st.sampled_from(["ann", "bob"])
-#: How a commit comes about: each alone through the clerk's thread, all at once by the clerk, or all
+#: How a commit comes about: each alone through the thread of the attempt writer, together by its commit, or all
 #: at once without it, who would try one by one what cannot be done together.
 WAYS = st.sampled_from(["alone", "together", "bare"])
 BUDGETS = st.sampled_from([None, None, 0, 105, 300, 700, 2000])
@@ -125,7 +125,7 @@ class Ledger(RuleBasedStateMachine):
                 connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
         self.seen = Snapshot.of(self.store)
 
-    # What is submitted.
+    # Submissions.
 
     @initialize(budgets=st.fixed_dictionaries(dict.fromkeys(NAMES, BUDGETS)))
     def submit_jobs(self, budgets: dict[str, int | None]) -> None:
@@ -157,7 +157,7 @@ class Ledger(RuleBasedStateMachine):
         """The last one of that name."""
         return f"{name}-{self.submissions[name]}"
 
-    # What is begun and ended.
+    # Attempts.
 
     @rule(places=PLACES, owner=OWNERS, way=WAYS, twice=st.booleans())
     def begin_calls(self, places: Sequence[Place], owner: str, way: str, twice: bool) -> None:
@@ -229,7 +229,7 @@ class Ledger(RuleBasedStateMachine):
         for each in (start, *others):
             self.commit([], [each], way)
 
-    # What befalls processes.
+    # Processes.
 
     @rule(
         owners=st.sampled_from([[], ["ann"], ["bob"], ["ann", "bob"]]),
@@ -245,7 +245,7 @@ class Ledger(RuleBasedStateMachine):
                 lost = recover(connection, self.is_lost, self.at)
             agree("attempts found lost", lost, self.model.recovered(self.is_dead, self.at))
 
-    # What is done with jobs and items.
+    # Jobs and items.
 
     @rule(
         name=JOBS, way=st.none() | WAYS,
@@ -332,7 +332,7 @@ class Ledger(RuleBasedStateMachine):
         invariants.replies_equal_the_model(seen, model)
         invariants.completions_equal_the_model(seen, model)
         invariants.jobs_and_items_equal_the_model(seen, model)
-        # One account after the other, since they ask much of the database.
+        # Check one job's totals per step, because the queries are slow.
         self.steps += 1
         if seen.jobs:
             job = sorted(seen.jobs)[self.steps % len(seen.jobs)]
@@ -344,7 +344,7 @@ class Ledger(RuleBasedStateMachine):
         for job in self.seen.jobs:
             invariants.totals_equal_the_recomputed_totals(self.store, job)
 
-    # How all of this is done.
+    # Helpers.
 
     def a_call(self, place: Place) -> Call:
         """Jobs of a submission ask alike; so do the rows of a job, but for the dear call.
@@ -409,7 +409,7 @@ class Ledger(RuleBasedStateMachine):
         )
 
     def a_finish(self, attempt: ModelAttempt, word: Response) -> AttemptResult:
-        """The end as attempts are ended by whoever sent them."""
+        """The result, made as the call executor makes it."""
         start, n = attempt.start, attempt.n
         if word.fate.error is None:
             return success_result(start, n, Reply(word.text, usage=word.usage), attempt.price)
@@ -443,7 +443,7 @@ class Ledger(RuleBasedStateMachine):
     ) -> list[Admission]:
         """Do it to the ledger, note it down in the model, and see that the verdicts agree."""
         verdicts = _done(self.store, [self.a_finish(*end) for end in ends], starts, way)
-        # Ends first: the money that they free may let a beginning through.
+        # Results first: the money that they release may admit a request.
         for attempt, word in ends:
             self.model.ended(attempt, word)
         for start, verdict in zip(starts, verdicts, strict=True):
@@ -475,15 +475,15 @@ class Ledger(RuleBasedStateMachine):
 def _done(
     store: Store, ends: Sequence[AttemptResult], starts: Sequence[AttemptRequest], way: str
 ) -> list[Admission]:
-    """Have it committed in one of the ways; what comes of the beginnings."""
+    """Have it committed in one of the ways; what comes of the entries."""
     if way == "alone":
         for end in ends:
             store.attempt_writer.settle(end).result(30)
         return [store.attempt_writer.admit(start).result(30) for start in starts]
     if way == "together":
         begun: list[Future[Admission]] = [Future() for _ in starts]
-        beginnings = map(_AdmitEntry, starts, begun)
-        batch: list[_QueueEntry] = [*beginnings, *map(_SettleEntry, ends)]
+        entries = map(_AdmitEntry, starts, begun)
+        batch: list[_QueueEntry] = [*entries, *map(_SettleEntry, ends)]
         if batch:
             store.attempt_writer._commit(batch)
         return [future.result(0) for future in begun]

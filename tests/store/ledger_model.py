@@ -1,7 +1,7 @@
-"""A second set of model: what was told to a ledger, and what has to come of it.
+"""A model of the ledger: predicts every admission, and computes every total from its own records.
 
-The rules are written down here once more, as users know them, and every sum is made from what was
-told. Of the code under test there is nothing here but the types of its values.
+It implements the rules a second time, as users know them, and shares only types with the code under
+test.
 """
 
 from collections import defaultdict
@@ -64,7 +64,7 @@ UNREACHABLE = Fate("unreachable", "not_sent", UnreachableError)
 TIMED_OUT = Fate("call_timeout", "in_doubt", CallTimeoutError)
 #: Every call would end alike, so the job stops and the call stays open.
 NO_QUOTA = Fate("quota", "not_billed", QuotaError, final=False)
-#: Nobody told of it: its process is dead, or its time is over.
+#: No result was reported: the process is dead, or the attempt has expired.
 DIED = Fate("worker_died", "in_doubt")
 
 
@@ -122,7 +122,7 @@ class ModelAttempt:
 
 @dataclass(frozen=True)
 class ModelReply:
-    """The reply that a call has on record, and what asked for it."""
+    """The stored reply of a call, and the request that it answers."""
 
     start: AttemptRequest
     text: str | None = None
@@ -196,7 +196,7 @@ class LedgerModel:
     # Attempts.
 
     def verdict(self, start: AttemptRequest) -> Admission:
-        """What has to come of a beginning."""
+        """Predict the admission of a request."""
         row, job = start.call.as_tuple, self.jobs[start.call.job_id]
         tries = self.tries[row]
         if row in self.replies:
@@ -221,7 +221,7 @@ class LedgerModel:
         return _started(tries, len(tries) + 1)
 
     def began(self, start: AttemptRequest, call: Call, price: Price | None) -> Admission:
-        """Note down what has to come of a beginning, and say it."""
+        """Record the predicted admission of a request and return it."""
         verdict = self.verdict(start)
         row = start.call.as_tuple
         match verdict:
@@ -322,7 +322,7 @@ class LedgerModel:
     def accounts(
         self, job: str, names: Callable[[AttemptRequest], tuple[Any, ...]]
     ) -> dict[tuple[Any, ...], UsageTotals]:
-        """What a job has done and cost, under the names that a group goes by."""
+        """The job's totals by group; ``names`` gives the key of a request's group."""
         sums: dict[tuple[Any, ...], UsageTotals] = defaultdict(UsageTotals)
         for attempt in self.all(job=job):
             in_doubt = attempt.state == "in_doubt"

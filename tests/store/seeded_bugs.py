@@ -62,8 +62,8 @@ def planted(bug: Bug) -> Iterator[None]:
         compiled_sql._STATEMENT_CACHE.clear()
 
 
-#: Of attempts that begin.
-BEGINNINGS = [
+#: Bugs in admission.
+ADMISSION = [
     Bug(
         "what a batch keeps back itself is forgotten",
         admission._decide,
@@ -134,7 +134,7 @@ BEGINNINGS = [
         "\"'in_doubt'\"",
     ),
     Bug(
-        "a job that shares no replies waits for others",
+        "a job that shares no replies waits for another job",
         admission._decide,
         "(request.use_cache and request.fingerprint in snapshot.requests_in_flight)",
         "(request.fingerprint in snapshot.requests_in_flight)",
@@ -222,7 +222,7 @@ BEGINNINGS = [
     ),
     Bug("deaths count for good", admission._process_deaths, "a.counted and ", ""),
     Bug(
-        "poison is not put on record",
+        "a poison pill is not stored",
         admission.admit,
         "calls.append(_poison_pill_row(request))",
         "pass",
@@ -254,8 +254,8 @@ BEGINNINGS = [
     ),
 ]
 
-#: Of attempts that end.
-ENDS = [
+#: Bugs in settlement.
+SETTLEMENT = [
     Bug(
         "what was kept back is not given back",
         settlement.settle,
@@ -366,7 +366,7 @@ ENDS = [
         "sa.bindparam",
     ),
     Bug(
-        "a beginning is judged before the ends of its commit",
+        "a request is admitted before the results of its commit are settled",
         attempt_writer.AttemptWriter._commit_transaction,
         "orphans = settle(connection, results) if results else []",
         "admissions = admit(connection, requests) if requests else []\n"
@@ -374,8 +374,8 @@ ENDS = [
     ),
 ]
 
-#: Of attempts that nobody will end.
-LOSSES = [
+#: Bugs in recovery.
+RECOVERY = [
     Bug(
         "what a dead process may have spent is forgotten",
         settlement.recover,
@@ -397,7 +397,7 @@ LOSSES = [
     Bug("the living are taken for dead", settlement.recover, "if is_lost(", "if True or ("),
     Bug("the dead are taken for living", settlement.recover, "if is_lost(", "if False and ("),
     Bug("time is never over", settlement.recover, "as_utc(row.expires_at)", "at"),
-    Bug("a death is not put on record", settlement.recover, "outcome=WORKER_DIED", "outcome=None"),
+    Bug("a death is not stored", settlement.recover, "outcome=WORKER_DIED", "outcome=None"),
     Bug(
         "of a call that was lost twice all attempts are put in doubt",
         settlement.recover,
@@ -406,7 +406,7 @@ LOSSES = [
     ),
 ]
 
-#: Of jobs and their items.
+#: Bugs in jobs and items.
 JOBS_AND_ITEMS = [
     Bug(
         "a second submission changes the budget",
@@ -515,8 +515,8 @@ JOBS_AND_ITEMS = [
     ),
 ]
 
-#: Of prices, of retries, and of what an end means for the bill.
-RULES = [
+#: Bugs in prices, in the retry policy and in attempt records.
+POLICY = [
     Bug("a call is tried once more", retry_policy.decide, ">= MAX_ATTEMPTS", "> MAX_ATTEMPTS"),
     Bug(
         "a refusal uses up an attempt",
@@ -612,8 +612,8 @@ RULES = [
     ),
 ]
 
-#: Of what people are told.
-ACCOUNTS = [
+#: Bugs in usage totals.
+TOTALS = [
     Bug(
         "what has no price is counted as 0",
         usage_totals._attempt_sums,
@@ -646,4 +646,4 @@ ACCOUNTS = [
     ),
 ]
 
-BUGS = [*BEGINNINGS, *ENDS, *LOSSES, *JOBS_AND_ITEMS, *RULES, *ACCOUNTS]
+BUGS = [*ADMISSION, *SETTLEMENT, *RECOVERY, *JOBS_AND_ITEMS, *POLICY, *TOTALS]

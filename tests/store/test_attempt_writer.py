@@ -1,4 +1,4 @@
-"""The clerk: commits together what comes together, and answers after the commit."""
+"""The attempt writer commits queued entries together, and answers after the commit."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def busy(store, job):
-    """The database is another's while the body runs: the clerk waits with what it has in hand."""
+    """The database is another's while the body runs: the attempt writer waits with what it has in hand."""
     with store.database.write_transaction() as connection:
         connection.execute(
             sa.select(schema.jobs).where(schema.jobs.c.id == job.id).with_for_update()
@@ -50,7 +50,7 @@ def test_entries_that_arrive_during_a_commit_share_the_next_one(any_store):
         verdicts = [future.result(30) for future in futures]
 
     assert verdicts == [Admitted(1, 1, 0)] * 200
-    # One of the other's, one of what the clerk had in hand, one of all the rest.
+    # One of the other's, one of what the attempt writer had taken, one of all the rest.
     assert len(counted) <= 4
     assert any_store.jobs.get(job.id).held == 20_000
 
@@ -78,11 +78,11 @@ def test_a_result_releases_money_for_a_request_in_the_same_commit(any_store):
         in_hand = any_store.attempt_writer.admit(a_start(job, slot=1, hold=None))
         while not any_store.attempt_writer._entries.empty():
             pass
-        beginning = any_store.attempt_writer.admit(a_start(job, slot=2))
+        admission = any_store.attempt_writer.admit(a_start(job, slot=2))
         any_store.attempt_writer.settle(a_finish(start))
 
     assert in_hand.result(30) == Admitted(1, 1, 0)
-    assert beginning.result(30) == Admitted(1, 1, 0)
+    assert admission.result(30) == Admitted(1, 1, 0)
     assert any_store.jobs.get(job.id).spent == 60
 
 
@@ -160,7 +160,7 @@ def test_a_short_outage_of_the_database_loses_nothing(postgres_url):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
             (url.database,),
         )
-        end, beginning = (
+        end, admission = (
             store.attempt_writer.settle(a_finish(start)),
             store.attempt_writer.admit(a_start(job, slot=1)),
         )
@@ -168,7 +168,7 @@ def test_a_short_outage_of_the_database_loses_nothing(postgres_url):
             store.jobs.get(job.id)
         connection.exec_driver_sql(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
 
-    assert beginning.result(30) == Admitted(1, 1, 0)
+    assert admission.result(30) == Admitted(1, 1, 0)
     assert end.exception(30) is None
     assert store.jobs.get(job.id).spent == 60
     server.dispose()

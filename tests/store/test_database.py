@@ -85,7 +85,7 @@ def test_a_database_of_another_version_is_refused(any_url):
     found, wanted = refused(any_url)
 
     assert (found, wanted) == ("9999", HEAD)
-    # A connection that was left open is told of when it is collected.
+    # A connection that was left open warns when it is collected.
     gc.collect()
 
 

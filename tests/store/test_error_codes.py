@@ -90,7 +90,7 @@ def test_a_server_error_is_retried_or_raised(served, code, means):
             connection.exec_driver_sql(raised)
 
     assert isinstance(refusal.value, StoreUnavailableError) is (means in WAITED_FOR)
-    # Whatever it was, the next transaction has a connection that is good.
+    # After any error, the next transaction has a working connection.
     assert served.jobs.all() is not None
 
 

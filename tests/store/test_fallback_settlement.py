@@ -1,4 +1,4 @@
-"""Whatever an end has in it, its attempt does not stay open, and its money is counted."""
+"""A result with any content closes its attempt and counts its money."""
 
 import itertools
 from dataclasses import replace

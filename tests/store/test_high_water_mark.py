@@ -332,7 +332,7 @@ def test_attempts_checked_before_they_are_counted_count_once(tmp_path, monkeypat
         counts, looks = mark.count_attempts, threading.Thread(target=mark.check)
 
         def late(starts: Any) -> None:
-            # It is on record by now. The look has to wait until it is counted, too.
+            # The attempt is committed by now; the check must wait until it is counted.
             looks.start()
             looks.join(1)
             counts(starts)

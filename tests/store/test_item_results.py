@@ -1,4 +1,4 @@
-"""Items as people see them: what is on record of one, wherever it stands."""
+"""Item results: the question, the replies and the calls of an item in any state."""
 
 import pytest
 

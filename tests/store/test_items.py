@@ -33,7 +33,7 @@ def settle(store, start, reply, *, billing=Billing.BILLED, n=1):
 
 
 def play(store, job, answer):
-    """Run the job's one item on record as far as it goes, and put its end there."""
+    """Plan the job's only item from its stored replies, and store its result."""
     architecture = load_frozen_job(job, COMPONENT_TYPES).architecture
     while True:
         (item,) = store.items.open_in_shard(job.id, 0)

@@ -128,7 +128,7 @@ def test_a_process_id_fits_every_column_and_is_unique(
             width = sa.inspect(connection).get_columns(table)
         (length,) = [getattr(c["type"], "length", 0) for c in width if c["name"] == column]
         assert len(first) <= length
-    assert len(f"sweeper of {first}") <= 110
+    assert len(f"leader of {first}") <= 110
 
 
 @pytest.mark.slow

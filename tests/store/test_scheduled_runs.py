@@ -1,4 +1,4 @@
-"""Nights on record."""
+"""Scheduled runs."""
 
 from datetime import date
 
@@ -30,10 +30,10 @@ def test_a_run_of_a_dead_process_is_abandoned(any_store: Store) -> None:
         dead = a_dead_process()
         connection.exec_driver_sql(f"UPDATE scheduled_runs SET owner = '{dead}'")  # noqa: S608
 
-    (night,) = any_store.scheduled_runs.unfinished()
+    (run,) = any_store.scheduled_runs.unfinished()
 
-    assert night.is_abandoned
-    assert not night.is_owner_alive
+    assert run.is_abandoned
+    assert not run.is_owner_alive
 
 
 @pytest.mark.usefixtures("begun")
@@ -44,8 +44,8 @@ def test_a_failure_is_notified_once_however_often_the_run_fails(any_store: Store
     again = any_store.scheduled_runs.finish(FILE, DAY, "failed", "empty", failed=True)
 
     assert (first, once_more, again) == (True, False, False)
-    (night,) = any_store.scheduled_runs.all()
-    assert (night.state, night.reason) == ("failed", "empty")
+    (run,) = any_store.scheduled_runs.all()
+    assert (run.state, run.reason) == ("failed", "empty")
 
 
 @pytest.mark.usefixtures("begun")
@@ -71,7 +71,7 @@ def test_a_paused_run_is_unfinished_once_its_job_is_done(any_store: Store) -> No
     any_store.jobs.change_state(job.id, "done", from_states=["running"])
 
     assert before == []
-    assert [night.job_id for night in any_store.scheduled_runs.unfinished()] == [job.id]
+    assert [run.job_id for run in any_store.scheduled_runs.unfinished()] == [job.id]
 
 
 def test_the_latest_run_has_the_latest_day_and_not_the_latest_start(

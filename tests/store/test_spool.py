@@ -119,9 +119,9 @@ def test_an_answer_survives_a_long_outage_and_the_end_of_the_process(postgres_ur
 
     with Away(store).away():
         end = store.attempt_writer.settle(a_finish(start))
-        beginning = store.attempt_writer.admit(a_start(job, slot=1))
+        admission = store.attempt_writer.admit(a_start(job, slot=1))
         assert end.exception(30) is None
-        assert isinstance(beginning.exception(30), StoreUnavailableError)
+        assert isinstance(admission.exception(30), StoreUnavailableError)
         store.close()
 
     again = Store.open(postgres_url, tmp_path)

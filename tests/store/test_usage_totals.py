@@ -26,7 +26,7 @@ def start(job, layer, component, slot, again=0, **changes):
 
 @pytest.fixture
 def job(any_store):
-    """A night with one of everything: answered, failed, in doubt, unpriced, found, in flight."""
+    """A job with one of each: answered, failed, in doubt, unpriced, cached, in flight."""
     before, job = a_job(any_store, name="before"), a_job(any_store)
     settle(any_store, a_finish(begin(any_store, start(before, 0, 0, 9, fingerprint="old"))))
 

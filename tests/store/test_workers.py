@@ -1,4 +1,4 @@
-"""Workers on record."""
+"""The worker registry."""
 
 from archon_batch.store import Store
 
