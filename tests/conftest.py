@@ -33,8 +33,14 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-#: What makes a test slow: its folder, a server that it needs, and a fixture that starts a program.
-_SLOW_FOLDERS = ("acceptance", "sandbox")
+#: What makes a test slow: its path, a server that it needs, and a fixture that starts a program.
+_SLOW_PATHS = tuple(
+    f"tests/{path}"
+    for path in (
+        "acceptance/", "sandbox/", "cli/test_jobs_folder", "cli/test_plan", "cli/test_retry",
+        "engine/test_in_process", "evaluation/test_maths", "jobs/test_pilot_estimate",
+    )
+)  # fmt: skip
 _SLOW_MARKS = {"postgres", "redis", "slow"}
 _SLOW_FIXTURES = {"postgres_url", "redis_url", "rabbit_url", "little", "look", "sandbox"}
 _SHARED_FIXTURES = {"installed", "look"}
@@ -79,7 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_slow(item: pytest.Item) -> bool:
     return (
-        item.nodeid.split("/")[1] in _SLOW_FOLDERS
+        item.nodeid.startswith(_SLOW_PATHS)
         or any(mark.name in _SLOW_MARKS for mark in item.iter_markers())
         or not _SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
     )
