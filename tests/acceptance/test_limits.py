@@ -67,4 +67,4 @@ def test_limits_are_set_shown_and_cleared_while_a_job_runs(tmp_path: Path) -> No
     assert came[-1] - came[0] < 15
     assert len(after) == 1
     assert "no limits are set" in stage.run("limits")
-    assert "say of which MODEL" in stage.start("limits", "--rpm", "3").communicate()[1]
+    assert "name the MODEL" in stage.start("limits", "--rpm", "3").communicate()[1]
