@@ -3,9 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from fractions import Fraction
 
+from archon_batch.archon.numerals import format_decimal
 from archon_batch.archon.quantity import Quantity, all_quantities, first_quantity, last_quantity
 from archon_batch.archon.timed_regex import TimedPattern
 
@@ -255,7 +255,4 @@ def _normalize_number(number_text: str) -> str:
     if "/" in bare:
         above, below = map(int, bare.split("/"))
         return str(Fraction(above, below)) if below else bare
-    # All digits, without an exponent; zero has no sign.
-    text = f"{Decimal(bare):f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "") else text.removeprefix("+")
+    return format_decimal(bare)

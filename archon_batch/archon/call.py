@@ -29,10 +29,10 @@ def merge_system_messages(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     system = [m.content for m in messages if m.role == "system"]
     if not system:
         return messages
-    others = [m for m in messages if m.role != "system"]
-    first = next(index for index, m in enumerate(others) if m.role == "user")
-    others[first] = Message("user", "\n\n".join((*system, others[first].content)))
-    return tuple(others)
+    merged = [m for m in messages if m.role != "system"]
+    first = next(index for index, m in enumerate(merged) if m.role == "user")
+    merged[first] = Message("user", "\n\n".join((*system, merged[first].content)))
+    return tuple(merged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,20 +53,20 @@ def parse_json_reply(reply_type: TypeAdapter[T], text: str) -> T:
     try:
         return _validate_json(reply_type, _strip_code_block(text))
     except ValidationError as error:
-        wrong = error
-    found: list[T] = []
+        last_error = error
+    values: list[T] = []
     for part in find_json_values(text):
         try:
             value = _validate_json(reply_type, part)
         except ValidationError as error:
-            wrong = error
+            last_error = error
             continue
-        found.append(value)
-    if len(found) == 1:
-        return found[0]
-    if found:
+        values.append(value)
+    if len(values) == 1:
+        return values[0]
+    if values:
         raise ReplyParseError("it holds several replies in JSON; there must be one")
-    first = wrong.errors(include_url=False, include_input=False)[0]
+    first = last_error.errors(include_url=False, include_input=False)[0]
     at = ".".join(str(part) for part in first["loc"]) or "the JSON"
     # A key may come from the model, with any length and any characters.
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in at[:100])

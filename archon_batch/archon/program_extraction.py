@@ -77,17 +77,17 @@ class _CodeBlock:
                 continue
             if found := _FUNCTION.match(line):
                 whole = _RANK_CLOSED_BLOCK if self.closed else _RANK_OPEN_BLOCK
-                names, how = [found[1]], whole if _has_body(lines, at) else _RANK_SIGNATURE_ONLY
+                names, rank = [found[1]], whole if _has_body(lines, at) else _RANK_SIGNATURE_ONLY
             elif _IMPORT.match(line):
-                names, how = _imported_names(line), _RANK_IMPORTED
+                names, rank = _imported_names(line), _RANK_IMPORTED
             elif found := _ASSIGNED.match(line):
-                names, how = [found[1]], _RANK_ASSIGNED
+                names, rank = [found[1]], _RANK_ASSIGNED
                 self.only_defines &= "input(" not in line
             else:
-                names, how = [], 0
+                names, rank = [], 0
                 self.only_defines = False
             for name in names:
-                self.definition_ranks[name] = max(how, self.definition_ranks.get(name, 0))
+                self.definition_ranks[name] = max(rank, self.definition_ranks.get(name, 0))
 
     def words(self) -> Iterator[str]:
         for line in self.lines:
@@ -210,8 +210,8 @@ def _indentation(line: str) -> int:
 
 def _strip_blank_lines(lines: Sequence[str]) -> list[str]:
     """The lines without blank lines at both ends."""
-    said = [number for number, line in enumerate(lines) if line.strip()]
-    return list(lines[said[0] : said[-1] + 1]) if said else []
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    return list(lines[filled[0] : filled[-1] + 1]) if filled else []
 
 
 def _dedent_definitions(lines: list[str]) -> list[str]:
@@ -229,17 +229,17 @@ def _has_body(lines: Sequence[str], at: int) -> bool:
     end = at + 1
     while end < len(lines) and (not lines[end] or lines[end][0] in " \t)]}#"):
         end += 1
-    said = [line.partition("#")[0].strip() for line in lines[at:end]]
-    head = next((n for n, line in enumerate(said) if line.endswith(":")), None)
+    code = [line.partition("#")[0].strip() for line in lines[at:end]]
+    head = next((n for n, line in enumerate(code) if line.endswith(":")), None)
     if head is None:
         # The definition is on one line.
-        return "):" in said[0].replace(" ", "") or said[0].startswith("class")
-    body = _STRING.sub("", "\n".join(said[head + 1 :])).split("\n")
+        return "):" in code[0].replace(" ", "") or code[0].startswith("class")
+    body = _STRING.sub("", "\n".join(code[head + 1 :])).split("\n")
     does = [line for line in body if line not in ("", "...", "pass")]
     heads = [line for line in does if line[0] == "@" or _FUNCTION.match(line)]
-    if said[0].startswith("class") and not heads:
+    if code[0].startswith("class") and not heads:
         # A class may be empty, such as an exception.
-        return any(said[head + 1 :])
+        return any(code[head + 1 :])
     return len(does) > len(heads)
 
 
@@ -276,10 +276,10 @@ def _with_dependencies(
     """The chosen blocks and the blocks that define what they use, in order."""
     best = dict[str, _CodeBlock]()
     for block in blocks:
-        for name, how in block.definition_ranks.items():
-            if how == _RANK_SIGNATURE_ONLY or (how == _RANK_ASSIGNED and not block.only_defines):
+        for name, rank in block.definition_ranks.items():
+            if rank == _RANK_SIGNATURE_ONLY or (rank == _RANK_ASSIGNED and not block.only_defines):
                 continue
-            if name not in best or how >= best[name].definition_ranks[name]:
+            if name not in best or rank >= best[name].definition_ranks[name]:
                 best[name] = block
     left = {block.index: block for block in chosen}
     taken = dict[int, _CodeBlock]()
@@ -301,7 +301,7 @@ def _program_before_blocks(lines: Sequence[str], names: Collection[str]) -> list
     if not any(block.definition_ranks.get(name, 0) >= _RANK_ASSIGNED for name in names):
         return []
     begins = [at for at, line in enumerate(block.lines) if _STATEMENT.match(line)]
-    said = {at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()}
+    indented = {at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()}
     # Code that starts with an indented line is the body of a function.
-    begin = 0 if 0 in said or not begins else begins[0]
-    return block.lines[begin : max(said | set(begins), default=len(block.lines)) + 1]
+    begin = 0 if 0 in indented or not begins else begins[0]
+    return block.lines[begin : max(indented | set(begins), default=len(block.lines)) + 1]

@@ -80,8 +80,8 @@ def strip_reasoning(text: str) -> str | None:
         begin = end
     if begin == 0:
         return text
-    said = _ANSWER_WRAPPERS.sub("", text[begin:]).strip()
-    return None if not said or _UNAMBIGUOUS_OPENING.match(said) else said
+    answer = _ANSWER_WRAPPERS.sub("", text[begin:]).strip()
+    return None if not answer or _UNAMBIGUOUS_OPENING.match(answer) else answer
 
 
 def _closing_ends(text: str, begin: int) -> Iterator[int]:

@@ -108,9 +108,9 @@ def rule_warnings(architecture: Architecture) -> Iterator[tuple[str, str]]:
             unread = ""
     if unread:
         yield unread, _UNREAD_CRITIQUES
-    left = flows[-1].candidates_out.high
-    if left > 1:
-        why = f"up to {left} candidates are left at the end, and the first is the answer"
+    last = flows[-1].candidates_out.high
+    if last > 1:
+        why = f"up to {last} candidates are left at the end, and the first is the answer"
         yield "layers", f"{why}; a ranker with top_k: 1, a voter or a fuser leaves one"
 
 
