@@ -1,4 +1,4 @@
-"""The values that tests are about, as plain functions with defaults."""
+"""Builders of test values: plain functions with defaults."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ def a_component(kind: str, /, **knobs: Any) -> Component:
 
 
 def an_architecture(*layers: Any, **top: Any) -> Architecture:
-    """The layers as an architecture file has them; a bare word is a component of that type."""
+    """Build an architecture from layers as in its file; a bare word is a component of that type."""
     written = layers or ({"type": "generator", "samples": 2}, "critic", "ranker", "fuser")
     data = {
         "name": "small",
@@ -89,13 +89,13 @@ def candidates(*texts: str) -> tuple[Candidate, ...]:
 
 
 def a_context(*texts: str, question: Question | None = None) -> Context:
-    """What a component of the second layer sees when the candidates are these."""
+    """The context of a component of the second layer with these candidates."""
     return Context(question or a_question(), State(candidates(*texts)), "1.0")
 
 
 @dataclass(frozen=True)
 class ComponentRun:
-    """A component's work from beginning to end."""
+    """A complete run of one component."""
 
     rounds: Sequence[tuple[Request, ...]]
     contribution: Contribution
@@ -105,26 +105,26 @@ class ComponentRun:
 def run_with_texts(
     component: Component, context: Context, *replies: str | Reply | None
 ) -> ComponentRun:
-    """Run a component alone; the last reply is given to all that it asks beyond them."""
+    """Run a component alone. The last reply answers all further requests."""
     left = iter(replies)
     last: str | Reply | None = ""
     rounds: list[tuple[Request, ...]] = []
-    steps = component.run(context)
+    generator = component.run(context)
     try:
-        requests = next(steps)
+        requests = next(generator)
         while True:
             rounds.append(requests)
-            settled = []
+            round_replies = []
             for _ in requests:
                 last = next(left, last)
-                settled.append(last if isinstance(last, Reply) else Reply(last))
-            requests = steps.send(tuple(settled))
+                round_replies.append(last if isinstance(last, Reply) else Reply(last))
+            requests = generator.send(tuple(round_replies))
     except StopIteration as end:
         return ComponentRun(rounds, *end.value)
 
 
 def first_requests(component: Component, context: Context) -> tuple[Request, ...]:
-    """What a component asks first."""
+    """The first round of a component."""
     return next(component.run(context))
 
 
@@ -261,7 +261,7 @@ def ends(store: Store, job: Job) -> list[tuple[str, str | None, str | None, int]
 def architectures(
     draw: st.DrawFn, models: Sequence[str] = (MODEL, "small", "large"), most_layers: int = 5
 ) -> Architecture:
-    """Any architecture of up to so many layers that can work, odd ones among them."""
+    """Any valid architecture of up to ``most_layers`` layers, unusual ones among them."""
     layers: list[list[dict[str, object]]] = []
     arriving, tests = 0, False
     for _ in range(draw(st.integers(1, most_layers))):
@@ -271,7 +271,7 @@ def architectures(
             if COMPONENT_TYPES[k].requires <= _there(arriving, tests=tests)
         ]
         kinds = st.sampled_from(fit if arriving or tests else ["generator", "unit_test_generator"])
-        # Mostly one component, as in the paper; sometimes a layer that the paper does not have.
+        # Usually one component, as in the paper; sometimes a layer that the paper does not use.
         size = draw(st.sampled_from([1, 1, 1, 2]))
         layers.append([draw(_components(draw(kinds), models, arriving)) for _ in range(size)])
         *_, last = layer_flows(_layered(layers))
@@ -337,59 +337,59 @@ def _components(
 
 
 def a_random_architecture(seed: int, models: Sequence[str]) -> Architecture:
-    """One of the architectures that can work, always the same for a seed."""
-    dice = Random(seed)  # noqa: S311  (no secret rests on it)
+    """A valid architecture, the same for the same seed."""
+    rng = Random(seed)  # noqa: S311  (no secret rests on it)
     layers: list[list[dict[str, object]]] = []
     tests = False
     weights = {"generator": 1, "critic": 2, "ranker": 2, "fuser": 3, "verifier": 2, "voter": 1}
     weights |= {"unit_test_generator": 2, "unit_test_evaluator": 3}
-    for depth in range(dice.randint(2, 6)):
+    for layer_index in range(rng.randint(2, 6)):
         kinds = [k for k in weights if tests or k != "unit_test_evaluator"]
-        drawn = dice.choices(kinds, [weights[k] for k in kinds], k=2)
+        drawn = rng.choices(kinds, [weights[k] for k in kinds], k=2)
         layers.append([])
-        for kind in drawn[: dice.randint(1, 2)] if depth else ["generator"]:
-            knobs: dict[str, object] = {"retries": dice.randint(0, 2)}
+        for kind in drawn[: rng.randint(1, 2)] if layer_index else ["generator"]:
+            knobs: dict[str, object] = {"retries": rng.randint(0, 2)}
             if kind == "voter":
-                knobs = {"extract": dice.choice(["number", "letter", "text"])}
+                knobs = {"extract": rng.choice(["number", "letter", "text"])}
             elif kind not in ("ranker", "voter"):
-                knobs["samples"] = dice.randint(2 if depth == 0 else 1, 3)
-            if kind in ("verifier", "unit_test_evaluator") and dice.randint(0, 1):
+                knobs["samples"] = rng.randint(2 if layer_index == 0 else 1, 3)
+            if kind in ("verifier", "unit_test_evaluator") and rng.randint(0, 1):
                 knobs["first_k"] = 1
             if kind in ("critic", "ranker", "fuser"):
-                knobs["shuffle"] = dice.randint(0, 1) == 1
-            if kind in ("critic", "ranker", "verifier") and dice.randint(0, 3) == 0:
+                knobs["shuffle"] = rng.randint(0, 1) == 1
+            if kind in ("critic", "ranker", "verifier") and rng.randint(0, 3) == 0:
                 knobs["format"] = "json"
             if kind != "voter":
-                (knobs["model"],) = dice.sample(models, 1)
+                (knobs["model"],) = rng.sample(models, 1)
             layers[-1].append({"type": kind, **knobs})
         tests = tests or any(c["type"] == "unit_test_generator" for c in layers[-1])
     return an_architecture(*layers)
 
 
 def answers(seed: int, *, failures: bool = True, rubbish: bool = True) -> Callable[[Call], Reply]:
-    """A provider that answers a call well, blankly, with rubbish or not at all, always alike."""
+    """A deterministic provider: valid, blank, malformed or failed replies, by the seed."""
 
     def answer(call: Call) -> Reply:
-        luck = hashlib.sha256(f"{seed} {call.key}".encode()).digest()
-        if failures and luck[0] % 8 == 0:
+        digest = hashlib.sha256(f"{seed} {call.key}".encode()).digest()
+        if failures and digest[0] % 8 == 0:
             return Reply(None, failure=f"refused: {call.key}")
-        if rubbish and luck[0] % 8 == 1:
+        if rubbish and digest[0] % 8 == 1:
             return Reply(" \n")
-        if rubbish and luck[0] % 8 == 2:
+        if rubbish and digest[0] % 8 == 2:
             return Reply("I would put [1] before [1], and [2].")
         if call.reply_format is None:
-            return Reply(f"text {luck.hex()[:6]}")
-        if call.reply_format.costliest_example is not None and luck[1] % 2:
+            return Reply(f"text {digest.hex()[:6]}")
+        if call.reply_format.costliest_example is not None and digest[1] % 2:
             return Reply(call.reply_format.costliest_example)
         if call.component_type == "ranker" and call.reply_format.schema is None:
             return Reply(
-                f"Answer: {' > '.join(_shuffled(call.reply_format.example.split()[1::2], luck))}"
+                f"Answer: {' > '.join(_shuffled(call.reply_format.example.split()[1::2], digest))}"
             )
         return Reply(call.reply_format.example)
 
     return answer
 
 
-def _shuffled(words: Sequence[str], luck: bytes) -> Iterator[str]:
-    marked = [(hashlib.sha256(luck + word.encode()).digest(), word) for word in words]
+def _shuffled(words: Sequence[str], digest: bytes) -> Iterator[str]:
+    marked = [(hashlib.sha256(digest + word.encode()).digest(), word) for word in words]
     return (word for _, word in sorted(marked))
