@@ -301,7 +301,9 @@ def _program_before_blocks(lines: Sequence[str], names: Collection[str]) -> list
     if not any(block.definition_ranks.get(name, 0) >= _RANK_ASSIGNED for name in names):
         return []
     begins = [at for at, line in enumerate(block.lines) if _STATEMENT.match(line)]
-    indented = {at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()}
+    indented = {
+        at for at, line in enumerate(block.lines) if line[:1] in (" ", "\t") and line.strip()
+    }
     # Code that starts with an indented line is the body of a function.
     begin = 0 if 0 in indented or not begins else begins[0]
     return block.lines[begin : max(indented | set(begins), default=len(block.lines)) + 1]
