@@ -1,5 +1,6 @@
 """Runs a job: in this process without a broker, otherwise by handing it to the workers."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -87,11 +88,15 @@ def follow_job(store: Store, job: Job, report: Report = ignore) -> RunResult:
 
 
 def wait_for_job(
-    store: Store, job: Job, report: Report = ignore, on_poll: Callable[[], None] = lambda: None
+    store: Store,
+    job: Job,
+    report: Report = ignore,
+    on_poll: Callable[[], None] = lambda: None,
+    pause: Callable[[float], object] | None = None,
 ) -> None:
     """Report the job's progress until it no longer runs; wait while the database is unavailable.
 
-    ``on_poll`` is called after each check that finds the job running.
+    ``on_poll`` is called after each check that finds the job running, then ``pause`` with seconds.
     """
     due = 0.0
     while True:
@@ -107,7 +112,7 @@ def wait_for_job(
         if not runs:
             return
         on_poll()
-        time.sleep(_POLL_SECONDS)
+        (pause or time.sleep)(_POLL_SECONDS)
 
 
 def raise_store_error(runtime: "Runtime") -> None:
@@ -133,6 +138,13 @@ def _run_in_process(settings: Settings, job: Job, report: Report) -> RunResult:
     processes = process_count(settings, job)
     in_flight = in_flight_share(settings, processes)
     runtime = Runtime(replace(settings, max_in_flight=in_flight))
+    store_lost = threading.Event()
+    runtime.on_store_lost = store_lost.set
+
+    def pause(seconds: float) -> None:
+        if store_lost.wait(seconds):
+            raise_store_error(runtime)
+
     try:
         interrupted = False
         with (
@@ -142,7 +154,7 @@ def _run_in_process(settings: Settings, job: Job, report: Report) -> RunResult:
             start_job(runtime.store, job, processes)
             children.start()
             try:
-                wait_for_job(runtime.store, job, report, partial(raise_store_error, runtime))
+                wait_for_job(runtime.store, job, report, pause=pause)
             except KeyboardInterrupt:
                 children.stop()
                 raise_store_error(runtime)
