@@ -348,7 +348,7 @@ def test_a_configuration_in_yaml_is_read_with_the_name_of_its_file(file):
     assert architecture.model_names == ("openai/gpt-4o",)
 
 
-def test_what_is_told_of_a_configuration_has_its_line(file):
+def test_a_conversion_note_has_its_line(file):
     found = load_architecture(str(file(OLD, "old.json")), kinds=COMPONENT_TYPES)
 
     told = [
@@ -690,7 +690,7 @@ def test_a_job_file_needs_a_dataset_and_an_architecture_only(file):
         ("0 2 * * MON-FRI", "0 2 30 feb *", ("job.yaml:5: when: expected a day that one of its "
          "months has, found '0 2 30 feb *'")),
         ("name: labels-{date}", "name: labels", ("job.yaml:5: when: it needs a name with {date}, "
-         "or every night after the first is the same job")),
+         "or every run after the first is the same job")),
         ("limit: 100", "on_failure: tell me", ("job.yaml:9: on_failure: expected a command as a "
          "list, such as [notify, oncall], or a URL of http or https, found 'tell me'")),
         ("limit: 100", "on_failure: []", ("job.yaml:9: on_failure: expected a command as a "
@@ -728,7 +728,7 @@ def test_what_is_wrong_with_a_job_file_names_its_line(file, old, new, reason):
         ("https://hooks.example.org/night", "https://hooks.example.org/night"),
     ],
 )
-def test_a_job_file_says_who_is_told_of_a_failure(file, written, read):
+def test_a_job_file_names_the_failure_hook(file, written, read):
     job = read_job(file(JOB.replace("limit: 100", f"on_failure: {written}")))
 
     assert job.on_failure == read

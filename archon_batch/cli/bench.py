@@ -19,7 +19,7 @@ from archon_batch.cli.progress import result_status, run_context
 from archon_batch.cli.tables import format_usd, print_json, print_table, stderr
 from archon_batch.cli.terminal_page import echo
 from archon_batch.errors import InputError
-from archon_batch.evaluation import benchmark as road
+from archon_batch.evaluation import benchmark as benchmark_steps
 from archon_batch.evaluation.benchmark_files import BenchmarkFiles, read_benchmark_files
 from archon_batch.evaluation.benchmarks import BENCHMARKS
 from archon_batch.evaluation.benchmarks.benchmark import Benchmark, sample_problems
@@ -85,37 +85,37 @@ def bench(
     settings = options.load_settings()
     benchmark = BENCHMARKS[name]()
     files = _read_files(benchmark, data, baseline)
-    everything = benchmark.problems(files.records, seed)
-    if not everything:
+    problems = benchmark.problems(files.records, seed)
+    if not problems:
         raise InputError(f"{name}: {data} holds none of its problems")
-    run = road.BenchmarkSample(
-        benchmark, files.records, sample_problems(everything, limit, seed), seed
+    sample = benchmark_steps.BenchmarkSample(
+        benchmark, files.records, sample_problems(problems, limit, seed), seed
     )
-    _validate_references(run)
+    _validate_references(sample)
     with run_context(settings) as report:
-        court = _judge_settings(benchmark, judge, report, allow_unpriced=allow_unpriced)
+        judge_settings = _judge_settings(benchmark, judge, report, allow_unpriced=allow_unpriced)
         architecture, prices = load_priced(arch, allow_unpriced=allow_unpriced, report=report)
         require_ready(settings, architecture, report)
         _validate_output_folder(output)
 
-        sitting = BenchmarkRun(settings, run, budget, report)
+        benchmark_run = BenchmarkRun(settings, sample, budget, report)
         try:
-            jobs, given = sitting.run_turns(architecture, prices)
-            cases = road.build_judge_batch(run, given)
-            judged = (
+            jobs, answers = benchmark_run.run_turns(architecture, prices)
+            batch = benchmark_steps.build_judge_batch(sample, answers)
+            judge_job = (
                 None
-                if court is None or not (cases and cases.cases)
-                else sitting.run_judge(court, cases, jobs)
+                if judge_settings is None or not (batch and batch.cases)
+                else benchmark_run.run_judge(judge_settings, batch, jobs)
             )
         except UnfinishedJobError as error:
-            stderr.print(f"not scored yet: {error}; the same command goes on")
+            stderr.print(f"not scored yet: {error}; the same command continues")
             return result_status(error.result) or 1
     figures = {
-        **sitting.record_scores(jobs, given, cases, judged),
-        "published": len(everything),
+        **benchmark_run.record_scores(jobs, answers, batch, judge_job),
+        "published": len(problems),
         "data": dict(files.digests),
         "architecture": architecture.name,
-        "judge": None if judged is None else {"name": judge, **sitting.usage([judged])},
+        "judge": None if judge_job is None else {"name": judge, **benchmark_run.usage([judge_job])},
     }
     label = re.sub(r"[^\w.-]+", "-", architecture.name)
     path = output / f"{name}-{label}-{jobs[0].id}"
@@ -124,7 +124,7 @@ def bench(
         print_json(figures)
     else:
         _print(figures)
-        stderr.print(f"the figures are in {' and '.join(written)}")
+        stderr.print(f"results are in {' and '.join(written)}")
     return 1 if figures["failed"] else 0
 
 
@@ -137,7 +137,7 @@ def _read_files(benchmark: Benchmark, data: Path, baseline: Path | None) -> Benc
     )
 
 
-def _validate_references(run: road.BenchmarkSample) -> None:
+def _validate_references(run: benchmark_steps.BenchmarkSample) -> None:
     """Raise, before anything is paid for, if the answers could not be measured afterwards."""
     measured = [problem for problem in run.problems if not run.benchmark.needs_judge(problem)]
     if not measured:
@@ -167,9 +167,9 @@ def _judge_settings(
         return None
     if judge is None:
         raise InputError(f"--judge: {benchmark.name} wants a model or an architecture that judges")
-    court = JudgeSettings(judge, None, allow_unpriced)
-    judge_architecture(court, benchmark.scale, report)
-    return court
+    settings = JudgeSettings(judge, None, allow_unpriced)
+    judge_architecture(settings, benchmark.scale, report)
+    return settings
 
 
 def _validate_output_folder(folder: Path) -> None:
@@ -183,7 +183,7 @@ def _write_results(path: Path, figures: Mapping[str, Any]) -> Sequence[str]:
     """Both files; the same jobs write the same names again."""
     texts = {
         ".json": json.dumps(figures, indent=2, ensure_ascii=False) + "\n",
-        ".md": road.to_markdown(figures),
+        ".md": benchmark_steps.to_markdown(figures),
     }
     try:
         for suffix, text in texts.items():

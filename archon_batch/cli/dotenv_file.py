@@ -1,7 +1,7 @@
-"""The folder's .env: keys of providers and settings of ours, and nothing that steers a program.
+"""Reads .env of the current folder: providers' keys and our settings, and no other variables.
 
-A folder may be somebody else's: a repository, an archive. Child processes and the loader obey
-LD_PRELOAD, PATH, PYTHONPATH and proxies, so these are set in the environment or not at all.
+The folder may have another author: a repository, an archive. Child processes and the loader obey
+LD_PRELOAD, PATH, PYTHONPATH and proxies, so a .env file must not set these.
 """
 
 import io
@@ -17,33 +17,33 @@ _MAX_BYTES = 1 << 20
 
 
 def load_env_file(path: Path) -> None:
-    """Set what the file says and the environment does not; tell once what is not taken.
+    """Set variables of the file that the environment does not have; warn about ignored variables.
 
     Raises:
-        InputError: it cannot be read, or is not UTF-8.
+        InputError: the file cannot be read, or is not UTF-8.
     """
-    # A folder of that name is a virtual environment.
+    # A folder named .env is a virtual environment.
     if not path.is_file():
         return
-    # It is not imported before the command line is entered.
+    # The import is slow, so help does not need it.
     from dotenv.main import DotEnv  # noqa: PLC0415
     from dotenv.parser import parse_stream  # noqa: PLC0415
 
     bindings = list(parse_stream(io.StringIO(_read_text(path))))
     unknown: dict[str, int] = {}
-    for one in bindings:
-        text = one.original.string
-        line = one.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-        if one.error:
-            echo(f"warning: {path.name}:{line}: not taken: it is no NAME=VALUE", err=True)
-        elif one.key is not None and not (
-            is_known_variable(one.key) or belongs_to_another_program(one.key)
+    for binding in bindings:
+        text = binding.original.string
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        if binding.error:
+            echo(f"warning: {path.name}:{line}: ignored: not of the form NAME=VALUE", err=True)
+        elif binding.key is not None and not (
+            is_known_variable(binding.key) or belongs_to_another_program(binding.key)
         ):
-            unknown.setdefault(one.key, line)
+            unknown.setdefault(binding.key, line)
     _warn_ignored(path.name, unknown)
-    # python-dotenv would log a line that is told already.
-    sound = "".join(one.original.string for one in bindings if not one.error)
-    for name, value in DotEnv(None, io.StringIO(sound), override=False).dict().items():
+    # python-dotenv would log the lines with errors again.
+    valid = "".join(binding.original.string for binding in bindings if not binding.error)
+    for name, value in DotEnv(None, io.StringIO(valid), override=False).dict().items():
         if value is not None and is_known_variable(name):
             os.environ.setdefault(name, value)
 
@@ -57,7 +57,7 @@ def _read_text(path: Path) -> str:
 
 
 def _warn_ignored(file: str, unknown: dict[str, int]) -> None:
-    """A line for each that was meant for us, and one for all others."""
+    """Warn once for each unknown setting of ours, and once for all other variables."""
     others = dict(unknown)
     for name, line in unknown.items():
         if name.startswith(PREFIX):

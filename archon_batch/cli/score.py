@@ -16,7 +16,7 @@ from archon_batch.errors import InputError
 from archon_batch.evaluation.scoring import compare_scores, scores_to_json
 from archon_batch.money import NanoUsd
 
-#: Reasons and rows that are told.
+#: Number of reasons and rows shown.
 _MAX_SHOWN = 3
 
 
@@ -72,7 +72,7 @@ def score(
                 others = score_job(settings, compare, score_options, report)
                 figures["compared"] = compare_scores(scores, others, seed)
     except UnfinishedJobError as error:
-        stderr.print(f"not scored yet: the judge's {error}; the same command goes on with it")
+        stderr.print(f"not scored yet: the judge's {error}; the same command continues it")
         return result_status(error.result) or 1
     if as_json:
         print_json(figures)
@@ -147,9 +147,9 @@ def _cost_lines(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def _print_confusion_matrix(confusion: Mapping[str, Mapping[str, int]]) -> None:
-    said = sorted({label for row in confusion.values() for label in row})
+    answers = sorted({label for row in confusion.values() for label in row})
     echo()
     print_table(
-        ("reference \\ answer", *said),
-        [(label, *(row.get(one, 0) for one in said)) for label, row in confusion.items()],
+        ("reference \\ answer", *answers),
+        [(label, *(row.get(answer, 0) for answer in answers)) for label, row in confusion.items()],
     )

@@ -135,7 +135,7 @@ def read_job_file(path: Path, today: date) -> JobFile:
         }
     )
     if job.when is not None and "{date}" not in (job.name or ""):
-        why = "it needs a name with {date}, or every night after the first is the same job"
+        why = "it needs a name with {date}, or every run after the first is the same job"
         raise JobFileError(document.location("when"), "when", why)
     return filled
 

@@ -100,7 +100,7 @@ ELSEWHERE = {
 }
 #: Entries that cannot come up, and why.
 NEVER = {
-    "D29": "nothing is read but for whoever runs the command, with their rights",
+    "D29": "a command reads files with the rights of its user",
     "C17": "no code that a model wrote is ever run, so that it does not matter as whom",
 }
 

@@ -368,7 +368,7 @@ def test_a16_without_a_key_bound_to_that_host_none_is_sent(
         ("A20 a colour", "{\x1b[31m}", r"template: the row has no '\x1b[31m'"),
         ("A20 a file that is gone", "@gone.txt", "--template: gone.txt: no such file"),
         ("A20 a folder", "@.", "--template: .: cannot be read: is a directory"),
-        ("A20 not UTF-8", "@latin.txt", "--template: latin.txt: not UTF-8 at byte 1 (0xe9)"),
+        ("A20 not UTF-8", "@latin.txt", "--template: latin.txt:1: not UTF-8 at byte 1 (0xe9)"),
     ),
 )
 def test_a_template_that_cannot_be_filled_is_refused(desk: Desk, template: str, says: str) -> None:

@@ -241,7 +241,7 @@ def test_a_disk_that_fills_up_at_a_submission_leaves_nothing_of_it(
     assert ended.status == 3
     assert ended.err == (
         "error: database: archon-batch.db: database or disk is full; "
-        "make room; what is on record stays, and resume goes on\n"
+        "free some space; stored results are kept, and resume continues\n"
     )
     small.clear()
     assert (desk.json("jobs"), desk.provider.request_count) == ([], sent)

@@ -196,7 +196,7 @@ def test_it_is_taken_as_it_was_meant(desk: Desk, content: bytes | str, asked: li
     assert list(desk.asked(desk.takes()).values()) == asked
 
 
-def test_d20_a_row_without_an_id_goes_by_its_line(desk: Desk) -> None:
+def test_d20_a_row_without_an_id_has_its_line_number(desk: Desk) -> None:
     desk.write("rows.jsonl", jsonl(GOOD) + "\n" + jsonl({"prompt": "How?"}))
 
     assert desk.asked(desk.takes()) == {"1": "Why?", "3": "How?"}
@@ -234,7 +234,7 @@ def test_d25_a_dataset_is_read_row_by_row(desk: Desk, little: float) -> None:
     assert most.mib < little + 10
 
 
-def test_d26_a_prompt_beyond_the_window_is_given_up_and_not_sent(desk: Desk) -> None:
+def test_d26_a_prompt_beyond_the_context_window_fails_and_is_not_sent(desk: Desk) -> None:
     desk.write("rows.jsonl", jsonl({"prompt": "Why? " * 1_000}, {"prompt": "Why?"}))
     arch = (desk.folder / "arch.yaml").read_text().replace("price:", "context: 500, price:")
     desk.write("arch.yaml", arch)
@@ -291,7 +291,7 @@ def test_a_dataset_that_changes_while_it_is_read_leaves_no_job(
     assert (desk.json("jobs"), desk.provider.request_count) == ([], sent)
 
 
-def test_d31_the_same_dataset_again_is_the_same_job(desk: Desk) -> None:
+def test_d31_submitting_the_same_dataset_again_is_the_same_job(desk: Desk) -> None:
     first = desk.run(*SUBMIT)
     sent = desk.provider.request_count
     desk.write("copy.jsonl", jsonl(json.loads(ROWS)))
@@ -314,7 +314,7 @@ def test_d32_words_of_a_model_s_own_are_sent_as_they_are(desk: Desk) -> None:
     assert [m["content"] for m in body["messages"] if m["role"] == "user"] == [hostile]
 
 
-def test_every_wrong_row_can_be_skipped_and_is_on_record(desk: Desk) -> None:
+def test_every_invalid_row_can_be_skipped_and_is_recorded(desk: Desk) -> None:
     desk.write("rows.jsonl", _second({"prompt": 3}) + jsonl({"prompt": "How?"}).encode())
 
     ended = desk.run(*SUBMIT, "--skip-bad-rows")

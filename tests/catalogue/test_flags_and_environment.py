@@ -233,10 +233,10 @@ def test_c8_no_terminal_is_too_narrow_and_no_reader_leaves_too_early(desk: Desk)
 
 def _on_a_terminal(line: Sequence[str]) -> tuple[int, str]:
     """How the command ends, and what it writes when somebody watches."""
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        process = subprocess.Popen(line, stdout=theirs, stderr=theirs)
-        os.close(theirs)
+    our_end, terminal_end = pty.openpty()
+    with os.fdopen(our_end, "rb", buffering=0) as screen:
+        process = subprocess.Popen(line, stdout=terminal_end, stderr=terminal_end)
+        os.close(terminal_end)
         page = b""
         try:
             while more := screen.read(4096):
@@ -289,9 +289,7 @@ layers:
     )
 
 
-def test_who_hands_the_calls_to_workers_needs_no_key(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_broker_submit_needs_no_key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.delenv(name)
     desk.write("arch.yaml", "layers: [{type: generator, model: openai/gpt-4o-mini}]\n")
@@ -315,7 +313,7 @@ def test_who_hands_the_calls_to_workers_needs_no_key(
         ("C11 another placeholder", "<your-sesame-key>", "a placeholder from a manual"),
     ),
 )
-def test_a_key_that_can_be_none_is_refused_and_not_shown(
+def test_a_malformed_key_is_refused_and_not_shown(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, what: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -375,7 +373,7 @@ def test_no_sign_in_a_password_shows_a_part_of_it(
         assert "should not happen" not in said
 
 
-def test_c15_prices_are_the_job_s_and_not_those_of_whoever_runs_it(desk: Desk) -> None:
+def test_c15_a_job_keeps_its_prices_in_every_environment(desk: Desk) -> None:
     job = desk.takes()
     desk.write("arch.yaml", ARCH.replace("input: 1, output: 1", "input: 900, output: 900"))
     billed = desk.provider.bill
@@ -419,7 +417,7 @@ def _looked(desk: Desk, what: str) -> list[tuple[bool, str]]:
     return [(line["ok"], line["detail"]) for line in lines if line["check"] == what]
 
 
-def test_c18_a_disk_or_a_limit_that_is_too_small_is_told_by_doctor(
+def test_c18_doctor_reports_a_full_disk_and_a_low_limit(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Blocks of 4 KiB, of which few are free; files, of which none can be made.
@@ -438,7 +436,7 @@ def test_c18_a_disk_or_a_limit_that_is_too_small_is_told_by_doctor(
     assert desk.run("doctor").status == 3
 
 
-def test_c19_a_clock_that_went_back_is_told_by_doctor(
+def test_c19_doctor_reports_a_clock_that_went_back(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = desk.takes()
@@ -449,7 +447,7 @@ def test_c19_a_clock_that_went_back_is_told_by_doctor(
     assert last == (False, f"job {job} is dated in the future: check this machine's clock")
 
 
-def test_no_secret_of_this_desk_is_in_any_file_of_it(desk: Desk) -> None:
+def test_no_file_contains_a_secret(desk: Desk) -> None:
     assert desk.run(*SUBMIT, "-o", "out.jsonl").status == 0
 
     files = [path.read_bytes() for path in desk.folder.parent.rglob("*") if path.is_file()]

@@ -14,7 +14,7 @@ layers: [{{type: generator, model: m, retries: 0}}]
 """
 
 
-def test_a_submission_says_it_first_and_ends_as_with_rows_given_up(terminal: Terminal) -> None:
+def test_a_submission_reports_it_first_and_exits_with_1(terminal: Terminal) -> None:
     terminal.write("rows.jsonl", "".join(f'{{"prompt": "Why {n}?"}}\n' for n in range(3)))
     with ProviderServer(faults=lambda _n: "refused") as provider:
         terminal.write("arch.yaml", ARCH.format(url=provider.url))
@@ -39,7 +39,7 @@ def test_a_submission_says_it_first_and_ends_as_with_rows_given_up(terminal: Ter
         (["no luck", None], None),
     ],
 )  # fmt: skip
-def test_what_is_a_request_s_own_makes_no_other_reason(
+def test_request_ids_do_not_make_reasons_different(
     terminal: Terminal,
     store: Store,
     failures: list[str | None],

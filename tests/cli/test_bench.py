@@ -58,7 +58,7 @@ def _conversations(terminal: Terminal) -> None:
     _write(terminal, "reference_answer_gpt-4.jsonl", known)
 
 
-def test_a_benchmark_is_run_scored_told_and_written(folder: Terminal) -> None:
+def test_a_benchmark_is_run_scored_and_written(folder: Terminal) -> None:
     _sums(folder)
     command = ("bench", "gsm8k", "--data", "data", "--arch", "good.yaml", "--limit", "5")
     figures = folder.json(*command)
@@ -82,7 +82,7 @@ def test_a_benchmark_is_run_scored_told_and_written(folder: Terminal) -> None:
     assert json.loads(exported[0])["scores"]["gsm8k"]["value"] == 0
 
 
-def test_rows_that_were_given_up_count_as_wrong_and_are_told(folder: Terminal) -> None:
+def test_failed_rows_count_as_wrong_and_are_reported(folder: Terminal) -> None:
     _sums(folder, 16)
     told = folder.run("bench", "gsm8k", "--data", "data", "--arch", "rough.yaml")
     assert told.status == 1
@@ -104,7 +104,7 @@ def test_two_turns_are_two_jobs_and_one_budget_holds_for_all(folder: Terminal) -
     )
     stopped = folder.run(*command, "--budget", "0.002")
     assert stopped.status == 4
-    assert "the same command goes on" in stopped.err
+    assert "the same command continues" in stopped.err
     assert not list(Path("bench").iterdir())
 
     figures = folder.json(*command, "--budget", "0.1")
@@ -170,7 +170,7 @@ def test_a_comparison_is_judged_in_both_orders(folder: Terminal) -> None:
     assert figures["figure"]["name"] == "win rate, %"
     ends = ("won in both orders", "tied", "lost in both orders")
     assert sum(figures["figures"][end] for end in ends) == 6
-    # An answer with a verdict in it is shown to whoever reads the figures.
+    # An answer with a verdict in it is shown beside the results.
     assert figures["flagged"] == [f"u{n}" for n in range(6)]
 
 

@@ -41,7 +41,7 @@ def test_an_age_is_needed(terminal: Terminal) -> None:
     assert terminal.run("cache", "purge").status == 2
 
 
-def test_a_job_in_order_is_verified(done: Terminal) -> None:
+def test_a_correct_job_passes_verification(done: Terminal) -> None:
     page = done.run("verify", "rows")
     checks = done.json("verify", "rows")
 
@@ -51,7 +51,7 @@ def test_a_job_in_order_is_verified(done: Terminal) -> None:
     assert done.run("verify", "nobody").status == 2
 
 
-def test_books_that_do_not_add_up_end_with_3(done: Terminal) -> None:
+def test_a_failed_verification_exits_with_3(done: Terminal) -> None:
     from archon_batch.store import Store  # noqa: PLC0415
 
     store = Store.open("sqlite:///archon-batch.db")

@@ -229,7 +229,7 @@ def test_replies_longer_than_the_model_gives_are_warned_of(terminal: Terminal) -
     assert "warning: long.yaml:2: layers[0][0].max_tokens: 20,000 is more than" in ended.err
 
 
-def test_a_configuration_of_the_reference_is_shown_with_what_is_told_of_it(
+def test_a_reference_configuration_is_shown_with_its_conversion_notes(
     terminal: Terminal,
 ) -> None:
     terminal.write("old.json", json.dumps(OLD, indent=1))

@@ -78,7 +78,7 @@ def test_the_same_submission_is_the_same_job_and_makes_no_call(night: Terminal) 
     assert len(night.json("jobs")) == 1
 
 
-def test_another_job_with_the_same_rows_finds_its_replies_again(night: Terminal) -> None:
+def test_another_job_with_the_same_rows_uses_the_cache(night: Terminal) -> None:
     night.run("submit", "rows.jsonl", "--arch", "good.yaml")
 
     night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "twin")
@@ -99,7 +99,7 @@ def test_a_name_belongs_to_one_dataset_and_architecture(night: Terminal) -> None
     assert "'mine' is job" in ended.err
 
 
-def test_rows_that_were_given_up_are_told_of_and_can_be_tried_again(night: Terminal) -> None:
+def test_failed_rows_are_reported_and_can_be_retried(night: Terminal) -> None:
     ended = night.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "rough")
     before = night.json("status", "rough")
     retried = night.run("retry", "rough")
@@ -169,7 +169,7 @@ def test_a_row_is_shown_with_every_call_and_attempt(night: Terminal) -> None:
     assert len(night.run("show", "rows-good").out.splitlines()) == 21
 
 
-def test_a_rehearsal_shows_every_call_and_is_on_the_ledger(night: Terminal) -> None:
+def test_try_shows_every_call_and_records_the_job(night: Terminal) -> None:
     ended = night.run("try", "What is 7?", "--arch", "good.yaml")
 
     assert ended.status == 0
@@ -198,7 +198,7 @@ def test_an_export_is_safe_to_open_in_a_spreadsheet(night: Terminal) -> None:
     assert not any(cell[:1] in "=+@" for row in rows for cell in row.values() if cell)
 
 
-def test_a_job_file_says_all_of_it(night: Terminal) -> None:
+def test_a_job_file_replaces_the_options(night: Terminal) -> None:
     night.write(
         "night.yaml",
         "dataset: rows.jsonl\narchitecture: good.yaml\nname: night-{date}\n"
@@ -229,7 +229,7 @@ def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Ter
 
 
 @pytest.mark.slow
-def test_doctor_sends_nothing_and_finds_this_machine_well(
+def test_doctor_sends_nothing_and_finds_no_problem_here(
     night: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connect(_self: socket.socket, address: object) -> None:
@@ -242,7 +242,7 @@ def test_doctor_sends_nothing_and_finds_this_machine_well(
     assert {line["check"] for line in found} >= {"database", "broker", "local model"}
 
 
-def test_doctor_lists_the_workers_and_names_what_nobody_drains(
+def test_doctor_lists_the_workers_and_unconsumed_queues(
     night: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from archon_batch.cli import doctor  # noqa: PLC0415

@@ -87,7 +87,7 @@ def test_what_docker_compose_reads_of_the_same_file_is_let_be(terminal):
 
 def test_the_environment_wins(terminal, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "mine")
-    terminal.write(".env", "OPENAI_API_KEY=theirs\n")
+    terminal.write(".env", "OPENAI_API_KEY=other\n")
 
     terminal.run("jobs")
 
@@ -105,7 +105,7 @@ def test_many_unknown_names_are_one_line_and_a_misspelt_setting_has_its_own(term
         ".env:2: ARCHON_BATCH_DATABSE_URL is unknown: did you mean ARCHON_BATCH_DATABASE_URL?"
         in ended.err
     )
-    assert ".env:5: not taken: it is no NAME=VALUE" in ended.err
+    assert ".env:5: ignored: not of the form NAME=VALUE" in ended.err
     assert ended.err.count("\n") == 3
 
 

@@ -126,7 +126,7 @@ def test_a_pilot_of_every_row_is_the_bill(folder: Terminal) -> None:
     assert pilot["usd"] == pilot["low_usd"] == pilot["expected_usd"] == pilot["high_usd"] > 0
 
 
-def test_it_says_before_what_it_may_cost_and_after_what_it_did(folder: Terminal) -> None:
+def test_a_pilot_shows_its_maximum_and_its_actual_cost(folder: Terminal) -> None:
     ended = folder.run(*PLAN, "--pilot", "6", "--budget", "9")
 
     before = folder.json(*PLAN, "--pilot", "6")["pilot"]
@@ -161,7 +161,7 @@ def test_a_budget_stops_the_pilot_and_a_larger_one_goes_on(folder: Terminal) -> 
     assert larger["job"] == halted["job"]
 
 
-def test_rows_of_a_pilot_that_are_given_up_are_told_of(folder: Terminal) -> None:
+def test_failed_rows_of_a_pilot_are_reported(folder: Terminal) -> None:
     ended = folder.run("plan", "rows.jsonl", "--arch", "bad.yaml", "--pilot", "30", "--json")
     again = folder.run("plan", "rows.jsonl", "--arch", "bad.yaml", "--pilot", "30", "--json")
 

@@ -120,7 +120,7 @@ def test_rows_that_were_given_up_are_wrong_and_counted(night: Terminal) -> None:
     assert (figures["failed"], figures["rows"], figures["mean"]) == (3, 12, 0)
 
 
-def test_answers_that_cannot_be_read_are_told_with_their_reason(night: Terminal) -> None:
+def test_unparsed_answers_are_reported_with_reasons(night: Terminal) -> None:
     figures = night.json("score", "good", "--metric", "regex:no such thing", "--reference", "gold")
 
     assert figures["unparsed_reasons"] == {"the pattern matches nothing in the answer": 12}
@@ -173,7 +173,7 @@ def test_a_judge_stops_at_its_budget_and_goes_on_with_a_larger_one(night: Termin
     resumed = night.json(*judge, "--budget", "10")
 
     assert ended.status == 4
-    assert "the same command goes on with it" in ended.err
+    assert "the same command continues it" in ended.err
     assert scored[0]["state"] == "paused"
     assert resumed["rows"] == 12
     assert resumed["judge"]["job"] == scored[0]["job"]

@@ -64,7 +64,7 @@ def test_a_space_without_an_architecture_says_why(folder: Terminal) -> None:
     assert "small: no architecture of the space is valid: more than 1 tokens per row" in ended.err
 
 
-def test_a_metric_that_is_always_zero_ends_with_the_question_why(folder: Terminal) -> None:
+def test_a_metric_that_is_always_zero_is_questioned(folder: Terminal) -> None:
     ended = folder.run(*command("small", metric="exact"))
 
     assert ended.status == 1

@@ -206,7 +206,7 @@ def test_a_call_that_was_asked_again_says_so(page: Any) -> None:
     assert "0.0.0.1  1,200 tokens in, 7 out, $0.2500, unparsed, asked again\n" in waiting
 
 
-def test_notes_stand_under_their_component_each_once(page: Any) -> None:
+def test_each_warning_is_shown_once_under_its_component(page: Any) -> None:
     calls = [a_call(f"0.0.{slot}.0") for slot in range(3)]
     notes = [
         {"kind": "failed", "why": "refused: no"},
@@ -272,7 +272,7 @@ def rows(out: str) -> list[str]:
     return [line.rstrip() for line in out.splitlines() if line.startswith(("  cand", "  5.0."))]
 
 
-def test_candidates_that_a_layer_leaves_alone_are_not_repeated(page: Any) -> None:
+def test_unchanged_candidates_are_not_repeated(page: Any) -> None:
     call = a_call("1.0.0.0", component="critic")
     critic = a_layer(call, depth=1, did="wrote critiques of 1")
     scored = a_layer(depth=2, did="scored 1", candidates=[a_candidate(scores={"reward": 0.5})])
@@ -307,7 +307,7 @@ def test_an_open_item_says_what_it_waits_for(page: Any) -> None:
     assert out.endswith("$0.2500 paid\n")
 
 
-def test_an_item_that_was_given_up_says_where_and_why(page: Any) -> None:
+def test_a_failed_item_shows_where_and_why(page: Any) -> None:
     nothing = {"answer": None, "candidate": None}
     layers = [a_layer(a_call()), a_layer(depth=1, did=None)]
     why = "layer 1: the prompt is too long"
@@ -318,7 +318,7 @@ def test_an_item_that_was_given_up_says_where_and_why(page: Any) -> None:
     assert out.partition("failed: r1 ")[2].splitlines()[1] == why
 
 
-def test_a_row_that_was_refused_has_its_reason_and_nothing_else(page: Any) -> None:
+def test_an_invalid_row_has_only_its_reason(page: Any) -> None:
     nothing: dict[str, Any] = {
         "messages": [],
         "answer": None,
@@ -334,7 +334,7 @@ def test_a_row_that_was_refused_has_its_reason_and_nothing_else(page: Any) -> No
     ]  # fmt: skip
 
 
-def test_what_cannot_be_told_shows_its_calls_and_notes(page: Any) -> None:
+def test_without_a_trace_calls_and_warnings_are_shown(page: Any) -> None:
     calls = [a_call(), a_call("0.0.1.0"), a_call("1.0.0.0", component="prover", model="m")]
     notes = [{"layer": 0, "component": 0, "kind": "truncated", "why": "it ends"}]
 
@@ -356,7 +356,7 @@ def test_what_cannot_be_told_shows_its_calls_and_notes(page: Any) -> None:
     assert "candidate" not in out
 
 
-def test_calls_of_layers_that_the_item_is_not_at_any_more_are_shown_too(page: Any) -> None:
+def test_calls_of_other_layers_are_shown_too(page: Any) -> None:
     call, later = a_call(), a_call("2.0.0.0", "later")
 
     out = page(an_item(call, later, layers=[a_layer(call)]))
@@ -365,7 +365,7 @@ def test_calls_of_layers_that_the_item_is_not_at_any_more_are_shown_too(page: An
     assert out.index("other stored calls") < out.index("| later")
 
 
-def test_the_account_says_what_is_not_usual(page: Any) -> None:
+def test_the_cost_line_shows_what_is_not_zero(page: Any) -> None:
     more = {"cached_calls": 2, "failed_calls": 1, "in_doubt_usd": 0.5, "cache_saved_usd": 0.75}
 
     out = page(an_item(unpriced_calls=3, **more))
@@ -393,7 +393,7 @@ def folder(terminal: Terminal) -> Terminal:
     return terminal
 
 
-def test_a_rehearsal_tells_of_every_component_within_eighty_columns(folder: Terminal) -> None:
+def test_try_shows_every_component_within_eighty_columns(folder: Terminal) -> None:
     ended = folder.run("try", "What is 2+2?", "--arch", "all.yaml")
 
     assert ended.status == 0
@@ -404,7 +404,7 @@ def test_a_rehearsal_tells_of_every_component_within_eighty_columns(folder: Term
     assert [k for k in KINDS if k.replace(" ", "  ") not in short] == []
 
 
-def test_what_a_rehearsal_prints_is_shown_again_from_the_ledger(folder: Terminal) -> None:
+def test_show_prints_the_same_as_try(folder: Terminal) -> None:
     rehearsed = folder.run("try", "What is 2+2?", "--arch", "all.yaml", "--full")
     as_json = folder.json("try", "What is 2+2?", "--arch", "all.yaml")
 
@@ -433,7 +433,7 @@ def test_escape_sequences_never_reach_the_terminal(folder: Terminal) -> None:
     assert r"  | What is \x1b[31m2+2\x1b]0;x\x07?" in shown.out
 
 
-def test_the_cost_of_components_says_what_did_not_go_as_asked(folder: Terminal) -> None:
+def test_cost_by_component_shows_warnings(folder: Terminal) -> None:
     rows = [{"id": f"q{n}", "prompt": f"What is {n}?"} for n in range(12)]
     folder.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     folder.run("submit", "rows.jsonl", "--arch", "all.yaml")

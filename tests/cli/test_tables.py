@@ -29,13 +29,13 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def test_an_account_tells_of_a_model_that_bills_more_than_it_is_asked_for() -> None:
+def test_the_summary_reports_a_model_that_overbills() -> None:
     (told,) = summary_lines(NOTHING | {"overbilling": ["m exceeds"]})[len(summary_lines(NOTHING)) :]
 
     assert told == "m exceeds: billed more than requested"
 
 
-def test_an_account_says_what_asking_again_cost_when_it_cost_something() -> None:
+def test_the_summary_shows_costs_that_are_not_zero() -> None:
     plain = summary_lines(NOTHING)
     again = summary_lines(NOTHING | {"failed_usd": 0.25, "reask_usd": 0.125, "budget_usd": 2.0})
 
@@ -46,7 +46,7 @@ def test_an_account_says_what_asking_again_cost_when_it_cost_something() -> None
     )
 
 
-def test_status_and_cost_tell_it_of_a_rough_night(terminal: Terminal) -> None:
+def test_status_and_cost_show_re_asks(terminal: Terminal) -> None:
     terminal.write("rows.jsonl", "".join(f'{{"prompt": "Why {n}?"}}\n' for n in range(20)))
     terminal.write(
         "rough.yaml",
