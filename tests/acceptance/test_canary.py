@@ -56,20 +56,20 @@ POOL = {"all.yaml": "queues: [calls, joins]\nconcurrency: 16\n"}
 #: A component whose errors quote the row.
 QUOTER = """
 from typing import Literal
-from archon_batch.archon import Bounds, Component
+from archon_batch.archon import CountRange, Component
 
 class Quoter(Component):
     type: Literal["quoter"]
-    def steps(self, scene):
+    def run(self, context):
         try:
-            raise KeyError(scene.state.candidates[0].text)
+            raise KeyError(context.state.candidates[0].text)
         except KeyError as error:
-            raise ValueError(f"cannot do with {scene.question.query}") from error
+            raise ValueError(f"cannot do with {context.question.query}") from error
         yield ()
-    def calls(self, candidates):
-        return Bounds(0, 0)
-    def leaves(self, candidates):
-        return Bounds(candidates, candidates)
+    def call_count(self, candidates):
+        return CountRange(0, 0)
+    def output_count(self, candidates):
+        return CountRange(candidates, candidates)
 """
 
 _fault: ContextVar[str] = ContextVar("fault")
