@@ -87,7 +87,7 @@ C19  a clock that went back
 ELSEWHERE = {
     "C5": (
         "tests/jobs/test_export.py",
-        "test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe",
+        "test_a_cell_that_looks_like_a_formula_begins_with_an_apostrophe",
     ),
     "C9": (
         "tests/acceptance/test_one_machine.py",

@@ -41,7 +41,7 @@ COMMANDS = (SUBMIT, ("jobs",), ("resume", "rows-arch"), ("export", "rows-arch"))
             "C12 in memory",
             "sqlite://",
             2,
-            f"{URL}: a database in memory is lost at the end; name a file",
+            f"{URL}: an in-memory database is lost at exit; name a file",
         ),
         ("C12 in no folder", "sqlite:///no/such/a.db", 2, "/desk/no/such"),
         ("C12 a folder with a colour", "sqlite:///\x1b[31m/a.db", 2, r"/desk/\x1b[31m"),
@@ -49,7 +49,7 @@ COMMANDS = (SUBMIT, ("jobs",), ("resume", "rows-arch"), ("export", "rows-arch"))
             "C12 a folder",
             "sqlite:///.",
             3,
-            "database: .: unable to open database file; it has to be",
+            "database: .: unable to open database file; it must be a",
         ),
         ("C12 a device", "sqlite:////dev/full", 3, "database: /dev/full: "),
         (
@@ -163,20 +163,20 @@ def _as_a_user() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("folder", "file", "says"),
     entries(
-        ("C12 a folder that is read-only", 0o555, None, "unable to open database file; it has to"),
+        ("C12 a folder that is read-only", 0o555, None, "unable to open database file; it must be"),
         (
             "C12 all of it is read-only",
             0o555,
             0o444,
-            "readonly database; the file and its folder have to be writable",
+            "readonly database; the file and its folder must be writable",
         ),
         (
             "C12 a file that is read-only",
             0o755,
             0o444,
-            "readonly database; the file and its folder have to be writable",
+            "readonly database; the file and its folder must be writable",
         ),
-        ("C12 a file that is nobody's", 0o755, 0o000, "unable to open database file; it has to be"),
+        ("C12 a file that is nobody's", 0o755, 0o000, "unable to open database file; it must be a"),
     ),
 )
 def test_a_database_that_may_not_be_written_is_said_to_be_so(
@@ -241,7 +241,7 @@ def test_a_disk_that_fills_up_at_a_submission_leaves_nothing_of_it(
     assert ended.status == 3
     assert ended.err == (
         "error: database: archon-batch.db: database or disk is full; "
-        "free some space; stored results are kept, and resume continues\n"
+        "make room; stored data is kept, and resume continues\n"
     )
     small.clear()
     assert (desk.json("jobs"), desk.provider.request_count) == ([], sent)
