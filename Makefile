@@ -29,6 +29,7 @@ $(READY): requirements.lock pyproject.toml
 check: $(READY) docs  ## format, lint, types, import contracts, docs, wheel
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m tests.plain_english
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -r docs/cli.md

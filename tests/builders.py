@@ -162,7 +162,7 @@ def a_job(
     shard: int = 16,
     width: int = 4,
 ) -> Job:
-    """A job on record; alike names are the same submission."""
+    """A stored job; a name already used returns the job submitted under it."""
     frozen = architecture or an_architecture()
     rows = (
         [a_question(f"What is {n} + {n}?", row=f"row-{n}") for n in range(questions)]
@@ -246,7 +246,7 @@ def in_doubt(start: AttemptRequest, n: int = 1, reply: Reply | None = None) -> A
 
 
 def as_stored(end: Answer | Failed) -> tuple[str, str | None, str | None, int]:
-    """An item's end as the database has it: status, answer, reason, notes."""
+    """Columns of an item's final state: status, answer, reason, number of warnings."""
     if isinstance(end, Answer):
         return "answered", end.text, None, len(end.warnings)
     return "failed", None, f"layer {end.layer}: {end.why}", len(end.warnings)

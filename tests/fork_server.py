@@ -34,9 +34,9 @@ _PACKAGES = (
     "archon", "calls", "config", "dataset", "evaluation", "jobs", "money", "providers",
     "rate_limits", "sandbox", "search", "store",
 )  # fmt: skip
-#: Modules of theirs that only some commands import, since they take seconds.
+#: Modules of these packages that only some commands import, since they take seconds.
 _EXPENSIVE = re.compile(r"bayes|benchmark|child|guest|litellm|migrations|server|trial_jobs|results")
-#: What the engine and the command line import of others.
+#: Modules of other libraries that the engine and the command line import.
 _LIBRARIES = (
     "aiohttp", "alembic.command", "alembic.migration", "celery.app.amqp", "celery.app.control", "celery.app.events",
     "celery.apps.worker", "celery.backends.base", "celery.bin.celery", "celery.bin.worker",
@@ -190,7 +190,7 @@ def serve() -> None:
         events.register(sys.stdin, selectors.EVENT_READ)
         events.register(listening, selectors.EVENT_READ)
         os.write(1, b"ready\n")
-        # The processes have it as theirs, where they were given none.
+        # Forked processes without a stdout of their own inherit /dev/null.
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
         gc.collect()
         gc.freeze()

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 #: `store/jobs.py: Jobs.add`, a file of the package with a name in it.
 _NAMED = re.compile(r"`(?:archon_batch/)?([\w/]+\.py)(?:: ([\w.]+))?`")
-#: Files of the repository, and of others' code, that stand outside the package.
+#: Prefixes of files outside the package: in the repository, and in code of other projects.
 _ELSEWHERE = ("workers/", "tests/", "benchmarks/", "docs/", "test_", "archon_batch_")
 
 
