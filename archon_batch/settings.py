@@ -129,10 +129,10 @@ class Settings:
         Raises:
             SettingsError: a value is not valid.
         """
-        given = os.environ if environ is None else environ
+        variables = os.environ if environ is None else environ
 
         def read(name: str, parse: Callable[[str], T], default: T) -> T:
-            text = given.get(PREFIX + name, "").strip()
+            text = variables.get(PREFIX + name, "").strip()
             if not text:
                 return default
             try:
@@ -152,8 +152,8 @@ class Settings:
             metrics_address=read("METRICS", _listen_address, None),
             log_level=read("LOG", lambda text: _one_of(text.lower(), _LEVELS), "info"),
             log_format=read("LOG_FORMAT", lambda text: _one_of(text, ("text", "json")), "text"),
-            malformed_keys=tuple(malformed_keys(given).items()),
-            proxies=tuple(proxies(given)),
+            malformed_keys=tuple(malformed_keys(variables).items()),
+            proxies=tuple(proxies(variables)),
         )
 
 

@@ -70,19 +70,19 @@ def _run_search(
         report_progress=lambda text: report(SearchProgressed(text)),
     )
     try:
-        found = search.run()
+        search_result = search.run()
     except (InterruptedSearchError, KeyboardInterrupt):
         searches.finish(prepared.id, "interrupted", "the same command continues", None)
         raise
     except ArchonBatchError as error:
         searches.finish(prepared.id, "stopped", str(error), None)
         raise
-    result = results.result_to_json(found, request.seed)
+    result = results.result_to_json(search_result, request.seed)
     committed = searches.committed_cost(prepared.id)
     result |= {"usd": usd_number(committed), "budget_usd": usd_number(prepared.terms.budget)}
-    state = "paused" if found.is_budget_exhausted else "done"
-    searches.finish(prepared.id, state, found.end_reason, result)
-    return SearchRun(found, search_json(store, prepared.id), result)
+    state = "paused" if search_result.is_budget_exhausted else "done"
+    searches.finish(prepared.id, state, search_result.end_reason, result)
+    return SearchRun(search_result, search_json(store, prepared.id), result)
 
 
 def search_head(store: Store, search_id: str) -> dict[str, Any]:

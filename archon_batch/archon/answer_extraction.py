@@ -191,8 +191,8 @@ def _answer_line(text: str) -> str:
     return text[last.end() :].lstrip(_MARKS_AND_BREAKS).partition("\n")[0] if last else ""
 
 
-def _quantity_value(found: Quantity | None) -> str | None:
-    return found.value if found else None
+def _quantity_value(quantity: Quantity | None) -> str | None:
+    return quantity.value if quantity else None
 
 
 def _after_equals(text: str) -> str:

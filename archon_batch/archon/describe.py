@@ -116,9 +116,11 @@ def _describe_vote(effect: _Effect) -> str:
 
 
 def _describe_judgement(effect: _Effect) -> str:
-    made = effect.contribution.candidates
+    verdicts = effect.contribution.candidates
     return (
-        f"judged {parse_tag(made[0].text, effect.component.scale)}" if made else "gave no verdict"
+        f"judged {parse_tag(verdicts[0].text, effect.component.scale)}"
+        if verdicts
+        else "gave no verdict"
     )
 
 
@@ -136,9 +138,9 @@ def _facts(effect: _Effect) -> Iterator[str]:
     contribution = effect.contribution
     if contribution.candidates is not None:
         kept = [id_ for id_ in effect.ids_out if id_ in effect.ids_in]
-        made = len(effect.ids_out) - len(kept)
-        if made or not kept:
-            yield f"made {_count(made, 'candidate')}"
+        new_count = len(effect.ids_out) - len(kept)
+        if new_count or not kept:
+            yield f"made {_count(new_count, 'candidate')}"
         if kept:
             yield f"kept {_join_names(kept, ' > ')} of {len(effect.ids_in)}"
     if contribution.unit_tests is not None:

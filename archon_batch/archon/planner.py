@@ -147,8 +147,8 @@ class ItemPlanner:
         Each call is returned once, so that prompts do not stay in memory while calls are made.
         """
         calls = [self._pending.pop(key, None) for key in keys]
-        found = [call for call in calls if call is not None]
-        return found if len(found) == len(calls) else None
+        calls_made = [call for call in calls if call is not None]
+        return calls_made if len(calls_made) == len(calls) else None
 
     def close(self) -> None:
         """Close the generators of the current layer. A later step starts the layer again."""

@@ -75,13 +75,13 @@ class _CodeBlock:
         for at, line in enumerate(lines):
             if not line or line[0] in " \t#@)]}\"'":
                 continue
-            if found := _FUNCTION.match(line):
+            if match := _FUNCTION.match(line):
                 whole = _RANK_CLOSED_BLOCK if self.closed else _RANK_OPEN_BLOCK
-                names, rank = [found[1]], whole if _has_body(lines, at) else _RANK_SIGNATURE_ONLY
+                names, rank = [match[1]], whole if _has_body(lines, at) else _RANK_SIGNATURE_ONLY
             elif _IMPORT.match(line):
                 names, rank = _imported_names(line), _RANK_IMPORTED
-            elif found := _ASSIGNED.match(line):
-                names, rank = [found[1]], _RANK_ASSIGNED
+            elif match := _ASSIGNED.match(line):
+                names, rank = [match[1]], _RANK_ASSIGNED
                 self.only_defines &= "input(" not in line
             else:
                 names, rank = [], 0
@@ -143,12 +143,12 @@ def _parse_blocks(lines: Iterable[str]) -> Iterator[_CodeBlock]:
     block: _CodeBlock | None = None
     mark, quotes, width, count = "", 0, 0, 0
     for line in lines:
-        found = _match_opening_fence(line)
+        match = _match_opening_fence(line)
         inner = _unquoted(line, quotes)
         bare = inner.strip()
         if block is not None and _indentation(inner) < width + _MAX_FENCE_INDENT:
             # A fence with a word after it is no code: the block before was never closed.
-            reopens = found and found["info"].strip() and found["mark"].startswith(mark)
+            reopens = match and match["info"].strip() and match["mark"].startswith(mark)
             block.closed = bool(reopens) or (len(bare) >= len(mark) and not bare.strip(mark[0]))
             if block.closed:
                 yield from _finish_block(block, width)
@@ -167,10 +167,10 @@ def _parse_blocks(lines: Iterable[str]) -> Iterator[_CodeBlock]:
             block, count = None, count + 1
         elif block is not None:
             block.lines.append(inner)
-        elif found:
-            before, mark = found["before"], found["mark"]
+        elif match:
+            before, mark = match["before"], match["mark"]
             quotes, width = before.count(">"), len(before.rpartition(">")[2])
-            tag = _TAG.match(found["info"].strip())
+            tag = _TAG.match(match["info"].strip())
             block = _CodeBlock(count, tag[1].lower() if tag else "")
     if block is not None:
         yield from _finish_block(block, width)
@@ -189,9 +189,9 @@ def _finish_block(block: _CodeBlock, width: int) -> Iterator[_CodeBlock]:
 def _match_opening_fence(line: str) -> re.Match[str] | None:
     if "```" not in line and "~~~" not in line:
         return None
-    found = _FENCE.fullmatch(line)
+    match = _FENCE.fullmatch(line)
     # Otherwise it is inline code.
-    return None if found is None or (found["mark"][0] == "`" and "`" in found["info"]) else found
+    return None if match is None or (match["mark"][0] == "`" and "`" in match["info"]) else match
 
 
 def _unquoted(line: str, quotes: int) -> str:
@@ -249,9 +249,9 @@ def _imported_names(line: str) -> list[str]:
     words = [_WORD.findall(part) for part in parts]
     # ``a.b`` binds a, and ``a as b`` binds b.
     return [
-        found[-1 if " as " in part else 0]
-        for part, found in zip(parts, words, strict=True)
-        if found
+        match[-1 if " as " in part else 0]
+        for part, match in zip(parts, words, strict=True)
+        if match
     ]
 
 

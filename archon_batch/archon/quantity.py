@@ -59,11 +59,11 @@ class Quantity(NamedTuple):
 
 def first_quantity(text: str) -> Quantity | None:
     """The first number of the text; None if there is none."""
-    found = _DIGIT.search(text)
-    if found is None:
+    digit = _DIGIT.search(text)
+    if digit is None:
         return None
-    begin = max(0, found.start() - _CHARACTERS_BEFORE)
-    return next(_find_quantities(text[begin : found.start() + _CHARACTERS_AFTER]), None)
+    begin = max(0, digit.start() - _CHARACTERS_BEFORE)
+    return next(_find_quantities(text[begin : digit.start() + _CHARACTERS_AFTER]), None)
 
 
 def last_quantity(text: str) -> Quantity | None:

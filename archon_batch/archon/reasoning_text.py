@@ -98,7 +98,7 @@ def _closing_ends(text: str, begin: int) -> Iterator[int]:
                 yield from inside
             fence, inside = "" if fence and closes else mark[1], []
         elif fence:
-            inside += (begin + found.end() for found in _UNAMBIGUOUS_CLOSING.finditer(line))
+            inside += (begin + closing.end() for closing in _UNAMBIGUOUS_CLOSING.finditer(line))
         else:
             yield from (begin + end for end in _closing_ends_in_line(line))
         begin += len(line)
@@ -106,13 +106,13 @@ def _closing_ends(text: str, begin: int) -> Iterator[int]:
 
 
 def _closing_ends_in_line(line: str) -> Iterator[int]:
-    found = list(_UNAMBIGUOUS_CLOSING.finditer(line))
-    if not found:
+    closings = list(_UNAMBIGUOUS_CLOSING.finditer(line))
+    if not closings:
         return
     code, openings = _code_spans(line), list(_UNAMBIGUOUS_OPENING.finditer(line))
     first, last = len(line) - len(line.lstrip()), len(line.rstrip())
     at = before = 0
-    for close in found:
+    for close in closings:
         while at < len(code) and code[at][1] <= close.start():
             at += 1
         while before < len(openings) and openings[before].end() <= close.start():

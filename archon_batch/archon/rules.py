@@ -53,8 +53,10 @@ def validate_architecture(architecture: Architecture) -> None:
 def _validate_requires(component: Component, available: frozenset[str], path: str) -> None:
     for name in sorted(component.effective_requires() - available):
         always = name in component.requires
-        who = f"a {component.type}" if always else f"a {component.type} with these keys"
-        why = f"{who} needs {name.replace('_', ' ')}, and no layer before it produces any"
+        component_name = f"a {component.type}" if always else f"a {component.type} with these keys"
+        why = (
+            f"{component_name} needs {name.replace('_', ' ')}, and no layer before it produces any"
+        )
         raise ArchitectureError("", path, f"{why}{_REMEDIES.get(name, '')}")
 
 

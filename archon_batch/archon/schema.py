@@ -103,7 +103,7 @@ def validate_data(data_type: type[M], data: object, path: str) -> M:
     else:
         if not found:
             return model
-    # A value of a union type has an error per member: report the first.
+    # A value of a union type has one error for each of its types: report the first.
     by_path = {error.path: error for error in reversed(found)}
     raise combine_errors(list(by_path.values())[::-1])
 

@@ -85,7 +85,7 @@ class CircuitBreaker:
         Args:
             error: how the call ended.
             now: when it ended.
-            jitter: from 0 to 1, so that processes do not probe at the same moment.
+            jitter: from 0 to 1, so that processes do not probe at the same time.
             in_flight: other calls in flight; any of them may still succeed.
         """
         if not isinstance(error, TransientError):

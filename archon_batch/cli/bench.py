@@ -160,7 +160,7 @@ def _validate_references(run: benchmark_steps.BenchmarkSample) -> None:
 def _judge_settings(
     benchmark: Benchmark, judge: str | None, report: Report, *, allow_unpriced: bool
 ) -> JudgeSettings | None:
-    """Who judges, found to be one before anything is paid."""
+    """The settings of the judge, validated before anything is paid."""
     if benchmark.scale is None:
         if judge is not None:
             raise InputError(f"--judge: {benchmark.name} is measured without a judge")

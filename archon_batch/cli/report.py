@@ -29,8 +29,8 @@ def report(job: str, output: Path, rows: int, metric: str | None, force: bool) -
     """
     html_report.check_extra_installed()
     with options.open_store() as store:
-        found = store.jobs.find(job)
+        stored_job = store.jobs.find(job)
         size = html_report.write_report(
-            store, found, output, extreme_rows=rows, metric=metric, force=force
+            store, stored_job, output, extreme_rows=rows, metric=metric, force=force
         )
     stderr.print(f"{output}: {size / 1024:,.0f} KiB")

@@ -28,9 +28,9 @@ def resume(job: str, budget: NanoUsd | None, processes: int | None, wait: bool |
     """Continue JOB where it stopped: after a kill, an error, or a reached budget."""
     settings = options.load_settings(processes)
     with options.open_store(settings) as store:
-        found = resume_job(store, job, budget)
+        stored_job = resume_job(store, job, budget)
     with run_context(settings) as report:
-        return result_status(run_job(settings, found, wait=bool(wait), report=report))
+        return result_status(run_job(settings, stored_job, wait=bool(wait), report=report))
 
 
 class _RowConditionParam(click.ParamType[RowCondition]):
@@ -78,10 +78,10 @@ def retry(
     """
     settings = options.load_settings(processes)
     with options.open_store(settings) as store:
-        found, count = retry_job(store, job, where)
+        stored_job, count = retry_job(store, job, where)
     stderr.print(f"{pluralize(count, 'row')} reopened")
     with run_context(settings) as report:
-        return result_status(run_job(settings, found, wait=bool(wait), report=report))
+        return result_status(run_job(settings, stored_job, wait=bool(wait), report=report))
 
 
 @click.command()
@@ -89,5 +89,5 @@ def retry(
 def cancel(job: str) -> None:
     """Cancel JOB: start no new calls and wait for calls in flight; its answers are kept."""
     with options.open_store() as store:
-        found = cancel_job(store, job)
-    stderr.print(f"cancelled {found.id}")
+        stored_job = cancel_job(store, job)
+    stderr.print(f"cancelled {stored_job.id}")

@@ -79,21 +79,21 @@ def _result_lines(search: Mapping[str, Any], result: Mapping[str, Any]) -> Itera
             f"the winner was chosen among {len(result['finalists'])} finalists on "
             f"{choice['rows']:,} other rows: {_format_mean(choice)}"
         )
-    for who, key in (
+    for name, key in (
         ("winner", "winner"),
         ("best single model", "best_single"),
         ("self-consistency at the same cost", "self_consistency"),
     ):
         if (end := result[key]) is not None:
             yield (
-                f"{who}: {end['label']}: dev {_format_mean(end['dev'])}, held out "
+                f"{name}: {end['label']}: dev {_format_mean(end['dev'])}, held out "
                 f"{_format_mean(end['held_out'])}, {end['calls_per_row']:.1f} calls and "
                 f"{format_usd(end['usd_per_row'])} per row"
             )
-    for who, key in (("the best single model", "against_best_single"),
+    for name, key in (("the best single model", "against_best_single"),
                      ("self-consistency", "against_self_consistency")):  # fmt: skip
         if (diff := result[key]) is not None:
-            yield f"winner against {who}, held out: {_format_mean(diff, sign='+')}"
+            yield f"winner against {name}, held out: {_format_mean(diff, sign='+')}"
     all_dev = [t for t in search["trials"] if t["stage"] == "trial" and t["dev"]]
     if all_dev and not any(t["dev"]["mean"] for t in all_dev):
         yield "every trial scored 0: check the metric and the reference first"

@@ -25,11 +25,11 @@ def show(job: str, row: str | None, full: bool, as_json: bool) -> None:
     Without ROW, list the answers of all rows.
     """
     with options.open_store() as store:
-        found = store.jobs.find(job)
+        stored_job = store.jobs.find(job)
         if row is None:
-            _print_answers(store, found, as_json=as_json)
+            _print_answers(store, stored_job, as_json=as_json)
             return
-        figures = views.item_details(store, found, store.item_results.get(found.id, row))
+        figures = views.item_details(store, stored_job, store.item_results.get(stored_job.id, row))
     if as_json:
         print_json(figures)
     else:

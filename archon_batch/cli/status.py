@@ -17,9 +17,9 @@ from archon_batch.jobs import views
 def status(job: str, wait: bool, as_json: bool) -> int:
     """Show the progress of JOB (id, name, or a unique prefix of either)."""
     with options.open_store() as store, EventPrinter() as report:
-        found = store.jobs.find(job)
-        exit_code = result_status(follow_job(store, found, report)) if wait else 0
-        figures = views.job_status(store, found)
+        stored_job = store.jobs.find(job)
+        exit_code = result_status(follow_job(store, stored_job, report)) if wait else 0
+        figures = views.job_status(store, stored_job)
     if as_json:
         print_json(figures)
     if as_json or wait:

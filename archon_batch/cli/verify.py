@@ -18,8 +18,8 @@ def verify(job: str, as_json: bool) -> int:
     Changes nothing. Exit status 3 if a check fails.
     """
     with options.open_store(spool=True) as store:
-        found = store.jobs.find(job)
-        checks = list(verify_job(store, found, load_frozen_job(found, component_types())))
+        stored_job = store.jobs.find(job)
+        checks = list(verify_job(store, stored_job, load_frozen_job(stored_job, component_types())))
     if as_json:
         print_json([{"check": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
     else:

@@ -151,9 +151,11 @@ def _template_text(document: YamlDocument, given: str | None) -> str | None:
 def _fill_placeholders(
     document: YamlDocument, key: str, text: str | None, values: Mapping[str, str]
 ) -> str | None:
-    for found in _PLACEHOLDER.finditer(text or ""):
-        if found[1] not in values:
+    for placeholder in _PLACEHOLDER.finditer(text or ""):
+        if placeholder[1] not in values:
             words = ", ".join(f"{{{word}}}" for word in values)
-            why = f"nothing fills {found[0]}; known here: {words}"
+            why = f"nothing fills {placeholder[0]}; known here: {words}"
             raise JobFileError(document.location(key), key, why)
-    return None if text is None else _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+    return (
+        None if text is None else _PLACEHOLDER.sub(lambda placeholder: values[placeholder[1]], text)
+    )

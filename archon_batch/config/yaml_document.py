@@ -57,9 +57,9 @@ class YamlDocument:
         try:
             yield
         except ArchitectureError as error:
-            found = [e for e in (error, *error.other_errors) if isinstance(e, ArchitectureError)]
+            located = [e for e in (error, *error.other_errors) if isinstance(e, ArchitectureError)]
             raise combine_errors(
-                [error_type(self.location(one.path), one.path, one.why) for one in found],
+                [error_type(self.location(one.path), one.path, one.why) for one in located],
                 error.omitted_count,
             ) from None
 
@@ -206,22 +206,22 @@ def _plain_value(node: yaml.Node, key_path: str, lines: dict[str, int]) -> objec
 
 
 def _mapping(node: yaml.MappingNode, key_path: str, lines: dict[str, int]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    mapping: dict[str, object] = {}
     for key_node, inner in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(problem="a key is text", problem_mark=key_node.start_mark)
         key = _join_surrogates(str(key_node.value), key_node)
         at = f"{key_path}.{key}" if key_path else key
         line = key_node.start_mark.line + 1
-        if key in found:
+        if key in mapping:
             both = (
                 f"on line {lines[at]}" if lines[at] == line else f"on lines {lines[at]} and {line}"
             )
             why = f"the key {key!r:.60} appears twice, {both}"
             raise yaml.MarkedYAMLError(problem=why, problem_mark=key_node.start_mark)
         lines[at] = line
-        found[key] = _plain_value(inner, at, lines)
-    return found
+        mapping[key] = _plain_value(inner, at, lines)
+    return mapping
 
 
 def _join_surrogates(text: str, node: yaml.Node) -> str:

@@ -123,7 +123,7 @@ class JobFileScheduler(Scheduler):
             _log.info("job_file_scheduled", file=name, when=when)
 
     def _last_run_at(self, name: str, cron: crontab) -> datetime:
-        """What beat takes for the last run: a second before the latest due time if that was missed.
+        """The last run for Celery's beat: a second before the latest due time if that was missed.
 
         A file without any stored run is new, and has missed none.
         """

@@ -196,6 +196,6 @@ def _row_details(store: Store, job: Job, pick: RankedRow, read: AnswerReader) ->
     }
 
 
-def _in_chunks(endings: Iterator[ItemResult]) -> Iterator[list[ItemResult]]:
-    while rows := list(islice(endings, _CHUNK)):
+def _in_chunks(results: Iterator[ItemResult]) -> Iterator[list[ItemResult]]:
+    while rows := list(islice(results, _CHUNK)):
         yield rows

@@ -206,8 +206,8 @@ def _write_jsonl_gz(records: Iterable[ExportRecord], file: BinaryIO, columns: Ex
 
 
 def _json_line(record: ExportRecord) -> bytes:
-    members = (f'"{name}": {_json(value)}' for name, value in record.items())
-    line = f"{{{', '.join(members)}}}\n"
+    fields = (f'"{name}": {_json(value)}' for name, value in record.items())
+    line = f"{{{', '.join(fields)}}}\n"
     # Some readers split lines at Unicode line separators, and terminals obey control characters.
     return escape_control_json(line).encode()
 

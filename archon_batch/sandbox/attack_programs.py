@@ -95,15 +95,15 @@ def attack():
         "creates a process in a user namespace": LIBC_PREAMBLE
         + """\
 def attack():
-    made = libc.syscall(56 if here else 220, 0x10000000 | 17, 0, 0, 0, 0)
-    if made == 0:
+    pid = libc.syscall(56 if is_x86 else 220, 0x10000000 | 17, 0, 0, 0, 0)
+    if pid == 0:
         os._exit(0)
-    return "through" if made > 0 else "held"
+    return "through" if pid > 0 else "held"
 """,
         "reads the session keyring": LIBC_PREAMBLE
         + """\
 def attack():
-    return "through" if libc.syscall(250 if here else 219, 0, -3, 1) >= 0 else "held"
+    return "through" if libc.syscall(250 if is_x86 else 219, 0, -3, 1) >= 0 else "held"
 """,
         "writes into process 1": """\
 def attack():
@@ -123,11 +123,11 @@ def attack():
         "creates a process outside the sandbox": LIBC_PREAMBLE
         + """\
 def attack():
-    told = (ctypes.c_uint64 * 8)(0x20000000, 0, 0, 0, 17, 0, 0, 0)
-    made = libc.syscall(435, ctypes.byref(told), ctypes.sizeof(told))
-    if made == 0:
+    arguments = (ctypes.c_uint64 * 8)(0x20000000, 0, 0, 0, 17, 0, 0, 0)
+    pid = libc.syscall(435, ctypes.byref(arguments), ctypes.sizeof(arguments))
+    if pid == 0:
         os._exit(0)
-    return "through" if made > 0 or ctypes.get_errno() != 38 else "held"
+    return "through" if pid > 0 or ctypes.get_errno() != 38 else "held"
 """,
         "reads attributes of an object of the test": """\
 def use(given):

@@ -78,15 +78,15 @@ def add(a, b):
 """,
         "creates an equal object in the test process": _RPC_PREAMBLE
         + """\
-def made(kind, name, *bases, **deeds):
-    told = [[deed, does] for deed, does in deeds.items()]
+def make(kind, name, *bases, **deeds):
+    attributes = [[deed, does] for deed, does in deeds.items()]
     of = {"tuple": [{kind: base} for base in bases]}
-    return {"yours": asked({kind: "type"}, name, of, {"dict": told})[1]["mine"]}
+    return {"yours": asked({kind: "type"}, name, of, {"dict": attributes})[1]["mine"]}
 def add(a, b):
     for kind in ("type", "python"):
         try:
-            nothing = made(kind, "Nothing", "int", __abs__={kind: "bool"})
-            anything = made(kind, "Any", __eq__={kind: "bool"}, __sub__=nothing)
+            nothing = make(kind, "Nothing", "int", __abs__={kind: "bool"})
+            anything = make(kind, "Any", __eq__={kind: "bool"}, __sub__=nothing)
             mine = asked(anything)[1]["mine"]
             return sys.modules["archon_batch.sandbox.rpc"].RemoteProxy(peer(), mine)
         except (KeyError, TypeError):
@@ -130,8 +130,8 @@ def add(a, b):
         "sends malformed messages": _RPC_PREAMBLE
         + """\
 def add(a, b):
-    for told in ({"set": [[1]]}, {"int": "x"}, {"dict": [1]}, {"float": []}, {}, {"mine": None}):
-        peer().send(["value", told])
+    for value in ({"set": [[1]]}, {"int": "x"}, {"dict": [1]}, {"float": []}, {}, {"mine": None}):
+        peer().send(["value", value])
     peer().send({"value": 5})
     return 7
 """,

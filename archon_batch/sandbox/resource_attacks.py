@@ -7,7 +7,7 @@ from types import MappingProxyType
 LIBC_PREAMBLE = """\
 import ctypes, os, platform
 libc = ctypes.CDLL(None, use_errno=True)
-here = platform.machine() == "x86_64"
+is_x86 = platform.machine() == "x86_64"
 """
 
 #: By the name of the attack. Each defines ``attack``, which returns ``"through"`` if it succeeds.
@@ -21,7 +21,7 @@ def attack():
         "allocates memory as a file": LIBC_PREAMBLE
         + """\
 def attack():
-    return "through" if libc.syscall(319 if here else 279, b"x", 0) >= 0 else "held"
+    return "through" if libc.syscall(319 if is_x86 else 279, b"x", 0) >= 0 else "held"
 """,
         "allocates a gigabyte": """\
 def attack():
@@ -51,8 +51,8 @@ class Part(ctypes.Structure):
     _fields_ = [("at", ctypes.c_char_p), ("size", ctypes.c_size_t)]
 def attack():
     read, write = os.pipe()
-    given = libc.vmsplice(write, ctypes.byref(Part(b"x" * 4096, 4096)), 1, 0)
-    return "through" if given > 0 else "held"
+    count = libc.vmsplice(write, ctypes.byref(Part(b"x" * 4096, 4096)), 1, 0)
+    return "through" if count > 0 else "held"
 """,
         "enlarges its pipes": """\
 import fcntl, os
@@ -97,7 +97,7 @@ def attack():
         "creates a message queue": LIBC_PREAMBLE
         + """\
 def attack():
-    return "through" if libc.syscall(240 if here else 180, b"x", 0o102, 0o600, None) >= 0 else "held"
+    return "through" if libc.syscall(240 if is_x86 else 180, b"x", 0o102, 0o600, None) >= 0 else "held"
 """,
         "queues signals without end": LIBC_PREAMBLE
         + """\
@@ -113,8 +113,8 @@ def attack():
         + """\
 def attack():
     context = ctypes.c_ulong(0)
-    made = libc.syscall(206 if here else 0, 64, ctypes.byref(context))
-    return "through" if made == 0 else "held"
+    status = libc.syscall(206 if is_x86 else 0, 64, ctypes.byref(context))
+    return "through" if status == 0 else "held"
 """,
         "creates landlock rules": LIBC_PREAMBLE
         + """\

@@ -110,12 +110,12 @@ def where_in(
     """
     text = sa.bindparam(name, type_=sa.Text)
     if is_sqlite:
-        each = sa.func.json_each(text).table_valued("value", name="given")
-        as_text = as_integer = "json_extract(given.value, '$[{}]')"
+        each = sa.func.json_each(text).table_valued("value", name="pairs")
+        as_text = as_integer = "json_extract(pairs.value, '$[{}]')"
     else:
-        given = sa.func.json_array_elements(sa.cast(text, sa.JSON))
-        each = given.table_valued("value", name="given")
-        as_text, as_integer = "given.value->>{}", "CAST(given.value->>{} AS INTEGER)"
+        pairs = sa.func.json_array_elements(sa.cast(text, sa.JSON))
+        each = pairs.table_valued("value", name="pairs")
+        as_text, as_integer = "pairs.value->>{}", "CAST(pairs.value->>{} AS INTEGER)"
     return query.select_from(each).where(
         *(
             column

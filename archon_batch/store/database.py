@@ -87,11 +87,11 @@ class Database:
     def create_or_check_schema(self) -> None:
         """Create the tables in an empty database; refuse the schema of another version."""
         with self.read_transaction() as connection:
-            found = _schema_version(connection)
-        if found is None:
+            version = _schema_version(connection)
+        if version is None:
             migrate(self.engine)
-        elif found != HEAD:
-            raise SchemaError(found, HEAD, is_upgradable=found in UPGRADABLE)
+        elif version != HEAD:
+            raise SchemaError(version, HEAD, is_upgradable=version in UPGRADABLE)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -219,9 +219,9 @@ def migrate(engine: Engine) -> None:
     """
     with _translate_errors(engine):
         with engine.connect() as connection:
-            found = _schema_version(connection)
-        if found not in (None, HEAD, *UPGRADABLE):
-            raise SchemaError(str(found), HEAD, is_upgradable=False)
+            version = _schema_version(connection)
+        if version not in (None, HEAD, *UPGRADABLE):
+            raise SchemaError(str(version), HEAD, is_upgradable=False)
         upgrade(engine)
 
 

@@ -128,7 +128,7 @@ class AttemptTable(SQLModel, table=True):
     __tablename__ = "attempts"
     __table_args__ = (
         # A call has at most one attempt in flight. So does a request, except for two jobs on
-        # Postgres that begin it in the same moment.
+        # Postgres that begin it at the same time.
         Index(
             "one_open_attempt",
             "job_id",

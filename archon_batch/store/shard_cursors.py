@@ -51,8 +51,8 @@ class ShardCursors:
     def start(self, job_id: str, count: int, carrier: str, queue: str) -> list[CursorPosition]:
         """Delete the job's cursors and create new ones at its first open shards.
 
-        ``carrier`` is who carries the messages (``broker``, or a process); the watchdog of a carrier
-        looks after its cursors only.
+        ``carrier`` carries the messages: ``broker``, or a process. Each carrier's watchdog recovers
+        only its own cursors.
         """
         with self._database.write_transaction(durable=False) as connection:
             lock_jobs(connection, [job_id])

@@ -54,12 +54,12 @@ class SqliteFile:
             StoreReplacedError: another file, or none, is at the path.
         """
         for part, path in self._paths.items():
-            found, seen = _identity(path), self._seen.get(part)
-            if seen is None and found is not None:
+            identity, seen = _identity(path), self._seen.get(part)
+            if seen is None and identity is not None:
                 # SQLite creates the files one after the other.
-                self._seen[part] = found
-            elif found != seen:
-                what = "is gone" if found is None else "is another file now"
+                self._seen[part] = identity
+            elif identity != seen:
+                what = "is gone" if identity is None else "is another file now"
                 raise StoreReplacedError(
                     f"database: {self._path}{part} {what}: it was deleted, moved or replaced "
                     "while it was open; put the original back, then resume"
@@ -68,7 +68,7 @@ class SqliteFile:
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116  (pathlib takes three times as long)
+        status = os.stat(path)  # noqa: PTH116  (pathlib takes three times as long)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

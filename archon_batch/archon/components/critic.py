@@ -138,12 +138,12 @@ def parse_critiques(text: str, count: int) -> tuple[str, ...]:
 
 def parse_json_critiques(text: str, count: int) -> tuple[str, ...]:
     """Parse the same from a reply in JSON."""
-    given = parse_json_reply(TypeAdapter(CritiquesReply), text).critiques
-    bodies = [f"Strengths: {one.strengths}\nWeaknesses: {one.weaknesses}" for one in given]
-    critiques = _one_each([one.response for one in given], bodies, count)
-    for one in given:
-        if not one.strengths.strip() or not one.weaknesses.strip():
-            raise ReplyParseError(f"a strength or a weakness of [{one.response}] is blank")
+    entries = parse_json_reply(TypeAdapter(CritiquesReply), text).critiques
+    bodies = [f"Strengths: {entry.strengths}\nWeaknesses: {entry.weaknesses}" for entry in entries]
+    critiques = _one_each([entry.response for entry in entries], bodies, count)
+    for entry in entries:
+        if not entry.strengths.strip() or not entry.weaknesses.strip():
+            raise ReplyParseError(f"a strength or a weakness of [{entry.response}] is blank")
     return critiques
 
 
@@ -151,13 +151,15 @@ def _one_each(numbers: Sequence[int], bodies: Sequence[str], count: int) -> tupl
     wanted = list(range(1, count + 1))
     if sorted(numbers) != wanted:
         # In JSON a number may have thousands of digits.
-        said = ", ".join(f"[{n}]" for n in numbers[:20])[:160] or "no number in brackets"
-        raise ReplyParseError(f"it must have each of [1] to [{count}] once, and has {said}")
-    found = dict(zip(numbers, bodies, strict=True))
-    blank = [n for n in wanted if not re.search(r"\w", found[n])]
+        listed_numbers = ", ".join(f"[{n}]" for n in numbers[:20])[:160] or "no number in brackets"
+        raise ReplyParseError(
+            f"it must have each of [1] to [{count}] once, and has {listed_numbers}"
+        )
+    body_by_number = dict(zip(numbers, bodies, strict=True))
+    blank = [n for n in wanted if not re.search(r"\w", body_by_number[n])]
     if blank:
         raise ReplyParseError(f"nothing is said about [{blank[0]}]")
-    return tuple(found[n] for n in wanted)
+    return tuple(body_by_number[n] for n in wanted)
 
 
 @cache
@@ -175,8 +177,8 @@ def text_format(count: int, max_tokens: int) -> ReplyFormat:
 
     A token may be a single character, so the lines are bounded to fit even then.
     """
-    room = max_tokens // count - len(f"[{count}]\nStrengths: \nWeaknesses: \n\n")
-    line = max(8, min(240, room // 2))
+    characters = max_tokens // count - len(f"[{count}]\nStrengths: \nWeaknesses: \n\n")
+    line = max(8, min(240, characters // 2))
     blocks = [
         f'"[{number}]\\nStrengths: " line "\\nWeaknesses: " line' for number in range(1, count + 1)
     ]

@@ -66,10 +66,10 @@ class Judge(ModelComponent):
         request = Request(
             0, self._messages(context, shown), verdict_format(self.scale, self.max_tokens)
         )
-        text, given = yield from ask_parsed(request, self._parse_reply, self.retries)
+        text, reply_warnings = yield from ask_parsed(request, self._parse_reply, self.retries)
         parents = tuple(c.id for c in shown)
-        made = () if text is None else (Candidate(f"{context.position}.0", text, parents),)
-        return Contribution(candidates=made), warnings + given
+        verdict = () if text is None else (Candidate(f"{context.position}.0", text, parents),)
+        return Contribution(candidates=verdict), warnings + reply_warnings
 
     def _parse_reply(self, text: str) -> str:
         parse_tag(text, self.scale)

@@ -138,11 +138,11 @@ class UnitTestEvaluator(ModelComponent):
             )
             return Contribution(candidates=received[: self.top_k]), (none,)
         judge = self._ask_model if self.execute is None else self._ask_sandbox
-        found = yield from judge_candidates(
+        judgement = yield from judge_candidates(
             received, self.first_k, lambda index, c: judge(context, index, c), all
         )
-        verdicts = {c.id: given for c, given in found.verdicts if given is not None}
-        best = found.passed
+        verdicts = {c.id: verdict for c, verdict in judgement.verdicts if verdict is not None}
+        best = judgement.passed
         if self.first_k is None or len(best) < self.first_k:
             # A candidate without a verdict counts as passing nothing; ties go to the earlier candidate.
             key = _agreement_score if self._uses_dual_agreement else _passed_count
@@ -154,16 +154,19 @@ class UnitTestEvaluator(ModelComponent):
             unit_tests=kept,
             unit_test_results={
                 candidate_id: tuple(
-                    UnitTestResult(test, passed) for test, passed in zip(tests, given, strict=True)
+                    UnitTestResult(test, passed)
+                    for test, passed in zip(tests, verdict, strict=True)
                 )
-                for candidate_id, given in verdicts.items()
+                for candidate_id, verdict in verdicts.items()
             },
             scores={
                 candidate_id: self._scores(verdicts, candidate_id) for candidate_id in verdicts
             },
         )
         # Every candidate's reply reports a test that is not valid Python.
-        once = found.warnings if self.execute is None else tuple(dict.fromkeys(found.warnings))
+        once = (
+            judgement.warnings if self.execute is None else tuple(dict.fromkeys(judgement.warnings))
+        )
         return contribution, (*once, *dropped)
 
     def _kept_unit_tests(
@@ -298,8 +301,8 @@ def parse_results(text: str, count: int) -> Verdicts:
 
 def parse_json_results(text: str, count: int) -> Verdicts:
     """Parse the same from a reply in JSON."""
-    given = parse_json_reply(TypeAdapter(UnitTestResultsReply), text).results
-    results = sorted(given, key=lambda result: result.test)
+    unsorted = parse_json_reply(TypeAdapter(UnitTestResultsReply), text).results
+    results = sorted(unsorted, key=lambda result: result.test)
     if [result.test for result in results] != list(range(1, count + 1)):
         raise ReplyParseError(f"results must have each of the unit tests 1 to {count} once")
     return tuple(result.passed for result in results)

@@ -66,17 +66,17 @@ class Verifier(ModelComponent):
 
     def run(self, context: Context) -> ComponentRequests:
         received = context.state.candidates
-        found = yield from judge_candidates(
+        judgement = yield from judge_candidates(
             received, self.first_k, lambda index, c: self._ask_votes(context, index, c), is_majority
         )
         scores = {
-            c.id: {"verified": sum(votes) / len(votes)} for c, votes in found.verdicts if votes
+            c.id: {"verified": sum(votes) / len(votes)} for c, votes in judgement.verdicts if votes
         }
-        if found.passed:
-            return Contribution(candidates=found.passed, scores=scores), found.warnings
+        if judgement.passed:
+            return Contribution(candidates=judgement.passed, scores=scores), judgement.warnings
         # The paper keeps verified responses only. If there are none, an answer is still needed.
         none = ComponentWarning("skipped", "no candidate is found correct; all of them are kept")
-        return Contribution(candidates=received, scores=scores), (*found.warnings, none)
+        return Contribution(candidates=received, scores=scores), (*judgement.warnings, none)
 
     def _ask_votes(
         self, context: Context, index: int, candidate: Candidate
@@ -105,11 +105,11 @@ class Verifier(ModelComponent):
         self, context: Context, pair: int, shown: tuple[Candidate, ...], sample: int
     ) -> Requests[ParsedReply[bool]]:
         argue = Request(2 * pair, _argument_messages(context, shown), sample=sample)
-        argument, given = yield from ask_text(argue, self.retries)
+        argument, reply_warnings = yield from ask_text(argue, self.retries)
         if argument is None:
-            return None, given
+            return None, reply_warnings
         # A truncated argument is usable, and is not a candidate.
-        warnings = tuple(warning for warning in given if warning.kind != "truncated")
+        warnings = tuple(warning for warning in reply_warnings if warning.kind != "truncated")
         fit = fit_candidates(
             context, self, shown, lambda shown: self._verdict_messages(context, shown, argument)
         )
@@ -122,10 +122,10 @@ class Verifier(ModelComponent):
             text_format(self.max_tokens) if text else _JSON_FORMAT,
             sample=sample,
         )
-        vote, given = yield from ask_parsed(
+        vote, reply_warnings = yield from ask_parsed(
             judge, parse_verdict if text else parse_json_verdict, self.retries
         )
-        return vote, warnings + fit.warnings + given
+        return vote, warnings + fit.warnings + reply_warnings
 
     def _verdict_messages(
         self, context: Context, shown: Sequence[Candidate], argument: str
