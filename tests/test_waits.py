@@ -40,6 +40,16 @@ REASONS = {
         "child.wait()",
     ): "in a thread of its own, for as long as the child lives",
     (
+        "application/run.py",
+        "store_lost.wait(seconds)",
+    ): "a quarter of a second between two looks at the progress",
+    ("engine/worker_pool.py", "time.sleep(settings.timing.worker_restart)"): "two seconds",
+    (
+        "engine/worker_heartbeat.py",
+        "self._stopping.wait(settings.timing.worker_heartbeat)",
+    ): "eight seconds",
+    ("engine/runtime.py", "asyncio.sleep(interval)"): "the watchdog's interval, five seconds",
+    (
         "engine/scheduled_runs.py",
         "process.wait()",
     ): "ends with the calls in flight; Ctrl-C again kills them",

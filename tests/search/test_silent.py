@@ -156,7 +156,7 @@ def test_the_command_reports_unresponsive_models(
         )
 
     assert "openai/m replied to none of its 3 calls and is excluded" in ended.err
-    assert "openai/m replied to none of its calls and left the search" in ended.out
+    assert "openai/m replied to no call and was excluded" in ended.out
     trials = terminal.json("search", "status")
     shown = terminal.json("search", "show", trials[0]["search"])
     assert shown["result"]["unresponsive_models"] == ["openai/m"]
