@@ -67,7 +67,7 @@ class ChaosResult:
     rows: int
     answered: int
     #: Failed rows by reason.
-    given_up: Mapping[str, int]
+    failed: Mapping[str, int]
     kills: int
     requests: int
     attempts: int
@@ -214,7 +214,7 @@ class _KilledProcess:
 
 
 def _submit_command(settings: ChaosRun) -> tuple[str, ...]:
-    where = ("rows.jsonl", "--arch", "night.yaml", "--name", NAME)
+    where = ("rows.jsonl", "--arch", "layered.yaml", "--name", NAME)
     return ("submit", *where, "--shard-size", str(settings.shard))
 
 
@@ -302,7 +302,7 @@ def audit(ledger: TableReader, provider: ProviderServer, kills: int, seconds: fl
     figures = ChaosResult(
         rows=len(items),
         answered=sum(i.status == "answered" for i in items),
-        given_up=dict(Counter(str(i.reason) for i in items if i.status == "failed")),
+        failed=dict(Counter(str(i.reason) for i in items if i.status == "failed")),
         kills=kills,
         requests=provider.request_count,
         attempts=len(attempts),

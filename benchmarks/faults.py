@@ -151,7 +151,7 @@ def _run_alone(folder: Path, rows: int, latency: float) -> FaultResult:
     with ProviderServer(prices=PRICES, latency=latency) as provider:
         stage.architecture(provider.url)
         began = time.monotonic()
-        command = stage.start("submit", "rows.jsonl", "--arch", "night.yaml")
+        command = stage.start("submit", "rows.jsonl", "--arch", "layered.yaml")
         out, err = command.communicate(timeout=_TIMEOUT)
         assert command.returncode == 0, err
         return _collect_result(stage, out.strip(), provider, seconds=time.monotonic() - began)
@@ -161,7 +161,7 @@ def _run(here: Fleet, fault: Fault, rows: int) -> FaultResult:
     """Run the job, with the fault after a quarter of its calls."""
     stage, provider = here.stage, here.provider
     began = time.monotonic()
-    job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
+    job = stage.run("submit", "rows.jsonl", "--arch", "layered.yaml").strip()
     until(lambda: provider.request_count >= rows * CALLS // 4, _TIMEOUT)
     at = clock()
     fault.inject(here)

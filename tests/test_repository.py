@@ -207,7 +207,7 @@ def test_the_wheel_has_one_name_at_its_top(tmp_path: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"archon_batch"}
     assert "archon_batch/py.typed" in names
-    assert "archon_batch/store/migrations/versions/m0001_first.py" in names
+    assert "archon_batch/store/migrations/versions/m0013_names.py" in names
 
 
 def test_every_command_is_in_the_docs() -> None:

@@ -18,7 +18,7 @@ PRICES = ("0.1503", "0.6007")
 
 #: The four layers of the first issue: 5 candidates, criticised, the best 3 made into one.
 LAYERS = """\
-name: night
+name: layered
 models:
   one:
     model: openai/stand-in
@@ -62,7 +62,7 @@ class Stage:
         return self.write("rows.jsonl", "\n".join(lines) + "\n")
 
     def architecture(self, url: str, text: str = LAYERS) -> Path:
-        return self.write("night.yaml", text.format(url=url, input=PRICES[0], output=PRICES[1]))
+        return self.write("layered.yaml", text.format(url=url, input=PRICES[0], output=PRICES[1]))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         environment = self.environment

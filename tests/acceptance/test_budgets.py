@@ -122,7 +122,7 @@ def test_twenty_budgets_hold_while_their_jobs_run_side_by_side(any_url: str) -> 
 def test_two_processes_share_a_budget_pause_and_continue(tmp_path: Path, any_url: str) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_DATABASE_URL=any_url)
     stage.dataset(12)
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "shared")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "shared")
 
     with ProviderServer(prices=PRICES, latency=0.05, faults={"reset": 0.03}, seed=2) as provider:
         stage.architecture(provider.url)

@@ -80,7 +80,7 @@ class Talker(ProviderServer):
 
     elsewhere = ""
 
-    async def _take(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         *_, ix, key, n = request.headers["X-Client-Request-Id"].split("/")
         prompt = asked["messages"][-1]["content"]
@@ -144,7 +144,7 @@ class Watched(Stage):
         ]
         self.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         text = ARCHITECTURE.format(numbers=hosts.numbers.url, name=_by_name(hosts.name))
-        self.write("night.yaml", text)
+        self.write("layered.yaml", text)
 
     def does(self, *arguments: str, told: bool = False, status: int | None = 0) -> str:
         """Run a command; ``told`` means that it prints prompts and answers on purpose."""
@@ -240,11 +240,11 @@ def test_one_machine_discloses_no_key_no_prompt_and_no_answer(tmp_path: Path, ho
     )
     stage.write("bad.jsonl", json.dumps({"prompt": [PROMPT]}) + "\n" + PROMPT)
 
-    first = stage.start("try", f"Forbidden: {PROMPT}", "--arch", "night.yaml")
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
+    first = stage.start("try", f"Forbidden: {PROMPT}", "--arch", "layered.yaml")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "nightly")
     job = stage.does(*submit, "-o", "out.jsonl", status=1).strip()
     said, err = first.communicate(timeout=100)
-    stage.does("submit", "bad.jsonl", "--arch", "night.yaml", status=2)
+    stage.does("submit", "bad.jsonl", "--arch", "layered.yaml", status=2)
     skipping = ("submit", "bad.jsonl", "--arch", "quoter.yaml", "--skip-bad-rows")
     stage.does(*skipping, status=1)
     stage.does("submit", "rows.jsonl", "--arch", "quoter.yaml", status=2)
@@ -265,7 +265,7 @@ def test_one_machine_discloses_no_key_no_prompt_and_no_answer(tmp_path: Path, ho
     with closing(sqlite3.connect(tmp_path / "archon-batch.db")) as database:
         _refuse_quotations([why for (why,) in database.execute(_WHYS)])
     made = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
-    ours = {"rows.jsonl", "bad.jsonl", "night.yaml", "quoter.yaml", "quoter", "out.jsonl"}
+    ours = {"rows.jsonl", "bad.jsonl", "layered.yaml", "quoter.yaml", "quoter", "out.jsonl"}
     assert {name for name in made - ours if not name.startswith("archon-batch.db")} <= {"spool"}
 
 
@@ -291,7 +291,7 @@ def test_many_machines_disclose_no_key_no_prompt_and_no_answer(
         database.execute(
             "ALTER TABLE items ADD CONSTRAINT no_end CHECK (status <> 'answered' OR ix > 0)"
         )
-        submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
+        submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "nightly")
         job = stage.does(*submit).strip()
         worker = stage.start("worker", str(stage.write(*next(iter(POOL.items())))))
         try:

@@ -12,7 +12,7 @@ from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(300)
 
-SUBMIT = ("submit", "rows.jsonl", "--arch", "night.yaml", "--shard-size", "2", "--processes", "2")
+SUBMIT = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--shard-size", "2", "--processes", "2")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ DOCKERFILE = (ROOT / "workers" / "Dockerfile").read_text(encoding="utf-8")
 SECRETS = {
     "REDIS_PASSWORD": "redis-word",
     "POSTGRES_PASSWORD": "postgres-word",
-    "FLOWER_BASIC_AUTH": "night:watch",
+    "FLOWER_BASIC_AUTH": "operator:secret",
     "ARCHON_BATCH_KEY_127_0_0_1": "sk-of-the-provider",
 }
 BROKER = "redis://:redis-word@redis:6379/0"
@@ -124,12 +124,12 @@ def test_the_services_of_compose_finish_a_job(
 
     compose.run("migrate")
     with ProviderServer(prices=PRICES) as provider, compose.up(standing) as ended:
-        (tmp_path / "data" / "night.yaml").write_text(
+        (tmp_path / "data" / "layered.yaml").write_text(
             LAYERS.format(url=provider.url, input=PRICES[0], output=PRICES[1])
         )
-        compose.run("cli", "submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night",
+        compose.run("cli", "submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "nightly",
                     "--follow", "-o", "out.jsonl")  # fmt: skip
-        account = json.loads(compose.run("cli", "cost", "night", "--json"))
+        account = json.loads(compose.run("cli", "cost", "nightly", "--json"))
         for name in ("calls", "joins", "flower"):
             until(lambda name=name: compose.is_healthy(name), 100)
         until(lambda: "job_file_scheduled" in compose.log("scheduler"), 100)

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from archon_batch.store import migrations
 from tests.acceptance.dying import Point, Runs
-from tests.acceptance.test_crash_sweep import IN_LINE, Night, note_death, told
+from tests.acceptance.test_crash_sweep import IN_LINE, JobFolder, failure_notes, note_death
 
 pytestmark = pytest.mark.timeout(180)
 
-SUBMIT = ("submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night", "--shard-size", "1")
+SUBMIT = ("submit", "rows.jsonl", "--arch", "small.yaml", "--name", "labels", "--shard-size", "1")
 STORED = (*SUBMIT, "--budget", "0.01", "--detach")
 DONE = (*SUBMIT, "--budget", "0.01")
 #: Pays for a part of a row.
@@ -27,7 +27,7 @@ PAUSED = (*SUBMIT, "--budget", "0.00025")
 JOB = """\
 dataset: rows.jsonl
 architecture: small.yaml
-name: night-{date}
+name: labels-{date}
 budget_usd: 0.01
 when: "0 1 * * *"
 export: out.jsonl
@@ -66,25 +66,25 @@ class Command:
 
 
 COMMANDS = {
-    "cancel": Command(line=("cancel", "night"), before=[STORED]),
+    "cancel": Command(line=("cancel", "labels"), before=[STORED]),
     "retry": Command(
-        line=("retry", "night"), before=[STORED, ("cancel", "night")], out=("resume", "night")
+        line=("retry", "labels"), before=[STORED, ("cancel", "labels")], out=("resume", "labels")
     ),
     "retry some": Command(
-        line=("retry", "night", "--where", "id=q1"),
-        before=[STORED, ("cancel", "night")],
-        out=("resume", "night"),
+        line=("retry", "labels", "--where", "id=q1"),
+        before=[STORED, ("cancel", "labels")],
+        out=("resume", "labels"),
     ),
-    "resume": Command(line=("resume", "night"), before=[STORED]),
+    "resume": Command(line=("resume", "labels"), before=[STORED]),
     "resume with a budget": Command(
-        line=("resume", "night", "--budget", "0.02"), before=[PAUSED], out=("resume", "night")
+        line=("resume", "labels", "--budget", "0.02"), before=[PAUSED], out=("resume", "labels")
     ),
     "submit with a budget": Command(
         line=(*SUBMIT, "--budget", "0.02", "--priority", "low"),
         before=[PAUSED],
         comes_to=(STANDS, ROWS, "SELECT priority FROM jobs"),
     ),
-    "export": Command(line=("export", "night", "-o", "out.jsonl", "--force"), before=[DONE]),
+    "export": Command(line=("export", "labels", "-o", "out.jsonl", "--force"), before=[DONE]),
     "cache purge": Command(
         line=("cache", "purge", "--older-than", "0m"),
         before=[DONE],
@@ -96,12 +96,12 @@ COMMANDS = {
         comes_to=(STANDS, "SELECT model, rpm, tpm, max_in_flight FROM rate_limits"),
     ),
     "score": Command(
-        line=("score", "night", "--metric", "contains", "--reference", "gold"),
+        line=("score", "labels", "--metric", "contains", "--reference", "gold"),
         before=[DONE],
         comes_to=(STANDS, "SELECT metric, ix, value, extracted FROM scores ORDER BY ix"),
     ),
-    "a night": Command(
-        line=("submit", "--job", "night.yaml", "--date", "2026-11-30", "--follow"),
+    "a scheduled run": Command(
+        line=("submit", "--job", "job.yaml", "--date", "2026-11-30", "--follow"),
         until="before the exit",
         comes_to=(STANDS, ROWS, "SELECT day, state, reason, job_id FROM scheduled_runs"),
     ),
@@ -119,10 +119,10 @@ COMMANDS = {
 }
 
 
-def points(night: Night, command: Command) -> list[Point]:
+def points(job_folder: JobFolder, command: Command) -> list[Point]:
     """The commits of the command's own, and what is around the files that it writes."""
     own: list[Point] = []
-    for point in night.reached:
+    for point in job_folder.reached:
         if "commit" in point.name or "export" in point.name:
             own.append(point)
         if point.name == command.until:
@@ -131,25 +131,25 @@ def points(night: Night, command: Command) -> list[Point]:
     return own[::every]
 
 
-def sound(night: Night) -> None:
+def sound(job_folder: JobFolder) -> None:
     """What holds of the books at every moment."""
-    attempts, bill = night.attempts(), night.bill
+    attempts, bill = job_folder.attempts(), job_folder.bill
     assert {entry for entry, _ in bill} <= set(attempts), "sent, and not recorded"
     assert len(bill) == len(dict(bill)), "one attempt, and two requests"
-    for job in night.ask("SELECT * FROM jobs"):
+    for job in job_folder.ask("SELECT * FROM jobs"):
         own = [a for a in attempts.values() if a["job_id"] == job["id"]]
         assert job["spent"] == sum(a["cost"] or 0 for a in own)
         for money, state in (("held", "sending"), ("in_doubt", "in_doubt")):
             kept = sum(a["hold"] for a in own if a["state"] == state)
             assert job[money] == kept, f"{money} is not the sum of its attempts"
-        (left,) = night.ask(
+        (left,) = job_folder.ask(
             f"SELECT count(*) FROM items WHERE job_id = '{job['id']}' AND status = 'open'"  # noqa: S608
         )
         assert job["state"] not in ("done", "cancelled") or not left[0], "an end with open rows"
 
 
-def comes_to(night: Night, command: Command) -> list[list[tuple[object, ...]]]:
-    return [[tuple(row) for row in night.ask(query)] for query in command.comes_to]
+def comes_to(job_folder: JobFolder, command: Command) -> list[list[tuple[object, ...]]]:
+    return [[tuple(row) for row in job_folder.ask(query)] for query in command.comes_to]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -157,34 +157,34 @@ def test_a_command_that_dies_at_a_commit_can_be_repeated(
     runs: Runs, tmp_path: Path, name: str
 ) -> None:
     command = COMMANDS[name]
-    before = Night(tmp_path / "before", runs, IN_LINE)
+    before = JobFolder(tmp_path / "before", runs, IN_LINE)
     rows = [{"id": f"q{n}", "prompt": f"What is {n} + {n}?", "gold": "the"} for n in range(2)]
     for file in ("rows.jsonl", "gold.jsonl"):
         (before.folder / file).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (before.folder / "night.yaml").write_text(JOB)
+    (before.folder / "job.yaml").write_text(JOB)
     (before.folder / "space.yaml").write_text(SPACE)
     for line in command.before:
         before.do(line)
     whole = before.again(tmp_path / "whole")
-    with told("undisturbed", whole):
+    with failure_notes("undisturbed", whole):
         assert whole.do(command.line) == command.ends
         sound(whole)
 
     at = points(whole, command)
     for number, point in enumerate(at):
-        night = before.again(tmp_path / str(number))
-        with told(f"died {point}", night):
-            assert night.do(command.line, point) == -signal.SIGKILL
-            note_death(night)
-            sound(night)
-            status = night.do(command.line)
+        job_folder = before.again(tmp_path / str(number))
+        with failure_notes(f"died {point}", job_folder):
+            assert job_folder.do(command.line, point) == -signal.SIGKILL
+            note_death(job_folder)
+            sound(job_folder)
+            status = job_folder.do(command.line)
             if status == 2 and command.out:
-                assert night.do(command.out) == command.ends
+                assert job_folder.do(command.out) == command.ends
             else:
                 # To be done already is no way on only where there is nothing left to do.
                 assert status == command.ends or (status == 2 and name == "cancel")
-            sound(night)
-            assert comes_to(night, command) == comes_to(whole, command)
+            sound(job_folder)
+            assert comes_to(job_folder, command) == comes_to(whole, command)
 
     assert len(at) >= 2
 
@@ -192,7 +192,7 @@ def test_a_command_that_dies_at_a_commit_can_be_repeated(
 def test_an_upgrade_that_dies_at_its_commit_can_be_repeated(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = Night(tmp_path / "before", runs, IN_LINE)
+    before = JobFolder(tmp_path / "before", runs, IN_LINE)
     engine = sa.create_engine(f"sqlite:///{before.folder}/archon-batch.db")
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "HEAD", "0001")
@@ -203,13 +203,13 @@ def test_an_upgrade_that_dies_at_its_commit_can_be_repeated(
 
     at = [point for point in whole.reached if "commit" in point.name]
     for number, point in enumerate(at):
-        night = before.again(tmp_path / str(number))
-        with told(f"died {point}", night):
-            assert night.do(("db", "upgrade"), point) == -signal.SIGKILL
-            assert night.do(("db", "upgrade")) == 0
+        job_folder = before.again(tmp_path / str(number))
+        with failure_notes(f"died {point}", job_folder):
+            assert job_folder.do(("db", "upgrade"), point) == -signal.SIGKILL
+            assert job_folder.do(("db", "upgrade")) == 0
             schema = "SELECT sql FROM sqlite_master ORDER BY name"
-            assert night.ask(schema) == whole.ask(schema)
-            assert night.run() == 0
+            assert job_folder.ask(schema) == whole.ask(schema)
+            assert job_folder.run() == 0
 
     assert len(at) >= 2
 

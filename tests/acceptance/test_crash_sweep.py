@@ -95,7 +95,7 @@ class Job:
     @property
     def submit(self) -> tuple[str, ...]:
         return (
-            "submit", "rows.jsonl", "--arch", "small.yaml", "--name", "night",
+            "submit", "rows.jsonl", "--arch", "small.yaml", "--name", "labels",
             "--budget", "0.01", "--shard-size", str(self.shard), "-o", "out.jsonl", "--force",
         )  # fmt: skip
 
@@ -106,7 +106,7 @@ IN_LINE = Job(rows=2, shard=1, in_flight=1, latency=0.0)
 AT_ONCE = Job(rows=3, shard=3, in_flight=6, latency=0.004)
 
 
-class Night:
+class JobFolder:
     """A folder in which a job runs, dies, and is run again; and what is known of it from outside."""
 
     def __init__(self, folder: Path, runs: Runs, job: Job) -> None:
@@ -119,12 +119,12 @@ class Night:
             (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         (folder / "small.yaml").write_text(ARCHITECTURE)
 
-    def anew(self, folder: Path) -> "Night":
+    def anew(self, folder: Path) -> "JobFolder":
         """The same job in another folder, not begun."""
-        return Night(folder, self._runs, self.job)
+        return JobFolder(folder, self._runs, self.job)
 
-    def again(self, folder: Path) -> "Night":
-        """This night as it is now, in another folder."""
+    def again(self, folder: Path) -> "JobFolder":
+        """A copy of this folder with its job, as it is now."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         copy = self.anew(folder)
         copy.lost = set(self.lost)
@@ -134,7 +134,7 @@ class Night:
         self, at: Point | None = None, number: int = signal.SIGKILL, resume: bool = False
     ) -> int:
         """The exit status of the command, which gets the signal when it comes there."""
-        return self.do(("resume", "night") if resume else self.job.submit, at, number)
+        return self.do(("resume", "labels") if resume else self.job.submit, at, number)
 
     def do(
         self, arguments: Sequence[str], at: Point | None = None, number: int = signal.SIGKILL
@@ -193,74 +193,76 @@ class Night:
         return [row["state"] for row in self.ask("SELECT state FROM jobs")] == ["running"]
 
 
-def check_always(night: Night, whole: Night) -> None:
+def check_always(job_folder: JobFolder, whole: JobFolder) -> None:
     """What holds at every moment, also while the program is dead."""
-    attempts, bill = night.attempts(), night.bill
-    assert night.answers in (None, whole.answers), "an export that is not the whole one"
+    attempts, bill = job_folder.attempts(), job_folder.bill
+    assert job_folder.answers in (None, whole.answers), "an export that is not the whole one"
     assert {entry for entry, _ in bill} <= set(attempts), "sent, and not recorded"
     assert len(bill) == len(dict(bill)), "one attempt, and two requests"
-    for job in night.ask("SELECT * FROM jobs"):
+    for job in job_folder.ask("SELECT * FROM jobs"):
         assert job["spent"] + job["held"] + job["in_doubt"] <= job["budget"] == BUDGET
         assert job["spent"] == sum(a["cost"] or 0 for a in attempts.values())
         for money, state in (("held", "sending"), ("in_doubt", "in_doubt")):
             kept = sum(a["hold"] for a in attempts.values() if a["state"] == state)
             assert job[money] == kept, f"{money} is not the sum of its attempts"
-        assert night.ask("SELECT count(*) FROM items")[0][0] == job["rows"] == night.job.rows
+        assert (
+            job_folder.ask("SELECT count(*) FROM items")[0][0] == job["rows"] == job_folder.job.rows
+        )
 
 
-def note_death(night: Night) -> None:
+def note_death(job_folder: JobFolder) -> None:
     """Remember what was in flight when the program died."""
-    sending = {name for name, a in night.attempts().items() if a["state"] == "sending"}
-    assert len(sending - night.lost) <= night.job.in_flight
-    night.lost |= sending
+    sending = {name for name, a in job_folder.attempts().items() if a["state"] == "sending"}
+    assert len(sending - job_folder.lost) <= job_folder.job.in_flight
+    job_folder.lost |= sending
 
 
-def check_end(night: Night, whole: Night) -> None:
+def check_end(job_folder: JobFolder, whole: JobFolder) -> None:
     """What holds when the job has been run to its end, whatever befell it on the way."""
-    check_always(night, whole)
-    assert night.answers == whole.answers
-    assert [row["state"] for row in night.ask("SELECT state FROM jobs")] == ["done"]
-    attempts, bill = night.attempts(), dict(night.bill)
+    check_always(job_folder, whole)
+    assert job_folder.answers == whole.answers
+    assert [row["state"] for row in job_folder.ask("SELECT state FROM jobs")] == ["done"]
+    attempts, bill = job_folder.attempts(), dict(job_folder.bill)
     states = Counter(a["state"] for a in attempts.values())
-    assert states == Counter(billed=night.job.rows * CALLS, in_doubt=len(night.lost))
-    assert {name for name, a in attempts.items() if a["state"] == "in_doubt"} == night.lost
+    assert states == Counter(billed=job_folder.job.rows * CALLS, in_doubt=len(job_folder.lost))
+    assert {name for name, a in attempts.items() if a["state"] == "in_doubt"} == job_folder.lost
     for name, attempt in attempts.items():
         if attempt["state"] == "billed":
-            assert attempt["cost"] == bill[name], f"{name} is not booked at what it cost"
+            assert attempt["cost"] == bill[name], f"{name} is not recorded at its cost"
         else:
-            assert attempt["hold"] >= bill.get(name, 0), f"{name} may have cost more than is told"
-    # Who was served and not heard is in doubt; so the bill is known, and twice is never unknown.
-    assert set(bill) - night.lost == {n for n, a in attempts.items() if a["state"] == "billed"}
+            assert attempt["hold"] >= bill.get(name, 0), f"{name} may have cost more than its hold"
+    # A served call without a received reply is in doubt; all other billed calls are recorded.
+    assert set(bill) - job_folder.lost == {n for n, a in attempts.items() if a["state"] == "billed"}
 
 
 @contextmanager
-def told(what: str, night: Night) -> Iterator[None]:
+def failure_notes(what: str, job_folder: JobFolder) -> Iterator[None]:
     """Have a failure say where the program died, and what it said."""
     try:
         yield
     except AssertionError as error:
-        said = (night.folder / SAID).read_text()[-2000:]
-        error.add_note(f"{what}; in {night.folder}:\n{said}")
+        said = (job_folder.folder / SAID).read_text()[-2000:]
+        error.add_note(f"{what}; in {job_folder.folder}:\n{said}")
         raise
 
 
-def die_once(whole: Night, at: Point, folder: Path) -> None:
-    night = whole.anew(folder)
-    with told(f"died {at}", night):
-        assert night.run(at) == -signal.SIGKILL
-        note_death(night)
-        check_always(night, whole)
-        assert night.run() == 0
-        check_end(night, whole)
+def die_once(whole: JobFolder, at: Point, folder: Path) -> None:
+    job_folder = whole.anew(folder)
+    with failure_notes(f"died {at}", job_folder):
+        assert job_folder.run(at) == -signal.SIGKILL
+        note_death(job_folder)
+        check_always(job_folder, whole)
+        assert job_folder.run() == 0
+        check_end(job_folder, whole)
 
 
 def die_twice(
-    whole: Night, first: Point, folder: Path, choose: Callable[[list[Point]], list[Point]]
+    whole: JobFolder, first: Point, folder: Path, choose: Callable[[list[Point]], list[Point]]
 ) -> Counter[str]:
     """Die there, and then at points of the run that goes on: at those that are chosen of them."""
     figures: Counter[str] = Counter()
     dead = whole.anew(folder / "dead")
-    with told(f"died {first}", dead):
+    with failure_notes(f"died {first}", dead):
         dead.run(first)
         note_death(dead)
         check_always(dead, whole)
@@ -269,53 +271,53 @@ def die_twice(
         undisturbed = dead.again(folder / "undisturbed")
         assert undisturbed.run(resume=resume) == 0
     for at in choose(undisturbed.reached):
-        night = dead.again(folder / "night")
-        with told(f"died {first}, and then {at}", night):
+        job_folder = dead.again(folder / "labels")
+        with failure_notes(f"died {first}, and then {at}", job_folder):
             figures["pairs"] += 1
-            figures["died twice"] += night.run(at, resume=resume) == -signal.SIGKILL
-            note_death(night)
-            check_always(night, whole)
-            assert night.run() == 0
-            check_end(night, whole)
-        figures["in doubt"] += len(night.lost)
-        figures["paid twice"] += len(night.lost & set(dict(night.bill)))
-        shutil.rmtree(night.folder)
+            figures["died twice"] += job_folder.run(at, resume=resume) == -signal.SIGKILL
+            note_death(job_folder)
+            check_always(job_folder, whole)
+            assert job_folder.run() == 0
+            check_end(job_folder, whole)
+        figures["in doubt"] += len(job_folder.lost)
+        figures["paid twice"] += len(job_folder.lost & set(dict(job_folder.bill)))
+        shutil.rmtree(job_folder.folder)
     return figures
 
 
-def interrupt(whole: Night, at: Point, number: int, folder: Path) -> None:
-    night = whole.anew(folder)
-    with told(f"interrupted {at}", night):
-        status = night.run(at, number)
-        check_always(night, whole)
-        assert {a["state"] for a in night.attempts().values()} <= {"billed"}
+def interrupt(whole: JobFolder, at: Point, number: int, folder: Path) -> None:
+    job_folder = whole.anew(folder)
+    with failure_notes(f"interrupted {at}", job_folder):
+        status = job_folder.run(at, number)
+        check_always(job_folder, whole)
+        assert {a["state"] for a in job_folder.attempts().values()} <= {"billed"}
         # Unless there was nothing left to do when all that was in flight had landed.
-        assert status == 130 or (status == 0 and night.answers == whole.answers)
-        assert night.run() == 0
-        check_end(night, whole)
+        assert status == 130 or (status == 0 and job_folder.answers == whole.answers)
+        assert job_folder.run() == 0
+        check_end(job_folder, whole)
 
 
 @pytest.fixture(scope="module")
-def in_line(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return a_whole_night(tmp_path_factory.mktemp("in-line"), runs, IN_LINE)
+def in_line(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    return a_complete_run(tmp_path_factory.mktemp("in-line"), runs, IN_LINE)
 
 
 @pytest.fixture(scope="module")
-def at_once(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return a_whole_night(tmp_path_factory.mktemp("at-once"), runs, AT_ONCE)
+def at_once(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    return a_complete_run(tmp_path_factory.mktemp("at-once"), runs, AT_ONCE)
 
 
-def a_whole_night(folder: Path, runs: Runs, job: Job) -> Night:
+def a_complete_run(folder: Path, runs: Runs, job: Job) -> JobFolder:
     """A run without a crash: the expected result of every other run."""
-    night = Night(folder, runs, job)
-    with told("undisturbed", night):
-        assert night.run() == 0
-        assert [answer["status"] for answer in night.answers or ()] == ["answered"] * job.rows
-        check_end(night, night)
-    return night
+    job_folder = JobFolder(folder, runs, job)
+    with failure_notes("undisturbed", job_folder):
+        assert job_folder.run() == 0
+        assert [answer["status"] for answer in job_folder.answers or ()] == ["answered"] * job.rows
+        check_end(job_folder, job_folder)
+    return job_folder
 
 
-def test_the_crash_points_surround_every_step_of_a_run(in_line: Night) -> None:
+def test_the_crash_points_surround_every_step_of_a_run(in_line: JobFolder) -> None:
     names = {point.name for point in in_line.reached}
 
     assert names == MOMENTS | {f"{when} {step}" for when in ("before", "after") for step in STEPS}
@@ -323,7 +325,7 @@ def test_the_crash_points_surround_every_step_of_a_run(in_line: Night) -> None:
 
 @pytest.mark.parametrize("part", range(8))
 def test_a_run_continues_after_a_crash_at_any_point_and_loses_only_calls_in_flight(
-    in_line: Night, tmp_path: Path, part: int
+    in_line: JobFolder, tmp_path: Path, part: int
 ) -> None:
     points = sorted(in_line.reached)[part::8]
 
@@ -335,7 +337,7 @@ def test_a_run_continues_after_a_crash_at_any_point_and_loses_only_calls_in_flig
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_run_survives_a_second_crash_while_it_continues(
-    at_once: Night, tmp_path: Path, seed: int
+    at_once: JobFolder, tmp_path: Path, seed: int
 ) -> None:
     dice = Random(seed)  # noqa: S311
     figures: Counter[str] = Counter()
@@ -351,7 +353,7 @@ def test_a_run_survives_a_second_crash_while_it_continues(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_finishes_its_calls_and_leaves_none_in_doubt(
-    at_once: Night, tmp_path: Path, number: int
+    at_once: JobFolder, tmp_path: Path, number: int
 ) -> None:
     reached = at_once.reached
     first = reached.index(Point("before a worker is started", 1))
@@ -368,7 +370,7 @@ def main() -> None:
     def some(part: int) -> Counter[str]:
         figures: Counter[str] = Counter()
         with Runs() as runs, tempfile.TemporaryDirectory() as name:
-            whole = a_whole_night(Path(name, "whole"), runs, job)
+            whole = a_complete_run(Path(name, "whole"), runs, job)
             for first in sorted(whole.reached)[part::_AT_A_TIME]:
                 figures += die_twice(whole, first, Path(name, str(first)), lambda points: points)
                 shutil.rmtree(Path(name, str(first)))

@@ -22,7 +22,7 @@ from tests.provider import ProviderServer
 
 pytestmark = pytest.mark.timeout(150)
 
-SUBMIT = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "night")
+SUBMIT = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "nightly")
 #: Calls of a row.
 ROW = 8
 
@@ -87,7 +87,9 @@ def _gave_up(process: subprocess.Popen[str], *why: str) -> None:
     assert "Traceback" not in err
 
 
-def _whole(stage: Stage, provider: ProviderServer, rows: int, job: str = "night") -> dict[str, Any]:
+def _whole(
+    stage: Stage, provider: ProviderServer, rows: int, job: str = "nightly"
+) -> dict[str, Any]:
     """Every row is answered, and the bill is paid, or in doubt."""
     status: dict[str, Any] = stage.json("status", job)
     assert (status["state"], status["answered"]) == ("done", rows)
@@ -121,7 +123,7 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing_and_the_job_continues(
         (pages,) = database.execute("PRAGMA page_count").fetchone()
     full = stage.write("full", str(pages + 12))
 
-    with _hasty(stage, "resume", "night") as run:
+    with _hasty(stage, "resume", "nightly") as run:
         assert run.stderr
         told = next(
             line for line in run.stderr if "archon-batch.db: database or disk is full" in line
@@ -131,7 +133,7 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing_and_the_job_continues(
         err = told + run.stderr.read()
     # It waits for room, or ends when there is something to begin and none to begin it in.
     if run.returncode == 3:
-        stage.run("resume", "night")
+        stage.run("resume", "nightly")
     else:
         assert run.returncode == 0, err
 
@@ -231,16 +233,16 @@ def test_a_postgres_that_stays_down_ends_the_run_and_no_answered_call_is_sent_ag
 ) -> None:
     stage.environment["ARCHON_BATCH_DATABASE_URL"] = server.url
     stage.run(*SUBMIT, "--detach")
-    run = _hasty(stage, "resume", "night")
+    run = _hasty(stage, "resume", "nightly")
 
     until(lambda: provider.request_count >= 16)
     server.ctl("stop", "-m", "immediate")
     _gave_up(run, "connection")
-    away = stage.start("status", "night")
+    away = stage.start("status", "nightly")
     _gave_up(away, "refused")
     assert list((stage.folder / "spool").rglob("*.json"))
     server.ctl("start")
-    stage.run("resume", "night")
+    stage.run("resume", "nightly")
 
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
     assert provider.request_count == 12 * ROW
@@ -257,7 +259,7 @@ def test_a_database_file_removed_during_a_run_ends_the_command_and_nothing_is_pa
     old, parts = stage.folder / "old.db", ("", "-wal", "-shm")
     shutil.copy(file, old)
     there.mkdir()
-    with _hasty(stage, "resume", "night") as run:
+    with _hasty(stage, "resume", "nightly") as run:
         until(lambda: provider.request_count >= ROW)
         for part in parts:
             (stage.folder / f"{file.name}{part}").rename(there / f"{file.name}{part}")
@@ -268,14 +270,14 @@ def test_a_database_file_removed_during_a_run_ends_the_command_and_nothing_is_pa
     assert begun < 12 * ROW
 
     if harm != "moved":
-        with _hasty(stage, "resume", "night") as run:
+        with _hasty(stage, "resume", "nightly") as run:
             _gave_up(run, "does not know", "db accept")
         assert provider.request_count == begun
     for part in parts:
         (stage.folder / f"{file.name}{part}").unlink(missing_ok=True)
         if (kept := there / f"{file.name}{part}").exists():
             kept.rename(stage.folder / kept.name)
-    stage.run("resume", "night")
+    stage.run("resume", "nightly")
 
     assert _whole(stage, provider, rows=12)["in_doubt_usd"] == 0
     assert provider.request_count == 12 * ROW

@@ -77,7 +77,7 @@ def _stage(folder: Path, provider: ProviderServer, broker: str, database: str) -
 
 
 def _submitted(stage: Stage) -> str:
-    return stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--shard-size", "4").strip()
+    return stage.run("submit", "rows.jsonl", "--arch", "layered.yaml", "--shard-size", "4").strip()
 
 
 def _living(database: str) -> int:
@@ -245,7 +245,9 @@ def test_workers_over_rabbitmq_need_no_redis_and_give_the_same_answers_as_one_ma
         one = Stage(tmp_path / "one")
         one.dataset(ROWS)
         one.architecture(provider.url)
-        alone = one.run("submit", "rows.jsonl", "--arch", "night.yaml", "--shard-size", "4").strip()
+        alone = one.run(
+            "submit", "rows.jsonl", "--arch", "layered.yaml", "--shard-size", "4"
+        ).strip()
         billed = provider.bill
         job = _submitted(many)
         with workers(many, 2):

@@ -26,13 +26,13 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
-POOL = {"night.yaml": "queues: [calls, joins]\nconcurrency: 8\n"}
+POOL = {"pool.yaml": "queues: [calls, joins]\nconcurrency: 8\n"}
 #: A job's name is the one thing of a user's that is shown.
 NAME = os.environ.get("PICTURE_OF", "sums <img src=x onerror=document.title=1>")
 FIRST = "rows 1-7, layer 0, stand-in x 35"
 LAST = "rows 1-12, layer 3, stand-in x 12"
 KEY = "sk-not-to-be-seen-anywhere"
-USER, PASSWORD = "night", "watch"
+USER, PASSWORD = "operator", "secret"
 
 
 def free_port() -> int:
@@ -101,7 +101,7 @@ def test_flower_shows_jobs_rows_and_models_and_nothing_private(
     ):
         stage.architecture(provider.url)
         began = time.time()
-        submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", NAME)
+        submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", NAME)
         job = stage.run(*submit, "--shard-size", "12").strip()
         until(lambda: provider.request_count > 0)
 
@@ -120,10 +120,10 @@ def test_flower_shows_jobs_rows_and_models_and_nothing_private(
         page.get_by_text(NAME).wait_for()
         seen += page.content()
         page.goto("/workers")
-        page.get_by_role("row").filter(has_text="night-1@").filter(has_text="Online").wait_for()
+        page.get_by_role("row").filter(has_text="pool-1@").filter(has_text="Online").wait_for()
         # Five batches of calls: two of the first layer, and one of each further; a join before
         # each, and one after the last.
-        until(lambda: _counts(page) == {"night-1": (10, 0, 10)})
+        until(lambda: _counts(page) == {"pool-1": (10, 0, 10)})
         seen += page.content()
         tasks = page.request.get("/api/tasks").json().values()
         metrics = page.request.get("/metrics").text()

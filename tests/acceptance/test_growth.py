@@ -57,7 +57,7 @@ class Desk:
         )
 
         ended = terminal.run(
-            "submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl", "--force",
+            "submit", "rows.jsonl", "--arch", "layered.yaml", "-o", "out.jsonl", "--force",
             *given.options,
         )  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_two_simultaneous_submissions_make_one_job_and_one_bill(
 ) -> None:
     stage = Stage(tmp_path, ARCHON_BATCH_DATABASE_URL=any_url)
     stage.dataset(12)
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "-o")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "-o")
 
     with ProviderServer(prices=PRICES, latency=0.05) as provider:
         stage.architecture(provider.url)

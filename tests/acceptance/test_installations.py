@@ -20,7 +20,7 @@ def a_stage(folder: Path, broker: str) -> Stage:
     folder.mkdir()
     stage = Stage(folder, ARCHON_BATCH_BROKER_URL=broker)
     stage.dataset(ROWS)
-    stage.write("night.yaml", ONE)
+    stage.write("layered.yaml", ONE)
     return stage
 
 
@@ -50,7 +50,7 @@ def test_two_installations_on_one_broker_do_their_own_work_and_a_pool_may_be_sta
 ) -> None:
     url = request.getfixturevalue(broker)
     one, other = a_stage(tmp_path / "one", url), a_stage(tmp_path / "other", url)
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml")
     jobs = {one.run(*submit).strip(), other.run(*submit).strip()}
     started = [a_worker(one, "first.log"), a_worker(one, "second.log")]
     try:

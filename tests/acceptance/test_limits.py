@@ -52,7 +52,7 @@ def test_limits_are_set_shown_and_cleared_while_a_job_runs(tmp_path: Path) -> No
 
     with ProviderServer(prices=PRICES, latency=0.05) as provider:
         stage.write("limited.yaml", LIMITED.format(url=provider.url, rpm=600))
-        job = stage.start("submit", "rows.jsonl", "--arch", "limited.yaml", "--name", "night")
+        job = stage.start("submit", "rows.jsonl", "--arch", "limited.yaml", "--name", "nightly")
         until(lambda: provider.request_count >= 5)
         stage.run("limits", "openai/stand-in", "--rpm", "60000", "--max-in-flight", "7")
         (told,) = stage.json("limits", "openai/stand-in")

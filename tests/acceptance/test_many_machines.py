@@ -16,9 +16,9 @@ POOLS = {
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
 
 
-def _night(stage: Stage, provider: ProviderServer) -> tuple[list[tuple[str, str]], int]:
+def _submit_and_follow(stage: Stage, provider: ProviderServer) -> tuple[list[tuple[str, str]], int]:
     job = stage.run(
-        "submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl", "--follow"
+        "submit", "rows.jsonl", "--arch", "layered.yaml", "-o", "out.jsonl", "--follow"
     ).strip()
     assert stage.nano_usd(job) == provider.bill
     return [(a["id"], a["answer"]) for a in stage.lines("out.jsonl")], provider.request_count
@@ -36,14 +36,14 @@ def test_workers_over_redis_give_the_same_answers_as_one_machine(
         for stage in (one, many):
             stage.dataset(24)
             stage.architecture(provider.url)
-        expected = _night(one, provider)
+        expected = _submit_and_follow(one, provider)
 
     with ProviderServer(prices=PRICES, latency=0.01) as provider:
         many.architecture(provider.url)
         with many.workers(POOLS):
-            found = _night(many, provider)
+            answers = _submit_and_follow(many, provider)
 
-    assert found == expected
+    assert answers == expected
 
 
 @pytest.mark.postgres
@@ -55,7 +55,7 @@ def test_stopping_workers_finish_their_calls_and_other_workers_continue(
 
     with ProviderServer(prices=PRICES, latency=0.3) as provider:
         stage.architecture(provider.url)
-        job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
+        job = stage.run("submit", "rows.jsonl", "--arch", "layered.yaml").strip()
         with stage.workers(POOLS):
             until(lambda: provider.request_count >= 16)
         stopped = stage.json("status", job)
@@ -79,6 +79,6 @@ def test_workers_over_redis_and_postgres_record_the_provider_s_bill(
     with ProviderServer(prices=PRICES, latency=0.01) as provider:
         stage.architecture(provider.url)
         with stage.workers(POOLS):
-            answers, requests = _night(stage, provider)
+            answers, requests = _submit_and_follow(stage, provider)
 
     assert (len(answers), requests) == (24, 24 * 8)

@@ -45,7 +45,7 @@ def test_every_row_is_answered_and_the_cost_is_the_provider_s_bill(stage: Stage)
 
     with ProviderServer(prices=PRICES, latency=0.02) as provider:
         stage.architecture(provider.url)
-        submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "-o", "out.jsonl")
+        submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "-o", "out.jsonl")
         job = stage.run(*submit).strip()
         bill, requests = provider.bill, provider.request_count
         again = stage.run(*submit, "--force").strip()
@@ -65,7 +65,7 @@ def test_every_row_is_answered_and_the_cost_is_the_provider_s_bill(stage: Stage)
 
 def test_a_killed_run_continues_and_ends_with_the_same_answers(stage: Stage) -> None:
     stage.dataset(30)
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--no-cache", "-o", "out.jsonl")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--no-cache", "-o", "out.jsonl")
 
     with ProviderServer(prices=PRICES, latency=0.05) as provider:
         stage.architecture(provider.url)
@@ -92,7 +92,7 @@ def test_a_killed_run_continues_and_ends_with_the_same_answers(stage: Stage) -> 
 
 def test_an_interrupted_run_finishes_its_calls_and_says_how_to_continue(stage: Stage) -> None:
     stage.dataset(30)
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml")
 
     with ProviderServer(prices=PRICES, latency=0.2) as provider:
         stage.architecture(provider.url)
@@ -115,7 +115,7 @@ def test_a_budget_stops_the_job_and_a_larger_one_continues_it(stage: Stage) -> N
 
     with ProviderServer(prices=PRICES, latency=0.01) as provider:
         stage.architecture(provider.url)
-        submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "small")
+        submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "small")
         stage.run(*submit, "--budget", "0.005", status=4)
         figures = stage.json("status", "small")
         assert figures["state"] == "paused"
@@ -135,8 +135,8 @@ def test_with_every_fault_every_row_is_answered_and_every_attempt_recorded(
 
     with ProviderServer(prices=PRICES, faults=faults, seed=7) as provider:
         stage.architecture(provider.url, EVERY)
-        foreseen = stage.json("plan", "rows.jsonl", "--arch", "night.yaml")
-        job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml").strip()
+        foreseen = stage.json("plan", "rows.jsonl", "--arch", "layered.yaml")
+        job = stage.run("submit", "rows.jsonl", "--arch", "layered.yaml").strip()
 
     figures = stage.json("status", job)
     assert figures["answered"] == 8
@@ -155,7 +155,7 @@ def test_a_wrong_key_stops_the_job_at_once_and_keeps_every_row(stage: Stage) -> 
 
     with ProviderServer(prices=PRICES, faults=lambda _: "401") as provider:
         stage.architecture(provider.url)
-        stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "locked", status=2)
+        stage.run("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "locked", status=2)
         assert provider.request_count <= 128
     figures = stage.json("status", "locked")
     assert (figures["state"], figures["open"], figures["usd"]) == ("stopped", 30, 0)
@@ -169,7 +169,7 @@ def test_a_second_interrupt_ends_it_at_once_and_leaves_calls_in_flight_in_doubt(
     stage: Stage, number: int
 ) -> None:
     stage.dataset(4)
-    submit = ("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "hasty")
+    submit = ("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "hasty")
 
     with ProviderServer(prices=PRICES, latency=lambda n: 10.0 if n <= 20 else 0.0) as provider:
         stage.architecture(provider.url)

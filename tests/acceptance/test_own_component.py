@@ -142,18 +142,18 @@ def test_a_job_stops_where_the_package_is_missing_and_goes_on_where_it_is(
     models = "models: {m: {model: scripted/plausible, price: {input: 1000, output: 1000}}}\n"
     text = (EXAMPLE / "refine.yaml").read_text()
     stage.write("paid.yaml", models + text.replace(MODEL, "m, max_tokens: 64"))
-    submit = ("submit", "rows.jsonl", "--arch", "paid.yaml", "--name", "night")
+    submit = ("submit", "rows.jsonl", "--arch", "paid.yaml", "--name", "nightly")
     stage.run(*submit, "--budget", "1.2", status=4)
-    paid = stage.json("status", "night")["usd"]
+    paid = stage.json("status", "nightly")["usd"]
     bare = Stage(tmp_path)
 
-    bare.run("resume", "night", "--budget", "100", status=2)
+    bare.run("resume", "nightly", "--budget", "100", status=2)
 
-    stopped = bare.json("status", "night")
+    stopped = bare.json("status", "nightly")
     assert (stopped["state"], stopped["open"], stopped["usd"]) == ("stopped", 2, paid)
     assert stopped["reason"].startswith(_documented_reason())
-    stage.run("resume", "night", "--budget", "100")
-    assert stage.json("status", "night")["answered"] == 2
+    stage.run("resume", "nightly", "--budget", "100")
+    assert stage.json("status", "nightly")["answered"] == 2
 
 
 def _documented_reason() -> str:

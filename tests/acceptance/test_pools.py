@@ -47,7 +47,7 @@ def test_calls_go_to_the_pool_of_their_provider_while_there_is_one(
         with stage.workers({"own.yaml": own_pool}):
             until(lambda: _consumed(stage) == {"calls", "calls.openai", "joins"}, 100)
             doctor = stage.json("doctor")
-            stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow")
+            stage.run("submit", "rows.jsonl", "--arch", "layered.yaml", "--follow")
             own, default = (_metrics(port) for port in ports.values())
             listened = {port: _listened(port) for port in ports.values()}
         (job,) = stage.json("jobs")

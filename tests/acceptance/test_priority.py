@@ -26,7 +26,7 @@ def _served(folder: Path, redis_url: str, postgres_url: str, *priorities: str) -
                 "submit",
                 "rows.jsonl",
                 "--arch",
-                "night.yaml",
+                "layered.yaml",
                 "--shard-size",
                 "4",
                 "--no-cache",

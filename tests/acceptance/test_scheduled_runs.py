@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 JOB = """\
 dataset: data/{date}.jsonl
-architecture: night.yaml
+architecture: layered.yaml
 name: labels-{date}
 budget_usd: 5
 when: "* * * * *"
@@ -38,7 +38,7 @@ with open("told.jsonl", "a") as file:
 """
 
 ARCH = """\
-name: night
+name: layered
 models:
   one:
     model: openai/stand-in
@@ -342,7 +342,7 @@ def test_a_job_file_that_became_invalid_is_recorded_and_a_mistyped_name_is_not(
 
 
 def test_continue_is_refused_for_a_file_without_recorded_runs(stage: Nights) -> None:
-    stage.prepare("http://127.0.0.1:9/v1", "dataset: rows.jsonl\narchitecture: night.yaml\n")
+    stage.prepare("http://127.0.0.1:9/v1", "dataset: rows.jsonl\narchitecture: layered.yaml\n")
 
     stage.submit("2026-01-31", "--continue", status=2)
-    stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--date", "2026-01-31", status=2)
+    stage.run("submit", "rows.jsonl", "--arch", "layered.yaml", "--date", "2026-01-31", status=2)

@@ -39,13 +39,13 @@ def test_workers_and_rate_limits_use_tls_and_a_user_with_few_permissions(
         serving(server := TlsRedisServer()),
         ProviderServer(prices=PRICES, latency=0.02) as provider,
     ):
-        server.client.execute_command("ACL SETUSER", "night", "on", ">word", *_rights())
+        server.client.execute_command("ACL SETUSER", "nightly", "on", ">word", *_rights())
         address = server.url.replace("//", "//night:word@")
         stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=address)
         stage.dataset(12)
         stage.architecture(provider.url, LIMITED)
         with stage.workers(POOL):
-            job = stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--follow").strip()
+            job = stage.run("submit", "rows.jsonl", "--arch", "layered.yaml", "--follow").strip()
         limits = list(server.client.scan_iter("archon-batch:limits:*"))
 
     assert (
@@ -65,7 +65,7 @@ def test_a_server_with_an_untrusted_certificate_is_refused(tmp_path: Path) -> No
         stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=f"{address}?ssl_cert_reqs=required")
         stage.dataset(2)
         stage.architecture("http://127.0.0.1:9/v1")
-        refused = stage.start("submit", "rows.jsonl", "--arch", "night.yaml")
+        refused = stage.start("submit", "rows.jsonl", "--arch", "layered.yaml")
         _, err = refused.communicate(timeout=60)
 
     assert refused.returncode != 0

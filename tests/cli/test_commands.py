@@ -24,7 +24,7 @@ layers:
 
 
 @pytest.fixture
-def night(terminal: Terminal) -> Terminal:
+def folder(terminal: Terminal) -> Terminal:
     """A folder with a dataset of twenty rows and two architectures."""
     rows = [{"id": f"q{n}", "prompt": f"What is {n}?", "topic": "=1+1"} for n in range(20)]
     terminal.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -49,61 +49,61 @@ def test_every_command_has_help_that_fits_a_screen(terminal: Terminal, command: 
     assert max(map(len, ended.out.splitlines())) <= 80
 
 
-def test_a_job_from_plan_to_export(night: Terminal) -> None:
-    plan = night.json("plan", "rows.jsonl", "--arch", "good.yaml")
-    submitted = night.run("submit", "rows.jsonl", "--arch", "good.yaml", "-o", "out.jsonl")
+def test_a_job_from_plan_to_export(folder: Terminal) -> None:
+    plan = folder.json("plan", "rows.jsonl", "--arch", "good.yaml")
+    submitted = folder.run("submit", "rows.jsonl", "--arch", "good.yaml", "-o", "out.jsonl")
     job = submitted.out.strip()
-    status = night.json("status", job)
-    cost = night.json("cost", job, "--by", "layer")
+    status = folder.json("status", job)
+    cost = folder.json("cost", job, "--by", "layer")
 
     assert submitted.status == 0
     assert (status["state"], status["answered"], status["calls"]) == ("done", 20, 120)
     assert plan["expected"]["calls"] == 120
     assert plan["low"]["usd"] <= status["usd"] <= plan["high"]["usd"]
     assert sum(group["usd"] for group in cost["by"]) == pytest.approx(cost["usd"], abs=1e-12)
-    rows = [json.loads(line) for line in night.read("out.jsonl").splitlines()]
+    rows = [json.loads(line) for line in folder.read("out.jsonl").splitlines()]
     assert [row["id"] for row in rows] == [f"q{n}" for n in range(20)]
     assert [row["row"] for row in rows] == [{"topic": "=1+1"}] * 20
     assert sum(row["cost_usd"] for row in rows) == pytest.approx(status["usd"], abs=1e-12)
 
 
-def test_the_same_submission_is_the_same_job_and_makes_no_call(night: Terminal) -> None:
-    first = night.run("submit", "rows.jsonl", "--arch", "good.yaml")
-    before = night.json("status", first.out.strip())
+def test_the_same_submission_is_the_same_job_and_makes_no_call(folder: Terminal) -> None:
+    first = folder.run("submit", "rows.jsonl", "--arch", "good.yaml")
+    before = folder.json("status", first.out.strip())
 
-    again = night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+    again = folder.run("submit", "rows.jsonl", "--arch", "good.yaml")
 
     assert again.out == first.out
-    assert night.json("status", first.out.strip()) == before
-    assert len(night.json("jobs")) == 1
+    assert folder.json("status", first.out.strip()) == before
+    assert len(folder.json("jobs")) == 1
 
 
-def test_another_job_with_the_same_rows_uses_the_cache(night: Terminal) -> None:
-    night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+def test_another_job_with_the_same_rows_uses_the_cache(folder: Terminal) -> None:
+    folder.run("submit", "rows.jsonl", "--arch", "good.yaml")
 
-    night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "twin")
+    folder.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "twin")
 
-    twin = night.json("cost", "twin")
-    first = night.json("cost", "rows-good")
+    twin = folder.json("cost", "twin")
+    first = folder.json("cost", "rows-good")
     assert (twin["usd"], twin["attempts"]) == (0, 0)
     assert twin["cached_calls"] == twin["calls"] == 120
     assert twin["cache_saved_usd"] == pytest.approx(first["usd"])
 
 
-def test_a_name_belongs_to_one_dataset_and_architecture(night: Terminal) -> None:
-    night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "mine")
+def test_a_name_belongs_to_one_dataset_and_architecture(folder: Terminal) -> None:
+    folder.run("submit", "rows.jsonl", "--arch", "good.yaml", "--name", "mine")
 
-    ended = night.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "mine")
+    ended = folder.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "mine")
 
     assert ended.status == 2
     assert "'mine' is job" in ended.err
 
 
-def test_failed_rows_are_reported_and_can_be_retried(night: Terminal) -> None:
-    ended = night.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "rough")
-    before = night.json("status", "rough")
-    retried = night.run("retry", "rough")
-    after = night.json("status", "rough")
+def test_failed_rows_are_reported_and_can_be_retried(folder: Terminal) -> None:
+    ended = folder.run("submit", "rows.jsonl", "--arch", "bad.yaml", "--name", "rough")
+    before = folder.json("status", "rough")
+    retried = folder.run("retry", "rough")
+    after = folder.json("status", "rough")
 
     assert ended.status == 1
     assert before["failed"] > 0
@@ -115,15 +115,15 @@ def test_failed_rows_are_reported_and_can_be_retried(night: Terminal) -> None:
     assert before["attempts"] < after["attempts"] <= before["attempts"] + 2 * before["failed"]
 
 
-def test_an_exhausted_budget_pauses_the_job(night: Terminal) -> None:
-    ended = night.run(
+def test_an_exhausted_budget_pauses_the_job(folder: Terminal) -> None:
+    ended = folder.run(
         "submit", "rows.jsonl", "--arch", "good.yaml", "--name", "small", "--budget", "0.05"
     )
-    paused = night.json("status", "small")
-    open_rows = [a["id"] for a in night.json("show", "small") if a["status"] == "open"]
-    unfinished = [night.json("show", "small", row)["calls_made"] for row in open_rows]
-    smaller = night.run("resume", "small", "--budget", "0.001")
-    resumed = night.run("resume", "small", "--budget", "10")
+    paused = folder.json("status", "small")
+    open_rows = [a["id"] for a in folder.json("show", "small") if a["status"] == "open"]
+    unfinished = [folder.json("show", "small", row)["calls_made"] for row in open_rows]
+    smaller = folder.run("resume", "small", "--budget", "0.001")
+    resumed = folder.run("resume", "small", "--budget", "10")
 
     assert ended.status == 4
     assert smaller.status == 2
@@ -136,41 +136,41 @@ def test_an_exhausted_budget_pauses_the_job(night: Terminal) -> None:
     # A row that has its last reply is answered, also when the money ran out meanwhile.
     assert not [call for calls in unfinished for call in calls if call["component"] == "fuser"]
     assert resumed.status == 0
-    assert night.json("status", "small")["answered"] == 20
+    assert folder.json("status", "small")["answered"] == 20
 
 
-def test_a_stored_job_can_be_cancelled_and_opened_again(night: Terminal) -> None:
-    job = night.run("submit", "rows.jsonl", "--arch", "good.yaml", "--detach").out.strip()
+def test_a_stored_job_can_be_cancelled_and_opened_again(folder: Terminal) -> None:
+    job = folder.run("submit", "rows.jsonl", "--arch", "good.yaml", "--detach").out.strip()
 
-    cancelled = night.run("cancel", job)
-    resumed = night.run("resume", job)
-    retried = night.run("retry", job)
+    cancelled = folder.run("cancel", job)
+    resumed = folder.run("resume", job)
+    retried = folder.run("retry", job)
 
     assert cancelled.status == 0
     assert resumed.status == 2
     assert "archon-batch retry" in resumed.err
     assert retried.status == 0
-    assert night.json("status", job)["answered"] == 20
+    assert folder.json("status", job)["answered"] == 20
 
 
-def test_a_row_is_shown_with_every_call_and_attempt(night: Terminal) -> None:
-    night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+def test_a_row_is_shown_with_every_call_and_attempt(folder: Terminal) -> None:
+    folder.run("submit", "rows.jsonl", "--arch", "good.yaml")
 
-    shown = night.json("show", "rows-good", "q3")
+    shown = folder.json("show", "rows-good", "q3")
 
     assert [c["call"] for c in shown["calls_made"]] == [
         "0.0.0.0", "0.0.1.0", "0.0.2.0", "1.0.0.0", "2.0.0.0", "3.0.0.0",
     ]  # fmt: skip
     assert all(c["attempts"][0]["outcome"] == "ok" for c in shown["calls_made"])
     assert shown["candidate"] == "3.0.0"
-    assert night.run("show", "rows-good", "q99").status == 2
-    answers = night.json("show", "rows-good")
+    assert folder.run("show", "rows-good", "q99").status == 2
+    answers = folder.json("show", "rows-good")
     assert [a["id"] for a in answers] == [f"q{n}" for n in range(20)]
-    assert len(night.run("show", "rows-good").out.splitlines()) == 21
+    assert len(folder.run("show", "rows-good").out.splitlines()) == 21
 
 
-def test_try_shows_every_call_and_records_the_job(night: Terminal) -> None:
-    ended = night.run("try", "What is 7?", "--arch", "good.yaml")
+def test_try_shows_every_call_and_records_the_job(folder: Terminal) -> None:
+    ended = folder.run("try", "What is 7?", "--arch", "good.yaml")
 
     assert ended.status == 0
     for did in (
@@ -180,45 +180,45 @@ def test_try_shows_every_call_and_records_the_job(night: Terminal) -> None:
         "fused 2 candidates",
     ):
         assert did in ended.out
-    (job,) = night.json("jobs")
+    (job,) = folder.json("jobs")
     assert job["name"] == "try-good"
     assert job["usd"] > 0
 
 
-def test_an_export_is_safe_to_open_in_a_spreadsheet(night: Terminal) -> None:
-    night.run("submit", "rows.jsonl", "--arch", "good.yaml")
+def test_an_export_is_safe_to_open_in_a_spreadsheet(folder: Terminal) -> None:
+    folder.run("submit", "rows.jsonl", "--arch", "good.yaml")
 
-    ended = night.run("export", "rows-good", "-o", "out.csv")
-    again = night.run("export", "rows-good", "-o", "out.csv")
+    ended = folder.run("export", "rows-good", "-o", "out.csv")
+    again = folder.run("export", "rows-good", "-o", "out.csv")
 
     assert (ended.status, again.status) == (0, 2)
     assert "--force" in again.err
-    rows = list(csv.DictReader(night.read("out.csv").splitlines()))
+    rows = list(csv.DictReader(folder.read("out.csv").splitlines()))
     assert len(rows) == 20
     assert not any(cell[:1] in "=+@" for row in rows for cell in row.values() if cell)
 
 
-def test_a_job_file_replaces_the_options(night: Terminal) -> None:
-    night.write(
-        "night.yaml",
-        "dataset: rows.jsonl\narchitecture: good.yaml\nname: night-{date}\n"
+def test_a_job_file_replaces_the_options(folder: Terminal) -> None:
+    folder.write(
+        "job.yaml",
+        "dataset: rows.jsonl\narchitecture: good.yaml\nname: labels-{date}\n"
         'budget_usd: 25\nexport: "{name}.jsonl"\nlimit: 5\n',
     )
 
-    ended = night.run("submit", "--job", "night.yaml")
+    ended = folder.run("submit", "--job", "job.yaml")
 
     assert ended.status == 0
-    (job,) = night.json("jobs")
+    (job,) = folder.json("jobs")
     assert job["rows"] == 5
-    assert len(night.read(f"{job['name']}.jsonl").splitlines()) == 5
+    assert len(folder.read(f"{job['name']}.jsonl").splitlines()) == 5
 
 
-def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Terminal) -> None:
-    night.write("wrong.yaml", "layers: []\n")
-    night.write("pool.yaml", "queues: [calls]\n")
+def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(folder: Terminal) -> None:
+    folder.write("wrong.yaml", "layers: []\n")
+    folder.write("pool.yaml", "queues: [calls]\n")
 
-    good = night.run("check", "good.yaml", "pool.yaml")
-    both = night.run("check", "wrong.yaml", "good.yaml")
+    good = folder.run("check", "good.yaml", "pool.yaml")
+    both = folder.run("check", "wrong.yaml", "good.yaml")
 
     assert good.status == 0
     assert "a row" in good.out
@@ -230,20 +230,20 @@ def test_check_shows_the_layers_and_says_what_is_wrong_with_each_file(night: Ter
 
 @pytest.mark.slow
 def test_doctor_sends_nothing_and_finds_no_problem_here(
-    night: Terminal, monkeypatch: pytest.MonkeyPatch
+    folder: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connect(_self: socket.socket, address: object) -> None:
         pytest.fail(f"it reached for {address}")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
 
-    found = night.json("doctor")
+    found = folder.json("doctor")
 
     assert {line["check"] for line in found} >= {"database", "broker", "local model"}
 
 
 def test_doctor_lists_the_workers_and_unconsumed_queues(
-    night: Terminal, monkeypatch: pytest.MonkeyPatch
+    folder: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from archon_batch.cli import doctor  # noqa: PLC0415
     from archon_batch.store import Store  # noqa: PLC0415
@@ -254,7 +254,7 @@ def test_doctor_lists_the_workers_and_unconsumed_queues(
     store.workers.register("calls-1@host.4711", {"calls", "calls.openai"})
     store.close()
 
-    ended = night.run("doctor")
+    ended = folder.run("doctor")
 
     assert ended.status == 3
     assert ended.out.splitlines() == [
@@ -275,13 +275,13 @@ def test_words_are_completed_in_bash(terminal: Terminal, monkeypatch: pytest.Mon
     assert terminal.run().out == "plain,submit\n"
 
 
-def test_submitting_again_with_another_priority_changes_it(night: Terminal) -> None:
+def test_submitting_again_with_another_priority_changes_it(folder: Terminal) -> None:
     from archon_batch.store import Store  # noqa: PLC0415
 
     submit = ("submit", "rows.jsonl", "--arch", "good.yaml", "--detach")
     found = []
     for more in ((), ("--priority", "high"), ()):
-        night.run(*submit, *more)
+        folder.run(*submit, *more)
         store = Store.open("sqlite:///archon-batch.db")
         found += [[job.priority for job in store.jobs.all()]]
         store.close()
@@ -290,9 +290,9 @@ def test_submitting_again_with_another_priority_changes_it(night: Terminal) -> N
 
 
 def test_a_model_without_a_price_is_refused_unless_it_is_allowed_and_then_takes_no_budget(
-    night: Terminal,
+    folder: Terminal,
 ) -> None:
-    night.write(
+    folder.write(
         "mixed.yaml",
         """\
 models:
@@ -305,10 +305,10 @@ layers:
     )
     submit = ("submit", "rows.jsonl", "--arch", "mixed.yaml", "--detach")
 
-    refused = night.run(*submit)
-    bounded = night.run(*submit, "--allow-unpriced", "--budget", "5")
-    nothing = not night.has("archon-batch.db")
-    allowed = night.run(*submit, "--allow-unpriced")
+    refused = folder.run(*submit)
+    bounded = folder.run(*submit, "--allow-unpriced", "--budget", "5")
+    nothing = not folder.has("archon-batch.db")
+    allowed = folder.run(*submit, "--allow-unpriced")
 
     assert (refused.status, bounded.status, allowed.status) == (2, 2, 0)
     assert "no price is known" in refused.err
@@ -316,10 +316,10 @@ layers:
     assert nothing
 
 
-def test_a_worker_without_a_broker_says_what_to_set(night: Terminal) -> None:
-    night.write("pool.yaml", "queues: [calls]\n")
+def test_a_worker_without_a_broker_says_what_to_set(folder: Terminal) -> None:
+    folder.write("pool.yaml", "queues: [calls]\n")
 
-    ended = night.run("worker", "pool.yaml")
+    ended = folder.run("worker", "pool.yaml")
 
     assert ended.status == 2
     assert "ARCHON_BATCH_BROKER_URL" in ended.err

@@ -16,85 +16,85 @@ layers:
 
 
 @pytest.fixture
-def given_up(terminal: Terminal) -> Terminal:
+def failed_rows(terminal: Terminal) -> Terminal:
     """A job of which some rows were refused, on both layers, and some were answered blankly."""
     rows = [{"id": f"q{n}", "prompt": f"What is {n}?"} for n in range(60)]
     terminal.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     terminal.write("arch.yaml", ARCH)
-    assert terminal.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "night").status
+    assert terminal.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "labels").status
     return terminal
 
 
 def reasons(terminal: Terminal) -> dict[str, str]:
-    """The rows that were given up, each with its reason."""
-    lines = terminal.run("export", "night").out.splitlines()
+    """The reasons of the failed rows, by row."""
+    lines = terminal.run("export", "labels").out.splitlines()
     return {line["id"]: line["reason"] for line in map(json.loads, lines) if line["reason"]}
 
 
 def attempts(terminal: Terminal) -> dict[str, int]:
-    lines = terminal.run("export", "night").out.splitlines()
+    lines = terminal.run("export", "labels").out.splitlines()
     return {line["id"]: line["attempts"] for line in map(json.loads, lines)}
 
 
 def asked_again(terminal: Terminal, *where: str) -> set[str]:
     """The rows of which something was sent by a retry of what fits."""
     before = attempts(terminal)
-    terminal.run("retry", "night", *(word for one in where for word in ("--where", one)))
+    terminal.run("retry", "labels", *(word for one in where for word in ("--where", one)))
     return {row for row, count in attempts(terminal).items() if count > before[row]}
 
 
-def test_only_rows_of_that_reason_are_asked_again(given_up: Terminal) -> None:
-    why = reasons(given_up)
+def test_only_rows_of_that_reason_are_asked_again(failed_rows: Terminal) -> None:
+    why = reasons(failed_rows)
     refused = {row for row, reason in why.items() if "refused" in reason}
 
     assert 0 < len(refused) < len(why)
-    assert asked_again(given_up, "reason=refused") == refused
+    assert asked_again(failed_rows, "reason=refused") == refused
 
 
-def test_only_rows_of_that_layer_are_asked_again(given_up: Terminal) -> None:
-    why = reasons(given_up)
+def test_only_rows_of_that_layer_are_asked_again(failed_rows: Terminal) -> None:
+    why = reasons(failed_rows)
     last = {row for row, reason in why.items() if reason.startswith("layer 1: ")}
 
     assert 0 < len(last) < len(why)
-    assert asked_again(given_up, "layer=1") == last
+    assert asked_again(failed_rows, "layer=1") == last
 
 
-def test_all_conditions_hold_of_a_row(given_up: Terminal) -> None:
-    why = reasons(given_up)
+def test_all_conditions_hold_of_a_row(failed_rows: Terminal) -> None:
+    why = reasons(failed_rows)
     both = {row for row, r in why.items() if r.startswith("layer 0: ") and "refused" in r}
     row = min(both)
 
     assert 1 < len(both) < len(why)
-    assert asked_again(given_up, "layer=0", "reason=refused", "status=failed") == both
-    assert asked_again(given_up, "layer=0", "reason=refused", f"id={row}") == {row}
+    assert asked_again(failed_rows, "layer=0", "reason=refused", "status=failed") == both
+    assert asked_again(failed_rows, "layer=0", "reason=refused", f"id={row}") == {row}
 
 
-def test_when_no_row_fits_it_says_what_there_is(given_up: Terminal) -> None:
-    why = reasons(given_up)
+def test_when_no_row_fits_it_says_what_there_is(failed_rows: Terminal) -> None:
+    why = reasons(failed_rows)
     most = max(set(why.values()), key=list(why.values()).count)
 
-    ended = given_up.run("retry", "night", "--where", "reason=timeout", "--where", "layer=0")
+    ended = failed_rows.run("retry", "labels", "--where", "reason=timeout", "--where", "layer=0")
 
     assert ended.status == 2
     assert "no row matches --where reason=timeout and layer=0" in ended.err
     assert f"it has {len(why)} failed" in ended.err
     assert f"({list(why.values()).count(most)} x {most}" in ended.err
-    assert reasons(given_up) == why
+    assert reasons(failed_rows) == why
 
 
 def test_of_many_reasons_three_are_told_and_nothing_reaches_the_terminal_raw(
-    given_up: Terminal,
+    failed_rows: Terminal,
 ) -> None:
     from archon_batch.archon import Failed  # noqa: PLC0415
     from archon_batch.store import Store  # noqa: PLC0415
 
-    job = given_up.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "x", "--detach")
+    job = failed_rows.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "x", "--detach")
     store = Store.open("sqlite:///archon-batch.db")
     ends = [(ix, Failed(0, f"\x1b[2J{ix % 5} " + "long\n" * 40)) for ix in range(60)]
     store.items.finish(job.out.strip(), ends)
     store.close()
 
-    ended = given_up.run("retry", "x", "--where", "status=cancelled")
+    ended = failed_rows.run("retry", "x", "--where", "status=cancelled")
 
     assert ended.status == 2
     assert ended.err.count("12 x layer 0: \\x1b[2J") == 3
@@ -104,17 +104,17 @@ def test_of_many_reasons_three_are_told_and_nothing_reaches_the_terminal_raw(
     assert ended.err.count("long") < 3 * 20
 
 
-def test_rows_that_were_cancelled_are_told_apart(given_up: Terminal) -> None:
-    job = given_up.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "x", "--detach")
-    given_up.run("cancel", "x")
+def test_rows_that_were_cancelled_are_told_apart(failed_rows: Terminal) -> None:
+    job = failed_rows.run("submit", "rows.jsonl", "--arch", "arch.yaml", "--name", "x", "--detach")
+    failed_rows.run("cancel", "x")
 
-    none = given_up.run("retry", "x", "--where", "status=failed")
-    some = given_up.run("retry", "x", "--where", "status=cancelled", "--where", "id=q7")
+    none = failed_rows.run("retry", "x", "--where", "status=failed")
+    some = failed_rows.run("retry", "x", "--where", "status=cancelled", "--where", "id=q7")
 
     assert none.status == 2
     assert "it has 60 cancelled" in none.err
     assert "1 row reopened" in some.err
-    assert given_up.json("status", job.out.strip())["cancelled"] == 59
+    assert failed_rows.json("status", job.out.strip())["cancelled"] == 59
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_rows_that_were_cancelled_are_told_apart(given_up: Terminal) -> None:
         ("status=answered", "a status is failed or cancelled"),
     ],
 )
-def test_a_condition_that_is_none_is_refused(given_up: Terminal, where: str, said: str) -> None:
-    before = reasons(given_up)
+def test_a_condition_that_is_none_is_refused(failed_rows: Terminal, where: str, said: str) -> None:
+    before = reasons(failed_rows)
 
-    ended = given_up.run("retry", "night", "--where", where)
+    ended = failed_rows.run("retry", "labels", "--where", where)
 
     assert ended.status == 2
     assert said in " ".join(ended.err.split())
-    assert reasons(given_up) == before
+    assert reasons(failed_rows) == before

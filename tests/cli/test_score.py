@@ -29,7 +29,7 @@ layers:
 
 
 @pytest.fixture
-def night(terminal: Terminal) -> Terminal:
+def folder(terminal: Terminal) -> Terminal:
     """Two jobs of twelve rows that are done: one is right in half of them, one never is."""
     terminal.write("good.yaml", ARCH)
     store = Store.open("sqlite:///archon-batch.db")
@@ -76,85 +76,85 @@ def _done(store: Store, name: str, answers: Sequence[str | None]) -> None:
 EXACT = ("--metric", "exact", "--reference", "gold")
 
 
-def test_a_job_is_scored_with_its_interval_by_a_field_and_for_its_money(night: Terminal) -> None:
-    figures = night.json("score", "good", *EXACT, "--by", "topic")
-    again = night.json("score", "good", *EXACT, "--by", "topic")
+def test_a_job_is_scored_with_its_interval_by_a_field_and_for_its_money(folder: Terminal) -> None:
+    figures = folder.json("score", "good", *EXACT, "--by", "topic")
+    again = folder.json("score", "good", *EXACT, "--by", "topic")
 
     assert (figures["metric"], figures["rows"], figures["mean"]) == ("exact against gold", 12, 0.5)
     assert 0.1 < figures["low"] < 0.5 < figures["high"] < 0.9
     assert [(group["topic"], group["mean"]) for group in figures["by"]] == [("even", 1), ("odd", 0)]
     assert figures["usd_per_point"] == pytest.approx(figures["usd"] / 6)
     assert again == figures
-    said = night.run("score", "good", *EXACT, "--by", "topic").out
+    said = folder.run("score", "good", *EXACT, "--by", "topic").out
     assert "0.5000, 95 % interval" in said
     assert "for each right answer" in said
 
 
-def test_the_scores_come_with_the_export_and_only_when_there_are_some(night: Terminal) -> None:
-    night.run("export", "good", "-o", "before.jsonl")
-    night.run("score", "good", *EXACT)
-    night.run("export", "good", "-o", "after.jsonl")
-    night.run("export", "good", "-o", "after.csv")
-    night.run("export", "good", "-o", "after.parquet")
+def test_the_scores_come_with_the_export_and_only_when_there_are_some(folder: Terminal) -> None:
+    folder.run("export", "good", "-o", "before.jsonl")
+    folder.run("score", "good", *EXACT)
+    folder.run("export", "good", "-o", "after.jsonl")
+    folder.run("export", "good", "-o", "after.csv")
+    folder.run("export", "good", "-o", "after.parquet")
 
-    assert "scores" not in json.loads(night.read("before.jsonl").splitlines()[0])
-    rows = [json.loads(line) for line in night.read("after.jsonl").splitlines()]
+    assert "scores" not in json.loads(folder.read("before.jsonl").splitlines()[0])
+    rows = [json.loads(line) for line in folder.read("after.jsonl").splitlines()]
     assert [row["scores"]["exact against gold"]["value"] for row in rows] == [1, 0] * 6
-    (cell, *_) = [row["scores"] for row in csv.DictReader(night.read("after.csv").splitlines())]
+    (cell, *_) = [row["scores"] for row in csv.DictReader(folder.read("after.csv").splitlines())]
     assert json.loads(cell)["exact against gold"]["value"] == 1
-    assert night.has("after.parquet")
+    assert folder.has("after.parquet")
 
 
-def test_two_jobs_are_compared_row_by_row(night: Terminal) -> None:
-    compared = night.json("score", "good", *EXACT, "--compare", "rough")["compared"]
+def test_two_jobs_are_compared_row_by_row(folder: Terminal) -> None:
+    compared = folder.json("score", "good", *EXACT, "--compare", "rough")["compared"]
 
     assert (compared["name"], compared["rows"]) == ("rough", 12)
     assert compared["mean"] == pytest.approx(0.5)
     assert (compared["better"], compared["worse"]) == (6, 0)
-    assert "against rough: +0.5000" in night.run("score", "good", *EXACT, "--compare", "rough").out
+    assert "against rough: +0.5000" in folder.run("score", "good", *EXACT, "--compare", "rough").out
 
 
-def test_rows_that_were_given_up_are_wrong_and_counted(night: Terminal) -> None:
-    figures = night.json("score", "rough", *EXACT)
+def test_rows_that_were_given_up_are_wrong_and_counted(folder: Terminal) -> None:
+    figures = folder.json("score", "rough", *EXACT)
 
     assert (figures["failed"], figures["rows"], figures["mean"]) == (3, 12, 0)
 
 
-def test_unparsed_answers_are_reported_with_reasons(night: Terminal) -> None:
-    figures = night.json("score", "good", "--metric", "regex:no such thing", "--reference", "gold")
+def test_unparsed_answers_are_reported_with_reasons(folder: Terminal) -> None:
+    figures = folder.json("score", "good", "--metric", "regex:no such thing", "--reference", "gold")
 
     assert figures["unparsed_reasons"] == {"the pattern matches nothing in the answer": 12}
     assert figures["mean"] == 0
 
 
-def test_labels_come_with_their_matrix(night: Terminal) -> None:
-    ended = night.run("score", "good", "--metric", "label", "--reference", "topic")
+def test_labels_come_with_their_matrix(folder: Terminal) -> None:
+    ended = folder.run("score", "good", "--metric", "label", "--reference", "topic")
 
     assert "macro F1 0.0000" in ended.out
     assert "reference \\ answer" in ended.out
 
 
-def test_a_judge_rates_in_a_job_of_its_own_that_is_paid_once(night: Terminal) -> None:
+def test_a_judge_rates_in_a_job_of_its_own_that_is_paid_once(folder: Terminal) -> None:
     judge = ("--metric", "judge-single", "--judge", "good.yaml")
-    figures = night.json("score", "good", *judge)
-    jobs = len(night.json("jobs"))
-    again = night.json("score", "good", *judge)
+    figures = folder.json("score", "good", *judge)
+    jobs = len(folder.json("jobs"))
+    again = folder.json("score", "good", *judge)
 
     assert 1 <= figures["mean"] <= 10
     assert (figures["rows"], figures["usd_per_point"]) == (12, None)
-    of_judge = night.json("status", figures["judge"]["job"])
+    of_judge = folder.json("status", figures["judge"]["job"])
     assert of_judge["name"] == "good-judge-single-good"
     # An opinion and a verdict for each row; the architecture has no judge of its own.
     assert of_judge["calls"] == figures["judge"]["calls"] == 24
     assert of_judge["usd"] == figures["judge"]["usd"] > 0
     assert again == figures
-    assert len(night.json("jobs")) == jobs
+    assert len(folder.json("jobs")) == jobs
 
 
-def test_a_jury_compares_with_another_job_in_both_orders(night: Terminal) -> None:
-    night.write("jury.yaml", JURY)
+def test_a_jury_compares_with_another_job_in_both_orders(folder: Terminal) -> None:
+    folder.write("jury.yaml", JURY)
 
-    figures = night.json(
+    figures = folder.json(
         "score", "good", "--metric", "judge-pairwise", "--judge", "jury.yaml",
         "--baseline", "rough", "--reference", "gold",
     )  # fmt: skip
@@ -165,12 +165,12 @@ def test_a_jury_compares_with_another_job_in_both_orders(night: Terminal) -> Non
     assert figures["metric"] == "judge-pairwise by jury.yaml against rough"
 
 
-def test_a_judge_stops_at_its_budget_and_goes_on_with_a_larger_one(night: Terminal) -> None:
+def test_a_judge_stops_at_its_budget_and_goes_on_with_a_larger_one(folder: Terminal) -> None:
     judge = ("score", "good", "--metric", "judge-single", "--judge", "good.yaml")
 
-    ended = night.run(*judge, "--budget", "0.025")
-    scored = [job for job in night.json("jobs") if job["name"] == "good-judge-single-good"]
-    resumed = night.json(*judge, "--budget", "10")
+    ended = folder.run(*judge, "--budget", "0.025")
+    scored = [job for job in folder.json("jobs") if job["name"] == "good-judge-single-good"]
+    resumed = folder.json(*judge, "--budget", "10")
 
     assert ended.status == 4
     assert "the same command continues it" in ended.err
@@ -204,17 +204,17 @@ REFUSED = [
 ]
 
 
-def test_what_cannot_be_scored_is_refused_and_nothing_is_stored(night: Terminal) -> None:
+def test_what_cannot_be_scored_is_refused_and_nothing_is_stored(folder: Terminal) -> None:
     for arguments, why in REFUSED:
-        ended = night.run("score", "good", *arguments)
+        ended = folder.run("score", "good", *arguments)
         assert ended.status == 2, arguments
         assert why in ended.err, arguments
 
-    assert len(night.json("jobs")) == 2
-    night.run("export", "good", "-o", "after.jsonl")
-    assert '"scores"' not in night.read("after.jsonl")
+    assert len(folder.json("jobs")) == 2
+    folder.run("export", "good", "-o", "after.jsonl")
+    assert '"scores"' not in folder.read("after.jsonl")
 
 
-def test_a_field_or_a_job_that_is_not_there_is_named(night: Terminal) -> None:
-    assert "did you mean 'topic'?" in night.run("score", "good", *EXACT, "--by", "topik").err
-    assert "no job with this id" in night.run("score", "good", *EXACT, "--compare", "nobody").err
+def test_a_field_or_a_job_that_is_not_there_is_named(folder: Terminal) -> None:
+    assert "did you mean 'topic'?" in folder.run("score", "good", *EXACT, "--by", "topik").err
+    assert "no job with this id" in folder.run("score", "good", *EXACT, "--compare", "nobody").err

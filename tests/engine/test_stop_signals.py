@@ -48,7 +48,7 @@ def test_calls_in_flight_finish_when_the_command_s_terminal_closes(stage):
     with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)
         command, terminal = in_a_terminal(
-            stage, "submit", "rows.jsonl", "--arch", "night.yaml", "--name", "labels",
+            stage, "submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "labels",
             "--shard-size", "1", "--processes", "2",
         )  # fmt: skip
         until(lambda: provider.request_count >= 6)
@@ -75,7 +75,7 @@ def test_calls_in_flight_finish_when_a_worker_gets_sighup_twice(stage, redis_url
     )  # fmt: skip
     with ProviderServer(prices=PRICES, latency=1.5) as provider:
         stage.architecture(provider.url, ONE)
-        stage.run("submit", "rows.jsonl", "--arch", "night.yaml", "--name", "labels")
+        stage.run("submit", "rows.jsonl", "--arch", "layered.yaml", "--name", "labels")
         with (stage.folder / "worker.log").open("w") as log:
             worker = Popen(
                 [sys.executable, "-m", *started], cwd=stage.folder, env=stage.environment,

@@ -7,7 +7,7 @@ import pytest
 from archon_batch.store import ScheduledRun, Store
 from tests.builders import a_dead_process, a_job
 
-FILE = "/srv/night/jobs/labels.yaml"
+FILE = "/srv/labels/jobs/labels.yaml"
 DAY = date(2026, 1, 31)
 
 
@@ -78,7 +78,7 @@ def test_the_latest_run_has_the_latest_day_and_not_the_latest_start(
     begun: ScheduledRun, any_store: Store
 ) -> None:
     any_store.scheduled_runs.start(FILE, date(2026, 1, 2), "labels-2026-01-02")
-    any_store.scheduled_runs.start("/srv/night/jobs/other.yaml", date(2026, 3, 1), "other")
+    any_store.scheduled_runs.start("/srv/labels/jobs/other.yaml", date(2026, 3, 1), "other")
 
     assert any_store.scheduled_runs.latest(FILE) == begun
-    assert any_store.scheduled_runs.latest("/srv/night/jobs/none.yaml") is None
+    assert any_store.scheduled_runs.latest("/srv/labels/jobs/none.yaml") is None
