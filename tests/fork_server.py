@@ -91,6 +91,8 @@ class Popen(subprocess.Popen[AnyStr]):
         body = json.dumps(request).encode()
         files = [own if file == -1 else file for own, file in enumerate((stdin, stdout, stderr))]
         self._server = socket.socket(socket.AF_UNIX)
+        # Kombu sets a default timeout while it connects.
+        self._server.setblocking(True)
         self._server.connect(_started())
         socket.send_fds(self._server, [len(body).to_bytes(4, "big")], files)
         self._server.sendall(body)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from archon_batch.store import migrations
 from tests.acceptance.dying import Point, Runs
 from tests.acceptance.test_crash_sweep import IN_LINE, JobFolder, failure_notes, note_death
+from tests.store import schema_0012
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -189,14 +189,11 @@ def test_a_command_that_dies_at_a_commit_can_be_repeated(
     assert len(at) >= 2
 
 
-def test_an_upgrade_that_dies_at_its_commit_can_be_repeated(
-    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upgrade_that_dies_at_its_commit_can_be_repeated(runs: Runs, tmp_path: Path) -> None:
     before = JobFolder(tmp_path / "before", runs, IN_LINE)
     engine = sa.create_engine(f"sqlite:///{before.folder}/archon-batch.db")
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations, "HEAD", "0001")
-        migrations.upgrade(engine)
+    with engine.begin() as connection:
+        schema_0012.create(connection)
     engine.dispose()
     whole = before.again(tmp_path / "whole")
     assert whole.do(("db", "upgrade")) == 0

@@ -177,7 +177,7 @@ def test_a_second_interrupt_ends_it_at_once_and_leaves_calls_in_flight_in_doubt(
         until(lambda: provider.request_count == 20)
         run.send_signal(number)
         assert run.stderr is not None
-        until(lambda: run.stderr.readline().startswith("stopping: "))
+        until(lambda: run.stderr.readline().startswith("Stopping: "))
         began = time.monotonic()
         run.send_signal(number)
         run.communicate(timeout=30)

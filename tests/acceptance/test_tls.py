@@ -40,7 +40,7 @@ def test_workers_and_rate_limits_use_tls_and_a_user_with_few_permissions(
         ProviderServer(prices=PRICES, latency=0.02) as provider,
     ):
         server.client.execute_command("ACL SETUSER", "nightly", "on", ">word", *_rights())
-        address = server.url.replace("//", "//night:word@")
+        address = server.url.replace("//", "//nightly:word@")
         stage = Stage(tmp_path, ARCHON_BATCH_BROKER_URL=address)
         stage.dataset(12)
         stage.architecture(provider.url, LIMITED)

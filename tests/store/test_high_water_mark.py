@@ -295,7 +295,7 @@ def test_a_server_restored_from_a_backup_is_detected(postgres_url, tmp_path):
     # What a restore does: the sessions end, and another state is there.
     engine = sa.create_engine(postgres_url, poolclass=sa.NullPool)
     with engine.connect() as other:
-        for table in ("calls", "attempts", "sums"):
+        for table in ("calls", "attempts", "usage_totals"):
             other.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
         other.exec_driver_sql("UPDATE jobs SET held = 0")
         other.commit()
