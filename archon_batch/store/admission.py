@@ -31,6 +31,7 @@ from archon_batch.store.attempts import (
     add_money,
     call_columns,
     insert_reply,
+    is_request_of,
     lock_jobs,
     settled_call_row,
 )
@@ -41,7 +42,6 @@ from archon_batch.store.compiled_sql import (
     json_param,
     where_in,
 )
-from archon_batch.store.sql_values import parse_timestamp
 
 #: The columns that are known when an attempt begins.
 _REQUEST_COLUMNS = (
@@ -128,12 +128,7 @@ def _process_deaths(attempts: Sequence[ResultRow]) -> int:
 def _is_own_retry(snapshot: _Snapshot, request: AttemptRequest) -> bool:
     """Whether this very request is recorded already, by a commit that seemed to fail."""
     previous = snapshot.attempts.get(request.call.as_tuple, ())
-    return any(
-        a.state == "sending"
-        and a.owner == request.owner
-        and parse_timestamp(a.begun_at) == request.begun_at
-        for a in previous
-    )
+    return any(a.state == "sending" and is_request_of(a, request) for a in previous)
 
 
 def _admitted(previous: Sequence[ResultRow], attempt_number: int) -> Admitted:

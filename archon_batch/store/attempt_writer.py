@@ -21,6 +21,7 @@ from archon_batch.store.attempts import (
     AttemptRequest,
     AttemptResult,
     lock_jobs,
+    unsent_result,
 )
 from archon_batch.store.database import Database, retry_while_unavailable
 from archon_batch.store.fallback_settlement import settle_reduced
@@ -85,6 +86,8 @@ class AttemptWriter:
         self._closing = False
         #: Whether the last batch had more than a few entries.
         self._is_loaded = False
+        #: What the last transaction admitted, in the order of its requests, committed or not.
+        self._admissions: list[Admission] = []
         #: Never set; waiting on it is a sleep.
         self._never_set = threading.Event()
         self._entries: queue.SimpleQueue[_QueueEntry | None] = queue.SimpleQueue()
@@ -153,6 +156,7 @@ class AttemptWriter:
         to_admit = [entry for entry in batch if isinstance(entry, _AdmitEntry)]
         to_settle = [entry for entry in batch if isinstance(entry, _SettleEntry)]
         tries = count()
+        self._admissions = []
         try:
             admissions, orphans = retry_while_unavailable(
                 lambda: self._commit_and_count(
@@ -181,6 +185,7 @@ class AttemptWriter:
             for entry in batch:
                 self._commit([entry])
             return
+        self._spool_unsent([entry.request for entry in to_admit], error)
         _fail(to_admit, error)
         if to_settle and isinstance(error, StoreUnavailableError):
             self._spool_results(to_settle, error)
@@ -188,6 +193,20 @@ class AttemptWriter:
             self._settle_reduced(to_settle[0], error)
         else:
             _fail(to_settle, error)
+
+    def _spool_unsent(self, requests: Sequence[AttemptRequest], error: BaseException) -> None:
+        """Spool that the requests are not sent: the failed commit may have recorded them."""
+        if self._spool is None or not isinstance(error, StoreUnavailableError):
+            return
+        unsent = [
+            unsent_result(request, admission.attempt_number, str(error))
+            for request, admission in zip(requests, self._admissions, strict=False)
+            if isinstance(admission, Admitted)
+        ]
+        if unsent:
+            # Without the file, recovery marks the recorded ones in doubt.
+            with suppress(OSError):
+                self._spool.write(unsent)
 
     def _settle_reduced(self, entry: _SettleEntry, rejection: Exception) -> None:
         """Store as much as possible of a rejected result, and quarantine it if its text is lost."""
@@ -267,7 +286,8 @@ class AttemptWriter:
             lock_jobs(connection, job_ids)
             # Results first: the money that they release may admit a request.
             orphans = settle(connection, results) if results else []
-            return admit(connection, requests) if requests else [], orphans
+            self._admissions = admit(connection, requests) if requests else []
+        return self._admissions, orphans
 
     def _check_high_water_mark(self) -> None:
         if self._high_water_mark and self._high_water_mark.needs_check:

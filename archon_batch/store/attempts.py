@@ -15,6 +15,7 @@ from archon_batch.errors import Billing
 from archon_batch.money import NanoUsd
 from archon_batch.store import schema
 from archon_batch.store.compiled_sql import ResultRow, execute_many, fetch_rows
+from archon_batch.store.sql_values import now, parse_timestamp
 
 #: The outcome of an attempt whose process died, and of one that a rate limit rejected.
 WORKER_DIED, RATE_LIMIT = "worker_died", "rate_limit"
@@ -129,6 +130,27 @@ class AttemptResult:
     #: The reply that settles the call; None if the call stays open.
     reply: Reply | None
     ended_at: datetime
+
+
+def unsent_result(request: AttemptRequest, attempt_number: int, why: str) -> AttemptResult:
+    """The result of an attempt that is perhaps recorded, but was not sent."""
+    return AttemptResult(
+        request=request,
+        attempt_number=attempt_number,
+        billing=Billing.NOT_SENT,
+        outcome="unreachable",
+        detail=why,
+        usage=Usage(),
+        cost=NanoUsd(0),
+        estimated=False,
+        reply=None,
+        ended_at=now(),
+    )
+
+
+def is_request_of(row: Any, request: AttemptRequest) -> bool:  # noqa: ANN401
+    """Whether the recorded attempt is the one that this very request began."""
+    return bool(row.owner == request.owner and parse_timestamp(row.begun_at) == request.begun_at)
 
 
 def lock_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, ResultRow]:

@@ -2,6 +2,8 @@
 
 import stat
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -9,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_batch.archon import CallKey, Reply, Usage
-from archon_batch.errors import Billing, StoreUnavailableError
+from archon_batch.errors import Billing, StoreReplacedError, StoreUnavailableError
 from archon_batch.store import Admitted, AttemptRequest, AttemptResult, CallId, Store, database, now
+from archon_batch.store.attempts import unsent_result
 from archon_batch.store.spool import Spool
 from tests.builders import a_finish, a_job, a_start, in_doubt
 
 #: Includes text that UTF-8 cannot encode.
 TEXTS = st.text(st.characters(codec=None))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COUNTS = st.none() | st.integers(0, 10**9)
 REQUESTS = st.builds(
     AttemptRequest,
@@ -181,3 +185,53 @@ def test_the_spool_does_not_depend_on_the_current_folder(tmp_path, monkeypatch):
     assert one.spool == other.spool
     one.close()
     other.close()
+
+
+def lose_confirmations(store, patch):
+    """Every commit of attempts succeeds, and then seems to have failed."""
+    commit = store.attempt_writer._commit_transaction
+
+    def commit_and_fail(*given):
+        commit(*given)
+        raise StoreReplacedError("database: replaced after the commit")
+
+    patch.setattr(store.attempt_writer, "_commit_transaction", commit_and_fail)
+
+
+def test_an_attempt_whose_commit_seemed_to_fail_is_recorded_as_not_sent(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/store.db"
+    store = Store.open(url, tmp_path / "spool")
+    job = a_job(store)
+    with monkeypatch.context() as patch:
+        lose_confirmations(store, patch)
+        admission = store.attempt_writer.admit(a_start(job))
+        assert isinstance(admission.exception(30), StoreReplacedError)
+    store.close()
+
+    again = Store.open(url, tmp_path / "spool")
+    assert again.jobs.get(job.id).held == 100
+    again.recover()
+
+    found = again.jobs.get(job.id)
+    assert (found.spent, found.held, found.in_doubt) == (0, 0, 0)
+    (call,) = again.item_results.calls(job.id, 0)
+    assert [(a.state, a.outcome) for a in call.attempts] == [("not_sent", "unreachable")]
+    again.close()
+
+
+@pytest.mark.parametrize("other", [{"owner": "elsewhere:1:1"}, {"begun_at": EPOCH}], ids=list)
+def test_that_an_attempt_was_not_sent_changes_no_attempt_of_another_request(
+    any_url, tmp_path, other
+):
+    store = Store.open(any_url, tmp_path)
+    job = a_job(store)
+    store.attempt_writer.admit(start := a_start(job)).result(30)
+    assert store.spool
+    store.spool.write([unsent_result(replace(start, **other), 1, "away")])
+    store.spool.write([unsent_result(a_start(job, slot=1), 1, "never recorded")])
+
+    store.recover()
+
+    assert store.jobs.get(job.id).held == 100
+    assert not list(store.spool.folder.rglob("*.json"))
+    store.close()
