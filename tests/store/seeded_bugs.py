@@ -195,20 +195,20 @@ ADMISSION = [
     ),
     Bug(
         "any attempt of this process is taken for the same",
-        admission._is_own_retry,
-        "\n        and parse_timestamp(a.begun_at) == request.begun_at",
+        attempts.is_request_of,
+        " and parse_timestamp(row.begun_at) == request.begun_at",
         "",
     ),
     Bug(
         "an attempt of another process is taken for the same",
-        admission._is_own_retry,
-        "\n        and a.owner == request.owner",
+        attempts.is_request_of,
+        "row.owner == request.owner and ",
         "",
     ),
     Bug(
         "an attempt that ended is taken for the same",
         admission._is_own_retry,
-        'a.state == "sending"\n        and ',
+        'a.state == "sending" and ',
         "",
     ),
     Bug(
