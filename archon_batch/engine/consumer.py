@@ -46,6 +46,7 @@ class Consumer(CeleryConsumer):
     def start(self) -> None:
         """Handle SIGHUP like SIGTERM: by default Celery exits at once, or restarts the program."""
         if not settings.in_process:
+            stop_signals.forbid_nesting(signal.SIGTERM)
             stop_signals.handle_sighup(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
             message_schema.disable_decompression()
         super().start()

@@ -81,6 +81,26 @@ def handle_sighup(handler: SignalHandler) -> Callable[[], None]:
     return restore
 
 
+def forbid_nesting(number: int) -> None:
+    """Ignore the signal while its handler runs.
+
+    Celery's handler takes locks: a second signal within it would wait for the first for ever.
+    """
+    handler, is_running = signal.getsignal(number), False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal is_running
+        if is_running or not callable(handler):
+            return
+        is_running = True
+        try:
+            handler(number, frame)
+        finally:
+            is_running = False
+
+    signal.signal(number, handle)
+
+
 def detach_terminal() -> None:
     """Redirect a closed terminal to the null device: writing to it would raise."""
     for fd in _TERMINAL_FDS:

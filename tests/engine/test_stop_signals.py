@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -64,7 +65,7 @@ def test_calls_in_flight_finish_when_the_command_s_terminal_closes(stage):
 
 @pytest.mark.redis
 @pytest.mark.parametrize("celery", [True, False], ids=["plain celery", "a pool"])
-def test_calls_in_flight_finish_when_a_worker_gets_sighup_twice(stage, redis_url, celery):
+def test_calls_in_flight_finish_when_a_worker_gets_sighup_many_times(stage, redis_url, celery):
     stage.environment |= {"ARCHON_BATCH_BROKER_URL": redis_url}
     pool = stage.write("pool.yaml", "queues: [calls, joins]\nconcurrency: 8\n")
     started = (
@@ -81,15 +82,43 @@ def test_calls_in_flight_finish_when_a_worker_gets_sighup_twice(stage, redis_url
                 [sys.executable, "-m", *started], cwd=stage.folder, env=stage.environment,
                 stdout=log, stderr=log,
             )  # fmt: skip
+        logged = (stage.folder / "worker.log").read_text
         until(lambda: provider.request_count >= 6)
-        for _ in range(2):
+        for _ in range(50):
             worker.send_signal(signal.SIGHUP)
-        status = worker.wait(60)
+        try:
+            status = worker.wait(40)
+        except subprocess.TimeoutExpired:
+            # Celery logs where its threads are.
+            worker.send_signal(signal.SIGUSR1)
+            until(lambda: "LOCAL VARIABLES" in logged() or worker.poll() is not None, 10)
+            pytest.fail(logged())
         found = stage.json("status", "labels")
 
-    assert status == 0, (stage.folder / "worker.log").read_text()
+    assert status == 0, logged()
     assert found["attempts_in_doubt"] == 0
     assert 6 <= found["calls"] == provider.request_count < 24
+
+
+def test_a_signal_within_its_own_handler_is_ignored():
+    depth = []
+
+    def handle(number, _frame):
+        depth.append(number)
+        if len(depth) < 3:
+            os.kill(os.getpid(), number)
+
+    previous = signal.signal(signal.SIGUSR2, handle)
+    try:
+        stop_signals.forbid_nesting(signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        nested = list(depth)
+        os.kill(os.getpid(), signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+
+    assert nested == [signal.SIGUSR2]
+    assert len(depth) == 2
 
 
 def test_sighup_ignored_by_nohup_stays_ignored(monkeypatch):
