@@ -102,25 +102,22 @@ def _completion_tokens(
 def _reported_cost(reported: Mapping[str, Any], model: Model) -> int | None:
     """The cost in nano-dollars, for the providers that report one; else None."""
     usd: Decimal | None = None
-    if _is_provider(model, "openrouter", "openrouter.ai"):
+    provider, host = model.provider, urlsplit(model.api_base or "").hostname
+    if provider == "openrouter" or host == "openrouter.ai":
         # openrouter.ai/docs/use-cases/usage-accounting. With the user's own key (BYOK), ``cost``
         # is only OpenRouter's fee, and the provider behind it bills separately.
         usd = _number(reported, ("cost",))
         if usd is not None and reported.get("is_byok"):
             upstream = _number(reported, ("cost_details", "upstream_inference_cost"))
             usd = None if upstream is None else usd + upstream
-    elif _is_provider(model, "xai", "api.x.ai"):
+    elif provider == "xai" or host == "api.x.ai":
         ticks = _number(reported, ("cost_in_usd_ticks",))  # docs.x.ai/developers/cost-tracking
         usd = None if ticks is None else ticks / _TICKS
-    elif _is_provider(model, "perplexity", "api.perplexity.ai"):
+    elif provider == "perplexity" or host == "api.perplexity.ai":
         usd = _number(reported, ("cost", "total_cost"))  # includes a price per request
     if usd is None or usd > _MAX_COST:
         return None
     return int((usd * _NANO).to_integral_value(ROUND_CEILING))
-
-
-def _is_provider(model: Model, provider: str, host: str) -> bool:
-    return model.provider == provider or urlsplit(model.api_base or "").hostname == host
 
 
 def _number(reported: Mapping[str, Any], path: JsonPath) -> Decimal | None:
@@ -131,8 +128,10 @@ def _number(reported: Mapping[str, Any], path: JsonPath) -> Decimal | None:
 
 def _count(reported: Mapping[str, Any], paths: Iterable[JsonPath], maximum: int) -> int | None:
     """The first existing count; None if there is none, or if it is impossible."""
-    values = (_value_at(reported, path) for path in paths)
-    value = next((value for value in values if value is not None), None)
+    value = None
+    for path in paths:
+        if (value := _value_at(reported, path)) is not None:
+            break
     is_valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum
     return value if is_valid else None
 
