@@ -205,8 +205,7 @@ class AttemptWriter:
         ]
         if unsent:
             # Without the file, recovery marks the recorded ones in doubt.
-            with suppress(OSError):
-                self._spool.write(unsent)
+            _write_to_spool(self._spool.unsent, unsent)
 
     def _settle_reduced(self, entry: _SettleEntry, rejection: Exception) -> None:
         """Store as much as possible of a rejected result, and quarantine it if its text is lost."""
@@ -233,11 +232,7 @@ class AttemptWriter:
             return
         results = [entry.result for entry in entries]
         while True:
-            try:
-                spool.write(results)
-            except OSError as error:
-                _log.error("spool_failed", results=len(results), why=str(error))
-            else:
+            if _write_to_spool(spool, results):
                 _log.warning("results_spooled", results=len(results), folder=str(spool.folder))
                 break
             try:
@@ -292,6 +287,16 @@ class AttemptWriter:
     def _check_high_water_mark(self) -> None:
         if self._high_water_mark and self._high_water_mark.needs_check:
             self._high_water_mark.check()
+
+
+def _write_to_spool(spool: Spool, results: Sequence[AttemptResult]) -> bool:
+    """Return whether the results are on disk; log the error if they are not."""
+    try:
+        spool.write(results)
+    except OSError as error:
+        _log.error("spool_failed", results=len(results), why=str(error))
+        return False
+    return True
 
 
 def _complete(entries: Sequence[_SettleEntry]) -> None:

@@ -21,7 +21,6 @@ from archon_batch.store.attempts import (
     add_money,
     insert_ignore,
     insert_reply,
-    is_request_of,
     lock_jobs,
     settled_call_row,
 )
@@ -45,8 +44,6 @@ class _PreviousState(NamedTuple):
     state: str
     hold: int
     counted: bool
-    owner: str
-    begun_at: datetime | str
 
 
 def settle(connection: Connection, results: Sequence[AttemptResult]) -> list[AttemptResult]:
@@ -69,11 +66,7 @@ def settle(connection: Connection, results: Sequence[AttemptResult]) -> list[Att
         attempt = (*request.call.as_tuple, reported.attempt_number)
         before = states.get(attempt)
         if before is None:
-            # An attempt that was not sent may never have been recorded.
-            if reported.billing is not Billing.NOT_SENT:
-                orphans.append(reported)
-            continue
-        if reported.billing is Billing.NOT_SENT and not is_request_of(before, request):
+            orphans.append(reported)
             continue
         if before.state not in ("sending", "in_doubt"):
             continue
@@ -154,7 +147,7 @@ def _attempt_states(
     keys = json_param((*r.request.call.as_tuple, r.attempt_number) for r in results)
     return {
         (row.job_id, row.ix, row.key, row.attempt_number): _PreviousState(
-            row.state, row.hold, row.counted, row.owner, row.begun_at
+            row.state, row.hold, row.counted
         )
         for row in fetch_rows(connection, _attempt_states_query, attempts=keys)
     }
@@ -163,7 +156,7 @@ def _attempt_states(
 def _attempt_states_query(is_sqlite: bool) -> sa.Select[*tuple[Any, ...]]:
     c = schema.attempts.c
     key = (*CALL_KEY_COLUMNS, c.attempt_number)
-    query = sa.select(*key, c.state, c.hold, c.counted, c.owner, c.begun_at)
+    query = sa.select(*key, c.state, c.hold, c.counted)
     return where_in(query, key, "attempts", is_sqlite=is_sqlite)
 
 

@@ -39,6 +39,11 @@ class Spool:
         """Results that the database cannot take in full; a person has to look at them."""
         return Spool(self.folder / "quarantine")
 
+    @property
+    def unsent(self) -> "Spool":
+        """Results of attempts that were not sent, and are perhaps not recorded either."""
+        return Spool(self.folder / "unsent")
+
     def write(self, results: Sequence[AttemptResult], name: str | None = None) -> None:
         """Write the results to a file, so that they survive a power loss.
 

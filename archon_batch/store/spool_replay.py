@@ -1,11 +1,14 @@
 """Replays spooled results into the database; a rejected result does not delay the others."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
+import sqlalchemy as sa
 import structlog
 
 from archon_batch.errors import StoreUnavailableError
-from archon_batch.store.attempts import AttemptResult, lock_jobs
+from archon_batch.store import schema
+from archon_batch.store.attempts import AttemptResult, is_request_of, lock_jobs
 from archon_batch.store.database import Database
 from archon_batch.store.fallback_settlement import attempt_label, settle_reduced
 from archon_batch.store.settlement import settle
@@ -20,8 +23,10 @@ def replay_spool(database: Database, spool: Spool) -> None:
     Raises:
         StoreUnavailableError: the database is unavailable.
     """
-    for path, results in spool.read_all():
+    for path, spooled in chain(spool.read_all(), spool.unsent.read_all()):
         try:
+            is_unsent = path.parent == spool.unsent.folder
+            results = _recorded(database, spooled) if is_unsent else spooled
             try:
                 orphans = _settle(database, results)
             except StoreUnavailableError:
@@ -74,6 +79,21 @@ def _settle_one_by_one(
         else:
             quarantine_orphans(None, orphans)
             yield from orphans
+
+
+def _recorded(database: Database, results: Sequence[AttemptResult]) -> list[AttemptResult]:
+    """The results whose attempts are recorded, and not as another request's."""
+    c = schema.attempts.c
+    key = sa.tuple_(c.job_id, c.ix, c.key, c.attempt_number)
+    recorded = []
+    with database.read_transaction() as connection:
+        for result in results:
+            attempt = (*result.request.call.as_tuple, result.attempt_number)
+            query = sa.select(c.owner, c.begun_at).where(key == attempt)
+            row = connection.execute(query).one_or_none()
+            if row is not None and is_request_of(row, result.request):
+                recorded.append(result)
+    return recorded
 
 
 def _settle(database: Database, results: Sequence[AttemptResult]) -> list[AttemptResult]:

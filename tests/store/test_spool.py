@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from archon_batch.archon import CallKey, Reply, Usage
 from archon_batch.errors import Billing, StoreReplacedError, StoreUnavailableError
@@ -198,9 +199,10 @@ def lose_confirmations(store, patch):
     patch.setattr(store.attempt_writer, "_commit_transaction", commit_and_fail)
 
 
-def test_an_attempt_whose_commit_seemed_to_fail_is_recorded_as_not_sent(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path}/store.db"
-    store = Store.open(url, tmp_path / "spool")
+def test_an_attempt_whose_commit_seemed_to_fail_is_recorded_as_not_sent(
+    any_url, tmp_path, monkeypatch
+):
+    store = Store.open(any_url, tmp_path / "spool")
     job = a_job(store)
     with monkeypatch.context() as patch:
         lose_confirmations(store, patch)
@@ -208,7 +210,7 @@ def test_an_attempt_whose_commit_seemed_to_fail_is_recorded_as_not_sent(tmp_path
         assert isinstance(admission.exception(30), StoreReplacedError)
     store.close()
 
-    again = Store.open(url, tmp_path / "spool")
+    again = Store.open(any_url, tmp_path / "spool")
     assert again.jobs.get(job.id).held == 100
     again.recover()
 
@@ -227,11 +229,38 @@ def test_that_an_attempt_was_not_sent_changes_no_attempt_of_another_request(
     job = a_job(store)
     store.attempt_writer.admit(start := a_start(job)).result(30)
     assert store.spool
-    store.spool.write([unsent_result(replace(start, **other), 1, "away")])
-    store.spool.write([unsent_result(a_start(job, slot=1), 1, "never recorded")])
+    store.spool.unsent.write([unsent_result(replace(start, **other), 1, "away")])
+    store.spool.unsent.write([unsent_result(a_start(job, slot=1), 1, "never recorded")])
 
     store.recover()
 
     assert store.jobs.get(job.id).held == 100
     assert not list(store.spool.folder.rglob("*.json"))
     store.close()
+
+
+def test_a_result_that_is_no_unsent_one_is_quarantined_without_its_attempt(any_url, tmp_path):
+    """A provider that cannot be reached has sent nothing either, and its attempt was recorded."""
+    store = Store.open(any_url, tmp_path)
+    unreachable = unsent_result(a_start(a_job(store)), 1, "connection refused")
+
+    store.attempt_writer.settle(unreachable).result(30)
+
+    assert store.spool
+    assert [found for _, found in store.spool.quarantine.read_all()] == [[unreachable]]
+    store.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_spool_that_takes_no_unsent_attempt_is_logged(tmp_path, monkeypatch):
+    no_folder = tmp_path / "file"
+    no_folder.write_text("in the way")
+    store = Store.open(f"sqlite:///{tmp_path}/store.db", no_folder)
+    job = a_job(store)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        lose_confirmations(store, patch)
+        admission = store.attempt_writer.admit(a_start(job))
+        assert isinstance(admission.exception(30), StoreReplacedError)
+    store.close()
+
+    assert "spool_failed" in {entry["event"] for entry in logs}
