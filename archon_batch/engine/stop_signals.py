@@ -84,13 +84,16 @@ def handle_sighup(handler: SignalHandler) -> Callable[[], None]:
 def forbid_nesting(number: int) -> None:
     """Ignore the signal while its handler runs.
 
-    Celery's handler takes locks: a second signal within it would wait for the first for ever.
+    Celery's handler takes locks: a second signal within it would wait for the first for ever. A
+    signal without a handler keeps its default.
     """
     handler, is_running = signal.getsignal(number), False
+    if not callable(handler):
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal is_running
-        if is_running or not callable(handler):
+        if is_running:
             return
         is_running = True
         try:

@@ -121,6 +121,14 @@ def test_a_signal_within_its_own_handler_is_ignored():
     assert len(depth) == 2
 
 
+def test_a_signal_without_a_handler_keeps_its_default():
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+    stop_signals.forbid_nesting(signal.SIGUSR2)
+
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
 def test_sighup_ignored_by_nohup_stays_ignored(monkeypatch):
     monkeypatch.setattr(stop_signals, "_IGNORED", True)
     heard = []
