@@ -152,7 +152,7 @@ def test_the_newest_of_several_jobs_with_one_name_is_found(any_store):
     _, newer = (any_store.jobs.get_or_create(new(key), [])[0] for key in "ab")
 
     assert any_store.jobs.newest_named("nightly") == newer
-    assert any_store.jobs.newest_named("labels") is None
+    assert any_store.jobs.newest_named("night") is None
     assert any_store.jobs.all()[0] == newer
     with pytest.raises(JobNotFoundError, match="several jobs match"):
         any_store.jobs.find("nightly")
